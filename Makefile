@@ -1,0 +1,55 @@
+# Everything starts from a bare checkout: each target sets up what it needs in .venv and says what it does.
+SHELL := /bin/bash
+PYTHON ?= python3
+# Any PyTorch from 2.7 on works. For the small CPU build: make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+PORT ?= 8777
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install demo serve test lint bench
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+install: $(VENV)/.dev ## virtual environment with everything that development needs
+demo: $(VENV)/.demo ## a server, a healthy training and a sick twin; prints the address to open
+	@$(BIN)/python -m client_hook.cli demo --port $(PORT)
+serve: $(VENV)/.demo ## the server alone, on http://127.0.0.1:8777
+	@$(BIN)/python -m client_hook.cli serve --port $(PORT)
+test: $(VENV)/.dev ## the whole test suite: real trainings, real servers, a real browser
+	@$(BIN)/python -m tests.need_chromium
+	$(BIN)/python -m pytest -n 2 $(PYTEST)
+lint: $(VENV)/.dev ## style, types and the floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick for the short form)
+	$(BIN)/python -m benchmarks.overhead $(QUICK)
+
+$(VENV)/.base:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Gradwatch needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)."; \
+	  echo "Mend it:  sudo apt-get install python3.11 python3.11-venv && make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@echo "[1/3] virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python has no venv module. Mend it:  sudo apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(PIP) --upgrade pip
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.base
+	@echo "[2/3] PyTorch ($(TORCH)): the largest part"
+	@$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@echo "[3/3] Gradwatch with its server and the demo's data sets"
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo pyproject.toml
+	@echo "[+] the tools of the test suite"
+	@$(PIP) --group dev
+	@touch $@

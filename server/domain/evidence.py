@@ -1,0 +1,66 @@
+"""The evidence window: all that a rule may look at when it judges a run at one step.
+
+Everything in it is of one attempt, ends at `step`, and depends on nothing but what the training sent: so live diagnosis,
+replay and `gradwatch check` hand a rule the same window and get the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from server.domain.kinds import Kind
+from server.domain.series import EMPTY, Series
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Reasons to look away (see the fields). A gate that is on makes the rules that name it "not evaluated"."""
+
+    warm_up: bool = False  # the first samples, or the learning rate still rises
+    lr_changed: bool = False  # the learning rate jumped by 1.5× or restarted within the baseline window
+    resumed: bool = False  # the attempt continues another, or the clock jumped: no test across the join
+    moving_target: bool = False  # the loss is not expected to fall: GAN, RL, self-play
+    finetune: bool = False  # weights are pretrained
+    late: bool = False  # the learning rate is below 1 % of its maximum
+
+
+@dataclass(frozen=True)
+class Window:
+    """Holds the evidence of one attempt up to one step.
+
+    `samples` counts the closed steps that sent a loss so far; `planned` is the planned number of steps, if known;
+    `final` says that nothing more comes (end of run); `firing` says that this rule has an open finding.
+    """
+
+    step: int
+    samples: int
+    gates: Gates = field(default_factory=Gates)
+    planned: int | None = None
+    final: bool = False
+    firing: bool = False
+    open_codes: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    lookup: Callable[[str], Series] = lambda name: EMPTY
+    names: Callable[[Kind], Mapping[str, str]] = lambda kind: {}
+
+    def series(self, name: str) -> Series:
+        """Gives a series by its name; an empty one if the run has none of that name yet."""
+        return self.lookup(name)
+
+    def by_layer(self, kind: Kind) -> dict[str, Series]:
+        """Gives the non-empty series of a kind by layer, parameter, group or metric, in the order in which they appeared."""
+        found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
+        return {subject: series for subject, series in found.items() if series}
+
+    def fact(self, name: str) -> Mapping[str, Any]:
+        """Gives a fact that is an object; an empty one while it is not known."""
+        value = self.facts.get(name)
+        return value if isinstance(value, Mapping) else {}
+
+    @cached_property
+    def loss(self) -> Series:
+        """The training loss."""
+        return self.lookup(Kind.LOSS.value)

@@ -1,0 +1,152 @@
+"""Series of numbers over steps: what is stored, and the growing tracks that rules look at.
+
+A `Series` is a cheap view of the first n samples of a `Track`; both keep NaN and ±Inf as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """Summarises one series of a run; min, max and last ignore nothing but are null while not finite."""
+
+    name: str
+    count: int
+    nonfinite: int
+    first_step: int
+    last_step: int
+    last_value: float
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class SeriesData:
+    """Holds samples of one series of one attempt and rank, ordered by step, then by arrival."""
+
+    name: str
+    attempt: int
+    rank: int
+    steps: Steps
+    times_ms: Steps
+    values: Floats
+
+
+class Track:
+    """Collects the samples of a series as they arrive, in doubling arrays; `memo` caches what grows with it."""
+
+    def __init__(self) -> None:
+        self._steps: Steps = np.empty(64, np.int64)
+        self._values: Floats = np.empty(64, np.float64)
+        self.size = 0
+        self.memo: dict[Hashable, Any] = {}
+
+    def extend(self, steps: Any, values: Any) -> None:
+        """Appends samples; they must not be before the ones that are there (the engine sorts them first)."""
+        added = len(steps)
+        needed = self.size + added
+        if needed > len(self._steps):
+            capacity = max(needed, 2 * len(self._steps))
+            self._steps = np.resize(self._steps, capacity)
+            self._values = np.resize(self._values, capacity)
+        self._steps[self.size : needed] = steps
+        self._values[self.size : needed] = values
+        self.size = needed
+
+    def upto(self, step: int) -> Series:
+        """Views the samples whose step is at most `step`."""
+        return Series(self, int(np.searchsorted(self._steps[: self.size], step, side="right")))
+
+    @property
+    def steps(self) -> Steps:
+        """All steps so far."""
+        return self._steps[: self.size]
+
+    @property
+    def values(self) -> Floats:
+        """All values so far."""
+        return self._values[: self.size]
+
+
+class Series:
+    """Views the first `count` samples of a track."""
+
+    def __init__(self, track: Track, count: int) -> None:
+        self._track = track
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    @property
+    def steps(self) -> Steps:
+        """Steps, shape (count,)."""
+        return self._track.steps[: self.count]
+
+    @property
+    def values(self) -> Floats:
+        """Values, shape (count,), non-finite ones included."""
+        return self._track.values[: self.count]
+
+    @property
+    def last(self) -> float:
+        """The newest value; raises IndexError on an empty series."""
+        return float(self.values[-1])
+
+    @property
+    def last_step(self) -> int:
+        """The step of the newest value; raises IndexError on an empty series."""
+        return int(self.steps[-1])
+
+    def tail(self, count: int) -> Floats:
+        """The newest `count` values (fewer where there are fewer)."""
+        return self.values[max(0, self.count - count) :]
+
+    def before(self, tail: int, count: int) -> Floats:
+        """The `count` values before the newest `tail` ones: a baseline that the values under test cannot inflate."""
+        end = max(0, self.count - tail)
+        return self.values[max(0, end - count) : end]
+
+    def medians(self, width: int, every: int) -> Floats:
+        """Medians of the finite values of `width` neighbours, one each `every` samples, oldest first; cached as the track grows.
+
+        Entry i covers samples [i*every, i*every + width); only full windows that the view holds are given.
+        """
+        return self._grid(("median", width, every), width, every, _finite_median)
+
+    def _grid(self, key: Hashable, width: int, every: int, reduce: Callable[[Floats], float]) -> Floats:
+        wanted = max(0, (self.count - width) // every + 1) if self.count >= width else 0
+        cached: list[float] = self._track.memo.setdefault(key, [])
+        values = self._track.values
+        while len(cached) < wanted:
+            start = len(cached) * every
+            cached.append(reduce(values[start : start + width]))
+        return np.asarray(cached[:wanted])
+
+
+EMPTY = Series(Track(), 0)
+
+
+def track_of(steps: Any, values: Any) -> Track:
+    """Makes a track from arrays that are ordered by step."""
+    track = Track()
+    track.extend(steps, values)
+    return track
+
+
+def _finite_median(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")

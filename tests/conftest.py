@@ -1,0 +1,34 @@
+"""What every test gets: a home folder of its own, loud errors of the hook, no CUDA tests where there is no GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+def _has_cuda() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch  # only when asked: most workers never need it
+
+    return torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects the CUDA tests on a machine without a GPU; the summary says how many."""
+    needs_gpu = [item for item in items if item.get_closest_marker("cuda")]
+    if needs_gpu and not _has_cuda():
+        config.hook.pytest_deselected(items=needs_gpu)
+        items[:] = [item for item in items if item not in needs_gpu]
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Gives the test its own GRADWATCH_HOME and makes the hook raise its own errors; nothing else is inherited."""
+    for name in ("URL", "TOKEN", "PROJECT", "RUN_ID", "ATTEMPT", "DISABLED", "SERVER_TOKEN"):
+        monkeypatch.delenv(f"GRADWATCH_{name}", raising=False)
+    monkeypatch.setenv("GRADWATCH_HOME", str(tmp_path / "gradwatch-home"))
+    monkeypatch.setenv("GRADWATCH_STRICT", "1")
+    monkeypatch.setenv("GRADWATCH_QUIET", "1")
