@@ -27,6 +27,7 @@ lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick for the short form)
+	$(BIN)/python -m benchmarks.footprint $(QUICK)
 	$(BIN)/python -m benchmarks.overhead $(QUICK)
 
 $(VENV)/.base:

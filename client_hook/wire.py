@@ -219,9 +219,7 @@ def _build(header: dict[str, Any], body: memoryview, crc: int) -> Frame:
                 f"{len(body) - offset} left"
             )
         part = body[offset : offset + size]
-        groups.append(
-            Group(columns, dtype, count, part[: 8 * count], part[8 * count : 16 * count], part[16 * count :])
-        )
+        groups.append(Group(columns, dtype, count, part[: 8 * count], part[8 * count : 16 * count], part[16 * count :]))
         offset += size
     if offset != len(body):
         raise FrameError(f"body: {len(body)} bytes, expected {offset} from the groups")

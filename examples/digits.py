@@ -1,7 +1,6 @@
-"""Trains a small CNN on scikit-learn's handwritten digits; --sick trains a twin with two classic mistakes in it.
+"""Trains a small CNN on scikit-learn's handwritten digits.
 
-    python examples/digits.py            # healthy
-    python examples/digits.py --sick     # softmax before cross-entropy, and zero_grad forgotten
+--sick trains a twin with two classic mistakes in it: softmax before cross-entropy, and zero_grad forgotten.
 """
 
 import argparse
@@ -35,7 +34,6 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--sick", action="store_true", help="make the two mistakes")
     arguments.add_argument("--epochs", type=int, default=20)
-    arguments.add_argument("--lr", type=float, default=0.05)
     arguments.add_argument("--pause", type=float, default=0.0, help="seconds to wait after each step, to watch it live")
     options = arguments.parse_args()
     torch.manual_seed(0)
@@ -48,11 +46,10 @@ def main() -> None:
     loader = DataLoader(training, batch_size=64, shuffle=True)
 
     model = DigitsCNN(softmax=options.sick)
-    optimizer = torch.optim.SGD(model.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     total = options.epochs * len(loader)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
-
-    name = "digits, sick twin" if options.sick else "digits, healthy"
+    name = "digits, sick twin" if options.sick else "digits, healthy twin"
     monitor = watch(model, optimizer, project="demo", name=name, config=vars(options), total_steps=total)
     for _ in range(options.epochs):
         for batch, labels in loader:

@@ -53,7 +53,9 @@ def main() -> None:
     model = TinyGPT(len(letters))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 0.05, total_iters=max(1, options.steps // 20))
-    monitor = watch(model, optimizer, project="examples", name="tiny GPT", total_steps=options.steps, config=vars(options))
+    monitor = watch(
+        model, optimizer, project="examples", name="tiny GPT", total_steps=options.steps, config=vars(options)
+    )
     for _ in range(options.steps):
         starts = torch.randint(len(ids) - CONTEXT - 1, (16,))
         batch = torch.stack([ids[start : start + CONTEXT + 1] for start in starts])

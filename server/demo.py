@@ -48,9 +48,9 @@ def run(argv: list[str], example: Path) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for process in (*trainings, server):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+        for training in trainings:
+            _end(training)
+        _end(server)
         server.wait(timeout=15)
 
 
@@ -75,6 +75,11 @@ def _train(example: Path, address: str, epochs: int, extra: list[str]) -> subpro
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     program = [sys.executable, str(example), "--epochs", str(epochs), "--pause", str(PAUSE_S), *extra]
     return subprocess.Popen(program, env=environment)
+
+
+def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
 
 
 def _say(text: str) -> None:

@@ -1,1 +1,1 @@
-"""The nouns of Gradwatch: runs, series, evidence, findings. Plain data and arithmetic; no I/O, no clock, no framework."""
+"""The nouns of Gradwatch: runs, series, evidence, findings. Plain data; no I/O, no clock, no framework."""

@@ -1,7 +1,7 @@
 """The evidence window: all that a rule may look at when it judges a run at one step.
 
-Everything in it is of one attempt, ends at `step`, and depends on nothing but what the training sent: so live diagnosis,
-replay and `gradwatch check` hand a rule the same window and get the same answer.
+Everything in it is of one attempt, ends at `step`, and depends on nothing but what the training sent: so live
+diagnosis, replay and `gradwatch check` hand a rule the same window and get the same answer.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Window:
     firing: bool = False
     open_codes: frozenset[str] = frozenset()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    lookup: Callable[[str], Series] = lambda name: EMPTY
-    names: Callable[[Kind], Mapping[str, str]] = lambda kind: {}
+    lookup: Callable[[str], Series] = lambda _name: EMPTY
+    names: Callable[[Kind], Mapping[str, str]] = lambda _kind: {}
 
     def series(self, name: str) -> Series:
         """Gives a series by its name; an empty one if the run has none of that name yet."""
         return self.lookup(name)
 
     def by_layer(self, kind: Kind) -> dict[str, Series]:
-        """Gives the non-empty series of a kind by layer, parameter, group or metric, in the order in which they appeared."""
+        """Gives the non-empty series of a kind by layer, parameter, group or metric, oldest first."""
         found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
         return {subject: series for subject, series in found.items() if series}
 

@@ -57,7 +57,7 @@ class NotEvaluated:
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of a run, as it is stored and shown. `number` counts within the run; its public id is `run:number`."""
+    """One finding of a run, as it is stored and shown; `number` counts within the run."""
 
     run_id: str
     number: int

@@ -1,6 +1,6 @@
 """Says what a series name means: which signal it is and which layer, parameter or group it belongs to.
 
-The names are the contract of the hook (`client_hook`): `grad_norm/<param>`, `act/zeros/<module>`, `lr/<group>` and so on.
+The names are the contract of the hook: `grad_norm/<param>`, `act/zeros/<module>`, `lr/<group>` and so on.
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@ Item = TypeVar("Item")
 
 
 class RunState(StrEnum):
-    """Where a run stands. `stopped` = Ctrl-C or SIGTERM, `failed` = an exception left the loop, `crashed` = the process died."""
+    """Where a run stands.
+
+    `stopped` = Ctrl-C or SIGTERM, `failed` = an exception left the loop, `crashed` = the process died.
+    """
 
     RUNNING = "running"
     FINISHED = "finished"

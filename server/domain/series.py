@@ -121,9 +121,10 @@ class Series:
         return self.values[max(0, end - count) : end]
 
     def medians(self, width: int, every: int) -> Floats:
-        """Medians of the finite values of `width` neighbours, one each `every` samples, oldest first; cached as the track grows.
+        """Gives medians of the finite values of `width` neighbours, one each `every` samples, oldest first.
 
-        Entry i covers samples [i*every, i*every + width); only full windows that the view holds are given.
+        Entry i covers samples [i*every, i*every + width); only full windows that the view holds are given. They are
+        cached as the track grows.
         """
         return self._grid(("median", width, every), width, every, _finite_median)
 

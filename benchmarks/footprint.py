@@ -1,0 +1,48 @@
+"""Measures what the hook adds before the first step: import time beyond torch, and its share of the wheel.
+
+python -m benchmarks.footprint [--quick]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+IMPORT = """
+import time, torch, torch.nn, torch.optim, torch.utils.data
+begin = time.perf_counter()
+from client_hook import watch
+print(1000 * (time.perf_counter() - begin))
+"""
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Prints one JSON object a line."""
+    rounds = 3 if "--quick" in sys.argv else 9
+    times = [float(_python("-c", IMPORT)) for _ in range(rounds)]
+    _print("import beyond torch", statistics.median(times), "ms", 30.0)
+    with tempfile.TemporaryDirectory() as folder:
+        _python("-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+        wheel = zipfile.ZipFile(next(Path(folder).glob("*.whl")))
+        packed = sum(entry.compress_size for entry in wheel.infolist() if entry.filename.startswith("client_hook/"))
+    _print("client_hook in the wheel", packed / 1000, "kB", 150.0)
+
+
+def _python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _print(metric: str, value: float, unit: str, target: float) -> None:
+    row = {"benchmark": "footprint", "case": "hook", "metric": metric, "value": round(value, 2), "unit": unit}
+    print(json.dumps({**row, "target": target, "meets": value <= target}))
+
+
+if __name__ == "__main__":
+    main()

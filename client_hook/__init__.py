@@ -1,0 +1,28 @@
+"""The training side of Gradwatch: `watch` a model, `step` in the loop.
+
+Names load when they are first used, so importing this package costs nothing and does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from client_hook.monitor import watch
+    from client_hook.preflight import preflight
+
+__all__ = ["preflight", "watch"]
+
+_HOME_OF = {"preflight": "client_hook.preflight", "watch": "client_hook.monitor"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'client_hook' has no attribute {name!r}; it has {', '.join(__all__)}")
+    import importlib  # inside: loading torch waits until somebody asks for a name that needs it
+
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""Measures a training, one signal a file; nothing here sends, stores or judges."""

@@ -1,0 +1,217 @@
+"""Defines what a signal is and what it may touch: every other file in this folder is one subclass of `Signal`.
+
+Not for: deciding when to measure (governor), counting steps (steps) or sending (outbox).
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from client_hook.readback import Readback
+    from client_hook.settings import Settings
+
+MAX_NOTES = 100
+
+
+class Sink(Protocol):
+    """Names what signals use of the outbox."""
+
+    def row(
+        self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True
+    ) -> None:
+        """Takes the values of one step; the same `names` object from call to call makes one group."""
+
+    def record(self, kind: str, name: str, step: int, value: Any) -> None:
+        """Takes a fact, an event or a status."""
+
+    def complete(self, step: int) -> None:
+        """Says that every value of every step up to `step` was handed over."""
+
+
+@dataclass
+class Options:
+    """Holds what the user declared at `watch`; None means "infer"."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    total_steps: int | None = None
+    moving_target: bool | None = None
+    finetune: bool | None = None
+    budget: float = 0.01
+    scheduler: Any = None
+    scaler: Any = None
+    loss_fn: Any = None
+
+
+class Context:
+    """Shares one monitor's objects with its signals; models and optimizers are held weakly.
+
+    A signal keeps names, numbers and small tensors of its own between calls, never a module, a parameter or an optimizer.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, nn.Module],
+        optimizers: dict[str, Optimizer],
+        outbox: Sink,
+        settings: Settings,
+        options: Options,
+        patches: Any,
+        readback: Readback,
+    ) -> None:
+        self._models = {key: weakref.ref(model) for key, model in models.items()}
+        self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
+        self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
+        self._notes: dict[str, None] = {}
+        self.several = len(optimizers) > 1  # then the names of groups start with the optimizer's key
+        self.outbox = outbox
+        self.settings = settings
+        self.options = options
+        self.patches = patches  # client_hook.patches.Patches
+        self.readback = readback
+        self.step = -1  # the last closed step; the open one is `open_step`
+        self.sampled = True  # whether the open step is measured in full
+        self.optimizer_steps = 0  # calls of any watched optimizer's step()
+        self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
+        self.epoch: float | None = None  # set by the data signal where it knows it
+        self.spent_s = 0.0  # the hook's own time since the last call of monitor.step(); wrappers and hooks add theirs
+
+    @property
+    def open_step(self) -> int:
+        """Returns the number of the step that is being computed now."""
+        return self.step + 1
+
+    @property
+    def models(self) -> dict[str, nn.Module]:
+        """Returns the watched modules that are still alive; the key is "" when one module was given."""
+        return {key: model for key, ref in self._models.items() if (model := ref()) is not None}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Returns the watched optimizers that are still alive."""
+        return {key: optimizer for key, ref in self._optimizers.items() if (optimizer := ref()) is not None}
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Walks all modules once each, under the name that series use."""
+        seen: set[int] = set()
+        for key, model in self.models.items():
+            for name, module in model.named_modules():
+                if id(module) not in seen:
+                    seen.add(id(module))
+                    yield _join(key, plain_name(name)) or "model", module
+
+    def leaves(self) -> Iterator[tuple[str, nn.Module]]:
+        """Walks the modules without children."""
+        for name, module in self.modules():
+            if next(module.children(), None) is None:
+                yield name, module
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Walks all parameters once each (a shared one under its first name)."""
+        seen: set[int] = set()
+        for key, model in self.models.items():
+            for name, parameter in model.named_parameters():
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield _join(key, plain_name(name)), parameter
+
+    def parameter_name(self, parameter: Tensor) -> str | None:
+        """Returns the name of a watched model's parameter, None for any other tensor; keeps no reference to it."""
+        known = self._parameter_names.get(id(parameter))
+        if known is not None and known[0]() is parameter:
+            return known[1]
+        if known is None and len(self._parameter_names) and not self._grew():
+            return None
+        self._parameter_names = {id(item): (weakref.ref(item), name) for name, item in self.parameters()}
+        known = self._parameter_names.get(id(parameter))
+        return known[1] if known is not None else None
+
+    def _grew(self) -> bool:
+        """Says whether the models hold another number of parameters than when their names were taken."""
+        return sum(1 for _ in self.parameters()) != len(self._parameter_names)
+
+    def group_prefix(self, key: str) -> str:
+        """Returns what stands before a group's name in series: "" with one optimizer, else "<key>."."""
+        return f"{key}." if self.several else ""
+
+    def note(self, sentence: str) -> None:
+        """Keeps a sentence for the ledger, once: what could not be seen, and why."""
+        if len(self._notes) < MAX_NOTES:
+            self._notes[sentence] = None
+
+    @property
+    def notes(self) -> list[str]:
+        """Returns the sentences that were kept."""
+        return list(self._notes)
+
+    @staticmethod
+    def now_ms() -> int:
+        """Returns the time in ms since 1970, UTC."""
+        return time.time_ns() // 1_000_000
+
+
+class Signal:
+    """Measures one thing. Every method may be left out.
+
+    With `every_step = False` the step methods (`on_pre_step`, `on_post_step`, `on_close`) are called on sampled steps only, and
+    `arm` only when a sampled step begins and when the first unsampled one after it begins. With `every_step = True`
+    they are called on each step: then they must cost about a microsecond.
+    """
+
+    every_step = False
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def attach(self) -> None:
+        """Begins: called once, inside `watch`."""
+
+    def detach(self) -> None:
+        """Leaves nothing behind: no hook, no reference. Called once, also after a failed attach."""
+
+    def arm(self, sampled: bool) -> None:
+        """Hears that the next step begins, and whether it is measured in full."""
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Runs just before a watched optimizer steps."""
+
+    def on_post_step(self, key: str, optimizer: Optimizer) -> None:
+        """Runs just after a watched optimizer stepped."""
+
+    def on_backward(self, root: Tensor) -> None:
+        """Runs before `torch.autograd.backward`, on every step; `root` is the tensor it was called on."""
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over what belongs to the step that just closed."""
+
+    def on_finish(self) -> None:
+        """Hands over what is left, before the outbox closes."""
+
+
+def overrides(signal: Signal, method: str) -> bool:
+    """Says whether a signal has its own version of a method; the others are not called at all."""
+    return getattr(type(signal), method) is not getattr(Signal, method)
+
+
+def plain_name(name: str) -> str:
+    """Removes what wrappers add to a module's or parameter's name (torch.compile, DataParallel, checkpointing)."""
+    if "_" not in name and "module" not in name:
+        return name
+    parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    if parts and parts[0] == "module":
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+_WRAPPERS = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key and name else key or name

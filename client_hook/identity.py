@@ -1,0 +1,123 @@
+"""Makes the identities of runs and attempts, on this side of the wire and without asking anybody.
+
+Ranks of one job find the same ids from their environment, never through a collective. Not for: what a run is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from client_hook import process
+
+_count_of_process = itertools.count()
+_last_uuid7 = [0]
+_uuid7_lock = threading.Lock()
+
+
+def restart_counting() -> None:
+    """Forgets which monitor was the first of the process; a forked child calls it."""
+    global _count_of_process, _uuid7_lock
+    _count_of_process = itertools.count()
+    _uuid7_lock = threading.Lock()
+
+
+def uuid7(now_ms: int | None = None) -> str:
+    """Makes a UUIDv7: it begins with the time, so ids sort by their making; later calls give larger ids."""
+    milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    number = (max(milliseconds, 0) & (2**48 - 1)) << 80 | secrets.randbits(80)
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    if now_ms is None:
+        with _uuid7_lock:
+            if number <= _last_uuid7[0]:
+                # the same millisecond, or a clock that jumped back: go on from the last one
+                number = _last_uuid7[0] + 1 + secrets.randbits(16)
+                number = number & ~(0xF << 76) | 0x7 << 76
+                number = number & ~(0x3 << 62) | 0x2 << 62
+            _last_uuid7[0] = number
+    return str(uuid.UUID(int=number))
+
+
+def derived(*parts: object) -> str:
+    """Makes a UUID (version 8) that is the same wherever the parts are the same."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
+    number = int.from_bytes(digest[:16], "big")
+    number = number & ~(0xF << 76) | 0x8 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=number))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Names one process of one attempt of one run."""
+
+    run_id: str
+    attempt: str
+    rank: int = 0
+
+    @classmethod
+    def make(
+        cls,
+        run_id: str | None = None,
+        *,
+        rank: int | None = None,
+        environ: Mapping[str, str] | None = None,
+        ordinal: int | None = None,
+    ) -> Identity:
+        """Makes the identity of the next monitor of this process.
+
+        What the environment names belongs to the first monitor; the n-th derives its own ids from those and n.
+        """
+        env = os.environ if environ is None else environ
+        nth = next(_count_of_process) if ordinal is None else ordinal
+        job = _job_key(env)
+        own_rank = _rank(env) if rank is None else max(int(rank), 0)
+
+        run = _id(run_id)
+        if run is None:
+            run = _id(env.get("GRADWATCH_RUN_ID")) or (derived("run", job) if job else None)
+            if run is not None and nth:
+                run = derived("run", run, nth)
+        attempt = _id(env.get("GRADWATCH_ATTEMPT")) or (derived("attempt", job) if job else None)
+        if attempt is not None and nth:
+            attempt = derived("attempt", attempt, nth)
+        return cls(run or uuid7(), attempt or uuid7(), own_rank)
+
+
+def _id(text: str | None) -> str | None:
+    """Accepts any UUID; other text (a name that somebody chose as id) becomes a UUID that is always the same."""
+    if text is None or not str(text).strip():
+        return None
+    try:
+        return str(uuid.UUID(str(text).strip()))
+    except ValueError:
+        return derived("named", str(text).strip())
+
+
+def _rank(env: Mapping[str, str]) -> int:
+    try:
+        return max(int(env.get("RANK", "0")), 0)
+    except ValueError:
+        return 0
+
+
+def _job_key(env: Mapping[str, str]) -> str | None:
+    """Finds what all ranks of one launch share and no other launch has; None outside a distributed job."""
+    if "RANK" not in env or "WORLD_SIZE" not in env:
+        return None
+    restart = env.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if env.get("GROUP_WORLD_SIZE", "1") == "1" and "TORCHELASTIC_RUN_ID" in env:
+        # one node: the launcher is everybody's parent. The elastic id alone is "none" unless somebody chose one,
+        # and a chosen one may come back in the next launch
+        launcher = os.getppid()
+        return f"{process.host_name()}/{launcher}/{process.start_time(launcher)}/{restart}"
+    shared = [env.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID")]
+    return "/".join([*shared, restart])

@@ -1,0 +1,313 @@
+"""Takes rows and records from the training thread and gets them to the server, or keeps them for later.
+
+Two daemon threads: one writes the journal, so that a server that hangs delays no writing; the other sends. Not for:
+what is measured (client_hook.capture).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from client_hook import shutdown
+from client_hook.backlog import Backlog
+from client_hook.courier import Courier
+from client_hook.guard import Guard, guarded, run_thread, say
+from client_hook.identity import Identity
+from client_hook.journal import AFTER_FINISH, Journal, opening_extras
+from client_hook.ledger import Ledger
+from client_hook.settings import Settings
+from client_hook.transport import Transport
+
+FLUSH_INTERVAL_S = 0.5
+FIRST_FLUSH_S = 0.1
+CALM_LINE_AFTER_S = 3.0
+LEDGER_INTERVAL_S = 10.0
+STUCK_CALL_S = 25.0
+TRIES_AT_FINISH = 3
+
+
+class Clock(Protocol):
+    """Describes the clocks that the outbox reads."""
+
+    def now_ms(self) -> int:
+        """Gives the wall clock, UTC, ms since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Gives a clock that never jumps, in seconds."""
+        ...
+
+
+class SystemClock:
+    """Reads the clocks of the machine."""
+
+    def now_ms(self) -> int:
+        """Gives the wall clock, UTC, ms since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Gives a clock that never jumps, in seconds."""
+        return time.monotonic()
+
+
+class Outbox:
+    """Delivers what one monitor measures; no call waits for disk or network except `finish`, and none raises."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        opening: dict[str, Any],
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        say_line: Callable[[str], None] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.settings = settings
+        self.guard = Guard(strict=settings.strict, quiet=settings.quiet)
+        self._clock = clock or SystemClock()
+        self._say = (lambda line: None) if settings.quiet else (say_line or say)
+        self._ledger = Ledger()
+        for note in settings.notes:
+            self._ledger.note(note)
+        self._opening = {
+            "project": settings.project,
+            "started_ms": self._clock.now_ms(),
+            **opening,
+            "id": identity.run_id,
+            "attempt": identity.attempt,
+            "rank": identity.rank,
+        }
+        self._journal = Journal(identity, settings, self._opening | opening_extras(settings), self._ledger)
+        self._transport = transport
+        self._courier: Courier | None = None
+        self._seen_findings: dict[str, Any] = {}
+        self._closed = False
+        self._finishing = False
+        self._stop = False
+        self._result: bool | None = None
+        self._write_now = threading.Event()
+        self._send_now = threading.Event()
+        self._finish_lock = threading.RLock()
+        self._threads: list[threading.Thread] = []
+        self._started_at = self._clock.monotonic()
+        self._call_began: float | None = None
+        self._said_address = settings.quiet or identity.rank != 0
+        self._said_calm = self._said_address
+        self._ledger_sent = (0, -LEDGER_INTERVAL_S)
+
+    # -- the training thread ----------------------------------------------------------------------------------------
+
+    @guarded(None)
+    def start(self) -> None:
+        """Starts the threads; nothing was read from disk or network before they run."""
+        shutdown.register(self, self.finish)
+        self._threads = [
+            run_thread("gradwatch-journal", self.guard, self._write_loop),
+            run_thread("gradwatch-sender", self.guard, self._send_loop),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:
+        """Hands over the values of one step; `exact=False` says that they came from float32 tensors."""
+        if self._closed:
+            self._ledger.drop(AFTER_FINISH, len(values))
+            self._ledger.produced += len(values)
+            return
+        self._journal.put_row((step, time_ms, names, values, exact))
+
+    def record(self, kind: str, name: str, step: int, value: Any) -> None:
+        """Hands over a fact, an event or a status."""
+        if not self._closed:
+            self._journal.put_record((kind, name, step, self._clock.now_ms(), value))
+
+    def complete(self, step: int) -> None:
+        """Says that all values of steps up to this one were handed over."""
+        if step > self._journal.watermark:
+            self._journal.watermark = step
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Gives the findings that came with the last acknowledgement."""
+        return list(self._courier.findings) if self._courier is not None else []
+
+    def fresh_findings(self) -> list[dict[str, Any]]:
+        """Gives the findings that are new or changed since the last call."""
+        if self._courier is None or not self._courier.findings:
+            return []
+        fresh = []
+        for finding in self._courier.findings:
+            key, state = str(finding.get("id")), (finding.get("state"), finding.get("severity"))
+            if self._seen_findings.get(key) != state:
+                self._seen_findings[key] = state
+                fresh.append(finding)
+        return fresh
+
+    @property
+    def url(self) -> str:
+        """Gives the address of the run's page."""
+        return self.settings.run_url(self.identity.run_id)
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """Counts what became of every value handed over."""
+        counts = self._ledger.as_dict()
+        counts["notes"] += self.guard.notes
+        return counts
+
+    @property
+    def online(self) -> bool:
+        """Tells whether the server's last answer was a good one."""
+        return self._courier is not None and self._courier.answered and not self._courier.problem
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
+        """Sends the status and everything before it; True when all of it is acknowledged. Later calls change nothing."""
+        deadline = self._clock.monotonic() + max(timeout, 0.0)
+        if not self._finish_lock.acquire(timeout=max(timeout, 0.0) + 0.1):
+            return False
+        try:
+            if self._result is None:
+                self._finish(state, deadline, extra)
+                self._result = self._journal.delivered and not self._journal_kept()
+            return self._result
+        finally:
+            self._finish_lock.release()
+
+    def _finish(self, state: str, deadline: float, extra: dict[str, Any] | None) -> None:
+        if not self._finishing:
+            self._finishing = True
+            step = self._journal.watermark
+            self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self.ledger))
+            self._journal.put_record(("status", state, step, self._clock.now_ms(), extra or {}))
+            self._closed = True
+            # in this thread: whatever the others are waiting for, the status is on disk before anything else
+            self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
+        self._write_now.set()
+        self._send_now.set()
+        for thread in reversed(self._threads):
+            self._join(thread, deadline)
+        self._stop = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._write_now.set()
+        self._send_now.set()
+        for thread in self._threads:
+            self._join(thread, self._clock.monotonic() + 0.5)
+        self._journal.close()
+        if self._transport is not None and not any(thread.is_alive() for thread in self._threads):
+            self._transport.close()
+        shutdown.unregister(self)
+
+    def _join(self, thread: threading.Thread, deadline: float) -> None:
+        if thread is not threading.current_thread() and thread.ident is not None:
+            thread.join(max(deadline - self._clock.monotonic(), 0.0))
+
+    def _journal_kept(self) -> bool:
+        return self._courier is not None and self._courier.kept > 0
+
+    def abandon(self) -> None:
+        """Turns into nothing in a forked child: the parent's threads, locks and files are not the child's."""
+        self._closed = True
+        self._finishing = True
+        self._stop = True
+        self._result = False
+        self._finish_lock = threading.RLock()
+        self._threads = []
+        self._journal.abandon()
+        self._ledger = Ledger()
+
+    # -- the journal thread ------------------------------------------------------------------------------------------
+
+    def _write_loop(self) -> None:
+        self._journal.open()
+        interval = FIRST_FLUSH_S
+        while not self._finishing and not self._stop:
+            self._write_now.wait(interval)
+            self._write_now.clear()
+            if self._finishing or self._stop:
+                return
+            interval = FLUSH_INTERVAL_S
+            self._report_ledger()
+            self._journal.write(self._clock.now_ms())
+            self._send_now.set()
+            self._wake_stuck_call()
+
+    def _report_ledger(self) -> None:
+        """Sends the ledger when it has something to tell: a drop or a note."""
+        sent, at = self._ledger_sent
+        if self._ledger.changes > sent and self._clock.monotonic() - at >= LEDGER_INTERVAL_S:
+            self._ledger_sent = (self._ledger.changes, self._clock.monotonic())
+            self.record("fact", "ledger", self._journal.watermark, self.ledger)
+
+    def _wake_stuck_call(self) -> None:
+        began = self._call_began
+        if began is not None and self._transport is not None and self._clock.monotonic() - began > STUCK_CALL_S:
+            self._call_began = None
+            self._transport.interrupt()
+
+    # -- the sender thread -------------------------------------------------------------------------------------------
+
+    def _send_loop(self) -> None:
+        if self._transport is None:
+            from client_hook.transport import HttpTransport  # inside: http and ssl take 30 ms to import
+
+            self._transport = HttpTransport(self.settings.url, self.settings.token)
+        courier = Courier(
+            self._journal,
+            self._transport,
+            self._opening,
+            ledger=self._ledger,
+            say=lambda sentence: self._say(f"Gradwatch: {sentence}"),
+            monotonic=self._clock.monotonic,
+        )
+        self._courier = courier
+        backlog = Backlog(self.settings, self._transport)
+        hurried = False
+        while not self._stop:
+            if self._finishing and not hurried:
+                hurried = True
+                courier.hurry()
+            went_through = self._call(courier.work)
+            self._say_where(courier)
+            if self._finishing and (self._journal.delivered or courier.failures >= TRIES_AT_FINISH):
+                break
+            if went_through:
+                continue
+            if not self._finishing and courier.answered and not courier.problem and self._call(backlog.work):
+                continue
+            self._send_now.wait(self._pause(courier))
+            self._send_now.clear()
+        backlog.close()
+
+    def _call(self, work: Callable[[], bool]) -> bool:
+        self._call_began = self._clock.monotonic()
+        try:
+            return work()
+        finally:
+            self._call_began = None
+
+    def _pause(self, courier: Courier) -> float:
+        pause = max(min(courier.wait_s(), 1.0), 0.02) if courier.wait_s() > 0 else 1.0
+        if not self._said_calm:
+            pause = min(pause, 0.25)
+        if self._finishing:
+            pause = min(max(courier.wait_s(), 0.02), 0.5)
+        return pause
+
+    def _say_where(self, courier: Courier) -> None:
+        """Says once where the run can be seen, or that it is kept for later."""
+        if courier.answered and not self._said_address:
+            self._said_address = self._said_calm = True
+            self._say(f"Gradwatch: {self.url}")
+        elif not self._said_calm and self._clock.monotonic() - self._started_at > CALM_LINE_AFTER_S:
+            self._said_calm = True
+            self._say(
+                f"Gradwatch: no answer from {self.settings.url} yet. The training goes on and everything is kept in "
+                f"{self.settings.spool_dir}; deliver it later with: gradwatch sync"
+            )

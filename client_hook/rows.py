@@ -1,0 +1,75 @@
+"""Holds the rows that the training thread handed over until the journal thread takes them; bounded in bytes.
+
+Handing over takes no lock: a signal handler may interrupt it at any place and then wait for the journal thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from client_hook.ledger import Ledger
+
+Row = tuple[int, int, tuple[str, ...], Sequence[float], bool]
+
+ROW_BYTES = 200
+VALUE_BYTES = 32
+# rows up to this many values are the scalars of every step; wider ones are samples, which go first when memory is short
+NARROW_VALUES = 16
+MEMORY_FULL = "memory full: rows came faster than they could be written or sent"
+
+
+class RowBuffer:
+    """Holds rows in two queues, so that the scalars of every step outlive the wide samples."""
+
+    def __init__(self, limit_bytes: int, ledger: Ledger) -> None:
+        self._limit = limit_bytes
+        self._ledger = ledger
+        self._narrow: deque[Row] = deque()
+        self._wide: deque[Row] = deque()
+        self._bytes_in = 0  # written by producers
+        self._bytes_out = 0  # written by the consumer, and by a producer that finds the buffer full
+
+    def put(self, row: Row) -> None:
+        """Appends a row, and drops the oldest samples beyond the limit."""
+        count = len(row[3])
+        (self._narrow if count <= NARROW_VALUES else self._wide).append(row)
+        self._ledger.produced += count
+        self._bytes_in += ROW_BYTES + VALUE_BYTES * count
+        if self._bytes_in - self._bytes_out > self._limit:
+            self._make_room()
+
+    def take(self, at_most_bytes: int) -> list[Row]:
+        """Takes rows out, oldest first, up to about so many bytes."""
+        before = self._bytes_in
+        rows: list[Row] = []
+        taken = 0
+        for queue in (self._narrow, self._wide):
+            while taken < at_most_bytes:
+                try:
+                    row = queue.popleft()
+                except IndexError:
+                    break
+                rows.append(row)
+                taken += ROW_BYTES + VALUE_BYTES * len(row[3])
+        self._bytes_out += taken
+        if not self._narrow and not self._wide and self._bytes_in == before:
+            self._bytes_out = before  # mends what two threads that counted at once may have lost
+        return rows
+
+    def __bool__(self) -> bool:
+        return bool(self._narrow or self._wide)
+
+    def clear(self) -> None:
+        """Forgets everything; a forked child calls it."""
+        self._narrow.clear()
+        self._wide.clear()
+
+    def _make_room(self) -> None:
+        while self._bytes_in - self._bytes_out > self._limit:
+            try:
+                row = (self._wide or self._narrow).popleft()
+            except IndexError:
+                return
+            self._bytes_out += ROW_BYTES + VALUE_BYTES * len(row[3])
+            self._ledger.drop(MEMORY_FULL, len(row[3]))

@@ -1,0 +1,237 @@
+"""Joins the parts of the server and runs it. Every wire between two rooms is drawn here and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from server import paths
+from server.config import SHORT_TOKEN_CHARACTERS, Settings
+from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.ingest import Ingest
+from server.live import Live
+from server.rules.registry import Registry, load_rules
+from server.store import Store
+from server.store.engine import describe
+from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, series_api
+from server.web.security import HostCheck, OriginCheck, SecurityHeaders
+from server.web.services import Services
+
+GZIP_FROM_BYTES = 1_024
+GZIP_LEVEL = 5
+YEAR_S = 365 * 24 * 3600
+GRACE_S = 6
+START_S = 60
+
+
+def now_ms() -> int:
+    """Gives the time, UTC, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    live: Live,
+    *,
+    registry: Registry | None = None,
+    diagnose: bool = True,
+    clock: Callable[[], int] = now_ms,
+) -> FastAPI:
+    """Joins everything that answers requests; `diagnose` starts the worker with it."""
+    registry = registry if registry is not None else load_rules()
+    services = Services(settings, store, live, Ingest(store, live, clock), registry, clock)
+    door = auth.Door(settings.token, settings.port)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
+        if worker:
+            worker.start()
+        yield
+        live.close()
+        if worker:
+            worker.stop()
+
+    app = FastAPI(
+        title="Gradwatch",
+        version="1",
+        summary="Training runs, their series and their diagnoses.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(HostCheck, settings=settings),
+            Middleware(OriginCheck),
+            Middleware(auth.Gate, door=door),
+            Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
+        ],
+    )
+    app.state.services = services
+    for router in (api.router, series_api.router, ingest_api.router, live_api.router, charts_api.router, pages.router):
+        app.include_router(router)
+    app.include_router(auth.router_for(door, pages.sign_in_page))
+    app.mount("/static", Static(directory=paths.STATIC), name="static")
+    problems.install(app, pages.error_page)
+    return app
+
+
+class Static(StaticFiles):
+    """Serves our own files with an ETag to ask again by, and vendored ones, whose names hold their versions, for ever."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Finds the file and says how long a browser may keep it."""
+        response = await super().get_response(path, scope)
+        vendored = Path(path).parts[:1] == ("vendor",)
+        response.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if vendored else "no-cache"
+        return response
+
+
+class Cannot(Exception):
+    """Says why the server cannot start, and the line that mends it."""
+
+
+class Server(uvicorn.Server):
+    """Says when it answers, ends the live streams before it waits for connections, and returns after a signal."""
+
+    def __init__(self, config: uvicorn.Config, live: Live, when_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._live = live
+        self._when_ready = when_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to listen, then says so."""
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            self._when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops; the live streams never end by themselves, so they are ended first."""
+        self._live.close()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handles SIGTERM and SIGINT without raising them again, so that the store is closed afterwards."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT and gives the exit code; raises Cannot when it cannot start."""
+    settings.refuse_open_door()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    with _opened(settings) as (listener, bound, store):
+        _say(f"Database {bound.database}, {describe()}")
+        if bound.token and not bound.loopback and len(bound.token) < SHORT_TOKEN_CHARACTERS:
+            _say(f"The token is short and others can reach {bound.address}: {SHORT_TOKEN_CHARACTERS} random characters are safer")
+        _server(bound, store, lambda: print(f"Gradwatch listening on {bound.address}", flush=True)).run([listener])  # noqa: T201
+    return 0
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """Serves from a thread of this process and gives the address, for commands that find no server running."""
+    with _opened(settings) as (listener, bound, store):
+        ready = threading.Event()
+        server = _server(bound, store, ready.set)
+        thread = threading.Thread(target=server.run, args=([listener],), name="gradwatch-server", daemon=True)
+        thread.start()
+        try:
+            if not ready.wait(START_S):
+                raise Cannot(f"The server did not start within {START_S} s")
+            yield bound.address
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store]]:
+    """Takes the port, then the database; gives both back in the end."""
+    listener = _bind(settings)
+    try:
+        _make_home(settings)
+        store = Store.open(settings.database)
+        try:
+            yield listener, replace(settings, port=listener.getsockname()[1]), store
+        finally:
+            store.close()
+    finally:
+        listener.close()
+
+
+def _server(settings: Settings, store: Store, when_ready: Callable[[], None]) -> Server:
+    live = Live()
+    config = uvicorn.Config(
+        create_app(settings, store, live),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return Server(config, live, when_ready)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Takes the port before anything is opened; connections are accepted only once the server answers."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise Cannot(f"--host {settings.host}: no such address on this machine ({error.strerror})") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(place)
+    except OSError as error:
+        listener.close()
+        raise Cannot(_why_not_bound(settings, error)) from error
+    return listener
+
+
+def _why_not_bound(settings: Settings, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {settings.port} on {settings.host} is taken, perhaps by a Gradwatch that runs already. "
+            f"Mend it: gradwatch serve --port {settings.port + 1 if settings.port < 65_535 else 0}, or --port 0 for a free one"
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {settings.port} needs more rights than this user has. Mend it: gradwatch serve --port 8777"
+    return f"--host {settings.host} --port {settings.port}: cannot listen there ({error.strerror})"
+
+
+def _make_home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Cannot(f"--home {settings.home}: the folder cannot be made ({error.strerror})") from error
+
+
+def _say(fact: str) -> None:
+    sys.stderr.write(fact + "\n")
+    sys.stderr.flush()

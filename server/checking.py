@@ -1,0 +1,148 @@
+"""Asks a running server for the diagnosis of one run, waits until it is final, and says how bad it is.
+
+Standard library alone: it works wherever the hook works. Not for: diagnosing; the server does that.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+LEVELS = ("info", "warning", "error")
+REQUEST_TIMEOUT_S = 10
+POLL_S = 0.25
+PAGE = 500
+
+Json = dict[str, Any]
+
+
+class CheckError(Exception):
+    """Says why a run could not be checked, and what would help."""
+
+
+class Unreachable(CheckError):
+    """No server answers at the address."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to ask, and the token that it wants."""
+
+    url: str
+    token: str | None = None
+
+    def get(self, path: str, **query: str | int) -> Json:
+        """Asks for one JSON object below /api/v1; raises CheckError with the server's own sentence."""
+        address = f"{self.url.rstrip('/')}/api/v1{path}" + (f"?{urlencode(query)}" if query else "")
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise CheckError(f"The address {self.url!r} is not right: one such as http://127.0.0.1:8777 is needed")
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        # A server on this machine is asked directly, whatever proxy the environment names.
+        local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+        opener = build_opener(ProxyHandler({})) if local else build_opener()
+        try:
+            with opener.open(Request(address, headers=headers), timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - scheme checked above
+                content = json.load(answer)
+        except HTTPError as error:
+            with error:
+                raise _refused(self.url, error) from None
+        except (URLError, TimeoutError, ConnectionError) as error:
+            raise Unreachable(f"No server answers at {self.url} ({getattr(error, 'reason', error)})") from None
+        except ValueError:
+            raise CheckError(f"What answers at {self.url} is not a Gradwatch server: it sent no JSON") from None
+        if not isinstance(content, dict):
+            raise CheckError(f"What answers at {self.url} is not a Gradwatch server: it sent no JSON object")
+        return content
+
+    def items(self, path: str) -> list[Json]:
+        """Asks for every page of a list."""
+        found: list[Json] = []
+        query: dict[str, str | int] = {"limit": PAGE}
+        while True:
+            page = self.get(path, **query)
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            query["cursor"] = page["next"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out about a run."""
+
+    run: Json
+    findings: Sequence[Json]
+
+    def reaches(self, level: str) -> bool:
+        """Whether an open finding that nobody muted is at least this bad."""
+        limit = LEVELS.index(level)
+        return any(_counts(one) and LEVELS.index(one["severity"]) >= limit for one in self.findings)
+
+    def as_json(self) -> str:
+        """Gives the run and its findings as the server sent them."""
+        return json.dumps({"run": self.run, "findings": list(self.findings)}, indent=2, allow_nan=False) + "\n"
+
+    def as_text(self) -> str:
+        """Says it in lines for a person."""
+        run = self.run
+        lines = [
+            f"{run['name']} ({run['id']}): {run['state']} at step {run['last_step']:,}, diagnosis {run['diagnosis']}",
+            "",
+        ]
+        worst_first = sorted(self.findings, key=lambda one: (-LEVELS.index(one["severity"]), one["first_step"]))
+        for one in worst_first:
+            if not _counts(one):
+                continue
+            because = f", because of finding {one['cause']}" if one["cause"] else ""
+            lines += [
+                f"  {one['severity']:<8}{one['code']} {one['name']}, since step {one['first_step']:,}{because}",
+                f"          {one['message']}",
+                f"          → {one['advice']}",
+                "",
+            ]
+        counted = [one for one in self.findings if _counts(one)]
+        passed_over = len(self.findings) - len(counted)
+        summary = "No open finding." if not counted else f"{len(counted)} open: {_tally(counted)}."
+        lines.append(summary + (f" {passed_over} more are resolved or muted." if passed_over else ""))
+        return "\n".join(lines) + "\n"
+
+
+def check(server: Server, run_id: str, timeout_s: float, sleep: Callable[[float], None] = time.sleep) -> Report:
+    """Waits until the diagnosis of the run is final; raises CheckError when that takes longer than `timeout_s`."""
+    path = "/runs/" + quote(run_id, safe="")
+    until = time.monotonic() + timeout_s
+    while True:
+        run = server.get(path)
+        if run["diagnosis"] == "final":
+            return Report(run, server.items(path + "/findings"))
+        if time.monotonic() >= until:
+            raise CheckError(
+                f"The diagnosis of {run_id} is still {run['diagnosis']} after {timeout_s:g} s (the run is {run['state']} "
+                f"at step {run['last_step']}, diagnosed up to {run['diagnosed_step']}). A longer wait: --timeout {timeout_s * 4:g}"
+            )
+        sleep(POLL_S)
+
+
+def _counts(finding: Mapping[str, Any]) -> bool:
+    return finding["state"] == "open" and not finding["muted"]
+
+
+def _tally(findings: Sequence[Json]) -> str:
+    counts = {level: sum(one["severity"] == level for one in findings) for level in reversed(LEVELS)}
+    return ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+
+
+def _refused(url: str, error: HTTPError) -> CheckError:
+    if error.code == 401:
+        return CheckError(f"{url} asks for a token. Mend it: --token T, or set GRADWATCH_TOKEN")
+    try:
+        said = json.loads(error.read(10_000))["detail"]
+    except (ValueError, KeyError, TypeError, OSError):
+        said = f"HTTP {error.code}"
+    return CheckError(f"{url} answers: {said}")

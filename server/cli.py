@@ -1,0 +1,126 @@
+"""The server's commands: serve, demo, check, rules. The script `gradwatch` finds them through entry points.
+
+Standard library alone until a command runs, so that a missing package is named with the line that installs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+
+from server import checking
+from server.config import DEFAULT_PORT, Settings, SettingsError, add_arguments
+
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+
+PIP_LINE = 'pip install "gradwatch[server]"'
+OURS = frozenset({"server", "client_hook"})
+WRONG = 2
+INTERRUPTED = 130
+
+
+def serve(argv: list[str]) -> int:
+    """Runs the server until SIGTERM or Ctrl-C; prints one line on stdout when it answers requests."""
+    parser = argparse.ArgumentParser(prog="gradwatch serve", description=serve.__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        # Imported here: these need the packages of the extra `server`.
+        from server import app, errors
+
+        try:
+            return app.run(Settings.read(vars(arguments), os.environ))
+        except (SettingsError, app.Cannot, errors.GradwatchError) as error:
+            return _complain(error)
+    except ModuleNotFoundError as missing:
+        return _name_missing(missing)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def demo(argv: list[str]) -> int:
+    """Starts a server and two trainings, one healthy and one sick."""
+    from server import demo as show, paths  # here: the other commands need neither
+
+    return show.run(argv, paths.EXAMPLES / "digits.py")
+
+
+def check(argv: list[str]) -> int:
+    """Waits for the diagnosis of a run and prints its findings; exits 1 when an open one reaches the level, 2 on errors."""
+    parser = argparse.ArgumentParser(prog="gradwatch check", description=check.__doc__)
+    parser.add_argument("run", metavar="RUN", help="id of the run")
+    parser.add_argument("--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)")
+    parser.add_argument("--json", action="store_true", help="the run and its findings as JSON")
+    parser.add_argument("--timeout", type=float, default=120, metavar="S", help="seconds to wait (default 120)")
+    parser.add_argument("--url", help=f"address of the server [GRADWATCH_URL] (default {DEFAULT_URL})")
+    parser.add_argument("--token", help="token of the server [GRADWATCH_TOKEN]")
+    parser.add_argument("--home", metavar="DIR", help="ask no server, open the database in this folder")
+    options = parser.parse_args(argv)
+    try:
+        report = _report(options)
+    except (checking.CheckError, SettingsError) as error:
+        return _complain(error)
+    except ModuleNotFoundError as missing:
+        return _name_missing(missing)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    sys.stdout.write(report.as_json() if options.json else report.as_text())
+    return 1 if report.reaches(options.fail_on) else 0
+
+
+def rules(argv: list[str]) -> int:
+    """Lists the rules of the catalogue."""
+    parser = argparse.ArgumentParser(prog="gradwatch rules", description=rules.__doc__)
+    parser.add_argument("--json", action="store_true", help="the whole catalogue as JSON")
+    options = parser.parse_args(argv)
+    try:
+        # Imported here: these need packages of the extra `server`.
+        from server.rules.registry import load_rules
+        from server.web.models import RuleItem, RulePage
+    except ModuleNotFoundError as missing:
+        return _name_missing(missing)
+    registry = load_rules()
+    if options.json:
+        page = RulePage(items=[RuleItem.of(rule) for rule in registry], next=None)
+        sys.stdout.write(page.model_dump_json(indent=2) + "\n")
+        return 0
+    width = max((len(rule.name) for rule in registry), default=0)
+    for rule in registry:
+        sys.stdout.write(f"{rule.code}  {rule.severity.value:<8} {rule.name:<{width}}  {rule.summary}\n")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> checking.Report:
+    """Asks the server that was named, else the usual one, else the database at home."""
+    token = options.token or os.environ.get("GRADWATCH_TOKEN") or os.environ.get("GRADWATCH_SERVER_TOKEN")
+    if options.home is None:
+        url = options.url or os.environ.get("GRADWATCH_URL") or DEFAULT_URL
+        try:
+            return checking.check(checking.Server(url, token), options.run, options.timeout)
+        except checking.Unreachable as silence:
+            if options.url:
+                raise
+            sys.stderr.write(f"gradwatch: {silence}; the database is opened instead\n")
+    # Imported here: these need the packages of the extra `server`.
+    from server import app, errors
+
+    settings = Settings.read({"home": options.home, "port": 0, "host": "127.0.0.1", "token": secrets.token_urlsafe()}, os.environ)
+    try:
+        with app.served(settings) as address:
+            return checking.check(checking.Server(address, settings.token), options.run, options.timeout)
+    except (app.Cannot, errors.GradwatchError) as error:
+        raise checking.CheckError(str(error)) from error
+
+
+def _name_missing(missing: ModuleNotFoundError) -> int:
+    name = (missing.name or "").partition(".")[0]
+    if name in OURS:
+        raise missing
+    return _complain(f"The server needs the package {name!r}. Mend it: {PIP_LINE}")
+
+
+def _complain(what: object) -> int:
+    sys.stderr.write(f"gradwatch: {what}\n")
+    return WRONG

@@ -1,0 +1,160 @@
+"""The server's settings: each is one field with its help, read from an argument, else from the environment, else its default.
+
+Not for: reading them at import. `Settings.read` is called once, by the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from server import paths
+
+DEFAULT_PORT = 8777
+WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named here in order to be recognised
+SHORT_TOKEN_CHARACTERS = 16
+
+
+class SettingsError(ValueError):
+    """Says which setting is wrong, what it holds and what would be right."""
+
+
+def _setting(default: Any, environment: str, help_text: str, metavar: str = "") -> Any:
+    metadata = {"environment": environment, "help": help_text, "metavar": metavar}
+    return field(default=default, metadata=metadata, repr=environment != "GRADWATCH_SERVER_TOKEN")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Holds what `gradwatch serve` was told. `port` is 0 until a free one is bound; `database` is a URL."""
+
+    host: str = _setting("127.0.0.1", "GRADWATCH_HOST", "address to listen on (default 127.0.0.1)")
+    port: int = _setting(
+        DEFAULT_PORT, "GRADWATCH_PORT", f"port to listen on, 0 = a free one (default {DEFAULT_PORT})", "PORT"
+    )
+    home: Path = _setting(
+        Path(), "GRADWATCH_HOME", "folder of the database and the spool (default ~/.gradwatch)", "DIR"
+    )
+    database: str = _setting(
+        "", "GRADWATCH_DATABASE", "database, such as sqlite:////data/runs.db (default gradwatch.db in the home)", "URL"
+    )
+    token: str | None = _setting(
+        None,
+        "GRADWATCH_SERVER_TOKEN",
+        "every page and call needs this token; other users of the machine can read it in the process list, "
+        "GRADWATCH_SERVER_TOKEN they cannot",
+        "T",
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "GRADWATCH_ALLOWED_HOSTS", "further host names under which browsers reach the server, comma between", "NAMES"
+    )
+
+    @classmethod
+    def read(cls, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+        """Reads every setting; raises SettingsError with a sentence for the first that is wrong."""
+        raw = {item.name: _raw(item.name, item.metadata["environment"], arguments, environment) for item in fields(cls)}
+        home = Path(raw["home"][0]).expanduser().absolute() if raw["home"][0] else paths.home({})
+        return cls(
+            host=_host(*raw["host"]),
+            port=_port(*raw["port"]),
+            home=home,
+            database=_database(*raw["database"], home),
+            token=_token(*raw["token"]),
+            allowed_hosts=_names(*raw["allowed_hosts"]),
+        )
+
+    @property
+    def address(self) -> str:
+        """The address to print and to link to: never taken from a request."""
+        host = "127.0.0.1" if self.host in WILDCARDS else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def refuse_open_door(self) -> None:
+        """Raises SettingsError when others could reach the server and no token keeps them out."""
+        if self.loopback or self.token is not None:
+            return
+        raise SettingsError(
+            f"--host {self.host} lets other machines read, change and delete every run, and no token is set. "
+            "Mend it: set GRADWATCH_SERVER_TOKEN (or --token), or keep --host 127.0.0.1"
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds one option for each setting, with the help that stands beside it."""
+    for item in fields(Settings):
+        option = "--" + item.name.replace("_", "-")
+        text = f"{item.metadata['help']} [{item.metadata['environment']}]"
+        parser.add_argument(option, metavar=item.metadata["metavar"] or item.name.upper(), help=text)
+
+
+def _raw(
+    name: str, variable: str, arguments: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """Gives the text of a setting and where it was found, as the person who typed it would say."""
+    value = arguments.get(name)
+    if value is not None:
+        return str(value), "--" + name.replace("_", "-")
+    return environment.get(variable) or None, variable
+
+
+def _host(text: str | None, source: str) -> str:
+    if text is None:
+        return "127.0.0.1"
+    host = text.strip().removeprefix("[").removesuffix("]")
+    if "/" in host or (":" in host and not _is_address(host)):
+        raise SettingsError(f"{source} is {text!r}: an address or a host name is needed, such as 127.0.0.1")
+    return host or "0.0.0.0"  # noqa: S104 - an empty host means every address; refused later without a token
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _port(text: str | None, source: str) -> int:
+    if text is None:
+        return DEFAULT_PORT
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise SettingsError(f"{source} is {text!r}: a number from 0 to 65535 is needed (0 = a free port)")
+    return int(text)
+
+
+def _database(text: str | None, source: str, home: Path) -> str:
+    if text is None:
+        return f"sqlite:///{home / 'gradwatch.db'}"
+    if "://" not in text:
+        raise SettingsError(f"{source} is {text!r}: a URL is needed, such as sqlite:///{Path(text).absolute()}")
+    return text
+
+
+def _token(text: str | None, source: str) -> str | None:
+    if text is None:
+        return None
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingsError(f"{source} is empty or holds spaces or characters outside ASCII: a header cannot carry it")
+    return text
+
+
+def _names(text: str | None, source: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if "/" in name or "*" in name:
+            raise SettingsError(f"{source} holds {name!r}: plain host names are needed, such as gradwatch.lab.example")
+    return names

@@ -1,0 +1,156 @@
+"""Robust statistics that every rule shares: medians, upper scales, standard errors, window sizes for short runs, quarters.
+
+All functions drop non-finite values first, so that one NaN cannot hide a trend; what a NaN means is the business of its own rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.series import Floats
+
+MAD_TO_SIGMA = 1.4826  # of a normal distribution: sigma / median absolute deviation
+MEDIAN_TO_MEAN_SE = 1.2533  # sqrt(pi / 2): how much wider the error of a median is than that of a mean
+UPPER_QUANTILE = 0.95
+UPPER_SIGMAS = 1.645  # where the upper quantile of a normal distribution lies
+RELATIVE_FLOOR = 1e-3  # a baseline's scale is never taken below this share of its median
+ABSOLUTE_FLOOR = 1e-12
+
+SMALLEST_WINDOW = 20
+LARGEST_WINDOW = 200
+SURE_WINDOW = 100  # from this size on a robust scale is known to about ten percent
+START_COUNT = 3
+START_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Describes the values before a test: median, MAD as a sigma, upper scale, and `s`, the largest of the scales."""
+
+    count: int
+    med: float
+    mad: float
+    up: float
+    s: float
+
+    @property
+    def se(self) -> float:
+        """Standard error of the median."""
+        return MEDIAN_TO_MEAN_SE * self.mad / math.sqrt(self.count) if self.count else math.nan
+
+
+NOTHING = Baseline(0, math.nan, math.nan, math.nan, math.nan)
+
+
+def finite(values: Floats) -> Floats:
+    """Drops NaN and infinities."""
+    mask = np.isfinite(values)
+    return values if mask.all() else values[mask]
+
+
+def med(values: Floats) -> float:
+    """Gives the median of the finite values; NaN where there are none."""
+    kept = finite(values)
+    return _middle(np.sort(kept)) if len(kept) else math.nan
+
+
+def mad(values: Floats) -> float:
+    """Gives the median absolute deviation, scaled to the sigma of a normal distribution."""
+    return baseline(values).mad
+
+
+def up(values: Floats) -> float:
+    """Gives the upper scale: the distance from the median to the 95 % quantile in sigmas. Losses are skewed upwards."""
+    return baseline(values).up
+
+
+def baseline(values: Floats) -> Baseline:
+    """Measures a baseline; its count is 0 where no value is finite."""
+    kept = np.sort(finite(values))
+    count = len(kept)
+    if not count:
+        return NOTHING
+    middle = _middle(kept)
+    spread = MAD_TO_SIGMA * _middle(np.sort(np.abs(kept - middle)))
+    upper = (_quantile(kept, UPPER_QUANTILE) - middle) / UPPER_SIGMAS
+    scale = max(spread, upper, RELATIVE_FLOOR * abs(middle), ABSOLUTE_FLOOR)
+    return Baseline(count, middle, spread, upper, scale)
+
+
+def median_error(values: Floats) -> float:
+    """Gives the standard error of the median of these values."""
+    return baseline(values).se
+
+
+def logs(values: Floats) -> Floats:
+    """Takes natural logarithms of the positive finite values; norms and ratios are always tested so."""
+    kept = finite(values)
+    return np.log(kept[kept > 0])
+
+
+def window_size(samples: int, planned: int | None = None) -> int:
+    """Says how many samples a baseline holds: a fifth of the run (the planned one, if known), from 20 to 200."""
+    total = planned if planned else samples
+    return max(SMALLEST_WINDOW, min(LARGEST_WINDOW, total // 5))
+
+
+def short_factor(window: int) -> float:
+    """Says by how much z limits grow because the scale of a short window is uncertain."""
+    return 1.0 + 1.0 / math.sqrt(window / 10) if window < SURE_WINDOW else 1.0
+
+
+@dataclass(frozen=True)
+class Quarters:
+    """A whole run in five medians: its start and its four quarters, with the standard errors of the first and last steps."""
+
+    start: float
+    q1: float
+    q2: float
+    q3: float
+    q4: float
+    se_start: float
+    se_first: float  # of q1 - q4
+    se_last: float  # of q3 - q4
+    count: int
+
+    def as_numbers(self) -> Mapping[str, float]:
+        """Gives the medians by name, for a finding's evidence."""
+        return {"start": self.start, "q1": self.q1, "q2": self.q2, "q3": self.q3, "q4": self.q4}
+
+
+def quarters(values: Floats) -> Quarters | None:
+    """Splits a run into quarters; None with fewer than 8 finite values."""
+    kept = finite(values)
+    count = len(kept)
+    if count < 8:
+        return None
+    parts = [baseline(part) for part in np.array_split(kept, 4)]
+    first = parts[0]
+    start = med(kept[: max(START_COUNT, math.ceil(START_SHARE * count))])
+    return Quarters(
+        start=start,
+        q1=first.med,
+        q2=parts[1].med,
+        q3=parts[2].med,
+        q4=parts[3].med,
+        se_start=math.hypot(first.mad / math.sqrt(START_COUNT) * MEDIAN_TO_MEAN_SE, parts[3].se),
+        se_first=math.hypot(first.se, parts[3].se),
+        se_last=math.hypot(parts[2].se, parts[3].se),
+        count=count,
+    )
+
+
+def _middle(ordered: Floats) -> float:
+    half = len(ordered) // 2
+    return float(ordered[half]) if len(ordered) % 2 else float(ordered[half - 1] + ordered[half]) / 2
+
+
+def _quantile(ordered: Floats, share: float) -> float:
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return float(ordered[low] + (ordered[high] - ordered[low]) * (place - low))

@@ -1,0 +1,105 @@
+"""Numbers the series and groups of a run, creating them when a frame first names them.
+
+Lives in the writer thread: what a rolled-back job has put here is forgotten with it.
+Not for: readers (they ask the database).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, insert, select
+
+from server.errors import GradwatchError
+from server.store import schema
+
+MAX_SERIES_PER_RUN = 100_000
+MAX_GROUPS_PER_RUN = 20_000
+RUNS_REMEMBERED = 512
+
+
+class CatalogueFull(GradwatchError):
+    """The run has as many series or groups as it may; `admitted` names the columns that can still be stored."""
+
+    def __init__(self, admitted: frozenset[str], message: str) -> None:
+        super().__init__(message)
+        self.admitted = admitted
+
+
+@dataclass
+class _Numbers:
+    series: dict[str, int] = field(default_factory=dict)
+    groups: dict[bytes, int] = field(default_factory=dict)
+
+
+def digest(columns: Sequence[str], dtype: str) -> bytes:
+    """Names a group by its content: the same columns of the same type are the same group."""
+    return hashlib.blake2b("\n".join((dtype, *columns)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Catalogue:
+    """Remembers the numbers of the runs that wrote last."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, _Numbers] = OrderedDict()
+
+    def forget(self) -> None:
+        """Forgets everything: some of it was rolled back."""
+        self._runs.clear()
+
+    def group(self, connection: Connection, run_id: str, columns: Sequence[str], dtype: str, named: bytes) -> int:
+        """Gives the number of a group; raises CatalogueFull when it would need more series than a run may have."""
+        numbers = self._numbers(connection, run_id)
+        known = numbers.groups.get(named)
+        if known is not None:
+            return known
+        if len(numbers.groups) >= MAX_GROUPS_PER_RUN:
+            raise CatalogueFull(frozenset(), f"more than {MAX_GROUPS_PER_RUN} different groups of series in one run")
+        members = self._series(connection, run_id, numbers, columns)
+        number = len(numbers.groups) + 1
+        packed = np.array(members, "<u4").tobytes()
+        row = {"run_id": run_id, "number": number, "digest": named, "dtype": dtype, "columns": packed}
+        connection.execute(insert(schema.groups), row)
+        connection.execute(
+            insert(schema.group_members),
+            [
+                {"run_id": run_id, "series": member, "group": number, "position": position}
+                for position, member in enumerate(members)
+            ],
+        )
+        numbers.groups[named] = number
+        return number
+
+    def _series(self, connection: Connection, run_id: str, numbers: _Numbers, columns: Iterable[str]) -> list[int]:
+        columns = list(columns)
+        new = [name for name in columns if name not in numbers.series]
+        room = MAX_SERIES_PER_RUN - len(numbers.series)
+        if len(new) > room:
+            admitted = frozenset(columns) - frozenset(new[room:])
+            raise CatalogueFull(admitted, f"more than {MAX_SERIES_PER_RUN} series in one run")
+        rows: list[dict[str, Any]] = []
+        for name in new:
+            numbers.series[name] = len(numbers.series) + 1
+            rows.append({"run_id": run_id, "number": numbers.series[name], "name": name})
+        if rows:
+            connection.execute(insert(schema.series), rows)
+        return [numbers.series[name] for name in columns]
+
+    def _numbers(self, connection: Connection, run_id: str) -> _Numbers:
+        numbers = self._runs.get(run_id)
+        if numbers is None:
+            series, groups = schema.series, schema.groups
+            numbers = _Numbers(
+                dict(connection.execute(select(series.c.name, series.c.number).where(series.c.run_id == run_id)).all()),  # type: ignore[arg-type]
+                dict(connection.execute(select(groups.c.digest, groups.c.number).where(groups.c.run_id == run_id)).all()),  # type: ignore[arg-type]
+            )
+            self._runs[run_id] = numbers
+            if len(self._runs) > RUNS_REMEMBERED:
+                self._runs.popitem(last=False)
+        self._runs.move_to_end(run_id)
+        return numbers

@@ -1,0 +1,217 @@
+"""Opens the database: the only file that knows which database it is.
+
+One connection writes and checkpoints, a pool of others reads. SQLite before 3.51.3 can corrupt a WAL file when two
+connections write or checkpoint at the same moment, so a lock file keeps a second server out, and memory mapping is off.
+Not for: what is stored (schema, migrations) or when (writer).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from server.errors import StorageFull, StoreError
+
+APPLICATION_ID = 0x47574154  # "GWAT", in the header of the file: tells our databases from others
+PAGE_BYTES = 16_384
+BUSY_TIMEOUT_MS = 5_000
+CACHE_KIB = 65_536
+READER_CACHE_KIB = 8_192
+READERS = 8
+CHECKPOINT_PAGES = 1_000
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+_FULL = {sqlite3.SQLITE_FULL, getattr(sqlite3, "SQLITE_IOERR_WRITE", -1)}
+_NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+
+
+class Database:
+    """Holds the writing engine (one connection) and the reading engine (a pool) of one database."""
+
+    def __init__(self, url: str) -> None:
+        self.path = _path_of(url)
+        self._lock = _lock(self.path)
+        try:
+            self._create_file()
+            self.writing = _engine(url, writes=True)
+            self.reading = _engine(url, writes=False)
+            self._identity = self._stat()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Gives a connection whose statements all see the same commit."""
+        try:
+            with self.reading.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise translate(error, self.path) from error
+
+    def check_in_place(self) -> None:
+        """Raises StoreError when the file was deleted or replaced while it was open: a commit would be lost with it."""
+        if self._stat() != self._identity:
+            raise StoreError(
+                f"The database {self.path} was deleted or replaced while the server ran. Start the server again."
+            )
+
+    def shrink(self) -> None:
+        """Empties the write-ahead log and gives free pages back, as far as no reader is in the way."""
+        with self.writing.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("PRAGMA busy_timeout = 0")
+            try:
+                raw.execute("PRAGMA incremental_vacuum(256)").fetchall()
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError:
+                pass  # a reader holds an old snapshot; the next idle moment tries again
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def close(self) -> None:
+        """Closes the readers, then the writer, so that the last checkpoint is the writer's; then gives the lock back."""
+        self.reading.dispose()
+        self.writing.dispose()
+        self._lock.close()
+
+    def _create_file(self) -> None:
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreError(
+                f"The database {self.path} cannot be opened for writing ({error.strerror}). "
+                "Choose another place with --home or --database."
+            ) from None
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def translate(error: DBAPIError, path: Path) -> StoreError:
+    """Turns an error of the driver into a sentence."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code in _FULL:
+        return StorageFull(f"The disk of the database {path} is full. Nothing was lost; free some space.")
+    if code is not None and code & 0xFF in _NOT_OURS:
+        return StoreError(
+            f"The file {path} is damaged or no SQLite database ({error.orig}). Restore it from a backup, or name "
+            "another file with --database."
+        )
+    return StoreError(f"The database {path} answers: {error.orig}.")
+
+
+def upsert(table: Table) -> Any:
+    """Begins an INSERT that may say what to do on a conflict (`on_conflict_do_update`, `on_conflict_do_nothing`)."""
+    return sqlite_insert(table)
+
+
+def describe() -> str:
+    """Names the database library and its version, for the start-up message."""
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
+def mark_as_ours(connection: Connection) -> None:
+    """Writes our mark into the header of a new database."""
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def is_ours(connection: Connection) -> bool:
+    """Tells whether the header carries our mark."""
+    return connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID
+
+
+def _path_of(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError(
+            f"The database URL {url!r} cannot be read; expected one like sqlite:////home/me/gradwatch.db."
+        ) from None
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"The database URL begins with {parsed.get_backend_name()!r}; this version stores in SQLite only: "
+            "sqlite:////path/gradwatch.db."
+        )
+    if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        raise StoreError(f"The database URL {url!r} names no file; expected sqlite:////path/gradwatch.db.")
+    path = Path(parsed.database).absolute()
+    if path.is_dir():
+        raise StoreError(f"The database {path} is a folder; expected a file, for example {path / 'gradwatch.db'}.")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"The folder {path.parent} cannot be made ({error.strerror}).") from None
+    return path
+
+
+def _lock(path: Path) -> IO[bytes]:
+    try:
+        handle = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise StoreError(
+            f"The database {path} cannot be opened for writing ({error.strerror}). "
+            "Choose another place with --home or --database."
+        ) from None
+    try:
+        import fcntl  # not there on Windows, where SQLite's own lock has to do
+    except ImportError:
+        return handle
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise StoreError(
+            f"The database {path} is in use by another Gradwatch server. Stop that one, or choose another database."
+        ) from None
+    return handle
+
+
+def _engine(url: str, *, writes: bool) -> Engine:
+    if writes:
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = create_engine(url, poolclass=QueuePool, pool_size=READERS, max_overflow=56, pool_timeout=30)
+    pragmas = _WRITER_PRAGMAS if writes else _READER_PRAGMAS
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        # Without this the driver begins transactions by itself, deferred ones, and only before some statements.
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+_COMMON_PRAGMAS = (f"busy_timeout = {BUSY_TIMEOUT_MS}", "foreign_keys = ON", "mmap_size = 0", "trusted_schema = OFF")
+# page_size and auto_vacuum take effect in an empty file only, and have to come before WAL.
+_WRITER_PRAGMAS = (
+    *_COMMON_PRAGMAS,
+    f"page_size = {PAGE_BYTES}",
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    f"cache_size = -{CACHE_KIB}",
+    f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"journal_size_limit = {WAL_LIMIT_BYTES}",
+)
+_READER_PRAGMAS = (*_COMMON_PRAGMAS, f"cache_size = -{READER_CACHE_KIB}", "wal_autocheckpoint = 0", "query_only = ON")

@@ -1,0 +1,67 @@
+"""Brings a database to the newest schema, and refuses one that is newer, foreign or damaged.
+
+The steps lie in versions/, named by number and by what they do. Not for: the current shape (schema.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DBAPIError
+
+from server.errors import StoreError
+from server.store.engine import Database, is_ours, mark_as_ours, translate
+
+HEAD_TABLE = "alembic_version"
+
+
+def upgrade(database: Database) -> None:
+    """Brings the database to the newest schema in one transaction; raises StoreError with a sentence."""
+    config = _config()
+    scripts = ScriptDirectory.from_config(config)
+    try:
+        with database.writing.begin() as connection:
+            current = _current(connection, database.path, scripts)
+            if current == scripts.get_current_head():
+                return
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            mark_as_ours(connection)
+    except DBAPIError as error:
+        raise translate(error, database.path) from error
+
+
+def head() -> str | None:
+    """Names the newest schema that this version knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def _current(connection: Connection, path: Path, scripts: ScriptDirectory) -> str | None:
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if not is_ours(connection) or HEAD_TABLE not in tables:
+        raise StoreError(
+            f"The file {path} is a SQLite database of another program (it has the table {tables[0]!r}). "
+            "Name another file with --database."
+        )
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current not in known:
+        raise StoreError(
+            f"The database {path} has schema {current}, this version knows up to {scripts.get_current_head()}. "
+            "Upgrade it: pip install --upgrade gradwatch."
+        )
+    return current

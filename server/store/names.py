@@ -1,0 +1,68 @@
+"""Looks up which series the groups of a run hold, for readers; remembers them by the group's digest.
+
+The digest names the content, so that nothing here can grow stale. Not for: giving numbers (catalogue.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from server.store import schema
+
+GROUPS_REMEMBERED = 4_096
+
+Members = tuple[tuple[str, ...], str]  # names of the columns, dtype
+
+
+class GroupNames:
+    """Gives the columns and the dtype of groups; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Members] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, connection: Connection, run_id: str, numbers: Collection[int]) -> dict[int, Members]:
+        """Gives the members of groups of one run by the group's number."""
+        if not numbers:
+            return {}
+        groups = schema.groups.c
+        rows = connection.execute(
+            select(groups.number, groups.digest, groups.dtype).where(groups.run_id == run_id)
+        ).all()
+        found: dict[int, Members] = {}
+        missing: dict[int, tuple[bytes, str]] = {}
+        with self._lock:
+            for number, digest, dtype in rows:
+                if number not in numbers:
+                    continue
+                known = self._known.get(digest)
+                if known is None:
+                    missing[number] = (digest, dtype)
+                else:
+                    found[number] = known
+        if missing:
+            found.update(self._load(connection, run_id, missing))
+        return found
+
+    def _load(self, connection: Connection, run_id: str, missing: dict[int, tuple[bytes, str]]) -> dict[int, Members]:
+        series, groups = schema.series.c, schema.groups.c
+        names: dict[int, str] = dict(
+            connection.execute(select(series.number, series.name).where(series.run_id == run_id)).all()  # type: ignore[arg-type]
+        )
+        loaded: dict[int, Members] = {}
+        for number, (digest, dtype) in missing.items():
+            packed = connection.execute(
+                select(groups.columns).where(groups.run_id == run_id, groups.number == number)
+            ).scalar_one()
+            members = tuple(names[int(member)] for member in np.frombuffer(packed, "<u4"))
+            loaded[number] = (members, dtype)
+            with self._lock:
+                self._known[digest] = loaded[number]
+                while len(self._known) > GROUPS_REMEMBERED:
+                    self._known.popitem(last=False)
+        return loaded

@@ -1,0 +1,158 @@
+"""The JSON routes about runs, findings and rules. Each asks the store and shapes the answer.
+
+Not for: taking frames (ingest_api), live streams (live_api) or series data (series_api).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+
+from server.domain.runs import Run
+from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
+from server.web.models import (
+    AttemptItem,
+    ChecklistItem,
+    ChecklistPage,
+    FindingChange,
+    FindingItem,
+    FindingPage,
+    Health,
+    RuleItem,
+    RulePage,
+    RunChange,
+    RunDetail,
+    RunItem,
+    RunPage,
+    RunStateName,
+    SeverityName,
+)
+from server.web.problems import Problem
+from server.web.services import Parts
+
+MAX_BODY_BYTES = 64 * 1024
+
+_SENTENCES: dict[int | str, dict[str, object]] = {
+    404: {"model": Problem, "description": "not known"},
+    422: {"model": Problem, "description": "a parameter or field is wrong"},
+}
+
+router = APIRouter(prefix="/api/v1", responses=_SENTENCES, max_body_size=MAX_BODY_BYTES)
+TheRun = Annotated[Run, Depends(existing_run)]
+
+
+@router.api_route("/health", methods=["GET", "HEAD"], tags=["server"], operation_id="health")
+async def health() -> Health:
+    """Says that the server answers; it is open to everybody and says no more."""
+    return Health()
+
+
+@router.get("/runs", tags=["runs"])
+def list_runs(
+    parts: Parts,
+    project: Annotated[str | None, Query(max_length=200)] = None,
+    state: RunStateName | None = None,
+    severity: SeverityName | None = None,
+    search: Annotated[str | None, Query(max_length=200, description="part of the name or id")] = None,
+    archived: bool = False,
+    sort: Literal["started", "name", "heard", "loss", "severity"] = "started",
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> RunPage:
+    """Lists runs, newest first unless sorted otherwise."""
+    page = parts.store.runs.page(
+        project=project,
+        state=state,
+        severity=severity,
+        search=search,
+        archived=archived,
+        sort=sort,
+        cursor=cursor,
+        limit=limit,
+    )
+    return RunPage(items=[RunItem.of(run) for run in page.items], next=page.next)
+
+
+@router.get("/runs/{run_id}", tags=["runs"])
+def get_run(run: TheRun, parts: Parts) -> RunDetail:
+    """Gives one run with its attempts and facts."""
+    return _detail(run, parts)
+
+
+@router.patch("/runs/{run_id}", tags=["runs"])
+def change_run(run: TheRun, change: RunChange, parts: Parts) -> RunDetail:
+    """Renames, tags or archives a run."""
+    changed = parts.store.runs.update(run.id, **change.model_dump(exclude_none=True))
+    if changed is None:
+        raise HTTPException(404, no_run(run.id))
+    parts.live.publish(run.id, "state", changed.last_step)
+    return _detail(changed, parts)
+
+
+@router.delete("/runs/{run_id}", tags=["runs"], status_code=204)
+def delete_run(run: TheRun, parts: Parts) -> Response:
+    """Deletes a run and everything that was recorded of it."""
+    parts.store.runs.delete(run.id)
+    parts.live.publish(run.id, "state", run.last_step)
+    return Response(status_code=204)
+
+
+@router.get("/runs/{run_id}/findings", tags=["findings"])
+def list_findings(
+    run: TheRun,
+    parts: Parts,
+    state: Literal["open", "resolved"] | None = None,
+    severity: SeverityName | None = None,
+    cause: Annotated[str | None, Query(pattern=r"^(none|[0-9]{1,9})$", description="`none`, or the id of a finding")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> FindingPage:
+    """Lists the findings of a run: open, resolved and absorbed ones."""
+    wanted_cause = None if cause in (None, "none") else int(cause)
+    found = [
+        finding
+        for finding in parts.store.findings.list(run.id)
+        if (state is None or finding.state == state)
+        and (severity is None or finding.severity == severity)
+        and (cause is None or finding.cause == wanted_cause)
+    ]
+    page = page_of(found, cursor, limit)
+    return FindingPage(items=[FindingItem.of(finding) for finding in page.items], next=page.next)
+
+
+@router.patch("/runs/{run_id}/findings/{finding_id}", tags=["findings"])
+def change_finding(run: TheRun, finding_id: str, change: FindingChange, parts: Parts) -> FindingItem:
+    """Acknowledges or mutes a finding, or takes that back."""
+    number = int(finding_id) if finding_id.isascii() and finding_id.isdigit() and len(finding_id) < 10 else -1
+    changed = parts.store.findings.patch(run.id, number, acknowledged=change.acknowledged, muted=change.muted)
+    if changed is None:
+        raise HTTPException(404, f"Run {run.id} has no finding {finding_id[:20]!r}")
+    parts.live.publish(run.id, "findings", run.diagnosed_step)
+    return FindingItem.of(changed)
+
+
+@router.get("/runs/{run_id}/checklist", tags=["findings"])
+def get_checklist(run: TheRun, parts: Parts, cursor: Cursor = None, limit: Limit = 500) -> ChecklistPage:
+    """Says of every rule whether the run passed it, has it, or why it could not be judged."""
+    checks = {check.code: check for check in parts.store.findings.checks(run.id)}
+    findings = parts.store.findings.list(run.id)
+    page = page_of(list(parts.registry), cursor, limit)
+    items = [ChecklistItem.of(rule, checks.get(rule.code), findings) for rule in page.items]
+    return ChecklistPage(items=items, next=page.next)
+
+
+@router.get("/rules", tags=["rules"])
+def list_rules(parts: Parts, cursor: Cursor = None, limit: Limit = 500) -> RulePage:
+    """Lists the catalogue of rules."""
+    page = page_of(list(parts.registry), cursor, limit)
+    return RulePage(items=[RuleItem.of(rule) for rule in page.items], next=page.next)
+
+
+def _detail(run: Run, parts: Parts) -> RunDetail:
+    item = RunItem.of(run)
+    return RunDetail(
+        **item.model_dump(),
+        attempt_list=[AttemptItem.of(attempt) for attempt in parts.store.runs.attempts(run.id)],
+        facts=parts.store.records.facts(run.id),
+    )

@@ -1,0 +1,340 @@
+"""The shapes of the JSON answers, which are also the OpenAPI schema. Floats are null where they are not finite.
+
+Not for: deciding anything. Each model is made from a domain object by its `of`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from server.domain.findings import CheckResult, Finding
+from server.domain.kinds import parse
+from server.domain.runs import Attempt, Run
+from server.domain.series import SeriesInfo
+from server.rules.registry import RuleInfo
+
+
+def finite(value: Any) -> Any:
+    """Gives null for a float that JSON cannot carry."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plain(value: Any) -> Any:
+    """Gives a JSON value with null for every float in it that is not finite."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return finite(value)
+
+
+Number = Annotated[float | None, BeforeValidator(finite)]
+Plain = Annotated[Any, BeforeValidator(plain)]
+RunStateName = Literal["running", "finished", "stopped", "failed", "crashed", "silent"]
+DiagnosisName = Literal["pending", "live", "final"]
+SeverityName = Literal["info", "warning", "error"]
+OutcomeName = Literal["passed", "found", "not-evaluated"]
+
+
+class Health(BaseModel):
+    """Says that the server answers, and nothing more."""
+
+    status: Literal["ok"] = "ok"
+
+
+class RunItem(BaseModel):
+    """One run and where it stands. Times are UTC milliseconds since 1970; `best_validation` is the lowest `val/loss`."""
+
+    id: str
+    project: str
+    name: str
+    tags: list[str]
+    state: RunStateName
+    diagnosis: DiagnosisName
+    created_ms: int
+    started_ms: int
+    heard_ms: int
+    ended_ms: int | None
+    last_step: int
+    diagnosed_step: int
+    total_steps: int | None
+    attempts: int
+    host: str
+    archived: bool
+    last_loss: Number
+    best_validation: Number
+    steps_per_s: Number
+    verdict: str
+    worst_severity: SeverityName | None
+    open_counts: dict[str, int]
+    sparkline: list[Number]
+    config: dict[str, Plain]
+
+    @classmethod
+    def of(cls, run: Run) -> RunItem:
+        """Makes it from a run."""
+        return cls.model_validate({name: getattr(run, name) for name in cls.model_fields}, from_attributes=True)
+
+
+class RunPage(BaseModel):
+    """One page of runs."""
+
+    items: list[RunItem]
+    next: str | None
+
+
+class AttemptItem(BaseModel):
+    """One start of the run's process; `id` is the hook's own."""
+
+    number: int
+    id: str
+    started_ms: int
+    first_step: int
+    last_step: int
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptItem:
+        """Makes it from an attempt."""
+        return cls(
+            number=attempt.number,
+            id=attempt.key,
+            started_ms=attempt.started_ms,
+            first_step=attempt.first_step,
+            last_step=attempt.last_step,
+        )
+
+
+class RunDetail(RunItem):
+    """One run with its attempts and the newest of each fact that its training sent."""
+
+    attempt_list: list[AttemptItem]
+    facts: dict[str, Plain]
+
+
+class RunChange(BaseModel):
+    """What may be changed of a run; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, min_length=1, max_length=200)
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(None, max_length=100)
+    archived: bool | None = None
+
+
+class SeriesItem(BaseModel):
+    """Summarises one series; `kind` is its prefix ("" = the user's own), `subject` the layer, parameter, group or metric."""
+
+    name: str
+    kind: str
+    subject: str
+    count: int
+    nonfinite: int
+    first_step: int
+    last_step: int
+    last_value: Number
+    min: Number
+    max: Number
+
+    @classmethod
+    def of(cls, info: SeriesInfo) -> SeriesItem:
+        """Makes it from a summary."""
+        kind, subject = parse(info.name)
+        return cls(kind=kind.value.rstrip("/"), subject=subject, **asdict(info))
+
+
+class SeriesPage(BaseModel):
+    """One page of series."""
+
+    items: list[SeriesItem]
+    next: str | None
+
+
+class NonFinite(BaseModel):
+    """Counts the values of one kind in one bucket that are no number to draw."""
+
+    step: int
+    last_step: int
+    count: int
+    kind: Literal["nan", "inf", "-inf"]
+
+
+class SeriesBuckets(BaseModel):
+    """One series, cut into buckets of neighbouring samples: the extremes of each are kept, so no spike is lost.
+
+    `steps` and `x` are those of the first sample of each bucket; `smooth` is null unless it was asked for.
+    """
+
+    name: str
+    attempt: int
+    rank: int
+    steps: list[int]
+    x: list[Number]
+    min: list[Number]
+    max: list[Number]
+    first: list[Number]
+    last: list[Number]
+    smooth: list[Number] | None
+    count: list[int]
+    nonfinite: list[NonFinite]
+
+
+class SeriesDataPage(BaseModel):
+    """The series that were asked for; those that the run does not have are left out."""
+
+    items: list[SeriesBuckets]
+    next: str | None
+
+
+class EvidenceItem(BaseModel):
+    """Proves a finding: numbers and texts by name, the series to look at, and the limit that was crossed."""
+
+    numbers: dict[str, Number]
+    strings: dict[str, str]
+    series: list[str]
+    limit: Number
+
+
+class FindingItem(BaseModel):
+    """One finding. `first_step` is the first evidence, `raised_step` the last step received when it was raised."""
+
+    id: str
+    code: str
+    name: str
+    severity: SeverityName
+    state: Literal["open", "resolved"]
+    acknowledged: bool
+    muted: bool
+    first_step: int
+    raised_step: int
+    last_step: int
+    resolved_step: int | None
+    attempt: int
+    layers: list[str]
+    ranks: list[int]
+    message: str
+    evidence: EvidenceItem
+    advice: str
+    cause: str | None = Field(description="id of the finding that explains this one")
+    rule_version: int
+    params: dict[str, Plain]
+
+    @classmethod
+    def of(cls, finding: Finding) -> FindingItem:
+        """Makes it from a finding."""
+        values = {name: getattr(finding, name) for name in cls.model_fields}
+        values["evidence"] = asdict(finding.evidence)
+        values["cause"] = None if finding.cause is None else str(finding.cause)
+        return cls.model_validate(values)
+
+
+class FindingPage(BaseModel):
+    """One page of findings."""
+
+    items: list[FindingItem]
+    next: str | None
+
+
+class FindingChange(BaseModel):
+    """What may be changed of a finding; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    acknowledged: bool | None = None
+    muted: bool | None = None
+
+
+class ChecklistItem(BaseModel):
+    """What became of one rule on the run: passed, found, or not evaluated and why; `remedy` is the line that would enable it."""
+
+    code: str
+    name: str
+    summary: str
+    chapter: str
+    outcome: OutcomeName
+    reason: str
+    remedy: str
+    findings: list[str]
+
+    @classmethod
+    def of(cls, rule: RuleInfo, check: CheckResult | None, findings: Iterable[Finding]) -> ChecklistItem:
+        """Makes it from a rule and what is known of it; a rule that was not asked yet says so."""
+        return cls(
+            code=rule.code,
+            name=rule.name,
+            summary=rule.summary,
+            chapter=chapter_of(rule.code),
+            outcome=check.outcome if check else "not-evaluated",
+            reason=check.reason if check else "The diagnosis has not asked this rule about the run yet.",
+            remedy=check.remedy if check else "",
+            findings=[finding.id for finding in findings if finding.code == rule.code],
+        )
+
+
+class ChecklistPage(BaseModel):
+    """One page of the checklist, in the order of the rules' codes."""
+
+    items: list[ChecklistItem]
+    next: str | None
+
+
+class RuleParam(BaseModel):
+    """One threshold of a rule: its default, the range in which it may be set, and where the number comes from."""
+
+    name: str
+    default: Number
+    unit: str
+    low: Number
+    high: Number
+    source: str
+
+
+class RuleItem(BaseModel):
+    """One rule of the catalogue; `sections` are the parts of its page, in Markdown."""
+
+    code: str
+    name: str
+    severity: SeverityName
+    since: str
+    version: int
+    chapter: str
+    summary: str
+    sections: dict[str, str]
+    params: list[RuleParam]
+    source: str
+
+    @classmethod
+    def of(cls, rule: RuleInfo) -> RuleItem:
+        """Makes it from a rule."""
+        params = [{name: getattr(one, name) for name in RuleParam.model_fields} for one in rule.params]
+        values = {name: getattr(rule, name) for name in cls.model_fields if name not in ("chapter", "params")}
+        return cls.model_validate({**values, "chapter": chapter_of(rule.code), "params": params})
+
+
+class RulePage(BaseModel):
+    """One page of rules."""
+
+    items: list[RuleItem]
+    next: str | None
+
+
+_CHAPTERS = {
+    "1": "Start simple",
+    "2": "Confirm your loss",
+    "3": "Intermediate outputs and connections",
+    "4": "Diagnose parameters",
+    "5": "Track your work",
+    "6": "Numerics and mixed precision",
+    "7": "Throughput and memory",
+    "8": "Generalisation",
+    "9": "Distributed training and transformers",
+}
+
+
+def chapter_of(code: str) -> str:
+    """Names the chapter of the checklist to which a rule's code belongs."""
+    return _CHAPTERS.get(code[2:3], "Further checks")

@@ -1,0 +1,121 @@
+"""Turns errors into answers: one sentence as JSON for programs, a page for people, and never a stack trace.
+
+Not for: wording. The sentence comes from where the error was raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from server.errors import Busy, FrameConflict, GradwatchError, InvalidFrame, StorageFull, StoreError, TooLarge, UnknownRun
+from server.web.security import headers_for
+
+ErrorPage = Callable[[Request, int, str], Response]
+
+_STATUS: Sequence[tuple[type[GradwatchError], int]] = (
+    (UnknownRun, 404),
+    (FrameConflict, 409),
+    (TooLarge, 413),
+    (InvalidFrame, 422),
+    (Busy, 503),
+    (StorageFull, 507),
+    (StoreError, 503),
+)
+_STORE_RETRY_S = 5
+_NOT_SAID = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+}
+SERVER_FAULT = "The server failed at this request; its log says why. What was acknowledged before is safe."
+
+
+class Problem(BaseModel):
+    """Says in one sentence what is wrong with a request."""
+
+    detail: str
+
+
+def wants_page(request: Request) -> bool:
+    """Whether the answer is for a person in a browser, not for a program."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+def plain_page(request: Request, status: int, message: str) -> Response:
+    """Gives the simplest error page, for the case that no template can be used."""
+    title = HTTPStatus(status).phrase
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<h1>{title}</h1><p>{escape(message)}</p><p><a href="/">All runs</a></p></html>',
+        status,
+    )
+
+
+def install(app: FastAPI, error_page: ErrorPage) -> None:
+    """Registers the handlers of every kind of error."""
+
+    def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+        response = (
+            error_page(request, status, message)
+            if wants_page(request)
+            else JSONResponse(Problem(detail=message).model_dump(), status)
+        )
+        response.headers.update(headers or {})
+        return response
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+        standard = HTTPStatus(error.status_code).phrase
+        said = _NOT_SAID.get(error.status_code, standard) if error.detail == standard else error.detail
+        return answer(request, error.status_code, said, error.headers)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+        return answer(request, 422, "; ".join(sentence_of(one) for one in error.errors()))
+
+    async def on_known(request: Request, error: Exception) -> Response:
+        assert isinstance(error, GradwatchError)  # noqa: S101 - registered for this class alone
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
+        wait = error.retry_after_s if isinstance(error, Busy) else _STORE_RETRY_S
+        return answer(request, status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else None)
+
+    async def on_fault(request: Request, error: Exception) -> Response:
+        # This answer is made outside of the middleware, so it brings the protecting headers itself.
+        return answer(request, 500, SERVER_FAULT, headers_for(request.url.path))
+
+    handlers: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+        HTTPException: on_http,
+        RequestValidationError: on_validation,
+        GradwatchError: on_known,
+        Exception: on_fault,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def sentence_of(error: Mapping[str, Any]) -> str:
+    """Says which parameter is wrong, what it holds, and what would be right, from one of pydantic's error entries."""
+    place, *path = [str(part) for part in error["loc"]]
+    name = ".".join(path) or place
+    where = {"query": "parameter", "path": "path part", "body": "field", "header": "header"}.get(place, "field")
+    if error["type"] == "missing":
+        return f"{where} {name}: it is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{where} {name}: it is not known here"
+    if error["type"] == "json_invalid":
+        return "body: it is not JSON"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where} {name}: got {_shortened(error.get('input'))}; {message[:1].lower()}{message[1:]}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
