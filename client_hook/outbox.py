@@ -126,6 +126,10 @@ class Outbox:
         if not self._closed:
             self._journal.put_record((kind, name, step, self._clock.now_ms(), value))
 
+    def note(self, sentence: str) -> None:
+        """Keeps a sentence for the ledger, once."""
+        self._ledger.note(sentence)
+
     def complete(self, step: int) -> None:
         """Says that all values of steps up to this one were handed over."""
         if step > self._journal.watermark:

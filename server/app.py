@@ -60,7 +60,7 @@ def create_app(
     door = auth.Door(settings.token, settings.port)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
         if worker:
             worker.start()
@@ -95,7 +95,7 @@ def create_app(
 
 
 class Static(StaticFiles):
-    """Serves our own files with an ETag to ask again by, and vendored ones, whose names hold their versions, for ever."""
+    """Serves our own files with an ETag to ask again by; vendored ones, named by their versions, stay for ever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Finds the file and says how long a browser may keep it."""
@@ -145,7 +145,10 @@ def run(settings: Settings) -> int:
     with _opened(settings) as (listener, bound, store):
         _say(f"Database {bound.database}, {describe()}")
         if bound.token and not bound.loopback and len(bound.token) < SHORT_TOKEN_CHARACTERS:
-            _say(f"The token is short and others can reach {bound.address}: {SHORT_TOKEN_CHARACTERS} random characters are safer")
+            _say(
+                f"The token is short and others can reach {bound.address}: "
+                f"{SHORT_TOKEN_CHARACTERS} random characters are safer"
+            )
         _server(bound, store, lambda: print(f"Gradwatch listening on {bound.address}", flush=True)).run([listener])  # noqa: T201
     return 0
 
@@ -218,7 +221,8 @@ def _why_not_bound(settings: Settings, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {settings.port} on {settings.host} is taken, perhaps by a Gradwatch that runs already. "
-            f"Mend it: gradwatch serve --port {settings.port + 1 if settings.port < 65_535 else 0}, or --port 0 for a free one"
+            f"Mend it: gradwatch serve --port {settings.port + 1 if settings.port < 65_535 else 0}, "
+            "or --port 0 for a free one"
         )
     if error.errno == errno.EACCES:
         return f"Port {settings.port} needs more rights than this user has. Mend it: gradwatch serve --port 8777"

@@ -123,8 +123,10 @@ def check(server: Server, run_id: str, timeout_s: float, sleep: Callable[[float]
             return Report(run, server.items(path + "/findings"))
         if time.monotonic() >= until:
             raise CheckError(
-                f"The diagnosis of {run_id} is still {run['diagnosis']} after {timeout_s:g} s (the run is {run['state']} "
-                f"at step {run['last_step']}, diagnosed up to {run['diagnosed_step']}). A longer wait: --timeout {timeout_s * 4:g}"
+                f"The diagnosis of {run_id} is still {run['diagnosis']} after {timeout_s:g} s "
+                f"(the run is {run['state']} "
+                f"at step {run['last_step']}, diagnosed up to {run['diagnosed_step']}). "
+                f"A longer wait: --timeout {timeout_s * 4:g}"
             )
         sleep(POLL_S)
 

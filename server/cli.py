@@ -42,16 +42,19 @@ def serve(argv: list[str]) -> int:
 
 def demo(argv: list[str]) -> int:
     """Starts a server and two trainings, one healthy and one sick."""
-    from server import demo as show, paths  # here: the other commands need neither
+    from server import demo as show  # here: the other commands need neither
+    from server import paths
 
     return show.run(argv, paths.EXAMPLES / "digits.py")
 
 
 def check(argv: list[str]) -> int:
-    """Waits for the diagnosis of a run and prints its findings; exits 1 when an open one reaches the level, 2 on errors."""
+    """Waits for the diagnosis of a run and prints its findings; exits 1 if one reaches the level, 2 on errors."""
     parser = argparse.ArgumentParser(prog="gradwatch check", description=check.__doc__)
     parser.add_argument("run", metavar="RUN", help="id of the run")
-    parser.add_argument("--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)")
+    parser.add_argument(
+        "--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)"
+    )
     parser.add_argument("--json", action="store_true", help="the run and its findings as JSON")
     parser.add_argument("--timeout", type=float, default=120, metavar="S", help="seconds to wait (default 120)")
     parser.add_argument("--url", help=f"address of the server [GRADWATCH_URL] (default {DEFAULT_URL})")
@@ -106,7 +109,9 @@ def _report(options: argparse.Namespace) -> checking.Report:
     # Imported here: these need the packages of the extra `server`.
     from server import app, errors
 
-    settings = Settings.read({"home": options.home, "port": 0, "host": "127.0.0.1", "token": secrets.token_urlsafe()}, os.environ)
+    settings = Settings.read(
+        {"home": options.home, "port": 0, "host": "127.0.0.1", "token": secrets.token_urlsafe()}, os.environ
+    )
     try:
         with app.served(settings) as address:
             return checking.check(checking.Server(address, settings.token), options.run, options.timeout)

@@ -1,4 +1,4 @@
-"""The server's settings: each is one field with its help, read from an argument, else from the environment, else its default.
+"""The server's settings: one field each, with its help, read from an argument, else the environment, else its default.
 
 Not for: reading them at import. `Settings.read` is called once, by the command line.
 """
@@ -36,9 +36,7 @@ class Settings:
     port: int = _setting(
         DEFAULT_PORT, "GRADWATCH_PORT", f"port to listen on, 0 = a free one (default {DEFAULT_PORT})", "PORT"
     )
-    home: Path = _setting(
-        Path(), "GRADWATCH_HOME", "folder of the database and the spool (default ~/.gradwatch)", "DIR"
-    )
+    home: Path = _setting(None, "GRADWATCH_HOME", "folder of the database and the spool (default ~/.gradwatch)", "DIR")
     database: str = _setting(
         "", "GRADWATCH_DATABASE", "database, such as sqlite:////data/runs.db (default gradwatch.db in the home)", "URL"
     )
@@ -50,7 +48,10 @@ class Settings:
         "T",
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        (), "GRADWATCH_ALLOWED_HOSTS", "further host names under which browsers reach the server, comma between", "NAMES"
+        (),
+        "GRADWATCH_ALLOWED_HOSTS",
+        "further host names under which browsers reach the server, comma between",
+        "NAMES",
     )
 
     @classmethod

@@ -1,6 +1,7 @@
 """Tells whoever looks at a run that it changed: a small bus between the threads that write and the pages that listen.
 
-It carries no data, only "run R has something new up to step S". Not for: history; a listener that comes late asks the store.
+It carries no data, only "run R has something new up to step S".
+Not for: history; a listener that comes late asks the store.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class Live:
 class Subscription:
     """Iterates over the changes of a run; what waits is merged, so a slow reader costs one entry for each run and kind.
 
-    A reader that lets more than MAX_WAITING entries wait is ended: it comes back and asks for the present state, which is
-    cheaper for both than to catch up.
+    A reader that lets more than MAX_WAITING entries wait is ended: it comes back and asks for the present state, which
+    is cheaper for both than to catch up.
     """
 
     def __init__(self, live: Live, run_id: str | None, loop: asyncio.AbstractEventLoop, pause_s: float) -> None:

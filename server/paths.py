@@ -1,4 +1,4 @@
-"""Says where files are: pages and scripts (a checkout uses them in place, the wheel carries them) and the home folder."""
+"""Says where files are: pages and scripts (in place in a checkout, carried by the wheel) and the home folder."""
 
 from __future__ import annotations
 

@@ -104,7 +104,9 @@ def list_findings(
     parts: Parts,
     state: Literal["open", "resolved"] | None = None,
     severity: SeverityName | None = None,
-    cause: Annotated[str | None, Query(pattern=r"^(none|[0-9]{1,9})$", description="`none`, or the id of a finding")] = None,
+    cause: Annotated[
+        str | None, Query(pattern=r"^(none|[0-9]{1,9})$", description="`none`, or the id of a finding")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> FindingPage:

@@ -1,7 +1,8 @@
 """The door: with a token set, nothing but the sign-in form, the health answer and static files is given without it.
 
-A gate before routing, so that a route, a mount or an address that does not exist is closed unless it stands in `OPEN`. Programs send
-`Authorization: Bearer`, browsers sign in once and carry a cookie. Not for: who may do what; there is one token and no accounts.
+A gate before routing, so that a route, a mount or an address that does not exist is closed unless it stands in `OPEN`.
+Programs send `Authorization: Bearer`, browsers sign in once and carry a cookie. Not for: who may do what; there is one
+token and no accounts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.web.security import SAFE_METHODS, refuse
 
 OPEN = frozenset(
-    {("GET", "/api/v1/health"), ("HEAD", "/api/v1/health"), ("GET", "/sign-in"), ("HEAD", "/sign-in"), ("POST", "/sign-in")}
+    {
+        ("GET", "/api/v1/health"),
+        ("HEAD", "/api/v1/health"),
+        ("GET", "/sign-in"),
+        ("HEAD", "/sign-in"),
+        ("POST", "/sign-in"),
+    }
 )
 OPEN_FOLDER = "/static/"
 
@@ -79,7 +86,7 @@ class Sessions:
 class Throttle:
     """Counts the different wrong tokens that an address tries; the same wrong one again is no new guess.
 
-    So a training with a mistyped token does not lock out its neighbours, and a search through many tokens stops after GUESSES.
+    So a training with a mistyped token does not lock out its neighbours, and a search through many stops after GUESSES.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -152,7 +159,9 @@ class Gate:
         if kind.lower() == "bearer" and token:
             await self._with_token(token.strip(), scope, receive, send)
         elif _is_page(scope, headers):
-            target = quote(scope["path"]) + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+            target = quote(scope["path"]) + (
+                "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
+            )
             await RedirectResponse("/sign-in?next=" + quote(target, safe=""), 303)(scope, receive, send)
         else:
             await self._unknown(send, "a token is needed: send the header Authorization: Bearer TOKEN")

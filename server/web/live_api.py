@@ -1,6 +1,7 @@
 """The live streams: "this run has something new up to step S", as server-sent events.
 
-They carry no values. A page that hears an event asks for what it shows. Not for: history; a stream begins with the present state.
+They carry no values. A page that hears an event asks for what it shows.
+Not for: history; a stream begins with the present state.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Pointer(BaseModel):
 
 @router.get("/runs/{run_id}/live", response_class=EventSourceResponse, responses={404: {"model": Problem}})
 async def watch_run(run: Annotated[Run, Depends(existing_run)], parts: Parts) -> AsyncIterator[ServerSentEvent]:
-    """Streams the events `state`, `data` and `findings` of one run; the present state comes first, after a reconnect too."""
+    """Streams the events `state`, `data` and `findings` of one run; the present state comes first, always."""
     with parts.live.subscribe(run.id) as changes:
         # The run was read before the subscription began: a page asks again at once, so nothing falls in between.
         for first in (

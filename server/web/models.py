@@ -48,7 +48,7 @@ class Health(BaseModel):
 
 
 class RunItem(BaseModel):
-    """One run and where it stands. Times are UTC milliseconds since 1970; `best_validation` is the lowest `val/loss`."""
+    """One run and where it stands. Times are UTC milliseconds since 1970; `best_validation`: the lowest `val/loss`."""
 
     id: str
     project: str
@@ -127,7 +127,7 @@ class RunChange(BaseModel):
 
 
 class SeriesItem(BaseModel):
-    """Summarises one series; `kind` is its prefix ("" = the user's own), `subject` the layer, parameter, group or metric."""
+    """Summarises one series; `kind` is its prefix ("" = the user's own), `subject` the layer, parameter or group."""
 
     name: str
     kind: str
@@ -249,7 +249,7 @@ class FindingChange(BaseModel):
 
 
 class ChecklistItem(BaseModel):
-    """What became of one rule on the run: passed, found, or not evaluated and why; `remedy` is the line that would enable it."""
+    """What became of one rule on the run: passed, found, or not evaluated; `remedy` enables it."""
 
     code: str
     name: str

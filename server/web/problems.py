@@ -16,7 +16,16 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from server.errors import Busy, FrameConflict, GradwatchError, InvalidFrame, StorageFull, StoreError, TooLarge, UnknownRun
+from server.errors import (
+    Busy,
+    FrameConflict,
+    GradwatchError,
+    InvalidFrame,
+    StorageFull,
+    StoreError,
+    TooLarge,
+    UnknownRun,
+)
 from server.web.security import headers_for
 
 ErrorPage = Callable[[Request, int, str], Response]
@@ -49,7 +58,7 @@ def wants_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
-def plain_page(request: Request, status: int, message: str) -> Response:
+def plain_page(_request: Request, status: int, message: str) -> Response:
     """Gives the simplest error page, for the case that no template can be used."""
     title = HTTPStatus(status).phrase
     return HTMLResponse(
@@ -87,7 +96,7 @@ def install(app: FastAPI, error_page: ErrorPage) -> None:
         wait = error.retry_after_s if isinstance(error, Busy) else _STORE_RETRY_S
         return answer(request, status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else None)
 
-    async def on_fault(request: Request, error: Exception) -> Response:
+    async def on_fault(request: Request, _error: Exception) -> Response:
         # This answer is made outside of the middleware, so it brings the protecting headers itself.
         return answer(request, 500, SERVER_FAULT, headers_for(request.url.path))
 

@@ -1,4 +1,4 @@
-"""Keeps the browser on our side: which host names are answered, which pages may send changes, and the protecting headers.
+"""Keeps the browser on our side: the host names that are answered, the pages that may send changes, the headers.
 
 Pure ASGI, so that streams pass untouched. Not for: who may come in (auth).
 """
@@ -86,7 +86,7 @@ class HostCheck:
         await self.app(scope, receive, send)
 
     def _known(self, name: str) -> bool:
-        # A page of a foreign name can be bent to our address, but a page can never have our numeric address as its own name.
+        # A foreign name can be bent to our address, but no page can have our numeric address as its own name.
         return name in self.names or (self.any_address and _is_address(name))
 
 

@@ -54,7 +54,9 @@ def get_series_data(
     x: Annotated[str, Query(min_length=1, max_length=500, description="step, time, epoch or a series")] = "step",
     start: Annotated[int | None, Query(alias="from", description="first step")] = None,
     stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
-    points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="points to draw; a bucket draws two")] = DEFAULT_POINTS,
+    points: Annotated[
+        int, Query(ge=2, le=MAX_POINTS, description="points to draw; a bucket draws two")
+    ] = DEFAULT_POINTS,
     smooth: Annotated[float | None, Query(ge=0, lt=1, description="weight of the past, 0 to below 1")] = None,
 ) -> SeriesDataPage:
     """Gives series cut into buckets, with the extremes and the non-finite values of each bucket kept."""
@@ -62,15 +64,17 @@ def get_series_data(
     axis_name = None if x in ("step", "time") else x
     wanted = list(dict.fromkeys(name))
     read = parts.store.series.read(
-        run.id, [*wanted, *([axis_name] if axis_name and axis_name not in wanted else [])],
-        attempt=chosen, rank=rank, start=start, stop=stop,
+        run.id,
+        [*wanted, *([axis_name] if axis_name and axis_name not in wanted else [])],
+        attempt=chosen,
+        rank=rank,
+        start=start,
+        stop=stop,
     )
     axes_by_attempt = {data.attempt: data for data in read if data.name == axis_name}
     if axis_name and not axes_by_attempt and read:
         raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
-    items = [
-        _buckets(data, _axis(data, x, axes_by_attempt), points, smooth) for data in read if data.name in wanted
-    ]
+    items = [_buckets(data, _axis(data, x, axes_by_attempt), points, smooth) for data in read if data.name in wanted]
     return SeriesDataPage(items=items, next=None)
 
 

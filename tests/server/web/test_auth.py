@@ -72,7 +72,9 @@ def test_without_a_token_the_house_is_open() -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/nothing", "/nothing", "/", "/static", "/staticx", "//static/x"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/runs", "/api/v1/nothing", "/nothing", "/", "/static", "/staticx", "//static/x"]
+)
 def test_everything_is_closed_unless_it_is_named(path: str) -> None:
     answer = Scene().client.get(path)
     assert answer.status_code == 401
@@ -81,7 +83,8 @@ def test_everything_is_closed_unless_it_is_named(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/../api/v1/runs", "/static/%2e%2e/api/v1/runs", "/api/v1/health/", "/sign-in/../runs", "/API/v1/health"]
+    "path",
+    ["/static/../api/v1/runs", "/static/%2e%2e/api/v1/runs", "/api/v1/health/", "/sign-in/../runs", "/API/v1/health"],
 )
 def test_an_open_name_opens_nothing_beside_it(path: str) -> None:
     answer = Scene().client.get(path)
@@ -103,7 +106,9 @@ def test_the_right_token_opens_the_api_and_the_pages() -> None:
     assert client.get("/api/v1/runs", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
 
 
-@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", "Basic " + TOKEN, TOKEN, "Bearer " + TOKEN + "x", "Bearer " + TOKEN[:-1]])
+@pytest.mark.parametrize(
+    "header", ["Bearer wrong", "Bearer", "Basic " + TOKEN, TOKEN, "Bearer " + TOKEN + "x", "Bearer " + TOKEN[:-1]]
+)
 def test_a_wrong_token_opens_nothing(header: str) -> None:
     answer = Scene().client.get("/api/v1/runs", headers={"Authorization": header})
     assert answer.status_code == 401
@@ -193,7 +198,10 @@ def test_guessing_is_throttled_at_the_form_and_at_the_api() -> None:
     answer = scene.sign_in(TOKEN)
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == str(GUESS_WINDOW_S + 1)
-    assert answer.text == f"form|/|Too many different tokens were tried from this address. Try again in {GUESS_WINDOW_S + 1} s"
+    assert (
+        answer.text
+        == f"form|/|Too many different tokens were tried from this address. Try again in {GUESS_WINDOW_S + 1} s"
+    )
     api = scene.client.get("/api/v1/runs", headers=bearer(TOKEN))
     assert (api.status_code, api.headers["retry-after"]) == (429, str(GUESS_WINDOW_S + 1))
     scene.clock.now += GUESS_WINDOW_S + 1
@@ -202,7 +210,9 @@ def test_guessing_is_throttled_at_the_form_and_at_the_api() -> None:
 
 def test_of_a_thousand_guesses_a_minute_only_the_first_are_looked_at() -> None:
     scene = Scene()
-    answers = [scene.client.get("/api/v1/runs", headers=bearer(f"guess-{number}")).status_code for number in range(1_000)]
+    answers = [
+        scene.client.get("/api/v1/runs", headers=bearer(f"guess-{number}")).status_code for number in range(1_000)
+    ]
     assert answers == [401] * GUESSES + [429] * (1_000 - GUESSES)
 
 

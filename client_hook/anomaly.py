@@ -1,0 +1,36 @@
+"""Notices a loss that jumped or is no number any more, in a microsecond, so that the next steps are measured in full.
+
+Not for: judging a training: that is the server's work, with more care and better evidence.
+"""
+
+from __future__ import annotations
+
+import math
+
+WARM_UP = 20
+RATE = 0.05
+JUMP = 8.0  # mean distances from the running mean
+
+
+class LossWatch:
+    """Follows the running mean of the loss and of its distance from it."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._mean = 0.0
+        self._distance = 0.0
+        self._was_finite = True
+
+    def look(self, loss: float) -> str | None:
+        """Takes the loss of a step; returns what is odd about it, the first time."""
+        if not math.isfinite(loss):
+            first, self._was_finite = self._was_finite, False
+            return "nonfinite-loss" if first else None
+        self._was_finite = True
+        self._seen += 1
+        rate = max(RATE, 1.0 / self._seen)
+        off = loss - self._mean
+        jumped = self._seen > WARM_UP and off > JUMP * self._distance and off > 1e-3 * abs(self._mean)
+        self._mean += rate * off
+        self._distance += rate * (abs(off) - self._distance)
+        return "loss-spike" if jumped else None

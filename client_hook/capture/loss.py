@@ -1,0 +1,94 @@
+"""Sends the loss and its named parts for every step; the micro-batches of a step are averaged.
+
+Not for: what the loss function was called with (loss_call).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client_hook import numbers
+from client_hook.capture.base import Context, Signal
+from client_hook.guard import Guard
+
+
+class LossSignal(Signal):
+    """Takes what `monitor.step` is called with. Non-finite values stay as they are; so does their mean."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.last: float | None = None  # the loss of the last closed step, where the host knows it
+        self._single: float | None = None  # the usual case: one call, a number, no parts
+        self._exact = False
+        self._sums: dict[str, list[float | Tensor]] = {}
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def take(self, loss: Any, components: dict[str, Any], guard: Guard) -> None:
+        """Adds the values of one call to the open step."""
+        if not components and not self._sums and self._single is None and type(loss) is Tensor:
+            if loss.is_cpu and loss.numel() == 1 and not loss.is_complex():
+                self._single = float(loss.item())
+                self._exact = loss.element_size() > 4
+                return
+        if self._single is not None:
+            self._sums["loss"] = [self._single]
+            self._single = None
+        self._add("loss", loss, guard)
+        for part, value in components.items():
+            self._add(f"loss/{part}", value, guard)
+
+    def _add(self, name: str, value: Any, guard: Guard) -> None:
+        try:
+            number = numbers.read(value, name)
+        except numbers.NotANumber as error:
+            guard.absorb(error, "monitor.step")
+            return
+        self._exact = self._exact or numbers.is_exact(value)
+        self._sums.setdefault(name, []).append(number)
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over the mean of each value."""
+        if self._single is not None:
+            self.last = self._single
+            self.context.outbox.row(step, time_ms, _LOSS, (self._single,), self._exact)
+            self._single = None
+            self._exact = False
+            return
+        sums, self._sums = self._sums, {}
+        exact, self._exact = self._exact, False
+        self.last = None
+        if not sums:
+            return
+        names = self._names.setdefault(tuple(sums), tuple(sums))
+        if any(isinstance(value, Tensor) for values in sums.values() for value in values):
+            self.context.readback.put(step, time_ms, names, _means_on_device(sums))
+            return
+        means = [sum(values) / len(values) for values in sums.values()]  # type: ignore[arg-type]
+        self.last = float(means[0]) if names[0] == "loss" else None
+        self.context.outbox.row(step, time_ms, names, means, exact or any(len(values) > 1 for values in sums.values()))
+
+    def on_finish(self) -> None:
+        """Forgets what is left: the monitor closed the open step before."""
+        self._sums = {}
+
+
+_LOSS = ("loss",)
+
+
+def _means_on_device(sums: dict[str, list[float | Tensor]]) -> Tensor:
+    device = next(value.device for values in sums.values() for value in values if isinstance(value, Tensor))
+    means = []
+    for values in sums.values():
+        tensors = [
+            value.to(device, torch.float32, non_blocking=True)
+            if isinstance(value, Tensor)
+            else torch.full((), value, device=device)
+            for value in values
+        ]
+        means.append(tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean())
+    return torch.stack(means)

@@ -1,0 +1,116 @@
+"""Chooses which steps are measured in full, so that the hook's share of the training time stays under its budget.
+
+It works on measured times alone: every step earns `budget` times its length, every measurement spends what it took.
+Not for: measuring anything, or deciding what an anomaly is (client_hook.anomaly).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+FIRST_STEPS = 20  # all of them are measured …
+FIRST_STEPS_S = 2.0  # … as long as that takes less than this in all
+EARLY_STEPS = 100
+EARLY_BUDGET = 0.10
+MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
+SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
+BURST_STEPS = 10
+BURST_S = 1.0
+BURST_PAUSE_STEPS = 200
+
+
+class Governor:
+    """Keeps the accounts; `after_step` is told the times of the step that closed and answers whether to measure the next."""
+
+    def __init__(self, budget: float = 0.01) -> None:
+        self.budget = budget
+        self.steps = 0
+        self.sampled_steps = 0
+        self.elapsed_s = 0.0
+        self.spent_s = 0.0
+        self.first_spent_s = 0.0
+        self._early = [0.0, 0.0]  # spent and elapsed in steps 20–100
+        self._late = [0.0, 0.0]  # after step 100
+        self._credit_s = 0.0
+        self._sample_cost_s = 0.0
+        self._plain_cost_s = 0.0
+        self._since_report = [0.0, 0.0]
+        self._burst_left = 0
+        self._burst_spent_s = 0.0
+        self._burst_allowed_at = 0
+        self._in_early = True
+
+    def after_step(self, elapsed_s: float, spent_s: float, sampled: bool) -> bool:
+        """Takes the length of the step (the hook's time included) and the hook's part of it; True = measure the next."""
+        self.steps += 1
+        self.sampled_steps += sampled
+        self.elapsed_s += elapsed_s
+        self.spent_s += spent_s
+        report = self._since_report
+        report[0] += spent_s
+        report[1] += elapsed_s
+        self._learn(spent_s, sampled)
+        if self.steps <= FIRST_STEPS:
+            self.first_spent_s += spent_s
+            return self.steps < FIRST_STEPS and self.first_spent_s + self._sample_cost_s < FIRST_STEPS_S
+        early = self.steps <= EARLY_STEPS
+        part = self._early if early else self._late
+        part[0] += spent_s
+        part[1] += elapsed_s
+        return self._earn(elapsed_s, spent_s, max(EARLY_BUDGET, self.budget) if early else self.budget)
+
+    def _learn(self, spent_s: float, sampled: bool) -> None:
+        """Follows what a measurement costs, upward at once and downward slowly."""
+        if not sampled:
+            self._plain_cost_s += 0.1 * (spent_s - self._plain_cost_s)
+        elif spent_s > self._sample_cost_s and self.steps > 1:
+            self._sample_cost_s += 0.5 * (spent_s - self._sample_cost_s)
+        else:
+            self._sample_cost_s += 0.1 * (spent_s - self._sample_cost_s)
+
+    def _earn(self, elapsed_s: float, spent_s: float, budget: float) -> bool:
+        if self._in_early and self.steps > EARLY_STEPS:
+            self._in_early = False
+            self._credit_s = min(self._credit_s, 0.0)
+        cost = max(self._sample_cost_s - self._plain_cost_s, 0.0)
+        earned = MARGIN * budget * (elapsed_s - spent_s) - spent_s
+        self._credit_s = min(self._credit_s + earned, SAVED_SAMPLES * cost)
+        if self._burst_left > 0:
+            self._burst_left -= 1
+            self._burst_spent_s += spent_s
+            if self._burst_spent_s + cost < BURST_S:
+                return True
+            self._burst_left = 0
+        return self._credit_s >= cost
+
+    def alarm(self) -> bool:
+        """Asks for full detail for a while; False when the last time was a moment ago. It is paid back afterwards."""
+        if self.steps < self._burst_allowed_at:
+            return False
+        self._burst_allowed_at = self.steps + BURST_PAUSE_STEPS
+        self._burst_left = BURST_STEPS
+        self._burst_spent_s = 0.0
+        return True
+
+    def report(self) -> float:
+        """Gives the share of the time since the last report that the hook took."""
+        spent, elapsed = self._since_report
+        self._since_report = [0.0, 0.0]
+        return spent / elapsed if elapsed > 0 else 0.0
+
+    @property
+    def share(self) -> float:
+        """Gives the hook's share of the training time after step 100; before that, of all of it."""
+        spent, elapsed = self._late if self._late[1] > 0 else [self.spent_s, self.elapsed_s]
+        return spent / elapsed if elapsed > 0 else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Makes the fact `overhead`."""
+        spent, elapsed = self._early
+        return {
+            "share": self.share,
+            "first_20_s": self.first_spent_s,
+            "steps_20_100_share": spent / elapsed if elapsed > 0 else None,
+            "sampled_steps": self.sampled_steps,
+            "unsampled_us": 1e6 * self._plain_cost_s,
+        }

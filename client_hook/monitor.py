@@ -1,0 +1,244 @@
+"""The public face of the hook: `watch` a model, then `monitor.step(loss)` in the loop.
+
+Not for: driving the measurements (client_hook.recorder) or reading what `watch` was called with (client_hook.setup).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from client_hook import shutdown, verdict
+from client_hook.guard import Guard, guarded, run_thread
+from client_hook.identity import Identity
+from client_hook.ledger import Ledger
+from client_hook.living import living
+from client_hook.settings import Settings
+from client_hook.setup import Parts, Request, prepare
+from client_hook.userlog import UserLog
+
+
+class Monitor:
+    """Records one training; made by `watch`. No call raises into the loop, waits for the network or changes the training."""
+
+    def __init__(self, request: Request) -> None:
+        self.guard = Guard(strict=request.settings.strict, quiet=request.settings.quiet)
+        self._settings = request.settings
+        self._identity = request.identity
+        self._on_finding = request.on_finding
+        self._parts: Parts | None = None
+        self._log: UserLog | None = None
+        self._result = False
+        self._last_overhead = 0.0
+        self._last_ledger: dict[str, Any] = Ledger().as_dict()
+        self._last_findings: list[dict[str, Any]] = []
+        self._lock = threading.RLock()
+
+    @guarded(None)
+    def begin(self, request: Request) -> None:
+        """Installs everything; what fails leaves a monitor that does nothing."""
+        parts = prepare(request, self.guard)
+        living.add(self, list(parts.context.models.values()), list(parts.context.optimizers.values()))
+        shutdown.register(self, self._end)
+        parts.outbox.start()
+        shutdown.unregister(parts.outbox)  # it ends with this monitor, which closes the open step first
+        self._parts = parts
+        self._log = UserLog(parts.context, self.guard)
+        parts.recorder.attach()
+
+    # -- in the loop -------------------------------------------------------------------------------------------------
+
+    @guarded(None)
+    def step(self, loss: Any = None, **components: Any) -> None:
+        """Records the loss of this iteration; the last line of the loop body."""
+        parts = self._parts
+        if parts is None:
+            return
+        began = perf_counter()
+        if parts.recorder.step(loss, components, began) and self._on_finding is not None:
+            for finding in parts.outbox.fresh_findings():
+                self._tell(finding)
+
+    @guarded(None)
+    def validation(self, loss: Any = None, *, step: int | None = None, **metrics: Any) -> None:
+        """Records the loss, and other metrics, of a validation pass."""
+        if self._log is not None:
+            self._log.validation(loss, metrics, step)
+
+    @guarded(None)
+    def log(self, *, step: int | None = None, **scalars: Any) -> None:
+        """Records numbers under names of your own; `epoch=` also tells the epoch."""
+        if self._log is not None:
+            self._log.scalars(scalars, step)
+
+    @guarded(None)
+    def note(self, text: str, *, step: int | None = None) -> None:
+        """Keeps a remark beside the charts."""
+        if self._log is not None:
+            self._log.event("note", {"text": text}, step)
+
+    @guarded(None)
+    def event(self, kind: str, *, step: int | None = None, **facts: Any) -> None:
+        """Keeps something that happened, with its facts."""
+        if self._log is not None:
+            self._log.event(kind, facts, step)
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Returns the findings that came with the server's last acknowledgement."""
+        return self._parts.outbox.findings() if self._parts is not None else list(self._last_findings)
+
+    @property
+    def should_stop(self) -> bool:
+        """Says whether an open finding is an error; nothing stops by itself."""
+        return any(item.get("severity") == "error" and item.get("state") == "open" for item in self.findings())
+
+    @property
+    def run_id(self) -> str:
+        """Returns the run's id, known before any server answered."""
+        return self._identity.run_id
+
+    @property
+    def url(self) -> str:
+        """Returns the address of the run's page."""
+        return self._settings.run_url(self._identity.run_id)
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """Returns what became of every value: produced, delivered, spooled, dropped and why."""
+        if self._parts is None:
+            return self._last_ledger
+        ledger = self._parts.outbox.ledger
+        return {**ledger, "notes": [*ledger["notes"], *self._parts.context.notes]}
+
+    @property
+    def overhead(self) -> float:
+        """Returns the share of the training time that the hook takes."""
+        return self._parts.recorder.governor.share if self._parts is not None else self._last_overhead
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, status: str = "finished", timeout: float = 10.0) -> bool:
+        """Closes the open step and sends what is left; True when the server has acknowledged all of it."""
+        return self._end(status, timeout)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, GeneratorExit):
+            self._end("finished", 10.0)
+        elif isinstance(error, SystemExit):
+            self._end("finished" if error.code in (None, 0) else "failed", 10.0, {"exit_code": error.code})
+        else:
+            state, extra = shutdown.describe(error)
+            self._end(state, 10.0, extra)
+
+    @guarded(False)
+    def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
+        with self._lock:
+            parts = self._stop()
+            if parts is not None:
+                self._deliver(parts, state, timeout, extra)
+            return self._result
+
+    def _stop(self) -> Parts | None:
+        """Leaves the training: no hook stays, and later calls do nothing."""
+        parts, self._parts, self._log = self._parts, None, None
+        if parts is None:
+            return None
+        parts.recorder.finish()
+        parts.recorder.detach()
+        living.remove(self)
+        shutdown.register(parts.outbox, parts.outbox.finish)
+        shutdown.unregister(self)
+        for sentence in parts.context.notes:
+            parts.outbox.note(sentence)
+        self._last_overhead = parts.recorder.governor.share
+        return parts
+
+    def _deliver(self, parts: Parts, state: str, timeout: float, extra: dict[str, Any] | None) -> None:
+        self._result = parts.outbox.finish(state, timeout, extra)
+        self._last_ledger = parts.outbox.ledger
+        self._last_findings = parts.outbox.findings()
+        if not self._settings.quiet and self._identity.rank == 0:
+            verdict.tell(self._last_findings, self.url, delivered=self._result)
+
+    @guarded(None)
+    def _leave(self) -> None:
+        """Stops now, and delivers in a thread of its own, because nobody asked to wait for it."""
+        with self._lock:
+            parts = self._stop()
+        if parts is not None:
+            run_thread("gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", 10.0, None)).start()
+
+    replaced = _leave
+    objects_gone = _leave
+
+    def abandon(self) -> None:
+        """Turns into nothing in a forked child, which is not the training."""
+        parts, self._parts, self._log = self._parts, None, None
+        if parts is not None:
+            parts.outbox.abandon()
+
+    def _tell(self, finding: dict[str, Any]) -> None:
+        if self._on_finding is not None:
+            self._on_finding(finding)
+
+
+def watch(
+    model: nn.Module | Mapping[str, nn.Module],
+    optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer],
+    *,
+    project: str | None = None,
+    name: str | None = None,
+    config: Any = None,
+    tags: Sequence[str] = (),
+    scheduler: Any = None,
+    scaler: Any = None,
+    loss_fn: Any = None,
+    total_steps: int | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    budget: float = 0.01,
+    moving_target: bool | None = None,
+    finetune: bool | None = None,
+    run_id: str | None = None,
+    on_finding: Callable[[dict[str, Any]], Any] | None = None,
+    allow_requests: bool = True,
+    strict: bool | None = None,
+) -> Monitor:
+    """Watches a training from the next step on; everything left out is inferred or read from the environment."""
+    settings = Settings.read(url=url, token=token, project=project, strict=strict)
+    request = Request(
+        model,
+        optimizer,
+        settings,
+        Identity.make(run_id),
+        name=name,
+        config=config,
+        tags=tags,
+        on_finding=on_finding,
+        options={
+            "scheduler": scheduler,
+            "scaler": scaler,
+            "loss_fn": loss_fn,
+            "total_steps": total_steps,
+            "budget": budget,
+            "moving_target": moving_target,
+            "finetune": finetune,
+        },
+    )
+    monitor = Monitor(request)
+    if not settings.disabled:
+        monitor.begin(request)
+    return monitor

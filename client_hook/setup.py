@@ -1,0 +1,154 @@
+"""Reads what `watch` was called with, and puts the parts of a monitor together.
+
+Not for: what a monitor does afterwards (client_hook.recorder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from client_hook.capture.base import Context, Options
+from client_hook.guard import Guard
+from client_hook.identity import Identity
+from client_hook.outbox import Outbox
+from client_hook.readback import Readback
+from client_hook.recorder import Recorder
+from client_hook.records import sanitise
+from client_hook.settings import Settings
+
+try:
+    from client_hook.patches import patches
+except ImportError:
+
+    class _NoPatches:
+        def subscribe(self, listener: Any) -> None: ...
+
+        def unsubscribe(self, listener: Any) -> None: ...
+
+    patches = _NoPatches()  # type: ignore[assignment]
+
+# a config key with one of these names declares it, unless the argument of `watch` does
+_DECLARABLE = ("total_steps", "moving_target", "finetune")
+
+
+@dataclass
+class Request:
+    """Holds the arguments of `watch` as they came."""
+
+    model: Any
+    optimizer: Any
+    settings: Settings
+    identity: Identity
+    name: Any = None
+    config: Any = None
+    tags: Any = ()
+    options: Mapping[str, Any] | None = None
+    on_finding: Callable[[dict[str, Any]], Any] | None = None
+    transport: Any = None  # another one than HTTP, for tests
+
+
+@dataclass
+class Parts:
+    """Holds what a living monitor is made of."""
+
+    context: Context
+    recorder: Recorder
+    outbox: Outbox
+
+
+def prepare(request: Request, guard: Guard) -> Parts:
+    """Makes the parts, nothing installed or started yet; raises TypeError or ValueError over an argument."""
+    models = read_models(request.model)
+    optimizers = read_optimizers(request.optimizer)
+    options = _options(request)
+    opening = _opening(request, options)
+    outbox = Outbox(request.identity, request.settings, opening, transport=request.transport)
+    guard.first, guard.counts = outbox.guard.first, outbox.guard.counts  # one list of notes for the ledger
+    context = Context(models, optimizers, outbox, request.settings, options, patches, Readback(outbox))
+    if opening["tags"]:
+        outbox.record("fact", "tags", -1, opening["tags"])
+    return Parts(context, Recorder(context, guard), outbox)
+
+
+def read_models(model: Any) -> dict[str, nn.Module]:
+    """Names the watched modules; one alone has the name ""."""
+    if isinstance(model, nn.Module):
+        return {"": model}
+    if isinstance(model, Mapping) and model and all(isinstance(item, nn.Module) for item in model.values()):
+        return {str(key): item for key, item in model.items()}
+    raise TypeError(f"model: got {_describe(model)}, expected an nn.Module or a dict of named modules")
+
+
+def read_optimizers(optimizer: Any) -> dict[str, Optimizer]:
+    """Names the watched optimizers; without names they are counted from 0."""
+    if isinstance(optimizer, Mapping):
+        named = {str(key): item for key, item in optimizer.items()}
+    elif isinstance(optimizer, (list, tuple)):
+        named = {str(index): item for index, item in enumerate(optimizer)}
+    else:
+        named = {"0": optimizer}
+    plain = {key: _unwrapped(item) for key, item in named.items()}
+    if not plain or not all(isinstance(item, Optimizer) for item in plain.values()):
+        raise TypeError(
+            f"optimizer: got {_describe(optimizer)}, expected a torch.optim.Optimizer, or a list or dict of them"
+        )
+    return plain
+
+
+def _unwrapped(optimizer: Any) -> Any:
+    """Finds the optimizer inside a wrapper such as accelerate's, whose step() is not the one that is hooked."""
+    inner = getattr(optimizer, "optimizer", None)
+    return inner if isinstance(inner, Optimizer) else optimizer
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        inside = value.values() if isinstance(value, Mapping) else value
+        return f"a {type(value).__name__} of {', '.join(sorted({type(item).__name__ for item in inside})) or 'nothing'}"
+    return type(value).__name__
+
+
+def _options(request: Request) -> Options:
+    given = dict(request.options or {})
+    config = _config(request.config)
+    for name in _DECLARABLE:
+        if given.get(name) is None and config.get(name) is not None:
+            given[name] = config[name]
+    options = Options(config=config, **given)
+    if not isinstance(options.budget, (int, float)) or not 0 < options.budget <= 1:
+        raise ValueError(f"budget: got {options.budget!r:.50}, expected a share of the training time such as 0.01")
+    total = options.total_steps
+    if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 1):
+        options.total_steps = None
+        if request.options and request.options.get("total_steps") is not None:
+            raise ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0")
+    for name in ("moving_target", "finetune"):
+        if getattr(options, name) is not None:
+            setattr(options, name, bool(getattr(options, name)))
+    return options
+
+
+def _config(config: Any) -> dict[str, Any]:
+    """Accepts a dict, and what has its values in one (argparse's Namespace, a dataclass)."""
+    if config is None:
+        return {}
+    if isinstance(config, Mapping):
+        return {str(key): value for key, value in config.items()}
+    values = getattr(config, "__dict__", None)
+    if not isinstance(values, dict):
+        raise TypeError(f"config: got {type(config).__name__}, expected a dict")
+    return dict(values)
+
+
+def _opening(request: Request, options: Options) -> dict[str, Any]:
+    tags = (request.tags,) if isinstance(request.tags, str) else tuple(request.tags or ())
+    return {
+        "name": None if request.name is None else str(request.name),
+        "tags": [str(tag) for tag in tags],
+        "config": sanitise("fact", "config", -1, 0, options.config)["value"],
+    }

@@ -1,0 +1,41 @@
+"""Counts steps: tells from the calls of `monitor.step` and from the optimizers when a training step is complete.
+
+Not for: what happens when one closes (client_hook.monitor).
+"""
+
+from __future__ import annotations
+
+CALLS_WITHOUT_OPTIMIZER = 32
+
+
+class StepCounter:
+    """Decides which call of `monitor.step` closes a step and which is a micro-batch of the open one.
+
+    A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A loop in
+    which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until one comes.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.closed = -1  # number of the last closed step
+        self.micro_batches = 0  # calls that belong to the open step
+        self.stepped = False  # an optimizer stepped, or was skipped, since the last call
+        self.optimizer_seen = False
+
+    def optimizer_stepped(self) -> None:
+        """Hears that a watched optimizer stepped, or that a scaler skipped its step."""
+        self.stepped = True
+        self.optimizer_seen = True
+
+    def call(self) -> bool:
+        """Counts a call of `monitor.step`; True when it closes the open step."""
+        self.calls += 1
+        self.micro_batches += 1
+        return self.stepped or (not self.optimizer_seen and self.calls >= CALLS_WITHOUT_OPTIMIZER)
+
+    def close(self) -> int:
+        """Closes the open step and returns its number."""
+        self.closed += 1
+        self.micro_batches = 0
+        self.stepped = False
+        return self.closed
