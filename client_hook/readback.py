@@ -6,13 +6,26 @@ Not for: deciding what to measure, or for large tensors.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from client_hook.capture.base import Sink
+
+Then = Callable[[int, list[float]], None]
+MAX_WAITING = 10_000
+
+
+class _Item(NamedTuple):
+    step: int
+    time_ms: int
+    names: tuple[str, ...]
+    tensor: Tensor
+    event: torch.cuda.Event | None
+    then: Then | None
 
 
 class Readback:
@@ -24,10 +37,12 @@ class Readback:
 
     def __init__(self, outbox: Sink) -> None:
         self._outbox = outbox
-        self._waiting: deque[tuple[int, int, tuple[str, ...], Tensor, torch.cuda.Event | None]] = deque()
+        self._waiting: deque[_Item] = deque()
 
-    def put(self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor) -> None:
-        """Takes a vector of len(names) values that belongs to `step`; `time_ms` 0 means the time of putting."""
+    def put(
+        self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None
+    ) -> None:
+        """Takes a vector of len(names) values that belongs to `step`; `then(step, values)` is called when they are read."""
         tensor = tensor.detach()
         event: torch.cuda.Event | None = None
         if tensor.is_cuda:
@@ -36,17 +51,22 @@ class Readback:
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(tensor.device))
             tensor = host
-        self._waiting.append((step, time_ms, names, tensor, event))
+        self._waiting.append(_Item(step, time_ms, names, tensor, event, then))
 
     def flush(self, wait: bool = False) -> int | None:
         """Hands over what has arrived, in order; returns the step of the oldest value still on its way, None if none."""
-        while self._waiting:
-            step, time_ms, names, tensor, event = self._waiting[0]
-            if event is not None:
-                if wait:
-                    event.synchronize()
-                elif not event.query():
-                    return step
-            self._waiting.popleft()
-            self._outbox.row(step, time_ms, names, tensor.tolist(), False)
+        waiting = self._waiting
+        while waiting:
+            item = waiting[0]
+            if item.event is not None:
+                if wait or len(waiting) > MAX_WAITING:
+                    item.event.synchronize()
+                elif not item.event.query():
+                    return item.step
+            waiting.popleft()
+            values: list[float] = item.tensor.tolist()
+            if item.names:
+                self._outbox.row(item.step, item.time_ms, item.names, values, False)
+            if item.then is not None:
+                item.then(item.step, values)
         return None

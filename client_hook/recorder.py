@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -37,7 +38,7 @@ class Recorder:
         self._signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]
         self._loss = next((signal for signal in self._signals if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
-        self._hearing: dict[tuple[str, bool], list[Signal]] = {}
+        self._calling = 0
         self._faults: dict[int, int] = {}
         self._closed_at = perf_counter()
         self._arrange()
@@ -49,10 +50,9 @@ class Recorder:
         for key, optimizer in self.context.optimizers.items():
             self._handles += _optimizer_hooks(self, key, optimizer)
         self.context.patches.subscribe(self)
-        for signal in list(self._signals):
-            self._safely(signal, "attach")
-        for signal in self._hearing["arm", True]:
-            self._safely(signal, "arm", True)
+        self.context.on_skip = self.counter.optimizer_stepped
+        self._tell_all("attach")
+        self._tell(self._arm, True)
         self._closed_at = perf_counter()
         self.context.spent_s = 0.0
 
@@ -62,8 +62,8 @@ class Recorder:
             handle.remove()
         self._handles = []
         self.context.patches.unsubscribe(self)
-        for signal in self._signals:
-            self._safely(signal, "detach")
+        self.context.on_skip = None
+        self._tell_all("detach")
         self._signals = []
         self._loss = None
         self._arrange()
@@ -72,8 +72,7 @@ class Recorder:
         """Closes the open step and lets every signal hand over its last words."""
         if self.counter.stepped or self.counter.micro_batches:
             self._close(perf_counter())
-        for signal in list(self._signals):
-            self._safely(signal, "on_finish")
+        self._tell_all("on_finish")
         self.context.readback.flush(wait=True)
         self.context.outbox.complete(self.counter.closed)
         self.context.outbox.record("fact", "overhead", self.counter.closed, self.governor.summary())
@@ -83,51 +82,47 @@ class Recorder:
     def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
         if self._loss is not None:
-            self._loss.take(loss, components, self.guard)
-        self.context.micro_batches = self.counter.micro_batches + 1
-        if self.counter.call():
+            self._loss.take(loss, components)
+        counter = self.counter
+        if counter.call():
             self._close(began)
             return True
+        self.context.micro_batches = counter.micro_batches
         self.context.spent_s += perf_counter() - began
         return False
 
-    def optimizer_skipped(self) -> None:
-        """Hears that a gradient scaler left out a watched optimizer's step."""
-        self.counter.optimizer_stepped()
-
     def backward(self, root: Tensor) -> None:
         """Hears that `torch.autograd.backward` begins."""
-        for signal in self._hearing["on_backward", True]:
-            self._safely(signal, "on_backward", root)
+        if self._on_backward:
+            began = perf_counter()
+            self._tell(self._on_backward, root)
+            self.context.spent_s += perf_counter() - began
 
     def _close(self, began: float) -> None:
         context = self.context
         sampled = context.sampled
+        context.micro_batches = self.counter.micro_batches
         step = context.step = self.counter.close()
         now_ms = time.time_ns() // 1_000_000
-        for signal in self._hearing["on_close", sampled]:
-            self._safely(signal, "on_close", step, now_ms, sampled)
+        self._tell(self._on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
         waiting = context.readback.flush()
         context.outbox.complete(step if waiting is None else waiting - 1)
-        self._watch_loss(step)
-        before = self._closed_at
+        if self._loss is not None and self._loss.last is not None:
+            self._watch_loss(step, self._loss.last)
         governor = self.governor
         if sampled:
             context.outbox.row(step, now_ms, _OVERHEAD, (governor.report(),), False)
-        now = self._closed_at = perf_counter()
-        # what arming the next step costs is counted with the next step
-        spent, context.spent_s = context.spent_s + (now - began), 0.0
+        before, now = self._closed_at, perf_counter()
+        self._closed_at = now
+        spent = context.spent_s + (now - began)
         context.sampled = governor.after_step(now - before, spent, sampled)
-        if context.sampled or sampled:
-            for signal in self._hearing["arm", context.sampled]:
-                self._safely(signal, "arm", context.sampled)
-            context.spent_s = perf_counter() - now
+        if sampled or context.sampled:
+            self._tell(self._arm, context.sampled)
+        # what came after `now` is counted with the next step
+        context.spent_s = perf_counter() - now
 
-    def _watch_loss(self, step: int) -> None:
-        loss = self._loss.last if self._loss is not None else None
-        if loss is None:
-            return
+    def _watch_loss(self, step: int, loss: float) -> None:
         kind = self._anomalies.look(loss)
         if kind is not None and self.governor.alarm():
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
@@ -136,49 +131,71 @@ class Recorder:
 
     def pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Runs just before a watched optimizer steps."""
-        hearing = self._hearing["on_pre_step", self.context.sampled]
+        hearing = self._on_pre_step[self.context.sampled]
         if hearing:
             began = perf_counter()
-            for signal in hearing:
-                self._safely(signal, "on_pre_step", key, optimizer)
+            self._tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
     def post_step(self, key: str, optimizer: Optimizer) -> None:
         """Runs just after a watched optimizer stepped."""
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
-        hearing = self._hearing["on_post_step", self.context.sampled]
+        hearing = self._on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
-            for signal in hearing:
-                self._safely(signal, "on_post_step", key, optimizer)
+            self._tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
     # -- the signals -------------------------------------------------------------------------------------------------
 
     def _arrange(self) -> None:
-        """Lists once who hears what, so that a step calls nobody in vain."""
-        for method in ("arm", "on_pre_step", "on_post_step", "on_backward", "on_close"):
-            hearing = [signal for signal in self._signals if overrides(signal, method)]
-            self._hearing[method, True] = hearing
-            always = method in ("arm", "on_backward")
-            self._hearing[method, False] = [signal for signal in hearing if always or signal.every_step]
+        """Lists once who hears what, so that a step calls nobody in vain; the keys say whether the step is sampled."""
 
-    def _safely(self, signal: Signal, method: str, *arguments: Any) -> None:
-        if _run(self, signal, method, *arguments) is not None:
+        def hearing(method: str, *, always: bool) -> list[Callable[..., None]]:
+            return [
+                getattr(signal, method)
+                for signal in self._signals
+                if overrides(signal, method) and (always or signal.every_step)
+            ]
+
+        self._arm = hearing("arm", always=True)
+        self._on_backward = hearing("on_backward", always=True)
+        self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
+        self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
+        self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}
+
+    def _tell_all(self, method: str) -> None:
+        self._tell([getattr(signal, method) for signal in self._signals if overrides(signal, method)])
+
+    def _tell(self, hearing: list[Callable[..., None]], *arguments: Any) -> None:
+        """Calls each; one that raises is counted, keeps nobody else from hearing, and is switched off in the end."""
+        if _call_from(self, hearing, 0, arguments):
             return
-        # it raised and the guard took it: a signal that keeps failing is left out
+        at = self._calling
+        self._count_fault(hearing[at])
+        while at + 1 < len(hearing) and not _call_from(self, hearing, at + 1, arguments):
+            at = self._calling
+            self._count_fault(hearing[at])
+
+    def _count_fault(self, method: Callable[..., None]) -> None:
+        signal = getattr(method, "__self__", None)
+        if not isinstance(signal, Signal):
+            return
         faults = self._faults[id(signal)] = self._faults.get(id(signal), 0) + 1
         if faults == FAULTS_BEFORE_OFF and signal in self._signals:
             self._signals.remove(signal)
-            _run(self, signal, "detach")
+            _call_from(self, [signal.detach], 0, ())
             self.context.note(f"{type(signal).__name__} failed {faults} times and was switched off.")
             self._arrange()
 
 
-@guarded(None)
-def _run(owner: Recorder, signal: Signal, method: str, *arguments: Any) -> bool | None:  # noqa: ARG001  owner: its guard
-    getattr(signal, method)(*arguments)
+@guarded(False)
+def _call_from(owner: Recorder, hearing: list[Callable[..., None]], first: int, arguments: tuple[Any, ...]) -> bool:
+    """Calls one after the other; when one raises, `owner` knows which."""
+    for index in range(first, len(hearing)):
+        owner._calling = index
+        hearing[index](*arguments)
     return True
 
 

@@ -16,21 +16,11 @@ from client_hook.capture.base import Context, Options
 from client_hook.guard import Guard
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
+from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
 from client_hook.records import sanitise
 from client_hook.settings import Settings
-
-try:
-    from client_hook.patches import patches
-except ImportError:
-
-    class _NoPatches:
-        def subscribe(self, listener: Any) -> None: ...
-
-        def unsubscribe(self, listener: Any) -> None: ...
-
-    patches = _NoPatches()  # type: ignore[assignment]
 
 # a config key with one of these names declares it, unless the argument of `watch` does
 _DECLARABLE = ("total_steps", "moving_target", "finetune")
@@ -70,6 +60,7 @@ def prepare(request: Request, guard: Guard) -> Parts:
     outbox = Outbox(request.identity, request.settings, opening, transport=request.transport)
     guard.first, guard.counts = outbox.guard.first, outbox.guard.counts  # one list of notes for the ledger
     context = Context(models, optimizers, outbox, request.settings, options, patches, Readback(outbox))
+    context.guard = guard
     if opening["tags"]:
         outbox.record("fact", "tags", -1, opening["tags"])
     return Parts(context, Recorder(context, guard), outbox)

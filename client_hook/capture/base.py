@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from client_hook.guard import Guard
 
 if TYPE_CHECKING:
     from client_hook.readback import Readback
@@ -70,6 +72,8 @@ class Context:
         self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
         self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
         self._notes: dict[str, None] = {}
+        self.on_skip: Callable[[], None] | None = None  # a gradient scaler left out an optimizer's step
+        self.guard = Guard(strict=settings.strict, quiet=settings.quiet)  # the monitor puts its own here
         self.several = len(optimizers) > 1  # then the names of groups start with the optimizer's key
         self.outbox = outbox
         self.settings = settings
@@ -169,6 +173,7 @@ class Signal:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.guard = context.guard
 
     def attach(self) -> None:
         """Begins: called once, inside `watch`."""

@@ -1,55 +1,159 @@
 """Measures the gradient norm of every parameter and of all together, just before the optimizer uses the gradients.
 
-Not for: clipping (clipping) or gradients that never arrive in an optimizer (graph).
+Not for: clipping (clipping), or parameters that no optimizer holds (graph).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from client_hook.capture.base import Signal
+from client_hook.capture import tensors
+from client_hook.capture.base import Context, Signal
+
+FACT_AFTER = (3, 10, 200)  # optimizer steps
 
 
 class GradientSignal(Signal):
-    """Takes norms in float32, because the square of a half-precision gradient overflows."""
+    """Norms on sampled steps; where one is not finite, also how many elements are not."""
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._norms: dict[str, Tensor] = {}
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._host: dict[str, float] = {}  # name → norm, of tensors on the CPU
+        self._device: list[tuple[list[str], Tensor]] = []
+        self._counts: dict[str, int] = {}
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._count_on_device = False
+        self._facts = list(FACT_AFTER)
+        self._samples = 0
+        self._arrived: set[str] = set()  # names that had a gradient in some sampled step
+        self._nonzero: set[str] = set()  # and one that was not exactly 0
+        self._missing: set[str] = set()
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Takes the norms of this optimizer's gradients."""
         names: list[str] = []
         gradients: list[Tensor] = []
+        missing: list[str] = []
+        name_of = self.context.parameter_name
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
-                if gradient is not None:
-                    name = self.context.parameter_name(parameter)
-                    if name is not None:
-                        names.append(name)
-                        gradients.append(gradient)
-        if gradients:
-            self._norms.update(zip(names, norms(gradients), strict=True))
+                if gradient is None:
+                    if parameter.requires_grad and (name := name_of(parameter)) is not None:
+                        missing.append(name)
+                elif (name := name_of(parameter)) is not None:
+                    names.append(name)
+                    gradients.append(tensors.dense(tensors.local(gradient)))
+        self._note(names, missing)
+        if not gradients:
+            return
+        norms = tensors.norms(gradients)
+        scale = getattr(optimizer, "grad_scale", None)
+        if isinstance(scale, Tensor):  # a fused optimizer unscales inside its step
+            norms = norms / scale.to(norms.device)
+        if norms.is_cpu:
+            self._take(names, gradients, norms.tolist(), 1.0 if scale is None else float(scale))
+            return
+        self._device.append((names, norms))
+        if self._count_on_device:
+            counts = torch.stack([tensors.nonfinite(gradient).float() for gradient in gradients])
+            columns = tuple(f"grad_nonfinite/{name}" for name in names)
+            self.context.readback.put(self.context.open_step, Context.now_ms(), columns, counts, self._heard_counts)
+
+    def _take(self, names: list[str], gradients: list[Tensor], norms: list[float], scale: float) -> None:
+        for name, gradient, norm in zip(names, gradients, norms, strict=True):
+            if not math.isfinite(norm):
+                count = int(tensors.nonfinite(gradient))
+                if count:
+                    self._counts[name] = count
+                else:  # only the sum of the squares was too large for a float32
+                    norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) / scale
+            self._host[name] = norm
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over one row: the norm of all, then of each."""
-        if not self._norms:
-            return
-        taken, self._norms = self._norms, {}
-        names = tuple(taken)
+        if self._device:
+            self._close_device(step, time_ms)
+        elif self._host:
+            norms, self._host = self._host, {}
+            each = list(norms.values())
+            self.context.outbox.row(step, time_ms, self._columns_of(tuple(norms)), [math.hypot(*each), *each], False)
+            self._note_values(list(norms), each)
+        if self._counts:
+            counts, self._counts = self._counts, {}
+            columns = tuple(f"grad_nonfinite/{name}" for name in counts)
+            self.context.outbox.row(step, time_ms, columns, [float(count) for count in counts.values()])
+        self._report(step)
+
+    def _close_device(self, step: int, time_ms: int) -> None:
+        taken, self._device = self._device, []
+        first = taken[0][1].device
+        on_device = [vector.to(first, non_blocking=True) for _, vector in taken]
+        names = [name for part, _ in taken for name in part]
+        if self._host:  # some parameters live on the CPU
+            names += list(self._host)
+            on_device.append(torch.tensor(list(self._host.values())).to(first, non_blocking=True))
+            self._host = {}
+        each = torch.cat(on_device)
+        if len(set(names)) < len(names):  # an optimizer stepped twice: its last gradients count
+            newest = {name: index for index, name in enumerate(names)}
+            names, each = list(newest), each[torch.tensor(list(newest.values())).to(first, non_blocking=True)]
+        total = torch.linalg.vector_norm(each).reshape(1)
+        self.context.readback.put(
+            step, time_ms, self._columns_of(tuple(names)), torch.cat([total, each]), lambda _, read: self._heard(names, read)
+        )
+
+    def _heard(self, names: list[str], values: list[float]) -> None:
+        """Runs when norms arrived from a device: what is not finite is counted from the next sampled step on."""
+        self._count_on_device = not math.isfinite(values[0])
+        self._note_values(names, values[1:])
+
+    def _heard_counts(self, step: int, values: list[float]) -> None:
+        self._count_on_device = any(values)
+
+    def _columns_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
         columns = self._columns.get(names)
         if columns is None:
+            if len(self._columns) > 100:  # a model that uses other parameters in each step
+                self._columns.clear()
             columns = self._columns[names] = ("grad_norm", *(f"grad_norm/{name}" for name in names))
-        each = torch.stack(list(taken.values()))
-        self.context.readback.put(step, time_ms, columns, torch.cat([torch.linalg.vector_norm(each).reshape(1), each]))
+        return columns
 
+    # -- the fact `gradients` ----------------------------------------------------------------------------------------
 
-def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Takes the float32 norm of each tensor."""
-    return list(torch._foreach_norm([tensor.detach() for tensor in tensors], 2, dtype=torch.float32))
+    def _note(self, names: list[str], missing: list[str]) -> None:
+        if self._facts:
+            self._samples += 1
+            self._arrived.update(names)
+            self._missing.update(missing)
+
+    def _note_values(self, names: list[str], norms: list[float]) -> None:
+        if self._facts:
+            self._nonzero.update(name for name, norm in zip(names, norms, strict=True) if norm != 0.0)
+
+    def _report(self, step: int) -> None:
+        """Sends the fact `gradients` when enough optimizer steps were seen."""
+        steps = self.context.optimizer_steps
+        if not self._facts or steps < self._facts[0] or not self._samples:
+            return
+        while self._facts and steps >= self._facts[0]:
+            self._facts.pop(0)
+        zero = self._arrived - self._nonzero
+        fact = {
+            "steps": steps,
+            "none": sorted(self._missing - self._arrived),
+            "zero": sorted(zero),
+            "sampled": self._samples,
+            "all_zero": bool(zero) and not self._nonzero,
+        }
+        self.context.outbox.record("fact", "gradients", step, fact)
+
+    def on_finish(self) -> None:
+        """Sends the fact of a training that was shorter than the first report."""
+        if self._facts == list(FACT_AFTER) and self._samples:
+            self._facts = [1]
+            self._report(self.context.step)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from client_hook import numbers
 from client_hook.capture.base import Context, Signal
-from client_hook.guard import Guard
 
 
 class LossSignal(Signal):
@@ -28,25 +27,29 @@ class LossSignal(Signal):
         self._sums: dict[str, list[float | Tensor]] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def take(self, loss: Any, components: dict[str, Any], guard: Guard) -> None:
+    def take(self, loss: Any, components: dict[str, Any]) -> None:
         """Adds the values of one call to the open step."""
-        if not components and not self._sums and self._single is None and type(loss) is Tensor:
-            if loss.is_cpu and loss.numel() == 1 and not loss.is_complex():
+        if not components and not self._sums and self._single is None:
+            if type(loss) is float:
+                self._single = loss
+                self._exact = True
+                return
+            if type(loss) is Tensor and loss.is_cpu and loss.ndim == 0 and not loss.is_complex():
                 self._single = float(loss.item())
-                self._exact = loss.element_size() > 4
+                self._exact = loss.dtype is torch.float64
                 return
         if self._single is not None:
             self._sums["loss"] = [self._single]
             self._single = None
-        self._add("loss", loss, guard)
+        self._add("loss", loss)
         for part, value in components.items():
-            self._add(f"loss/{part}", value, guard)
+            self._add(f"loss/{part}", value)
 
-    def _add(self, name: str, value: Any, guard: Guard) -> None:
+    def _add(self, name: str, value: Any) -> None:
         try:
             number = numbers.read(value, name)
         except numbers.NotANumber as error:
-            guard.absorb(error, "monitor.step")
+            self.guard.absorb(error, "monitor.step")
             return
         self._exact = self._exact or numbers.is_exact(value)
         self._sums.setdefault(name, []).append(number)

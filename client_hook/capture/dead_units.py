@@ -1,0 +1,113 @@
+"""Finds units (channels) after a ReLU that were 0 for every input seen so far: the fact `dead_units`.
+
+Not for: the share of zeros in one batch (activations), which is high in many healthy networks.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_hooks import ForwardHooks
+
+ELEMENTS = 65_536  # looked at in one output
+SEND_AT = (20, 50, 100, 200)  # samples; then at every doubling
+_RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardswish)
+_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+
+
+class _Site:
+    """Holds what one call site of a module has shown: which units were ever above 0."""
+
+    def __init__(self, alive: Tensor) -> None:
+        self.alive = alive
+        self.inputs = 0
+
+
+class DeadUnitSignal(Signal):
+    """Keeps one bit a unit, on the device of the output; a layer whose units have all fired is not looked at again."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._hooks = ForwardHooks(context, self._see)
+        self._modules: dict[str, weakref.ref[nn.Module]] = {}
+        self._channels_first: set[str] = set()
+        self._sites: dict[str, list[_Site]] = {}
+        self._calls: dict[str, int] = {}
+        self._samples = 0
+        self._send_at = list(SEND_AT)
+        self._all_alive: dict[str, dict[str, int]] = {}  # layers that are done → what was sent of them
+
+    def attach(self) -> None:
+        """Finds the modules whose output is 0 for half of all inputs or so."""
+        before: nn.Module | None = None
+        for name, module in self.context.leaves():
+            if isinstance(module, _RELU_LIKE):
+                self._modules[name] = weakref.ref(module)
+                if isinstance(before, _CHANNELS_FIRST):
+                    self._channels_first.add(name)
+            elif next(module.parameters(recurse=False), None) is not None:
+                before = module
+
+    def arm(self, sampled: bool) -> None:
+        """Puts the hooks on, or takes them off."""
+        self._calls.clear()
+        if sampled:
+            self._hooks.put(self._modules.items())
+        else:
+            self._hooks.take()
+
+    def _see(self, name: str, module: nn.Module, output: Tensor) -> None:
+        if not (torch.is_grad_enabled() and module.training) or output.ndim < 2:
+            return
+        call = self._calls[name] = self._calls.get(name, -1) + 1
+        channel = 1 if output.ndim != 3 or name in self._channels_first else output.ndim - 1
+        units = output.shape[channel]
+        if output.numel() > ELEMENTS:
+            output = output[:: -(-output.numel() // ELEMENTS)]  # every k-th example
+        fired = output.amax(dim=[dim for dim in range(output.ndim) if dim != channel]) > 0
+        sites = self._sites.setdefault(name, [])
+        if call >= len(sites):
+            sites.append(_Site(fired))
+        elif len(sites[call].alive) == units:
+            sites[call].alive |= fired
+        sites[min(call, len(sites) - 1)].inputs += output.numel() // units
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends the fact at certain numbers of samples."""
+        self._calls.clear()
+        if not self._sites:
+            return
+        self._samples += 1
+        if self._samples >= self._send_at[0]:
+            self._send(step)
+
+    def _send(self, step: int) -> None:
+        if len(self._send_at) > 1:
+            self._send_at.pop(0)
+        else:
+            self._send_at = [2 * self._send_at[0]]
+        layers: dict[str, dict[str, int]] = {}
+        for name, sites in list(self._sites.items()):
+            units = sum(len(site.alive) for site in sites)
+            dead = units - sum(int(site.alive.sum()) for site in sites)
+            inputs = min(site.inputs for site in sites)
+            layers[name] = {"units": units, "dead": dead, "samples": self._samples, "inputs": inputs}
+            if dead == 0:
+                self._all_alive[name] = layers[name]
+                self._hooks.drop(name)
+                del self._sites[name], self._modules[name]
+        self.context.outbox.record("fact", "dead_units", step, {**self._all_alive, **layers})
+
+    def on_finish(self) -> None:
+        """Sends what is known at the end."""
+        if self._sites:
+            self._send(self.context.step)
+
+    def detach(self) -> None:
+        """Takes every hook off."""
+        self._hooks.clear()
+        self._sites.clear()

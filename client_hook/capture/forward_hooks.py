@@ -1,0 +1,112 @@
+"""Lets signals see the outputs of modules, only while a sampled step is open.
+
+Not for: what is computed from an output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture.base import Context
+from client_hook.guard import Guard, guarded
+
+See = Callable[[str, nn.Module, Tensor], None]
+
+
+class ForwardHooks:
+    """Puts a hook on some modules and takes it away again.
+
+    A module whose hook never ran keeps it: where torch.compile has folded the hook away, taking it off would compile again.
+    """
+
+    def __init__(self, context: Context, see: See) -> None:
+        self._context = context
+        self.guard: Guard = context.guard
+        self._see = see
+        self._handles: dict[str, Any] = {}
+        self.ran: set[str] = set()
+
+    def put(self, modules: Iterable[tuple[str, weakref.ref[nn.Module]]]) -> None:
+        """Hooks those modules that are not hooked yet."""
+        for name, reference in modules:
+            module = reference()
+            if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
+                self._handles[name] = module.register_forward_hook(_Look(self, name))
+
+    def take(self) -> None:
+        """Takes the hooks off that ran at least once."""
+        for name in self.ran.intersection(self._handles):
+            self._handles.pop(name).remove()
+
+    def drop(self, name: str) -> None:
+        """Takes one hook off for good."""
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            handle.remove()
+
+    def clear(self) -> None:
+        """Takes every hook off."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+    @guarded(None)
+    def look(self, name: str, module: nn.Module, output: Any) -> None:
+        """Hands a module's output on, and counts the time."""
+        began = perf_counter()
+        self.ran.add(name)
+        tensor = first_tensor(output)
+        if tensor is not None:
+            self._see(name, module, tensor)
+        self._context.spent_s += perf_counter() - began
+
+
+class _Look:
+    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the standard library."""
+
+    __slots__ = ("_hooks", "_name")
+
+    def __init__(self, hooks: ForwardHooks, name: str) -> None:
+        self._hooks = hooks
+        self._name = name
+
+    def __call__(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._hooks.look(self._name, module, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Finds the first floating-point tensor in what a module returned; None where nothing can be read from it."""
+    if isinstance(output, Tensor):
+        local = getattr(output, "to_local", None)
+        tensor: Tensor = local() if local is not None else output
+        readable = (
+            tensor.is_floating_point()
+            and type(tensor) in (Tensor, nn.Parameter)
+            and tensor.layout is torch.strided
+            and not tensor.is_meta
+            and tensor.numel() > 0
+            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            and not torch.jit.is_tracing()
+        )
+        return tensor.detach() if readable else None
+    if isinstance(output, Mapping):
+        output = output.values()
+    elif not isinstance(output, (list, tuple)):
+        return None
+    for item in output:
+        found = first_tensor(item)
+        if found is not None:
+            return found
+    return None

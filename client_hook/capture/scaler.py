@@ -1,0 +1,99 @@
+"""Follows a gradient scaler: its scale at every step, and the steps that it leaves out.
+
+`GradScaler.step` is wrapped, at class level, while a monitor lives: a scaler that was not passed to `watch` is seen too.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.amp import GradScaler
+
+from client_hook.capture.base import Context, Signal
+from client_hook.guard import guarded
+
+_NAMES = ("scaler/scale",)
+
+
+class ScalerSignal(Signal):
+    """Sends `scaler/scale` once a scaler has stepped one of the watched optimizers."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._scaler: weakref.ref[GradScaler] | None = None
+
+    def attach(self) -> None:
+        """Listens to every scaler of the process."""
+        _listen(self)
+        given = self.context.options.scaler
+        if isinstance(given, GradScaler):
+            self._take(given)
+        self.context.options.scaler = None  # held weakly from here on
+
+    def detach(self) -> None:
+        """Listens no more."""
+        _unlisten(self)
+
+    @guarded(None)
+    def scaler_stepped(self, scaler: GradScaler, optimizer: Any) -> None:
+        """Runs after `scaler.step(optimizer)`, whether or not the optimizer stepped."""
+        if not any(optimizer is item for item in self.context.optimizers.values()):
+            return
+        if self._scaler is None or self._scaler() is not scaler:
+            self._take(scaler)
+        if self.context.on_skip is not None:
+            self.context.on_skip()
+
+    def _take(self, scaler: GradScaler) -> None:
+        enabled = scaler.is_enabled()
+        self._scaler = weakref.ref(scaler) if enabled else None
+        scale = getattr(scaler, "_scale", None)
+        known = float(scale) if isinstance(scale, Tensor) and scale.is_cpu else getattr(scaler, "_init_scale", None)
+        self.context.outbox.record("fact", "scaler", self.context.step, {"enabled": enabled, "scale": known})
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over the scale."""
+        if self._scaler is None:
+            return
+        scaler = self._scaler()
+        scale = getattr(scaler, "_scale", None)
+        if not isinstance(scale, Tensor):
+            return
+        if scale.is_cpu:
+            self.context.outbox.row(step, time_ms, _NAMES, (float(scale),), False)
+        else:
+            self.context.readback.put(step, time_ms, _NAMES, scale.reshape(1))
+
+
+_listeners: list[ScalerSignal] = []
+_original: list[Callable[..., Any]] = []
+
+
+def _listen(signal: ScalerSignal) -> None:
+    _listeners.append(signal)
+    if len(_listeners) == 1:
+        original = GradScaler.step
+        _original[:] = [original]
+
+        @functools.wraps(original)
+        def step(self: GradScaler, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(self, optimizer, *args, **kwargs)
+            for listener in list(_listeners):
+                listener.scaler_stepped(self, optimizer)
+            return result
+
+        GradScaler.step = step  # type: ignore[method-assign]
+
+
+def _unlisten(signal: ScalerSignal) -> None:
+    if signal not in _listeners:
+        return
+    _listeners.remove(signal)
+    if not _listeners and _original and getattr(GradScaler.step, "__wrapped__", None) is _original[0]:
+        GradScaler.step = _original.pop()  # type: ignore[method-assign]

@@ -1,0 +1,89 @@
+"""Gathers what signals compute from tensors alone: norms of many, a cheap sample of one, a count of what is not finite.
+
+Nothing here draws random numbers, records a graph or writes to a tensor that is not its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 64  # neighbours that are read together: 4,096 scattered elements cost ten times as much as 64 blocks of 64
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Returns what of a tensor lies in this process (a DTensor's shard), without its history."""
+    to_local = getattr(tensor, "to_local", None)
+    if to_local is not None:
+        tensor = to_local()
+    return tensor.detach()
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """Returns the values of a tensor that has no usable layout of its own: a sparse one's coalesced values."""
+    if tensor.layout is torch.strided:
+        return tensor
+    if tensor.layout is torch.sparse_coo:
+        return tensor.coalesce().values()
+    return tensor.values() if tensor.layout in (torch.sparse_csr, torch.sparse_csc) else tensor.to_dense()
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Takes the norm of each tensor as one float32 vector on the first one's device.
+
+    Half precision is summed in float32, because its squares overflow at 256.
+    """
+    groups: dict[tuple[torch.device, bool], list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        groups.setdefault((tensor.device, tensor.dtype in _HALF), []).append(index)
+    if len(groups) == 1:
+        ((_, half),) = groups
+        return torch.stack(_norms(tensors, half)).float()
+    device = tensors[0].device
+    result: list[Tensor | None] = [None] * len(tensors)
+    for (_, half), indexes in groups.items():
+        for index, norm in zip(indexes, _norms([tensors[index] for index in indexes], half), strict=True):
+            result[index] = norm.float().to(device, non_blocking=True)
+    return torch.stack([norm for norm in result if norm is not None])
+
+
+def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
+    if any(tensor.is_complex() for tensor in tensors):
+        return [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
+    dtypes = {norm.dtype for norm in norms}
+    return list(norms) if len(dtypes) == 1 else [norm.float() for norm in norms]
+
+
+def sample(tensor: Tensor, count: int) -> Tensor:
+    """Returns a float32 copy of at most `count` elements, spread evenly over the memory; all of them where there are fewer."""
+    elements = tensor.numel()
+    if elements <= count:
+        return tensor.reshape(-1).to(torch.float32, copy=True)
+    if tensor.is_contiguous() or _is_dense(tensor):
+        blocks = count // BLOCK
+        picked = torch.as_strided(tensor, (blocks, BLOCK), (elements // blocks, 1))
+        return picked.to(torch.float32, memory_format=torch.contiguous_format, copy=True).view(-1)
+    return tensor.flatten()[:: -(-elements // count)].to(torch.float32, copy=True)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Says whether the elements fill one stretch of memory in some order (channels_last, a transposed matrix)."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def nonfinite(tensor: Tensor) -> Tensor:
+    """Counts the elements that are NaN or infinite, on the tensor's device."""
+    return tensor.numel() - torch.isfinite(tensor).sum()
+
+
+_HALF = frozenset({torch.float16, torch.bfloat16})

@@ -1,0 +1,80 @@
+"""Measures how far each optimizer step moves every parameter: ‖Δw‖ / ‖w‖, and the norm of the weights.
+
+Not for: the gradients (gradients).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from client_hook.capture import tensors
+from client_hook.capture.base import Context, Signal
+
+# a larger parameter is copied in evenly spread blocks: the ratio of two sums over the same elements needs no more, and a
+# copy of every weight could be what no longer fits on the device
+SAMPLE = 16_384
+
+
+class UpdateSignal(Signal):
+    """Copies a sample of the weights before the step and compares after it, on sampled steps."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._before: dict[str, tuple[list[str], list[Tensor], Tensor]] = {}
+        self._results: dict[str, tuple[list[str], Tensor]] = {}
+        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Copies samples of the weights that are about to move."""
+        found = self._held(optimizer)
+        if found:
+            weights = [tensors.local(parameter) for _, parameter in found]
+            copies = [tensors.sample(weight, SAMPLE) for weight in weights]
+            self._before[key] = ([name for name, _ in found], copies, tensors.norms(weights))
+
+    def on_post_step(self, key: str, optimizer: Optimizer) -> None:
+        """Compares."""
+        before = self._before.pop(key, None)
+        if before is None:
+            return
+        names, copies, weight_norms = before
+        now = {name: parameter for name, parameter in self._held(optimizer)}
+        if list(now) != names:
+            return
+        after = [tensors.sample(tensors.local(parameter), SAMPLE) for parameter in now.values()]
+        old = tensors.norms(copies)
+        torch._foreach_sub_(after, copies)
+        moved = tensors.norms(after)
+        # a parameter that starts at 0 has no ratio to it: then where it arrived is as far as it moved
+        ratio = torch.where(old > 0, moved / old, (moved > 0).float())
+        self._results[key] = (names, torch.cat([weight_norms, ratio]))
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over a row for each optimizer that stepped."""
+        self._before.clear()
+        for names, values in self._results.values():
+            key = tuple(names)
+            columns = self._columns.get(key)
+            if columns is None:
+                if len(self._columns) > 100:
+                    self._columns.clear()
+                weights, ratios = (f"weight_norm/{name}" for name in names), (f"update_ratio/{name}" for name in names)
+                columns = self._columns[key] = (*weights, *ratios)
+            self.context.readback.put(step, time_ms, columns, values)
+        self._results.clear()
+
+    def detach(self) -> None:
+        """Forgets the copies."""
+        self._before.clear()
+        self._results.clear()
+
+    def _held(self, optimizer: Optimizer) -> list[tuple[str, Tensor]]:
+        """Lists the parameters that this step can move: those with a gradient."""
+        return [
+            (name, parameter)
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and (name := self.context.parameter_name(parameter)) is not None
+        ]

@@ -1,0 +1,8 @@
+"""Listens to the calls that a training loop makes into torch, by wrapping a few of torch's functions while a monitor lives.
+
+Not for: what the calls mean (client_hook.capture).
+"""
+
+from client_hook.patches.hub import Patches, patches
+
+__all__ = ["Patches", "patches"]

@@ -1,0 +1,66 @@
+"""Replaces one attribute of a module or class by a wrapper, and puts the original back.
+
+Not for: what the wrapper does.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch.jit._builtins as jit_builtins
+
+
+class Replacement:
+    """Holds an attribute's original while a wrapper stands in its place."""
+
+    def __init__(self, owner: Any, name: str, original: Any, wrapper: Callable[..., Any]) -> None:
+        self.owner = owner
+        self.name = name
+        self.original = original
+        self.wrapper = wrapper
+
+    def install(self) -> None:
+        """Puts the wrapper in place."""
+        setattr(self.owner, self.name, self.wrapper)
+        _forward_in_scripts(self.original, self.wrapper)
+
+    def restore(self) -> None:
+        """Puts the original back, unless somebody else wrapped it meanwhile: theirs keeps calling ours, which then does nothing."""
+        if _own(self.owner).get(self.name) is self.wrapper:
+            setattr(self.owner, self.name, self.original)
+            _forget_in_scripts(self.wrapper)
+
+
+def replace(owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]) -> list[Replacement]:
+    """Replaces `owner.name` by `make(original)`; a torch that has no such attribute of its own is left alone."""
+    original = _own(owner).get(name)
+    if original is None:
+        return []
+    wrapper = functools.update_wrapper(make(original), original)
+    replacement = Replacement(owner, name, original, wrapper)
+    replacement.install()
+    return [replacement]
+
+
+class Depth(threading.local):
+    """Counts how deep a thread is inside wrapped calls that call each other."""
+
+    level = 0
+
+
+def _own(owner: Any) -> dict[str, Any]:
+    return vars(owner)
+
+
+def _forward_in_scripts(original: Any, wrapper: Any) -> None:
+    """Makes `torch.jit.script` see the operator behind the wrapper; scripts cannot compile the wrapper itself."""
+    operator = jit_builtins._find_builtin(original)
+    if operator is not None:
+        jit_builtins._register_builtin(wrapper, operator)
+
+
+def _forget_in_scripts(wrapper: Any) -> None:
+    jit_builtins._get_builtin_table().pop(id(wrapper), None)

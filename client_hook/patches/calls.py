@@ -1,0 +1,204 @@
+"""Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, the gradient scaler and data loaders.
+
+Not for: the optimizers' step, for which torch has hooks.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.amp import GradScaler
+from torch.compiler import is_compiling
+from torch.nn.utils import clip_grad
+from torch.optim import Optimizer, lr_scheduler
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from client_hook.patches.attributes import Depth, Replacement, replace
+
+if TYPE_CHECKING:
+    from client_hook.patches.hub import Patches
+
+Wrapper = Callable[..., Any]
+
+
+def install(patches: Patches) -> list[Replacement]:
+    """Wraps them all."""
+    installed = replace(torch.autograd, "backward", lambda original: _backward(patches, original))
+    installed += _install_clipping(patches)
+    installed += replace(Optimizer, "zero_grad", lambda original: _zero_grad(patches, original))
+    inside = Depth()
+    for kind in _classes_with_step(lr_scheduler):
+        installed += replace(kind, "step", lambda original: _scheduler_step(patches, original, inside))
+    installed += replace(GradScaler, "scale", lambda original: _scale(patches, original))
+    loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+    installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
+    installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(patches, original, loaders))
+    return installed
+
+
+def _backward(patches: Patches, original: Wrapper) -> Wrapper:
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(tensors, *args, **kwargs)
+        root = tensors
+        if not isinstance(tensors, torch.Tensor) and isinstance(tensors, (list, tuple)) and tensors:
+            root = tensors[0]
+        if not isinstance(root, torch.Tensor):
+            return original(tensors, *args, **kwargs)
+        for listen in patches.backward:
+            listen(root)
+        result = original(tensors, *args, **kwargs)
+        for listen in patches.after_backward:
+            listen(root)
+        return result
+
+    return backward
+
+
+def _zero_grad(patches: Patches, original: Wrapper) -> Wrapper:
+    def zero_grad(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
+        for listen in patches.zero_grad:
+            listen(self)
+        return result
+
+    return zero_grad
+
+
+def _scheduler_step(patches: Patches, original: Wrapper, inside: Depth) -> Wrapper:
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inside.level += 1
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            inside.level -= 1
+        # a chain of schedulers steps its parts, and each one steps itself once while it is made
+        if inside.level == 0 and not getattr(self, "_is_initial", False):
+            for listen in patches.scheduler_step:
+                listen(self)
+        return result
+
+    return step
+
+
+def _classes_with_step(module: Any) -> list[Any]:
+    base = lr_scheduler.LRScheduler
+    return [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, base) and "step" in vars(item)]
+
+
+def _scale(patches: Patches, original: Wrapper) -> Wrapper:
+    def scale(self: Any, outputs: Any) -> Any:
+        result = original(self, outputs)
+        for listen in patches.scale:
+            listen(self)
+        return result
+
+    return scale
+
+
+def _loader_iter(original: Wrapper, loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]]) -> Wrapper:
+    def __iter__(self: DataLoader[Any]) -> Any:  # noqa: N807  the name of what it replaces
+        iterator = original(self)
+        loaders[iterator] = weakref.ref(self)
+        return iterator
+
+    return __iter__
+
+
+def _loader_next(
+    patches: Patches, original: Wrapper, loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]]
+) -> Wrapper:
+    def __next__(self: Any) -> Any:  # noqa: N807
+        began = perf_counter()
+        batch = original(self)
+        wait = perf_counter() - began
+        reference = loaders.get(self)
+        loader = reference() if reference is not None else None
+        if loader is not None:
+            first = getattr(self, "_num_yielded", 0) == 1
+            for listen in patches.batch:
+                listen(loader, wait, first)
+        return batch
+
+    return __next__
+
+
+# -- clipping --------------------------------------------------------------------------------------------------------
+
+
+def _install_clipping(patches: Patches) -> list[Replacement]:
+    """Wraps the inner functions of clip_grad, so that a `clip_grad_norm_` imported by name earlier is seen too."""
+    state = _Clipping()
+    installed = replace(clip_grad, "_get_total_norm", lambda original: _total_norm(original, state))
+    installed += replace(clip_grad, "_clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state))
+    installed += replace(
+        clip_grad, "_group_tensors_by_device_and_dtype", lambda original: _group_tensors(patches, original, state)
+    )
+    # the public name for the same function was bound when torch was imported
+    installed += replace(
+        torch.nn.utils, "clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state)
+    )
+    return installed
+
+
+class _Clipping(Depth):
+    """Remembers, per thread, the norm's type between the two halves of one clipping."""
+
+    norm_type: float | None = 2.0
+
+
+def _total_norm(original: Wrapper, state: _Clipping) -> Wrapper:
+    def _get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(tensors, norm_type, *args, **kwargs)
+        state.level += 1
+        try:
+            return original(tensors, norm_type, *args, **kwargs)
+        finally:
+            state.level -= 1
+            state.norm_type = norm_type
+
+    return _get_total_norm
+
+
+def _clip_with_norm(patches: Patches, original: Wrapper, state: _Clipping) -> Wrapper:
+    def _clip_grads_with_norm_(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(parameters, max_norm, total_norm, *args, **kwargs)
+        if isinstance(parameters, Iterable) and not isinstance(parameters, (torch.Tensor, list, tuple)):
+            parameters = list(parameters)  # a generator can be read only once
+        listed = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        for listen in patches.clip:
+            listen("norm", listed, max_norm, total_norm, state.norm_type)
+        state.level += 1
+        try:
+            return original(parameters, max_norm, total_norm, *args, **kwargs)
+        finally:
+            state.level -= 1
+
+    return _clip_grads_with_norm_
+
+
+def _group_tensors(patches: Patches, original: Wrapper, state: _Clipping) -> Wrapper:
+    """Sees `clip_grad_value_`, which calls no other inner function; its limit is a local of the caller."""
+
+    def _group_tensors_by_device_and_dtype(*args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(*args, **kwargs)
+        if state.level == 0 and patches.clip:
+            caller = sys._getframe(1)
+            if caller.f_code.co_name == "clip_grad_value_":
+                local = caller.f_locals
+                for listen in patches.clip:
+                    listen("value", list(local.get("grads", ())), local.get("clip_value"), None, None)
+        return original(*args, **kwargs)
+
+    return _group_tensors_by_device_and_dtype

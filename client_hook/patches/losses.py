@@ -1,0 +1,64 @@
+"""Wraps the low-level loss functions that `torch.nn.functional` looks up each time it is called.
+
+Wrapping these, and not `F.cross_entropy`, also sees names imported earlier and modules such as `nn.CrossEntropyLoss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.compiler import is_compiling
+
+from client_hook.patches.attributes import Replacement, replace
+
+if TYPE_CHECKING:
+    from client_hook.patches.hub import Patches
+
+_NN = torch._C._nn
+
+# (where it is looked up, its name there, what users call it)
+FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
+    (_NN, "cross_entropy_loss", "cross_entropy"),
+    (_NN, "nll_loss_nd", "nll_loss"),
+    (_NN, "binary_cross_entropy", "binary_cross_entropy"),
+    (torch, "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits"),
+    (_NN, "mse_loss", "mse_loss"),
+    (_NN, "l1_loss", "l1_loss"),
+    (_NN, "smooth_l1_loss", "smooth_l1_loss"),
+    (_NN, "huber_loss", "huber_loss"),
+    (torch, "kl_div", "kl_div"),
+    (torch, "poisson_nll_loss", "poisson_nll_loss"),
+    (_NN, "soft_margin_loss", "soft_margin_loss"),
+    (_NN, "multi_margin_loss", "multi_margin_loss"),
+    (_NN, "multilabel_margin_loss", "multilabel_margin_loss"),
+    (torch, "hinge_embedding_loss", "hinge_embedding_loss"),
+    (torch, "margin_ranking_loss", "margin_ranking_loss"),
+    (torch, "cosine_embedding_loss", "cosine_embedding_loss"),
+    (torch, "triplet_margin_loss", "triplet_margin_loss"),
+    (torch, "ctc_loss", "ctc_loss"),
+)
+
+
+def install(patches: Patches) -> list[Replacement]:
+    """Wraps every loss function that this torch has."""
+    installed: list[Replacement] = []
+    for owner, name, function in FUNCTIONS:
+        installed += replace(owner, name, _wrapper_of(patches, function))
+    return installed
+
+
+def _wrapper_of(patches: Patches, function: str) -> Callable[[Any], Callable[..., Any]]:
+    def make(original: Any) -> Callable[..., Any]:
+        def loss_function(*args: Any, **kwargs: Any) -> Any:
+            if is_compiling():  # Dynamo folds this away: the compiled graph holds the original call alone
+                return original(*args, **kwargs)
+            result = original(*args, **kwargs)
+            for listen in patches.loss_call:
+                listen(function, args, kwargs, result)
+            return result
+
+        return loss_function
+
+    return make

@@ -1,0 +1,132 @@
+"""Reads the model's table from the facts: which parameters are matrices that learn, in which order, in whose optimizer.
+
+Not for: judging; every rule that looks at layers starts from the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.series import Floats, Series, Steps
+
+SHOWN = 5  # names in a sentence; all are in the finding's list of layers
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as the hook described it; `order` is its layer's place in the first forward, None if never called."""
+
+    name: str
+    layer: str
+    layer_type: str
+    shape: tuple[int, ...]
+    numel: int
+    trainable: bool
+    std: float | None
+    order: int | None
+    groups: tuple[str, ...] | None  # None where the hook could not see them
+
+    @property
+    def is_matrix(self) -> bool:
+        """Says whether it is a weight of two or more dimensions that is looked up by no index."""
+        return len(self.shape) >= 2 and "Embedding" not in self.layer_type
+
+    @property
+    def optimizer(self) -> str:
+        """The key of the optimizer that holds it; "" where a run has one."""
+        return self.groups[0].rpartition(".")[0] if self.groups else ""
+
+
+def layers(window: Window) -> list[Mapping[str, Any]]:
+    """Lists the leaf modules of the `model` fact; an empty list while it is not known."""
+    return _objects(window.fact("model").get("layers"))
+
+
+def parameters(window: Window) -> list[Parameter]:
+    """Lists the parameters of the `model` fact; an empty list while it is not known."""
+    known = {layer.get("name"): layer for layer in layers(window)}
+    found = []
+    for item in _objects(window.fact("model").get("parameters")):
+        name = str(item.get("name", ""))
+        layer = str(item.get("layer") or name.rpartition(".")[0])
+        groups = item.get("groups")
+        shape = tuple(int(size) for size in item.get("shape") or ())
+        found.append(
+            Parameter(
+                name=name,
+                layer=layer,
+                layer_type=str(item.get("layer_type") or known.get(layer, {}).get("type") or ""),
+                shape=shape,
+                numel=int(item.get("numel") or np.prod(shape, dtype=np.int64)),
+                trainable=item.get("trainable") is not False,
+                std=_number(item.get("std")),
+                order=known.get(layer, {}).get("order"),
+                groups=tuple(map(str, groups)) if isinstance(groups, Sequence) and not isinstance(groups, str) else None,
+            )
+        )
+    return found
+
+
+def learning_matrices(window: Window) -> list[Parameter]:
+    """Lists the trainable matrices that did not start at zero; those are the weights whose rates can be compared."""
+    return [item for item in parameters(window) if item.trainable and item.is_matrix and item.std != 0]
+
+
+def optimizers(window: Window) -> list[Mapping[str, Any]]:
+    """Lists the `optimizers` fact."""
+    return _objects(window.facts.get("optimizers"))
+
+
+def uses_closures(window: Window) -> bool:
+    """Says whether an optimizer calls a closure (LBFGS): then backward and zero_grad run inside its step."""
+    return bool(window.fact("loop").get("closures")) or any(item.get("type") == "LBFGS" for item in optimizers(window))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Writes names for a sentence: the first few, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def medians_over(items: Sequence[Series], tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:
+    """Gives the median over several series at each of their steps (the newest or oldest few); non-finite values are left out."""
+    parts = [_part(item, tail, head) for item in items if item]
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0)
+    first = parts[0][0]
+    if all(len(steps) == len(first) and np.array_equal(steps, first) for steps, _ in parts):
+        table = np.array([values for _, values in parts])
+        if np.isfinite(table).all():
+            return first, np.median(table, axis=0)
+    steps = np.concatenate([part[0] for part in parts])
+    values = np.concatenate([part[1] for part in parts])
+    kept = np.isfinite(values)
+    steps, values = steps[kept], values[kept]
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[order]
+    unique, starts = np.unique(steps, return_index=True)
+    middles = [float(np.median(part)) for part in np.split(values, starts[1:])] if len(unique) else []
+    return unique, np.asarray(middles)
+
+
+def _part(item: Series, tail: int | None, head: int | None) -> tuple[Steps, Floats]:
+    if head is not None:
+        return item.steps[:head], item.values[:head]
+    if tail is not None:
+        return item.steps[-tail:], item.values[-tail:]
+    return item.steps, item.values
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return []
+    return [item for item in value if isinstance(item, Mapping)]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

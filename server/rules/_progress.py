@@ -1,0 +1,42 @@
+"""Says whether the loss has moved since the start: the one test of "stuck" that rules about gradients share.
+
+Not for: saying so to the user (`loss-not-decreasing` does); here it only tells a weak gradient from a finished training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.series import Floats
+from server.domain.statistics import Quarters, quarters
+
+SMALLEST_GAIN = 0.01  # of the first quarter's median
+SMALLEST_START_GAIN = 0.05  # of the very first losses, which fall quickly to the best constant answer
+SURE_ERRORS = 3.0
+FEWEST_LIVE = 100
+FEWEST_FINAL = 20
+
+
+def stuck(window: Window) -> bool | None:
+    """Says whether the loss did not fall, beyond its noise and a percent; None while too few losses came."""
+    fewest = FEWEST_FINAL if window.final else FEWEST_LIVE
+    if window.loss.count < fewest:
+        return None
+    parts = quarters(window.loss.values)
+    return None if parts is None else is_stuck(parts)
+
+
+def is_stuck(parts: Quarters) -> bool:
+    """Says whether neither the quarters nor the first losses show a fall."""
+    moved = parts.q1 - parts.q4
+    moved_since_start = parts.start - parts.q4
+    return moved < max(SMALLEST_GAIN * abs(parts.q1), SURE_ERRORS * parts.se_first) and moved_since_start < max(
+        SMALLEST_START_GAIN * abs(parts.start), SURE_ERRORS * parts.se_start
+    )
+
+
+def first_finite(values: Floats) -> float | None:
+    """Gives the first finite value; None where there is none."""
+    kept = values[np.isfinite(values)]
+    return float(kept[0]) if len(kept) else None

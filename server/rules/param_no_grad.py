@@ -1,0 +1,173 @@
+"""GW301: a trainable parameter is not connected to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._layers import Parameter, listed, optimizers, parameters
+from server.rules._progress import first_finite
+from server.rules.base import Rule, Stage, threshold
+
+OTHER_CAUSES = frozenset({"GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients that are exactly zero
+
+
+class ParamNoGrad(Rule):
+    """The run has trainable parameters that the loss never reaches
+
+    ## What it does
+    After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not depend on them. A
+    layer that was never called gets 200 steps first, because experts, task heads and stochastic depth are not used in every step. After
+    200 steps (or at the end) matrices whose gradient was exactly 0 in every sample are listed too, unless dead units, zero weights or a
+    constant output explain them. Where *all* gradients are zero this rule is silent: then the output is at fault, not a connection.
+
+    ## Why it matters
+    The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the result is a model
+    that is quietly smaller than the one that was written.
+
+    ## What you see in the chart
+    The gradient chart has no line for these parameters, or one at zero.
+
+    ## What to try
+    - Print `output.grad_fn` after each stage of `forward()`: the first `None` is the place.
+    - Look for `.detach()`, `.data`, `.item()`, `.numpy()`, `torch.tensor(x)`, `torch.no_grad()`, `argmax` and `round` on that path.
+    - A module that is made in `__init__` and not called in `forward()`: call it or delete it.
+    - A part that is frozen on purpose: `for p in part.parameters(): p.requires_grad_(False)`, then nobody has to guess.
+
+    ## Example
+    ```python
+    features = self.encoder(x).detach()      # wrong: the encoder never learns
+    features = self.encoder(x)               # right
+    ```
+
+    ## References
+    - PyTorch, *Autograd mechanics*: how requires_grad and the graph decide who gets a gradient.
+    - Exact test; the wait of 3 steps lets zero-initialised branches (LoRA, ReZero) move first, the wait of 200 is ours.
+    """
+
+    code = "GW301"
+    name = "param-no-grad"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "gradients"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """When a missing gradient counts."""
+
+        steps: int = threshold(
+            3, unit="optimizer steps", low=1, high=100, source="zero-initialised branches pass no gradient in step 0"
+        )
+        steps_several: int = threshold(
+            10, unit="optimizer steps", low=1, high=1000, source="a critic often takes 5 steps for one of its generator"
+        )
+        patient_steps: int = threshold(
+            200, unit="optimizer steps", low=10, high=10_000, source="ours: experts and task heads take turns"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the `gradients` fact with the model's table."""
+        seen = window.fact("gradients")
+        steps = int(seen.get("steps") or 0)
+        needed = params.steps_several if len(optimizers(window)) > 1 else params.steps
+        if steps < needed:
+            yield NotEvaluated(
+                f"the gradients of {needed} optimizer steps are needed, {steps} are in",
+                "monitor = watch(model, optimizer)  # with the optimizer that steps",
+            )
+            return
+        start = first_finite(window.loss.values[:1])
+        if window.loss and start is None:
+            yield NotEvaluated("the first loss is not finite, so gradients say nothing about connections")
+            return
+        known = {item.name: item for item in parameters(window)}
+        missing = [known.get(name) or _unknown(name) for name in _names(seen, "none")]
+        missing = [item for item in missing if item.trainable]
+        patient = steps >= params.patient_steps or window.final
+        sure = [item for item in missing if item.groups != () and (item.order is not None or patient or not item.layer)]
+        trainable = sum(item.trainable for item in known.values()) or len(missing)
+        if sure:
+            yield _missing(window, sure, steps, trainable, needed)
+        elif patient and not seen.get("all_zero") and not OTHER_CAUSES & window.open_codes and not _dead(window):
+            zero = [known[name] for name in _names(seen, "zero") if name in known]
+            zero = [item for item in zero if item.trainable and item.is_matrix and item.groups != ()]
+            if zero:
+                yield _all_zero(window, zero, steps, trainable)
+
+
+def _missing(window: Window, items: list[Parameter], steps: int, trainable: int, needed: int) -> Verdict:
+    names = [item.name for item in items]
+    called = [item for item in items if item.order is not None or not item.layer]
+    layers = tuple(dict.fromkeys(item.layer for item in items if item.layer))
+    if called:
+        where = called[0].layer or called[0].name
+        advice = (
+            f"Look between `{where}` and the loss for .detach(), .data, .item(), .numpy(), torch.no_grad() or argmax: print(output.grad_fn) "
+            f"after each stage of forward(), the first None is the place. If it is meant to be frozen, call "
+            f"requires_grad_(False) on it."
+        )
+        severity = Severity.ERROR
+    else:
+        advice = (
+            f"`{items[0].layer}` is made but was not called: call it in forward(), or delete it. A part that is used later on purpose can wait "
+            f"with requires_grad_(False)."
+        )
+        severity = Severity.ERROR if steps >= needed * 10 else Severity.WARNING
+    return Verdict(
+        severity=severity,
+        first_step=0,
+        message=(
+            f"{len(names)} of {trainable} trainable parameters got no gradient in {steps} optimizer steps (grad is None each time): "
+            f"{listed(names)}"
+        ),
+        advice=advice,
+        layers=layers,
+        evidence=Evidence(
+            numbers={"parameters": len(names), "trainable": trainable, "optimizer_steps": steps},
+            strings={"parameters": ", ".join(names)},
+            series=("grad_norm",),
+            limit=float(needed),
+        ),
+        at_once=True,
+    )
+
+
+def _all_zero(window: Window, items: list[Parameter], steps: int, trainable: int) -> Verdict:
+    names = [item.name for item in items]
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=0,
+        message=f"{len(names)} of {trainable} trainable parameters got a gradient of exactly 0 in each of {steps} optimizer steps: {listed(names)}",
+        advice=(
+            f"`{items[0].layer}` reaches the loss but cannot change it: look for a factor 0 behind it (a mask, a weight of the loss, a gate), for "
+            f"clamp() at its end, or for an output that is overwritten."
+        ),
+        layers=tuple(dict.fromkeys(item.layer for item in items)),
+        evidence=Evidence(
+            numbers={"parameters": len(names), "trainable": trainable, "optimizer_steps": steps},
+            strings={"parameters": ", ".join(names)},
+            series=tuple(f"grad_norm/{name}" for name in names[:8]),
+            limit=0.0,
+        ),
+        at_once=True,
+    )
+
+
+def _names(fact: Mapping[str, Any], key: str) -> list[str]:
+    return [str(name) for name in fact.get(key) or ()]
+
+
+def _unknown(name: str) -> Parameter:
+    return Parameter(name, "", "", (), 0, True, None, None, None)
+
+
+def _dead(window: Window) -> bool:
+    units = [item for item in window.fact("dead_units").values() if isinstance(item, Mapping)]
+    return any(2 * int(item.get("dead") or 0) > int(item.get("units") or 0) for item in units)

@@ -1,0 +1,189 @@
+"""GW302: the optimizer does not hold what the model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._layers import Parameter, listed, optimizers, parameters
+from server.rules.base import Rule, Stage, threshold
+
+
+class ParamNotInOptimizer(Rule):
+    """The run has trainable parameters that no optimizer updates
+
+    ## What it does
+    Compares, by identity, the tensors that the optimizers hold with those that the models train and with the leaves that the first
+    backward reached. It finds trainable parameters in no group, tensors in an optimizer that no watched model owns (stale after a
+    re-initialisation), leaves that are in neither (layers in a plain Python list), and parameters that two groups hold.
+
+    ## Why it matters
+    Parameters that no optimizer holds keep their random start although they get gradients. Stale tensors are the worst case: the
+    optimizer updates copies that nobody uses, and the loss never moves.
+
+    ## What you see in the chart
+    Gradient lines without an update line, or update ratios of exactly zero.
+
+    ## What to try
+    - Make the optimizer last: after `.to(device)`, after replacing a head, after loading, after wrapping.
+    - Register sub-modules: `nn.ModuleList([...])`, not `[...]`; `nn.ParameterList`, not a list of parameters.
+    - After adding layers later: `optimizer.add_param_group({"params": new.parameters()})`.
+    - Frozen on purpose: `requires_grad_(False)`, which saves the backward pass too.
+
+    ## Example
+    ```python
+    optimizer = SGD(model.parameters(), lr=0.1)
+    model.head = nn.Linear(512, 10)          # wrong: the optimizer still holds the old head
+    ```
+
+    ## References
+    - PyTorch, `torch.optim`: an optimizer keeps the tensors that it was given, not their names.
+    - Exact test, no threshold but the share that tells a mistake from a trained head on a frozen trunk.
+    """
+
+    code = "GW302"
+    name = "param-not-in-optimizer"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "updates"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """What counts as a trained head on a trunk that is frozen without saying so."""
+
+        head_share: float = threshold(
+            0.5,
+            unit="share of the trainable elements that an optimizer holds",
+            low=0.0,
+            high=1.0,
+            source="ours: a head is small; below this share a pretrained trunk is taken to be left out on purpose",
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the facts `model`, `optimizers` and `graph`."""
+        items = [item for item in parameters(window) if item.trainable]
+        if not items or not optimizers(window) or all(item.groups is None for item in items):
+            yield NotEvaluated(
+                "which tensors the optimizer holds is not known", "monitor = watch(model, optimizer)  # both arguments"
+            )
+            return
+        missing = [item for item in items if item.groups == ()]
+        stale = sum(int(item.get("stale") or 0) for item in optimizers(window))
+        loose = _unregistered(window)
+        twice = [str(name) for item in optimizers(window) for name in item.get("duplicates") or ()]
+        if stale and missing:
+            yield _stale(window, missing, stale, len(items))
+        elif missing:
+            yield _missing(window, missing, items, params)
+        elif loose:
+            yield _loose(window, loose)
+        elif twice:
+            yield _twice(window, sorted(set(twice)))
+
+
+def _stale(window: Window, missing: list[Parameter], stale: int, trainable: int) -> Verdict:
+    names = [item.name for item in missing]
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"The optimizer holds {stale} tensors that are no longer in the model, and misses {len(names)} of {trainable} that are: {listed(names)}"
+        ),
+        advice=(
+            "The model changed after the optimizer was made. Move the line that makes the optimizer below the last change of the model "
+            "(.to(device), a new head, re-initialisation, wrapping), or build it again there."
+        ),
+        layers=_layers(missing),
+        evidence=_evidence(names, trainable, {"stale": stale}),
+        at_once=True,
+    )
+
+
+def _missing(window: Window, missing: list[Parameter], items: list[Parameter], params: Any) -> Verdict:
+    names = [item.name for item in missing]
+    total = sum(item.numel for item in items)
+    held = (total - sum(item.numel for item in missing)) / max(total, 1)
+    no_gradient = set(map(str, window.fact("gradients").get("none") or ())) | set(
+        map(str, window.fact("graph").get("unreached") or ())
+    )
+    meant = held < params.head_share and window.gates.finetune
+    without = set(names) <= no_gradient
+    severity = Severity.INFO if without else Severity.WARNING if meant else Severity.ERROR
+    advice = (
+        f"If they are frozen on purpose, say so before the optimizer is made: "
+        f"`for p in model.{missing[0].layer}.parameters(): p.requires_grad_(False)`; the backward pass gets cheaper too."
+        if without or meant
+        else f"Give them to the optimizer: `Optimizer(model.parameters(), …)`, or "
+        f'`optimizer.add_param_group({{"params": model.{missing[0].layer}.parameters()}})` right after `{missing[0].layer}` is made.'
+    )
+    return Verdict(
+        severity=severity,
+        first_step=0,
+        message=f"{len(names)} of {len(items)} trainable parameters are in no optimizer and keep their start values: {listed(names)}",
+        advice=advice,
+        layers=_layers(missing),
+        evidence=_evidence(names, len(items), {"held_share": held}),
+        at_once=True,
+    )
+
+
+def _loose(window: Window, loose: list[tuple[int, ...]]) -> Verdict:
+    shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in loose[:5])
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"The loss depends on {len(loose)} trainable tensors that are neither parameters of the model nor in an optimizer (shapes {shapes})"
+        ),
+        advice=(
+            "Layers that are kept in a plain list or dict are not registered: write `self.blocks = nn.ModuleList(blocks)` (nn.ModuleDict, "
+            "nn.ParameterList) and make the optimizer after it. If they belong to another model of this training, hand that to watch "
+            'as well: `watch({"a": a, "b": b}, [opt_a, opt_b])`.'
+        ),
+        evidence=Evidence(numbers={"tensors": len(loose)}, strings={"shapes": shapes}, limit=0.0),
+        at_once=True,
+    )
+
+
+def _twice(window: Window, names: list[str]) -> Verdict:
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=0,
+        message=f"{len(names)} parameters are held by two optimizer groups and are updated twice a step: {listed(names)}",
+        advice="Split the parameters so that each is in exactly one group; a shared trunk belongs to one of the optimizers only.",
+        evidence=Evidence(numbers={"parameters": len(names)}, strings={"parameters": ", ".join(names)}, limit=1.0),
+        at_once=True,
+    )
+
+
+def _unregistered(window: Window) -> list[tuple[int, ...]]:
+    """Lists leaf tensors that nobody owns; those shaped like a batch are inputs that want a gradient (penalties, attacks)."""
+    found = window.fact("graph").get("unregistered")
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return []
+    shapes = [
+        tuple(int(size) for size in item.get("shape") or ()) for item in found if isinstance(item, Mapping)
+    ]
+    batch = window.fact("loss_call").get("batch_size") or window.fact("data").get("batch_size")
+    vectors = {shape[0] for shape in shapes if len(shape) == 1}
+    return [shape for shape in shapes if not (shape and shape[0] == batch and batch not in vectors)]
+
+
+def _layers(items: Sequence[Parameter]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.layer for item in items if item.layer))
+
+
+def _evidence(names: list[str], trainable: int, numbers: Mapping[str, float]) -> Evidence:
+    return Evidence(
+        numbers={"parameters": len(names), "trainable": trainable, **numbers},
+        strings={"parameters": ", ".join(names)},
+        series=tuple(f"update_ratio/{name}" for name in names[:8]),
+        limit=0.0,
+    )

@@ -1,0 +1,186 @@
+"""The runs table: one row a run, the filters as they stand, and the way to the next page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from server.domain.findings import Severity
+from server.domain.runs import ENDED, Page, Run, RunState
+from server.web import formats
+from server.web.contexts.sparkline import Sparkline, sparkline
+
+NO_VERDICT = "no finding"
+SORTS = {
+    "started": "newest first",
+    "heard": "last heard",
+    "name": "name",
+    "loss": "lowest loss",
+    "severity": "most severe",
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the address asks for; an empty text asks for everything."""
+
+    project: str = ""
+    state: str = ""
+    severity: str = ""
+    search: str = ""
+    sort: str = "started"
+    archived: bool = False
+    cursor: str = ""
+
+    def query(self, **changes: str) -> str:
+        """Writes the address of this view with some fields changed; what is default is left out."""
+        values = {
+            "project": self.project,
+            "state": self.state,
+            "severity": self.severity,
+            "search": self.search,
+            "sort": "" if self.sort == "started" else self.sort,
+            "archived": "1" if self.archived else "",
+            "cursor": self.cursor,
+            **changes,
+        }
+        kept = {key: value for key, value in values.items() if value}
+        return "/?" + urlencode(kept) if kept else "/"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether anything is filtered away."""
+        return bool(self.project or self.state or self.severity or self.search or self.archived)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: for a bar where the end is known, else a text alone."""
+
+    text: str
+    percent: int | None
+    value: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One row of the table."""
+
+    id: str
+    url: str
+    name: str
+    project: str
+    project_url: str
+    tags: tuple[str, ...]
+    state: str
+    diagnosis: str
+    severity: str
+    verdict: str
+    open_text: str
+    spark: Sparkline | None
+    progress: Progress
+    last_loss: str
+    best_validation: str
+    duration: str
+    started: str
+    started_iso: str
+    started_ago: str
+    archived: bool
+
+
+@dataclass(frozen=True)
+class RunsView:
+    """The table and everything around it."""
+
+    rows: tuple[RunRow, ...]
+    filters: Filters
+    projects: tuple[str, ...]
+    states: tuple[str, ...]
+    severities: tuple[str, ...]
+    sorts: dict[str, str]
+    next_url: str | None
+    first_url: str | None
+    clear_url: str
+    count_text: str
+    nothing_yet: bool
+    address: str
+    server_flag: str
+
+
+def runs_view(page: Page[Run], filters: Filters, projects: Sequence[str], now_ms: int, address: str) -> RunsView:
+    """Makes the context of the runs table."""
+    more = page.next is not None
+    amount = formats.plural(len(page.items), "run")
+    return RunsView(
+        rows=tuple(run_row(run, now_ms) for run in page.items),
+        filters=filters,
+        projects=tuple(projects),
+        states=tuple(state.value for state in RunState),
+        severities=tuple(severity.value for severity in reversed(Severity)),
+        sorts=SORTS,
+        next_url=filters.query(cursor=page.next) if page.next else None,
+        first_url=filters.query(cursor="") if filters.cursor else None,
+        clear_url="/",
+        count_text=f"{amount} on this page, more follow" if more or filters.cursor else amount,
+        nothing_yet=not page.items and not filters.narrow and not filters.cursor,
+        address=address,
+        server_flag="" if address.endswith(":8777") else f', url="{address}"',
+    )
+
+
+def run_row(run: Run, now_ms: int) -> RunRow:
+    """Makes one row, which is also the head of the run's own page."""
+    return RunRow(
+        id=run.id,
+        url="/runs/" + quote(run.id, safe=""),
+        name=run.name or run.id,
+        project=run.project,
+        project_url="/?" + urlencode({"project": run.project}),
+        tags=run.tags,
+        state=run.state.value,
+        diagnosis=run.diagnosis.value,
+        severity=run.worst_severity or "none",
+        verdict=run.verdict or ("waiting for the first numbers" if run.last_step < 0 else NO_VERDICT),
+        open_text=open_text(run),
+        spark=sparkline(run.sparkline),
+        progress=progress(run),
+        last_loss=formats.number(run.last_loss),
+        best_validation=formats.number(run.best_validation),
+        duration=formats.duration(lasted_ms(run)),
+        started=formats.utc(run.started_ms),
+        started_iso=formats.iso(run.started_ms),
+        started_ago=formats.ago(now_ms - run.started_ms),
+        archived=run.archived,
+    )
+
+
+def open_text(run: Run) -> str:
+    """Counts the open findings by severity, the worst first."""
+    parts = []
+    for severity in reversed(Severity):
+        amount = run.open_counts.get(severity.value, 0)
+        if amount:
+            parts.append(f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
+    return ", ".join(parts)
+
+
+def progress(run: Run) -> Progress:
+    """Says how many steps are done, and of how many."""
+    done = run.last_step + 1
+    if not run.total_steps:
+        return Progress(formats.plural(done, "step") if done else "no step yet", None, 0, 0)
+    shown = min(done, run.total_steps)
+    return Progress(
+        f"{formats.count(done)} / {formats.count(run.total_steps)}",
+        int(100 * shown / run.total_steps),
+        shown,
+        run.total_steps,
+    )
+
+
+def lasted_ms(run: Run) -> int:
+    """Gives how long the run has been training, by what was heard of it."""
+    end = run.ended_ms if run.state in ENDED and run.ended_ms is not None else run.heard_ms
+    return max(0, end - run.started_ms)

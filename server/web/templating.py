@@ -1,0 +1,44 @@
+"""Turns templates into answers: one strict Jinja environment, filled with a context that has all texts ready.
+
+Not for: computing. A template that needs something gets it as a field of its context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from server import paths
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every page knows: which entry of the navigation it belongs to, and whether there is a door to leave by."""
+
+    section: str
+    locked: bool
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Makes the environment; everything is escaped and an unknown name is an error."""
+    return Environment(
+        loader=FileSystemLoader(paths.TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(request: Request, template: str, view: Any, *, section: str = "", status: int = 200) -> HTMLResponse:
+    """Answers with a page or a fragment; the template sees `view` and `site`."""
+    site = Site(section, request.app.state.services.settings.token is not None)
+    body = environment().get_template(template).render(view=view, site=site)
+    # A page is always asked for again: what a browser keeps would be older than what the stream says.
+    return HTMLResponse(body, status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,131 @@
+"""The server's commands as a user types them: what they print, where, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server import cli
+from server.config import Settings
+from server.domain.runs import DiagnosisState, NewRun
+from server.store import Store
+from tests.server.house import ATTEMPT, RUN
+from tests.server.web.test_api import some_finding
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "client_hook.cli", *arguments]
+
+
+def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        command("serve", "--port", "0", "--home", str(tmp_path)),
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    yield process, line.removeprefix("Gradwatch listening on ").strip()
+    process.kill()
+    process.communicate()
+
+
+def test_serve_prints_one_line_when_it_answers_and_ends_on_sigterm(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, address = served
+    assert address.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(address + "/api/v1/health", timeout=10) as answer:
+        assert json.load(answer) == {"status": "ok"}
+    process.send_signal(signal.SIGTERM)
+    rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "")
+    assert "gradwatch.db" in errors
+    assert "Traceback" not in errors
+
+
+def test_serve_refuses_an_address_that_others_reach_without_a_token(tmp_path: Path) -> None:
+    done = run_command("serve", "--host", "0.0.0.0", "--port", "0", "--home", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "gradwatch: --host 0.0.0.0 lets other machines read, change and delete every run, and no token is set. "
+        "Mend it: set GRADWATCH_SERVER_TOKEN (or --token), or keep --host 127.0.0.1\n"
+    )
+
+
+def test_serve_names_a_port_that_is_taken_and_another(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_command("serve", "--port", str(port), "--home", str(tmp_path))
+    assert done.returncode == 2
+    assert f"Port {port} on 127.0.0.1 is taken" in done.stderr
+    assert f"gradwatch serve --port {port + 1}" in done.stderr
+
+
+def test_serve_complains_of_a_setting_in_a_sentence(tmp_path: Path) -> None:
+    done = run_command("serve", "--port", "http", "--home", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == "gradwatch: --port is 'http': a number from 0 to 65535 is needed (0 = a free port)\n"
+
+
+@pytest.fixture
+def ended_run(tmp_path: Path) -> Path:
+    """A home whose database holds a run with a final diagnosis and one warning."""
+    settings = Settings(home=tmp_path, database=f"sqlite:///{tmp_path / 'gradwatch.db'}")
+    store = Store.open(settings.database)
+    store.runs.open(NewRun(RUN, ATTEMPT, name="sick", started_ms=1_790_000_000_000), 1_790_000_000_000)
+    store.findings.save(
+        RUN, findings=[some_finding()], checks=[], diagnosed_step=5, diagnosis=DiagnosisState.FINAL,
+        seen_version=store.runs.frame_version(RUN), verdict="One error is open.",
+    )  # fmt: skip
+    store.close()
+    return tmp_path
+
+
+def test_check_fails_at_the_level_and_above(ended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.check([RUN, "--home", str(ended_run)]) == 1
+    said = capsys.readouterr().out
+    assert "GW205 non-finite-loss, since step 2" in said
+    assert "→ Lower the learning rate." in said
+    assert "1 open: 1 error." in said
+
+
+def test_check_gives_json(ended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.check([RUN, "--home", str(ended_run), "--json", "--fail-on", "error"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["run"]["id"] == RUN
+    assert [finding["code"] for finding in said["findings"]] == ["GW205"]
+
+
+def test_check_of_an_unknown_run_says_so(ended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.check(["nobody", "--home", str(ended_run)]) == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_rules_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.rules([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("GW202  ") for line in lines)
+    assert cli.rules(["--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["items"]) == len(lines)

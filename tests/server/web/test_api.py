@@ -1,0 +1,155 @@
+"""The JSON calls, asked of a whole server that a run was streamed to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.domain.findings import Evidence, Finding, Severity
+from server.domain.runs import DiagnosisState
+from tests.server.house import RUN, House, house
+
+LOSS = [2.3, 1.9, math.nan, 9.5, math.inf, 1.2]
+
+
+@pytest.fixture
+def open_house(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        found.open_run(name="<b>base</b>", tags=["night"], config={"lr": 0.1})
+        answer = found.send(0, {"loss": LOSS, "lr/0": [0.1] * 6})
+        assert answer.status_code == 200, answer.text
+        yield found
+
+
+def some_finding(number: int = 1, **more: object) -> Finding:
+    values = {
+        "run_id": RUN, "number": number, "code": "GW205", "name": "non-finite-loss", "rule_version": 1,
+        "severity": Severity.ERROR, "state": "open", "first_step": 2, "raised_step": 5, "last_step": 5,
+        "message": "The loss is NaN since step 2.", "advice": "Lower the learning rate.",
+        "evidence": Evidence({"step": 2.0, "loss": math.nan}, {}, ("loss",), None), **more,
+    }  # fmt: skip
+    return Finding(**values)  # type: ignore[arg-type]
+
+
+def keep(kept: House, *findings: Finding) -> None:
+    version = kept.store.runs.frame_version(RUN)
+    kept.store.findings.save(
+        RUN, findings=findings, checks=[], diagnosed_step=5, diagnosis=DiagnosisState.LIVE,
+        seen_version=version, verdict="One error is open.",
+    )  # fmt: skip
+
+
+def test_health_answers_and_says_no_more(open_house: House) -> None:
+    assert open_house.client.get("/api/v1/health").json() == {"status": "ok"}
+
+
+def test_a_run_tells_where_it_stands(open_house: House) -> None:
+    run = open_house.client.get(f"/api/v1/runs/{RUN}").json()
+    assert (run["name"], run["project"], run["state"], run["last_step"]) == ("<b>base</b>", "default", "running", 5)
+    assert (run["tags"], run["config"], run["attempts"]) == (["night"], {"lr": 0.1}, 1)
+    assert [attempt["number"] for attempt in run["attempt_list"]] == [1]
+
+
+def test_an_unknown_run_is_named_in_the_answer(open_house: House) -> None:
+    answer = open_house.client.get("/api/v1/runs/nobody")
+    assert answer.status_code == 404
+    assert "nobody" in answer.json()["detail"]
+
+
+def test_runs_come_in_pages(open_house: House) -> None:
+    for number in range(5):
+        open_house.open_run(f"0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e{number:02d}", name=f"run {number}")
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+        page = open_house.client.get("/api/v1/runs", params=query).json()
+        seen += [run["id"] for run in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+        assert cursor.replace("-", "").replace("_", "").isalnum()
+    assert len(seen) == len(set(seen)) == 6
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [("limit=0", "limit"), ("limit=501", "limit"), ("cursor=***", "cursor"), ("state=dead", "state")],
+)
+def test_a_wrong_parameter_is_named(open_house: House, query: str, word: str) -> None:
+    answer = open_house.client.get(f"/api/v1/runs?{query}")
+    assert answer.status_code == 422
+    assert word in answer.json()["detail"]
+
+
+def test_a_run_is_renamed_archived_and_deleted(open_house: House) -> None:
+    client = open_house.client
+    changed = client.patch(f"/api/v1/runs/{RUN}", json={"name": "better", "tags": ["a"], "archived": True}).json()
+    assert (changed["name"], changed["tags"], changed["archived"]) == ("better", ["a"], True)
+    assert client.get("/api/v1/runs").json()["items"] == []
+    assert len(client.get("/api/v1/runs?archived=true").json()["items"]) == 1
+    assert client.patch(f"/api/v1/runs/{RUN}", json={"nmae": "x"}).status_code == 422
+    assert client.delete(f"/api/v1/runs/{RUN}").status_code == 204
+    assert client.get(f"/api/v1/runs/{RUN}").status_code == 404
+
+
+def test_series_data_keeps_every_extreme_and_every_value_that_is_no_number(open_house: House) -> None:
+    answer = open_house.client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&points=4")
+    (loss,) = answer.json()["items"]
+    assert max(value for value in loss["max"] if value is not None) == 9.5
+    assert min(value for value in loss["min"] if value is not None) == 1.2
+    assert sum(loss["count"]) == 6
+    assert {(one["step"], one["kind"], one["count"]) for one in loss["nonfinite"]} == {(2, "nan", 1), (4, "inf", 1)}
+    assert loss["smooth"] is None
+    assert len(loss["steps"]) <= 2
+
+
+def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
+    open_house.send(1, {"epoch": [0.0, 1.0]}, first_step=6)
+    client = open_house.client
+    (loss,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&from=1&to=3").json()["items"]
+    assert loss["steps"] == [1, 2, 3]
+    (smoothed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=lr/0&smooth=0.5").json()["items"]
+    assert smoothed["smooth"] == pytest.approx([0.1] * 6)
+    (timed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=time").json()["items"]
+    assert timed["x"] == [float(open_house.clock())] * 6
+    assert client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=nothing").status_code == 422
+
+
+def test_series_are_listed_with_what_they_mean(open_house: House) -> None:
+    items = {one["name"]: one for one in open_house.client.get(f"/api/v1/runs/{RUN}/series").json()["items"]}
+    assert (items["lr/0"]["kind"], items["lr/0"]["subject"], items["lr/0"]["count"]) == ("lr", "0", 6)
+    assert (items["loss"]["nonfinite"], items["loss"]["max"], items["loss"]["last_step"]) == (2, 9.5, 5)
+
+
+def test_findings_are_listed_filtered_and_acknowledged(open_house: House) -> None:
+    keep(open_house, some_finding(), some_finding(2, cause=1, severity=Severity.WARNING, code="GW202"))
+    client = open_house.client
+    both = client.get(f"/api/v1/runs/{RUN}/findings").json()["items"]
+    assert [one["id"] for one in both] == ["1", "2"]
+    assert both[0]["evidence"] == {"numbers": {"step": 2.0, "loss": None}, "strings": {}, "series": ["loss"],
+                                   "limit": None}  # fmt: skip
+    roots = client.get(f"/api/v1/runs/{RUN}/findings?cause=none").json()["items"]
+    assert [one["id"] for one in roots] == ["1"]
+    changed = client.patch(f"/api/v1/runs/{RUN}/findings/1", json={"acknowledged": True, "muted": True}).json()
+    assert (changed["acknowledged"], changed["muted"]) == (True, True)
+    assert client.patch(f"/api/v1/runs/{RUN}/findings/9", json={"muted": True}).json() == {
+        "detail": f"Run {RUN} has no finding '9'"
+    }
+
+
+def test_the_checklist_has_a_line_for_every_rule(open_house: House) -> None:
+    rules = open_house.client.get("/api/v1/rules").json()["items"]
+    checks = open_house.client.get(f"/api/v1/runs/{RUN}/checklist").json()["items"]
+    assert [one["code"] for one in checks] == [one["code"] for one in rules]
+    assert {one["outcome"] for one in checks} == {"not-evaluated"}
+    assert all(one["reason"] for one in checks)
+
+
+def test_the_api_describes_itself(open_house: House) -> None:
+    paths = open_house.client.get("/api/v1/openapi.json").json()["paths"]
+    for path in ("/api/v1/runs/{run_id}/frames", "/api/v1/runs", "/api/v1/rules", "/api/v1/runs/{run_id}/live"):
+        assert path in paths
