@@ -13,6 +13,7 @@ FIRST_STEPS_S = 2.0  # … as long as that takes less than this in all
 EARLY_STEPS = 100
 EARLY_BUDGET = 0.10
 MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
+PLAIN_PART = 0.5  # of the budget: the other half is for measurements
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
 BURST_S = 1.0
@@ -31,9 +32,11 @@ class Governor:
         self.first_spent_s = 0.0
         self._early = [0.0, 0.0]  # spent and elapsed in steps 20–100
         self._late = [0.0, 0.0]  # after step 100
+        self._late_samples = 0
         self._credit_s = 0.0
         self._sample_cost_s = 0.0
         self._plain_cost_s = 0.0
+        self._step_s = 0.0
         self._since_report = [0.0, 0.0]
         self._burst_left = 0
         self._burst_spent_s = 0.0
@@ -49,7 +52,7 @@ class Governor:
         report = self._since_report
         report[0] += spent_s
         report[1] += elapsed_s
-        self._learn(spent_s, sampled)
+        self._learn(elapsed_s, spent_s, sampled)
         if self.steps <= FIRST_STEPS:
             self.first_spent_s += spent_s
             return self.steps < FIRST_STEPS and self.first_spent_s + self._sample_cost_s < FIRST_STEPS_S
@@ -57,12 +60,15 @@ class Governor:
         part = self._early if early else self._late
         part[0] += spent_s
         part[1] += elapsed_s
+        self._late_samples += sampled and not early
         return self._earn(elapsed_s, spent_s, max(EARLY_BUDGET, self.budget) if early else self.budget)
 
-    def _learn(self, spent_s: float, sampled: bool) -> None:
+    def _learn(self, elapsed_s: float, spent_s: float, sampled: bool) -> None:
         """Follows what a measurement costs, upward at once and downward slowly."""
         if not sampled:
-            self._plain_cost_s += 0.1 * (spent_s - self._plain_cost_s)
+            # single outliers (the other threads' turn) must not count for long
+            self._plain_cost_s += 0.1 * (min(spent_s, 3.0 * self._plain_cost_s or spent_s) - self._plain_cost_s)
+            self._step_s += 0.1 * (elapsed_s - self._step_s)
         elif spent_s > self._sample_cost_s and self.steps > 1:
             self._sample_cost_s += 0.5 * (spent_s - self._sample_cost_s)
         else:
@@ -82,6 +88,11 @@ class Governor:
                 return True
             self._burst_left = 0
         return self._credit_s >= cost
+
+    @property
+    def too_dear(self) -> bool:
+        """Says whether the steps that are not measured take more than their part of the budget."""
+        return self._plain_cost_s > PLAIN_PART * self.budget * self._step_s
 
     def alarm(self) -> bool:
         """Asks for full detail for a while; False when the last time was a moment ago. It is paid back afterwards."""
@@ -112,5 +123,6 @@ class Governor:
             "first_20_s": self.first_spent_s,
             "steps_20_100_share": spent / elapsed if elapsed > 0 else None,
             "sampled_steps": self.sampled_steps,
+            "sampled_after_100": self._late_samples,
             "unsampled_us": 1e6 * self._plain_cost_s,
         }

@@ -24,6 +24,7 @@ from client_hook.steps import StepCounter
 
 _OVERHEAD = ("hook/overhead",)
 FAULTS_BEFORE_OFF = 20
+REST_AFTER_STEPS = 300  # what a loop does wrong, it does from the beginning
 
 
 class Recorder:
@@ -39,6 +40,7 @@ class Recorder:
         self._loss = next((signal for signal in self._signals if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
         self._calling = 0
+        self._resting = False
         self._faults: dict[int, int] = {}
         self._closed_at = perf_counter()
         self._arrange()
@@ -49,7 +51,8 @@ class Recorder:
         """Installs every hook; the first step is measured in full."""
         for key, optimizer in self.context.optimizers.items():
             self._handles += _optimizer_hooks(self, key, optimizer)
-        self.context.patches.subscribe(self)
+        if self._on_backward:
+            self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
         self._tell_all("attach")
         self._tell(self._arm, True)
@@ -119,8 +122,21 @@ class Recorder:
         context.sampled = governor.after_step(now - before, spent, sampled)
         if sampled or context.sampled:
             self._tell(self._arm, context.sampled)
+            self._rest(not context.sampled)
         # what came after `now` is counted with the next step
         context.spent_s = perf_counter() - now
+
+    def _rest(self, resting: bool) -> None:
+        """Lets the signals that may rest do so until the next sampled step, where plain steps cost too much."""
+        resting = resting and self.counter.closed >= REST_AFTER_STEPS and self.governor.too_dear
+        if resting == self._resting:
+            return
+        self._resting = resting
+        patches = self.context.patches
+        for signal in self._signals:
+            if signal.may_rest:
+                (patches.unsubscribe if resting else patches.subscribe)(signal)
+        self._arrange()
 
     def _watch_loss(self, step: int, loss: float) -> None:
         kind = self._anomalies.look(loss)
@@ -152,11 +168,13 @@ class Recorder:
     def _arrange(self) -> None:
         """Lists once who hears what, so that a step calls nobody in vain; the keys say whether the step is sampled."""
 
+        resting = self._resting
+
         def hearing(method: str, *, always: bool) -> list[Callable[..., None]]:
             return [
                 getattr(signal, method)
                 for signal in self._signals
-                if overrides(signal, method) and (always or signal.every_step)
+                if overrides(signal, method) and (always or (signal.every_step and not (resting and signal.may_rest)))
             ]
 
         self._arm = hearing("arm", always=True)

@@ -170,6 +170,9 @@ class Signal:
     """
 
     every_step = False
+    # heard on sampled steps alone where steps are so short that hearing every call would break the budget: for signals
+    # that count what happens and send no series. Between two sampled steps they are taken off the patches
+    may_rest = False
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -35,6 +35,7 @@ class Patches:
     scale: tuple[Callable[..., None], ...]
 
     def __init__(self) -> None:
+        self.owners = 0  # how many monitors listen: with one, every call is its own
         self._listeners: dict[int, Any] = {}
         self._installed: list[Replacement] = []
         self._lock = threading.RLock()
@@ -64,15 +65,11 @@ class Patches:
         """Says whether torch's functions are wrapped now."""
         return bool(self._installed)
 
-    @property
-    def owners(self) -> int:
-        """Counts the monitors (contexts) that listen: with one, every call is its own."""
-        return len({id(getattr(listener, "context", listener)) for listener in self._listeners.values()})
-
     def _share_out(self) -> None:
         for event in self.EVENTS:
             ears = [_Ear(listener, getattr(listener, event)) for listener in self._listeners.values() if hasattr(listener, event)]
             setattr(self, event, tuple(ears))
+        self.owners = len({id(getattr(listener, "context", listener)) for listener in self._listeners.values()})
 
 
 class _Ear:

@@ -63,6 +63,12 @@ class Track:
         self._values[self.size : needed] = values
         self.size = needed
 
+    def replace(self, steps: Any, values: Any) -> None:
+        """Puts other samples in the place of all, because a late one belongs between them; what was cached is forgotten."""
+        self.size = 0
+        self.memo.clear()
+        self.extend(steps, values)
+
     def upto(self, step: int) -> Series:
         """Views the samples whose step is at most `step`."""
         return Series(self, int(np.searchsorted(self._steps[: self.size], step, side="right")))
@@ -82,7 +88,7 @@ class Series:
     """Views the first `count` samples of a track."""
 
     def __init__(self, track: Track, count: int) -> None:
-        self._track = track
+        self.track = track
         self.count = count
 
     def __len__(self) -> int:
@@ -94,12 +100,12 @@ class Series:
     @property
     def steps(self) -> Steps:
         """Steps, shape (count,)."""
-        return self._track.steps[: self.count]
+        return self.track.steps[: self.count]
 
     @property
     def values(self) -> Floats:
         """Values, shape (count,), non-finite ones included."""
-        return self._track.values[: self.count]
+        return self.track.values[: self.count]
 
     @property
     def last(self) -> float:
@@ -130,8 +136,8 @@ class Series:
 
     def _grid(self, key: Hashable, width: int, every: int, reduce: Callable[[Floats], float]) -> Floats:
         wanted = max(0, (self.count - width) // every + 1) if self.count >= width else 0
-        cached: list[float] = self._track.memo.setdefault(key, [])
-        values = self._track.values
+        cached: list[float] = self.track.memo.setdefault(key, [])
+        values = self.track.values
         while len(cached) < wanted:
             start = len(cached) * every
             cached.append(reduce(values[start : start + width]))

@@ -19,7 +19,7 @@ SHOWN = 5  # names in a sentence; all are in the finding's list of layers
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter as the hook described it; `order` is its layer's place in the first forward, None if never called."""
+    """One parameter as the hook described it; `order` is its layer's place in the first forward, if any."""
 
     name: str
     layer: str
@@ -66,7 +66,9 @@ def parameters(window: Window) -> list[Parameter]:
                 trainable=item.get("trainable") is not False,
                 std=_number(item.get("std")),
                 order=known.get(layer, {}).get("order"),
-                groups=tuple(map(str, groups)) if isinstance(groups, Sequence) and not isinstance(groups, str) else None,
+                groups=tuple(map(str, groups))
+                if isinstance(groups, Sequence) and not isinstance(groups, str)
+                else None,
             )
         )
     return found
@@ -94,7 +96,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def medians_over(items: Sequence[Series], tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:
-    """Gives the median over several series at each of their steps (the newest or oldest few); non-finite values are left out."""
+    """Gives the median over several series at each of their steps (the newest or oldest few), of the finite values."""
     parts = [_part(item, tail, head) for item in items if item]
     if not parts:
         return np.empty(0, np.int64), np.empty(0)

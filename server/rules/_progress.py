@@ -1,6 +1,6 @@
 """Says whether the loss has moved since the start: the one test of "stuck" that rules about gradients share.
 
-Not for: saying so to the user (`loss-not-decreasing` does); here it only tells a weak gradient from a finished training.
+Not for: saying so to the user (`loss-not-decreasing` does); here it tells a weak gradient from a finished training.
 """
 
 from __future__ import annotations

@@ -19,21 +19,23 @@ class ParamNoGrad(Rule):
     """The run has trainable parameters that the loss never reaches
 
     ## What it does
-    After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not depend on them. A
-    layer that was never called gets 200 steps first, because experts, task heads and stochastic depth are not used in every step. After
-    200 steps (or at the end) matrices whose gradient was exactly 0 in every sample are listed too, unless dead units, zero weights or a
-    constant output explain them. Where *all* gradients are zero this rule is silent: then the output is at fault, not a connection.
+    After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not
+    depend on them. A layer that was never called gets 200 steps first, because experts, task heads and stochastic depth
+    are not used in every step. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every sample
+    are listed too, unless dead units, zero weights or a constant output explain them. Where *all* gradients are zero
+    this rule is silent: then the output is at fault, not a connection.
 
     ## Why it matters
-    The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the result is a model
-    that is quietly smaller than the one that was written.
+    The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the
+    result is a model that is quietly smaller than the one that was written.
 
     ## What you see in the chart
     The gradient chart has no line for these parameters, or one at zero.
 
     ## What to try
     - Print `output.grad_fn` after each stage of `forward()`: the first `None` is the place.
-    - Look for `.detach()`, `.data`, `.item()`, `.numpy()`, `torch.tensor(x)`, `torch.no_grad()`, `argmax` and `round` on that path.
+    - Look for `.detach()`, `.data`, `.item()`, `.numpy()`, `torch.tensor(x)`, `torch.no_grad()`, `argmax` and `round`
+      on that path.
     - A module that is made in `__init__` and not called in `forward()`: call it or delete it.
     - A part that is frozen on purpose: `for p in part.parameters(): p.requires_grad_(False)`, then nobody has to guess.
 
@@ -94,29 +96,31 @@ class ParamNoGrad(Rule):
         sure = [item for item in missing if item.groups != () and (item.order is not None or patient or not item.layer)]
         trainable = sum(item.trainable for item in known.values()) or len(missing)
         if sure:
-            yield _missing(window, sure, steps, trainable, needed)
+            yield _missing(sure, steps, trainable, needed)
         elif patient and not seen.get("all_zero") and not OTHER_CAUSES & window.open_codes and not _dead(window):
             zero = [known[name] for name in _names(seen, "zero") if name in known]
             zero = [item for item in zero if item.trainable and item.is_matrix and item.groups != ()]
             if zero:
-                yield _all_zero(window, zero, steps, trainable)
+                yield _all_zero(zero, steps, trainable)
 
 
-def _missing(window: Window, items: list[Parameter], steps: int, trainable: int, needed: int) -> Verdict:
+def _missing(items: list[Parameter], steps: int, trainable: int, needed: int) -> Verdict:
     names = [item.name for item in items]
     called = [item for item in items if item.order is not None or not item.layer]
     layers = tuple(dict.fromkeys(item.layer for item in items if item.layer))
     if called:
         where = called[0].layer or called[0].name
         advice = (
-            f"Look between `{where}` and the loss for .detach(), .data, .item(), .numpy(), torch.no_grad() or argmax: print(output.grad_fn) "
+            f"Look between `{where}` and the loss for .detach(), .data, .item(), .numpy(), torch.no_grad() or argmax: "
+            "print(output.grad_fn) "
             f"after each stage of forward(), the first None is the place. If it is meant to be frozen, call "
             f"requires_grad_(False) on it."
         )
         severity = Severity.ERROR
     else:
         advice = (
-            f"`{items[0].layer}` is made but was not called: call it in forward(), or delete it. A part that is used later on purpose can wait "
+            f"`{items[0].layer}` is made but was not called: call it in forward(), or delete it. A part that is used "
+            "later on purpose can wait "
             f"with requires_grad_(False)."
         )
         severity = Severity.ERROR if steps >= needed * 10 else Severity.WARNING
@@ -124,7 +128,8 @@ def _missing(window: Window, items: list[Parameter], steps: int, trainable: int,
         severity=severity,
         first_step=0,
         message=(
-            f"{len(names)} of {trainable} trainable parameters got no gradient in {steps} optimizer steps (grad is None each time): "
+            f"{len(names)} of {trainable} trainable parameters got no gradient in {steps} optimizer steps (grad is "
+            "None each time): "
             f"{listed(names)}"
         ),
         advice=advice,
@@ -139,14 +144,18 @@ def _missing(window: Window, items: list[Parameter], steps: int, trainable: int,
     )
 
 
-def _all_zero(window: Window, items: list[Parameter], steps: int, trainable: int) -> Verdict:
+def _all_zero(items: list[Parameter], steps: int, trainable: int) -> Verdict:
     names = [item.name for item in items]
     return Verdict(
         severity=Severity.WARNING,
         first_step=0,
-        message=f"{len(names)} of {trainable} trainable parameters got a gradient of exactly 0 in each of {steps} optimizer steps: {listed(names)}",
+        message=(
+            f"{len(names)} of {trainable} trainable parameters got a gradient of exactly 0 in each of {steps} "
+            f"optimizer steps: {listed(names)}"
+        ),
         advice=(
-            f"`{items[0].layer}` reaches the loss but cannot change it: look for a factor 0 behind it (a mask, a weight of the loss, a gate), for "
+            f"`{items[0].layer}` reaches the loss but cannot change it: look for a factor 0 behind it (a mask, a "
+            "weight of the loss, a gate), for "
             f"clamp() at its end, or for an output that is overwritten."
         ),
         layers=tuple(dict.fromkeys(item.layer for item in items)),

@@ -16,13 +16,14 @@ class ParamNotInOptimizer(Rule):
     """The run has trainable parameters that no optimizer updates
 
     ## What it does
-    Compares, by identity, the tensors that the optimizers hold with those that the models train and with the leaves that the first
-    backward reached. It finds trainable parameters in no group, tensors in an optimizer that no watched model owns (stale after a
-    re-initialisation), leaves that are in neither (layers in a plain Python list), and parameters that two groups hold.
+    Compares, by identity, the tensors that the optimizers hold with those that the models train and with the leaves
+    that the first backward reached. It finds trainable parameters in no group, tensors in an optimizer that no watched
+    model owns (stale after a re-initialisation), leaves that are in neither (layers in a plain Python list), and
+    parameters that two groups hold.
 
     ## Why it matters
-    Parameters that no optimizer holds keep their random start although they get gradients. Stale tensors are the worst case: the
-    optimizer updates copies that nobody uses, and the loss never moves.
+    Parameters that no optimizer holds keep their random start although they get gradients. Stale tensors are the worst
+    case: the optimizer updates copies that nobody uses, and the loss never moves.
 
     ## What you see in the chart
     Gradient lines without an update line, or update ratios of exactly zero.
@@ -79,25 +80,27 @@ class ParamNotInOptimizer(Rule):
         loose = _unregistered(window)
         twice = [str(name) for item in optimizers(window) for name in item.get("duplicates") or ()]
         if stale and missing:
-            yield _stale(window, missing, stale, len(items))
+            yield _stale(missing, stale, len(items))
         elif missing:
             yield _missing(window, missing, items, params)
         elif loose:
-            yield _loose(window, loose)
+            yield _loose(loose)
         elif twice:
-            yield _twice(window, sorted(set(twice)))
+            yield _twice(sorted(set(twice)))
 
 
-def _stale(window: Window, missing: list[Parameter], stale: int, trainable: int) -> Verdict:
+def _stale(missing: list[Parameter], stale: int, trainable: int) -> Verdict:
     names = [item.name for item in missing]
     return Verdict(
         severity=Severity.ERROR,
         first_step=0,
         message=(
-            f"The optimizer holds {stale} tensors that are no longer in the model, and misses {len(names)} of {trainable} that are: {listed(names)}"
+            f"The optimizer holds {stale} tensors that are no longer in the model, and misses {len(names)} of "
+            f"{trainable} that are: {listed(names)}"
         ),
         advice=(
-            "The model changed after the optimizer was made. Move the line that makes the optimizer below the last change of the model "
+            "The model changed after the optimizer was made. Move the line that makes the optimizer below the last "
+            "change of the model "
             "(.to(device), a new head, re-initialisation, wrapping), or build it again there."
         ),
         layers=_layers(missing),
@@ -118,15 +121,20 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     severity = Severity.INFO if without else Severity.WARNING if meant else Severity.ERROR
     advice = (
         f"If they are frozen on purpose, say so before the optimizer is made: "
-        f"`for p in model.{missing[0].layer}.parameters(): p.requires_grad_(False)`; the backward pass gets cheaper too."
+        f"`for p in model.{missing[0].layer}.parameters(): p.requires_grad_(False)`; the backward pass gets cheaper "
+        "too."
         if without or meant
         else f"Give them to the optimizer: `Optimizer(model.parameters(), …)`, or "
-        f'`optimizer.add_param_group({{"params": model.{missing[0].layer}.parameters()}})` right after `{missing[0].layer}` is made.'
+        f'`optimizer.add_param_group({{"params": model.{missing[0].layer}.parameters()}})` right after '
+        f"`{missing[0].layer}` is made."
     )
     return Verdict(
         severity=severity,
         first_step=0,
-        message=f"{len(names)} of {len(items)} trainable parameters are in no optimizer and keep their start values: {listed(names)}",
+        message=(
+            f"{len(names)} of {len(items)} trainable parameters are in no optimizer and keep their start values: "
+            f"{listed(names)}"
+        ),
         advice=advice,
         layers=_layers(missing),
         evidence=_evidence(names, len(items), {"held_share": held}),
@@ -134,17 +142,20 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     )
 
 
-def _loose(window: Window, loose: list[tuple[int, ...]]) -> Verdict:
+def _loose(loose: list[tuple[int, ...]]) -> Verdict:
     shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in loose[:5])
     return Verdict(
         severity=Severity.ERROR,
         first_step=0,
         message=(
-            f"The loss depends on {len(loose)} trainable tensors that are neither parameters of the model nor in an optimizer (shapes {shapes})"
+            f"The loss depends on {len(loose)} trainable tensors that are neither parameters of the model nor in an "
+            f"optimizer (shapes {shapes})"
         ),
         advice=(
-            "Layers that are kept in a plain list or dict are not registered: write `self.blocks = nn.ModuleList(blocks)` (nn.ModuleDict, "
-            "nn.ParameterList) and make the optimizer after it. If they belong to another model of this training, hand that to watch "
+            "Layers that are kept in a plain list or dict are not registered: write `self.blocks = "
+            "nn.ModuleList(blocks)` (nn.ModuleDict, "
+            "nn.ParameterList) and make the optimizer after it. If they belong to another model of this training, "
+            "hand that to watch "
             'as well: `watch({"a": a, "b": b}, [opt_a, opt_b])`.'
         ),
         evidence=Evidence(numbers={"tensors": len(loose)}, strings={"shapes": shapes}, limit=0.0),
@@ -152,25 +163,28 @@ def _loose(window: Window, loose: list[tuple[int, ...]]) -> Verdict:
     )
 
 
-def _twice(window: Window, names: list[str]) -> Verdict:
+def _twice(names: list[str]) -> Verdict:
     return Verdict(
         severity=Severity.WARNING,
         first_step=0,
-        message=f"{len(names)} parameters are held by two optimizer groups and are updated twice a step: {listed(names)}",
-        advice="Split the parameters so that each is in exactly one group; a shared trunk belongs to one of the optimizers only.",
+        message=(
+            f"{len(names)} parameters are held by two optimizer groups and are updated twice a step: {listed(names)}"
+        ),
+        advice=(
+            "Split the parameters so that each is in exactly one group; a shared trunk belongs to one of the "
+            "optimizers only."
+        ),
         evidence=Evidence(numbers={"parameters": len(names)}, strings={"parameters": ", ".join(names)}, limit=1.0),
         at_once=True,
     )
 
 
 def _unregistered(window: Window) -> list[tuple[int, ...]]:
-    """Lists leaf tensors that nobody owns; those shaped like a batch are inputs that want a gradient (penalties, attacks)."""
+    """Lists leaf tensors that nobody owns; those shaped like a batch are inputs that want a gradient (attacks)."""
     found = window.fact("graph").get("unregistered")
     if not isinstance(found, Sequence) or isinstance(found, str):
         return []
-    shapes = [
-        tuple(int(size) for size in item.get("shape") or ()) for item in found if isinstance(item, Mapping)
-    ]
+    shapes = [tuple(int(size) for size in item.get("shape") or ()) for item in found if isinstance(item, Mapping)]
     batch = window.fact("loss_call").get("batch_size") or window.fact("data").get("batch_size")
     vectors = {shape[0] for shape in shapes if len(shape) == 1}
     return [shape for shape in shapes if not (shape and shape[0] == batch and batch not in vectors)]

@@ -201,7 +201,9 @@ class Frames:
         )
         contiguous = self._advance_stream(connection, row, batch, identity)
         moved = advance(row, batch, [(item.group, item.summary) for item in prepared])
-        connection.execute(update(schema.runs).where(schema.runs.c.id == bindparam("b_id")), {"b_id": batch.run_id, **moved.run})
+        connection.execute(
+            update(schema.runs).where(schema.runs.c.id == bindparam("b_id")), {"b_id": batch.run_id, **moved.run}
+        )
         if moved.attempt:
             connection.execute(
                 update(schema.attempts).where(
@@ -247,7 +249,9 @@ class Frames:
         connection.execute(insert(schema.blocks), rows)
         key = {name: identity[name] for name in ("run_id", "attempt", "rank")}
         for number, summary in summaries.items():
-            old = connection.execute(_SUMMARY, {**{f"b_{name}": value for name, value in key.items()}, "b_group": number})
+            old = connection.execute(
+                _SUMMARY, {**{f"b_{name}": value for name, value in key.items()}, "b_group": number}
+            )
             data = old.scalar_one_or_none()
             packed = (Summary.unpack(data).merge(summary) if data is not None else summary).pack()
             connection.execute(_PUT_SUMMARY, {**key, "group": number, "data": packed})

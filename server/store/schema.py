@@ -28,7 +28,9 @@ Real: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 metadata = MetaData()
 
 
-def _table(name: str, *columns: Column[int] | Column[str] | Column[bytes] | Column[float] | Index, rowid: bool) -> Table:
+def _table(
+    name: str, *columns: Column[int] | Column[str] | Column[bytes] | Column[float] | Index, rowid: bool
+) -> Table:
     return Table(name, metadata, *columns, sqlite_strict=True, sqlite_with_rowid=rowid)
 
 

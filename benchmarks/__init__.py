@@ -1,0 +1,1 @@
+"""Measures the figures that the documentation claims: `python -m benchmarks.NAME`, one JSON object a line."""

@@ -1,0 +1,116 @@
+"""The trainings that the overhead is measured on: from a small MLP to a GPT whose step takes a fifth of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Training:
+    """Holds a model, its optimizer and one step that returns the loss; `finish_step` ends an iteration."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    compute: Callable[[], Tensor]
+
+    def step(self) -> Tensor:
+        """Runs one training step."""
+        self.optimizer.zero_grad()
+        loss = self.compute()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def mlp() -> Training:
+    """Four layers of 512, batch 64."""
+    width = 512
+    layers: list[nn.Module] = [layer for _ in range(4) for layer in (nn.Linear(width, width), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(width, 10))
+    x, y = torch.randn(64, width), torch.randint(0, 10, (64,))
+    return _training(model, lambda: F.cross_entropy(model(x), y), 1e-3)
+
+
+class _Residual(nn.Module):
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(outside), nn.BatchNorm2d(outside)
+        self.second = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.short = nn.Conv2d(inside, outside, 1, stride, bias=False)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm2(self.second(self.relu(self.norm1(self.first(x)))))
+        return self.relu(inner + self.short(x))
+
+
+def cnn() -> Training:
+    """A residual network on 32 x 32 images, batch 32."""
+    widths = [(3, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+    model = nn.Sequential(
+        *(_Residual(*width) for width in widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)
+    )
+    x, y = torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
+    return _training(model, lambda: F.cross_entropy(model(x), y), 1e-3)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.gelu, self.down = nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.projection(mixed.transpose(1, 2).reshape(batch, length, width))
+        return x + self.down(self.gelu(self.up(self.norm2(x))))
+
+
+class _GPT(nn.Module):
+    def __init__(self, width: int, layers: int, heads: int, length: int, letters: int = 96) -> None:
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(letters, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*(_Block(width, heads) for _ in range(layers)))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, letters)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.tokens(ids) + self.places.weight[: ids.shape[1]]
+        return self.head(self.norm(self.blocks(x)))
+
+
+def _gpt(width: int, layers: int, batch: int, length: int) -> Training:
+    model = _GPT(width, layers, width // 32, length)
+    ids = torch.randint(0, 96, (batch, length + 1))
+    return _training(model, lambda: F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()), 3e-4)
+
+
+def gpt_small() -> Training:
+    """Four layers of width 128, 8 x 128 characters."""
+    return _gpt(128, 4, 8, 128)
+
+
+def gpt_large() -> Training:
+    """Twelve layers of width 192, 8 x 96 characters: 149 parameters."""
+    return _gpt(192, 12, 8, 96)
+
+
+def _training(model: nn.Module, compute: Callable[[], Tensor], rate: float) -> Training:
+    return Training(model, torch.optim.AdamW(model.parameters(), lr=rate), compute)
+
+
+MODELS: dict[str, Callable[[], Training]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "gpt-small": gpt_small,
+    "gpt-large": gpt_large,
+}

@@ -1,0 +1,157 @@
+"""Measures what the hook costs a training, beside the usual ways to watch one, in the same run.
+
+python -m benchmarks.overhead [--quick]. The share is the time inside the hook's own calls over the time of the step: a
+ratio of two wall clocks could not resolve 1 % on a shared machine. Medians; nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.models import MODELS, Training
+from client_hook import watch
+
+BUDGET = 0.01
+UNSAMPLED_US = 15.0
+EARLY_SHARE = 0.10
+FIRST_STEPS_S = 2.0
+
+
+def main() -> None:
+    """Prints one JSON object a line."""
+    quick = "--quick" in sys.argv
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(GRADWATCH_HOME=home, GRADWATCH_URL="http://127.0.0.1:9", GRADWATCH_QUIET="1")
+        for case, make in MODELS.items():
+            if quick and case == "gpt-large":
+                continue
+            torch.manual_seed(0)
+            seconds = measure_hook(case, make(), after_100_s=4.0 if quick else 30.0)
+            steps = 5 if quick else 20
+            for way, prepare in WAYS.items():
+                share = measure_way(make(), prepare, steps, seconds)
+                emit(case, f"share of step time, {way}", 100 * share, "%", None)
+
+
+def measure_hook(case: str, training: Training, after_100_s: float) -> float:
+    """Trains with the hook on; returns the median time of a step without it."""
+    for _ in range(3):
+        training.step()
+    monitor = watch(training.model, training.optimizer)
+    step_s: list[float] = []
+    inside_us: list[float] = []
+    sampled_ms: list[float] = []
+    deadline = float("inf")
+    while perf_counter() < deadline:
+        parts = monitor._parts
+        assert parts is not None
+        sampled = parts.context.sampled
+        began = perf_counter()
+        loss = training.step()
+        between = perf_counter()
+        spent_before = parts.context.spent_s  # hooks and wrappers inside the step
+        monitor.step(loss)
+        inside = perf_counter() - between + spent_before
+        step_s.append(between - began - spent_before)
+        (sampled_ms if sampled else inside_us).append(inside * (1e3 if sampled else 1e6))
+        if len(step_s) == 100:
+            deadline = perf_counter() + after_100_s
+    summary = parts.recorder.governor.summary()
+    monitor.finish(timeout=0.2)
+    typical = statistics.median(step_s)
+    emit(case, "step without the hook", 1e3 * typical, "ms", None)
+    emit(case, "share of step time after step 100", 100 * summary["share"], "%", 100 * BUDGET)
+    emit(case, "unsampled step", statistics.median(inside_us), "us", UNSAMPLED_US)
+    emit(case, "sampled step", statistics.median(sampled_ms), "ms", None)
+    emit(case, "steps between samples after step 100", _interval(summary, len(step_s)), "steps", None)
+    emit(case, "share of steps 20-100", 100 * summary["steps_20_100_share"], "%", 100 * EARLY_SHARE)
+    emit(case, "first 20 steps", summary["first_20_s"], "s", FIRST_STEPS_S)
+    return typical
+
+
+def _interval(summary: dict[str, float], steps: int) -> float:
+    late = summary["sampled_after_100"]
+    return (steps - 100) / late if late else float(steps)
+
+
+def measure_way(training: Training, prepare: Callable[[Training], Callable[[], None]], steps: int, step_s: float) -> float:
+    """Returns the time that one of the usual ways takes at each step, over the time of the step."""
+    after = prepare(training)
+    for _ in range(2):
+        training.step()
+        after()
+    times = []
+    for _ in range(steps):
+        _spent[0] = 0.0
+        training.step()
+        began = perf_counter()
+        after()
+        times.append(perf_counter() - began + _spent[0])
+    return statistics.median(times) / step_s
+
+
+_spent = [0.0]
+
+
+def gradient_norms(training: Training) -> Callable[[], None]:
+    """Reads every parameter's gradient norm."""
+
+    def after() -> None:
+        for parameter in training.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.norm().item()
+
+    return after
+
+
+def activation_statistics(training: Training) -> Callable[[], None]:
+    """Reads mean, std and largest value of every output."""
+
+    def hook(module: nn.Module, arguments: object, output: Tensor) -> None:  # noqa: ARG001
+        began = perf_counter()
+        output = output.detach()
+        output.mean().item(), output.std().item(), output.abs().max().item()
+        _spent[0] += perf_counter() - began
+
+    for module in training.model.modules():
+        if next(module.children(), None) is None:
+            module.register_forward_hook(hook)
+    return lambda: None
+
+
+def histograms(training: Training) -> Callable[[], None]:
+    """Counts a histogram of every parameter and gradient."""
+
+    def after() -> None:
+        for parameter in training.model.parameters():
+            torch.histc(parameter.detach(), 64)
+            if parameter.grad is not None:
+                torch.histc(parameter.grad, 64)
+
+    return after
+
+
+WAYS = {
+    "p.grad.norm().item() each step": gradient_norms,
+    "full activation statistics each step": activation_statistics,
+    "histograms of every tensor each step": histograms,
+}
+
+
+def emit(case: str, metric: str, value: float, unit: str, target: float | None) -> None:
+    """Prints one figure."""
+    row = {"benchmark": "overhead", "case": case, "metric": metric, "value": round(value, 4), "unit": unit}
+    print(json.dumps({**row, "target": target, "meets": None if target is None else value <= target}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

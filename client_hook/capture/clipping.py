@@ -1,0 +1,183 @@
+"""Sends the gradient norm that clipping saw and the factor it applied, at every step that clips, and the fact `clipping`.
+
+Not for: whether clipping comes at the right place in the loop (loop_order).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from client_hook.capture import tensors
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.owned import Owned
+from client_hook.guard import quietly
+
+_NAMES = ("clip/before", "clip/coefficient")
+_SEND_AT = frozenset({0, 3, 20, 100})
+_EPSILON = 1e-6  # torch divides by the norm plus this
+
+
+class ClippingSignal(Signal):
+    """Takes the norm that `clip_grad_norm_` computes anyway. For `clip_grad_value_` it takes norms of its own, on sampled steps.
+
+    Several calls in one step (one for each optimizer) count as one: the root of the summed squares, and the smallest factor.
+    """
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._owned = Owned(context)
+        self._norms: list[tuple[Any, float]] = []  # (norm before, limit) of this step's calls
+        self._value_clipped: list[tuple[Tensor, list[weakref.ref[Tensor]]]] = []
+        self._factors: list[Tensor] = []
+        self._scaler: weakref.ref[Any] | None = None
+        self._kind: str | None = None
+        self._limit: float | None = None
+        self._norm_type: Any = None
+        self._parameters = 0
+        self._covers: float | None = None
+        self._calls = self._clipped = self._empty = self._nonfinite = self._scaled = 0
+        self._clipped_known = True
+        self._sent_faults = (0, 0, 0)
+
+    def attach(self) -> None:
+        """Listens for clipping."""
+        scaler = self.context.options.scaler
+        if scaler is not None:
+            self._scaler = quietly(weakref.ref, scaler)
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self.context.patches.unsubscribe(self)
+        self._norms, self._value_clipped, self._factors = [], [], []
+
+    def scale(self, scaler: Any) -> None:
+        """Hears that a gradient scaler scales a loss."""
+        if self._scaler is None or self._scaler() is not scaler:
+            self._scaler = weakref.ref(scaler)
+
+    def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any) -> None:
+        """Hears that gradients are about to be clipped."""
+        began = perf_counter()
+        several = self.context.several or self.context.patches.owners > 1
+        key = self._owned.key_of_tensors(parameters) if several else next(iter(self.context.optimizers), "0")
+        if key is not None:
+            self._take(kind, parameters, limit, norm, norm_type, key)
+        self.context.spent_s += perf_counter() - began
+
+    def _take(
+        self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any, key: str
+    ) -> None:
+        self._calls += 1
+        self._kind, self._norm_type = kind, norm_type
+        self._limit = quietly(float, limit)
+        self._scaled += self._gradients_are_scaled(key)
+        if self._calls <= 3 or self.context.sampled:
+            self._look_at(kind, parameters)
+        if kind == "norm" and norm is not None and self._limit is not None:
+            self._norms.append((norm.detach() if isinstance(norm, Tensor) else norm, self._limit))
+        elif kind == "value" and self.context.sampled:
+            dense = [item.detach() for item in parameters if item.layout is torch.strided]
+            if dense:
+                before = torch.linalg.vector_norm(tensors.norms(dense))
+                self._value_clipped.append((before, [weakref.ref(item) for item in parameters]))
+
+    def _look_at(self, kind: str, parameters: Sequence[Tensor]) -> None:
+        with_gradient = [item for item in parameters if kind == "value" or item.grad is not None]
+        self._parameters = len(with_gradient)
+        self._empty += not with_gradient
+        if self._covers is None and with_gradient:
+            watched = sum(item.grad is not None for _, item in self.context.parameters() if item.requires_grad)
+            self._covers = min(len(with_gradient) / watched, 1.0) if watched else None
+
+    def _gradients_are_scaled(self, key: str) -> bool:
+        scaler = self._scaler() if self._scaler is not None else None
+        optimizer = self.context.optimizers.get(key)
+        if scaler is None or optimizer is None or not quietly(scaler.is_enabled, default=False):
+            return False
+        states = getattr(scaler, "_per_optimizer_states", None)
+        if states is None:
+            return False
+        stage = states[id(optimizer)]["stage"] if id(optimizer) in states else None
+        return stage is None or getattr(stage, "name", "") == "READY"
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Takes the norms that value clipping left."""
+        for before, references in self._value_clipped:
+            after = [item.detach() for reference in references if (item := reference()) is not None]
+            if len(after) == len(references):
+                self._factors.append(torch.linalg.vector_norm(tensors.norms(after)) / before)
+                self._norms.append((before, float("nan")))
+        self._value_clipped = []
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over norm and factor."""
+        taken, self._norms = self._norms, []
+        factors, self._factors = self._factors, []
+        if taken:
+            self._send_row(step, time_ms, taken, factors)
+        if self._calls:
+            faults = (min(self._empty, 1), min(self._nonfinite, 1), min(self._scaled, 1))
+            if step in _SEND_AT or faults != self._sent_faults or self._calls == 1:
+                self._sent_faults = faults
+                self._send_fact(step)
+
+    def _send_row(self, step: int, time_ms: int, taken: list[tuple[Any, float]], factors: list[Tensor]) -> None:
+        if all(not isinstance(norm, Tensor) or norm.is_cpu for norm, _ in taken):
+            pairs = [(float(norm), limit) for norm, limit in taken]
+            norm = pairs[0][0] if len(pairs) == 1 else sum(value * value for value, _ in pairs) ** 0.5
+            factor = min([_factor(value, limit) for value, limit in pairs if limit == limit] + [float(f) for f in factors])
+            self._clipped += factor < 1.0
+            self._nonfinite += norm - norm != 0.0
+            self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
+            return
+        self._clipped_known = False
+        vector = torch.stack([torch.as_tensor(norm).float() for norm, _ in taken])
+        limits = [limit for _, limit in taken]
+        if factors:
+            factor_now = torch.stack(factors).amin()
+        else:
+            wanted = limits[0] if len(limits) == 1 else torch.tensor(limits).to(vector.device, non_blocking=True)
+            factor_now = (wanted / (vector + _EPSILON)).clamp(max=1.0).amin()
+        total = vector[0] if len(taken) == 1 else torch.linalg.vector_norm(vector)
+        self.context.readback.put(step, time_ms, _NAMES, torch.stack([total, factor_now]))
+
+    def on_finish(self) -> None:
+        """Sends the counts of the whole run."""
+        if self._calls:
+            self._send_fact(self.context.step)
+
+    def _send_fact(self, step: int) -> None:
+        known = self._clipped_known
+        self.context.outbox.record(
+            "fact",
+            "clipping",
+            step,
+            {
+                "kind": self._kind,
+                "limit": self._limit,
+                "norm_type": None if self._norm_type is None else quietly(float, self._norm_type),
+                "calls": self._calls,
+                "clipped": self._clipped if known and self._kind == "norm" else None,
+                "parameters": self._parameters,
+                "empty": self._empty,
+                "nonfinite": self._nonfinite if known else None,
+                "scaled": self._scaled,
+                "covers": self._covers,
+            },
+        )
+
+
+def _factor(norm: float, limit: float) -> float:
+    """Computes the factor as torch does; NaN stays NaN."""
+    factor = limit / (norm + _EPSILON)
+    return 1.0 if factor > 1.0 else factor

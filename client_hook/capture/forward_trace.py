@@ -1,0 +1,155 @@
+"""Records the calls of leaf modules in the first steps: order, shapes, and the graph nodes that they made.
+
+Shared by the signals that need it (model_table, graph, loss_call). Not for: values of outputs (activations).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture.base import Context
+from client_hook.guard import Guard, guarded
+
+STEPS = 3  # traced; after them every hook that has run is taken off
+MAX_CALLS = 20_000
+
+
+@dataclass
+class Call:
+    """Describes one call of a leaf module. The nodes keep a graph alive until the step closes, no longer."""
+
+    layer: str
+    kind: str
+    shape: list[int] | None
+    with_graph: bool
+    training: bool
+    rate: float | None = None  # of a dropout
+    made: list[Any] = field(default_factory=list)  # graph nodes of its outputs
+    given: list[Any] = field(default_factory=list)  # graph nodes of its inputs
+
+
+class ForwardTrace:
+    """Hooks the leaf modules while somebody uses it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._handles: dict[str, Any] = {}
+        self._users = 0
+        self.steps = 0
+        self.calls: list[Call] = []  # of the open step
+        self.ran: set[str] = set()  # layers that were ever called, as far as their hook was on
+
+    @property
+    def guard(self) -> Guard:
+        """Returns the guard of the monitor."""
+        return self._context.guard
+
+    @property
+    def active(self) -> bool:
+        """Says whether calls are still recorded."""
+        return self.steps < STEPS
+
+    def enter(self) -> None:
+        """Hooks the modules for the first user."""
+        self._users += 1
+        if self._users == 1:
+            for name, module in self._context.leaves():
+                if not isinstance(module, torch.jit.ScriptModule):
+                    self._handles[name] = module.register_forward_hook(_Hook(self, name), with_kwargs=True)
+
+    def leave(self) -> None:
+        """Takes every hook off with the last user."""
+        self._users -= 1
+        if self._users <= 0:
+            for handle in self._handles.values():
+                handle.remove()
+            self._handles.clear()
+            self.calls = []
+
+    def close(self, step: int) -> None:
+        """Forgets the calls of the step that closed; each user may say so."""
+        if step < self.steps:
+            return
+        self.steps = step + 1
+        self.calls = []
+        if not self.active:
+            # a hook that never ran may be folded into a compiled graph: taking it off would compile that again
+            for name in self.ran.intersection(self._handles):
+                self._handles.pop(name).remove()
+
+    @guarded(None)
+    def look(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Takes down one call."""
+        began = perf_counter()
+        self.ran.add(name)
+        if not self.active:
+            if name in self._handles:
+                self._handles.pop(name).remove()
+            return
+        if len(self.calls) < MAX_CALLS and not torch.jit.is_tracing():
+            made = [item for item in tensors_in(output)]
+            given = [item.grad_fn for item in tensors_in(inputs) if item.grad_fn is not None]
+            self.calls.append(
+                Call(
+                    layer=name,
+                    kind=type(module).__name__,
+                    shape=list(made[0].shape) if made else None,
+                    with_graph=torch.is_grad_enabled(),
+                    training=module.training,
+                    rate=getattr(module, "p", None) if isinstance(module, nn.modules.dropout._DropoutNd) else None,
+                    made=[item.grad_fn for item in made if item.grad_fn is not None],
+                    given=given,
+                )
+            )
+        self._context.spent_s += perf_counter() - began
+
+
+class _Hook:
+    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the standard library."""
+
+    __slots__ = ("_name", "_trace")
+
+    def __init__(self, trace: ForwardTrace, name: str) -> None:
+        self._trace = trace
+        self._name = name
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._trace.look(self._name, module, (args, kwargs) if kwargs else args, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    """Finds the tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth < 4:
+        if isinstance(value, dict):
+            value = value.values()
+        elif not isinstance(value, (list, tuple)):
+            return
+        for item in value:
+            yield from tensors_in(item, depth + 1)
+
+
+_traces: weakref.WeakKeyDictionary[Context, ForwardTrace] = weakref.WeakKeyDictionary()
+
+
+def trace_of(context: Context) -> ForwardTrace:
+    """Returns the one trace of a monitor."""
+    trace = _traces.get(context)
+    if trace is None:
+        trace = ForwardTrace(context)
+        _traces[context] = trace
+    return trace

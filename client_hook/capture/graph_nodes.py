@@ -1,0 +1,120 @@
+"""Knows the nodes of autograd's graph by name: which are views, weighted operations, activations, normalisations.
+
+Not for: walking a whole graph (graph).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+from client_hook.guard import quietly
+
+# what changes shape or type, and no value
+_PASSING = re.compile(
+    r"^(Alias|AsStrided|Clone|Contiguous|Detach|Expand|Flatten|MoveDim|Narrow|Permute|Reshape|Select|Slice|Squeeze|Swap|"
+    r"ToCopy|Transpose|T|Unflatten|UnsafeView|Unsqueeze|View|ReshapeAlias|Unbind|Split|Chunk|Cat|Stack)(Backward\d*|Multiple.*)$"
+)
+_WEIGHTED = re.compile(
+    r"^(Addmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
+)
+_RECURRENT = re.compile(r"(Rnn|Lstm|Gru)", re.IGNORECASE)
+_NORM = re.compile(r"(NativeBatchNorm|CudnnBatchNorm|MiopenBatchNorm|NativeLayerNorm|NativeGroupNorm|LayerNorm|BatchNorm|RmsNorm)")
+_DROPOUT = re.compile(r"Dropout")
+_POOL = re.compile(r"Pool")
+_SOFTMAX = re.compile(r"^(Softmax|LogSoftmax|SafeSoftmax)")
+_ACTIVATION = re.compile(
+    r"^(Relu|LeakyRelu|Prelu|RRelu|Elu|Celu|Gelu|Silu|Sigmoid|LogSigmoid|Tanh|Softplus|Softshrink|Hardtanh|Hardswish|"
+    r"Hardsigmoid|Hardshrink|Mish|Threshold|Glu|Exp|Pow|Sin|Cos|Abs|Clamp|Maximum|Minimum|Erf|Log|Sqrt|Rsqrt|Where|"
+    r"ScaledDotProduct|Sinh|Cosh|Atan|Sigmoid)"
+)
+# arithmetic that is linear, or that only the loss has
+_PLAIN = re.compile(
+    r"^(Add|Sub|Neg|Mean|Sum|Mul|Div|Index|Gather|Scatter|Embedding|ConstantPad|Reflection|Upsample|Copy|Accumulate|"
+    r"Cat|Stack|Split|Unbind|Repeat|Flip|Roll|Tril|Triu|MaskedFill|Max|Min|Amax|Norm|LinalgVectorNorm|PixelShuffle)"
+)
+
+
+def name_of(node: Any) -> str:
+    """Returns a node's name, such as `AddmmBackward0`."""
+    return str(node.name())
+
+
+def is_passing(name: str) -> bool:
+    """Says whether a node passes its values on in another shape, layout or type."""
+    return _PASSING.match(name) is not None
+
+
+def kind_of(node: Any, name: str) -> str | None:
+    """Sorts a node: weighted, activation, softmax, norm, dropout, pool; None for arithmetic and views."""
+    if is_passing(name) or name == "torch::autograd::AccumulateGrad":
+        return None
+    if _WEIGHTED.match(name):
+        return "weighted" if has_weight(node) else "product"
+    if _SOFTMAX.match(name):
+        return "softmax"
+    if _NORM.search(name):
+        return "norm"
+    if _DROPOUT.search(name):
+        return "dropout"
+    if _RECURRENT.search(name) or _ACTIVATION.match(name):
+        return "activation"
+    if _POOL.search(name):
+        return "pool"
+    if _PLAIN.match(name):
+        return None
+    return "activation"  # an operation that is not known here may be anything, so nothing is called linear over it
+
+
+def has_weight(node: Any) -> bool:
+    """Says whether one of a product's factors is a leaf (a parameter), seen through views and casts."""
+    for item, _ in node.next_functions:
+        for _hop in range(6):
+            if item is None:
+                break
+            name = name_of(item)
+            if name == "torch::autograd::AccumulateGrad":
+                return True
+            if not is_passing(name):
+                break
+            item = item.next_functions[0][0] if item.next_functions else None
+    return False
+
+
+def before_views(node: Any) -> Any:
+    """Goes from a node through views and casts to the operation that made the values."""
+    for _hop in range(16):
+        if node is None or not is_passing(name_of(node)) or len(node.next_functions) != 1:
+            return node
+        node = node.next_functions[0][0]
+    return node
+
+
+def softmax_size(node: Any) -> int | None:
+    """Returns the size of the dimension over which a softmax node normalises."""
+    result = quietly(getattr, node, "_saved_result")
+    dimension = quietly(getattr, node, "_saved_dim")
+    if not isinstance(result, Tensor) or not isinstance(dimension, int) or result.ndim == 0:
+        return None
+    if dimension >= 2**63:
+        dimension -= 2**64  # a negative dimension comes back unsigned
+    return int(result.shape[dimension]) if -result.ndim <= dimension < result.ndim else None
+
+
+def constant_factor(node: Any) -> float | None:
+    """Returns the number that a root multiplies (or divides) its input by; None where it does not, or it lies on a device."""
+    name = name_of(node)
+    if not name.startswith(("MulBackward", "DivBackward")):
+        return None
+    other = quietly(getattr, node, "_saved_other")
+    if other is None and name.startswith("MulBackward"):
+        other = quietly(getattr, node, "_saved_self")
+    if isinstance(other, Tensor):
+        if not other.is_cpu or other.numel() != 1 or other.requires_grad:
+            return None
+        other = other.item()
+    if not isinstance(other, (int, float)) or other == 0:
+        return None
+    return float(other) if name.startswith("Mul") else 1.0 / float(other)

@@ -1,0 +1,103 @@
+"""Sends the learning rate of every group at every step, and momentum, beta2 and weight decay when they change.
+
+Not for: schedulers as such (schedulers).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from client_hook.capture.base import Context, Signal
+from client_hook.guard import quietly
+
+MANY_GROUPS = 8  # with more, the others are read on sampled steps and when one of these changed
+
+
+class LearningRateSignal(Signal):
+    """Reads the rates just before the optimizer uses them, so that a scheduler's next value is not taken for this step's."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._names: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._rates: dict[str, list[Any]] = {}
+        self._others: dict[str, float] = {}
+        self._single: dict[str, tuple[str]] = {}
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Reads the groups of one optimizer."""
+        groups = optimizer.param_groups
+        count = len(groups)
+        if count > MANY_GROUPS and not self.context.sampled:
+            before = self._rates.get(key)
+            if before is not None and all(group["lr"] == rate for group, rate in zip(groups[:3], before, strict=False)):
+                return
+        self._rates[key] = [group["lr"] for group in groups]
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over the rates of the step that closed."""
+        if not self._rates:
+            for key, optimizer in self.context.optimizers.items():  # it never steps: its rates are known all the same
+                self._rates[key] = [group["lr"] for group in optimizer.param_groups]
+        for key, rates in self._rates.items():
+            names = self._names.get((key, len(rates)))
+            if names is None:
+                names = self._names[key, len(rates)] = self._name(key, len(rates))
+            if any(isinstance(rate, Tensor) for rate in rates):
+                self._send_tensors(step, time_ms, names, rates)
+            else:
+                self.context.outbox.row(step, time_ms, names, rates, True)
+        if sampled or step < 2:
+            self._send_others(step, time_ms)
+
+    def _name(self, key: str, count: int) -> tuple[str, ...]:
+        optimizer = self.context.optimizers.get(key)
+        groups = optimizer.param_groups if optimizer is not None else []
+        prefix = self.context.group_prefix(key)
+        labels = group_names(groups)
+        labels += [str(index) for index in range(len(labels), count)]
+        return tuple(f"lr/{prefix}{label}" for label in labels[:count])
+
+    def _send_tensors(self, step: int, time_ms: int, names: tuple[str, ...], rates: list[Any]) -> None:
+        """A rate may be a tensor (`capturable`, a compiled optimizer); one on a device is read later."""
+        for name, rate in zip(names, rates, strict=True):
+            single = self._single.setdefault(name, (name,))
+            if isinstance(rate, Tensor) and not rate.is_cpu:
+                self.context.readback.put(step, time_ms, single, rate.detach().clone().reshape(1))
+            else:
+                self.context.outbox.row(step, time_ms, single, (float(rate),), True)
+
+    def _send_others(self, step: int, time_ms: int) -> None:
+        for key, optimizer in self.context.optimizers.items():
+            prefix = self.context.group_prefix(key)
+            for label, group in zip(group_names(optimizer.param_groups), optimizer.param_groups, strict=True):
+                for kind, value in _hyperparameters(group):
+                    name = f"{kind}/{prefix}{label}"
+                    number = quietly(float, value) if not (isinstance(value, Tensor) and not value.is_cpu) else None
+                    if number is not None and self._others.get(name) != number:
+                        self._others[name] = number
+                        self.context.outbox.row(step, time_ms, self._single.setdefault(name, (name,)), (number,), True)
+
+    def detach(self) -> None:
+        """Forgets what it read."""
+        self._rates.clear()
+
+
+def group_names(groups: list[dict[str, Any]]) -> list[str]:
+    """Names the groups of an optimizer: by their `name` where each has its own, else by their index."""
+    names = [str(group["name"]) if group.get("name") else str(index) for index, group in enumerate(groups)]
+    return names if len(set(names)) == len(names) else [str(index) for index in range(len(groups))]
+
+
+def _hyperparameters(group: dict[str, Any]) -> list[tuple[str, Any]]:
+    found = [("weight_decay", group.get("weight_decay"))]
+    betas = group.get("betas")
+    if isinstance(betas, (tuple, list)) and len(betas) >= 2:
+        found += [("momentum", betas[0]), ("beta2", betas[1])]
+    else:
+        found.append(("momentum", group.get("momentum")))
+    return [(kind, value) for kind, value in found if value is not None]

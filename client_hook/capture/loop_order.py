@@ -1,0 +1,279 @@
+"""Follows the order of the calls in a training loop and counts what is out of order: the fact `loop`.
+
+Not for: whether the order does harm, which the server's rules judge.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.gradient_probe import GradientProbe
+from client_hook.capture.offences import Offences
+from client_hook.capture.owned import Owned
+
+SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
+CALLS_WITHOUT_STEP = 256
+_BY_MODE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+class _Turn:
+    """Holds what happened around one optimizer since it stepped last."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.backwards = 0
+        self.own_backwards = 0  # those that changed this optimizer's gradients, as far as the probe tells
+        self.probe = GradientProbe()
+        self.schedulers = 0  # scheduler calls between a backward and the step that it waits for
+        self.early_schedulers = 0  # scheduler calls before the first step
+        self.discarded = False
+        self.foreign_step = False  # another optimizer stepped since this one's first backward
+        self.by_mode: list[weakref.ref[nn.Module]] = []
+
+    def restart(self) -> None:
+        """Begins to count anew, after a step or where a scaler left one out."""
+        self.backwards = self.own_backwards = self.schedulers = self.early_schedulers = 0
+        self.discarded = False
+        self.probe.arrived = False
+
+
+class LoopOrderSignal(Signal):
+    """Hears every call, on every step, and keeps counters alone: nothing is read from a device."""
+
+    every_step = True
+    may_rest = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._owned = Owned(context)
+        self._turns: dict[str, _Turn] = {}
+        self._counts = dict.fromkeys(("calls", "steps", "backward", "optimizer_step", "zero_grad", "clip", "scheduler_step"), 0)
+        self._offences = Offences(context)
+        self._checked = self._missing = 0
+        self._accumulated = self._discarded = 0
+        self._per_step: int | None = None
+        self._in_step: str | None = None
+        self._closures = False
+        self._closed_since_step = True
+        self._stepped = False
+        self._root: weakref.ref[Tensor] | None = None
+        self._scaler: weakref.ref[Any] | None = None
+        self._first_scheduler_early = False
+        self._sent_kinds = 0
+
+    def attach(self) -> None:
+        """Listens to the calls."""
+        for key in self.context.optimizers:
+            self._turns[key] = _Turn()
+        self._find_modules_by_mode()
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self.context.patches.unsubscribe(self)
+        self._turns.clear()
+
+    def _find_modules_by_mode(self) -> None:
+        """Finds, for each optimizer, the modules of its models that behave differently in training."""
+        for key, optimizer in self.context.optimizers.items():
+            held = {id(item) for group in optimizer.param_groups for item in group["params"]}
+            for model in self.context.models.values():
+                if any(id(item) in held for item in model.parameters()):
+                    found = [weakref.ref(item) for item in model.modules() if isinstance(item, _BY_MODE)]
+                    self._turns[key].by_mode += found
+
+    # -- the calls ---------------------------------------------------------------------------------------------------
+
+    def backward(self, root: Tensor) -> None:
+        """Hears that a backward begins."""
+        if not self._owned.graph(root):
+            return
+        self._counts["backward"] += 1
+        if self._in_step is not None:
+            self._closures = True
+        for turn in self._turns.values():
+            cleared = turn.probe.look()
+            if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
+                turn.discarded = turn.discarded or turn.probe.unmoved()
+        if self._root is not None and self._root() is root:
+            self._offences.add("backward-twice", self.context.open_step)
+        self._root = weakref.ref(root)
+
+    def after_backward(self, root: Tensor) -> None:
+        """Hears that a backward ended."""
+        if self._root is None or self._root() is not root:
+            return
+        for key, turn in self._turns.items():
+            turn.backwards += 1
+            turn.schedulers = 0
+            if turn.backwards == 1:
+                turn.foreign_step = False
+            if turn.probe.lost:
+                optimizer = self.context.optimizers.get(key)
+                if optimizer is not None:
+                    turn.probe.choose(optimizer)
+            turn.own_backwards += turn.probe.arrive()
+
+    def zero_grad(self, optimizer: Optimizer) -> None:
+        """Hears that an optimizer's gradients were cleared."""
+        if self._owned.key(optimizer) is not None:
+            self._counts["zero_grad"] += 1
+
+    def scale(self, scaler: Any) -> None:
+        """Hears that a gradient scaler scales a loss."""
+        if self._scaler is None or self._scaler() is not scaler:
+            self._scaler = weakref.ref(scaler)
+
+    def clip(self, kind: str, parameters: Any, limit: Any, norm: Any, norm_type: Any) -> None:
+        """Hears that gradients are clipped, and looks whether there are new ones."""
+        alone = len(self._turns) == 1 and self.context.patches.owners <= 1
+        key = next(iter(self._turns)) if alone else self._owned.key_of_tensors(parameters)
+        turn = self._turns.get(key) if key is not None else None
+        if turn is None or key is None:
+            return
+        self._counts["clip"] += 1
+        step = self.context.open_step
+        if turn.backwards == 0 and not turn.probe.touched():
+            after = turn.steps > 0 and not self._closed_since_step
+            self._offences.add("clip-after-step" if after else "clip-before-backward", step, key)
+        elif self._still_scaled(key):
+            self._offences.add("clip-before-unscale", step, key)
+
+    def _still_scaled(self, key: str) -> bool:
+        scaler = self._scaler() if self._scaler is not None else None
+        optimizer = self.context.optimizers.get(key)
+        if scaler is None or optimizer is None or not scaler.is_enabled():
+            return False
+        states = getattr(scaler, "_per_optimizer_states", None)
+        if states is None:
+            return False
+        return id(optimizer) not in states or getattr(states[id(optimizer)]["stage"], "name", "") == "READY"
+
+    def scheduler_step(self, scheduler: Any) -> None:
+        """Hears that a scheduler moved on."""
+        key = self._owned.key(getattr(scheduler, "optimizer", None))
+        if key is None or key not in self._turns:
+            return
+        self._counts["scheduler_step"] += 1
+        turn = self._turns[key]
+        if turn.steps == 0 and self._counts["calls"] == 0 and turn.backwards == 0:
+            turn.early_schedulers += 1
+            self._first_scheduler_early = turn.early_schedulers == 1  # more of them fast-forward a resumed run
+        elif turn.backwards:
+            turn.schedulers += 1
+        elif self._first_scheduler_early and self._closed_since_step:
+            turn.early_schedulers += 1
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Sees a validation whose model is still in training mode."""
+        if torch.is_grad_enabled():
+            return
+        for turn in self._turns.values():
+            if turn.by_mode:
+                self._offences.possible("train-during-validation")
+                if all((module := item()) is not None and module.training for item in turn.by_mode):
+                    self._offences.add("train-during-validation", self.context.open_step)
+                return
+
+    # -- the optimizer -----------------------------------------------------------------------------------------------
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Hears that an optimizer is about to step."""
+        self._in_step = key
+        turn = self._turns.get(key)
+        if turn is None:
+            return
+        if turn.steps and turn.backwards and not turn.probe.lost:
+            self._checked += 1
+            if not turn.probe.cleared:
+                self._missing += 1
+                self._offences.add("zero-grad-missing", self.context.open_step, key)
+        if turn.schedulers or turn.early_schedulers:
+            self._offences.add("scheduler-before-optimizer", self.context.open_step, key)
+        if turn.by_mode and not self._any_training(turn):
+            self._offences.add("eval-during-training", self.context.open_step, key)
+
+    @staticmethod
+    def _any_training(turn: _Turn) -> bool:
+        return any((module := item()) is not None and module.training for item in turn.by_mode)
+
+    def on_post_step(self, key: str, optimizer: Optimizer) -> None:
+        """Hears that an optimizer stepped, and begins its next turn."""
+        self._in_step = None
+        turn = self._turns.get(key)
+        if turn is None:
+            return
+        self._counts["optimizer_step"] += 1
+        if turn.backwards == 0 and not turn.probe.touched():
+            self._offences.add("step-without-backward", self.context.open_step, key)
+        backwards = turn.own_backwards if len(self._turns) > 1 else turn.backwards
+        if backwards:
+            self._per_step = backwards
+        if backwards >= 2 and not self._closures:
+            self._accumulated += 1
+            self._discarded += turn.discarded
+            if turn.discarded:
+                self._offences.add("gradients-discarded", self.context.open_step, key)
+        turn.steps += 1
+        turn.restart()
+        turn.probe.stepped(optimizer)
+        self._closed_since_step = False
+        self._stepped = True
+        self._root = None
+        for other_key, other in self._turns.items():
+            other.foreign_step = other.foreign_step or other_key != key
+
+    # -- the step ----------------------------------------------------------------------------------------------------
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Counts the step, and sends the fact at the first steps and when something new is out of order."""
+        counts = self._counts
+        counts["calls"] += max(self.context.micro_batches, 1)
+        counts["steps"] += 1
+        self._closed_since_step = True
+        if not self._stepped:
+            for turn in self._turns.values():
+                turn.restart()
+        self._stepped = False
+        if not counts["optimizer_step"] and counts["calls"] >= CALLS_WITHOUT_STEP:
+            self._offences.add("never-stepped", 0, count=counts["calls"])
+        if counts["steps"] in SEND_AT or self._offences.kinds != self._sent_kinds:
+            self._send(step)
+
+    def on_finish(self) -> None:
+        """Sends the counts of the whole run."""
+        counts = self._counts
+        counts["calls"] += self.context.micro_batches
+        if not counts["optimizer_step"] and counts["calls"] >= 5:
+            self._offences.add("never-stepped", 0, count=counts["calls"])
+        self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        counts = self._counts
+        self._sent_kinds = self._offences.kinds
+        of = {
+            "scheduler-before-optimizer": counts["scheduler_step"],
+            "clip-after-step": counts["clip"],
+            "clip-before-backward": counts["clip"],
+            "clip-before-unscale": counts["clip"],
+            "backward-twice": counts["backward"],
+            "zero-grad-missing": self._checked,
+            "gradients-discarded": self._accumulated,
+            "never-stepped": counts["calls"],
+        }
+        fact = {
+            **counts,
+            "zero_grad_checked": self._checked,
+            "zero_grad_missing": self._missing,
+            "backwards_per_step": self._per_step,
+            "accumulation": {"steps": self._accumulated, "discarded": self._discarded},
+            "closures": self._closures,
+            "offences": self._offences.listed(of, counts["optimizer_step"]),
+        }
+        self.context.outbox.record("fact", "loop", step, fact)

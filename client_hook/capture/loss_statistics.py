@@ -1,0 +1,152 @@
+"""Gathers what the inputs and targets of a loss looked like over many batches, from small copies on the host.
+
+Not for: choosing which calls are looked at (loss_call).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_ELEMENTS = 16_384  # looked at in one tensor of one call
+MAX_DISTINCT = 1_000
+ROW_TOLERANCE = 1e-4
+MARGIN = 0.05  # of a standard deviation: what values may lie outside a range by chance
+_MAX_ENTROPIES = 200
+
+
+def thin(tensor: Tensor, keep: int | None) -> Tensor:
+    """Returns a view of every k-th item along all dimensions but one, so that at most MAX_ELEMENTS are left (or one row)."""
+    sizes = list(tensor.shape)
+    index: list[Any] = [slice(None)] * tensor.ndim
+    left = math.prod(sizes)
+    for dimension in sorted(range(tensor.ndim), key=lambda item: -sizes[item]):
+        if left <= MAX_ELEMENTS:
+            break
+        if dimension == keep:
+            continue
+        stride = min(-(-left // MAX_ELEMENTS), sizes[dimension])
+        index[dimension] = slice(None, None, stride)
+        left = left // sizes[dimension] * -(-sizes[dimension] // stride)
+    return tensor[tuple(index)]
+
+
+class Values:
+    """Summarises one tensor over the batches: the `S` of FACTS.md."""
+
+    def __init__(self) -> None:
+        self.shape: list[int] = []
+        self.dtype = ""
+        self._count = self._bad = 0
+        self._sum = self._squares = 0.0
+        self._least, self._most = math.inf, -math.inf
+        self._outside = [0, 0, 0]  # of [0, 1], of [-1, 1], below 0
+        self._integer = True
+        self._distinct: set[float] | None = set()
+
+    def add(self, shape: list[int], tensor: Tensor) -> None:
+        """Adds a batch: its full shape, and a copy of some of its values."""
+        self.shape = shape
+        self.dtype = str(tensor.dtype).removeprefix("torch.")
+        values = tensor.reshape(-1).to(torch.float64)
+        self._count += values.numel()
+        finite = values[torch.isfinite(values)]
+        self._bad += values.numel() - finite.numel()
+        if finite.numel() == 0:
+            return
+        least, most = (float(item) for item in torch.aminmax(finite))
+        self._least, self._most = min(self._least, least), max(self._most, most)
+        self._sum += float(finite.sum())
+        self._squares += float(torch.dot(finite, finite))
+        margin = MARGIN * max(float(finite.std(correction=0)), 1e-9)
+        if most > 1 + margin or least < -margin:
+            self._outside[0] += int(((finite > 1 + margin) | (finite < -margin)).sum())
+            self._outside[1] += int((finite.abs() > 1 + margin).sum())
+            self._outside[2] += int((finite < -margin).sum())
+        self._integer = self._integer and (not tensor.is_floating_point() or bool((finite == finite.round()).all()))
+        if self._distinct is not None:
+            self._distinct.update(torch.unique(finite).tolist()[: MAX_DISTINCT + 1])
+            if len(self._distinct) > MAX_DISTINCT:
+                self._distinct = None
+
+    def fact(self) -> dict[str, Any]:
+        """Makes the JSON object."""
+        good = self._count - self._bad
+        mean = self._sum / good if good else None
+        variance = max(self._squares / good - mean * mean, 0.0) if good and mean is not None else None
+        share = [count / self._count if self._count else None for count in (*self._outside, self._bad)]
+        return {
+            "shape": self.shape,
+            "dtype": self.dtype,
+            "min": self._least if good else None,
+            "max": self._most if good else None,
+            "mean": mean,
+            "std": math.sqrt(variance) if variance is not None else None,
+            "integer": self._integer if good else None,
+            "distinct": len(self._distinct) if self._distinct is not None and good else None,
+            "outside_unit": share[0],
+            "outside_symmetric": share[1],
+            "negative": share[2],
+            "nonfinite": share[3],
+        }
+
+
+class Counts:
+    """Counts class labels (or predicted classes); gives up beyond 1,000 different ones."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] | None = {}
+        self._entropies: list[float] = []
+
+    def add(self, labels: Tensor) -> None:
+        """Adds the labels of one batch."""
+        if self._counts is None or labels.numel() == 0:
+            return
+        values, counts = torch.unique(labels, return_counts=True)
+        if values.numel() > MAX_DISTINCT:
+            self._counts = None
+            return
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self._counts[int(value)] = self._counts.get(int(value), 0) + count
+        if len(self._counts) > MAX_DISTINCT:
+            self._counts = None
+        if labels.numel() >= 8 and len(self._entropies) < _MAX_ENTROPIES:
+            shares = counts.to(torch.float64) / labels.numel()
+            self._entropies.append(float(-(shares * shares.log()).sum()))
+
+    def fact(self) -> dict[str, int] | None:
+        """Makes the JSON object; None where there was nothing to count."""
+        return {str(value): self._counts[value] for value in sorted(self._counts)} if self._counts else None
+
+    def batch_entropy(self) -> float | None:
+        """Returns the median entropy of the labels within one batch, in nats."""
+        return abs(statistics.median(self._entropies)) if self._entropies else None
+
+
+class Rows:
+    """Tests every row of every batch: probabilities, log-probabilities, one-hot. One row that is not answers for all."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.sum_to_one = True
+        self.log_probabilities = True
+        self.one_hot = True
+
+    def add(self, tensor: Tensor, dimension: int) -> None:
+        """Adds the rows of one batch, along the given dimension."""
+        if tensor.numel() == 0:
+            return
+        self.seen += 1
+        values = tensor.to(torch.float64)
+        error = (values.sum(dimension) - 1).abs().max()
+        positive = bool((values >= 0).all())
+        self.sum_to_one = self.sum_to_one and positive and bool(error <= ROW_TOLERANCE)
+        self.one_hot = self.one_hot and self.sum_to_one and bool(((values == 0) | (values == 1)).all())
+        if self.log_probabilities:
+            negative = bool((values <= ROW_TOLERANCE).all())
+            error = (values.exp().sum(dimension) - 1).abs().max() if negative else error
+            self.log_probabilities = negative and bool(error <= ROW_TOLERANCE)

@@ -1,0 +1,58 @@
+"""Tells whether a call that all monitors of a process hear is meant for this one: by its optimizer, or by its graph.
+
+Not for: names of parameters (base.Context).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from client_hook.capture.base import Context
+
+MAX_NODES = 4_000  # a graph is searched no further than this for a parameter of ours
+
+
+class Owned:
+    """Answers "is this mine?" cheaply, without keeping a model or an optimizer alive."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._keys: dict[int, tuple[weakref.ref[Optimizer], str]] = {}
+
+    def key(self, optimizer: Any) -> str | None:
+        """Returns the key of a watched optimizer, None for any other object."""
+        if not self._keys:
+            self._keys = {id(item): (weakref.ref(item), key) for key, item in self._context.optimizers.items()}
+        known = self._keys.get(id(optimizer))
+        return known[1] if known is not None and known[0]() is optimizer else None
+
+    def key_of_tensors(self, tensors: Iterable[Tensor]) -> str | None:
+        """Returns the key of the optimizer that holds the first of these parameters (or gradients) which any holds."""
+        optimizers = self._context.optimizers
+        for tensor in tensors:
+            for key, optimizer in optimizers.items():
+                for group in optimizer.param_groups:
+                    if any(item is tensor or item.grad is tensor for item in group["params"]):
+                        return key
+        return None
+
+    def graph(self, root: Tensor) -> bool:
+        """Says whether a backward from here reaches a watched parameter; with one monitor it is not asked twice."""
+        if self._context.patches.owners <= 1:
+            return True
+        waiting, seen = [root.grad_fn], set()
+        while waiting and len(seen) < MAX_NODES:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            leaf = getattr(node, "variable", None)
+            if leaf is not None and self._context.parameter_name(leaf) is not None:
+                return True
+            waiting += [item for item, _ in node.next_functions]
+        return False

@@ -1,0 +1,170 @@
+"""Collects what one attempt sent, in arrival order, into tracks ordered by step, and cuts evidence windows from them.
+
+Values wait until the watermark says that their step is complete, so windows do not depend on how the frames were cut.
+Not for: series that no rule reads (the user's own, the machine's); those stay in the store.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from server.domain.kinds import LAYER_KINDS, Kind, parse
+from server.domain.series import EMPTY, Floats, Series, Steps, Track
+
+UNREAD = frozenset({Kind.USER, Kind.SYSTEM, Kind.OVERHEAD})
+BEFORE_START = -1
+CLOSING = (Kind.LOSS.value, Kind.TIME_STEP.value)  # a value of one of these says that the step was closed
+
+
+class Evidence:
+    """Holds the tracks and facts of one attempt; `complete` is the last step of which everything is here."""
+
+    def __init__(self) -> None:
+        self.complete = BEFORE_START
+        self.disordered = False  # something came for a step that had been judged: a replay would see it in time
+        self.closed = Track()  # one entry for each closed step
+        self.sampled = Track()  # one entry for each step at which layers were measured
+        self._tracks: dict[str, Track] = {}
+        self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
+        self._kinds: dict[str, Kind] = {}
+        self._waiting: dict[str, list[tuple[Steps, Floats]]] = {}
+        self._facts: dict[str, list[tuple[int, int, Any]]] = {}
+        self._fact_steps: list[int] = []
+        self._arrivals = itertools.count()
+
+    @property
+    def points(self) -> int:
+        """How many numbers it holds."""
+        return sum(track.size for track in self._tracks.values())
+
+    def add(self, columns: Sequence[str], steps: Any, values: Any) -> None:
+        """Takes in a group: a row of values for each column."""
+        where = np.asarray(steps, np.int64)
+        for name, row in zip(columns, np.asarray(values, np.float64), strict=True):
+            if self._kind(name) not in UNREAD:
+                self._waiting.setdefault(name, []).append((where, row))
+
+    def add_fact(self, name: str, step: int, value: Any) -> None:
+        """Takes in a fact; windows of later steps see it."""
+        if step < self.complete:
+            self.disordered = True
+        known = self._facts.setdefault(name, [])
+        known.append((step, next(self._arrivals), value))
+        known.sort(key=lambda item: item[:2])
+        position = bisect_left(self._fact_steps, step)
+        if position == len(self._fact_steps) or self._fact_steps[position] != step:
+            self._fact_steps.insert(position, step)
+
+    def settle(self, complete: int) -> None:
+        """Raises the watermark: what waited for steps up to it can be looked at."""
+        complete = max(complete, self.complete)
+        for name in [name for name in self._waiting if self._promote(name, complete)]:
+            del self._waiting[name]
+        self.complete = complete
+
+    def settle_all(self) -> None:
+        """Raises the watermark to the last step that has a value, because nothing more comes."""
+        last = [int(steps.max()) for parts in self._waiting.values() for steps, _ in parts if len(steps)]
+        self.settle(max([self.complete, *last]))
+
+    def facts_at(self, step: int | None) -> dict[str, Any]:
+        """Gives the newest value of each fact from before a step; all newest ones for None."""
+        found: dict[str, Any] = {}
+        for name, known in self._facts.items():
+            visible = known if step is None else known[: bisect_left(known, (step,))]
+            if visible:
+                found[name] = visible[-1][2]
+        return found
+
+    def fact_generation(self, step: int) -> int:
+        """Gives a number that is the same for two steps which see the same facts."""
+        return bisect_left(self._fact_steps, step)
+
+    def series(self, name: str, step: int) -> Series:
+        """Views a series up to a step; an empty one if there is none."""
+        track = self._tracks.get(name)
+        return track.upto(step) if track is not None else EMPTY
+
+    def names(self, kind: Kind) -> Mapping[str, str]:
+        """Gives the names of a kind's series by layer, parameter, group or metric."""
+        return self._by_kind.get(kind, {})
+
+    def has(self, kind: Kind, step: int) -> bool:
+        """Says whether a kind has a value up to a step."""
+        return any(
+            track.size and int(track.steps[0]) <= step
+            for track in (self._tracks[name] for name in self._by_kind.get(kind, {}).values())
+        )
+
+    def _kind(self, name: str) -> Kind:
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kinds[name] = parse(name)[0]
+        return kind
+
+    def _track(self, name: str) -> Track:
+        track = self._tracks.get(name)
+        if track is None:
+            kind, subject = parse(name)
+            track = self._tracks[name] = Track()
+            self._by_kind[kind][subject] = name
+        return track
+
+    def _promote(self, name: str, complete: int) -> bool:
+        parts = self._waiting[name]
+        steps = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
+        values = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
+        ready = steps <= complete
+        everything = bool(ready.all())
+        if not everything:
+            self._waiting[name] = [(steps[~ready], values[~ready])]
+            steps, values = steps[ready], values[ready]
+        if len(steps):
+            self._append(self._track(name), steps, values)
+            if name in CLOSING:
+                self._mark(self.closed, steps)
+            if self._kind(name) in LAYER_KINDS:
+                self._mark(self.sampled, steps)
+        return everything
+
+    def _append(self, track: Track, steps: Steps, values: Floats) -> None:
+        if len(steps) > 1 and (np.diff(steps) < 0).any():
+            order = np.argsort(steps, kind="stable")
+            steps, values = steps[order], values[order]
+        if int(steps[0]) <= self.complete:
+            self.disordered = True
+        if track.size and int(steps[0]) < int(track.steps[-1]):
+            all_steps = np.concatenate([track.steps, steps])
+            order = np.argsort(all_steps, kind="stable")
+            track.replace(all_steps[order], np.concatenate([track.values, values])[order])
+        else:
+            track.extend(steps, values)
+
+    def _mark(self, track: Track, steps: Steps) -> None:
+        """Adds steps to a track of distinct steps."""
+        unique = np.unique(steps[steps >= 0])
+        if track.size:
+            fresh = unique[unique > int(track.steps[-1])]
+            if len(fresh) < len(unique):
+                merged = np.union1d(track.steps, unique)
+                if len(merged) != track.size + len(fresh):
+                    track.replace(merged, np.zeros(len(merged)))
+                    return
+            unique = fresh
+        if len(unique):
+            track.extend(unique, np.zeros(len(unique)))
+
+
+def absorb(evidence: Evidence, groups: Iterable[Any], facts: Iterable[Any], complete: int) -> None:
+    """Takes in a stored frame: its groups and facts first, then its watermark."""
+    for group in groups:
+        evidence.add(group.columns, group.steps, group.values)
+    for fact in facts:
+        evidence.add_fact(fact.name, fact.step, fact.value)
+    evidence.settle(complete)

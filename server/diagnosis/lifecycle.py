@@ -1,0 +1,130 @@
+"""Turns a rule's answers at successive evaluations into findings: when one opens, what it remembers, when it resolves."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules.base import Rule, Stage
+
+COOL_DOWN = 10  # times m: quiet evaluations after a resolved finding before a statistical rule opens another
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A finding as the engine knows it; `order` tells several of one rule apart. It gets its number where it is saved."""
+
+    code: str
+    order: int
+    verdict: Verdict
+    raised_step: int
+    last_step: int
+    first_sample: int
+    stage: Stage
+    exact: bool
+    resolved_step: int | None = None
+    cause: tuple[str, int] | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Names it within its attempt."""
+        return self.code, self.order
+
+    @property
+    def open(self) -> bool:
+        """Says whether it holds."""
+        return self.resolved_step is None
+
+
+@dataclass
+class Course:
+    """Follows one rule through a run."""
+
+    rule: Rule
+    recent: deque[bool] = field(default_factory=deque)
+    quiet: int = 0
+    cool_down: int = 0
+    judged: int = 0
+    failures: int = 0
+    missing: NotEvaluated | None = None
+    last_judged_step: int | None = None
+    raised: list[Raised] = field(default_factory=list)
+
+    @property
+    def open(self) -> Raised | None:
+        """The open finding of this rule."""
+        return self.raised[-1] if self.raised and self.raised[-1].open else None
+
+    def copy(self) -> Course:
+        """Gives a copy that can go on by itself: what is tried on it does not touch this one."""
+        return replace(self, recent=deque(self.recent), raised=list(self.raised))
+
+    def miss(self, why: NotEvaluated) -> None:
+        """Notes that the rule could not judge; an open finding stays as it is."""
+        self.missing = why
+
+    def judge(self, verdict: Verdict | None, *, holds: bool, step: int, sample: int, final: bool) -> bool:
+        """Notes an evaluation; True when a finding opened, grew worse or resolved.
+
+        `holds` says that an open finding still holds at its relaxed limits, where `verdict` is None.
+        """
+        self.judged += 1
+        self.missing = None
+        self.last_judged_step = step
+        needed, of = self.rule.persistence
+        self.recent.append(verdict is not None)
+        while len(self.recent) > of:
+            self.recent.popleft()
+        if self.open is not None:
+            return self._follow(self.open, verdict, holds=holds, step=step)
+        self.cool_down = max(0, self.cool_down - 1)
+        if verdict is None:
+            return False
+        if verdict.at_once or final or (sum(self.recent) >= needed and not self.cool_down):
+            self._raise(verdict, step, sample)
+            return True
+        return False
+
+    def _raise(self, verdict: Verdict, step: int, sample: int) -> None:
+        self.quiet = 0
+        self.raised.append(
+            Raised(
+                self.rule.code,
+                len(self.raised),
+                verdict,
+                raised_step=step,
+                last_step=step,
+                first_sample=sample,
+                stage=self.rule.stage,
+                exact=self.rule.exact,
+            )
+        )
+
+    def _follow(self, current: Raised, verdict: Verdict | None, *, holds: bool, step: int) -> bool:
+        if verdict is not None or holds:
+            self.quiet = 0
+            kept = current.verdict
+            worse = False
+            if verdict is not None:
+                worse = verdict.severity.rank > kept.severity.rank
+                grown = tuple(dict.fromkeys((*kept.layers, *verdict.layers)))
+                kept = replace(
+                    verdict,
+                    severity=_worst(kept.severity, verdict.severity),
+                    first_step=min(kept.first_step, verdict.first_step),
+                    layers=grown,
+                )
+            self.raised[-1] = replace(current, verdict=kept, last_step=step)
+            return worse
+        self.quiet += 1
+        if self.rule.clears_after is None or self.quiet < self.rule.clears_after:
+            return False
+        self.raised[-1] = replace(current, resolved_step=step)
+        self.quiet = 0
+        self.cool_down = COOL_DOWN * self.rule.persistence[1]
+        return True
+
+
+def _worst(one: Severity, other: Severity) -> Severity:
+    return one if one.rank >= other.rank else other

@@ -1,0 +1,244 @@
+"""Takes what hooks send: checks it value by value, stores it, and answers once it is committed.
+
+A frame whose bytes are wrong is refused with a sentence. One bad value, name or record in a good frame is counted and
+left out, and everything beside it is kept. Not for: HTTP (server.web.ingest_api) or the bytes (client_hook.wire).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from client_hook import wire
+from server.domain.findings import Finding
+from server.domain.runs import ENDED, NewRun
+from server.errors import InvalidFrame, TooLarge
+from server.live import Live
+from server.store import Store
+from server.store.frames import AcceptedFrame, AcceptedGroup, AcceptedRecord
+
+MAX_SERIES_NAME = 500
+MAX_RECORD_NAME = 100
+MAX_RECORD_CHARACTERS = 2_000_000
+MAX_STEP = 2**53
+MAX_TIME_MS = 253_402_300_800_000  # the year 10000
+RUNS_REMEMBERED = 512
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_ENDINGS = frozenset(state.value for state in ENDED)
+_SHORT = ("id", "code", "name", "severity", "state", "first_step", "message", "advice")
+
+Drops = dict[tuple[str, str], int]
+
+
+class Ingest:
+    """Stores frames and opens runs; safe from any thread."""
+
+    def __init__(self, store: Store, live: Live, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._live = live
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._findings: OrderedDict[str, tuple[int, list[dict[str, Any]]]] = OrderedDict()
+
+    def accept(self, run_id: str, body: bytes) -> dict[str, Any]:
+        """Stores one frame and gives the answer of WIRE.md; it is committed when this returns.
+
+        Raises InvalidFrame (TooLarge beyond a limit), UnknownRun, FrameConflict, Busy or StoreError.
+        """
+        try:
+            frame = wire.decode(body)
+        except wire.FrameTooLarge as error:
+            raise TooLarge("frame", str(error)) from None
+        except wire.FrameError as error:
+            raise InvalidFrame("frame", str(error)) from None
+        if frame.run != run_id:
+            raise InvalidFrame(
+                "run", f"run: the frame says {frame.run!r}, the address {run_id!r}; both must be the same"
+            )
+        now = self._clock()
+        drops: Drops = defaultdict(int)
+        groups = [_checked_group(group, now, drops) for group in frame.groups]
+        records = [_checked_record(record, index, now, drops) for index, record in enumerate(frame.records)]
+        receipt = self._store.frames.accept(
+            AcceptedFrame(
+                run_id=frame.run,
+                attempt=frame.attempt,
+                rank=frame.rank,
+                seq=frame.seq,
+                crc=frame.crc,
+                complete=frame.complete,
+                received_ms=now,
+                groups=tuple(group for group in groups if group is not None),
+                records=tuple(record for record in records if record is not None),
+            )
+        )
+        if not receipt.duplicate:
+            self._live.publish(run_id, "data", receipt.last_step)
+            if receipt.state_changed:
+                self._live.publish(run_id, "state", receipt.last_step)
+        dropped = [{"reason": reason, "what": what, "count": count} for (reason, what), count in drops.items()]
+        dropped += [{"reason": reason, "what": "series", "count": count} for reason, count in receipt.dropped]
+        return {
+            "seq": receipt.seq,
+            "duplicate": receipt.duplicate,
+            "contiguous": receipt.contiguous,
+            "dropped": dropped,
+            "findings": self._short_findings(run_id, receipt.findings_version),
+        }
+
+    def open_run(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Opens a run or an attempt of it, or hears of one that is open; raises InvalidFrame naming the wrong field."""
+        new = read_opening(payload)
+        run, attempt, created = self._store.runs.open(new, self._clock())
+        self._live.publish(run.id, "state", run.last_step)
+        return {"id": run.id, "attempt": attempt, "url": f"/runs/{run.id}", "created": created}
+
+    def _short_findings(self, run_id: str, version: int) -> list[dict[str, Any]]:
+        """Gives the open findings that nobody muted, read again only when they changed."""
+        with self._lock:
+            known = self._findings.get(run_id)
+            if known is not None and known[0] == version:
+                self._findings.move_to_end(run_id)
+                return known[1]
+        found = [
+            _short(finding)
+            for finding in self._store.findings.list(run_id)
+            if finding.state == "open" and not finding.muted
+        ]
+        with self._lock:
+            self._findings[run_id] = (version, found)
+            self._findings.move_to_end(run_id)
+            while len(self._findings) > RUNS_REMEMBERED:
+                self._findings.popitem(last=False)
+        return found
+
+
+def read_opening(payload: Mapping[str, Any]) -> NewRun:
+    """Reads what a hook says when it opens a run; raises InvalidFrame naming the field that is wrong."""
+    config = payload.get("config") or {}
+    if not isinstance(config, Mapping):
+        raise _wrong("config", config, "an object")
+    tags = payload.get("tags") or []
+    if not isinstance(tags, list) or len(tags) > 100 or not all(isinstance(tag, str) for tag in tags):
+        raise _wrong("tags", tags, "a list of at most 100 texts")
+    return NewRun(
+        id=_identity(payload, "id"),
+        attempt=_identity(payload, "attempt"),
+        rank=_whole(payload, "rank", 0),
+        project=_text(payload, "project", 200) or "default",
+        name=_text(payload, "name", 200) or None,
+        tags=tuple(_clean(tag)[:100] for tag in tags if tag),
+        config=config,
+        started_ms=_whole(payload, "started_ms", 0),
+        first_step=_whole(payload, "first_step", 0),
+        hook_version=_text(payload, "hook_version", 100),
+        host=_text(payload, "host", 300),
+    )
+
+
+def _checked_group(group: wire.Group, now: int, drops: Drops) -> AcceptedGroup | None:
+    steps = np.frombuffer(group.steps, "<i8")
+    times = np.frombuffer(group.times_ms, "<i8")
+    values = np.frombuffer(group.values, "<f4" if group.dtype == "f4" else "<f8").reshape(len(group.columns), -1)
+    kept = _checked_columns(group.columns, group.count, drops)
+    if len(kept) < len(group.columns):
+        values = values[kept]
+    good = (steps >= -1) & (steps < MAX_STEP)
+    if not good.all():
+        wrong = int(steps[~good][0])
+        drops[f"step {wrong} is not one from -1 to 2^53", "values"] += int((~good).sum()) * len(kept)
+        steps, times, values = steps[good], times[good], values[:, good]
+    if not len(steps) or not kept:
+        return None
+    if int(times.min()) < 0 or int(times.max()) > MAX_TIME_MS:
+        times = np.where((times < 0) | (times > MAX_TIME_MS), now, times)
+    return AcceptedGroup(tuple(group.columns[index] for index in kept), steps, times, values)
+
+
+def _checked_columns(columns: tuple[str, ...], count: int, drops: Drops) -> list[int]:
+    kept: list[int] = []
+    seen: set[str] = set()
+    for index, name in enumerate(columns):
+        if not 1 <= len(name) <= MAX_SERIES_NAME or _CONTROL.search(name):
+            reason = f"the series name {name[:60]!a} is empty, longer than {MAX_SERIES_NAME} or has control characters"
+            drops[reason, "values"] += count
+        elif name in seen:
+            drops[f"the series {name[:60]!a} stands twice in one group", "values"] += count
+        else:
+            seen.add(name)
+            kept.append(index)
+    return kept
+
+
+def _checked_record(record: dict[str, Any], index: int, now: int, drops: Drops) -> AcceptedRecord | None:
+    kind, name, step = record["kind"], record.get("name"), record.get("step", -1)
+    where = f"records[{index}]"
+    if kind not in ("fact", "event", "status"):
+        drops[f"{where}.kind is {kind[:40]!a}, expected fact, event or status", "records"] += 1
+    elif not isinstance(name, str) or not 1 <= len(name) <= MAX_RECORD_NAME or _CONTROL.search(name):
+        drops[
+            f"{where}.name is {str(name)[:40]!a}, expected a text of 1 to {MAX_RECORD_NAME} characters", "records"
+        ] += 1
+    elif kind == "status" and name not in _ENDINGS:
+        drops[f"{where}.name is {name[:40]!a}, expected one of {', '.join(sorted(_ENDINGS))}", "records"] += 1
+    elif not isinstance(step, int) or isinstance(step, bool) or not -1 <= step < MAX_STEP:
+        drops[f"{where}.step is {step!r:.40}, expected an integer from -1", "records"] += 1
+    else:
+        value = record.get("value")
+        if kind == "status":
+            value = {**value, "state": name} if isinstance(value, dict) else {"state": name}
+        elif kind == "event" and not isinstance(value, dict):
+            value = {"value": value}
+        text = json.dumps(value, separators=(",", ":"))
+        if len(text) <= MAX_RECORD_CHARACTERS:
+            time_ms = record.get("time_ms")
+            known = isinstance(time_ms, int) and 0 <= time_ms <= MAX_TIME_MS
+            return AcceptedRecord(kind, name, step, time_ms if known else now, value, text)  # type: ignore[arg-type]
+        drops[f"{where}: {len(text)} characters, at most {MAX_RECORD_CHARACTERS} are kept", "records"] += 1
+    return None
+
+
+def _short(finding: Finding) -> dict[str, Any]:
+    short = {name: getattr(finding, name) for name in _SHORT}
+    return {**short, "severity": finding.severity.value}
+
+
+def _identity(payload: Mapping[str, Any], key: str) -> str:
+    value = payload.get(key)
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise _wrong(key, value, "1 to 100 letters, digits, dots, dashes or underscores")
+    return value
+
+
+def _whole(payload: Mapping[str, Any], key: str, default: int) -> int:
+    value = payload.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_STEP:
+        raise _wrong(key, value, "an integer from 0")
+    return value
+
+
+def _text(payload: Mapping[str, Any], key: str, limit: int) -> str:
+    value = payload.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _wrong(key, value, f"a text of at most {limit} characters")
+    return _clean(value)[:limit]
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _wrong(key: str, value: Any, right: str) -> InvalidFrame:
+    return InvalidFrame(key, f"{key}: got {value!r:.80}, expected {right}")

@@ -1,0 +1,79 @@
+"""Looks for NaN and infinities: where a series has them, what came before, and which layers had them first.
+
+Not for: judging; GW601, GW602 and GW603 share these looks so that they name the same step and the same layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.kinds import Kind
+from server.domain.series import Series
+from server.rules._layers import layers
+
+LAST = 1_000_000_000  # sorts layers whose place in the forward is not known behind the others
+
+
+def recent_bad(series: Series, recent: int) -> int | None:
+    """Gives the index of the first non-finite value of the newest stretch of them; None if the newest `recent` are finite."""
+    start = max(0, series.count - recent)
+    bad = np.flatnonzero(~np.isfinite(series.values[start:]))
+    if not len(bad):
+        return None
+    first = start + int(bad[0])
+    if first > start:
+        return first
+    earlier = np.flatnonzero(np.isfinite(series.values[:first]))
+    return int(earlier[-1]) + 1 if len(earlier) else 0
+
+
+def kind_of(value: float) -> str:
+    """Names a non-finite value."""
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def last_finite(series: Series, before: int) -> float | None:
+    """Gives the newest finite value at a step before `before`; None where there is none."""
+    end = int(np.searchsorted(series.steps, before))
+    values = series.values[max(0, end - 1000) : end]
+    kept = values[np.isfinite(values)]
+    return float(kept[-1]) if len(kept) else None
+
+
+def scaler_active(window: Window) -> bool:
+    """Says whether a GradScaler guards the optimizer."""
+    return bool(window.series("scaler/scale")) or bool(window.fact("scaler").get("enabled"))
+
+
+def call_order(window: Window) -> dict[str, int]:
+    """Maps layers to their place in the first forward."""
+    return {
+        str(layer.get("name")): LAST if layer.get("order") is None else int(layer["order"]) for layer in layers(window)
+    }
+
+
+def bad_layers(window: Window, upto: int) -> list[str]:
+    """Lists layers that had a non-finite output up to a step, by the first step, then in the order of the forward."""
+    order = call_order(window)
+    found = []
+    for layer, series in window.by_layer(Kind.ACT_NONFINITE).items():
+        step = first_positive(series)
+        if step is not None and step <= upto:
+            found.append((step, order.get(layer, LAST), layer))
+    return [layer for _, _, layer in sorted(found)]
+
+
+def first_positive(series: Series) -> int | None:
+    """Gives the first step at which a count or share is above zero or not finite; None if there is none."""
+    values = series.values
+    bad = np.flatnonzero((values > 0) | ~np.isfinite(values))
+    return int(series.steps[bad[0]]) if len(bad) else None
+
+
+def value_at(series: Series, step: int) -> float | None:
+    """Gives the value at exactly this step; None if it was not measured then."""
+    index = int(np.searchsorted(series.steps, step))
+    return float(series.values[index]) if index < series.count and series.steps[index] == step else None

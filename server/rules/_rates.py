@@ -1,0 +1,67 @@
+"""Measures how fast the weights move: the median update ratio over the matrices, step by step, and its sum over a run.
+
+Not for: judging; GW411 and GW412 look at the same numbers from both ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.kinds import Kind
+from server.domain.series import Floats, Series, Steps
+from server.rules._layers import learning_matrices, medians_over, optimizers
+
+
+def update_series(window: Window) -> list[Series]:
+    """Lists the update ratios of the matrices whose rates can be compared (all of them where the model's table is missing)."""
+    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    known = learning_matrices(window)
+    return [updates[item.name] for item in known if item.name in updates] if known else list(updates.values())
+
+
+def medians(window: Window, *, tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:
+    """Gives the median update ratio over the matrices at each sampled step."""
+    return medians_over(update_series(window), tail=tail, head=head)
+
+
+def path_length(steps: Steps, ratios: Floats, last_step: int) -> float:
+    """Sums the update ratios over all steps, each sample standing for the steps up to the next one.
+
+    By the triangle inequality the weights cannot have moved further, relative to their size, than this.
+    """
+    if not len(steps):
+        return 0.0
+    widths = np.diff(np.append(steps, last_step + 1))
+    return float(np.sum(np.maximum(widths, 0) * ratios))
+
+
+def equilibrium(window: Window) -> float:
+    """Gives the update ratio at which learning rate and weight decay hold each other in balance, the largest of all groups.
+
+    SGD with momentum: sqrt(2·lr·decay / (1 + momentum)); AdamW: sqrt(2·lr·decay·(1 - beta1) / (1 + beta1)). 0 without
+    decay.
+    """
+    largest = 0.0
+    several = len(optimizers(window)) > 1
+    for optimizer in optimizers(window):
+        for group in optimizer.get("groups") or ():
+            prefix = f"{optimizer.get('name')}." if several else ""
+            largest = max(largest, _balance(window, f"{prefix}{group.get('name')}", group))
+    return largest
+
+
+def _balance(window: Window, name: str, group: Mapping[str, Any]) -> float:
+    series = window.series(f"lr/{name}")
+    rate = series.last if series else group.get("lr")
+    decay = group.get("weight_decay")
+    if not rate or not decay or not math.isfinite(rate * decay):
+        return 0.0
+    betas = group.get("betas")
+    if betas:
+        return math.sqrt(2 * rate * decay * (1 - float(betas[0])) / (1 + float(betas[0])))
+    return math.sqrt(2 * rate * decay / (1 + float(group.get("momentum") or 0.0)))

@@ -1,0 +1,188 @@
+"""GW308: units of a ReLU layer that give zero for every input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.rules._layers import layers
+from server.rules._progress import stuck
+from server.rules.base import Rule, Stage, threshold
+
+RELU_TYPES = ("ReLU", "ReLU6", "Threshold")
+
+
+class DeadReLU(Rule):
+    """The run has ReLU layers most of whose units never fire
+
+    ## What it does
+    The hook remembers per unit (channel) whether it was ever above zero. After 50 samples and 2,000 inputs a layer with
+    more than half of its units dead is reported: as info while the loss falls (narrow nets often work so), as a warning
+    when the loss is stuck or more than 90 % are dead, as an error when both hold. Where units were not counted, a layer
+    whose outputs are more than 98 % zeros in 50 samples in a row is a warning.
+
+    ## Why it matters
+    A dead unit gets no gradient and cannot come back. A layer that is dead as a whole cuts everything before it off.
+
+    ## What you see in the chart
+    The share of zeros of the layer sits near 1; the gradient norms of the layers before it are zero.
+
+    ## What to try
+    - Lower the learning rate: one step that is too large pushes the biases below every input.
+    - Start biases at 0 (or 0.01), weights with `nn.init.kaiming_normal_`.
+    - `nn.LeakyReLU(0.01)` or `nn.GELU()` let a unit come back; normalise before the activation.
+
+    ## Example
+    ```python
+    nn.init.constant_(layer.bias, -10.0)     # wrong: no input lifts the unit above zero
+    nn.init.zeros_(layer.bias)               # right
+    ```
+
+    ## References
+    - Lu et al. 2020, *Dying ReLU and Initialization*.
+    - Half of the units: SageMaker Debugger, TheDeepChecker. A limit on the share of zeros alone below 0.98 fires on
+      healthy wide layers, which are 50 to 90 % sparse.
+    """
+
+    code = "GW308"
+    name = "dead-relu"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "activations"
+    tier = "layers"
+    clears_after = 10
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How many units may die."""
+
+        dead: float = threshold(
+            0.5, unit="share of units", low=0.05, high=1.0, relax="down", source="SageMaker Debugger, TheDeepChecker"
+        )
+        most: float = threshold(
+            0.9, unit="share of units", low=0.1, high=1.0, relax="down", source="ours: little is left to learn with"
+        )
+        zeros: float = threshold(
+            0.98, unit="share of zeros", low=0.5, high=1.0, source="ours: 50 to 90 % zeros are healthy in wide layers"
+        )
+        samples: int = threshold(
+            50, unit="samples", low=1, high=10_000, source="ours: with 2,000 inputs a rare unit has shown itself"
+        )
+        inputs: int = threshold(
+            2000, unit="inputs", low=1, high=1_000_000, source="ours: a unit that fires once in 1,000 is alive"
+        )
+        samples_at_end: int = threshold(
+            10, unit="samples", low=1, high=10_000, source="ours: short runs are judged with what they have"
+        )
+        inputs_at_end: int = threshold(500, unit="inputs", low=1, high=1_000_000, source="ours: short runs")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the `dead_units` fact, else the share of zeros of ReLU modules."""
+        counted = {str(layer): item for layer, item in window.fact("dead_units").items() if isinstance(item, Mapping)}
+        samples = params.samples_at_end if window.final else params.samples
+        inputs = params.inputs_at_end if window.final else params.inputs
+        ready = {
+            layer: item
+            for layer, item in counted.items()
+            if int(item.get("samples") or 0) >= samples and int(item.get("inputs") or 0) >= inputs and item.get("units")
+        }
+        dead = {layer: int(item.get("dead") or 0) / int(item["units"]) for layer, item in ready.items()}
+        worst = {layer: share for layer, share in dead.items() if share > params.dead}
+        if worst:
+            yield _dead(window, worst, ready, params)
+            return
+        types = {str(layer.get("name")): str(layer.get("type", "")) for layer in layers(window)}
+        zeros = {
+            layer: series for layer, series in window.by_layer(Kind.ACT_ZEROS).items() if types.get(layer) in RELU_TYPES
+        }
+        silent = {
+            layer: float(np.min(series.tail(samples)))
+            for layer, series in zeros.items()
+            if series.count >= samples and np.all(series.tail(samples) > params.zeros)
+        }
+        if silent:
+            yield _silent(window, silent, samples, params.zeros)
+        elif not ready and not any(series.count >= samples for series in zeros.values()):
+            yield _why_not(counted, zeros, types, samples)
+
+
+def _why_not(
+    counted: Mapping[str, object], zeros: Mapping[str, object], types: Mapping[str, str], samples: int
+) -> NotEvaluated:
+    if counted or zeros:
+        return NotEvaluated(f"{samples} samples of the ReLU layers are needed before a unit is called dead")
+    if types and not any(kind in RELU_TYPES for kind in types.values()):
+        return NotEvaluated("the model has no ReLU module", "self.act = nn.ReLU()  # a module is seen, F.relu is not")
+    return NotEvaluated("no activation was measured yet")
+
+
+def _dead(
+    window: Window, worst: Mapping[str, float], ready: Mapping[str, Mapping[str, int]], params: DeadReLU.Params
+) -> Verdict:
+    layer = max(worst, key=lambda name: worst[name])
+    item, share = ready[layer], worst[layer]
+    still = bool(stuck(window))
+    severity = (
+        Severity.ERROR
+        if still and share > params.most
+        else Severity.WARNING
+        if still or share > params.most
+        else Severity.INFO
+    )
+    others = f"; {len(worst) - 1} more layers are above the limit" if len(worst) > 1 else ""
+    learning = ", and the loss does not fall" if still else ""
+    return Verdict(
+        severity=severity,
+        first_step=0,
+        message=(
+            f"Layer `{layer}`: {item.get('dead')} of {item['units']} units ({share:.0%}) gave 0 for all of "
+            f"{item.get('inputs')} inputs (limit {params.dead:.0%}){others}{learning}"
+        ),
+        advice=_ADVICE.format(layer=layer),
+        layers=tuple(sorted(worst, key=lambda name: -worst[name])),
+        evidence=Evidence(
+            numbers={
+                "dead": int(item.get("dead") or 0),
+                "units": int(item["units"]),
+                "inputs": int(item.get("inputs") or 0),
+                "layers": len(worst),
+            },
+            series=tuple(f"act/zeros/{name}" for name in sorted(worst)[:8]),
+            limit=params.dead,
+        ),
+    )
+
+
+def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: float) -> Verdict:
+    layer = max(silent, key=lambda name: silent[name])
+    series = window.series(f"act/zeros/{layer}")
+    since = int(series.steps[-samples])
+    others = f"; {len(silent) - 1} more layers are above the limit" if len(silent) > 1 else ""
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=since,
+        message=(
+            f"Layer `{layer}`: at least {silent[layer]:.1%} of the outputs were 0 in each of {samples} samples since "
+            f"step {since} (limit {limit:.0%}){others}"
+        ),
+        advice=_ADVICE.format(layer=layer),
+        layers=tuple(sorted(silent)),
+        evidence=Evidence(
+            numbers={"zeros": silent[layer], "samples": samples},
+            series=tuple(f"act/zeros/{name}" for name in sorted(silent)[:8]),
+            limit=limit,
+        ),
+    )
+
+
+_ADVICE = (
+    "Divide the learning rate by 3 to 10 and start the layer before `{layer}` with nn.init.kaiming_normal_(weight) "
+    "and a bias of 0; "
+    "replace nn.ReLU() by nn.LeakyReLU(0.01) or nn.GELU(), or put a normalisation before it."
+)

@@ -1,0 +1,224 @@
+"""GW305: the calls of the training loop come in an order that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._layers import layers, uses_closures
+from server.rules.base import Rule, Stage, threshold
+
+MODE_MATTERS = ("Dropout", "BatchNorm", "InstanceNorm", "SyncBatchNorm", "RReLU", "DropPath")
+OUTSIDE_CLOSURES = frozenset({"step-without-backward", "backward-twice", "clip-after-step", "clip-before-backward"})
+
+# kind: (severity, what is seen, which line to change), the worst first
+TEXTS: dict[str, tuple[Severity, str, str]] = {
+    "step-without-backward": (
+        Severity.ERROR,
+        "optimizer.step() runs without a backward since the step before",
+        (
+            "Call `loss.backward()` before every `optimizer.step()`, and take care that zero_grad() does not come "
+            "between "
+            "the two."
+        ),
+    ),
+    "clip-before-backward": (
+        Severity.ERROR,
+        "gradients are clipped before backward() computes them",
+        "Move `clip_grad_norm_(model.parameters(), max_norm)` below `loss.backward()` and above `optimizer.step()`.",
+    ),
+    "clip-after-step": (
+        Severity.ERROR,
+        "gradients are clipped after the optimizer has used them",
+        "Move `clip_grad_norm_(model.parameters(), max_norm)` above `optimizer.step()`; now it changes nothing.",
+    ),
+    "clip-before-unscale": (
+        Severity.ERROR,
+        "gradients are clipped while they carry the loss scale",
+        (
+            "Call `scaler.unscale_(optimizer)` before `clip_grad_norm_(…)`, then `scaler.step(optimizer)` and "
+            "`scaler.update()`."
+        ),
+    ),
+    "backward-twice": (
+        Severity.ERROR,
+        "backward() runs twice through the same graph before one step",
+        (
+            "Remove the second `loss.backward()`: it doubles the gradient. `retain_graph=True` only hides the error "
+            "message."
+        ),
+    ),
+    "scheduler-before-optimizer": (
+        Severity.ERROR,
+        "scheduler.step() comes before optimizer.step()",
+        (
+            "Move `scheduler.step()` below `optimizer.step()`; else the first value of the schedule is never used and "
+            "the "
+            "rest comes too soon."
+        ),
+    ),
+    "eval-during-training": (
+        Severity.WARNING,
+        "the model is in eval mode while the optimizer steps",
+        (
+            "Call `model.train()` at the start of each epoch, after the validation: dropout is off and batch norm does "
+            "not learn its statistics."
+        ),
+    ),
+    "train-during-validation": (
+        Severity.WARNING,
+        "the model is in train mode during validation",
+        (
+            "Call `model.eval()` before the validation loop and `model.train()` after it: dropout is on and the "
+            "validation data move batch norm."
+        ),
+    ),
+}
+
+
+class LoopOrder(Rule):
+    """The run has a loop whose calls come in a wrong order
+
+    ## What it does
+    The hook counts pairs of calls that cannot be right: clipping before the backward, after the step, or on scaled
+    gradients; a step without a backward; two backwards through one graph; the scheduler before the optimizer; training
+    in eval mode. An offence counts when it happened in at least 9 of 10 steps in which it could, 5 times or more (2 at
+    the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of `monitor.step()`, or at
+    the end after 5, is reported as well.
+
+    ## Why it matters
+    Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
+    all.
+
+    ## What you see in the chart
+    Often nothing: that is why the order of calls is checked and not the curve.
+
+    ## What to try
+    The order of one iteration, with every optional part:
+    ```python
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss_of(batch)).backward()
+    scaler.unscale_(optimizer)
+    clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer); scaler.update()
+    scheduler.step()
+    ```
+
+    ## Example
+    ```python
+    optimizer.step(); clip_grad_norm_(model.parameters(), 1.0)    # wrong: too late
+    clip_grad_norm_(model.parameters(), 1.0); optimizer.step()    # right
+    ```
+
+    ## References
+    - PyTorch, *How to adjust learning rate* and *Automatic Mixed Precision examples*: the order of calls.
+    - Exact test; the shares are ours.
+    """
+
+    code = "GW305"
+    name = "loop-order"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """When an offence is a habit."""
+
+        times: int = threshold(5, unit="times", low=1, high=100, source="ours: once can be the seam of two phases")
+        times_at_end: int = threshold(
+            2, unit="times", low=1, high=100, source="ours: an epoch scheduler of a short run steps twice"
+        )
+        share: float = threshold(
+            0.9,
+            unit="share of the steps in which it could happen",
+            low=0.1,
+            high=1.0,
+            source="ours: a habit, not an accident",
+        )
+        calls_without_step: int = threshold(
+            256, unit="calls of monitor.step()", low=33, high=100_000, source="ours: no accumulation is that long"
+        )
+        calls_at_end: int = threshold(
+            5, unit="calls of monitor.step()", low=1, high=1000, source="ours: less is an import test"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the offences of the `loop` fact."""
+        loop = window.fact("loop")
+        if not loop:
+            yield NotEvaluated(
+                "the order of calls was not seen yet", "monitor.step(loss)  # as the last line of each iteration"
+            )
+            return
+        calls, stepped = int(loop.get("calls") or 0), int(loop.get("optimizer_step") or 0)
+        if not stepped and calls >= (params.calls_at_end if window.final else params.calls_without_step):
+            yield _never(calls)
+            return
+        offences = list(self._habits(window, loop, params))
+        if offences:
+            yield _verdict(offences)
+
+    def _habits(self, window: Window, loop: Mapping[str, Any], params: Params) -> Iterator[tuple[str, int, int, int]]:
+        times = params.times_at_end if window.final else params.times
+        ignored = OUTSIDE_CLOSURES if uses_closures(window) else frozenset()
+        known = list(TEXTS)
+        found = []
+        for item in loop.get("offences") or ():
+            kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
+            if kind not in TEXTS or kind in ignored:
+                continue
+            if kind in ("eval-during-training", "train-during-validation") and not _mode_matters(window):
+                continue
+            count, of = int(item.get("count") or 0), int(item.get("of") or 0)
+            if count >= times and count >= params.share * of:
+                found.append((kind, count, of, int(item.get("first_step") or 0)))
+        yield from sorted(found, key=lambda item: known.index(item[0]))
+
+
+def _mode_matters(window: Window) -> bool:
+    """Says whether a layer behaves differently in eval mode; true where the layers are not known."""
+    known = layers(window)
+    return not known or any(str(layer.get("type", "")).startswith(MODE_MATTERS) for layer in known)
+
+
+def _verdict(offences: list[tuple[str, int, int, int]]) -> Verdict:
+    kind, count, of, first = offences[0]
+    severity = max((TEXTS[item[0]][0] for item in offences), key=lambda item: item.rank)
+    also = "".join(f"; also {TEXTS[item[0]][1]} ({item[1]} of {item[2]})" for item in offences[1:])
+    return Verdict(
+        severity=severity,
+        first_step=min(item[3] for item in offences),
+        message=f"In {count} of {of} steps {TEXTS[kind][1]}, first at step {first}{also}",
+        advice=" ".join(TEXTS[item[0]][2] for item in offences),
+        evidence=Evidence(
+            numbers={item[0]: float(item[1]) for item in offences},
+            strings={"kind": kind, "all": ", ".join(item[0] for item in offences)},
+            limit=0.0,
+        ),
+        at_once=True,
+    )
+
+
+def _never(calls: int) -> Verdict:
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"No watched optimizer has stepped in {calls} calls of monitor.step(): the weights are those of the start"
+        ),
+        advice=(
+            "Call `optimizer.step()` after `loss.backward()`, on the same optimizer object that was given to "
+            "`watch(model, optimizer)`. Under a GradScaler "
+            "call `scaler.step(optimizer)` and look whether every step is skipped."
+        ),
+        evidence=Evidence(numbers={"calls": calls, "optimizer_steps": 0}, strings={"kind": "never-stepped"}, limit=0.0),
+        at_once=True,
+    )

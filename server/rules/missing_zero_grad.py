@@ -1,0 +1,173 @@
+"""GW304: gradients add up over optimizer steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._layers import uses_closures
+from server.rules.base import Rule, Stage, threshold
+
+
+class MissingZeroGrad(Rule):
+    """The run has gradients that pile up because nothing clears them
+
+    ## What it does
+    At each checked optimizer step the hook knows whether a backward since that optimizer's previous step found its
+    gradients cleared. Three steps without one fire. Another optimizer's backward in between (a generator's loss running
+    through a discriminator) does not count, nor do several backwards before one step (accumulation). Where nothing
+    could be checked, a gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times
+    its start within 50 samples is reported as a warning.
+
+    ## Why it matters
+    Every step then follows the sum of all gradients so far: old and wrong directions dominate, steps grow without
+    limit, and the loss oscillates or explodes however small the learning rate is.
+
+    ## What you see in the chart
+    A gradient norm that climbs like a ramp from the first step on.
+
+    ## What to try
+    - Call `optimizer.zero_grad(set_to_none=True)` once per optimizer step: right before `backward()` or right after
+      `step()`.
+    - With two optimizers clear both: each holds its own parameters.
+    - `model.zero_grad()` clears the model's parameters only, not those of a second model.
+
+    ## Example
+    ```python
+    loss.backward(); optimizer.step()                           # wrong: gradients are never cleared
+    optimizer.zero_grad(); loss.backward(); optimizer.step()    # right
+    ```
+
+    ## References
+    - PyTorch, *Zeroing out gradients*: backward adds to `.grad`, it does not replace it.
+    - Exact test; the correlation of the fallback is ours (gradients of random walks stay below 0.9 over 50 steps).
+    """
+
+    code = "GW304"
+    name = "missing-zero-grad"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "gradients"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How often it must be seen."""
+
+        steps: int = threshold(
+            3,
+            unit="optimizer steps",
+            low=1,
+            high=100,
+            source="one can be the seam of an accumulation; three are a habit",
+        )
+        share: float = threshold(
+            0.3,
+            unit="share of the checked steps",
+            low=0.0,
+            high=1.0,
+            source="ours: one of three optimizers may be the faulty one",
+        )
+        ramp_samples: int = threshold(
+            50, unit="samples", low=20, high=500, source="ours: long enough to tell a line from noise"
+        )
+        ramp_correlation: float = threshold(
+            0.95, unit="correlation", low=0.5, high=1.0, source="ours: random walks stay below"
+        )
+        ramp_growth: float = threshold(
+            10.0, unit="times", low=2.0, high=1000.0, source="ours: piling up gives about 50 in 50 steps"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the counters of the `loop` fact, and the norm's ramp where nothing was counted."""
+        if uses_closures(window):
+            yield NotEvaluated("the optimizer calls a closure that clears and computes gradients inside step()")
+            return
+        loop = window.fact("loop")
+        checked, missing = int(loop.get("zero_grad_checked") or 0), int(loop.get("zero_grad_missing") or 0)
+        worst = _worst(loop) or {"count": missing, "of": checked, "first_step": 0, "optimizer": None}
+        if checked == 0 and not worst["of"]:
+            yield from self._ramp(window, params)
+        elif worst["count"] >= params.steps and worst["count"] >= params.share * worst["of"]:
+            yield _verdict(worst)
+        elif checked < params.steps:
+            yield NotEvaluated(f"{params.steps} checked optimizer steps are needed, {checked} are in")
+
+    def _ramp(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        norms = window.series("grad_norm")
+        if norms.count < params.ramp_samples:
+            yield NotEvaluated(
+                f"whether gradients are cleared was not seen, and {params.ramp_samples} gradient norms are needed for "
+                f"a second look, {norms.count} are in",
+                "monitor = watch(model, optimizer)  # before the first backward",
+            )
+            return
+        steps, values = norms.steps[: params.ramp_samples], norms.values[: params.ramp_samples]
+        if not np.isfinite(values).all() or not values.std() > 0 or not values[0] > 0:
+            return
+        correlation = float(np.corrcoef(steps, values)[0, 1])
+        growth = float(values[-1] / values[0])
+        if correlation > params.ramp_correlation and growth >= params.ramp_growth:
+            yield Verdict(
+                severity=Severity.WARNING,
+                first_step=int(steps[0]),
+                message=(
+                    f"The gradient norm grew in a straight line from {values[0]:.3g} to {values[-1]:.3g} over the "
+                    f"first {len(values)} samples "
+                    f"(correlation with the step {correlation:.3f}): gradients seem to pile up"
+                ),
+                advice=_ADVICE,
+                evidence=Evidence(
+                    numbers={"correlation": correlation, "growth": growth},
+                    series=("grad_norm",),
+                    limit=params.ramp_correlation,
+                ),
+            )
+
+
+_ADVICE = (
+    "Call `optimizer.zero_grad(set_to_none=True)` once per step, right before `loss.backward()`. If you accumulate "
+    "over micro-batches on "
+    "purpose, call `optimizer.step()` only after the last of them."
+)
+
+
+def _worst(loop: Mapping[str, Any]) -> dict[str, Any] | None:
+    found: list[dict[str, Any]] = [
+        {
+            "count": int(item.get("count") or 0),
+            "of": int(item.get("of") or 0),
+            "first_step": int(item.get("first_step") or 0),
+            "optimizer": item.get("optimizer"),
+        }
+        for item in loop.get("offences") or ()
+        if isinstance(item, Mapping) and item.get("kind") == "zero-grad-missing"
+    ]
+    return max(found, key=lambda item: int(item["count"]), default=None)
+
+
+def _verdict(worst: dict[str, Any]) -> Verdict:
+    whose = f" of optimizer `{worst['optimizer']}`" if worst["optimizer"] not in (None, "") else ""
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=worst["first_step"],
+        message=(
+            f"In {worst['count']} of {worst['of']} checked steps{whose} no backward found the gradients cleared: they "
+            "add up from step to step"
+        ),
+        advice=_ADVICE,
+        evidence=Evidence(
+            numbers={"steps_without_clearing": worst["count"], "steps_checked": worst["of"]},
+            series=("grad_norm",),
+            limit=0.0,
+        ),
+        at_once=True,
+    )

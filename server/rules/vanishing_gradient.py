@@ -1,0 +1,236 @@
+"""GW306: early layers get next to no gradient, and the loss does not move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med, window_size
+from server.rules._layers import Parameter, learning_matrices, optimizers
+from server.rules._progress import stuck
+from server.rules.base import Rule, Stage, threshold
+
+ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
+USUAL_EPS = 1e-8
+RATIO_FLOOR = 1e-300  # a gradient of exactly zero is as small as it gets, and has a logarithm
+
+
+class VanishingGradient(Rule):
+    """The run has early layers that get almost no gradient while the loss stands still
+
+    ## What it does
+    For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls them,
+    one optimizer's layers at a time. It fires when the loss is stuck, and the first third of the layers has less than
+    1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam family:
+    gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a factor below
+    0.1 per layer with updates below 1e-5.
+
+    ## Why it matters
+    The layers that see the input stay random, so what the later ones learn is built on noise.
+
+    ## What you see in the chart
+    Gradient norms fanned out by depth, decades apart, and a flat loss.
+
+    ## What to try
+    - Residual connections, or normalisation (LayerNorm, BatchNorm) between the layers.
+    - ReLU-family activations with He initialisation instead of sigmoid or tanh: a sigmoid passes at most a quarter of
+      the gradient.
+    - Fewer layers, to see whether depth is the cause.
+
+    ## Example
+    ```python
+    layers += [nn.Linear(64, 64), nn.Sigmoid()]                   # 20 of them: 0.25 ** 20 of the gradient is left
+    layers += [nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU()]    # passes it on
+    ```
+
+    ## References
+    - Glorot and Bengio 2010, *Understanding the difficulty of training deep feedforward neural networks*.
+    - 1e-3 as AutoTrainer. Absolute limits on mean |g| (SageMaker 1e-7, TheDeepChecker 1e-6) fire on converged runs; the
+      condition on the loss is ours.
+    """
+
+    code = "GW306"
+    name = "vanishing-gradient"
+    severity = Severity.WARNING
+    since = "0.1.0"
+    needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
+    chart = "gradients"
+    tier = "layers"
+    clock = "sample"
+    persistence = (3, 5)
+    gates = ("late",)
+    stage = Stage.GRADIENT
+
+    @dataclass(frozen=True)
+    class Params:
+        """How little is too little."""
+
+        ratio: float = threshold(
+            1e-3,
+            unit="first third / last third",
+            low=1e-12,
+            high=0.1,
+            relax="up",
+            source="AutoTrainer's first/last limit",
+        )
+        factor: float = threshold(
+            0.1,
+            unit="per layer",
+            low=1e-3,
+            high=0.9,
+            relax="up",
+            source="ours: a sigmoid layer passes about 0.05 to 0.2",
+        )
+        update: float = threshold(
+            1e-6,
+            unit="of the weights, per step",
+            low=1e-12,
+            high=1e-3,
+            relax="up",
+            source="ours: a million steps to turn a weight over",
+        )
+        update_short: float = threshold(
+            1e-5,
+            unit="of the weights, per step",
+            low=1e-12,
+            high=1e-3,
+            relax="up",
+            source="ours: with a steep factor per layer",
+        )
+        eps_times: float = threshold(
+            10.0,
+            unit="times Adam's epsilon",
+            low=1.0,
+            high=1000.0,
+            source="below it epsilon, not the gradient, sets the step",
+        )
+        fewest_layers: int = threshold(
+            3, unit="matrices", low=2, high=100, source="two layers have no depth to speak of"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the layers of each optimizer by depth, then asks whether the loss is stuck."""
+        chains = _chains(window)
+        deep = {key: chain for key, chain in chains.items() if len(chain) >= params.fewest_layers}
+        if not deep:
+            most = max(map(len, chains.values()), default=0)
+            yield NotEvaluated(
+                f"{params.fewest_layers} weight matrices with a known order are needed, {most} are known"
+                if most
+                else "the order of the layers is not known",
+                "" if most else "monitor = watch(model, optimizer)  # before the first forward",
+            )
+            return
+        still = stuck(window)
+        if still is None:
+            yield NotEvaluated(f"too few losses to tell whether training is stuck ({window.loss.count})")
+            return
+        if not still:
+            return
+        width = window_size(window.samples, window.planned)
+        for chain in deep.values():
+            found = _profile(window, chain, width)
+            if found is not None and _vanishes(window, chain, found, params, width):
+                yield _verdict(chain, found, params)
+                return
+
+
+@dataclass(frozen=True)
+class _Profile:
+    ratios: list[float]
+    early: float
+    late: float
+    factor: float
+    update: float  # of the first third; NaN where updates were not measured
+    since: int
+
+    @property
+    def share(self) -> float:
+        return self.early / self.late
+
+
+def _chains(window: Window) -> dict[str, list[Parameter]]:
+    gradients = window.by_layer(Kind.PARAM_GRAD_NORM)
+    weights = window.by_layer(Kind.PARAM_WEIGHT_NORM)
+    chains: dict[str, list[Parameter]] = {}
+    for item in learning_matrices(window):
+        if item.order is not None and item.name in gradients and item.name in weights:
+            chains.setdefault(item.optimizer, []).append(item)
+    return {key: sorted(chain, key=lambda item: item.order or 0) for key, chain in chains.items()}
+
+
+def _profile(window: Window, chain: list[Parameter], width: int) -> _Profile | None:
+    gradients = [window.series(f"grad_norm/{item.name}") for item in chain]
+    norms = [med(item.tail(width)) for item in gradients]
+    weights = [med(window.series(f"weight_norm/{item.name}").tail(width)) for item in chain]
+    ratios = [
+        max(norm / weight, RATIO_FLOOR) if weight > 0 else math.nan for norm, weight in zip(norms, weights, strict=True)
+    ]
+    third = max(1, len(ratios) // 3)
+    early, late = med(np.asarray(ratios[:third])), med(np.asarray(ratios[-third:]))
+    if not (math.isfinite(early) and math.isfinite(late) and late > RATIO_FLOOR):
+        return None
+    factor = (ratios[0] / ratios[-1]) ** (1 / (len(ratios) - 1)) if ratios[0] > 0 and ratios[-1] > 0 else math.nan
+    moves = [med(window.series(f"update_ratio/{item.name}").tail(width)) for item in chain[:third]]
+    first = gradients[0]
+    return _Profile(ratios, early, late, factor, med(np.asarray(moves)), int(first.steps[max(0, first.count - width)]))
+
+
+def _vanishes(
+    window: Window, chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, width: int
+) -> bool:
+    if found.factor < params.factor and found.update < params.update_short:
+        return True
+    if not found.share < params.ratio:
+        return False
+    owner = [item for item in optimizers(window) if str(item.get("name", "")) == chain[0].optimizer]
+    kind = str((owner or optimizers(window) or [{}])[0].get("type", ""))
+    if not kind.startswith(ADAPTIVE):
+        return found.update < params.update
+    third = max(1, len(chain) // 3)
+    rms = [
+        med(window.series(f"grad_norm/{item.name}").tail(width)) / math.sqrt(max(item.numel, 1))
+        for item in chain[:third]
+    ]
+    groups = (owner or optimizers(window))[0].get("groups") or [{}]
+    eps = groups[0].get("eps") or USUAL_EPS
+    return med(np.asarray(rms)) < params.eps_times * float(eps)
+
+
+def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params) -> Verdict:
+    third = max(1, len(chain) // 3)
+    first, last = chain[0].name, chain[-1].name
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=found.since,
+        message=(
+            f"Gradients vanish on the way back: relative to its weights `{first}` gets {found.ratios[0]:.2g}, "
+            f"`{last}` {found.ratios[-1]:.2g}; the first "
+            f"third of {len(chain)} layers gets {found.share:.1e} of the last third (limit {params.ratio:g}), and the "
+            "loss does not fall"
+        ),
+        advice=(
+            f"Between `{chain[0].layer}` and `{chain[-1].layer}` add residual connections or nn.LayerNorm, and "
+            "replace Sigmoid/Tanh by ReLU with "
+            f"nn.init.kaiming_normal_. First look whether saturated or dead units stop the gradient on the way."
+        ),
+        layers=tuple(item.layer for item in chain[:third]),
+        evidence=Evidence(
+            numbers={
+                "first_third": found.early,
+                "last_third": found.late,
+                "share": found.share,
+                "factor_per_layer": found.factor,
+                "update_of_first_third": found.update,
+                "layers": len(chain),
+            },
+            series=tuple(f"grad_norm/{item.name}" for item in (chain[0], chain[len(chain) // 2], chain[-1])),
+            limit=params.ratio,
+        ),
+    )

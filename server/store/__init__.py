@@ -1,0 +1,49 @@
+"""Keeps the runs: one object, `Store`, with a repository for each noun. Synchronous and safe from any thread.
+
+Readers do not wait for the writer; whatever writes returns after its commit.
+Not for: HTTP, wire format or judging.
+"""
+
+from __future__ import annotations
+
+from server.store.catalogue import Catalogue
+from server.store.engine import Database
+from server.store.findings import Findings
+from server.store.frames import Frames
+from server.store.migrations import upgrade
+from server.store.records import Records
+from server.store.runs import Runs
+from server.store.series import SeriesReader
+from server.store.writer import Writer
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Holds an open database and its repositories; open it with `Store.open`."""
+
+    def __init__(self, database: Database) -> None:
+        catalogue = Catalogue()
+        self._database = database
+        self._writer = Writer(database, catalogue.forget)
+        self.runs = Runs(database, self._writer, catalogue)
+        self.frames = Frames(database, self._writer, catalogue)
+        self.series = SeriesReader(database)
+        self.records = Records(database)
+        self.findings = Findings(database, self._writer)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Opens and migrates the database of a URL such as `sqlite:////path/gradwatch.db`; raises StoreError."""
+        database = Database(url)
+        try:
+            upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Finishes what waits to be written, then closes the database."""
+        self._writer.close()
+        self._database.close()

@@ -1,0 +1,205 @@
+"""Keeps what the diagnosis found, what became of each rule, and what users said to it (acknowledged, muted).
+
+Not for: judging (server.diagnosis).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+
+from server.domain.findings import CheckResult, Evidence, Finding, Severity
+from server.domain.runs import DiagnosisState
+from server.store import schema
+from server.store.engine import Database, upsert
+from server.store.writer import Writer
+
+_KEPT = {"run_id", "number", "acknowledged", "muted"}
+
+
+class Findings:
+    """The repository of findings and checks."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    def list(self, run_id: str) -> list[Finding]:
+        """Lists all findings of a run by number: open, resolved and absorbed ones."""
+        findings = schema.findings.c
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(schema.findings).where(findings.run_id == run_id).order_by(findings.number)
+            ).all()
+        return [_finding(row) for row in rows]
+
+    def checks(self, run_id: str) -> Sequence[CheckResult]:
+        """Lists what became of each rule, by code."""
+        checks = schema.checks.c
+        with self._database.read() as connection:
+            rows = connection.execute(select(schema.checks).where(checks.run_id == run_id).order_by(checks.code)).all()
+        return [CheckResult(row.code, row.outcome, row.reason, row.remedy) for row in rows]
+
+    def save(
+        self,
+        run_id: str,
+        *,
+        findings: Sequence[Finding],
+        checks: Sequence[CheckResult],
+        diagnosed_step: int,
+        diagnosis: DiagnosisState,
+        seen_version: int,
+        verdict: str,
+    ) -> None:
+        """Stores a diagnosis of the run as it was at `seen_version`, in one transaction.
+
+        What users said to a finding stays. A run that changed meanwhile stays dirty, and its diagnosis is not final.
+        """
+
+        def store(connection: Connection) -> None:
+            version = connection.execute(
+                select(schema.runs.c.version).where(schema.runs.c.id == run_id)
+            ).scalar_one_or_none()
+            if version is None:
+                return  # deleted meanwhile
+            if findings:
+                connection.execute(_PUT, [_row(finding) for finding in findings])
+            connection.execute(delete(schema.checks).where(schema.checks.c.run_id == run_id))
+            if checks:
+                connection.execute(
+                    insert(schema.checks),
+                    [
+                        {"run_id": run_id, "code": c.code, "outcome": c.outcome, "reason": c.reason, "remedy": c.remedy}
+                        for c in checks
+                    ],
+                )
+            current = version == seen_version
+            final = diagnosis == DiagnosisState.FINAL and not current
+            values: dict[str, Any] = {
+                "diagnosed_step": diagnosed_step,
+                "diagnosis": (DiagnosisState.LIVE if final else diagnosis).value,
+                "verdict": verdict,
+                "findings_version": schema.runs.c.findings_version + 1,
+                **_standing(connection, run_id),
+            }
+            if current:
+                values["dirty"] = 0
+            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(**values))
+
+        self._writer.run(store)
+
+    def patch(
+        self, run_id: str, number: int, *, acknowledged: bool | None = None, muted: bool | None = None
+    ) -> Finding | None:
+        """Acknowledges or mutes a finding, or takes that back; None if the run has no such finding."""
+        said = {"acknowledged": acknowledged, "muted": muted}
+        values = {name: int(value) for name, value in said.items() if value is not None}
+        this = and_(schema.findings.c.run_id == run_id, schema.findings.c.number == number)
+
+        def change(connection: Connection) -> Finding | None:
+            if values:
+                connection.execute(update(schema.findings).where(this).values(**values))
+            row = connection.execute(select(schema.findings).where(this)).one_or_none()
+            if row is None:
+                return None
+            connection.execute(
+                update(schema.runs)
+                .where(schema.runs.c.id == run_id)
+                .values(findings_version=schema.runs.c.findings_version + 1, **_standing(connection, run_id))
+            )
+            return _finding(row)
+
+        return self._writer.run(change)
+
+    def version(self, run_id: str) -> int:
+        """Gives a number that changes whenever the findings of the run do; −1 if the run is not known."""
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(func.max(schema.runs.c.findings_version)).where(schema.runs.c.id == run_id)
+            ).scalar_one()
+        return -1 if found is None else found
+
+
+def _standing(connection: Connection, run_id: str) -> dict[str, Any]:
+    """Counts the open findings that nobody muted and no other finding explains."""
+    findings = schema.findings.c
+    rows = connection.execute(
+        select(findings.severity).where(
+            findings.run_id == run_id, findings.state == "open", findings.muted == 0, findings.cause.is_(None)
+        )
+    ).scalars()
+    counts = Counter(rows)
+    worst = max(counts, key=lambda name: Severity(name).rank, default=None)
+    return {"worst_severity": worst, "open_counts": json.dumps(counts)}
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    evidence = finding.evidence
+    return {
+        "run_id": finding.run_id,
+        "number": finding.number,
+        "code": finding.code,
+        "name": finding.name,
+        "rule_version": finding.rule_version,
+        "severity": finding.severity.value,
+        "state": finding.state,
+        "attempt": finding.attempt,
+        "first_step": finding.first_step,
+        "raised_step": finding.raised_step,
+        "last_step": finding.last_step,
+        "resolved_step": finding.resolved_step,
+        "message": finding.message,
+        "advice": finding.advice,
+        "layers": json.dumps(list(finding.layers)),
+        "ranks": json.dumps(list(finding.ranks)),
+        "evidence": json.dumps(
+            {
+                "numbers": dict(evidence.numbers),
+                "strings": dict(evidence.strings),
+                "series": list(evidence.series),
+                "limit": evidence.limit,
+            }
+        ),
+        "params": json.dumps(dict(finding.params)),
+        "cause": finding.cause,
+        "acknowledged": int(finding.acknowledged),
+        "muted": int(finding.muted),
+    }
+
+
+def _finding(row: Row[Any]) -> Finding:
+    evidence = json.loads(row.evidence)
+    return Finding(
+        run_id=row.run_id,
+        number=row.number,
+        code=row.code,
+        name=row.name,
+        rule_version=row.rule_version,
+        severity=Severity(row.severity),
+        state=row.state,
+        first_step=row.first_step,
+        raised_step=row.raised_step,
+        last_step=row.last_step,
+        message=row.message,
+        advice=row.advice,
+        layers=tuple(json.loads(row.layers)),
+        ranks=tuple(json.loads(row.ranks)),
+        evidence=Evidence(evidence["numbers"], evidence["strings"], tuple(evidence["series"]), evidence["limit"]),
+        params=json.loads(row.params),
+        attempt=row.attempt,
+        cause=row.cause,
+        acknowledged=bool(row.acknowledged),
+        muted=bool(row.muted),
+        resolved_step=row.resolved_step,
+    )
+
+
+_put = upsert(schema.findings)
+_PUT = _put.on_conflict_do_update(
+    index_elements=["run_id", "number"],
+    set_={column.name: _put.excluded[column.name] for column in schema.findings.c if column.name not in _KEPT},
+)

@@ -1,0 +1,48 @@
+"""Reads the facts and events of a run. Not for: writing them; they come with frames (frames.py)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import func, select
+
+from server.domain.runs import Event
+from server.store import schema
+from server.store.engine import Database
+
+
+class Records:
+    """The repository of facts and events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def facts(self, run_id: str, attempt: int | str = "latest") -> dict[str, Any]:
+        """Gives the newest value of each fact that rank 0 of an attempt has sent."""
+        facts = schema.facts.c
+        latest = select(func.max(schema.runs.c.latest_attempt)).where(schema.runs.c.id == run_id).scalar_subquery()
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(facts.name, facts.value)
+                .where(
+                    facts.run_id == run_id,
+                    facts.attempt == (latest if isinstance(attempt, str) else attempt),
+                    facts.rank == 0,
+                )
+                .order_by(facts.step, facts.seq, facts.part)
+            ).all()
+        newest = {row.name: row.value for row in rows}
+        return {name: json.loads(value) for name, value in newest.items()}
+
+    def events(self, run_id: str, *, limit: int = 1000) -> list[Event]:
+        """Gives the newest events of a run, all attempts and ranks together, oldest first."""
+        events = schema.events.c
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(schema.events)
+                .where(events.run_id == run_id)
+                .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
+                .limit(limit)
+            ).all()
+        return [Event(row.kind, row.step, row.time_ms, json.loads(row.value), row.attempt) for row in reversed(rows)]

@@ -1,0 +1,139 @@
+"""The runs table: filters, orders and pages of runs, and how a row becomes a `Run`.
+
+Pages go on after the last row that was shown, so that a run that starts meanwhile shifts nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
+
+from server.domain.runs import DiagnosisState, Page, Run, RunState
+from server.errors import InvalidFrame
+from server.store import schema
+from server.store.sparkline import Sparkline
+
+_r = schema.runs.c
+_NO_LOSS = 1.7976931348623157e308  # runs without a loss come last
+
+_SEVERITY = case((_r.worst_severity == "error", 3), (_r.worst_severity == "warning", 2),
+                 (_r.worst_severity == "info", 1), else_=0)  # fmt: skip
+# sort → (expression, whether the largest comes first)
+_ORDERS: dict[str, tuple[ColumnElement[Any], bool]] = {
+    "started": (_r.started_ms.expression, True),
+    "heard": (_r.heard_ms.expression, True),
+    "name": (func.lower(_r.name), False),
+    "loss": (func.coalesce(_r.last_loss, _NO_LOSS), False),
+    "severity": (_SEVERITY, True),
+}
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """Holds what the runs table was asked for."""
+
+    project: str | None = None
+    state: str | None = None
+    severity: str | None = None
+    search: str | None = None
+    archived: bool = False
+    sort: str = "started"
+
+    def page(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
+        """Reads one page; raises InvalidFrame for a cursor that is not of this list."""
+        key, descending = _ORDERS[self.sort]
+        query = select_runs().add_columns(key.label("sort_key")).where(*self._conditions())
+        if cursor is not None:
+            query = query.where(_after(key, descending, *_read_cursor(cursor)))
+        order = (key.desc(), _r.id.desc()) if descending else (key.asc(), _r.id.asc())
+        rows = connection.execute(query.order_by(*order).limit(limit + 1)).all()
+        shown = rows[:limit]
+        following = _write_cursor(shown[-1].sort_key, shown[-1].id) if len(rows) > limit else None
+        return Page(tuple(run_of(row) for row in shown), following)
+
+    def _conditions(self) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = [_r.archived == int(self.archived)]
+        if self.project is not None:
+            conditions.append(schema.projects.c.name == self.project)
+        if self.state is not None:
+            conditions.append(_r.state == self.state)
+        if self.severity is not None:
+            conditions.append(_r.worst_severity == self.severity)
+        if self.search:
+            conditions.append(
+                or_(
+                    _r.name.icontains(self.search, autoescape=True),
+                    _r.id.startswith(self.search, autoescape=True),
+                    _r.tags.icontains(self.search, autoescape=True),
+                )
+            )
+        return conditions
+
+
+def select_runs() -> Select[Any]:
+    """Selects runs with the names of their projects."""
+    return select(schema.runs, schema.projects.c.name.label("project")).join_from(
+        schema.runs, schema.projects, schema.projects.c.id == _r.project_id
+    )
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Makes a run from a row of `select_runs`."""
+    return Run(
+        id=row.id,
+        project=row.project,
+        name=row.name,
+        tags=tuple(json.loads(row.tags)),
+        state=RunState(row.state),
+        diagnosis=DiagnosisState(row.diagnosis),
+        created_ms=row.created_ms,
+        started_ms=row.started_ms,
+        heard_ms=row.heard_ms,
+        ended_ms=row.ended_ms,
+        last_step=row.last_step,
+        diagnosed_step=row.diagnosed_step,
+        attempts=row.attempts,
+        host=row.host,
+        config=json.loads(row.config),
+        archived=bool(row.archived),
+        total_steps=row.total_steps,
+        last_loss=_last_loss(row),
+        best_validation=row.best_validation,
+        steps_per_s=row.steps_per_s,
+        verdict=row.verdict,
+        worst_severity=row.worst_severity,
+        open_counts=json.loads(row.open_counts),
+        sparkline=Sparkline.load(row.sparkline).points(),
+    )
+
+
+def _last_loss(row: Row[Any]) -> float | None:
+    # The database has no NaN: a step without a value is one.
+    if row.last_loss is None:
+        return None if row.loss_step is None else float("nan")
+    return float(row.last_loss)
+
+
+def _after(key: ColumnElement[Any], descending: bool, value: Any, run_id: str) -> ColumnElement[bool]:
+    if descending:
+        return or_(key < value, and_(key == value, _r.id < run_id))
+    return or_(key > value, and_(key == value, _r.id > run_id))
+
+
+def _write_cursor(value: Any, run_id: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([value, run_id]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[Any, str]:
+    try:
+        value, run_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError, TypeError):
+        value, run_id = None, None
+    if not isinstance(value, (int, float, str)) or not isinstance(run_id, str):
+        raise InvalidFrame("cursor", f"cursor: got {cursor[:80]!r}; only `next` of the page before is right")
+    return value, run_id

@@ -1,0 +1,232 @@
+"""Runs and their attempts: opening, listing, changing, deleting, and which of them wait for the diagnosis.
+
+Not for: what frames change in a run (progress.py) or what the diagnosis says of it (findings.py).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+
+from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState
+from server.errors import StoreError
+from server.store import schema
+from server.store.catalogue import Catalogue
+from server.store.engine import Database, upsert
+from server.store.run_list import RunQuery, run_of, select_runs
+from server.store.writer import Writer
+
+MAX_NAME = 200
+_OF_A_RUN = (
+    schema.blocks, schema.frames, schema.summaries, schema.group_members, schema.groups, schema.series,
+    schema.streams, schema.facts, schema.events, schema.findings, schema.checks, schema.attempts,
+)  # fmt: skip
+
+
+class Runs:
+    """The repository of runs."""
+
+    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue) -> None:
+        self._database = database
+        self._writer = writer
+        self._catalogue = catalogue
+
+    def open(self, new: NewRun, now_ms: int) -> tuple[Run, int, bool]:
+        """Opens a run, or an attempt of it, or hears of one that is open; gives the run, the attempt's number and
+        whether anything is new.
+        """
+        number, created = self._writer.run(lambda connection: self._open(connection, new, now_ms))
+        run = self.get(new.id)
+        if run is None:
+            raise StoreError(f"Run {new.id} was deleted while it was opened.")
+        return run, number, created
+
+    def get(self, run_id: str) -> Run | None:
+        """Gives one run; None if it is not known."""
+        with self._database.read() as connection:
+            row = connection.execute(select_runs().where(schema.runs.c.id == run_id)).one_or_none()
+        return None if row is None else run_of(row)
+
+    def page(
+        self,
+        *,
+        project: str | None = None,
+        state: str | None = None,
+        severity: str | None = None,
+        search: str | None = None,
+        archived: bool = False,
+        sort: str = "started",
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Run]:
+        """Gives one page of the runs that fit; raises InvalidFrame for a cursor that is not of this list."""
+        query = RunQuery(project, state, severity, search, archived, sort)
+        with self._database.read() as connection:
+            return query.page(connection, cursor, limit)
+
+    def projects(self) -> list[str]:
+        """Lists the projects that have runs, by name."""
+        projects = schema.projects.c
+        has_runs = select(schema.runs.c.id).where(schema.runs.c.project_id == projects.id).exists()
+        with self._database.read() as connection:
+            return list(connection.execute(select(projects.name).where(has_runs).order_by(projects.name)).scalars())
+
+    def update(
+        self, run_id: str, *, name: str | None = None, tags: list[str] | None = None, archived: bool | None = None
+    ) -> Run | None:
+        """Changes what is given; None if the run is not known."""
+        values: dict[str, Any] = {}
+        if name is not None:
+            values["name"] = name[:MAX_NAME]
+        if tags is not None:
+            values["tags"] = json.dumps(tags)
+        if archived is not None:
+            values["archived"] = int(archived)
+        if values:
+            change = update(schema.runs).where(schema.runs.c.id == run_id).values(**values)
+            self._writer.run(lambda connection: connection.execute(change).rowcount)
+        return self.get(run_id)
+
+    def delete(self, run_id: str) -> bool:
+        """Deletes a run and all that belongs to it; False if it is not known."""
+
+        def remove(connection: Connection) -> bool:
+            for table in _OF_A_RUN:
+                connection.execute(delete(table).where(table.c.run_id == run_id))
+            self._catalogue.forget()
+            return connection.execute(delete(schema.runs).where(schema.runs.c.id == run_id)).rowcount > 0
+
+        return self._writer.run(remove)
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """Lists the attempts of a run by number."""
+        attempts = schema.attempts.c
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(schema.attempts).where(attempts.run_id == run_id).order_by(attempts.number)
+            ).all()
+        return [Attempt(row.run_id, row.number, row.key, row.started_ms, row.first_step, row.last_step) for row in rows]
+
+    def mark_silent(self, heard_before_ms: int, now_ms: int) -> list[str]:
+        """Marks running runs that said nothing since then as silent, so that they are diagnosed; gives their ids."""
+        runs = schema.runs.c
+        quiet = and_(runs.state == RunState.RUNNING.value, runs.heard_ms < heard_before_ms)
+        with self._database.read() as connection:
+            if connection.execute(select(runs.id).where(quiet).limit(1)).first() is None:
+                return []
+
+        def mark(connection: Connection) -> list[str]:
+            found = list(connection.execute(select(runs.id).where(quiet)).scalars())
+            values = {"state": RunState.SILENT.value, "dirty": 1, "dirty_ms": now_ms, "version": runs.version + 1}
+            connection.execute(update(schema.runs).where(quiet).values(**values))
+            return found
+
+        return self._writer.run(mark)
+
+    def dirty(self, limit: int = 100) -> list[str]:
+        """Lists the runs that wait for the diagnosis, the one that waits longest first."""
+        runs = schema.runs.c
+        with self._database.read() as connection:
+            waiting = select(runs.id).where(runs.dirty == 1).order_by(runs.dirty_ms).limit(limit)
+            return list(connection.execute(waiting).scalars())
+
+    def frame_version(self, run_id: str) -> int:
+        """Gives a number that grows with every accepted frame and every change of state of the run; −1 if unknown."""
+        with self._database.read() as connection:
+            version = connection.execute(
+                select(schema.runs.c.version).where(schema.runs.c.id == run_id)
+            ).scalar_one_or_none()
+        return -1 if version is None else version
+
+    def _open(self, connection: Connection, new: NewRun, now_ms: int) -> tuple[int, bool]:
+        runs, attempts = schema.runs.c, schema.attempts.c
+        row = connection.execute(select(schema.runs).where(runs.id == new.id)).one_or_none()
+        if row is None:
+            connection.execute(insert(schema.runs), self._new_row(connection, new, now_ms))
+            connection.execute(insert(schema.attempts), _attempt_row(new, 1))
+            return 1, True
+        known = connection.execute(
+            select(attempts.number).where(attempts.run_id == new.id, attempts.key == new.attempt)
+        ).scalar_one_or_none()
+        if known is not None:
+            values: dict[str, Any] = {"heard_ms": max(now_ms, row.heard_ms)}
+            if row.state == RunState.SILENT:
+                values |= {"state": RunState.RUNNING.value, "version": row.version + 1, **_reopened(row, now_ms)}
+            connection.execute(update(schema.runs).where(runs.id == new.id).values(**values))
+            return known, False
+        number = row.attempts + 1
+        connection.execute(insert(schema.attempts), _attempt_row(new, number))
+        connection.execute(
+            update(schema.runs).where(runs.id == new.id).values(**self._resumed(row, new, number, now_ms))
+        )
+        return number, True
+
+    def _new_row(self, connection: Connection, new: NewRun, now_ms: int) -> dict[str, Any]:
+        connection.execute(
+            upsert(schema.projects).on_conflict_do_nothing(index_elements=["name"]),
+            {"name": new.project, "created_ms": now_ms},
+        )
+        project_id = connection.execute(
+            select(schema.projects.c.id).where(schema.projects.c.name == new.project)
+        ).scalar_one()
+        return {
+            "id": new.id,
+            "project_id": project_id,
+            "name": (new.name or f"run {new.id[-6:]}")[:MAX_NAME],
+            "tags": json.dumps(list(new.tags)),
+            "config": json.dumps(dict(new.config)),
+            "host": new.host,
+            "state": RunState.RUNNING.value,
+            "diagnosis": DiagnosisState.PENDING.value,
+            "created_ms": now_ms,
+            "started_ms": new.started_ms or now_ms,
+            "heard_ms": now_ms,
+            "attempts": 1,
+            "latest_attempt": 1,
+            "last_step": new.first_step - 1,
+            "version": 1,
+            "dirty": 1,
+            "dirty_ms": now_ms,
+        }
+
+    def _resumed(self, row: Row[Any], new: NewRun, number: int, now_ms: int) -> dict[str, Any]:
+        """Says what a new attempt changes: the run runs again, and its figures are those of the newest attempt."""
+        return {
+            "state": RunState.RUNNING.value,
+            "ended_ms": None,
+            "heard_ms": max(now_ms, row.heard_ms),
+            "attempts": number,
+            "latest_attempt": number,
+            "last_step": new.first_step - 1,
+            "last_step_ms": 0,
+            "loss_step": None,
+            "loss_seq": None,
+            "last_loss": None,
+            "steps_per_s": None,
+            "sparkline": "",
+            "version": row.version + 1,
+            **_reopened(row, now_ms),
+        }
+
+
+def _reopened(row: Row[Any], now_ms: int) -> dict[str, Any]:
+    final = row.diagnosis == DiagnosisState.FINAL
+    return {
+        "diagnosis": DiagnosisState.LIVE.value if final else row.diagnosis,
+        "dirty": 1,
+        "dirty_ms": row.dirty_ms if row.dirty else now_ms,
+    }
+
+
+def _attempt_row(new: NewRun, number: int) -> dict[str, Any]:
+    return {
+        "run_id": new.id,
+        "number": number,
+        "key": new.attempt,
+        "started_ms": new.started_ms,
+        "first_step": new.first_step,
+        "last_step": new.first_step - 1,
+        "state": RunState.RUNNING.value,
+    }

@@ -1,0 +1,234 @@
+"""What is known of a run beside its numbers: model table, settings, events, delivery and overhead.
+
+Facts come from trainings and may hold anything, so every reader here accepts anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.runs import Attempt, Event, Run
+from server.web import formats
+from server.web.contexts.findings import Pair
+
+MAX_LAYERS = 5_000
+MAX_CONFIG = 500
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the model table."""
+
+    name: str
+    type: str
+    shape: str
+    parameters: str
+    trainable: str
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """The model table, and what is special about the model."""
+
+    layers: tuple[Layer, ...]
+    summary: str
+    notes: tuple[str, ...]
+    left_out: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A titled list of facts."""
+
+    title: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of the log: an event, a note or an anomaly."""
+
+    kind: str
+    step: str
+    text: str
+    time: str
+    iso: str
+
+
+@dataclass(frozen=True)
+class HookView:
+    """What the hook says about itself: what it delivered and what it cost."""
+
+    ledger: tuple[Pair, ...]
+    overhead: tuple[Pair, ...]
+    notes: tuple[str, ...]
+    share: str
+
+
+def model_view(facts: Mapping[str, Any]) -> ModelView | None:
+    """Makes the model table; None while the model is not known."""
+    model = _mapping(facts.get("model"))
+    layers = _list(model.get("layers"))
+    if not layers:
+        return None
+    total, trainable = model.get("total"), model.get("trainable")
+    summary = formats.plural(len(layers), "layer")
+    if isinstance(total, int):
+        summary += f", {formats.plural(total, 'parameter')}"
+        if isinstance(trainable, int) and trainable != total:
+            summary += f", {formats.count(trainable)} of them trainable"
+    notes = ["compiled: activations of compiled layers are not visible"] if model.get("compiled") else []
+    left_out = len(layers) - MAX_LAYERS
+    return ModelView(
+        layers=tuple(_layer(_mapping(layer)) for layer in layers[:MAX_LAYERS]),
+        summary=summary,
+        notes=tuple(notes),
+        left_out=f"{formats.plural(left_out, 'more layer')} not shown" if left_out > 0 else "",
+    )
+
+
+def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> tuple[Group, ...]:
+    """Lists what the run was started with; groups without a fact are left out."""
+    config = _mapping(facts.get("config")) or run.config
+    environment = _mapping(facts.get("environment"))
+    made = (
+        Group("Config", _flat(config)),
+        Group("Optimizer", _optimizers(facts.get("optimizers"))),
+        Group("Scheduler", _schedulers(facts.get("schedulers"))),
+        Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
+        Group("Data", _flat(_mapping(facts.get("data")))),
+        Group("Attempts", _attempts(attempts)),
+        Group("Git", _flat(_mapping(environment.get("git")))),
+        Group(
+            "Environment", _flat({key: value for key, value in environment.items() if key not in ("git", "packages")})
+        ),
+        Group("Packages", _flat(_mapping(environment.get("packages")))),
+    )
+    return tuple(group for group in made if group.pairs)
+
+
+def happenings(events: Sequence[Event]) -> tuple[Happening, ...]:
+    """Lists what happened, the newest first."""
+    return tuple(
+        Happening(
+            kind=event.kind,
+            step="start" if event.step < 0 else formats.count(event.step),
+            text=_event_text(event),
+            time=formats.utc(event.time_ms),
+            iso=formats.iso(event.time_ms),
+        )
+        for event in reversed(events)
+    )
+
+
+def hook_view(facts: Mapping[str, Any]) -> HookView | None:
+    """Shows ledger and overhead; None before the hook has said anything of itself."""
+    ledger, overhead = _mapping(facts.get("ledger")), _mapping(facts.get("overhead"))
+    if not ledger and not overhead:
+        return None
+    pairs = [Pair(key, formats.text(ledger[key])) for key in ("produced", "delivered", "spooled") if key in ledger]
+    dropped = _mapping(ledger.get("dropped"))
+    pairs += [Pair(f"dropped: {reason}", formats.text(amount)) for reason, amount in dropped.items()]
+    if ledger and not dropped:
+        pairs.append(Pair("dropped", "0"))
+    share = overhead.get("share")
+    return HookView(
+        ledger=tuple(pairs),
+        overhead=_overhead(overhead),
+        notes=tuple(formats.text(note) for note in _list(ledger.get("notes"))),
+        share=formats.percent(float(share)) if isinstance(share, int | float) else "",
+    )
+
+
+def _overhead(overhead: Mapping[str, Any]) -> tuple[Pair, ...]:
+    known = (
+        ("share", "share of the step time", formats.percent),
+        ("first_20_s", "first 20 steps, in all", lambda seconds: f"{formats.number(seconds, 3)} s"),
+        ("steps_20_100_share", "share in steps 20 to 100", formats.percent),
+        ("unsampled_us", "a step without layer samples", lambda micros: f"{formats.number(micros, 3)} µs"),
+        ("sampled_steps", "steps with layer samples", lambda steps: formats.count(int(steps))),
+    )
+    return tuple(
+        Pair(label, write(overhead[key]))
+        for key, label, write in known
+        if isinstance(overhead.get(key), int | float) and not isinstance(overhead[key], bool)
+    )
+
+
+def _layer(layer: Mapping[str, Any]) -> Layer:
+    parameters, trainable = layer.get("parameters"), layer.get("trainable")
+    frozen = {True: "yes", False: "no"}.get(trainable) if isinstance(trainable, bool) else None
+    return Layer(
+        name=str(layer.get("name") or "(the model itself)"),
+        type=formats.text(layer.get("type")),
+        shape=_shape(layer.get("output_shape")),
+        parameters=formats.count(parameters) if isinstance(parameters, int) else formats.NOTHING,
+        trainable=formats.NOTHING if not parameters else frozen or formats.text(trainable),
+    )
+
+
+def _shape(shape: Any) -> str:
+    if isinstance(shape, list) and all(isinstance(size, int) for size in shape):
+        return " × ".join(str(size) for size in shape) or "scalar"
+    return formats.text(shape)
+
+
+def _optimizers(value: Any) -> tuple[Pair, ...]:
+    pairs = []
+    for optimizer in map(_mapping, _list(value)):
+        kind = formats.text(optimizer.get("type"))
+        for group in map(_mapping, _list(optimizer.get("groups"))):
+            said = {key: entry for key, entry in group.items() if key != "name" and entry is not None}
+            pairs.append(Pair(f"{kind}, group {formats.text(group.get('name'))}", formats.text(said)))
+    return tuple(pairs)
+
+
+def _schedulers(value: Any) -> tuple[Pair, ...]:
+    return tuple(
+        Pair(formats.text(one.get("type")), formats.text(one.get("arguments"))) for one in map(_mapping, _list(value))
+    )
+
+
+def _loss_call(call: Mapping[str, Any]) -> tuple[Pair, ...]:
+    return _flat({key: value for key, value in call.items() if value is not None})
+
+
+def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
+    if len(attempts) < 2:
+        return ()
+    return tuple(
+        Pair(
+            f"attempt {attempt.number}",
+            f"steps {formats.count(attempt.first_step)} to {formats.count(attempt.last_step)}, "
+            f"started {formats.utc(attempt.started_ms)}",
+        )
+        for attempt in attempts
+    )
+
+
+def _event_text(event: Event) -> str:
+    if set(event.value) == {"text"}:
+        return formats.text(event.value["text"])
+    return formats.text(dict(event.value))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> tuple[Pair, ...]:
+    pairs: list[Pair] = []
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry and len(entry) <= MAX_CONFIG:
+            pairs += _flat(entry, f"{prefix}{key}.")
+        else:
+            pairs.append(Pair(formats.shortened(f"{prefix}{key}", 200), formats.text(entry)))
+        if len(pairs) > MAX_CONFIG:
+            break
+    return tuple(pairs[:MAX_CONFIG])
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

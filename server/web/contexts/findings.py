@@ -1,0 +1,167 @@
+"""The findings of a run as cards: the open ones first, each with the symptoms that it explains; then the resolved ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from server.domain.findings import Finding, Severity
+from server.domain.runs import DiagnosisState, Run, RunState
+from server.rules.registry import Registry
+from server.web import formats
+from server.web.contexts.charts import chart_anchor
+
+SHOWN_LAYERS = 6
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A name and its value, both ready to print."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One finding. `symptoms` are the findings that this one explains."""
+
+    id: str
+    code: str
+    name: str
+    severity: str
+    state: str
+    message: str
+    advice: str
+    since: str
+    numbers: tuple[Pair, ...]
+    layers: tuple[str, ...]
+    more_layers: tuple[str, ...]
+    ranks: str
+    acknowledged: bool
+    muted: bool
+    patch_url: str
+    rule_url: str
+    chart_href: str
+    symptoms: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class FindingsView:
+    """All findings of a run, sorted into what to read now, what is muted and what is over."""
+
+    open: tuple[Card, ...]
+    muted: tuple[Card, ...]
+    resolved: tuple[Card, ...]
+    quiet_text: str
+    fragment_url: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The verdict in one line: the worst severity as icon and word, and a sentence."""
+
+    severity: str
+    word: str
+    sentence: str
+    counts: str
+    note: str
+
+
+def findings_view(run: Run, findings: Sequence[Finding], registry: Registry) -> FindingsView:
+    """Sorts the findings and folds each symptom under its cause."""
+    numbers = {finding.number for finding in findings if finding.state == "open"}
+    children: dict[int, list[Finding]] = {}
+    tops = []
+    for finding in sorted(findings, key=_urgency):
+        if finding.cause in numbers and finding.cause != finding.number and finding.state == "open":
+            children.setdefault(finding.cause or 0, []).append(finding)
+        else:
+            tops.append(finding)
+    cards = [_card(finding, children, registry, frozenset()) for finding in tops]
+    return FindingsView(
+        open=tuple(card for card in cards if card.state == "open" and not card.muted),
+        muted=tuple(card for card in cards if card.state == "open" and card.muted),
+        resolved=tuple(card for card in cards if card.state != "open"),
+        quiet_text=_quiet(run),
+        fragment_url=f"/runs/{quote(run.id, safe='')}/fragments/findings",
+    )
+
+
+def strip(run: Run, view: FindingsView, counts: str) -> Strip:
+    """Says the verdict. Muted findings do not speak."""
+    note = _diagnosis_note(run)
+    if not view.open:
+        word = "no finding" if run.diagnosis is not DiagnosisState.PENDING else "waiting"
+        return Strip("none", word, _quiet(run), "", note)
+    worst = view.open[0]
+    return Strip(worst.severity, worst.severity, run.verdict or worst.message, counts, note)
+
+
+def _card(finding: Finding, children: dict[int, list[Finding]], registry: Registry, seen: frozenset[int]) -> Card:
+    rule = registry.get(finding.code)
+    below = [one for one in children.get(finding.number, []) if one.number not in seen]
+    run_id = quote(finding.run_id, safe="")
+    return Card(
+        id=finding.id,
+        code=finding.code,
+        name=finding.name,
+        severity=finding.severity.value,
+        state=finding.state,
+        message=finding.message,
+        advice=finding.advice,
+        since=_since(finding),
+        numbers=_evidence(finding),
+        layers=finding.layers[:SHOWN_LAYERS],
+        more_layers=finding.layers[SHOWN_LAYERS:],
+        ranks="" if finding.ranks in ((), (0,)) else ", ".join(str(rank) for rank in finding.ranks),
+        acknowledged=finding.acknowledged,
+        muted=finding.muted,
+        patch_url=f"/api/v1/runs/{run_id}/findings/{finding.id}",
+        rule_url=f"/rules/{quote(finding.code, safe='')}" if rule else "",
+        chart_href="#" + chart_anchor(rule.chart if rule else "", finding.evidence.series),
+        symptoms=tuple(_card(one, children, registry, seen | {finding.number}) for one in below),
+    )
+
+
+def _urgency(finding: Finding) -> tuple[bool, int, bool, int, int]:
+    return (finding.state != "open", -finding.severity.rank, finding.acknowledged, finding.first_step, finding.number)
+
+
+def _since(finding: Finding) -> str:
+    first = "before step 0" if finding.first_step < 0 else f"since step {formats.count(finding.first_step)}"
+    if finding.state == "open":
+        return first
+    ended = finding.resolved_step if finding.resolved_step is not None else finding.last_step
+    return f"{first}, resolved at step {formats.count(ended)}"
+
+
+def _evidence(finding: Finding) -> tuple[Pair, ...]:
+    evidence = finding.evidence
+    pairs = [Pair(_words(name), formats.number(value)) for name, value in evidence.numbers.items()]
+    if evidence.limit is not None and "limit" not in evidence.numbers:
+        pairs.append(Pair("limit", formats.number(evidence.limit)))
+    return (*pairs, *(Pair(_words(name), formats.shortened(text, 200)) for name, text in evidence.strings.items()))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _quiet(run: Run) -> str:
+    if run.last_step < 0:
+        return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
+    if run.diagnosis is DiagnosisState.PENDING:
+        return f"{formats.plural(run.last_step + 1, 'step')} arrived. The first diagnosis is on its way."
+    return f"No finding is open up to step {formats.count(max(run.diagnosed_step, 0))}."
+
+
+def _diagnosis_note(run: Run) -> str:
+    if run.diagnosis is DiagnosisState.FINAL:
+        return "final diagnosis"
+    if run.state is RunState.RUNNING:
+        return (
+            f"diagnosed to step {formats.count(run.diagnosed_step)}" if run.diagnosed_step >= 0 else "not diagnosed yet"
+        )
+    return f"diagnosed to step {formats.count(run.diagnosed_step)} of {formats.count(run.last_step)}"

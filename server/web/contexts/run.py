@@ -1,0 +1,120 @@
+"""The run page: who the run is, where it stands, and all the parts that stand below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from server.domain.findings import CheckResult, Finding
+from server.domain.runs import Attempt, Event, Run
+from server.rules.registry import Registry
+from server.web import formats
+from server.web.contexts.charts import ChartsView
+from server.web.contexts.checklist import ChecklistView, checklist_view
+from server.web.contexts.facts import (
+    Group,
+    Happening,
+    HookView,
+    ModelView,
+    groups,
+    happenings,
+    hook_view,
+    model_view,
+)
+from server.web.contexts.findings import FindingsView, Strip, findings_view, strip
+from server.web.contexts.runs import RunRow, run_row
+
+
+@dataclass(frozen=True)
+class HeadView:
+    """The head of the page: what changes with every step."""
+
+    run: RunRow
+    strip: Strip
+    facts: tuple[tuple[str, str], ...]
+    fragment_url: str
+
+
+@dataclass(frozen=True)
+class DetailsView:
+    """What stands below the charts."""
+
+    model: ModelView | None
+    groups: tuple[Group, ...]
+    events: tuple[Happening, ...]
+    hook: HookView | None
+    fragment_url: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The whole page."""
+
+    run: RunRow
+    head: HeadView
+    findings: FindingsView
+    charts: ChartsView
+    details: DetailsView
+    checklist: ChecklistView
+    live_url: str
+    api_url: str
+
+
+def head_view(run: Run, findings: FindingsView, now_ms: int) -> HeadView:
+    """Makes the head of the page."""
+    row = run_row(run, now_ms)
+    pace = f"{formats.number(run.steps_per_s, 3)} steps/s" if run.steps_per_s else ""
+    facts = (
+        ("last loss", row.last_loss),
+        ("best validation", row.best_validation),
+        ("duration", row.duration),
+        ("pace", pace),
+        ("host", run.host),
+        ("attempt", str(run.attempts) if run.attempts > 1 else ""),
+        ("last heard", formats.ago(now_ms - run.heard_ms)),
+    )
+    return HeadView(
+        run=row,
+        strip=strip(run, findings, row.open_text),
+        facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
+        fragment_url=f"{row.url}/fragments/head",
+    )
+
+
+def details_view(
+    run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt], events: Sequence[Event]
+) -> DetailsView:
+    """Makes what stands below the charts."""
+    return DetailsView(
+        model=model_view(facts),
+        groups=groups(run, facts, attempts),
+        events=happenings(events),
+        hook=hook_view(facts),
+        fragment_url=f"/runs/{quote(run.id, safe='')}/fragments/details",
+    )
+
+
+def run_view(
+    run: Run,
+    findings: Sequence[Finding],
+    checks: Sequence[CheckResult],
+    charts: ChartsView,
+    details: DetailsView,
+    registry: Registry,
+    now_ms: int,
+) -> RunView:
+    """Joins the parts of the page."""
+    shown = findings_view(run, findings, registry)
+    api_url = f"/api/v1/runs/{quote(run.id, safe='')}"
+    return RunView(
+        run=run_row(run, now_ms),
+        head=head_view(run, shown, now_ms),
+        findings=shown,
+        charts=charts,
+        details=details,
+        checklist=checklist_view(run, checks, findings, registry, now_ms),
+        live_url=f"{api_url}/live",
+        api_url=api_url,
+    )

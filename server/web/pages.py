@@ -1,0 +1,180 @@
+"""The pages and their fragments. Each route asks the store, makes a context and renders it.
+
+A fragment is the part of a page that changes: the page includes the same template, so a thing becomes HTML in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from server import paths
+from server.domain.runs import Run
+from server.web.contexts import charts, checklist, findings, rules, runs
+from server.web.contexts import run as run_contexts
+from server.web.contexts.errors import error_view
+from server.web.lookup import existing_run
+from server.web.services import Parts, Services
+from server.web.templating import render
+
+ROWS = 50
+EVENTS = 500
+CURSOR = r"^[A-Za-z0-9_-]*$"
+
+router = APIRouter(include_in_schema=False)
+TheRun = Annotated[Run, Depends(existing_run)]
+Stat = Annotated[str, Query(pattern="^(" + "|".join(charts.STATS) + ")?$")]
+
+
+def filters_of(
+    project: Annotated[str, Query(max_length=200)] = "",
+    state: Annotated[str, Query(pattern="^(running|finished|stopped|failed|crashed|silent)?$")] = "",
+    severity: Annotated[str, Query(pattern="^(info|warning|error)?$")] = "",
+    search: Annotated[str, Query(max_length=200)] = "",
+    sort: Annotated[str, Query(pattern="^(" + "|".join(runs.SORTS) + ")?$")] = "",
+    archived: bool = False,
+    cursor: Annotated[str, Query(pattern=CURSOR, max_length=500)] = "",
+) -> runs.Filters:
+    """Reads the filters of the runs table from the address; an empty field filters nothing."""
+    return runs.Filters(project, state, severity, search, sort or "started", archived, cursor)
+
+
+TheFilters = Annotated[runs.Filters, Depends(filters_of)]
+
+
+@router.get("/")
+def runs_page(request: Request, parts: Parts, filters: TheFilters) -> Response:
+    """Shows the runs table."""
+    return render(request, "pages/runs.html", _runs(parts, filters), section="runs")
+
+
+@router.get("/fragments/runs")
+def runs_fragment(request: Request, parts: Parts, filters: TheFilters) -> Response:
+    """Gives the table alone, for a page that heard of something new."""
+    return render(request, "partials/_runs_table.html", _runs(parts, filters))
+
+
+@router.get("/runs/{run_id}")
+def run_page(request: Request, run: TheRun, parts: Parts, stat: Stat = "") -> Response:
+    """Shows one run."""
+    view = run_contexts.run_view(
+        run,
+        parts.store.findings.list(run.id),
+        parts.store.findings.checks(run.id),
+        _charts(run, parts, stat),
+        _details(run, parts),
+        parts.registry,
+        parts.clock(),
+    )
+    return render(request, "pages/run.html", view, section="runs")
+
+
+@router.get("/runs/{run_id}/checklist")
+def checklist_page(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Shows every check of one run."""
+    return render(request, "pages/checklist.html", _checklist(run, parts), section="runs")
+
+
+@router.get("/runs/{run_id}/fragments/head")
+def head_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives the head of the run page."""
+    shown = findings.findings_view(run, parts.store.findings.list(run.id), parts.registry)
+    return render(request, "partials/_run_head.html", run_contexts.head_view(run, shown, parts.clock()))
+
+
+@router.get("/runs/{run_id}/fragments/findings")
+def findings_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives the findings of the run page."""
+    shown = findings.findings_view(run, parts.store.findings.list(run.id), parts.registry)
+    return render(request, "partials/_findings.html", shown)
+
+
+@router.get("/runs/{run_id}/fragments/charts")
+def charts_fragment(request: Request, run: TheRun, parts: Parts, stat: Stat = "") -> Response:
+    """Gives the places of the charts; what is drawn in them stays."""
+    return render(request, "partials/_charts.html", _charts(run, parts, stat))
+
+
+@router.get("/runs/{run_id}/fragments/details")
+def details_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives model, facts, log and delivery of the run page."""
+    return render(request, "partials/_details.html", _details(run, parts))
+
+
+@router.get("/runs/{run_id}/fragments/tallies")
+def tallies_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives the checklist's totals."""
+    return render(request, "partials/_tallies.html", _checklist(run, parts))
+
+
+@router.get("/runs/{run_id}/fragments/checklist")
+def checklist_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives the checklist's chapters."""
+    return render(request, "partials/_checklist.html", _checklist(run, parts))
+
+
+@router.get("/rules")
+def rules_page(request: Request, parts: Parts) -> Response:
+    """Shows the catalogue of rules."""
+    return render(request, "pages/rules.html", rules.rules_view(parts.registry), section="rules")
+
+
+@router.get("/rules/{code}")
+def rule_page(request: Request, code: str, parts: Parts) -> Response:
+    """Shows one rule, by its code or its name."""
+    rule = parts.registry.get(code)
+    if rule is None:
+        raise HTTPException(404, f"No rule is called {code[:100]!r} here")
+    return render(request, "pages/rule.html", rules.rule_view(rule, parts.registry), section="rules")
+
+
+@router.get("/favicon.ico")
+def favicon() -> Response:
+    """Gives the icon to those who ask for it under its oldest address."""
+    return FileResponse(paths.STATIC / "favicon.svg", media_type="image/svg+xml")
+
+
+def sign_in_page(request: Request, target: str, message: str, status: int) -> Response:
+    """Draws the sign-in form."""
+    return render(request, "pages/sign_in.html", {"target": target, "message": message}, status=status)
+
+
+def error_page(request: Request, status: int, message: str) -> Response:
+    """Draws an error for a person: as a page, or as a fragment where a part of a page was asked for."""
+    template = "partials/_error.html" if request.headers.get("hx-request") else "pages/error.html"
+    return render(request, template, error_view(status, message), status=status)
+
+
+def _runs(parts: Services, filters: runs.Filters) -> runs.RunsView:
+    page = parts.store.runs.page(
+        project=filters.project or None,
+        state=filters.state or None,
+        severity=filters.severity or None,
+        search=filters.search or None,
+        archived=filters.archived,
+        sort=filters.sort,
+        cursor=filters.cursor or None,
+        limit=ROWS,
+    )
+    return runs.runs_view(page, filters, parts.store.runs.projects(), parts.clock(), parts.settings.address)
+
+
+def _charts(run: Run, parts: Services, stat: str) -> charts.ChartsView:
+    names = [info.name for info in parts.store.series.names(run.id)]
+    return charts.charts_view(run.id, names, stat or charts.best_stat(names))
+
+
+def _details(run: Run, parts: Services) -> run_contexts.DetailsView:
+    return run_contexts.details_view(
+        run,
+        parts.store.records.facts(run.id),
+        parts.store.runs.attempts(run.id),
+        parts.store.records.events(run.id, limit=EVENTS),
+    )
+
+
+def _checklist(run: Run, parts: Services) -> checklist.ChecklistView:
+    checks, found = parts.store.findings.checks(run.id), parts.store.findings.list(run.id)
+    return checklist.checklist_view(run, checks, found, parts.registry, parts.clock())
