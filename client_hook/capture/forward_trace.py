@@ -6,7 +6,6 @@ Shared by the signals that need it (model_table, graph, loss_call). Not for: val
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -73,6 +72,7 @@ class ForwardTrace:
                 handle.remove()
             self._handles.clear()
             self.calls = []
+            _traces.pop(id(self._context), None)
 
     def close(self, step: int) -> None:
         """Forgets the calls of the step that closed; each user may say so."""
@@ -143,13 +143,13 @@ def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
             yield from tensors_in(item, depth + 1)
 
 
-_traces: weakref.WeakKeyDictionary[Context, ForwardTrace] = weakref.WeakKeyDictionary()
+_traces: dict[int, ForwardTrace] = {}
 
 
 def trace_of(context: Context) -> ForwardTrace:
-    """Returns the one trace of a monitor."""
-    trace = _traces.get(context)
+    """Hooks the modules, or joins who did; each user leaves once."""
+    trace = _traces.get(id(context))
     if trace is None:
-        trace = ForwardTrace(context)
-        _traces[context] = trace
+        trace = _traces[id(context)] = ForwardTrace(context)
+    trace.enter()
     return trace

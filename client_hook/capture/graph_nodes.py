@@ -12,6 +12,8 @@ from torch import Tensor
 
 from client_hook.guard import quietly
 
+LEAF = "torch::autograd::AccumulateGrad"
+
 # what changes shape or type, and no value
 _PASSING = re.compile(
     r"^(Alias|AsStrided|Clone|Contiguous|Detach|Expand|Flatten|MoveDim|Narrow|Permute|Reshape|Select|Slice|Squeeze|Swap|"
@@ -33,7 +35,7 @@ _ACTIVATION = re.compile(
 # arithmetic that is linear, or that only the loss has
 _PLAIN = re.compile(
     r"^(Add|Sub|Neg|Mean|Sum|Mul|Div|Index|Gather|Scatter|Embedding|ConstantPad|Reflection|Upsample|Copy|Accumulate|"
-    r"Cat|Stack|Split|Unbind|Repeat|Flip|Roll|Tril|Triu|MaskedFill|Max|Min|Amax|Norm|LinalgVectorNorm|PixelShuffle)"
+    r"Cat|Stack|Split|Unbind|Repeat|Flip|Roll|Tril|Triu|MaskedFill|Max|Min|Amax|Norm|WeightNorm|LinalgVectorNorm|PixelShuffle)"
 )
 
 
@@ -49,7 +51,7 @@ def is_passing(name: str) -> bool:
 
 def kind_of(node: Any, name: str) -> str | None:
     """Sorts a node: weighted, activation, softmax, norm, dropout, pool; None for arithmetic and views."""
-    if is_passing(name) or name == "torch::autograd::AccumulateGrad":
+    if is_passing(name) or name == LEAF:
         return None
     if _WEIGHTED.match(name):
         return "weighted" if has_weight(node) else "product"
@@ -63,6 +65,8 @@ def kind_of(node: Any, name: str) -> str | None:
         return "activation"
     if _POOL.search(name):
         return "pool"
+    if name.startswith(("MulBackward", "DivBackward")) and _joins_two(node):
+        return "activation"  # a gate: the product of two things that are computed
     if _PLAIN.match(name):
         return None
     return "activation"  # an operation that is not known here may be anything, so nothing is called linear over it
@@ -70,16 +74,24 @@ def kind_of(node: Any, name: str) -> str | None:
 
 def has_weight(node: Any) -> bool:
     """Says whether one of a product's factors is a leaf (a parameter), seen through views and casts."""
-    for item, _ in node.next_functions:
-        for _hop in range(6):
-            if item is None:
-                break
-            name = name_of(item)
-            if name == "torch::autograd::AccumulateGrad":
-                return True
-            if not is_passing(name):
-                break
-            item = item.next_functions[0][0] if item.next_functions else None
+    return any(_is_leaf(item) for item, _ in node.next_functions)
+
+
+def _joins_two(node: Any) -> bool:
+    inputs = [item for item, _ in node.next_functions if item is not None]
+    return len(inputs) == 2 and not any(_is_leaf(item) for item in inputs)
+
+
+def _is_leaf(item: Any) -> bool:
+    for _hop in range(6):
+        if item is None:
+            return False
+        name = name_of(item)
+        if name == LEAF:
+            return True
+        if not is_passing(name):
+            return False
+        item = item.next_functions[0][0] if item.next_functions else None
     return False
 
 

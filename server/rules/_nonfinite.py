@@ -18,7 +18,7 @@ LAST = 1_000_000_000  # sorts layers whose place in the forward is not known beh
 
 
 def recent_bad(series: Series, recent: int) -> int | None:
-    """Gives the index of the first non-finite value of the newest stretch of them; None if the newest `recent` are finite."""
+    """Gives the index at which the oldest stretch of non-finite values among the newest `recent` began, if any."""
     start = max(0, series.count - recent)
     bad = np.flatnonzero(~np.isfinite(series.values[start:]))
     if not len(bad):

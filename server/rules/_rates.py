@@ -18,7 +18,7 @@ from server.rules._layers import learning_matrices, medians_over, optimizers
 
 
 def update_series(window: Window) -> list[Series]:
-    """Lists the update ratios of the matrices whose rates can be compared (all of them where the model's table is missing)."""
+    """Lists the update ratios of the matrices (of all parameters where the model's table is missing)."""
     updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
     known = learning_matrices(window)
     return [updates[item.name] for item in known if item.name in updates] if known else list(updates.values())
@@ -41,7 +41,7 @@ def path_length(steps: Steps, ratios: Floats, last_step: int) -> float:
 
 
 def equilibrium(window: Window) -> float:
-    """Gives the update ratio at which learning rate and weight decay hold each other in balance, the largest of all groups.
+    """Gives the update ratio at which learning rate and weight decay balance, the largest of all groups.
 
     SGD with momentum: sqrt(2·lr·decay / (1 + momentum)); AdamW: sqrt(2·lr·decay·(1 - beta1) / (1 + beta1)). 0 without
     decay.

@@ -62,9 +62,15 @@ class NonfiniteGradient(Rule):
     class Params:
         """How far back it looks, and what a loss scaler may skip."""
 
-        recent: int = threshold(100, unit="samples", low=1, high=10_000, source="ours: older ones that the run survived are history")
-        scaler_samples: int = threshold(10, unit="samples", low=1, high=1000, source="ours: a scaler skips one step in 2,000")
-        scaler_bad: int = threshold(3, unit="samples", low=1, high=1000, source="ours: a scale that is found is not lost so often")
+        recent: int = threshold(
+            100, unit="samples", low=1, high=10_000, source="ours: older ones that the run survived are history"
+        )
+        scaler_samples: int = threshold(
+            10, unit="samples", low=1, high=1000, source="ours: a scaler skips one step in 2,000"
+        )
+        scaler_bad: int = threshold(
+            3, unit="samples", low=1, high=1000, source="ours: a scale that is found is not lost so often"
+        )
         scaler_settled: int = threshold(
             100, unit="steps", low=0, high=10_000, source="the first scale of 65,536 may be halved ten times"
         )
@@ -74,7 +80,8 @@ class NonfiniteGradient(Rule):
         name, series = norms(window)
         if not series:
             yield NotEvaluated(
-                "no gradient norm was measured yet", "monitor = watch(model, optimizer)  # with the optimizer that steps"
+                "no gradient norm was measured yet",
+                "monitor = watch(model, optimizer)  # with the optimizer that steps",
             )
             return
         bad = recent_bad(series, params.recent)
@@ -87,6 +94,16 @@ class NonfiniteGradient(Rule):
                 return
         step, what = int(series.steps[bad]), kind_of(float(series.values[bad]))
         yield _verdict(window, name, step, what, guarded)
+
+
+_BACKWARD_ALONE = (
+    "The loss was finite, so the backward itself made it: look near the named layer for sqrt or norm at 0 (add 1e-12 "
+    "inside), torch.where with a bad value in the branch not taken, or a division whose zero is masked afterwards."
+)
+_BOTH = (
+    "Loss and gradient are both broken: start at the first layer with a non-finite output. To stop at the step itself: "
+    "clip_grad_norm_(model.parameters(), max_norm, error_if_nonfinite=True)."
+)
 
 
 def _verdict(window: Window, name: str, step: int, what: str, guarded: bool) -> Verdict:
@@ -105,17 +122,7 @@ def _verdict(window: Window, name: str, step: int, what: str, guarded: bool) -> 
         first_step=step,
         message=f"The gradient norm became {what} at step {step}{was}{also}{where}"
         + (" (the GradScaler skips such steps)" if guarded else ""),
-        advice=(
-            "The loss was finite, so the backward itself made it: look near the named layer for sqrt or norm at 0 "
-            "(add 1e-12 inside), torch.where with a bad "
-            "value in the branch not taken, or a division whose zero is masked afterwards."
-            if finite_loss
-            else (
-                "Loss and gradient are both broken: start at the first layer with a non-finite output. To stop at the "
-                "step itself: "
-            )
-            "clip_grad_norm_(model.parameters(), max_norm, error_if_nonfinite=True)."
-        ),
+        advice=_BACKWARD_ALONE if finite_loss else _BOTH,
         layers=tuple(dict.fromkeys(culprit.rpartition(".")[0] or culprit for culprit in culprits)),
         evidence=Evidence(numbers=numbers, strings={"value": what}, series=(name, "loss"), limit=0.0),
         at_once=True,
@@ -123,7 +130,7 @@ def _verdict(window: Window, name: str, step: int, what: str, guarded: bool) -> 
 
 
 def _bad_parameters(window: Window, step: int) -> list[str]:
-    """Lists parameters whose gradient was not finite at this step, those that the backward meets first before the others."""
+    """Lists parameters whose gradient was not finite at this step, in the order in which the backward meets them."""
     order = {item.name: LAST if item.order is None else item.order for item in parameters(window)}
     found = {
         name
@@ -131,6 +138,8 @@ def _bad_parameters(window: Window, step: int) -> list[str]:
         if (value := value_at(series, step)) is not None and not math.isfinite(value)
     }
     found |= {
-        name for name, series in window.by_layer(Kind.PARAM_GRAD_NONFINITE).items() if value_at(series, step) not in (None, 0.0)
+        name
+        for name, series in window.by_layer(Kind.PARAM_GRAD_NONFINITE).items()
+        if value_at(series, step) not in (None, 0.0)
     }
     return sorted(found, key=lambda name: (-order.get(name, -1), name))

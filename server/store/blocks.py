@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ PROBE_BYTES = 8_192
 WORTH_RATIO = 0.8
 
 _PREFIX = struct.Struct("<BBHI")
-_DTYPES = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8")}
 _STEPS = np.dtype("<i8")
 
 Values = NDArray[np.float32] | NDArray[np.float64]

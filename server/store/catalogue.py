@@ -95,10 +95,10 @@ class Catalogue:
         if numbers is None:
             series, groups = schema.series, schema.groups
             numbers = _Numbers(
-                dict(connection.execute(select(series.c.name, series.c.number).where(series.c.run_id == run_id)).all()),  # type: ignore[arg-type]
+                dict(connection.execute(select(series.c.name, series.c.number).where(series.c.run_id == run_id)).all()),
                 dict(
                     connection.execute(select(groups.c.digest, groups.c.number).where(groups.c.run_id == run_id)).all()
-                ),  # type: ignore[arg-type]
+                ),
             )
             self._runs[run_id] = numbers
             if len(self._runs) > RUNS_REMEMBERED:

@@ -66,7 +66,7 @@ class Database:
             )
 
     def shrink(self) -> None:
-        """Empties the write-ahead log and gives free pages back, as far as no reader is in the way."""
+        """Empties the write-ahead log and gives free pages back, where no reader is in the way."""
         with self.writing.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA busy_timeout = 0")
@@ -131,7 +131,7 @@ def mark_as_ours(connection: Connection) -> None:
 
 def is_ours(connection: Connection) -> bool:
     """Tells whether the header carries our mark."""
-    return connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID
+    return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID)
 
 
 def _path_of(url: str) -> Path:

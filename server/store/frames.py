@@ -1,6 +1,6 @@
 """Accepts frames, one writer job each, and hands them to the diagnosis in the order in which they were sent.
 
-Accepting is idempotent by (run, attempt, rank, seq). Not for: checking values (server.ingest) or reading series (series.py).
+Accepting is idempotent by (run, attempt, rank, seq). Not for: checking values (server.ingest), reading series (series.py).
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class AcceptedFrame:
 
 @dataclass(frozen=True)
 class FrameReceipt:
-    """Says what became of a frame. `contiguous` is the highest seq without a gap before it (−1 for none); `dropped` counts
-    columns that found no room; `findings_version` changes whenever the findings of the run do.
+    """Says what became of a frame. `contiguous` is the highest seq without a gap before it (−1 for none); `dropped`
+    counts columns that found no room; `findings_version` changes whenever the findings of the run do.
     """
 
     seq: int
@@ -176,7 +176,7 @@ class Frames:
             names = self._names.of(connection, run_id, {row.group for row in rows})
             for row in rows:
                 columns, dtype = names[row.group]
-                block = blocks.unpack(row.data, dtype, len(columns), row.count)
+                block = blocks.unpack(row.data, dtype, len(columns), row.samples)
                 group = StoredGroup(columns, block.steps, block.times_ms, blocks.as_floats(block.values))
                 found[row.seq].groups.append(group)
             for row in connection.execute(_SINCE_FACTS, where):
@@ -216,7 +216,7 @@ class Frames:
         )
 
     def _find(self, connection: Connection, batch: AcceptedFrame) -> Row[Any]:
-        row = connection.execute(
+        row: Any = connection.execute(
             _FIND,
             {"b_run": batch.run_id, "b_key": batch.attempt, "b_rank": batch.rank, "b_seq": batch.seq},
         ).one_or_none()
@@ -224,7 +224,8 @@ class Frames:
             known = connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == batch.run_id)).first()
             what = f"Attempt {batch.attempt} of run {batch.run_id}" if known else f"Run {batch.run_id}"
             raise UnknownRun(f"{what} is not known here; open it with POST /api/v1/runs, then send the frame again.")
-        return row
+        found: Row[Any] = row
+        return found
 
     def _insert_values(self, connection: Connection, identity: dict[str, Any], prepared: Sequence[_Prepared]) -> None:
         run_id = identity["run_id"]
@@ -334,7 +335,7 @@ def _of_stream(columns: Any) -> Any:
 _LATER = select(_f.seq).where(_of_stream(_f)).order_by(_f.seq)
 _SINCE = select(_f.seq, _f.complete).where(_of_stream(_f)).order_by(_f.seq).limit(bindparam("b_limit"))
 _SINCE_BLOCKS = (
-    select(_b.seq, _b.group, _b.count, _b.data)
+    select(_b.seq, _b.group, _b["count"].label("samples"), _b.data)
     .where(_of_stream(_b), _b.seq <= bindparam("b_last"))
     .order_by(_b.seq, _b.part)
 )

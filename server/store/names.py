@@ -52,7 +52,7 @@ class GroupNames:
     def _load(self, connection: Connection, run_id: str, missing: dict[int, tuple[bytes, str]]) -> dict[int, Members]:
         series, groups = schema.series.c, schema.groups.c
         names: dict[int, str] = dict(
-            connection.execute(select(series.number, series.name).where(series.run_id == run_id)).all()  # type: ignore[arg-type]
+            connection.execute(select(series.number, series.name).where(series.run_id == run_id)).all()
         )
         loaded: dict[int, Members] = {}
         for number, (digest, dtype) in missing.items():

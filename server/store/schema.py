@@ -5,6 +5,8 @@ Not for: queries (one file per noun beside this one).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -34,7 +36,7 @@ def _table(
     return Table(name, metadata, *columns, sqlite_strict=True, sqlite_with_rowid=rowid)
 
 
-def _key(name: str, of: TypeEngine[int] | TypeEngine[str] = Whole) -> Column[int] | Column[str]:
+def _key(name: str, of: TypeEngine[int] | TypeEngine[str] = Whole) -> Column[Any]:
     return Column(name, of, primary_key=True, autoincrement=False)
 
 

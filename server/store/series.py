@@ -72,7 +72,7 @@ class SeriesReader:
             members = self._names.of(connection, run_id, set(places))
             block = schema.blocks.c
             query = (
-                select(block.group, block.attempt, block.count, block.data)
+                select(block.group, block.attempt, block["count"].label("samples"), block.data)
                 .where(block.run_id == run_id, block.group.in_(places), block.attempt.in_(numbers), block.rank == rank)
                 .order_by(block.seq, block.part)
             )
@@ -82,7 +82,7 @@ class SeriesReader:
                 query = query.where(block.first_step <= stop)
             for row in connection.execute(query):
                 columns, dtype = members[row.group]
-                unpacked = blocks.unpack(row.data, dtype, len(columns), row.count)
+                unpacked = blocks.unpack(row.data, dtype, len(columns), row.samples)
                 for name, position in places[row.group]:
                     sample = (unpacked.steps, unpacked.times_ms, unpacked.values[position])
                     parts[name, row.attempt].append(sample)

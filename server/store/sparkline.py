@@ -1,6 +1,6 @@
 """Keeps the small loss curve of the runs table: at most 64 means over equal stretches of steps, updated frame by frame.
 
-The stretches double when the run outgrows them, so the curve depends on the samples alone, not on their order of arrival.
+The stretches double when the run outgrows them, so the curve depends on the samples, not on their order of arrival.
 Not for: charts (server.charts draws from the samples).
 """
 

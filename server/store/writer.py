@@ -57,7 +57,7 @@ class Writer:
         self._thread.start()
 
     def run(self, job: Callable[[Connection], Result], size: int = 0) -> Result:
-        """Runs a job in the next transaction and returns its result after the commit; raises Busy when too many wait."""
+        """Runs a job in the next transaction and returns its result after the commit; raises Busy if too many wait."""
         answer: Future[Result] = Future()
         with self._wake:
             if self._closed:
@@ -126,8 +126,8 @@ class Writer:
             answered = {id(answer) for answer, _ in failed}
             failed += [(answer, explained) for _, answer in batch if id(answer) not in answered]
             results = []
-        for answer, error in failed:
-            answer.set_exception(error)
+        for answer, reason in failed:
+            answer.set_exception(reason)
         for answer, result in results:
             answer.set_result(result)
 

@@ -39,6 +39,7 @@ RunStateName = Literal["running", "finished", "stopped", "failed", "crashed", "s
 DiagnosisName = Literal["pending", "live", "final"]
 SeverityName = Literal["info", "warning", "error"]
 OutcomeName = Literal["passed", "found", "not-evaluated"]
+_OUTCOMES: dict[str, OutcomeName] = {"passed": "passed", "found": "found", "not-evaluated": "not-evaluated"}
 
 
 class Health(BaseModel):
@@ -268,7 +269,7 @@ class ChecklistItem(BaseModel):
             name=rule.name,
             summary=rule.summary,
             chapter=chapter_of(rule.code),
-            outcome=check.outcome if check else "not-evaluated",
+            outcome=_OUTCOMES[check.outcome] if check else "not-evaluated",
             reason=check.reason if check else "The diagnosis has not asked this rule about the run yet.",
             remedy=check.remedy if check else "",
             findings=[finding.id for finding in findings if finding.code == rule.code],

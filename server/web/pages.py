@@ -1,6 +1,6 @@
 """The pages and their fragments. Each route asks the store, makes a context and renders it.
 
-A fragment is the part of a page that changes: the page includes the same template, so a thing becomes HTML in one place.
+A fragment is the part of a page that changes: the page includes the same template, so a thing becomes HTML once.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -105,6 +104,6 @@ def _buckets(data: SeriesData, x: Floats, points: int, smooth: float | None) -> 
     )
 
 
-def _numbers(values: Floats) -> Sequence[float]:
-    numbers: Sequence[float] = values.tolist()
+def _numbers(values: Floats) -> list[float | None]:
+    numbers: list[float | None] = values.tolist()
     return numbers

@@ -1,4 +1,4 @@
-"""The findings of a run as cards: the open ones first, each with the symptoms that it explains; then the resolved ones."""
+"""The findings of a run as cards: open ones first, each with the symptoms that it explains; then the resolved ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from server.domain.findings import Finding, Severity
+from server.domain.findings import Finding
 from server.domain.runs import DiagnosisState, Run, RunState
 from server.rules.registry import Registry
 from server.web import formats

@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
-REAL = sa.Double().with_variant(sa.REAL(), "sqlite")
+REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
 
 
 def upgrade() -> None:

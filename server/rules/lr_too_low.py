@@ -1,0 +1,206 @@
+"""GW412: the weights hardly move, and the loss is still high."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.series import Floats
+from server.domain.statistics import Quarters, baseline, finite, quarters
+from server.rules._rates import medians, path_length
+from server.rules._spikes import norms
+from server.rules.base import Rule, Stage, threshold
+
+OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311"})  # nothing moves because nothing flows
+ALIVE = 50  # newest samples in which gradients and updates must be above zero
+
+
+class LrTooLow(Rule):
+    """The run has a learning rate so low that its weights hardly leave their start
+
+    ## What it does
+    At the end of the run: P is the sum over all steps of U, the median over the weight matrices of ‖Δw‖/‖w‖. No weight
+    matrix can have moved further than P of its own size. With the loss still above half of its start, it fires when P <
+    0.1, or when P < 0.6 and the loss was still falling: the third quarter of the run beats the last by more than its
+    error and by more than 15 % of all that was gained (or the whole gain is below 10 %). While a run whose length is
+    known is on its way, P is projected to its end and a value below 0.1 is an info.
+
+    ## Why it matters
+    The run is not wrong, it is just not going to arrive: the same result would take 3 to 100 times the steps.
+
+    ## What you see in the chart
+    A loss that falls in a straight, shallow line; update ratios of 1e-5 and below.
+
+    ## What to try
+    - Multiply the learning rate by 3 to 10 and look at the same number of steps.
+    - Look for a schedule that decays too early: print `scheduler.get_last_lr()`.
+    - Plain SGD: momentum 0.9 makes its steps up to 10 times as long.
+
+    ## Example
+    ```python
+    optimizer = SGD(model.parameters(), lr=1e-6)                   # wrong: 1,000 steps move nothing
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)      # right
+    ```
+
+    ## References
+    - Triangle inequality: ‖w_T − w_0‖ ≤ Σ ‖Δw_t‖.
+    - A limit on U alone (1e-4 TheDeepChecker, 1e-8 SageMaker Debugger) is normal in fine-tuning or below the resolution
+      of float32; ours knows the length of the run.
+    """
+
+    code = "GW412"
+    name = "lr-too-low"
+    severity = Severity.WARNING
+    since = "0.1.0"
+    needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
+    chart = "updates"
+    tier = "layers"
+    every = 50
+    clears_after = 1
+    gates = ("finetune", "moving_target")
+    stage = Stage.LOW_RATE
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far the weights must be able to move."""
+
+        path: float = threshold(
+            0.1,
+            unit="of the weights' size, over the run",
+            low=1e-4,
+            high=1.0,
+            relax="up",
+            source="ours: aligned steps could not change a tenth",
+        )
+        path_falling: float = threshold(
+            0.6,
+            unit="of the weights' size, over the run",
+            low=1e-3,
+            high=10.0,
+            source="ours: real steps turn, so half arrives",
+        )
+        high_loss: float = threshold(
+            0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: more than half is left to learn"
+        )
+        falling: float = threshold(
+            0.15,
+            unit="of the gain, in the last quarter",
+            low=0.01,
+            high=0.34,
+            source="a straight line gives 1/3, a converged run 0",
+        )
+        small_gain: float = threshold(
+            0.1, unit="of the first losses", low=0.0, high=1.0, source="ours: hardly anything was learned"
+        )
+        last_eighth: float = threshold(
+            0.08,
+            unit="of the loss, over an eighth of the run",
+            low=0.01,
+            high=0.5,
+            source="ours: a second sign of a slope",
+        )
+        errors: float = threshold(
+            3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise of the medians"
+        )
+        samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours: less is a smoke test")
+        live_share: float = threshold(
+            0.25, unit="of the plan", low=0.05, high=1.0, source="ours: schedules have shown their top by then"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the whole run at its end, and a projection of it before."""
+        live = bool(window.planned) and window.step >= params.live_share * (window.planned or 0)
+        if not window.final and (not live or window.gates.warm_up):
+            yield NotEvaluated(
+                "judged at the end of the run, or after a quarter of it where total_steps is known",
+                "watch(…, total_steps=N)",
+            )
+            return
+        parts = quarters(window.loss.values)
+        if window.samples < params.samples or parts is None:
+            yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
+            return
+        steps, ratios = medians(window)
+        if not len(ratios):
+            yield NotEvaluated("the updates of no weight matrix were measured")
+            return
+        if OTHER_CAUSES & window.open_codes or not _alive(window, ratios):
+            return
+        path = path_length(steps, ratios, window.step)
+        high = parts.q4 > params.high_loss * abs(parts.start)
+        if not window.final:
+            total = path * (window.planned or 0) / (window.step + 1)
+            if total < params.path and high:
+                yield _projected(window, path, total, ratios, parts, params)
+            return
+        if high and path < params.path:
+            yield _verdict(window, path, params.path, ratios, parts, "")
+        elif high and path < params.path_falling and _still_falling(parts, window.loss.values, params):
+            yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling")
+
+
+def _alive(window: Window, ratios: Floats) -> bool:
+    """Says whether gradients and updates are above zero: in a dead net a small update is no fault of the rate."""
+    gradients = finite(norms(window)[1].tail(ALIVE))
+    return bool(len(gradients)) and float(np.median(gradients)) > 0 and bool(np.all(ratios[-ALIVE:] > 0))
+
+
+def _still_falling(parts: Quarters, losses: Floats, params: LrTooLow.Params) -> bool:
+    last, gain = parts.q3 - parts.q4, parts.start - parts.q4
+    if last > params.errors * parts.se_last and (
+        last > params.falling * gain or gain < params.small_gain * abs(parts.start)
+    ):
+        return True
+    eighths = [baseline(part) for part in np.array_split(finite(losses), 8)]
+    before, end = eighths[-2], eighths[-1]
+    step = before.med - end.med
+    return step > params.errors * math.hypot(before.se, end.se) and step > params.last_eighth * abs(before.med)
+
+
+def _verdict(window: Window, path: float, limit: float, ratios: Floats, parts: Quarters, also: str) -> Verdict:
+    usual = float(np.median(ratios))
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=0,
+        message=(
+            f"In {window.samples} steps the weights can have moved by {path:.2g} of their size at most (limit "
+            f"{limit:g}, {usual:.1e} a step), and the loss went from {parts.start:.4g} to {parts.q4:.4g}{also}"
+        ),
+        advice=_ADVICE,
+        evidence=Evidence(
+            numbers={"path": path, "update_ratio": usual, **parts.as_numbers()}, series=("loss",), limit=limit
+        ),
+    )
+
+
+def _projected(
+    window: Window, path: float, total: float, ratios: Floats, parts: Quarters, params: LrTooLow.Params
+) -> Verdict:
+    usual = float(np.median(ratios))
+    return Verdict(
+        severity=Severity.INFO,
+        first_step=0,
+        message=(
+            f"At {usual:.1e} of their size a step the weights can move by {total:.2g} at most in the {window.planned} "
+            f"planned steps (limit {params.path:g}); the loss went from {parts.start:.4g} to {parts.q4:.4g} so far"
+        ),
+        advice=_ADVICE,
+        evidence=Evidence(
+            numbers={"path": path, "projected": total, "update_ratio": usual, **parts.as_numbers()},
+            series=("loss",),
+            limit=params.path,
+        ),
+    )
+
+
+_ADVICE = (
+    "Multiply `lr` by 3 to 10 where the optimizer is made (a range test over 100 steps shows how far one can go), "
+    "give SGD momentum=0.9, and "
+    "print scheduler.get_last_lr() to see whether a schedule has already decayed it."
+)

@@ -1,0 +1,91 @@
+"""The governor keeps the hook's share under its budget, whatever a measurement costs; no clock runs in these tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_hook.governor import BURST_STEPS, Governor
+
+
+def drive(governor: Governor, steps: int, *, step_s: float, sample_s: float, plain_s: float = 5e-6) -> list[bool]:
+    """Plays a training: every step takes `step_s`, a measured one `sample_s` more."""
+    sampled = True
+    history = []
+    for _ in range(steps):
+        history.append(sampled)
+        spent = plain_s + (sample_s if sampled else 0.0)
+        sampled = governor.after_step(step_s + spent, spent, sampled)
+    return history
+
+
+def test_the_first_twenty_steps_are_all_measured() -> None:
+    assert all(drive(Governor(), 20, step_s=0.01, sample_s=0.004))
+
+
+def test_the_first_steps_take_at_most_two_seconds_in_all() -> None:
+    governor = Governor()
+    history = drive(governor, 20, step_s=5.0, sample_s=0.5)
+    assert 2 <= sum(history) < 20
+    assert governor.first_spent_s <= 2.0
+
+
+@pytest.mark.parametrize("step_s", [0.002, 0.02, 0.2])
+@pytest.mark.parametrize("sample_s", [0.0002, 0.002, 0.02, 0.2])
+def test_the_share_stays_under_the_budget(step_s: float, sample_s: float) -> None:
+    governor = Governor(0.01)
+    drive(governor, 5_000, step_s=step_s, sample_s=sample_s)
+    summary = governor.summary()
+    assert summary["share"] <= 0.01
+    assert summary["steps_20_100_share"] <= 0.10
+
+
+def test_a_cheap_measurement_uses_most_of_its_budget() -> None:
+    governor = Governor(0.01)
+    history = drive(governor, 2_000, step_s=0.05, sample_s=0.004)
+    assert 0.006 < governor.share <= 0.01
+    gaps = [late - early for early, late in zip(_measured(history), _measured(history)[1:], strict=False)]
+    assert max(gaps[-50:]) <= 2 * min(gaps[-50:]), "an even rhythm"
+
+
+def test_steps_20_to_100_are_measured_more_densely() -> None:
+    history = drive(Governor(0.01), 1_000, step_s=0.05, sample_s=0.01)
+    assert sum(history[20:100]) / 80 > 4 * sum(history[200:]) / 800
+
+
+def test_a_larger_budget_than_ten_percent_is_kept() -> None:
+    governor = Governor(0.5)
+    assert all(drive(governor, 500, step_s=0.01, sample_s=0.001))
+
+
+def test_after_an_alarm_every_step_is_measured_for_a_while_and_paid_back() -> None:
+    governor = Governor(0.01)
+    drive(governor, 500, step_s=0.02, sample_s=0.01)
+    assert governor.alarm()
+    history = drive(governor, 200, step_s=0.02, sample_s=0.01)
+    assert all(history[1:BURST_STEPS])
+    assert not any(history[BURST_STEPS + 1 : 150]), "then it saves"
+    assert not governor.alarm(), "not again at once"
+    drive(governor, 3_000, step_s=0.02, sample_s=0.01)
+    assert governor.share <= 0.01
+    assert governor.alarm()
+
+
+def test_a_pause_saves_up_only_a_little() -> None:
+    governor = Governor(0.01)
+    drive(governor, 300, step_s=0.02, sample_s=0.005)
+    governor.after_step(600.0, 5e-6, False)  # a validation
+    history = drive(governor, 40, step_s=0.02, sample_s=0.005)
+    assert sum(history[1:]) <= 4
+
+
+def test_the_report_is_the_share_since_the_last_one() -> None:
+    governor = Governor()
+    governor.after_step(1.0, 0.25, True)
+    assert governor.report() == 0.25
+    governor.after_step(1.0, 0.5, True)
+    assert governor.report() == 0.5
+    assert governor.report() == 0.0
+
+
+def _measured(history: list[bool]) -> list[int]:
+    return [index for index, sampled in enumerate(history) if sampled and index > 100]

@@ -1,0 +1,117 @@
+"""Which call of `monitor.step` closes a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from client_hook.capture.loss import LossSignal
+from client_hook.capture.scaler import ScalerSignal
+from client_hook.steps import StepCounter
+from tests.client_hook.tape import recorder_of, taped
+
+
+def small() -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_a_call_after_an_optimizer_step_closes_a_step() -> None:
+    counter = StepCounter()
+    for number in range(3):
+        counter.optimizer_stepped()
+        assert counter.call()
+        assert counter.close() == number
+
+
+def test_a_call_without_an_optimizer_step_is_a_micro_batch() -> None:
+    counter = StepCounter()
+    assert not counter.call()
+    assert not counter.call()
+    counter.optimizer_stepped()
+    assert counter.call()
+    assert counter.micro_batches == 3
+    counter.close()
+    assert counter.micro_batches == 0
+
+
+def test_after_32_calls_without_any_optimizer_every_call_closes_a_step_until_one_comes() -> None:
+    counter = StepCounter()
+    closing = []
+    for _ in range(40):
+        closing.append(counter.call())
+        if closing[-1]:
+            counter.close()
+    assert closing == [False] * 31 + [True] * 9
+    counter.optimizer_stepped()
+    assert counter.call()
+    counter.close()
+    assert not counter.call(), "from now on a call without an optimizer step is a micro-batch"
+
+
+def test_micro_batches_are_averaged_into_the_step_that_they_belong_to() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    for step in range(2):
+        for loss in (1.0, 2.0, 6.0):
+            if loss == 6.0:
+                optimizer.step()
+            monitor.step(loss + step, part=torch.tensor(loss))
+    monitor.finish(timeout=0.2)
+    assert tape.series("loss") == {0: 3.0, 1: 4.0}
+    assert tape.series("loss/part") == {0: 3.0, 1: 3.0}
+    assert len(tape.series("time/step")) == 2
+
+
+def test_several_optimizers_that_step_between_two_calls_are_one_step() -> None:
+    first, second = small(), small()
+    monitor, tape = taped({"a": first[0], "b": second[0]}, {"a": first[1], "b": second[1]})
+    for _ in range(3):
+        first[1].step()
+        second[1].step()
+        second[1].step()
+        monitor.step(0.5)
+    monitor.finish(timeout=0.2)
+    assert list(tape.series("loss")) == [0, 1, 2]
+
+
+def test_finish_closes_an_open_step() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    optimizer.step()
+    monitor.step(1.0)
+    monitor.step(2.0)
+    monitor.step(4.0)
+    monitor.finish(timeout=0.2)
+    assert tape.series("loss") == {0: 1.0, 1: 3.0}
+
+
+def test_a_step_that_a_scaler_leaves_out_is_a_step() -> None:
+    model, optimizer = small()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    recorder, tape = recorder_of(model, optimizer, LossSignal, ScalerSignal)
+    for factor in (1.0, float("inf"), 1.0):
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 3)).sum()
+        scaler.scale(loss * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        recorder.step(loss.item(), {}, 0.0)
+    recorder.finish()
+    recorder.detach()
+    assert list(tape.series("loss")) == [0, 1, 2]
+    assert tape.series("scaler/scale") == {0: 4.0, 1: 2.0, 2: 2.0}
+    assert recorder.context.optimizer_steps == 2
+    assert tape.facts("scaler") == [{"enabled": True, "scale": 4.0}]
+
+
+def test_the_scaler_class_is_as_it_was_after_the_last_monitor() -> None:
+    before = torch.amp.GradScaler.step
+    one, _ = recorder_of(*small(), ScalerSignal)
+    two, _ = recorder_of(*small(), ScalerSignal)
+    assert torch.amp.GradScaler.step is not before
+    one.detach()
+    assert torch.amp.GradScaler.step is not before
+    two.detach()
+    assert torch.amp.GradScaler.step is before
