@@ -28,8 +28,8 @@ class Training:
 
 
 def mlp() -> Training:
-    """Four layers of 512, batch 64."""
-    width = 512
+    """Four layers of 256, batch 64: a step of two to three milliseconds."""
+    width = 256
     layers: list[nn.Module] = [layer for _ in range(4) for layer in (nn.Linear(width, width), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(width, 10))
     x, y = torch.randn(64, width), torch.randint(0, 10, (64,))

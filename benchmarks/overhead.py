@@ -83,7 +83,9 @@ def _interval(summary: dict[str, float], steps: int) -> float:
     return (steps - 100) / late if late else float(steps)
 
 
-def measure_way(training: Training, prepare: Callable[[Training], Callable[[], None]], steps: int, step_s: float) -> float:
+def measure_way(
+    training: Training, prepare: Callable[[Training], Callable[[], None]], steps: int, step_s: float
+) -> float:
     """Returns the time that one of the usual ways takes at each step, over the time of the step."""
     after = prepare(training)
     for _ in range(2):

@@ -14,6 +14,8 @@ EARLY_STEPS = 100
 EARLY_BUDGET = 0.10
 MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
 PLAIN_PART = 0.5  # of the budget: the other half is for measurements
+LONGEST_GAP = 250
+SHORT_STEP_S = 0.01
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
 BURST_S = 1.0
@@ -21,7 +23,7 @@ BURST_PAUSE_STEPS = 200
 
 
 class Governor:
-    """Keeps the accounts; `after_step` is told the times of the step that closed and answers whether to measure the next."""
+    """Keeps the accounts; `after_step` hears the times of the step that closed and says whether to measure the next."""
 
     def __init__(self, budget: float = 0.01) -> None:
         self.budget = budget
@@ -33,6 +35,7 @@ class Governor:
         self._early = [0.0, 0.0]  # spent and elapsed in steps 20–100
         self._late = [0.0, 0.0]  # after step 100
         self._late_samples = 0
+        self._gap = 0
         self._credit_s = 0.0
         self._sample_cost_s = 0.0
         self._plain_cost_s = 0.0
@@ -44,7 +47,7 @@ class Governor:
         self._in_early = True
 
     def after_step(self, elapsed_s: float, spent_s: float, sampled: bool) -> bool:
-        """Takes the length of the step (the hook's time included) and the hook's part of it; True = measure the next."""
+        """Takes the length of the step and the hook's part of it; True = measure the next."""
         self.steps += 1
         self.sampled_steps += sampled
         self.elapsed_s += elapsed_s
@@ -53,15 +56,17 @@ class Governor:
         report[0] += spent_s
         report[1] += elapsed_s
         self._learn(elapsed_s, spent_s, sampled)
+        early = self.steps <= EARLY_STEPS
         if self.steps <= FIRST_STEPS:
             self.first_spent_s += spent_s
-            return self.steps < FIRST_STEPS and self.first_spent_s + self._sample_cost_s < FIRST_STEPS_S
-        early = self.steps <= EARLY_STEPS
-        part = self._early if early else self._late
-        part[0] += spent_s
-        part[1] += elapsed_s
-        self._late_samples += sampled and not early
-        return self._earn(elapsed_s, spent_s, max(EARLY_BUDGET, self.budget) if early else self.budget)
+            if self.steps < FIRST_STEPS:
+                return self.first_spent_s + 1.25 * self._sample_cost_s < FIRST_STEPS_S
+        else:
+            part = self._early if early else self._late
+            part[0] += spent_s
+            part[1] += elapsed_s
+            self._late_samples += sampled and not early
+        return self._earn(elapsed_s, spent_s, sampled, max(EARLY_BUDGET, self.budget) if early else self.budget)
 
     def _learn(self, elapsed_s: float, spent_s: float, sampled: bool) -> None:
         """Follows what a measurement costs, upward at once and downward slowly."""
@@ -69,17 +74,21 @@ class Governor:
             # single outliers (the other threads' turn) must not count for long
             self._plain_cost_s += 0.1 * (min(spent_s, 3.0 * self._plain_cost_s or spent_s) - self._plain_cost_s)
             self._step_s += 0.1 * (elapsed_s - self._step_s)
-        elif spent_s > self._sample_cost_s and self.steps > 1:
+        elif self.sampled_steps == 1:
+            self._sample_cost_s = spent_s
+        elif spent_s > self._sample_cost_s:
             self._sample_cost_s += 0.5 * (spent_s - self._sample_cost_s)
         else:
             self._sample_cost_s += 0.1 * (spent_s - self._sample_cost_s)
 
-    def _earn(self, elapsed_s: float, spent_s: float, budget: float) -> bool:
+    def _earn(self, elapsed_s: float, spent_s: float, sampled: bool, budget: float) -> bool:
         if self._in_early and self.steps > EARLY_STEPS:
             self._in_early = False
             self._credit_s = min(self._credit_s, 0.0)
         cost = max(self._sample_cost_s - self._plain_cost_s, 0.0)
-        earned = MARGIN * budget * (elapsed_s - spent_s) - spent_s
+        earned = MARGIN * budget * (elapsed_s - spent_s)
+        if self.steps > FIRST_STEPS:  # the first ones are free
+            earned -= spent_s
         self._credit_s = min(self._credit_s + earned, SAVED_SAMPLES * cost)
         if self._burst_left > 0:
             self._burst_left -= 1
@@ -87,7 +96,14 @@ class Governor:
             if self._burst_spent_s + cost < BURST_S:
                 return True
             self._burst_left = 0
-        return self._credit_s >= cost
+        # steps so short that the scalars alone take the budget are measured now and then all the same
+        self._gap = 0 if sampled else self._gap + 1
+        return self._credit_s >= cost or (self._gap >= LONGEST_GAP and cost <= 0.5 * budget * self._gap * self._step_s)
+
+    @property
+    def steps_are_short(self) -> bool:
+        """Says whether steps follow each other so fast that work should be done for several at once."""
+        return self.steps > EARLY_STEPS and self._step_s < SHORT_STEP_S
 
     @property
     def too_dear(self) -> bool:

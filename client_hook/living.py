@@ -32,7 +32,7 @@ class Living:
         self._lock = threading.RLock()
 
     def add(self, monitor: Closable, models: Iterable[Any], optimizers: Iterable[Any]) -> None:
-        """Closes the monitors that share an object with this one; keeps this one until it is removed or has no model."""
+        """Closes the monitors that share an object with this one; keeps this one while it has a model."""
         vital, other = list(models), list(optimizers)
         for earlier in self.sharing([*vital, *other]):
             earlier.replaced()

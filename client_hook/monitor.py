@@ -25,7 +25,7 @@ from client_hook.userlog import UserLog
 
 
 class Monitor:
-    """Records one training; made by `watch`. No call raises into the loop, waits for the network or changes the training."""
+    """Records one training; made by `watch`. No call raises into the loop, waits for the network or changes it."""
 
     def __init__(self, request: Request) -> None:
         self.guard = Guard(strict=request.settings.strict, quiet=request.settings.quiet)
@@ -50,7 +50,15 @@ class Monitor:
         shutdown.unregister(parts.outbox)  # it ends with this monitor, which closes the open step first
         self._parts = parts
         self._log = UserLog(parts.context, self.guard)
-        parts.recorder.attach()
+        attached = False
+        try:
+            parts.recorder.attach()
+            attached = True
+        finally:
+            if not attached:  # only where the hook's own errors are raised
+                self.guard.strict = False
+                self._leave()
+                self.guard.strict = True
 
     # -- in the loop -------------------------------------------------------------------------------------------------
 
@@ -228,6 +236,7 @@ def watch(
         config=config,
         tags=tags,
         on_finding=on_finding,
+        allow_requests=allow_requests,
         options={
             "scheduler": scheduler,
             "scaler": scaler,

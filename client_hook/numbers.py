@@ -21,7 +21,8 @@ def read(value: Any, what: str) -> float | Tensor:
     if isinstance(value, Tensor):
         return _read_tensor(value, what)
     if isinstance(value, (bool, int, float)):
-        return quietly(float, value, default=float("inf") if value > 0 else float("-inf"))  # an integer beyond 1e308
+        too_large = float("inf") if value > 0 else float("-inf")  # for an integer beyond 1e308
+        return float(quietly(float, value, default=too_large))
     if isinstance(value, (str, bytes, complex)) or value is None:
         raise NotANumber(f"{what}: got {value!r:.100}, expected a number or a tensor with one element")
     number = quietly(float, value)

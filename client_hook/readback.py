@@ -31,18 +31,16 @@ class _Item(NamedTuple):
 class Readback:
     """Queues (step, names, tensor); `flush` hands over what has arrived.
 
-    A tensor on the CPU is read at the next flush. One on CUDA is copied to pinned memory without blocking, and read when
-    the event after the copy has passed; `flush(wait=True)` is for the end of a run.
+    A tensor on the CPU is read at the next flush. One on CUDA is copied to pinned memory without blocking, and read
+    when the event after the copy has passed; `flush(wait=True)` is for the end of a run.
     """
 
     def __init__(self, outbox: Sink) -> None:
         self._outbox = outbox
         self._waiting: deque[_Item] = deque()
 
-    def put(
-        self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None
-    ) -> None:
-        """Takes a vector of len(names) values that belongs to `step`; `then(step, values)` is called when they are read."""
+    def put(self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None) -> None:
+        """Takes a vector of len(names) values of `step`; `then(step, values)` is called when they are read."""
         tensor = tensor.detach()
         event: torch.cuda.Event | None = None
         if tensor.is_cuda:
@@ -54,7 +52,7 @@ class Readback:
         self._waiting.append(_Item(step, time_ms, names, tensor, event, then))
 
     def flush(self, wait: bool = False) -> int | None:
-        """Hands over what has arrived, in order; returns the step of the oldest value still on its way, None if none."""
+        """Hands over what has arrived, in order; returns the step of the oldest value still on its way."""
         waiting = self._waiting
         while waiting:
             item = waiting[0]

@@ -6,17 +6,19 @@ Not for: the public calls (client_hook.monitor) or what is measured (client_hook
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal, overrides
+from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
 from client_hook.guard import Guard, guarded
@@ -24,7 +26,12 @@ from client_hook.steps import StepCounter
 
 _OVERHEAD = ("hook/overhead",)
 FAULTS_BEFORE_OFF = 20
-REST_AFTER_STEPS = 300  # what a loop does wrong, it does from the beginning
+FEW_GROUPS = 8
+LOOK_AGAIN_AFTER = 64  # steps
+WAIT_FOR_STEPS = 32
+WAIT_S = 0.1
+_PLAIN = frozenset({torch.float32, torch.float16, torch.bfloat16})
+REST_AFTER_STEPS = 100  # what a loop does wrong, it does from the beginning
 
 
 class Recorder:
@@ -41,6 +48,9 @@ class Recorder:
         self._handles: list[Any] = []
         self._calling = 0
         self._resting = False
+        self._putting_off = False
+        self._rates: dict[str, list[Any]] | None = None
+        self._waiting: list[tuple[float, bool, float, list[Any], float]] = []
         self._faults: dict[int, int] = {}
         self._closed_at = perf_counter()
         self._arrange()
@@ -50,7 +60,9 @@ class Recorder:
     def attach(self) -> None:
         """Installs every hook; the first step is measured in full."""
         for key, optimizer in self.context.optimizers.items():
-            self._handles += _optimizer_hooks(self, key, optimizer)
+            # the optimizer holds these and so the recorder, which holds no optimizer
+            self._handles.append(optimizer.register_step_pre_hook(partial(self.pre_step, key)))
+            self._handles.append(optimizer.register_step_post_hook(partial(self.post_step, key)))
         if self._on_backward:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
@@ -73,7 +85,10 @@ class Recorder:
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
+        if self._waiting:
+            self._catch_up()
         if self.counter.stepped or self.counter.micro_batches:
+            self.context.closed_at = perf_counter()
             self._close(perf_counter())
         self._tell_all("on_finish")
         self.context.readback.flush(wait=True)
@@ -84,9 +99,14 @@ class Recorder:
 
     def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
+        if self._putting_off and not components and self._put_off(loss, began):
+            return True
+        if self._waiting:
+            self._catch_up()
         if self._loss is not None:
             self._loss.take(loss, components)
         counter = self.counter
+        self.context.closed_at = began
         if counter.call():
             self._close(began)
             return True
@@ -117,14 +137,78 @@ class Recorder:
         if sampled:
             context.outbox.row(step, now_ms, _OVERHEAD, (governor.report(),), False)
         before, now = self._closed_at, perf_counter()
-        self._closed_at = now
+        self._closed_at = began
         spent = context.spent_s + (now - began)
-        context.sampled = governor.after_step(now - before, spent, sampled)
-        if sampled or context.sampled:
-            self._tell(self._arm, context.sampled)
-            self._rest(not context.sampled)
+        self._begin_next(sampled, governor.after_step(began - before, spent, sampled))
         # what came after `now` is counted with the next step
         context.spent_s = perf_counter() - now
+
+    def _begin_next(self, sampled: bool, next_sampled: bool) -> None:
+        self.context.sampled = next_sampled
+        if sampled or next_sampled:
+            self._tell(self._arm, next_sampled)
+        if sampled or next_sampled or self.counter.closed % LOOK_AGAIN_AFTER == 0:
+            self._rest(not next_sampled)
+        self._putting_off = not next_sampled and self.governor.steps_are_short and self._all_may_wait()
+
+    def _all_may_wait(self) -> bool:
+        rates = next((signal for signal in self._signals if isinstance(signal, LearningRateSignal)), None)
+        hearing = [signal for signal in self._signals if signal.on_pre_step in self._on_pre_step[False]]
+        alone = rates is not None and all(signal in self._keeping for signal in hearing)
+        self._rates = rates.rates if rates is not None and alone else None
+        return all(signal.may_wait for signal in self._closing_plain)
+
+    # -- short steps: their closing waits until there are several ------------------------------------------------------
+
+    def _put_off(self, loss: Any, began: float) -> bool:
+        """Keeps what belongs to a plain step that closes now; False where it is not plain."""
+        counter, context = self.counter, self.context
+        if not counter.stepped or counter.micro_batches or context.sampled:
+            return False
+        if type(loss) is Tensor and loss.is_cpu and loss.ndim == 0 and loss.dtype in _PLAIN:
+            value, exact = loss.item(), False
+        elif type(loss) is float:
+            value, exact = loss, True
+        else:
+            return False
+        counter.calls += 1
+        counter.closed += 1
+        counter.stepped = False
+        context.step = counter.closed
+        kept = [signal.keep() for signal in self._keeping]
+        waiting = self._waiting
+        waiting.append((value, exact, began, kept, context.spent_s))
+        if len(waiting) >= WAIT_FOR_STEPS or began - waiting[0][2] > WAIT_S:
+            self._catch_up()
+            context.spent_s = perf_counter() - began
+        else:
+            context.spent_s = 0.0
+            # the call itself belongs to its step
+            waiting[-1] = (value, exact, began, kept, waiting[-1][4] + perf_counter() - began)
+        return True
+
+    def _catch_up(self) -> None:
+        """Closes the steps that wait, in order."""
+        waiting, self._waiting = self._waiting, []
+        context, governor = self.context, self.governor
+        first = context.step - len(waiting) + 1
+        ahead_ms = time.time_ns() // 1_000_000 - perf_counter() * 1e3
+        sample_next = False
+        context.micro_batches = 1
+        for step, (value, exact, at, kept, spent) in enumerate(waiting, first):
+            if self._loss is not None:
+                self._loss.take_number(value, exact)
+            for signal, item in zip(self._keeping, kept, strict=True):
+                signal.recall(item)
+            context.closed_at = at
+            self._tell(self._on_close[False], step, int(ahead_ms + at * 1e3), False)
+            self._watch_loss(step, value)
+            sample_next = governor.after_step(at - self._closed_at, spent, False) or sample_next
+            self._closed_at = at
+        context.micro_batches = 0
+        reading = context.readback.flush()
+        context.outbox.complete(context.step if reading is None else reading - 1)
+        self._begin_next(False, sample_next)
 
     def _rest(self, resting: bool) -> None:
         """Lets the signals that may rest do so until the next sampled step, where plain steps cost too much."""
@@ -145,15 +229,19 @@ class Recorder:
 
     # -- the optimizers ----------------------------------------------------------------------------------------------
 
-    def pre_step(self, key: str, optimizer: Optimizer) -> None:
+    def pre_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
         """Runs just before a watched optimizer steps."""
+        if self._putting_off and self._rates is not None and len(optimizer.param_groups) <= FEW_GROUPS:
+            # all that a plain step needs, without calling anybody
+            self._rates[key] = [group.get("lr", 0.0) for group in optimizer.param_groups]
+            return
         hearing = self._on_pre_step[self.context.sampled]
         if hearing:
             began = perf_counter()
             self._tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
-    def post_step(self, key: str, optimizer: Optimizer) -> None:
+    def post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
         """Runs just after a watched optimizer stepped."""
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
@@ -182,6 +270,9 @@ class Recorder:
         self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
         self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
         self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}
+
+        self._closing_plain = [signal for signal in self._signals if signal.on_close in self._on_close[False]]
+        self._keeping = [signal for signal in self._signals if overrides(signal, "keep")]
 
     def _tell_all(self, method: str) -> None:
         self._tell([getattr(signal, method) for signal in self._signals if overrides(signal, method)])
@@ -215,18 +306,3 @@ def _call_from(owner: Recorder, hearing: list[Callable[..., None]], first: int, 
         owner._calling = index
         hearing[index](*arguments)
     return True
-
-
-def _optimizer_hooks(recorder: Recorder, key: str, optimizer: Optimizer) -> list[Any]:
-    """Registers a hook before and one after the optimizer's step; they hold the recorder weakly."""
-    reference = weakref.ref(recorder)
-
-    def before(stepping: Optimizer, *_: Any) -> None:
-        if (alive := reference()) is not None:
-            alive.pre_step(key, stepping)
-
-    def after(stepping: Optimizer, *_: Any) -> None:
-        if (alive := reference()) is not None:
-            alive.post_step(key, stepping)
-
-    return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]

@@ -39,6 +39,7 @@ class Request:
     tags: Any = ()
     options: Mapping[str, Any] | None = None
     on_finding: Callable[[dict[str, Any]], Any] | None = None
+    allow_requests: bool = True  # whether the run page may ask for an inspection
     transport: Any = None  # another one than HTTP, for tests
 
 

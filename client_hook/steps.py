@@ -11,8 +11,9 @@ CALLS_WITHOUT_OPTIMIZER = 32
 class StepCounter:
     """Decides which call of `monitor.step` closes a step and which is a micro-batch of the open one.
 
-    A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A loop in
-    which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until one comes.
+    A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A
+    loop in which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until
+    one comes.
     """
 
     def __init__(self) -> None:

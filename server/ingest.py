@@ -10,7 +10,8 @@ import json
 import re
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ import numpy as np
 from client_hook import wire
 from server.domain.findings import Finding
 from server.domain.runs import ENDED, NewRun
-from server.errors import InvalidFrame, TooLarge
+from server.errors import Busy, InvalidFrame, TooLarge
 from server.live import Live
 from server.store import Store
-from server.store.frames import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
 
 MAX_SERIES_NAME = 500
 MAX_RECORD_NAME = 100
@@ -30,9 +31,14 @@ MAX_STEP = 2**53
 MAX_TIME_MS = 253_402_300_800_000  # the year 10000
 RUNS_REMEMBERED = 512
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+MAX_COLUMNS_OF_A_FRAME = 200_000
+MAX_DEPTH = 32
+MAX_BODIES_BYTES = 256 * 1024 * 1024
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ENDINGS = frozenset(state.value for state in ENDED)
+_ID_WORDS = "1 to 100 letters, digits, dots, dashes or underscores, a letter or digit first"
 _SHORT = ("id", "code", "name", "severity", "state", "first_step", "message", "advice")
 
 Drops = dict[tuple[str, str], int]
@@ -47,6 +53,20 @@ class Ingest:
         self._clock = clock
         self._lock = threading.Lock()
         self._findings: OrderedDict[str, tuple[int, list[dict[str, Any]]]] = OrderedDict()
+        self._held = 0
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Counts the bytes of a body while it is in memory; raises Busy where too many are already."""
+        with self._lock:
+            if self._held and self._held + size > MAX_BODIES_BYTES:
+                raise Busy(f"{self._held} bytes of frames wait here already; try again in a second.")
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= size
 
     def accept(self, run_id: str, body: bytes) -> dict[str, Any]:
         """Stores one frame and gives the answer of WIRE.md; it is committed when this returns.
@@ -63,6 +83,11 @@ class Ingest:
             raise InvalidFrame(
                 "run", f"run: the frame says {frame.run!r}, the address {run_id!r}; both must be the same"
             )
+        if not _ID.fullmatch(frame.attempt):
+            raise _wrong("attempt", frame.attempt, _ID_WORDS)
+        columns = sum(len(group.columns) for group in frame.groups)
+        if columns > MAX_COLUMNS_OF_A_FRAME:
+            raise TooLarge("groups", f"groups: {columns} columns, at most {MAX_COLUMNS_OF_A_FRAME} are accepted")
         now = self._clock()
         drops: Drops = defaultdict(int)
         groups = [_checked_group(group, now, drops) for group in frame.groups]
@@ -124,8 +149,8 @@ class Ingest:
 def read_opening(payload: Mapping[str, Any]) -> NewRun:
     """Reads what a hook says when it opens a run; raises InvalidFrame naming the field that is wrong."""
     config = payload.get("config") or {}
-    if not isinstance(config, Mapping):
-        raise _wrong("config", config, "an object")
+    if not isinstance(config, Mapping) or _too_deep(config):
+        raise _wrong("config", config, f"an object, nested at most {MAX_DEPTH} deep")
     tags = payload.get("tags") or []
     if not isinstance(tags, list) or len(tags) > 100 or not all(isinstance(tag, str) for tag in tags):
         raise _wrong("tags", tags, "a list of at most 100 texts")
@@ -136,8 +161,8 @@ def read_opening(payload: Mapping[str, Any]) -> NewRun:
         project=_text(payload, "project", 200) or "default",
         name=_text(payload, "name", 200) or None,
         tags=tuple(_clean(tag)[:100] for tag in tags if tag),
-        config=config,
-        started_ms=_whole(payload, "started_ms", 0),
+        config=_sound(dict(config)),
+        started_ms=_whole(payload, "started_ms", 0, MAX_TIME_MS),
         first_step=_whole(payload, "first_step", 0),
         hook_version=_text(payload, "hook_version", 100),
         host=_text(payload, "host", 300),
@@ -191,13 +216,15 @@ def _checked_record(record: dict[str, Any], index: int, now: int, drops: Drops) 
         drops[f"{where}.name is {name[:40]!a}, expected one of {', '.join(sorted(_ENDINGS))}", "records"] += 1
     elif not isinstance(step, int) or isinstance(step, bool) or not -1 <= step < MAX_STEP:
         drops[f"{where}.step is {step!r:.40}, expected an integer from -1", "records"] += 1
+    elif _too_deep(record.get("value")):
+        drops[f"{where}.value is nested more than {MAX_DEPTH} deep", "records"] += 1
     else:
-        value = record.get("value")
+        value = _sound(record.get("value"))
         if kind == "status":
             value = {**value, "state": name} if isinstance(value, dict) else {"state": name}
         elif kind == "event" and not isinstance(value, dict):
             value = {"value": value}
-        text = json.dumps(value, separators=(",", ":"))
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         if len(text) <= MAX_RECORD_CHARACTERS:
             time_ms = record.get("time_ms")
             known = isinstance(time_ms, int) and 0 <= time_ms <= MAX_TIME_MS
@@ -214,16 +241,16 @@ def _short(finding: Finding) -> dict[str, Any]:
 def _identity(payload: Mapping[str, Any], key: str) -> str:
     value = payload.get(key)
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise _wrong(key, value, "1 to 100 letters, digits, dots, dashes or underscores")
+        raise _wrong(key, value, _ID_WORDS)
     return value
 
 
-def _whole(payload: Mapping[str, Any], key: str, default: int) -> int:
+def _whole(payload: Mapping[str, Any], key: str, default: int, limit: int = MAX_STEP) -> int:
     value = payload.get(key)
     if value is None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_STEP:
-        raise _wrong(key, value, "an integer from 0")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
+        raise _wrong(key, value, f"an integer from 0, below {limit}")
     return value
 
 
@@ -234,6 +261,24 @@ def _text(payload: Mapping[str, Any], key: str, limit: int) -> str:
     if not isinstance(value, str):
         raise _wrong(key, value, f"a text of at most {limit} characters")
     return _clean(value)[:limit]
+
+
+def _too_deep(value: Any, depth: int = 0) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return depth > MAX_DEPTH or any(_too_deep(item, depth + 1) for item in inner)
+
+
+def _sound(value: Any) -> Any:
+    """Copies a JSON value so that every database and browser can hold it: no lone surrogates, no giant numbers."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_sound(key): _sound(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_sound(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return wire.json_safe(value)
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Measures the outputs of all leaf modules on sampled steps: mean, std, largest, zeros, saturated and non-finite shares.
+"""Measures the outputs of all leaf modules on sampled steps: mean, std, largest, zeros, saturated, non-finite.
 
 It looks at a few thousand elements of each output. Not for: units that never fire (dead_units).
 """
@@ -27,7 +27,7 @@ _ALL = ("mean", "std", "absmax", "zeros", "nonfinite")
 
 
 class ActivationSignal(Signal):
-    """Copies a sample of each output inside the forward hook and computes all statistics together when the step closes."""
+    """Copies a sample of each output inside the forward hook; computes all statistics when the step closes."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -26,9 +26,7 @@ MAX_NOTES = 100
 class Sink(Protocol):
     """Names what signals use of the outbox."""
 
-    def row(
-        self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True
-    ) -> None:
+    def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:
         """Takes the values of one step; the same `names` object from call to call makes one group."""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
@@ -55,7 +53,8 @@ class Options:
 class Context:
     """Shares one monitor's objects with its signals; models and optimizers are held weakly.
 
-    A signal keeps names, numbers and small tensors of its own between calls, never a module, a parameter or an optimizer.
+    A signal keeps names, numbers and small tensors of its own between calls, never a module, a parameter or an
+    optimizer.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class Context:
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
         self.epoch: float | None = None  # set by the data signal where it knows it
+        self.closed_at = 0.0  # perf_counter() at the call that closed the step; set before `on_close`
         self.spent_s = 0.0  # the hook's own time since the last call of monitor.step(); wrappers and hooks add theirs
 
     @property
@@ -164,15 +164,18 @@ class Context:
 class Signal:
     """Measures one thing. Every method may be left out.
 
-    With `every_step = False` the step methods (`on_pre_step`, `on_post_step`, `on_close`) are called on sampled steps only, and
-    `arm` only when a sampled step begins and when the first unsampled one after it begins. With `every_step = True`
-    they are called on each step: then they must cost about a microsecond.
+    With `every_step = False` the step methods (`on_pre_step`, `on_post_step`, `on_close`) are called on sampled steps
+    only, and `arm` only when a sampled step begins and when the first unsampled one after it begins. With
+    `every_step = True` they are called on each step: then they must cost about a microsecond.
     """
 
     every_step = False
     # heard on sampled steps alone where steps are so short that hearing every call would break the budget: for signals
     # that count what happens and send no series. Between two sampled steps they are taken off the patches
     may_rest = False
+    # `on_close` of steps that are not sampled may be called some steps later, in order: code and data that a training
+    # step has pushed out of the caches cost ten times as much as in a row. What it needs of the step, `keep` returns
+    may_wait = False
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -198,6 +201,12 @@ class Signal:
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over what belongs to the step that just closed."""
+
+    def keep(self) -> Any:
+        """Returns what `on_close` needs of the step that closes now, for when that is called later."""
+
+    def recall(self, kept: Any) -> None:
+        """Takes back what `keep` returned: `on_close` of that step comes next."""
 
     def on_finish(self) -> None:
         """Hands over what is left, before the outbox closes."""

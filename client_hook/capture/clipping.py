@@ -119,6 +119,23 @@ class ClippingSignal(Signal):
                 self._norms.append((before, float("nan")))
         self._value_clipped = []
 
+    @property
+    def may_wait(self) -> bool:  # type: ignore[override]
+        """What value clipping did is known at the optimizer's step alone, which then must be heard."""
+        return self._kind != "value"
+
+    def keep(self) -> tuple[list[tuple[Any, float]], list[Tensor]] | None:
+        """Keeps the norms of this step's calls."""
+        if not self._norms:
+            return None
+        kept = (self._norms, self._factors)
+        self._norms, self._factors = [], []
+        return kept
+
+    def recall(self, kept: tuple[list[tuple[Any, float]], list[Tensor]] | None) -> None:
+        """Takes them back."""
+        self._norms, self._factors = kept or ([], [])
+
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over norm and factor."""
         taken, self._norms = self._norms, []

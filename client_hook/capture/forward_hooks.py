@@ -23,7 +23,8 @@ See = Callable[[str, nn.Module, Tensor], None]
 class ForwardHooks:
     """Puts a hook on some modules and takes it away again.
 
-    A module whose hook never ran keeps it: where torch.compile has folded the hook away, taking it off would compile again.
+    A module whose hook never ran keeps it: where torch.compile has folded the hook away, taking it off would compile
+    again.
     """
 
     def __init__(self, context: Context, see: See) -> None:
@@ -69,7 +70,7 @@ class ForwardHooks:
 
 
 class _Look:
-    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the standard library."""
+    """Is the hook. A copy of the module, or a file it is saved to, gets one of the standard library's instead."""
 
     __slots__ = ("_hooks", "_name")
 
@@ -98,7 +99,7 @@ def first_tensor(output: Any) -> Tensor | None:
             and not tensor.is_meta
             and tensor.numel() > 0
             and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-            and not torch.jit.is_tracing()
+            and not torch._C._get_tracing_state()
         )
         return tensor.detach() if readable else None
     if isinstance(output, Mapping):

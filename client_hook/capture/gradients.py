@@ -104,7 +104,11 @@ class GradientSignal(Signal):
             names, each = list(newest), each[torch.tensor(list(newest.values())).to(first, non_blocking=True)]
         total = torch.linalg.vector_norm(each).reshape(1)
         self.context.readback.put(
-            step, time_ms, self._columns_of(tuple(names)), torch.cat([total, each]), lambda _, read: self._heard(names, read)
+            step,
+            time_ms,
+            self._columns_of(tuple(names)),
+            torch.cat([total, each]),
+            lambda _, read: self._heard(names, read),
         )
 
     def _heard(self, names: list[str], values: list[float]) -> None:

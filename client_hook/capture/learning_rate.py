@@ -20,11 +20,12 @@ class LearningRateSignal(Signal):
     """Reads the rates just before the optimizer uses them, so that a scheduler's next value is not taken for this step's."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._names: dict[tuple[str, int], tuple[str, ...]] = {}
-        self._rates: dict[str, list[Any]] = {}
+        self.rates: dict[str, list[Any]] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
         self._others: dict[str, float] = {}
         self._single: dict[str, tuple[str]] = {}
 
@@ -33,17 +34,26 @@ class LearningRateSignal(Signal):
         groups = optimizer.param_groups
         count = len(groups)
         if count > MANY_GROUPS and not self.context.sampled:
-            before = self._rates.get(key)
+            before = self.rates.get(key)
             if before is not None and all(group["lr"] == rate for group, rate in zip(groups[:3], before, strict=False)):
                 return
-        self._rates[key] = [group["lr"] for group in groups]
+        self.rates[key] = [group["lr"] for group in groups]
+
+    def keep(self) -> dict[str, list[Any]]:
+        """Keeps the rates of this step; each step makes new lists."""
+        return dict(self.rates)
+
+    def recall(self, kept: dict[str, list[Any]]) -> None:
+        """Takes them back."""
+        self.rates.clear()
+        self.rates.update(kept)
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the rates of the step that closed."""
-        if not self._rates:
+        if not self.rates:
             for key, optimizer in self.context.optimizers.items():  # it never steps: its rates are known all the same
-                self._rates[key] = [group["lr"] for group in optimizer.param_groups]
-        for key, rates in self._rates.items():
+                self.rates[key] = [group["lr"] for group in optimizer.param_groups]
+        for key, rates in self.rates.items():
             names = self._names.get((key, len(rates)))
             if names is None:
                 names = self._names[key, len(rates)] = self._name(key, len(rates))
@@ -84,7 +94,7 @@ class LearningRateSignal(Signal):
 
     def detach(self) -> None:
         """Forgets what it read."""
-        self._rates.clear()
+        self.rates.clear()
 
 
 def group_names(groups: list[dict[str, Any]]) -> list[str]:

@@ -48,6 +48,7 @@ class LoopOrderSignal(Signal):
 
     every_step = True
     may_rest = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -18,6 +18,7 @@ class LossSignal(Signal):
     """Takes what `monitor.step` is called with. Non-finite values stay as they are; so does their mean."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -45,6 +46,11 @@ class LossSignal(Signal):
         for part, value in components.items():
             self._add(f"loss/{part}", value)
 
+    def take_number(self, number: float, exact: bool) -> None:
+        """Sets the value of a step that has one call and no parts."""
+        self._single = number
+        self._exact = exact
+
     def _add(self, name: str, value: Any) -> None:
         try:
             number = numbers.read(value, name)
@@ -71,8 +77,8 @@ class LossSignal(Signal):
         if any(isinstance(value, Tensor) for values in sums.values() for value in values):
             self.context.readback.put(step, time_ms, names, _means_on_device(sums))
             return
-        means = [sum(values) / len(values) for values in sums.values()]  # type: ignore[arg-type]
-        self.last = float(means[0]) if names[0] == "loss" else None
+        means = [float(sum(values)) / len(values) for values in sums.values()]
+        self.last = means[0] if names[0] == "loss" else None
         self.context.outbox.row(step, time_ms, names, means, exact or any(len(values) > 1 for values in sums.values()))
 
     def on_finish(self) -> None:

@@ -47,6 +47,7 @@ class LossCallSignal(Signal):
     """Copies a few thousand values of a call to the host, in the first steps and on sampled ones; the rest waits until the step closes."""
 
     every_step = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -1,6 +1,6 @@
 """Follows a gradient scaler: its scale at every step, and the steps that it leaves out.
 
-`GradScaler.step` is wrapped, at class level, while a monitor lives: a scaler that was not passed to `watch` is seen too.
+`GradScaler.step` is wrapped in its class while a monitor lives: a scaler that was not passed to `watch` is seen too.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class ScalerSignal(Signal):
     def detach(self) -> None:
         """Listens no more."""
         _unlisten(self)
+
+    @property
+    def may_wait(self) -> bool:  # type: ignore[override]
+        """Nothing to send: then nothing is lost by waiting."""
+        return self._scaler is None
 
     @guarded(None)
     def scaler_stepped(self, scaler: GradScaler, optimizer: Any) -> None:
@@ -84,7 +89,7 @@ def _listen(signal: ScalerSignal) -> None:
         @functools.wraps(original)
         def step(self: GradScaler, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(self, optimizer, *args, **kwargs)
-            for listener in list(_listeners):
+            for listener in _listeners:
                 listener.scaler_stepped(self, optimizer)
             return result
 

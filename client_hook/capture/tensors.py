@@ -58,7 +58,7 @@ def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
 
 
 def sample(tensor: Tensor, count: int) -> Tensor:
-    """Returns a float32 copy of at most `count` elements, spread evenly over the memory; all of them where there are fewer."""
+    """Returns a float32 copy of at most `count` elements, spread evenly over the memory."""
     elements = tensor.numel()
     if elements <= count:
         return tensor.reshape(-1).to(torch.float32, copy=True)

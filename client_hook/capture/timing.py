@@ -16,6 +16,7 @@ class TimingSignal(Signal):
     """Measures the wall clock of every step; the first one starts at `watch`."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -27,6 +28,6 @@ class TimingSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the seconds since the last step closed."""
-        now = perf_counter()
+        now = self.context.closed_at
         self.context.outbox.row(step, time_ms, _NAMES, (now - self._began,), False)
         self._began = now

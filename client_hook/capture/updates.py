@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 
-# a larger parameter is copied in evenly spread blocks: the ratio of two sums over the same elements needs no more, and a
-# copy of every weight could be what no longer fits on the device
+# a larger parameter is copied in evenly spread blocks: the ratio of two sums over the same elements needs no more, and
+# a copy of every weight could be what no longer fits on the device
 SAMPLE = 16_384
 
 
@@ -40,7 +40,7 @@ class UpdateSignal(Signal):
         if before is None:
             return
         names, copies, weight_norms = before
-        now = {name: parameter for name, parameter in self._held(optimizer)}
+        now = dict(self._held(optimizer))
         if list(now) != names:
             return
         after = [tensors.sample(tensors.local(parameter), SAMPLE) for parameter in now.values()]

@@ -24,7 +24,19 @@ RATE_JUMP = 1.5
 LATE_SHARE = 0.01
 FROZEN_SHARE = 0.5
 
-ADVERSARIES = ("discriminator", "critic", "policy", "actor", "q_loss", "d_loss", "g_loss", "loss_d", "loss_g", "netd", "netg")
+ADVERSARIES = (
+    "discriminator",
+    "critic",
+    "policy",
+    "actor",
+    "q_loss",
+    "d_loss",
+    "g_loss",
+    "loss_d",
+    "loss_g",
+    "netd",
+    "netg",
+)
 PRETRAINED_KEYS = ("name_or_path", "model_name_or_path", "pretrained", "checkpoint", "finetune", "resume_from")
 
 REASONS: Mapping[str, str] = {

@@ -56,17 +56,13 @@ class ParamInfo:
     relax: Relax | None
 
 
-def threshold(
-    default: float, *, unit: str, low: float, high: float, source: str, relax: Relax | None = None
-) -> Any:
+def threshold(default: float, *, unit: str, low: float, high: float, source: str, relax: Relax | None = None) -> Any:
     """Declares a threshold in a rule's `Params`.
 
     `source` says where the number comes from. `relax` says which way the limit moves while a finding is open: "down" where the rule
     fires above it (0.7 of it), "up" where it fires below (1 / 0.7 of it).
     """
-    return field(
-        default=default, metadata={"unit": unit, "low": low, "high": high, "source": source, "relax": relax}
-    )
+    return field(default=default, metadata={"unit": unit, "low": low, "high": high, "source": source, "relax": relax})
 
 
 def describe_params(params: type[Any]) -> tuple[ParamInfo, ...]:

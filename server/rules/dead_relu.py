@@ -10,7 +10,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._layers import layers
+from server.rules._layers import layers, listed
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
@@ -135,7 +135,7 @@ def _dead(
         if still or share > params.most
         else Severity.INFO
     )
-    others = f"; {len(worst) - 1} more layers are above the limit" if len(worst) > 1 else ""
+    others = f"; above the limit too: {listed([name for name in worst if name != layer])}" if len(worst) > 1 else ""
     learning = ", and the loss does not fall" if still else ""
     return Verdict(
         severity=severity,
@@ -163,7 +163,7 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
     layer = max(silent, key=lambda name: silent[name])
     series = window.series(f"act/zeros/{layer}")
     since = int(series.steps[-samples])
-    others = f"; {len(silent) - 1} more layers are above the limit" if len(silent) > 1 else ""
+    others = f"; above the limit too: {listed([name for name in silent if name != layer])}" if len(silent) > 1 else ""
     return Verdict(
         severity=Severity.WARNING,
         first_step=since,

@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
+from server.rules._layers import listed
 from server.rules._nonfinite import LAST, bad_layers, call_order, value_at
 from server.rules.base import Rule, Stage, threshold
 
@@ -119,7 +120,7 @@ def _verdict(window: Window, counts: dict[str, Series], layer: str, step: int) -
     size = (
         f"; the largest finite output before it is {finite[largest]:.3g} in `{largest}`" if largest is not None else ""
     )
-    passed = f", {len(also)} layers pass it on" if also else ""
+    passed = f", passed on by {listed(also)}" if also else ""
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,

@@ -136,7 +136,8 @@ def _verdict(
         severity=Severity.ERROR,
         first_step=since,
         message=(
-            f"All {len(names)} matrices of {of} stayed bit-identical in the last {samples} samples since step {since} "
+            f"Every matrix of {of} ({len(names)} in all) stayed bit-identical in the last {samples} samples since "
+            f"step {since} "
             f"although their gradients are not zero (largest norm {norm:.3g}"
             + (f", learning rate {lr:.3g}" if lr is not None else "")
             + f"): {listed(names)}"

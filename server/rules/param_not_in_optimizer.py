@@ -132,7 +132,7 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
         severity=severity,
         first_step=0,
         message=(
-            f"{len(names)} of {len(items)} trainable parameters are in no optimizer and keep their start values: "
+            f"No optimizer holds {len(names)} of {len(items)} trainable parameters, which keep their start values: "
             f"{listed(names)}"
         ),
         advice=advice,
@@ -168,7 +168,8 @@ def _twice(names: list[str]) -> Verdict:
         severity=Severity.WARNING,
         first_step=0,
         message=(
-            f"{len(names)} parameters are held by two optimizer groups and are updated twice a step: {listed(names)}"
+            f"Two optimizer groups hold the same parameters and update them twice a step ({len(names)} in all): "
+            f"{listed(names)}"
         ),
         advice=(
             "Split the parameters so that each is in exactly one group; a shared trunk belongs to one of the "

@@ -96,7 +96,9 @@ def registry_of(modules: Iterable[ModuleType]) -> Registry:
         item = _inspect(module)
         for key in (item.code, item.name):
             if key in taken:
-                raise RuleError(f"{item.source}: {key} is taken by {taken[key].source}; codes and names are never reused")
+                raise RuleError(
+                    f"{item.source}: {key} is taken by {taken[key].source}; codes and names are never reused"
+                )
             taken[key] = item
     return Registry({item.code: item for item in taken.values()}.values())
 
@@ -137,7 +139,9 @@ def _inspect(module: ModuleType) -> RuleInfo:
         raise RuleError(f"{place}: no gate is called {unknown[0]!r}; they are {', '.join(Gates.__dataclass_fields__)}")
     summary, sections = split_sections(kind.__doc__ or "")
     if not summary or len(summary) > LONGEST_SUMMARY:
-        raise RuleError(f"{place}: the docstring's first line has {len(summary)} characters; 1 to {LONGEST_SUMMARY} fit")
+        raise RuleError(
+            f"{place}: the docstring's first line has {len(summary)} characters; 1 to {LONGEST_SUMMARY} fit"
+        )
     missing = [title for title in SECTIONS if not sections.get(title)]
     if missing:
         raise RuleError(f"{place}: the docstring has no section '## {missing[0]}'")

@@ -76,7 +76,8 @@ def dtype_of(values: Values) -> str:
 
 def as_floats(values: Values) -> Floats:
     """Copies values as float64, in which every float32 is exact, NaN and ±Inf included."""
-    return values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return values.astype(np.float64)
 
 
 def _worth_compressing(parts: tuple[bytes, bytes, bytes]) -> bool:

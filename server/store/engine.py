@@ -66,7 +66,7 @@ class Database:
             )
 
     def shrink(self) -> None:
-        """Empties the write-ahead log and gives free pages back, where no reader is in the way."""
+        """Empties the write-ahead log and gives free pages back."""
         with self.writing.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA busy_timeout = 0")
@@ -79,7 +79,7 @@ class Database:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def close(self) -> None:
-        """Closes the readers, then the writer, so that the last checkpoint is the writer's; then gives the lock back."""
+        """Closes the readers, then the writer, whose checkpoint is the last; then gives the lock back."""
         self.reading.dispose()
         self.writing.dispose()
         self._lock.close()

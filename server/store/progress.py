@@ -14,11 +14,12 @@ import numpy as np
 from sqlalchemy import Row
 
 from server.domain.runs import ENDED, DiagnosisState, RunState
+from server.store.blocks import as_floats
 from server.store.sparkline import Sparkline
 from server.store.summary import Summary
 
 if TYPE_CHECKING:
-    from server.store.frames import AcceptedFrame, AcceptedGroup
+    from server.store.accepted import AcceptedFrame, AcceptedGroup
 
 LOSS = "loss"
 VALIDATION_LOSS = "val/loss"
@@ -125,7 +126,7 @@ def _move_forward(run: dict[str, Any], last_step: int, groups: Sequence[tuple[Ac
 def _follow_loss(run: dict[str, Any], group: AcceptedGroup, seq: int) -> None:
     if LOSS not in group.columns:
         return
-    values = group.values[group.columns.index(LOSS)].astype(np.float64)
+    values = as_floats(group.values[group.columns.index(LOSS)])
     last = len(values) - 1 - int(np.argmax(group.steps[::-1]))
     at = (int(group.steps[last]), seq)
     if run["loss_step"] is None or at >= (run["loss_step"], run["loss_seq"]):

@@ -129,11 +129,17 @@ def _write_cursor(value: Any, run_id: str) -> str:
     return base64.urlsafe_b64encode(json.dumps([value, run_id]).encode()).decode().rstrip("=")
 
 
+def _sound(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _read_cursor(cursor: str) -> tuple[Any, str]:
     try:
         value, run_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         value, run_id = None, None
-    if not isinstance(value, (int, float, str)) or not isinstance(run_id, str):
+    whole = isinstance(value, int) and abs(value) < 2**63
+    text = isinstance(value, str) and _sound(value)
+    if not (whole or text or isinstance(value, float)) or not isinstance(run_id, str) or not _sound(run_id):
         raise InvalidFrame("cursor", f"cursor: got {cursor[:80]!r}; only `next` of the page before is right")
     return value, run_id

@@ -81,7 +81,7 @@ class Runs:
         if name is not None:
             values["name"] = name[:MAX_NAME]
         if tags is not None:
-            values["tags"] = json.dumps(tags)
+            values["tags"] = json.dumps(tags, ensure_ascii=False)
         if archived is not None:
             values["archived"] = int(archived)
         if values:
@@ -175,7 +175,7 @@ class Runs:
             "id": new.id,
             "project_id": project_id,
             "name": (new.name or f"run {new.id[-6:]}")[:MAX_NAME],
-            "tags": json.dumps(list(new.tags)),
+            "tags": json.dumps(list(new.tags), ensure_ascii=False),
             "config": json.dumps(dict(new.config)),
             "host": new.host,
             "state": RunState.RUNNING.value,

@@ -19,7 +19,7 @@ from server.store.engine import Database
 from server.store.names import GroupNames
 from server.store.summary import Summary
 
-_EMPTY_STEPS: Steps = np.empty(0, np.int64)
+_FAR = 2**62  # beyond any step, within what the database can compare
 
 
 class SeriesReader:
@@ -77,8 +77,10 @@ class SeriesReader:
                 .order_by(block.seq, block.part)
             )
             if start is not None:
+                start = max(-_FAR, min(start, _FAR))
                 query = query.where(block.last_step >= start)
             if stop is not None:
+                stop = max(-_FAR, min(stop, _FAR))
                 query = query.where(block.first_step <= stop)
             for row in connection.execute(query):
                 columns, dtype = members[row.group]
@@ -133,7 +135,7 @@ def _ordered(
 ) -> SeriesData:
     steps = np.concatenate([part[0] for part in parts])
     times = np.concatenate([part[1] for part in parts])
-    values = np.concatenate([part[2].astype(np.float64) for part in parts])
+    values = np.concatenate([blocks.as_floats(part[2]) for part in parts])
     if len(steps) > 1 and bool((steps[1:] < steps[:-1]).any()):
         order = np.argsort(steps, kind="stable")
         steps, times, values = steps[order], times[order], values[order]

@@ -59,7 +59,8 @@ class Sparkline:
         counts = np.bincount(at, minlength=size)
         if self.counts:
             old = (self.first + np.arange(len(self.counts))) * self.stride // stride - first
-            sums = sums + np.bincount(old, self.sums, size)
+            with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond all floats draws no point
+                sums = sums + np.bincount(old, self.sums, size)
             kept = kept + np.bincount(old, self.finite, size).astype(np.int64)
             counts = counts + np.bincount(old, self.counts, size).astype(np.int64)
         return Sparkline(stride, first, tuple(sums.tolist()), tuple(kept.tolist()), tuple(counts.tolist()))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.domain.series import Floats, Steps
-from server.store.blocks import Values
+from server.store.blocks import Values, as_floats
 
 _INTEGER_ROWS = 5
 
@@ -80,7 +80,7 @@ def summarise(steps: Steps, values: Values, seq: int) -> Summary:
         each(int(steps.min())),
         each(int(steps[last_index])),
         each(seq),
-        values[:, last_index].astype(np.float64),
+        as_floats(values[:, last_index]),
         least.astype(np.float64),
         most.astype(np.float64),
     )

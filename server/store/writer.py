@@ -40,6 +40,7 @@ FAULTS = (
     RuntimeError,
     TypeError,
     ValueError,
+    Warning,
 )
 
 
@@ -78,6 +79,17 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._work_until_closed()
+        finally:
+            with self._wake:
+                self._closed = True
+                left = [answer for _, _, answer in self._waiting]
+                self._waiting.clear()
+            for answer in left:
+                answer.set_exception(StoreError("The store stopped writing; its log says why. Start the server again."))
+
+    def _work_until_closed(self) -> None:
         wrote = False
         while True:
             with self._wake:
@@ -126,10 +138,15 @@ class Writer:
             answered = {id(answer) for answer, _ in failed}
             failed += [(answer, explained) for _, answer in batch if id(answer) not in answered]
             results = []
+        except BaseException:
+            for _, answer in batch:
+                answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
+            raise
         for answer, reason in failed:
             answer.set_exception(reason)
         for answer, result in results:
-            answer.set_result(result)
+            if not answer.done():  # its savepoint may have failed after the job did not
+                answer.set_result(result)
 
     def _alive(self, connection: Connection) -> bool:
         # SQLite rolls the whole transaction back by itself on a full disk or an I/O error.

@@ -86,14 +86,20 @@ async def open_run(request: Request, parts: Parts, response: Response) -> Opened
 )
 async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Receipt:
     """Stores one frame and answers after the commit; the same frame again is acknowledged again."""
-    body = await _body(request, wire.MAX_FRAME_BYTES)
-    return Receipt(**await run_in_threadpool(parts.ingest.accept, run_id, body))
+    with parts.ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
+        body = await _body(request, wire.MAX_FRAME_BYTES)
+        return Receipt(**await run_in_threadpool(parts.ingest.accept, run_id, body))
+
+
+def _announced(request: Request) -> int | None:
+    value = request.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
 
 
 async def _body(request: Request, limit: int) -> bytes:
     """Reads the body; raises TooLarge as soon as it is known to be."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    announced = _announced(request)
+    if announced is not None and announced > limit:
         raise TooLarge("body", f"body: {announced} bytes, at most {limit} are accepted")
     parts: list[bytes] = []
     size = 0

@@ -15,6 +15,7 @@ from server.domain.runs import Run
 from server.web.contexts import charts, checklist, findings, rules, runs
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
+from server.web.contexts.sign_in import SignInView
 from server.web.lookup import existing_run
 from server.web.services import Parts, Services
 from server.web.templating import render
@@ -138,7 +139,7 @@ def favicon() -> Response:
 
 def sign_in_page(request: Request, target: str, message: str, status: int) -> Response:
     """Draws the sign-in form."""
-    return render(request, "pages/sign_in.html", {"target": target, "message": message}, status=status)
+    return render(request, "pages/sign_in.html", SignInView(target, message), status=status)
 
 
 def error_page(request: Request, status: int, message: str) -> Response:

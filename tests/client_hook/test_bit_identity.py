@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -14,7 +14,16 @@ from torch.nn import functional as F
 from client_hook import watch
 from tests.client_hook.tape import taped
 
-STEPS = 40
+STEPS = 140  # past the hundredth, where the hook changes its ways
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small operations on two threads of a busy machine take a hundred times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Recurrent(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import torch
 from torch import nn
 
@@ -97,7 +99,7 @@ def test_a_step_that_a_scaler_leaves_out_is_a_step() -> None:
         scaler.scale(loss * factor).backward()
         scaler.step(optimizer)
         scaler.update()
-        recorder.step(loss.item(), {}, 0.0)
+        recorder.step(loss.item(), {}, perf_counter())
     recorder.finish()
     recorder.detach()
     assert list(tape.series("loss")) == [0, 1, 2]

@@ -58,6 +58,7 @@ _MACHINERY = (
     Kind.EPOCH,
 )
 _ON_LOSS_CHART = ("val/loss",)
+_CHART_OF_TOPIC = {"activations": "layers", "gradients": "grad-norm", "updates": "update-ratios"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def best_stat(names: Iterable[str]) -> str:
 def chart_anchor(chart: str, series: Sequence[str]) -> str:
     """Gives the id of the chart that shows a finding best: the rule's own, else that of its first series."""
     if chart:
-        return f"chart-{chart}"
+        return f"chart-{_CHART_OF_TOPIC.get(chart, chart)}"
     return _series_id(series[0]) if series else "chart-loss"
 
 

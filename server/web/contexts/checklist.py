@@ -11,9 +11,10 @@ from server.domain.runs import Run
 from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.runs import RunRow, run_row
-from server.web.models import ChecklistItem
+from server.web.models import ChecklistItem, chapter_of
 
 WORDS = {"passed": "passed", "found": "found", "not-evaluated": "not evaluated"}
+CHAPTERS = tuple(chapter_of(f"GW{chapter}00") for chapter in range(1, 6))
 _ORDER = ("found", "not-evaluated", "passed")
 
 
@@ -59,6 +60,7 @@ class ChecklistView:
     tallies: tuple[Tally, ...]
     url: str
     fragment_url: str
+    live_url: str
 
 
 def checklist_view(
@@ -70,8 +72,8 @@ def checklist_view(
     url = "/runs/" + quote(run.id, safe="")
     chapters = [
         Chapter(title, tuple(_row(item, url) for item in sorted(chosen, key=_place)), _tally(chosen))
-        for title in dict.fromkeys(item.chapter for item in items)
-        if (chosen := [item for item in items if item.chapter == title])
+        for title in dict.fromkeys((*CHAPTERS, *(item.chapter for item in items)))
+        for chosen in [[item for item in items if item.chapter == title]]
     ]
     return ChecklistView(
         run=run_row(run, now_ms),
@@ -81,6 +83,7 @@ def checklist_view(
         ),
         url=url + "/checklist",
         fragment_url=url + "/fragments/checklist",
+        live_url=f"/api/v1{url}/live",
     )
 
 

@@ -46,6 +46,16 @@ class Card:
     chart_href: str
     symptoms: tuple[Card, ...]
 
+    @property
+    def more_text(self) -> str:
+        """Says how many layers are folded."""
+        return f"and {formats.plural(len(self.more_layers), 'more layer')}"
+
+    @property
+    def symptoms_text(self) -> str:
+        """Says how many findings this one explains."""
+        return f"explains {formats.plural(len(self.symptoms), 'symptom')}"
+
 
 @dataclass(frozen=True)
 class FindingsView:
@@ -56,6 +66,16 @@ class FindingsView:
     resolved: tuple[Card, ...]
     quiet_text: str
     fragment_url: str
+
+    @property
+    def muted_text(self) -> str:
+        """Says how many findings are muted."""
+        return formats.plural(len(self.muted), "muted finding")
+
+    @property
+    def resolved_text(self) -> str:
+        """Says how many findings are over."""
+        return formats.plural(len(self.resolved), "resolved finding")
 
 
 @dataclass(frozen=True)
@@ -125,8 +145,8 @@ def _card(finding: Finding, children: dict[int, list[Finding]], registry: Regist
     )
 
 
-def _urgency(finding: Finding) -> tuple[bool, int, bool, int, int]:
-    return (finding.state != "open", -finding.severity.rank, finding.acknowledged, finding.first_step, finding.number)
+def _urgency(finding: Finding) -> tuple[bool, int, int, int]:
+    return (finding.state != "open", -finding.severity.rank, finding.first_step, finding.number)
 
 
 def _since(finding: Finding) -> str:

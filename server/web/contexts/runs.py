@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from server.config import DEFAULT_PORT
 from server.domain.findings import Severity
 from server.domain.runs import ENDED, Page, Run, RunState
 from server.web import formats
 from server.web.contexts.sparkline import Sparkline, sparkline
 
-NO_VERDICT = "no finding"
+DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
+NO_FINDING = "no finding"
+NO_NUMBERS = "waiting"
 SORTS = {
     "started": "newest first",
     "heard": "last heard",
@@ -77,6 +80,7 @@ class RunRow:
     state: str
     diagnosis: str
     severity: str
+    severity_word: str
     verdict: str
     open_text: str
     spark: Sparkline | None
@@ -106,7 +110,8 @@ class RunsView:
     count_text: str
     nothing_yet: bool
     address: str
-    server_flag: str
+    demo_command: str
+    two_lines: str
 
 
 def runs_view(page: Page[Run], filters: Filters, projects: Sequence[str], now_ms: int, address: str) -> RunsView:
@@ -126,7 +131,18 @@ def runs_view(page: Page[Run], filters: Filters, projects: Sequence[str], now_ms
         count_text=f"{amount} on this page, more follow" if more or filters.cursor else amount,
         nothing_yet=not page.items and not filters.narrow and not filters.cursor,
         address=address,
-        server_flag="" if address.endswith(":8777") else f', url="{address}"',
+        demo_command="gradwatch demo --port 0",
+        two_lines=two_lines(address),
+    )
+
+
+def two_lines(address: str) -> str:
+    """Writes what a training needs; the address only where the hook would not find it by itself."""
+    place = "" if address == DEFAULT_ADDRESS else f', url="{address}"'
+    return (
+        "from client_hook import watch\n\n"
+        f"monitor = watch(model, optimizer{place})  # once, before the loop\n"
+        "monitor.step(loss)  # once an iteration, last line of the loop body"
     )
 
 
@@ -142,7 +158,8 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         state=run.state.value,
         diagnosis=run.diagnosis.value,
         severity=run.worst_severity or "none",
-        verdict=run.verdict or ("waiting for the first numbers" if run.last_step < 0 else NO_VERDICT),
+        severity_word=run.worst_severity or (NO_NUMBERS if run.last_step < 0 else NO_FINDING),
+        verdict=run.verdict if run.worst_severity else "",
         open_text=open_text(run),
         spark=sparkline(run.sparkline),
         progress=progress(run),

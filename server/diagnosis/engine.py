@@ -1,0 +1,280 @@
+"""Judges one attempt: asks each rule at the steps of its clock and keeps what becomes of the answers.
+
+The same evidence gives the same findings, live, in a replay and in `gradwatch check`, however the frames were cut.
+Not for: reading or saving (worker.py and session.py do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from server.diagnosis.causes import absorb_symptoms
+from server.diagnosis.evidence import Evidence
+from server.diagnosis.gates import REASONS, gates_at
+from server.diagnosis.lifecycle import Course, Raised
+from server.domain.evidence import Gates, Window
+from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.series import Series, Steps
+from server.rules.base import Rule, relaxed
+
+EVERY_STEP_UNTIL = 20  # closed steps: the beginning is judged step by step
+MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
+
+# What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the diagnosis.
+RULE_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+)
+
+REMEDIES: Mapping[Kind, str] = {
+    Kind.LOSS: "pass the loss: monitor.step(loss)",
+    Kind.VALIDATION: "report validation: monitor.validation(loss)",
+    Kind.LOSS_PART: "name the parts of the loss: monitor.step(loss, data=a, penalty=b)",
+    Kind.EPOCH: "report the epoch: monitor.log(epoch=epoch)",
+    Kind.LEARNING_RATE: "watch the optimizer: watch(model, optimizer)",
+}
+
+
+class Engine:
+    """Holds the courses of all rules on one attempt; feed its `evidence`, then `advance`, and `finish` at the end."""
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        resumed: bool = False,
+        planned: int | None = None,
+        gates: Mapping[str, bool] | None = None,
+        params: Mapping[str, Any] | None = None,
+        open_codes: frozenset[str] = frozenset(),
+    ) -> None:
+        self.evidence = Evidence()
+        self._rules = tuple(rules)
+        self.courses = [Course(rule) for rule in self._rules]
+        self.params = {
+            course.rule.code: (params or {}).get(course.rule.code) or course.rule.Params() for course in self.courses
+        }
+        self._relaxed = {code: relaxed(chosen) for code, chosen in self.params.items()}
+        self._resumed = resumed
+        self._planned = planned
+        self._forced_gates = dict(gates or {})
+        self._other_codes = open_codes
+        self._steps_done = 0
+        self._samples_done = 0
+        self._facts: tuple[int, dict[str, Any]] = (-1, {})
+        self._before_end: list[Course] | None = None
+        self.judged_step = -1
+
+    def advance(self) -> bool:
+        """Evaluates every step up to the watermark that was not yet; True when a finding opened, grew worse or resolved."""
+        self._undo_finish()
+        steps = self.evidence.closed.steps
+        samples = self.evidence.sampled.steps
+        upto = int(np.searchsorted(steps, self.evidence.complete, side="right"))
+        changed = False
+        with np.errstate(all="ignore"):
+            for index in range(self._steps_done, upto):
+                changed |= self._at(int(steps[index]), index, self._sampled_at(samples, int(steps[index])))
+        self._steps_done = max(self._steps_done, upto)
+        return changed
+
+    def finish(self) -> None:
+        """Evaluates everything once more because the run has ended; what comes later takes this back."""
+        self._undo_finish()
+        self.evidence.settle_all()
+        if self.evidence.disordered:
+            self._start_over()
+        self.advance()
+        self._before_end = [course.copy() for course in self.courses]
+        steps = self.evidence.closed.steps
+        last = max(int(steps[-1]) if len(steps) else -1, self.evidence.complete)
+        with np.errstate(all="ignore"):
+            self._ask(self.courses, self._window(last, len(steps), final=True))
+        self.judged_step = last
+        self._absorb()
+
+    @property
+    def findings(self) -> list[Raised]:
+        """All findings so far, in the order in which they were raised."""
+        found = [finding for course in self.courses for finding in course.raised]
+        return sorted(
+            found, key=lambda item: (item.raised_step, item.verdict.first_step, item.stage, item.code, item.order)
+        )
+
+    @property
+    def checks(self) -> list[CheckResult]:
+        """What became of each rule."""
+        return [_result(course) for course in self.courses]
+
+    def _sampled_at(self, samples: Steps, step: int) -> bool:
+        """Says whether layers were measured since the closed step before; each measured step counts once."""
+        before = self._samples_done
+        while self._samples_done < len(samples) and samples[self._samples_done] <= step:
+            self._samples_done += 1
+        return self._samples_done > before
+
+    def _at(self, step: int, index: int, sampled: bool) -> bool:
+        early = index <= EVERY_STEP_UNTIL
+        due = [
+            course
+            for course in self.courses
+            if (sampled if course.rule.clock == "sample" else early or index % course.rule.every == 0)
+        ]
+        self.judged_step = step
+        if not due:
+            return False
+        changed = self._ask(due, self._window(step, index + 1))
+        if changed:
+            self._absorb()
+        return changed
+
+    def _window(self, step: int, samples: int, *, final: bool = False) -> Window:
+        facts = self._facts_at(None if final else step)
+        planned = self._planned or _planned(facts)
+        known: dict[str, Series] = {}
+
+        def lookup(name: str) -> Series:
+            found = known.get(name)
+            if found is None:
+                found = known[name] = self.evidence.series(name, step)
+            return found
+
+        gates = gates_at(self.evidence, step, samples, samples if final else planned, facts, resumed=self._resumed)
+        return Window(
+            step=step,
+            samples=samples,
+            gates=replace(gates, **self._forced_gates) if self._forced_gates else gates,
+            planned=planned,
+            final=final,
+            open_codes=self._other_codes | {course.rule.code for course in self.courses if course.open is not None},
+            facts=facts,
+            lookup=lookup,
+            names=self.evidence.names,
+        )
+
+    def _facts_at(self, step: int | None) -> dict[str, Any]:
+        if step is None:
+            return self.evidence.facts_at(None)
+        generation = self.evidence.fact_generation(step)
+        if generation != self._facts[0] or self.evidence.disordered:
+            self._facts = generation, self.evidence.facts_at(step)
+        return self._facts[1]
+
+    def _ask(self, due: list[Course], window: Window) -> bool:
+        changed = False
+        for course in due:
+            changed |= self._judge(course, window)
+        return changed
+
+    def _judge(self, course: Course, window: Window) -> bool:
+        rule = course.rule
+        if course.failures >= MOST_FAILURES:
+            return False
+        why = self._cannot(rule, window)
+        if why is not None:
+            course.miss(why)
+            return False
+        own = replace(window, firing=True) if course.open is not None else window
+        try:
+            answer = _answer(rule, own, self.params[rule.code])
+            holds = False
+            if answer is None and course.open is not None:
+                holds = isinstance(_answer(rule, own, self._relaxed[rule.code]), Verdict)
+        except RULE_FAULTS as error:
+            course.failures += 1
+            course.miss(NotEvaluated(f"the rule itself failed ({type(error).__name__}: {error})", "report it as a bug"))
+            return False
+        if isinstance(answer, NotEvaluated):
+            course.miss(answer)
+            return False
+        return course.judge(answer, holds=holds, step=window.step, sample=window.samples, final=window.final)
+
+    def _cannot(self, rule: Rule, window: Window) -> NotEvaluated | None:
+        for kind in rule.needs:
+            if not self.evidence.has(kind, window.step):
+                return NotEvaluated(f"the run has sent no {describe(kind)}", REMEDIES.get(kind, ""))
+        gate = next((gate for gate in rule.gates if getattr(window.gates, gate)), None)
+        return NotEvaluated(REASONS[gate]) if gate is not None else None
+
+    def _absorb(self) -> None:
+        by_key = {finding.key: finding for finding in absorb_symptoms(self.findings)}
+        for course in self.courses:
+            course.raised[:] = [by_key[finding.key] for finding in course.raised]
+
+    def _start_over(self) -> None:
+        """Forgets all answers: what came late is in its place now, and the steps are judged as if it always had been."""
+        self.courses = [Course(rule) for rule in self._rules]
+        self._steps_done = self._samples_done = 0
+        self._facts = (-1, {})
+        self.evidence.disordered = False
+
+    def _undo_finish(self) -> None:
+        if self._before_end is not None:
+            self.courses, self._before_end = self._before_end, None
+
+
+def describe(kind: Kind) -> str:
+    """Names a signal in words that fit after "the run has sent no"."""
+    return {
+        Kind.LOSS: "loss",
+        Kind.VALIDATION: "validation values",
+        Kind.LOSS_PART: "named parts of the loss",
+        Kind.LEARNING_RATE: "learning rate",
+        Kind.GRAD_NORM: "gradient norm",
+        Kind.PARAM_GRAD_NORM: "gradient norms of parameters",
+        Kind.PARAM_WEIGHT_NORM: "weight norms",
+        Kind.PARAM_UPDATE_RATIO: "update ratios of parameters",
+        Kind.EPOCH: "epoch",
+    }.get(kind, f"series {kind.value}*" if kind.value.endswith("/") else f"series {kind.value}")
+
+
+def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[CheckResult]) -> str:
+    """Says in one sentence how the run stands; `findings` are severity and message of those that are open and no consequence."""
+    ranked = sorted(findings, key=lambda item: -item[0].rank)
+    outcomes = [check.outcome for check in checks]
+    if ranked:
+        worst, message = ranked[0]
+        more = len(ranked) - 1
+        rest = f" (and {more} more {'finding' if more == 1 else 'findings'})" if more else ""
+        return f"{worst.value.capitalize()}: {message}{rest}"
+    passed, unknown = outcomes.count("passed"), outcomes.count("not-evaluated")
+    if not passed:
+        return "Nothing could be judged yet"
+    rest = f"; {unknown} could not be judged" if unknown else ""
+    return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
+
+
+def _answer(rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
+    """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
+    answers = list(rule.check(window, params))
+    verdict = next((answer for answer in answers if isinstance(answer, Verdict)), None)
+    return verdict or (answers[0] if answers else None)
+
+
+def _result(course: Course) -> CheckResult:
+    code = course.rule.code
+    if course.raised:
+        last = course.raised[-1]
+        return CheckResult(code, "found", "" if last.open else f"resolved at step {last.resolved_step:,}")
+    if course.judged:
+        return CheckResult(code, "passed")
+    missing = course.missing or NotEvaluated("its first evaluation has not come yet")
+    return CheckResult(code, "not-evaluated", missing.reason, missing.remedy)
+
+
+def _planned(facts: Mapping[str, Any]) -> int | None:
+    plan = facts.get("plan")
+    total = plan.get("total_steps") if isinstance(plan, Mapping) else None
+    return int(total) if isinstance(total, (int, float)) and not isinstance(total, bool) and total > 0 else None

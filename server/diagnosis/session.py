@@ -1,0 +1,223 @@
+"""Follows one run through its attempts: reads what is new, lets the engines judge it, and numbers the findings for the store.
+
+A session can be thrown away at any time: another one replays the stored frames and gives the same findings the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from server.diagnosis.engine import Engine, verdict_sentence
+from server.diagnosis.evidence import absorb
+from server.diagnosis.lifecycle import Raised
+from server.domain.findings import CheckResult, Evidence, Finding
+from server.domain.runs import Attempt
+from server.rules.registry import Registry
+from server.store import Store
+
+FRAMES_A_READ = 256
+POINTS_A_SLICE = 2_000_000  # then the other runs have their turn
+JUDGED_RANK = 0
+
+Key = tuple[int, str, int]  # attempt, code, how many of that code came before
+
+
+@dataclass
+class Part:
+    """One attempt: its engine, and how far its frames were read. `raised` and `checks` outlive the engine."""
+
+    attempt: Attempt
+    engine: Engine | None = None
+    after_seq: int = -1
+    ended: bool = False
+    raised: list[Raised] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
+    step: int = -1
+
+
+class Session:
+    """Holds the engines of one run; `read` and `judge` bring it up to date, `outcome` tells what to save."""
+
+    def __init__(self, store: Store, registry: Registry, run_id: str) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._registry = registry
+        self._parts: dict[int, Part] = {}
+        self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
+        self._numbers: dict[Key, int] = {}
+        seen: dict[tuple[int, str], int] = {}
+        for finding in self._saved.values():
+            order = seen.get((finding.attempt, finding.code), 0)
+            seen[finding.attempt, finding.code] = order + 1
+            self._numbers[finding.attempt, finding.code, order] = finding.number
+
+    @property
+    def points(self) -> int:
+        """How many numbers its engines hold in memory."""
+        return sum(part.engine.evidence.points for part in self._parts.values() if part.engine is not None)
+
+    def read(self) -> bool:
+        """Reads and judges the new frames of all attempts; False when a slice was full and more is waiting."""
+        attempts = self._store.runs.attempts(self.run_id)
+        for attempt in attempts:
+            part = self._parts.setdefault(attempt.number, Part(attempt))
+            newest = attempt.number == attempts[-1].number
+            if not self._read(part):
+                return False
+            if not newest:
+                self._end(part)
+                part.engine = None  # its findings are known; late frames make a new one
+        return True
+
+    def judge(self, *, ended: bool) -> None:
+        """Judges the newest attempt up to its watermark, or to the very end of the run."""
+        part = self._newest()
+        if part is None:
+            return
+        if ended:
+            self._end(part)
+        elif part.ended:
+            self._engine(part).advance()  # takes the evaluation of the end back
+            self._note(part, ended=False)
+
+    def outcome(self) -> Outcome:
+        """Gives what changed since the last save, and how the run stands."""
+        newest = self._newest()
+        current = self._numbered(newest.attempt.number if newest else 0)
+        withdrawn = [
+            replace(finding, state="resolved", resolved_step=finding.last_step, cause=None)
+            for number, finding in self._saved.items()
+            if number not in current and finding.state == "open"
+        ]
+        changed = [finding for number, finding in current.items() if not _same(self._saved.get(number), finding)]
+        checks = newest.checks if newest else []
+        top = [
+            (finding.severity, finding.message)
+            for finding in current.values()
+            if finding.state == "open" and finding.cause is None and not finding.muted
+        ]
+        return Outcome(
+            changed=tuple(changed + withdrawn),
+            checks=tuple(checks),
+            step=newest.step if newest else -1,
+            verdict=verdict_sentence(top, checks),
+        )
+
+    def saved(self, outcome: Outcome) -> None:
+        """Remembers what the store holds now."""
+        self._saved |= {finding.number: finding for finding in outcome.changed}
+
+    def _newest(self) -> Part | None:
+        return self._parts[max(self._parts)] if self._parts else None
+
+    def _engine(self, part: Part) -> Engine:
+        if part.engine is None:
+            part.engine = Engine((item.rule for item in self._registry), resumed=part.attempt.first_step > 0)
+            part.after_seq = -1
+        return part.engine
+
+    def _read(self, part: Part) -> bool:
+        fresh = self._frames(part)
+        if fresh and part.engine is None:
+            self._engine(part)
+            fresh = self._frames(part)
+        points = 0
+        while fresh:
+            engine = self._engine(part)
+            for frame in fresh:
+                absorb(engine.evidence, frame.groups, frame.facts, frame.complete)
+                points += sum(group.values.size for group in frame.groups)
+                part.after_seq = frame.seq
+            engine.advance()
+            self._note(part, ended=False)
+            if points >= POINTS_A_SLICE:
+                return False
+            fresh = self._frames(part)
+        return True
+
+    def _frames(self, part: Part) -> Sequence[Any]:
+        return self._store.frames.since(
+            self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit=FRAMES_A_READ
+        )
+
+    def _end(self, part: Part) -> None:
+        if part.ended:
+            return
+        self._engine(part).finish()
+        self._note(part, ended=True)
+
+    def _note(self, part: Part, *, ended: bool) -> None:
+        engine = self._engine(part)
+        part.ended, part.raised, part.checks, part.step = ended, engine.findings, engine.checks, engine.judged_step
+
+    def _numbered(self, newest: int) -> dict[int, Finding]:
+        """Gives every raised finding its number: the one that it had, or the next free one."""
+        raised = [(number, item) for number in sorted(self._parts) for item in self._parts[number].raised]
+        for attempt, item in raised:
+            key = (attempt, *item.key)
+            if key not in self._numbers:
+                self._numbers[key] = max([0, *self._numbers.values()]) + 1
+        found = [self._finding(attempt, item, closed=attempt != newest) for attempt, item in raised]
+        return {finding.number: finding for finding in found}
+
+    def _finding(self, attempt: int, item: Raised, *, closed: bool) -> Finding:
+        info = self._registry.get(item.code)
+        name, version = (info.name, info.version) if info else (item.code, 1)
+        number = self._numbers[attempt, item.code, item.order]
+        before = self._saved.get(number)
+        verdict = item.verdict
+        # a finding of an attempt that another one follows is history: the newest attempt says whether it still holds
+        resolved = item.last_step if closed and item.open else item.resolved_step
+        return Finding(
+            run_id=self.run_id,
+            number=number,
+            code=item.code,
+            name=name,
+            rule_version=version,
+            severity=verdict.severity,
+            state="open" if resolved is None else "resolved",
+            first_step=verdict.first_step,
+            raised_step=item.raised_step,
+            last_step=item.last_step,
+            message=verdict.message,
+            advice=verdict.advice,
+            layers=verdict.layers,
+            ranks=(JUDGED_RANK,),
+            evidence=_storable(verdict.evidence),
+            params=asdict(info.rule.Params()) if info else {},
+            attempt=attempt,
+            cause=self._numbers.get((attempt, *item.cause)) if item.cause else None,
+            acknowledged=before.acknowledged if before else False,
+            muted=before.muted if before else False,
+            resolved_step=resolved,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a session found: the findings to save, what became of each rule, how far it came, and the verdict in one sentence."""
+
+    changed: tuple[Finding, ...]
+    checks: tuple[CheckResult, ...]
+    step: int
+    verdict: str
+
+
+def _same(before: Finding | None, now: Finding) -> bool:
+    return before is not None and replace(before, acknowledged=now.acknowledged, muted=now.muted) == now
+
+
+def _storable(evidence: Evidence) -> Evidence:
+    """Moves numbers that JSON cannot hold to the texts, and turns NumPy's numbers into Python's."""
+    numbers = {name: float(value) for name, value in evidence.numbers.items()}
+    lost = {name: str(value) for name, value in numbers.items() if not math.isfinite(value)}
+    limit = evidence.limit
+    return Evidence(
+        {name: value for name, value in numbers.items() if name not in lost},
+        {**dict(evidence.strings), **lost},
+        tuple(evidence.series),
+        float(limit) if limit is not None and math.isfinite(limit) else None,
+    )

@@ -1,0 +1,147 @@
+"""Keeps the diagnoses of all runs up to date: `Diagnosis` does one round, `DiagnosisWorker` is the thread that goes round.
+
+Not for: judging (server.rules) or deciding what a finding is (lifecycle.py, causes.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from server.diagnosis.engine import RULE_FAULTS
+from server.diagnosis.session import Session
+from server.domain.runs import ENDED, DiagnosisState, RunState
+from server.errors import GradwatchError
+from server.live import Live
+from server.rules.registry import Registry
+from server.store import Store
+
+SILENT_AFTER_MS = 60_000
+LOOK_FOR_SILENCE_S = 2.0
+MOST_SESSIONS = 200
+MOST_POINTS = 16_000_000  # 16 bytes each
+RUNS_A_ROUND = 100
+JOIN_TIMEOUT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Diagnosis:
+    """Diagnoses runs that changed; keeps the engines of the runs that it saw last, and replays the others."""
+
+    def __init__(self, store: Store, live: Live, registry: Registry, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._live = live
+        self._registry = registry
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._given_up: dict[str, int] = {}
+
+    def run_once(self) -> int:
+        """Diagnoses the runs that changed, the one that waits longest first; gives how many."""
+        count = 0
+        for run_id in self._store.runs.dirty(limit=RUNS_A_ROUND):
+            if self._given_up.get(run_id) == self._store.runs.frame_version(run_id):
+                continue
+            self.diagnose(run_id)
+            count += 1
+        return count
+
+    def diagnose(self, run_id: str) -> None:
+        """Brings the diagnosis of one run up to date, as far as one turn goes, and saves it."""
+        with self._lock:
+            try:
+                self._diagnose(run_id)
+            except RULE_FAULTS:
+                log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
+                self._sessions.pop(run_id, None)
+                self._given_up[run_id] = self._store.runs.frame_version(run_id)
+
+    def look_for_silence(self) -> None:
+        """Marks the runs that have said nothing for a minute."""
+        now = self._clock()
+        for run_id in self._store.runs.mark_silent(now - SILENT_AFTER_MS, now):
+            self._live.publish(run_id, "state", -1)
+
+    def _diagnose(self, run_id: str) -> None:
+        version = self._store.runs.frame_version(run_id)
+        run = self._store.runs.get(run_id)
+        if run is None:
+            self._sessions.pop(run_id, None)
+            return
+        session = self._session(run_id)
+        everything = session.read()
+        ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
+        session.judge(ended=ended)
+        outcome = session.outcome()
+        diagnosis = DiagnosisState.FINAL if ended else DiagnosisState.LIVE
+        self._store.findings.save(
+            run_id,
+            findings=outcome.changed,
+            checks=outcome.checks,
+            diagnosed_step=outcome.step,
+            diagnosis=diagnosis,
+            seen_version=version if everything else -1,
+            verdict=outcome.verdict,
+        )
+        session.saved(outcome)
+        if outcome.changed or outcome.verdict != run.verdict:
+            self._live.publish(run_id, "findings", outcome.step)
+        if diagnosis is not run.diagnosis:
+            self._live.publish(run_id, "state", outcome.step)
+        self._forget_some()
+
+    def _session(self, run_id: str) -> Session:
+        session = self._sessions.get(run_id)
+        if session is None:
+            session = self._sessions[run_id] = Session(self._store, self._registry, run_id)
+        self._sessions.move_to_end(run_id)
+        return session
+
+    def _forget_some(self) -> None:
+        """Drops the sessions that were not needed for longest, so that memory stays bounded; the newest always stays."""
+        points = sum(session.points for session in self._sessions.values())
+        while len(self._sessions) > 1 and (len(self._sessions) > MOST_SESSIONS or points > MOST_POINTS):
+            _, dropped = self._sessions.popitem(last=False)
+            points -= dropped.points
+
+
+class DiagnosisWorker:
+    """Runs a diagnosis in a daemon thread. A round that took long is followed by as long a rest: requests come first."""
+
+    def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25) -> None:
+        self._diagnosis = diagnosis
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._work, name="gradwatch-diagnosis", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after its present round."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_TIMEOUT_S)
+            self._thread = None
+
+    def _work(self) -> None:
+        look_at = 0.0
+        rest = 0.0
+        while not self._stop.wait(max(self._interval_s, rest)):
+            began = time.monotonic()
+            try:
+                self._diagnosis.run_once()
+                if began >= look_at:
+                    look_at = began + LOOK_FOR_SILENCE_S
+                    self._diagnosis.look_for_silence()
+            except GradwatchError as error:
+                log.warning("The diagnosis pauses: %s", error)
+            rest = min(time.monotonic() - began, 2.0)

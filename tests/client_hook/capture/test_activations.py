@@ -1,0 +1,156 @@
+"""Statistics of outputs against plain torch; which call counts; and that no hook stays."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+import pytest
+import torch
+from torch import nn
+
+from client_hook.capture.activations import SAMPLE, ActivationSignal
+from client_hook.capture.dead_units import DeadUnitSignal
+from tests.client_hook.tape import recorder_of
+
+KINDS = ("mean", "std", "absmax", "zeros", "nonfinite")
+
+
+def run(model: nn.Module, *inputs: torch.Tensor):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder, tape = recorder_of(model, optimizer, ActivationSignal)
+    outputs = [model(item) for item in inputs]
+    optimizer.step()
+    recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    return tape, outputs
+
+
+def test_small_outputs_are_measured_in_full() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 3))
+    tape, outputs = run(model, torch.randn(16, 10))
+    expected = {"0": model[0](torch.zeros(1, 10)), "2": outputs[0].detach()}
+    output = expected["2"]
+    values = {kind: tape.series(f"act/{kind}/2")[0] for kind in KINDS}
+    assert values["mean"] == pytest.approx(float(output.mean()), rel=1e-5)
+    assert values["std"] == pytest.approx(float(output.std(unbiased=False)), rel=1e-5)
+    assert values["absmax"] == pytest.approx(float(output.abs().max()), rel=1e-6)
+    assert values["zeros"] == values["nonfinite"] == 0.0
+    assert 0.2 < tape.series("act/zeros/1")[0] < 0.8
+    assert tape.series("act/saturated/1") == {}, "only tanh and sigmoid can saturate"
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
+def test_large_outputs_are_sampled_evenly(layout: str) -> None:
+    class Given(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    torch.manual_seed(0)
+    x = torch.randn(8, 16, 32, 32) * torch.arange(1, 9).view(8, 1, 1, 1)
+    if layout == "channels_last":
+        x = x.to(memory_format=torch.channels_last)
+    elif layout == "strided":
+        x = x.repeat_interleave(2, dim=3)[..., ::2]
+    model = nn.Sequential(Given(), nn.Flatten(), nn.Linear(16 * 32 * 32, 1))
+    assert x.numel() > 10 * SAMPLE
+    tape, _ = run(model, x)
+    assert tape.series("act/std/0")[0] == pytest.approx(float(x.std()), rel=0.05)
+    assert tape.series("act/mean/0")[0] == pytest.approx(0.0, abs=0.3)
+
+
+def test_saturated_is_the_share_of_values_at_the_ends() -> None:
+    model = nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.Sigmoid())
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.tensor([-9.0, 0.0, 1.0, 9.0])
+    tape, _ = run(model, torch.tensor([[0.0, 0.5, 3.0, -3.0]]))
+    assert tape.series("act/saturated/0") == {0: 0.5}
+    assert tape.series("act/saturated/2") == {0: 0.5}
+
+
+def test_values_that_are_no_numbers_are_counted_and_kept() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Linear(4, 4))
+    x = torch.ones(5, 4)
+    x[0, 0], x[1, 1] = math.nan, math.inf
+    tape, _ = run(model, x)
+    assert tape.series("act/nonfinite/0") == {0: pytest.approx(0.1)}
+    assert math.isnan(tape.series("act/mean/0")[0])
+
+
+def test_half_precision_does_not_overflow_in_the_sums() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Linear(64, 1).half())
+    tape, _ = run(model, torch.full((64, 64), 3_000.0, dtype=torch.float16))
+    assert tape.series("act/absmax/0") == {0: 3_000.0}
+    assert tape.series("act/std/0") == {0: 0.0}
+
+
+def test_layers_are_in_the_order_of_their_calls() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.first = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x))
+
+    tape, _ = run(Backwards(), torch.ones(1, 2))
+    ((_, names, _),) = [row for row in tape.rows if "act/mean/first" in row[1]]
+    assert names[:2] == ("act/mean/first", "act/mean/last")
+
+
+def test_a_recurrent_layers_first_tensor_counts() -> None:
+    tape, outputs = run(nn.LSTM(4, 8), torch.randn(5, 3, 4))
+    assert tape.series("act/mean/model")[0] == pytest.approx(float(outputs[0][0].detach().mean()), abs=1e-6)
+
+
+def test_a_validation_inside_the_step_does_not_count() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Linear(2, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder, tape = recorder_of(model, optimizer, ActivationSignal)
+    with torch.no_grad():
+        model.eval()
+        model(torch.full((1, 2), 100.0))
+        model.train()
+    model(torch.ones(1, 2))
+    optimizer.step()
+    recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert tape.series("act/mean/0") == {0: 1.0}
+
+
+def test_hooks_are_there_on_measured_steps_alone() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder, _ = recorder_of(model, optimizer, ActivationSignal, DeadUnitSignal)
+    recorder.governor.after_step = lambda *_: recorder.counter.closed % 2 == 1  # type: ignore[method-assign]
+
+    def hooks() -> int:
+        return sum(len(module._forward_hooks) for module in model.modules())
+
+    for step in range(6):
+        assert hooks() == (4 if step % 2 == 0 else 0)
+        model(torch.ones(1, 2))
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert hooks() == 0
+
+
+def test_units_that_never_fired_are_counted() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 6), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias[:3] = -1e6
+        model[3].bias += 10.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder, tape = recorder_of(model, optimizer, DeadUnitSignal)
+    for _ in range(20):
+        model(torch.randn(4, 1, 8, 8))
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.finish()
+    recorder.detach()
+    first = tape.facts("dead_units")[0]
+    assert first["1"] == {"units": 8, "dead": 3, "samples": 20, "inputs": 20 * 4 * 36}
+    assert (first["4"]["units"], first["4"]["dead"]) == (6, 0)

@@ -1,0 +1,69 @@
+"""The distance that a step moves the weights, against plain torch."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import pytest
+import torch
+from torch import nn
+
+from client_hook.capture.updates import SAMPLE, UpdateSignal
+from tests.client_hook.tape import recorder_of
+
+
+def run(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor):
+    recorder, tape = recorder_of(model, optimizer, UpdateSignal)
+    before = {name: item.detach().clone() for name, item in model.named_parameters()}
+    model(x).square().mean().backward()
+    optimizer.step()
+    recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    moved = {name: item.detach() - before[name] for name, item in model.named_parameters()}
+    return tape, before, moved
+
+
+def test_ratio_and_norm_equal_those_of_torch() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 2))
+    tape, before, moved = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), torch.randn(8, 20))
+    for name, weight in before.items():
+        assert tape.series(f"weight_norm/{name}")[0] == pytest.approx(float(weight.norm()), rel=1e-6)
+        expected = float(moved[name].norm() / weight.norm())
+        assert tape.series(f"update_ratio/{name}")[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_large_parameter_is_sampled_and_its_ratio_is_near_the_true_one() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(600, 500, bias=False)
+    assert model.weight.numel() > 10 * SAMPLE
+    tape, before, moved = run(model, torch.optim.SGD(model.parameters(), lr=1.0), torch.randn(64, 600))
+    assert tape.series("weight_norm/weight")[0] == pytest.approx(float(before["weight"].norm()), rel=1e-5)
+    expected = float(moved["weight"].norm() / before["weight"].norm())
+    assert tape.series("update_ratio/weight")[0] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_weight_that_starts_at_zero_has_the_ratio_one_once_it_moves() -> None:
+    model = nn.Linear(3, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder, tape = recorder_of(model, optimizer, UpdateSignal)
+    for gradient in (0.0, 1.0):
+        model.weight.grad = torch.full((1, 3), gradient)
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert tape.series("update_ratio/weight") == {0: 0.0, 1: 1.0}
+
+
+def test_no_copy_outlives_the_step() -> None:
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder, _ = recorder_of(model, optimizer, UpdateSignal)
+    (signal,) = recorder._signals
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    recorder.step(1.0, {}, perf_counter())
+    assert not vars(signal)["_before"]
+    assert not vars(signal)["_results"]
+    recorder.detach()

@@ -1,0 +1,214 @@
+"""The public calls: what they record, what they refuse, and that none of them can harm the loop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from client_hook import watch
+from client_hook.capture.base import Signal
+from tests.client_hook.tape import taped
+
+
+def small() -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(monitor: Any, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 3) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+
+
+def test_two_lines_record_the_loss_the_gradients_the_weights_and_the_outputs() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    train(monitor, model, optimizer)
+    monitor.finish(timeout=0.2)
+    expected = {"loss", "time/step", "grad_norm", "grad_norm/0.weight", "weight_norm/2.bias", "update_ratio/0.weight"}
+    expected |= {"act/mean/0", "act/zeros/1", "lr/0", "hook/overhead"}
+    assert expected <= tape.names()
+    assert list(tape.series("grad_norm")) == [0, 1, 2]
+
+
+def test_with_several_models_names_start_with_their_keys() -> None:
+    (one, first), (two, second) = small(), small()
+    monitor, tape = taped({"generator": one, "critic": two}, {"g": first, "c": second})
+    for _ in range(2):
+        (one(torch.randn(4, 4)) + two(torch.randn(4, 4))).sum().backward()
+        first.step()
+        second.step()
+        monitor.step(1.0)
+    monitor.finish(timeout=0.2)
+    assert {"grad_norm/generator.0.weight", "grad_norm/critic.2.bias", "act/std/critic.0"} <= tape.names()
+
+
+def test_values_belong_to_the_last_closed_step_unless_one_is_named() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    monitor.log(temperature=1.0)
+    train(monitor, model, optimizer, 2)
+    monitor.log(temperature=2.0, epoch=0)
+    monitor.log(step=7, temperature=3.0)
+    monitor.validation(0.5, accuracy=torch.tensor(0.75))
+    monitor.validation(torch.tensor(0.25), step=0)
+    monitor.note("the new data set")
+    monitor.event("checkpoint", path="a.pt", step=1)
+    monitor.finish(timeout=0.2)
+    assert tape.series("temperature") == {-1: 1.0, 1: 2.0, 7: 3.0}
+    assert tape.series("val/loss") == {1: 0.5, 0: 0.25}
+    assert tape.series("val/accuracy") == {1: 0.75}
+    assert tape.events("note") == [(1, {"text": "the new data set"})]
+    assert tape.events("checkpoint") == [(1, {"path": "a.pt"})]
+    assert tape.events("epoch") == [(1, {"epoch": 0})]
+
+
+def test_a_name_that_the_hook_writes_itself_moves_aside_and_the_ledger_says_so() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    monitor.log(**{"grad_norm": 1.0, "lr/0": 0.5, "my/lr": 0.5})
+    monitor.finish(timeout=0.2)
+    assert {"user/grad_norm", "user/lr/0", "my/lr"} <= tape.names()
+    assert any("user/grad_norm" in note for note in monitor.ledger["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((1, None), "model: got int, expected an nn.Module or a dict of named modules"),
+        (({}, None), "model: got a dict of nothing, expected an nn.Module"),
+        ((nn.Linear(1, 1), "adam"), "optimizer: got str, expected a torch.optim.Optimizer"),
+        ((nn.Linear(1, 1), [1, "x"]), "optimizer: got a list of int, str, expected"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_a_sentence(arguments: tuple[Any, Any], sentence: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        watch(*arguments)
+    assert str(refused.value).startswith(sentence)
+    monitor = watch(*arguments, strict=False)
+    monitor.step(1.0)
+    assert monitor.finish() is False
+
+
+def test_a_budget_that_is_no_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^budget: got 50, expected a share of the training time such as 0\.01$"):
+        watch(*small(), budget=50)
+
+
+def test_config_declares_what_arguments_leave_open() -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, config={"total_steps": 500, "finetune": 1, "lr": 0.1}, finetune=False)
+    options = monitor._parts.context.options
+    assert (options.total_steps, options.finetune, options.moving_target) == (500, False, None)
+    monitor.finish(timeout=0.2)
+
+
+def test_disabled_it_does_nothing_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADWATCH_DISABLED", "1")
+    model, optimizer = small()
+    backward = torch.autograd.backward
+    monitor = watch(model, optimizer)
+    train(monitor, model, optimizer)
+    monitor.log(a=1)
+    monitor.validation(1.0)
+    monitor.note("x")
+    assert torch.autograd.backward is backward
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not optimizer._optimizer_step_pre_hooks
+    assert monitor.finish() is False
+    assert monitor.run_id
+    assert monitor.ledger["produced"] == 0
+
+
+class Faulty(Signal):
+    """Raises wherever it can."""
+
+    every_step = True
+
+    def attach(self) -> None:
+        raise RuntimeError("attach")
+
+    def on_pre_step(self, key: str, optimizer: Any) -> None:
+        raise RuntimeError("pre")
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        raise RuntimeError("close")
+
+    def on_finish(self) -> None:
+        raise RuntimeError("finish")
+
+    def detach(self) -> None:
+        raise RuntimeError("detach")
+
+
+def test_a_signal_that_fails_harms_neither_the_loop_nor_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from client_hook import capture, recorder
+
+    monkeypatch.setattr(recorder, "signal_types", lambda: [Faulty, *capture.signal_types()])
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=False)
+    train(monitor, model, optimizer, 30)
+    monitor.finish(timeout=0.2)
+    assert list(tape.series("loss")) == list(range(30))
+    assert list(tape.series("grad_norm"))[:20] == list(range(20))
+    notes = monitor.ledger["notes"]
+    assert any("Faulty failed 20 times and was switched off" in note for note in notes), notes
+    assert any("RuntimeError: attach (" in note for note in notes), notes
+
+
+def test_strict_raises_the_hooks_own_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from client_hook import recorder
+
+    monkeypatch.setattr(recorder, "signal_types", lambda: [Faulty])
+    with pytest.raises(RuntimeError, match="attach"):
+        watch(*small(), url="http://127.0.0.1:9")
+
+
+def test_wrong_values_are_counted_and_the_rest_is_recorded() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=False)
+    optimizer.step()
+    monitor.step("0.5", good=1.0, bad=1j)
+    monitor.log(good=1.0, bad=None)
+    monitor.step()
+    monitor.finish(timeout=0.2)
+    assert tape.series("loss/good") == {0: 1.0}
+    assert tape.series("good") == {0: 1.0}
+    assert any("loss: got '0.5', expected a number" in note for note in monitor.ledger["notes"])
+
+
+def test_a_loss_that_is_no_number_is_kept_and_marked() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    for loss in (1.0, math.nan, math.nan):
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.2)
+    assert math.isnan(tape.series("loss")[1])
+    assert [(step, value["kind"]) for step, value in tape.events("anomaly")] == [(1, "nonfinite-loss")]
+
+
+def test_findings_reach_the_callback_inside_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, optimizer = small()
+    told: list[str] = []
+    monitor, _ = taped(model, optimizer, on_finding=lambda finding: told.append(finding["code"]))
+    finding = {"id": "1", "code": "GW601", "severity": "error", "state": "open", "first_step": 0, "message": "x"}
+    outbox = monitor._parts.outbox
+    fresh = [[finding], []]
+    monkeypatch.setattr(outbox, "fresh_findings", lambda: fresh.pop(0) if fresh else [])
+    monkeypatch.setattr(outbox, "findings", lambda: [finding])
+    assert monitor.should_stop
+    assert told == []
+    train(monitor, model, optimizer, 2)
+    assert told == ["GW601"]
+    monitor.finish(timeout=0.2)
+    assert [item["code"] for item in monitor.findings()] == ["GW601"]

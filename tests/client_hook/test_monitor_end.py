@@ -1,0 +1,180 @@
+"""How a monitor ends: by finish, by another watch, with its objects, by leaving its block; and that nothing stays."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from client_hook import watch
+from client_hook.living import living
+from client_hook.patches import patches
+from tests.client_hook.tape import taped
+
+
+def small() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(monitor, model, optimizer, steps: int = 3) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not what() and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    return what()
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("gradwatch")]
+
+
+def hooks_on(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    on_modules = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+    on_parameters = sum(len(item._backward_hooks or {}) for item in model.parameters())
+    on_parameters += sum(len(getattr(item, "_post_accumulate_grad_hooks", None) or {}) for item in model.parameters())
+    on_optimizer = len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
+    return on_modules + on_parameters + on_optimizer
+
+
+def test_after_finish_no_hook_wrapper_thread_or_reference_stays() -> None:
+    wrapped = (torch.autograd.backward, torch.amp.GradScaler.step, DataLoader.__iter__, Optimizer.zero_grad)
+    model, optimizer = small()
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9")
+    assert hooks_on(model, optimizer)
+    train(monitor, model, optimizer)
+    monitor.finish(timeout=0.2)
+    assert hooks_on(model, optimizer) == 0
+    after = (torch.autograd.backward, torch.amp.GradScaler.step, DataLoader.__iter__, Optimizer.zero_grad)
+    assert wrapped == after
+    assert not patches.installed
+    assert len(living) == 0
+    assert wait_for(lambda: not our_threads())
+    kept = [weakref.ref(item) for item in (model, optimizer, *model.parameters())]
+    del model, optimizer
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * len(kept)
+    monitor.step(1.0)
+    monitor.log(a=1.0)
+
+
+def test_finish_twice_gives_the_same_answer() -> None:
+    monitor, tape = taped(*small())
+    assert monitor.finish(timeout=0.1) is False
+    count = len(tape.records)
+    assert monitor.finish(timeout=0.1) is False
+    assert len(tape.records) == count
+
+
+def test_a_second_watch_on_the_same_objects_closes_the_first_monitor() -> None:
+    model, optimizer = small()
+    first, tape = taped(model, optimizer)
+    train(first, model, optimizer, 2)
+    second, other = taped(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    first.step(9.0)
+    assert list(tape.series("loss")) == [0, 1], "it hears nothing any more"
+    assert first.run_id != second.run_id
+    assert len(living) == 1
+    second.finish(timeout=0.2)
+    assert hooks_on(model, optimizer) == 0
+    assert other.series("loss") == {}
+
+
+def test_it_ends_when_its_models_are_collected() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    train(monitor, model, optimizer)
+    gone = weakref.ref(model)
+    del model, optimizer
+    gc.collect()
+    assert gone() is None, "the monitor holds them weakly"
+    assert wait_for(lambda: monitor._parts is None)
+    assert len(living) == 0
+    assert wait_for(lambda: not our_threads(), 20.0)
+    assert list(tape.series("loss")) == [0, 1, 2]
+
+
+def test_the_models_are_not_held_while_it_lives() -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    train(monitor, model, optimizer, 25)
+    references = [weakref.ref(item) for item in model.modules()]
+    del model, optimizer
+    gc.collect()
+    assert not any(reference() is not None for reference in references)
+    monitor.finish(timeout=0.2)
+
+
+def test_leaving_the_block_finishes_and_an_exception_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, dict[str, str] | None]] = []
+
+    objects = [small() for _ in range(3)]
+
+    def spied(model, optimizer):
+        monitor, _ = taped(model, optimizer)
+        outbox = monitor._parts.outbox
+        finish = outbox.finish
+
+        def tell(state, timeout, extra):
+            told.append((state, extra))
+            return finish(state, 0.1, extra)
+
+        monkeypatch.setattr(outbox, "finish", tell)
+        return monitor
+
+    with spied(*objects[0]):
+        pass
+    with pytest.raises(ZeroDivisionError), spied(*objects[1]):
+        1 / 0  # noqa: B018
+    with pytest.raises(KeyboardInterrupt), spied(*objects[2]):
+        raise KeyboardInterrupt
+    assert [state for state, _ in told] == ["finished", "failed", "stopped"]
+    assert told[1][1]["exception"] == "ZeroDivisionError: division by zero"
+    assert len(living) == 0
+
+
+def test_two_monitors_on_different_models_do_not_mix() -> None:
+    one, two = small(), small()
+    first, first_tape = taped(*one)
+    second, second_tape = taped(*two)
+    train(first, *one, 3)
+    train(second, *two, 1)
+    first.finish(timeout=0.2)
+    train(second, *two, 1)
+    second.finish(timeout=0.2)
+    assert list(first_tape.series("grad_norm")) == [0, 1, 2]
+    assert list(second_tape.series("grad_norm")) == [0, 1]
+    assert not patches.installed
+
+
+def test_a_watch_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from client_hook import recorder
+    from client_hook.capture.loss import LossSignal
+
+    class Broken(LossSignal):
+        def attach(self) -> None:
+            raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(recorder, "signal_types", lambda: [Broken])
+    model, optimizer = small()
+    with pytest.raises(RuntimeError, match="no such thing"):
+        watch(model, optimizer, url="http://127.0.0.1:9")
+    assert hooks_on(model, optimizer) == 0
+    assert len(living) == 0
+    assert not patches.installed

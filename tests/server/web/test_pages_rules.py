@@ -1,0 +1,92 @@
+"""The rules' pages, made from the rules; the sign-in form; the icon; and numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.web import formats
+from server.web.contexts.sparkline import sparkline
+from server.web.markdown import to_html
+from tests.server.house import House, house
+from tests.server.web.pages_kit import EVIL, look
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        yield found
+
+
+def test_the_catalogue_lists_every_rule(home: House) -> None:
+    registry = home.app.state.services.registry
+    assert look(home, "/rules").values("data-rule") == [rule.code for rule in registry]
+
+
+def test_each_rule_has_a_page_with_its_sections_and_thresholds(home: House) -> None:
+    for rule in home.app.state.services.registry:
+        page = look(home, f"/rules/{rule.code}")
+        assert set(rule.sections) <= set(page.texts)
+        for threshold in rule.params:
+            assert threshold.name in page.texts
+            assert " ".join(threshold.source.split()) in page.text
+        assert rule.source in page.texts
+
+
+def test_a_rule_is_found_by_its_name_too(home: House) -> None:
+    assert "dead-relu" in look(home, "/rules/dead-relu").text
+    assert "No rule is called 'GW000' here" in look(home, "/rules/GW000", 404).text
+
+
+def test_markdown_keeps_html_as_text() -> None:
+    assert "<script" not in to_html(EVIL)
+    assert "href" not in to_html("[x](javascript:alert(1))")
+
+
+def test_the_sign_in_form_keeps_where_to_go_on_and_says_what_was_wrong(tmp_path: Path) -> None:
+    with house(tmp_path, token="correct-horse-battery") as locked:
+        locked.client.headers.pop("Authorization")
+        page = look(locked, "/sign-in?next=/rules")
+        assert ("input", {"type": "hidden", "name": "next", "value": "/rules"}) in page.tags
+        answer = locked.client.post("/sign-in", data={"token": "wrong"}, headers={"Accept": "text/html"})
+        assert answer.status_code == 401
+        assert "This is not the token that the server was started with." in answer.text
+        assert 'role="alert"' in answer.text
+
+
+def test_the_icon_is_there_under_both_addresses(home: House) -> None:
+    assert home.client.get("/favicon.ico").headers["content-type"].startswith("image/svg+xml")
+    assert home.client.get("/static/favicon.svg").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "–"), (math.nan, "NaN"), (math.inf, "∞"), (-math.inf, "−∞"), (0.0, "0"), (3.0, "3"), (-2.5, "−2.5"),
+        (0.12345, "0.1235"), (1234.5678, "1,235"), (0.00012, "1.2e−4"), (1e9, "1e9"), (123456.0, "123,456"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_with_four_digits(value: float | None, written: str) -> None:
+    assert formats.number(value) == written
+
+
+def test_times_are_written_in_their_two_largest_units() -> None:
+    assert formats.duration(59_000) == "59 s"
+    assert formats.duration(3_599_000) == "59 min 59 s"
+    assert formats.duration(7_260_000) == "2 h 01 min"
+    assert formats.duration(90_000_000) == "1 d 01 h"
+    assert formats.ago(30_000) == "just now"
+    assert formats.ago(7_200_000) == "2 h ago"
+    assert formats.utc(-5) == "1970-01-01 00:00:00 UTC"
+
+
+def test_a_sparkline_breaks_where_a_value_is_missing() -> None:
+    drawn = sparkline([1.0, 0.5, None, 0.0])
+    assert drawn is not None
+    # x = 3 + 114 · i / 3 and y = 3 + 22 · (1 − value)
+    assert drawn.path == "M3.0 3.0L41.0 14.0M117.0 25.0"
+    assert drawn.breaks == ("79.0",)
+    assert sparkline([None, None]) is None

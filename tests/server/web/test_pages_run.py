@@ -1,0 +1,164 @@
+"""The page of one run: its parts, what stands where nothing has arrived yet, and that no text of a training is markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.domain.findings import CheckResult, Severity
+from tests.server.house import RUN, House, house
+from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
+
+AT = f"/runs/{RUN}"
+LAYER = {"name": "relu", "type": "ReLU", "order": 0, "output_shape": [8, 16], "parameters": 0, "trainable": None}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        found.open_run(config={"lr": 0.1, "model": {"width": 64}})
+        found.send(0, {"loss": [2.0, 1.0], "lr/0": [0.1, 0.1], "grad_norm": [1.0, 1.1], "act/std/relu": [1.0, 1.0],
+                       "accuracy": [0.1, 0.2], "time/step": [0.1, 0.1]})  # fmt: skip
+        yield found
+
+
+def test_a_run_without_numbers_says_so_and_has_a_place_for_the_loss(home: House) -> None:
+    home.open_run("still-empty")
+    page = look(home, "/runs/still-empty")
+    assert "Nothing has arrived yet." in page.text
+    assert page.values("data-chart") == ["loss"]
+    assert page.values("data-severity") == []
+
+
+def test_charts_are_there_for_the_series_that_were_sent(home: House) -> None:
+    page = look(home, AT)
+    assert page.values("data-chart") == ["loss", "learning-rate", "grad-norm", "series", "layers", "series"]
+    base = f"/api/v1/runs/{RUN}/charts/"
+    assert page.values("data-url") == [
+        base + "loss",
+        base + "learning-rate",
+        base + "grad-norm",
+        base + "series?name=accuracy",
+        base + "layers?stat=std",
+        base + "series?name=time%2Fstep",
+    ]
+    assert set(page.values("data-run")) == {RUN}
+
+
+def test_the_statistic_of_the_heatmap_stands_in_the_address(home: House) -> None:
+    assert f"/api/v1/runs/{RUN}/charts/layers?stat=grad_norm" in look(home, AT + "?stat=grad_norm").values("data-url")
+    look(home, AT + "?stat=nonsense", 422)
+
+
+def test_a_finding_shows_its_proof_and_where_to_go_on(home: House) -> None:
+    diagnose(home, finding(), verdict="One layer is dying.")
+    page = look(home, AT)
+    assert page.values("data-finding") == ["GW308"]
+    assert page.values("data-severity") == ["warning"]
+    assert "dead share 0.61 limit 0.5" in page.text
+    assert "Try Lower the learning rate." in page.text
+    assert {"/rules/GW308", "#chart-layers"} <= set(page.values("href"))
+    assert page.values("data-patch") == [f"/api/v1/runs/{RUN}/findings/1"] * 2
+    assert "One layer is dying." in page.text
+
+
+def test_a_symptom_is_folded_under_its_cause(home: House) -> None:
+    diagnose(home, finding(1, code="GW411", name="lr-too-high", severity=Severity.ERROR), finding(2, cause=1))
+    page = look(home, AT)
+    assert page.values("data-finding") == ["GW411", "GW308"]
+    assert "symptoms-1" in page.values("id")
+    assert "explains 1 symptom" in page.text
+
+
+def test_findings_that_explain_each_other_do_not_hang_the_page(home: House) -> None:
+    diagnose(home, finding(1, cause=1), finding(2, code="GW411", name="lr-too-high", cause=9))
+    assert sorted(look(home, AT).values("data-finding")) == ["GW308", "GW411"]
+
+
+def test_resolved_and_muted_findings_are_folded_and_raise_no_alarm(home: House) -> None:
+    diagnose(home, finding(1, state="resolved", resolved_step=4))
+    page = look(home, AT)
+    assert "resolved-findings" in page.values("id")
+    assert page.values("data-severity") == []
+    assert "No finding is open up to step 5." in page.text
+    diagnose(home, finding(2))
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/2", json={"muted": True})
+    assert "1 muted finding" in look(home, AT).text
+
+
+def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
+    home.send(1, {"loss": [0.9]}, first_step=2, records=[
+        fact("model", {"layers": [LAYER], "parameters": [], "total": 61_706, "trainable": 61_706}),
+        fact("ledger", {"produced": 12, "delivered": 9, "spooled": 3, "dropped": {"queue full": 2}, "notes": ["calm"]}),
+        fact("overhead", {"share": 0.0062, "unsampled_us": 9.25}),
+        fact("optimizers", [{"type": "SGD", "groups": [{"name": "0", "lr": 0.1, "momentum": None}]}]),
+        {"kind": "event", "name": "note", "step": 2, "time_ms": 1_790_000_000_000, "value": {"text": "warm start"}},
+    ])  # fmt: skip
+    text = look(home, AT).text
+    for part in ("1 layer, 61,706 parameters", "relu ReLU 8 × 16 0", "model.width 64", "dropped: queue full 2",
+                 "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize("name", ["model", "ledger", "overhead", "optimizers", "schedulers", "loss_call", "data",
+                                  "environment", "config"])  # fmt: skip
+@pytest.mark.parametrize("value", [None, 3, "text", [], [None, {"a": 1}], {"layers": [1], "groups": 2, "share": "x"}])
+def test_facts_of_any_shape_leave_the_page_whole(home: House, name: str, value: object) -> None:
+    home.send(1, {"loss": [0.9]}, first_step=2, records=[fact(name, value)])
+    assert "Events and notes" in look(home, AT).text
+
+
+def test_nothing_that_a_training_sends_becomes_markup(home: House) -> None:
+    home.client.patch(f"/api/v1/runs/{RUN}", json={"name": EVIL, "tags": [EVIL]})
+    home.send(1, {"loss": [0.9], EVIL: [1.0], f"act/std/{EVIL}": [1.0]}, first_step=2, records=[
+        fact("model", {"layers": [{**LAYER, "name": EVIL, "type": EVIL}]}),
+        fact("config", {EVIL: EVIL}),
+        {"kind": "event", "name": "note", "step": 2, "time_ms": 1, "value": {"text": EVIL}},
+    ])  # fmt: skip
+    diagnose(home, finding(message=EVIL, advice=EVIL, layers=(EVIL,)), verdict=EVIL)
+    page = look(home, AT)
+    assert page.texts.count(EVIL) >= 8
+    assert "49" not in page.texts
+    assert not [tag for tag, attributes in page.tags if tag == "img" or any(key.startswith("on") for key in attributes)]
+    assert all(attributes.get("src", "").startswith("/static/") for tag, attributes in page.tags if tag == "script")
+
+
+@pytest.mark.parametrize("path", ["/", AT, AT + "/checklist", "/rules", "/rules/GW308", "/nothing"])
+def test_no_page_has_inline_styles_or_scripts(home: House, path: str) -> None:
+    answer = home.client.get(path, headers=PAGE)
+    assert "style=" not in answer.text
+    assert "<style" not in answer.text
+    assert "javascript:" not in answer.text
+    assert all("src" in attributes for tag, attributes in look(home, path, answer.status_code).tags if tag == "script")
+
+
+@pytest.mark.parametrize("part", ["head", "findings", "charts?stat=std", "details", "tallies"])
+def test_each_fragment_stands_in_the_page_as_it_is(home: House, part: str) -> None:
+    diagnose(home, finding())
+    page = home.client.get(AT, headers=PAGE).text
+    fragment = home.client.get(f"{AT}/fragments/{part}", headers=PAGE)
+    assert fragment.status_code == 200
+    assert "".join(fragment.text.split()) in "".join(page.split())
+
+
+def test_the_checklist_has_five_chapters_and_says_what_would_enable_a_check(home: House) -> None:
+    diagnose(home, finding(), checks=(
+        CheckResult("GW308", "found"),
+        CheckResult("GW306", "passed"),
+        CheckResult("GW303", "not-evaluated", "No layer was sampled yet.", "watch(model, optimizer, budget=0.02)"),
+    ))  # fmt: skip
+    page = look(home, AT + "/checklist")
+    outcomes = dict(zip(page.values("data-check"), page.values("data-outcome"), strict=True))
+    assert (outcomes["GW308"], outcomes["GW306"], outcomes["GW303"]) == ("found", "passed", "not-evaluated")
+    assert "No layer was sampled yet. To enable it watch(model, optimizer, budget=0.02)" in page.text
+    assert f"{AT}#finding-1" in page.values("href")
+    for chapter in ("Start simple", "Confirm your loss", "Diagnose parameters", "Track your work"):
+        assert chapter in page.texts
+
+
+def test_an_unknown_run_is_a_page_that_says_so(home: House) -> None:
+    page = look(home, "/runs/none-such", 404)
+    assert "No run has the id 'none-such' here" in page.text
+    assert "/" in page.values("href")

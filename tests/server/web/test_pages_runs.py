@@ -1,0 +1,113 @@
+"""The runs table: what it shows, how it is narrowed down, and what it says while it is empty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.house import House, house
+from tests.server.web.pages_kit import EVIL, PAGE, diagnose, finding, look
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        yield found
+
+
+def run_id(number: int) -> str:
+    return f"0190a3d2-7b11-7c3e-9a55-{number:012d}"
+
+
+def names(reader_text: list[str]) -> list[str]:
+    return [text for text in reader_text if text.startswith("run ")]
+
+
+def test_an_empty_table_shows_the_two_lines_and_the_command(home: House) -> None:
+    page = look(home, "/")
+    assert "from client_hook import watch" in page.text
+    assert "monitor = watch(model, optimizer)" in page.text  # the default address need not be said
+    assert "monitor.step(loss)" in page.text
+    assert "gradwatch demo" in page.text
+    assert page.values("data-copy") == ["two-lines", "demo-command"]
+
+
+def test_a_row_says_state_verdict_progress_and_last_loss(home: House) -> None:
+    home.open_run(tags=["night"])
+    home.send(0, {"loss": [2.0, 1.0, 0.5], "val/loss": [2.5, 1.5, 1.25]}, records=[
+        {"kind": "fact", "name": "plan", "step": 0, "time_ms": 1, "value": {"total_steps": 12}},
+    ])  # fmt: skip
+    diagnose(home, finding(), verdict="One layer is dying.")
+    page = look(home, "/")
+    assert {"baseline", "default", "night", "running", "warning", "3 / 12", "0.5", "1.25"} <= set(
+        map(str.strip, page.texts)
+    )
+    assert "One layer is dying." in page.text
+    assert [tag for tag, attributes in page.tags if attributes.get("class") == "spark__line"] == ["path"]
+
+
+def test_a_value_that_is_not_finite_is_marked_in_the_sparkline(home: House) -> None:
+    home.open_run()
+    home.send(0, {"loss": [2.0, math.nan, 1.0, 0.5]})
+    classes = look(home, "/").values("class")
+    assert "spark__break" in classes
+
+
+def test_names_projects_and_tags_are_text_and_nothing_else(home: House) -> None:
+    home.open_run(name=EVIL, project=EVIL[:60], tags=[EVIL[:60]])
+    page = look(home, "/")
+    assert EVIL in page.texts
+    assert not [tag for tag, attributes in page.tags if tag == "img" or "onerror" in attributes]
+    assert [attributes.get("src") for tag, attributes in page.tags if tag == "script"] == [
+        "/static/vendor/htmx-4.0.1.min.js",
+        "/static/js/main.js",
+    ]
+
+
+def test_filters_narrow_the_table_and_stand_in_the_address(home: House) -> None:
+    for number, project in enumerate(("vision", "language", "vision")):
+        home.open_run(run_id(number), name=f"run {number}", project=project)
+    assert names(look(home, "/?project=vision&sort=name").texts) == ["run 0", "run 2"]
+    assert names(look(home, "/?search=run+1").texts) == ["run 1"]
+    assert names(look(home, "/?state=finished").texts) == []
+    page = look(home, "/?project=vision")
+    assert [
+        attributes.get("value") for tag, attributes in page.tags if tag == "option" and "selected" in attributes
+    ] == [
+        "vision",
+        "started",
+    ]
+
+
+def test_a_filter_that_nothing_fits_offers_the_way_back(home: House) -> None:
+    home.open_run()
+    page = look(home, "/?search=nothing-like-it")
+    assert "No run fits" in page.text
+    assert "from client_hook import watch" not in page.text
+
+
+def test_an_unknown_filter_is_refused_with_a_sentence(home: House) -> None:
+    page = look(home, "/?state=dancing", 422)
+    assert "parameter state: got 'dancing'" in page.text
+
+
+def test_the_pages_of_a_long_table_follow_each_other(home: House) -> None:
+    for number in range(53):
+        home.open_run(run_id(number), name=f"run {number:02}")
+    first = look(home, "/?sort=name")
+    forward = [attributes["href"] for tag, attributes in first.tags if attributes.get("rel") == "next"]
+    assert len(names(first.texts)) == 50
+    second = look(home, str(forward[0]))
+    assert names(second.texts) == ["run 50", "run 51", "run 52"]
+    assert "next" not in second.values("rel")
+
+
+def test_the_fragment_is_the_very_table_of_the_page(home: House) -> None:
+    home.open_run()
+    page = home.client.get("/", headers=PAGE).text
+    fragment = home.client.get("/fragments/runs", headers=PAGE).text
+    assert fragment.strip() in page
+    assert "<html" not in fragment
