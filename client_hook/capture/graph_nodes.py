@@ -72,6 +72,11 @@ def kind_of(node: Any, name: str) -> str | None:
     return "activation"  # an operation that is not known here may be anything, so nothing is called linear over it
 
 
+def is_recurrent(name: str) -> bool:
+    """Says whether a node is a whole recurrent layer, weights and activations in one."""
+    return _RECURRENT.search(name) is not None
+
+
 def has_weight(node: Any) -> bool:
     """Says whether one of a product's factors is a leaf (a parameter), seen through views and casts."""
     return any(_is_leaf(item) for item, _ in node.next_functions)

@@ -101,7 +101,7 @@ class Engine:
         steps = self.evidence.closed.steps
         last = max(int(steps[-1]) if len(steps) else -1, self.evidence.complete)
         with np.errstate(all="ignore"):
-            self._ask(self.courses, self._window(last, len(steps), final=True))
+            self._ask(self.courses, self.window(last, len(steps), final=True))
         self.judged_step = last
         self._absorb()
 
@@ -135,12 +135,13 @@ class Engine:
         self.judged_step = step
         if not due:
             return False
-        changed = self._ask(due, self._window(step, index + 1))
+        changed = self._ask(due, self.window(step, index + 1))
         if changed:
             self._absorb()
         return changed
 
-    def _window(self, step: int, samples: int, *, final: bool = False) -> Window:
+    def window(self, step: int, samples: int, *, final: bool = False) -> Window:
+        """Cuts the window that rules look at: `samples` steps closed so far, up to this one."""
         facts = self._facts_at(None if final else step)
         planned = self._planned or _planned(facts)
         known: dict[str, Series] = {}

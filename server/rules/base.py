@@ -124,7 +124,7 @@ def _describe(item: Field[Any]) -> ParamInfo:
         raise ValueError(f"the threshold `{item.name}` is {item.default}, outside {meta['low']} to {meta['high']}")
     return ParamInfo(
         name=item.name,
-        default=item.default,
+        default=float(cast("float", item.default)),
         unit=meta["unit"],
         low=meta["low"],
         high=meta["high"],

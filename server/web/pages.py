@@ -139,7 +139,7 @@ def favicon() -> Response:
 
 def sign_in_page(request: Request, target: str, message: str, status: int) -> Response:
     """Draws the sign-in form."""
-    return render(request, "pages/sign_in.html", SignInView(target, message), status=status)
+    return render(request, "pages/sign_in.html", SignInView(target, message), section="sign-in", status=status)
 
 
 def error_page(request: Request, status: int, message: str) -> Response:

@@ -64,7 +64,6 @@ class FindingsView:
     open: tuple[Card, ...]
     muted: tuple[Card, ...]
     resolved: tuple[Card, ...]
-    quiet_text: str
     fragment_url: str
 
     @property
@@ -104,7 +103,6 @@ def findings_view(run: Run, findings: Sequence[Finding], registry: Registry) -> 
         open=tuple(card for card in cards if card.state == "open" and not card.muted),
         muted=tuple(card for card in cards if card.state == "open" and card.muted),
         resolved=tuple(card for card in cards if card.state != "open"),
-        quiet_text=_quiet(run),
         fragment_url=f"/runs/{quote(run.id, safe='')}/fragments/findings",
     )
 

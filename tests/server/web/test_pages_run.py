@@ -1,4 +1,4 @@
-"""The page of one run: its parts, what stands where nothing has arrived yet, and that no text of a training is markup."""
+"""The page of one run: its parts, what stands where nothing has arrived, and that nothing from a run is ever markup."""
 
 from __future__ import annotations
 

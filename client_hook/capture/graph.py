@@ -1,0 +1,212 @@
+"""Reads the structure of autograd's graph at the first backwards: the fact `graph`.
+
+What is kept are names and counts; the graph itself is let go when the step closes. Not for: values of gradients (gradients).
+"""
+
+from __future__ import annotations
+
+import weakref
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from client_hook.capture import graph_nodes
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_trace import ForwardTrace, trace_of
+from client_hook.capture.graph_paths import GraphPaths, Node
+from client_hook.capture.owned import Owned
+
+SEND_AT = (1, 3)  # closed steps
+MAX_WALKS = 12
+MAX_NODES = 100_000
+MAX_OPERATIONS = 32
+
+
+class GraphSignal(Signal):
+    """Walks the graph of every backward in the first three steps: a GAN has one for each of its losses."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._owned = Owned(context)
+        self._trace: ForwardTrace | None = None
+        self._steps = self._walks = self._nodes = 0
+        self._truncated = False
+        self._reached: set[str] = set()
+        self._strangers: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}
+        self._optimizers: list[weakref.ref[Optimizer]] = []  # all that are seen, watched or not
+        self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
+        self._first: dict[str, Any] = {}
+        self._paths = GraphPaths()
+
+    def attach(self) -> None:
+        """Listens to the first backwards."""
+        self._trace = trace_of(self.context)
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self.context.patches.unsubscribe(self)
+        if self._trace is not None:
+            self._trace.leave()
+            self._trace = None
+        self._strangers.clear()
+
+    def zero_grad(self, optimizer: Optimizer) -> None:
+        """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
+        if self._steps < SEND_AT[-1] and not any(item() is optimizer for item in self._optimizers):
+            self._optimizers.append(weakref.ref(optimizer))
+
+    def on_backward(self, root: Tensor) -> None:
+        """Reads the graph before the backward frees it."""
+        if self._steps >= SEND_AT[-1] or self._walks >= MAX_WALKS or root.grad_fn is None or not self._owned.graph(root):
+            return
+        began = perf_counter()
+        self._walks += 1
+        self._walk(root)
+        self.context.spent_s += perf_counter() - began
+
+    def _walk(self, root: Tensor) -> None:
+        layers = self._layers_of_nodes()
+        order = self._sorted(root.grad_fn)
+        for node in order:
+            leaf = getattr(node.node, "variable", None) if node.name == graph_nodes.LEAF else None
+            if leaf is not None:
+                self._leaf(leaf)
+            else:
+                node.layer, node.dropout_rate = layers.get(node.node, (None, None))
+        self._look_for_detached({node.node for node in order})
+        paths = GraphPaths.read(order)
+        if len(paths.sequence) > len(self._paths.sequence):
+            self._paths = paths  # of several losses the one that passes through most of the model
+        if not self._first:
+            self._nodes = len(order)
+            self._first = {
+                "root": graph_nodes.name_of(root.grad_fn),
+                "scaled_by": graph_nodes.constant_factor(root.grad_fn),
+                "operations": _operations(root.grad_fn),
+            }
+
+    def _sorted(self, start: Any) -> list[Node]:
+        """Lists the nodes with every node after those that it uses: the order of the forward."""
+        known: dict[Any, Node] = {}
+        order: list[Node] = []
+        stack: list[tuple[Any, bool]] = [(start, False)]
+        while stack:
+            item, done = stack.pop()
+            if done:
+                order.append(known[item])
+                continue
+            if item in known:
+                continue
+            if len(known) >= MAX_NODES:
+                self._truncated = True
+                continue
+            inputs = [other for other, _ in item.next_functions if other is not None]
+            known[item] = Node(item, graph_nodes.name_of(item), inputs)
+            stack.append((item, True))
+            # later inputs first: the stack turns them round
+            stack += [(other, False) for other in reversed(inputs) if other not in known]
+        return order
+
+    def _layers_of_nodes(self) -> dict[Any, tuple[str, float | None]]:
+        """Gives each node to the module that made it: those between a call's inputs and its outputs."""
+        owners: dict[Any, tuple[str, float | None]] = {}
+        for call in self._trace.calls if self._trace is not None else ():
+            if not call.with_graph:
+                continue
+            inside, given = [item for item in call.made if item not in call.given], set(call.given)
+            rate = call.rate if call.training else None
+            while inside:
+                node = inside.pop()
+                if node is None or node in given or node in owners:
+                    continue
+                owners[node] = (call.layer, rate)
+                inside += [item for item, _ in node.next_functions]
+        return owners
+
+    def _leaf(self, leaf: Tensor) -> None:
+        name = self.context.parameter_name(leaf)
+        if name is not None:
+            self._reached.add(name)
+        elif len(self._strangers) < 1000:
+            about = {
+                "shape": list(leaf.shape),
+                "dtype": str(leaf.dtype).removeprefix("torch."),
+                "parameter": isinstance(leaf, nn.Parameter),
+            }
+            self._strangers[id(leaf)] = (weakref.ref(leaf), about)
+
+    def _look_for_detached(self, reached: set[Any]) -> None:
+        for call in self._trace.calls if self._trace is not None else ():
+            if not call.with_graph or not call.shape:
+                continue
+            reaches = any(node in reached for node in call.made)
+            self._detached[call.layer] = self._detached.get(call.layer, True) and not reaches
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends the fact after the first step and after the third."""
+        if self._steps >= SEND_AT[-1]:
+            return
+        self._steps += 1
+        if self._trace is not None:
+            self._trace.close(step)
+        if self._steps in SEND_AT and self._walks:
+            self._send(step)
+        if self._steps == SEND_AT[-1]:
+            self._strangers.clear()
+            self._paths = GraphPaths()
+
+    def on_finish(self) -> None:
+        """Sends what is known of a run that was shorter."""
+        if self._walks and 0 < self._steps < SEND_AT[-1]:
+            self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        trainable = [name for name, item in self.context.parameters() if item.requires_grad]
+        fact = {
+            **self._first,
+            "nodes": self._nodes,
+            "truncated": self._truncated,
+            "backwards": self._walks,
+            "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
+            "unregistered": self._unregistered(),
+            "detached": [layer for layer, apart in self._detached.items() if apart],
+            **self._paths.fact(),
+        }
+        self.context.outbox.record("fact", "graph", step, fact)
+
+    def _unregistered(self) -> list[dict[str, Any]]:
+        """Lists leaves that no watched model and no optimizer that was seen holds."""
+        seen = [item for reference in self._optimizers if (item := reference()) is not None]
+        held = {
+            id(parameter)
+            for optimizer in [*self.context.optimizers.values(), *seen]
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        return [
+            about
+            for key, (reference, about) in self._strangers.items()
+            if reference() is not None and about["parameter"] and key not in held
+        ]
+
+
+def _operations(start: Any) -> list[str]:
+    """Lists operations from the loss upward, nearest first, leaves left out."""
+    names: list[str] = []
+    seen = {start}
+    waiting = [start]
+    while waiting and len(names) < MAX_OPERATIONS:
+        node = waiting.pop(0)
+        name = graph_nodes.name_of(node)
+        if name != graph_nodes.LEAF:
+            names.append(name)
+        for item, _ in node.next_functions:
+            if item is not None and item not in seen:
+                seen.add(item)
+                waiting.append(item)
+    return names

@@ -1,0 +1,161 @@
+"""Finds what the paths through a graph show: weighted operations without an activation between them, dropout before a norm.
+
+Works on a list of nodes in the order of the forward. Not for: walking autograd's graph (graph).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_hook.capture import graph_nodes
+
+MAX_SEQUENCE = 500
+MAX_PAIRS = 100
+
+
+@dataclass(eq=False)
+class Node:
+    """Describes one operation and what it uses."""
+
+    node: Any
+    name: str
+    inputs: list[Any]
+    layer: str | None = None
+    dropout_rate: float | None = None
+
+
+@dataclass
+class _Arriving:
+    """Holds what a path from the inputs brings along to the next operation."""
+
+    weighted: int = 0  # weighted operations since the last activation
+    first: str | None = None
+    last: str | None = None
+    any_weighted: bool = False
+    dropouts: dict[str, tuple[float | None, bool]] = field(default_factory=dict)  # layer → rate, weighted between
+    after: str | None = None  # the weighted layer just before, nothing but views between
+
+
+@dataclass
+class GraphPaths:
+    """Holds what is sent of the paths."""
+
+    sequence: list[dict[str, Any]] = field(default_factory=list)
+    weighted: int = 0
+    activations: int = 0  # with a weighted operation before and one after
+    linear_runs: list[dict[str, Any]] = field(default_factory=list)
+    dropout_before_norm: list[dict[str, Any]] = field(default_factory=list)
+    weighted_before_norm: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, order: list[Node]) -> GraphPaths:
+        """Goes once through the nodes, inputs first."""
+        paths = cls()
+        arriving: dict[Any, _Arriving] = {}
+        runs: dict[tuple[str | None, str | None], int] = {}
+        for node in order:
+            if node.name == graph_nodes.LEAF:
+                continue
+            kind = paths._kind(node)
+            came = _merged([arriving[item] for item in node.inputs if item in arriving])
+            if kind is not None:
+                paths._append(node, kind)
+            arriving[node.node] = paths._through(node, kind, came, runs)
+        paths.activations = _activations_between(order)
+        paths.linear_runs = [
+            {"first": first, "last": last, "weighted": count} for (first, last), count in list(runs.items())[:MAX_PAIRS]
+        ]
+        return paths
+
+    @staticmethod
+    def _kind(node: Node) -> str | None:
+        if node.dropout_rate is not None:
+            return "dropout"
+        return graph_nodes.kind_of(node.node, node.name)
+
+    def _append(self, node: Node, kind: str) -> None:
+        self.weighted += kind == "weighted"
+        if kind != "product" and len(self.sequence) < MAX_SEQUENCE:
+            self.sequence.append({"op": node.name, "layer": node.layer, "kind": kind})
+
+    def _through(
+        self, node: Node, kind: str | None, came: _Arriving, runs: dict[tuple[str | None, str | None], int]
+    ) -> _Arriving:
+        """Says what leaves this node on its way to the loss."""
+        if kind is None:
+            if not graph_nodes.is_passing(node.name):
+                came.after = None
+            return came
+        if kind == "weighted":
+            label = node.layer or node.name
+            count = came.weighted + 1
+            first = came.first or label
+            if count >= 2:
+                runs.pop((came.first, came.last), None)
+                runs[first, label] = count
+            dropouts = {layer: (rate, True) for layer, (rate, _) in came.dropouts.items()}
+            return _Arriving(count, first, label, True, dropouts, label)
+        if kind == "norm" and "BatchNorm" in node.name:
+            for layer, (rate, between) in came.dropouts.items():
+                if len(self.dropout_before_norm) < MAX_PAIRS:
+                    entry = {"dropout": layer, "p": rate, "norm": node.layer, "weighted_between": between}
+                    self.dropout_before_norm.append(entry)
+            came.dropouts = {}
+        if kind == "norm":
+            if came.after is not None and len(self.weighted_before_norm) < MAX_PAIRS:
+                self.weighted_before_norm.append({"layer": came.after, "norm": node.layer})
+            came.after = None
+            return came
+        if kind == "dropout":
+            came.dropouts = {**came.dropouts, (node.layer or node.name): (node.dropout_rate, False)}
+        elif kind in ("activation", "softmax"):
+            came.weighted, came.first, came.last = 0, None, None
+        came.after = None
+        return came
+
+    def fact(self) -> dict[str, Any]:
+        """Makes the keys of the fact `graph`."""
+        return {
+            "sequence": self.sequence,
+            "weighted": self.weighted,
+            "activations": self.activations,
+            "linear_runs": self.linear_runs,
+            "dropout_before_norm": self.dropout_before_norm,
+            "weighted_before_norm": self.weighted_before_norm,
+        }
+
+
+def _merged(ways: list[_Arriving]) -> _Arriving:
+    """Joins paths that meet: the longest run without an activation, and the dropouts of all."""
+    if not ways:
+        return _Arriving()
+    longest = max(ways, key=lambda way: way.weighted)
+    dropouts: dict[str, tuple[float | None, bool]] = {}
+    for way in ways:
+        for layer, (rate, between) in way.dropouts.items():
+            dropouts[layer] = (rate, between and dropouts.get(layer, (rate, True))[1])
+    return _Arriving(
+        longest.weighted,
+        longest.first,
+        longest.last,
+        any(way.any_weighted for way in ways),
+        dropouts,
+        ways[0].after if len(ways) == 1 else None,
+    )
+
+
+def _activations_between(order: list[Node]) -> int:
+    """Counts activations that have a weighted operation before them and one after."""
+    kinds = {node.node: GraphPaths._kind(node) for node in order if node.name != graph_nodes.LEAF}
+    before: set[Any] = set()
+    for node in order:
+        if any(item in before or kinds.get(item) == "weighted" for item in node.inputs):
+            before.add(node.node)
+    after: set[Any] = set()
+    for node in reversed(order):
+        if kinds.get(node.node) == "weighted" or node.node in after:
+            after.update(node.inputs)
+    recurrent = sum(1 for node in order if kinds.get(node.node) == "activation" and graph_nodes.is_recurrent(node.name))
+    between = sum(1 for node, kind in kinds.items() if kind in ("activation", "softmax") and node in before and node in after)
+    return max(between, recurrent)

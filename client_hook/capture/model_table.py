@@ -1,0 +1,230 @@
+"""Describes what is trained: the facts `model` and `optimizers`.
+
+Not for: how the parameters change (updates) or what reaches the loss (graph).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_trace import ForwardTrace, trace_of
+from client_hook.capture.initial_values import InitialValues
+from client_hook.capture.learning_rate import group_names
+from client_hook.guard import quietly
+
+CHECK_AGAIN_AFTER = 10  # optimizer steps
+_ARGUMENTS = (
+    "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels", "out_channels",
+    "kernel_size", "stride", "padding", "groups", "num_embeddings", "embedding_dim", "padding_idx", "num_features",
+    "normalized_shape", "num_groups", "negative_slope", "dim", "hidden_size", "num_layers", "inplace", "bidirectional",
+)  # fmt: skip
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+class ModelTableSignal(Signal):
+    """Sends the table at `watch`, again when the first forward has shown the order of the layers, and after ten optimizer steps."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._trace: ForwardTrace | None = None
+        self._initial = InitialValues()
+        self._calls: dict[str, dict[str, Any]] = {}
+        self._steps = 0
+        self._rechecked = False
+        self._sent_optimizers: Any = None
+        self._sent_order = False
+
+    def attach(self) -> None:
+        """Reads the parameters once; on a device all of them in one reading."""
+        self._initial.read(self.context.parameters())
+        self._trace = trace_of(self.context)
+        self._send_model(-1)
+        self._send_optimizers(-1)
+
+    def detach(self) -> None:
+        """Forgets everything."""
+        if self._trace is not None:
+            self._trace.leave()
+            self._trace = None
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends again what became known."""
+        self._steps += 1
+        if self._trace is not None and self._trace.active:
+            self._take_order()
+            self._trace.close(step)
+        if not self._rechecked and self.context.optimizer_steps >= CHECK_AGAIN_AFTER:
+            self._rechecked = True
+            if self._initial.check_again(dict(self.context.parameters()), self.context.optimizer_steps):
+                self._send_model(step)
+        if self._steps in (1, 10) or (sampled and self._steps > 10):
+            self._send_optimizers(step)
+
+    def _take_order(self) -> None:
+        calls = self._trace.calls if self._trace is not None else []
+        if self._sent_order or not calls:
+            return
+        self._sent_order = True
+        for call in calls:
+            known = self._calls.get(call.layer)
+            if known is None:
+                self._calls[call.layer] = {"order": len(self._calls), "output_shape": call.shape, "calls": 1}
+            else:
+                known["calls"] += 1
+        self._initial.read(self.context.parameters())  # lazy ones have values now
+        self._send_model(self.context.step)
+
+    # -- the facts ---------------------------------------------------------------------------------------------------
+
+    def _send_model(self, step: int) -> None:
+        groups = self._groups_of_parameters()
+        parameters = []
+        owners = self._owners()
+        for name, parameter in self.context.parameters():
+            layer, kind = owners.get(id(parameter), (name.rpartition(".")[0] or "model", None))
+            parameters.append(
+                {
+                    "name": name,
+                    "layer": layer,
+                    "layer_type": kind,
+                    "shape": quietly(_shape, parameter),
+                    "numel": quietly(parameter.numel, default=0),
+                    "dtype": str(parameter.dtype).removeprefix("torch."),
+                    "device": str(parameter.device),
+                    "trainable": parameter.requires_grad,
+                    "fan_in": quietly(_fan_in, parameter),
+                    "groups": groups.get(id(parameter), []),
+                    **self._initial.of(name),
+                }
+            )
+        fact = {
+            "layers": self._layers(),
+            "parameters": parameters,
+            "total": sum(item["numel"] for item in parameters),
+            "trainable": sum(item["numel"] for item in parameters if item["trainable"]),
+            "normalised": any(isinstance(module, _NORMS) for _, module in self.context.modules()),
+            "compiled": self._compiled(),
+            "tied": self._tied(),
+            "checked_after": self._initial.checked_after,
+        }
+        self.context.outbox.record("fact", "model", step, fact)
+
+    def _layers(self) -> list[dict[str, Any]]:
+        layers = []
+        for name, module in self.context.leaves():
+            called = self._calls.get(name, {})
+            own = list(module.parameters(recurse=False))
+            arguments = {key: value for key in _ARGUMENTS if _is_plain(value := getattr(module, key, None))}
+            if "bias" in module._parameters or isinstance(getattr(module, "bias", None), bool):
+                arguments["bias"] = module._parameters.get("bias") is not None or getattr(module, "bias", None) is True
+            layers.append(
+                {
+                    "name": name,
+                    "type": type(module).__name__,
+                    "order": called.get("order"),
+                    "calls": called.get("calls"),
+                    "output_shape": called.get("output_shape"),
+                    "parameters": sum(quietly(item.numel, default=0) for item in own),
+                    "trainable": sum(quietly(item.numel, default=0) for item in own if item.requires_grad),
+                    "training": module.training,
+                    "arguments": arguments,
+                }
+            )
+        layers.sort(key=lambda layer: (layer["order"] is None, layer["order"] or 0))
+        return layers
+
+    def _owners(self) -> dict[int, tuple[str, str]]:
+        owners: dict[int, tuple[str, str]] = {}
+        for name, module in self.context.modules():
+            for parameter in module.parameters(recurse=False):
+                owners.setdefault(id(parameter), (name, type(module).__name__))
+        return owners
+
+    def _tied(self) -> list[list[str]]:
+        """Lists the names of each parameter that has several."""
+        names: dict[int, list[str]] = {}
+        for key, model in self.context.models.items():
+            for name, parameter in model.named_parameters(remove_duplicate=False):
+                names.setdefault(id(parameter), []).append(f"{key}.{name}" if key else name)
+        return [sorted(set(items)) for items in names.values() if len(set(items)) > 1]
+
+    def _compiled(self) -> bool:
+        return any(
+            type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
+            for model in self.context.models.values()
+            for module in model.modules()
+        )
+
+    def _groups_of_parameters(self) -> dict[int, list[str]]:
+        groups: dict[int, list[str]] = {}
+        for key, optimizer in self.context.optimizers.items():
+            prefix = self.context.group_prefix(key)
+            for label, group in zip(group_names(optimizer.param_groups), optimizer.param_groups, strict=True):
+                for parameter in group["params"]:
+                    groups.setdefault(id(parameter), []).append(f"{prefix}{label}")
+        return groups
+
+    def _send_optimizers(self, step: int) -> None:
+        """Sends the optimizers when something changed besides the learning rate, which is a series."""
+        facts = [self._optimizer(key, optimizer) for key, optimizer in self.context.optimizers.items()]
+        compared = [{**fact, "groups": [{**group, "lr": None} for group in fact["groups"]]} for fact in facts]
+        if compared != self._sent_optimizers:
+            self._sent_optimizers = compared
+            self.context.outbox.record("fact", "optimizers", step, facts)
+
+    def _optimizer(self, key: str, optimizer: Optimizer) -> dict[str, Any]:
+        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        names = [self.context.parameter_name(parameter) for parameter in held]
+        known = [name for name in names if name is not None]
+        everywhere = self._groups_of_parameters()
+        return {
+            "name": key,
+            "type": type(optimizer).__name__,
+            "stale": len(names) - len(known),
+            "frozen": sum(not parameter.requires_grad for parameter in held),
+            "duplicates": sorted(
+                {
+                    name
+                    for parameter, name in zip(held, names, strict=True)
+                    if name is not None and len(everywhere.get(id(parameter), ())) > 1
+                }
+            ),
+            "arguments": {name: _number(value) for name, value in optimizer.defaults.items() if _is_plain(_number(value))},
+            "groups": [
+                {
+                    "name": label,
+                    **{name: _number(group.get(name)) for name in ("lr", "momentum", "betas", "weight_decay", "eps")},
+                    "parameters": len(group["params"]),
+                    "numel": sum(quietly(item.numel, default=0) for item in group["params"]),
+                }
+                for label, group in zip(group_names(optimizer.param_groups), optimizer.param_groups, strict=True)
+            ],
+        }
+
+
+def _shape(parameter: Tensor) -> list[int]:
+    return list(parameter.shape)
+
+
+def _fan_in(parameter: Tensor) -> int | None:
+    return parameter[0].numel() if parameter.ndim >= 2 and parameter.shape[0] else None
+
+
+def _number(value: Any) -> Any:
+    """Reads a learning rate that is a tensor on the host; one on a device is in the series anyway."""
+    if isinstance(value, Tensor):
+        return float(value) if value.is_cpu and value.numel() == 1 else None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list, torch.Size)):
+        return all(isinstance(item, (bool, int, float, str)) for item in value)
+    return isinstance(value, (bool, int, float, str))

@@ -1,0 +1,60 @@
+"""What every chart is made of: the request, the answer, and the colours. Not for: any one chart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from server.domain.findings import Finding
+from server.domain.series import SeriesData
+
+# Okabe & Ito (2008), without their yellow, which does not show on white; the script has a set for dark pages.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7f00", "#4d4d4d")
+FAINT = "rgba(127,127,127,0.55)"
+BAND = "rgba(127,127,127,0.18)"
+BAD = "#b3261e"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Holds what a chart may use: series, findings, how many points may be drawn, and what the address asked for."""
+
+    series: Sequence[SeriesData]
+    findings: Sequence[Finding] = ()
+    points: int = 1_000
+    start: int | None = None
+    stop: int | None = None
+    stat: str = ""
+    layers: Sequence[str] = ()  # in the order in which the model calls them
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Holds a figure as plotly takes it, the newest step in it, and a sentence for those who cannot see it."""
+
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    summary: str
+    last_step: int = -1
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: which of a run's series it wants (given all names and the address), and how it draws them."""
+
+    name: str
+    wants: Callable[[Sequence[str], str], list[str]]
+    draw: Callable[[Request], Drawing]
+    empty: str = field(default="Nothing was sent for this chart yet.")
+
+
+def text(words: str) -> str:
+    """Escapes a text for plotly, which reads tags in names, labels and hover texts."""
+    return escape(words, quote=False)
+
+
+def short(number: float) -> str:
+    """Writes a number with four significant digits."""
+    return f"{number:.4g}"

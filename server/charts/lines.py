@@ -1,0 +1,187 @@
+"""Turns series into lines: every bucket draws its smallest and its largest value, and a mark where a value is no number.
+
+Not for: what a chart is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from server import downsample, smoothing
+from server.charts.base import BAD, COLOURS, FAINT, Drawing, Request, short, text
+from server.charts.marks import mark_findings
+from server.domain.series import Floats, SeriesData
+
+SMOOTH_FROM = 60
+SMOOTH_SPAN = 0.02
+LOG_RATIO = 50.0
+_SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
+_ATTEMPT_DASHES = ("solid", "dot", "dash", "dashdot")
+
+
+def draw_lines(request: Request, y_title: str, *, log: bool | None = None, smooth: bool = False) -> Drawing:
+    """Draws each series as a line over steps; `log` None chooses a logarithmic axis where the values ask for one."""
+    cuts = [(data, downsample.buckets(data.steps, data.values, data.steps.astype(np.float64), request.points))
+            for data in request.series]  # fmt: skip
+    logarithmic = _asks_for_log([cut for _, cut in cuts]) if log is None else log
+    newest = max((int(data.steps[-1]) for data, _ in cuts), default=-1)
+    several = len({data.attempt for data, _ in cuts}) > 1
+    traces: list[dict[str, Any]] = []
+    for index, (data, cut) in enumerate(cuts):
+        colour = COLOURS[index % len(COLOURS)]
+        name = text(data.name) + (f" · attempt {data.attempt}" if several else "")
+        dash = _ATTEMPT_DASHES[(data.attempt - 1) % len(_ATTEMPT_DASHES)] if several else "solid"
+        averaged = smooth and len(cut.steps) >= SMOOTH_FROM
+        traces.append(line(cut, name, FAINT if averaged else colour, dash=dash, width=1.0 if averaged else 1.6))
+        if averaged:
+            weight = 1.0 - 1.0 / max(2.0, SMOOTH_SPAN * len(cut.steps))
+            middle = smoothing.smooth((cut.min + cut.max) / 2, weight)
+            traces.append(_plain(cut.x, middle, name + " (smoothed)", colour, dash))
+            traces[-2]["showlegend"] = False
+    traces += nonfinite_marks(cuts)
+    if logarithmic:
+        traces += zero_marks(cuts)
+    layout = line_layout(y_title, logarithmic, len({data.name for data, _ in cuts}) > 1 or several)
+    mark_findings(layout, request.findings, _span(request))
+    return Drawing(traces, layout, summary_of([(data.name, data.values) for data, _ in cuts], newest), newest)
+
+
+def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
+    """Makes one line through the extremes of each bucket, in the order that joins it to its neighbours most calmly."""
+    x, y = extremes(cut)
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(x) > 1 else "markers",
+        "x": x,
+        "y": y,
+        "name": name,
+        "line": {"color": colour, "width": width, "dash": dash},
+        "marker": {"color": colour},
+        "connectgaps": False,
+        "hovertemplate": "%{y:.5g}",
+    }
+
+
+def extremes(cut: downsample.Buckets) -> tuple[list[float], list[float | None]]:
+    """Gives two points a bucket (one where it holds one value): rising buckets from min to max, falling from max."""
+    rising = ~(cut.last < cut.first)
+    one = np.where(rising, cut.min, cut.max)
+    other = np.where(rising, cut.max, cut.min)
+    twice = (cut.count > 1) & (one != other)
+    x = np.repeat(cut.x, 1 + twice)
+    y = np.empty(len(x))
+    at = np.cumsum(1 + twice) - (1 + twice)
+    y[at] = one
+    y[at[twice] + 1] = other[twice]
+    return x.tolist(), numbers(y)
+
+
+def numbers(values: Floats) -> list[float | None]:
+    """Writes values for JSON with seven digits, as many as float32 has; None where there is no number."""
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]
+
+
+def nonfinite_marks(cuts: Sequence[tuple[SeriesData, downsample.Buckets]]) -> list[dict[str, Any]]:
+    """Marks values that are no number along the upper edge, one trace a kind."""
+    found: list[dict[str, Any]] = []
+    for kind, (symbol, label) in _SYMBOLS.items():
+        entries = [(data.name, entry) for data, cut in cuts for entry in cut.nonfinite if entry.kind == kind]
+        if entries:
+            texts = [f"{text(name)}: {entry.count} × {label}, {_steps(entry)}" for name, entry in entries]
+            found.append(edge_marks([float(entry.step) for _, entry in entries], texts, label, symbol, 0.97))
+    return found
+
+
+def zero_marks(cuts: Sequence[tuple[SeriesData, downsample.Buckets]]) -> list[dict[str, Any]]:
+    """Marks, along the lower edge, what a logarithmic axis cannot show: zeros and negative values."""
+    x: list[float] = []
+    texts: list[str] = []
+    for data, cut in cuts:
+        for index in np.flatnonzero(cut.min <= 0).tolist():
+            x.append(float(cut.x[index]))
+            texts.append(f"{text(data.name)}: {short(float(cut.min[index]))}")
+    return [edge_marks(x, texts, "zero or below", "triangle-down-open", 0.03)] if x else []
+
+
+def edge_marks(x: list[float], texts: list[str], name: str, symbol: str, height: float) -> dict[str, Any]:
+    """Makes marks at an edge of the plot, on an axis of their own that runs from 0 to 1."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": [height] * len(x),
+        "yaxis": "y2",
+        "name": name,
+        "hovertext": texts,
+        "hoverinfo": "text",
+        "marker": {"color": BAD, "symbol": symbol, "size": 9},
+        "cliponaxis": False,
+    }
+
+
+def line_layout(y_title: str, logarithmic: bool, legend: bool) -> dict[str, Any]:
+    """Makes the layout that all charts over steps share, so that one zoom fits them all."""
+    return {
+        "xaxis": {"title": {"text": "step"}, "showspikes": False, "zeroline": False},
+        "yaxis": {
+            "title": {"text": text(y_title)},
+            "type": "log" if logarithmic else "linear",
+            "exponentformat": "power" if logarithmic else "none",
+            "zeroline": False,
+            **({"dtick": 1} if logarithmic else {}),
+        },
+        "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        "showlegend": legend,
+        "legend": {"orientation": "h", "y": -0.3, "font": {"size": 10}},
+        "hovermode": "x",
+        "margin": {"l": 60, "r": 12, "t": 26, "b": 38},
+    }
+
+
+def summary_of(series: Sequence[tuple[str, Floats]], newest: int) -> str:
+    """Says in words what the lines show."""
+    parts: list[str] = []
+    for name, values in series[:4]:
+        finite = values[np.isfinite(values)]
+        bad = len(values) - len(finite)
+        said = f"{name}: no finite value" if not len(finite) else (
+            f"{name}: from {short(float(finite[0]))} to {short(float(finite[-1]))}, "
+            f"lowest {short(float(finite.min()))}, highest {short(float(finite.max()))}"
+        )  # fmt: skip
+        parts.append(said + (f", {bad} not finite" if bad else ""))
+    if len(series) > 4:
+        parts.append(f"and {len(series) - 4} more")
+    return f"Up to step {newest:,}. " + "; ".join(parts) + "."
+
+
+def _plain(x: Floats, y: Floats, name: str, colour: str, dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x.tolist(),
+        "y": numbers(y),
+        "name": name,
+        "line": {"color": colour, "width": 2.2, "dash": dash},
+        "hoverinfo": "skip",
+    }
+
+
+def _asks_for_log(cuts: Sequence[downsample.Buckets]) -> bool:
+    """A logarithmic axis, if all values are above zero and they span more than a factor of fifty."""
+    low = [float(np.nanmin(cut.min)) for cut in cuts if np.isfinite(cut.min).any()]
+    high = [float(np.nanmax(cut.max)) for cut in cuts if np.isfinite(cut.max).any()]
+    return bool(low) and min(low) > 0 and max(high) / min(low) > LOG_RATIO
+
+
+def _steps(entry: downsample.NonFinite) -> str:
+    return f"step {entry.step:,}" if entry.step == entry.last_step else f"steps {entry.step:,} to {entry.last_step:,}"
+
+
+def _span(request: Request) -> tuple[int, int]:
+    steps = [data.steps for data in request.series if len(data.steps)]
+    first = min((int(part[0]) for part in steps), default=0)
+    last = max((int(part[-1]) for part in steps), default=0)
+    return (first if request.start is None else request.start, last if request.stop is None else request.stop)

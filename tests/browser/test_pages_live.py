@@ -1,0 +1,111 @@
+"""The pages in a browser: they fill by themselves, keep what the reader does, fit a narrow screen, run no other text."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Server
+from tests.server.house import ATTEMPT, RUN, frame_bytes
+
+pytestmark = pytest.mark.browser
+
+EVIL = "<script>alert(1)</script>{{ 7 * 7 }}<img src=x onerror=alert(1)>"
+NARROW = {"width": 400, "height": 800}
+
+
+def post(server: Server, path: str, body: bytes, kind: str) -> None:
+    request = urllib.request.Request(server.url + path, data=body, headers={"Content-Type": kind}, method="POST")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status in (200, 201)
+
+
+def open_run(server: Server, run_id: str = RUN, **more: Any) -> None:
+    opening = {"id": run_id, "attempt": ATTEMPT, "rank": 0, "project": "default", "name": "baseline",
+               "started_ms": time.time_ns() // 1_000_000, "first_step": 0, **more}  # fmt: skip
+    post(server, "/api/v1/runs", json.dumps(opening).encode(), "application/json")
+
+
+def send(server: Server, seq: int, series: dict[str, list[float]], first_step: int = 0, run_id: str = RUN) -> None:
+    now = time.time_ns() // 1_000_000
+    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id)
+    post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")
+
+
+def test_the_runs_table_fills_without_a_reload(server: Server, page: Page, eventually: Callable[..., None]) -> None:
+    page.goto(server.url)
+    assert page.get_by_text("from client_hook import watch").is_visible()
+    page.evaluate("() => { window.neverReloaded = true }")
+    open_run(server)
+    eventually(lambda: page.get_by_role("link", name="baseline").count())
+    send(server, 0, {"loss": [2.0, 1.0, 0.5]})
+    eventually(lambda: page.locator(".spark").count())
+    assert page.evaluate("() => window.neverReloaded") is True
+
+
+def test_typing_into_the_search_keeps_the_focus_and_writes_the_address(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    open_run(server)
+    open_run(server, "another", name="second")
+    page.goto(server.url)
+    page.get_by_placeholder("Search").press_sequentially("base")
+    eventually(lambda: page.locator("tbody tr").count() == 1)
+    assert page.url == f"{server.url}/?search=base"
+    assert page.evaluate("() => document.activeElement.name") == "search"
+    page.reload()
+    assert page.locator("tbody tr").count() == 1
+
+
+def test_the_head_of_a_run_follows_the_training(server: Server, page: Page, eventually: Callable[..., None]) -> None:
+    open_run(server)
+    page.goto(f"{server.url}/runs/{RUN}")
+    page.locator("[data-verdict]").wait_for()
+    send(server, 0, {"loss": [2.0] * 12})
+    eventually(lambda: "12 steps" in page.locator("#head").inner_text())
+    send(server, 1, {"loss": [2.0], "my own number": [1.0]}, first_step=12)
+    eventually(lambda: page.locator("figure", has_text="my own number").count())
+
+
+def test_a_finding_is_acknowledged_by_keyboard_and_the_focus_stays(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    open_run(server)
+    send(server, 0, {"loss": [2.0, 1.5, float("nan"), float("nan")]})
+    page.goto(f"{server.url}/runs/{RUN}")
+    eventually(lambda: page.locator("[data-finding]").count())
+    button = page.locator("[data-field='acknowledged']").first
+    button.focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: button.get_attribute("aria-pressed") == "true")
+    assert page.evaluate("() => document.activeElement.dataset.field") == "acknowledged"
+    page.reload()
+    assert page.locator("[data-field='acknowledged']").first.inner_text() == "Acknowledged"
+
+
+@pytest.mark.parametrize("path", ["/", f"/runs/{RUN}", f"/runs/{RUN}/checklist", "/rules", "/rules/GW308"])
+def test_a_narrow_page_does_not_scroll_sideways_and_runs_no_foreign_text(server: Server, page: Page, path: str) -> None:
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    open_run(server, name=EVIL, tags=[EVIL], config={EVIL: EVIL * 5})
+    send(server, 0, {"loss": [2.0, 1.0], EVIL: [1.0, 1.0], f"act/std/{EVIL}": [1.0, 1.0]})
+    page.set_viewport_size({"width": NARROW["width"], "height": NARROW["height"]})
+    page.goto(server.url + path)
+    page.locator("h1").first.wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW["width"]
+    assert page.locator("img").count() == 0
+    assert dialogs == []
+
+
+def test_the_first_stop_of_the_keyboard_leads_to_the_content(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "content"
