@@ -152,7 +152,9 @@ class ClippingSignal(Signal):
         if all(not isinstance(norm, Tensor) or norm.is_cpu for norm, _ in taken):
             pairs = [(float(norm), limit) for norm, limit in taken]
             norm = pairs[0][0] if len(pairs) == 1 else sum(value * value for value, _ in pairs) ** 0.5
-            factor = min([_factor(value, limit) for value, limit in pairs if limit == limit] + [float(f) for f in factors])
+            factor = min(
+                [_factor(value, limit) for value, limit in pairs if limit == limit] + [float(f) for f in factors]
+            )
             self._clipped += factor < 1.0
             self._nonfinite += norm - norm != 0.0
             self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)

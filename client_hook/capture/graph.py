@@ -62,7 +62,12 @@ class GraphSignal(Signal):
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the graph before the backward frees it."""
-        if self._steps >= SEND_AT[-1] or self._walks >= MAX_WALKS or root.grad_fn is None or not self._owned.graph(root):
+        if (
+            self._steps >= SEND_AT[-1]
+            or self._walks >= MAX_WALKS
+            or root.grad_fn is None
+            or not self._owned.graph(root)
+        ):
             return
         began = perf_counter()
         self._walks += 1

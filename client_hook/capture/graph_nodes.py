@@ -23,7 +23,9 @@ _WEIGHTED = re.compile(
     r"^(Addmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
 )
 _RECURRENT = re.compile(r"(Rnn|Lstm|Gru)", re.IGNORECASE)
-_NORM = re.compile(r"(NativeBatchNorm|CudnnBatchNorm|MiopenBatchNorm|NativeLayerNorm|NativeGroupNorm|LayerNorm|BatchNorm|RmsNorm)")
+_NORM = re.compile(
+    r"(NativeBatchNorm|CudnnBatchNorm|MiopenBatchNorm|NativeLayerNorm|NativeGroupNorm|LayerNorm|BatchNorm|RmsNorm)"
+)
 _DROPOUT = re.compile(r"Dropout")
 _POOL = re.compile(r"Pool")
 _SOFTMAX = re.compile(r"^(Softmax|LogSoftmax|SafeSoftmax)")

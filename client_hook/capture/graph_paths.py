@@ -157,5 +157,7 @@ def _activations_between(order: list[Node]) -> int:
         if kinds.get(node.node) == "weighted" or node.node in after:
             after.update(node.inputs)
     recurrent = sum(1 for node in order if kinds.get(node.node) == "activation" and graph_nodes.is_recurrent(node.name))
-    between = sum(1 for node, kind in kinds.items() if kind in ("activation", "softmax") and node in before and node in after)
+    between = sum(
+        1 for node, kind in kinds.items() if kind in ("activation", "softmax") and node in before and node in after
+    )
     return max(between, recurrent)

@@ -54,7 +54,9 @@ class LoopOrderSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._turns: dict[str, _Turn] = {}
-        self._counts = dict.fromkeys(("calls", "steps", "backward", "optimizer_step", "zero_grad", "clip", "scheduler_step"), 0)
+        self._counts = dict.fromkeys(
+            ("calls", "steps", "backward", "optimizer_step", "zero_grad", "clip", "scheduler_step"), 0
+        )
         self._offences = Offences(context)
         self._checked = self._missing = 0
         self._accumulated = self._discarded = 0

@@ -38,7 +38,9 @@ BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
 def read(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Names the arguments; tensors among them become true, absent ones are left out (weights: false)."""
     positions = _POSITIONS.get(function, ())
-    given = dict(zip(positions, args[2:], strict=False)) | {key: value for key, value in kwargs.items() if key in positions}
+    given = dict(zip(positions, args[2:], strict=False)) | {
+        key: value for key, value in kwargs.items() if key in positions
+    }
     found: dict[str, Any] = {}
     for name, value in given.items():
         if name in ("weight", "pos_weight"):
@@ -77,7 +79,9 @@ def class_dimension(function: str, tensor: Tensor) -> int | None:
 
 def unexpanded_shape(tensor: Tensor) -> list[int]:
     """Returns the shape before broadcasting: `F.mse_loss` expands both tensors before the function that is wrapped here."""
-    shape = [1 if stride == 0 and size > 1 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True)]
+    shape = [
+        1 if stride == 0 and size > 1 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    ]
     while len(shape) > 1 and shape[0] == 1 and tensor.shape[0] > 1:
         shape.pop(0)
         tensor = tensor[0]

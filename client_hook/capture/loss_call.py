@@ -57,7 +57,9 @@ class LossCallSignal(Signal):
         self._train = _Batches()
         self._validation = _Batches()
         self._functions: Counter[str] = Counter()
-        self._open: list[tuple[str, Any]] = []  # (function, graph node of the result) of the open step's calls, in the first steps
+        self._open: list[
+            tuple[str, Any]
+        ] = []  # (function, graph node of the result) of the open step's calls, in the first steps
         self._main: str | None = None
         self._steps = 0
         self._calls = self._calls_per_step = 0
@@ -155,7 +157,9 @@ class LossCallSignal(Signal):
         ignore = loss_arguments.read(function, args, kwargs).get("ignore_index", -100) if by_index else None
         tensors.append((second != ignore).sum() if by_index else torch.tensor(second.numel()))
         before_steps = self.context.optimizer_steps == 0
-        tensors.append(result.detach().float().mean() if before_steps or side is self._validation else torch.tensor(0.0))
+        tensors.append(
+            result.detach().float().mean() if before_steps or side is self._validation else torch.tensor(0.0)
+        )
         shapes = (loss_arguments.unexpanded_shape(first), loss_arguments.unexpanded_shape(second), second.numel())
         keep_result = before_steps or side is self._validation
         self._later.put(
@@ -253,7 +257,12 @@ class LossCallSignal(Signal):
         self.context.outbox.record("fact", "loss_call", step, self._fact() if self._main else self._unknown())
 
     def _unknown(self) -> dict[str, Any]:
-        return {"function": None, "functions": dict(self._functions), "batches": self._own_loss, "previous_op": self._own_previous}
+        return {
+            "function": None,
+            "functions": dict(self._functions),
+            "batches": self._own_loss,
+            "previous_op": self._own_previous,
+        }
 
     def _fact(self) -> dict[str, Any]:
         side, other = self._train, self._validation

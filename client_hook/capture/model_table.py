@@ -196,7 +196,9 @@ class ModelTableSignal(Signal):
                     if name is not None and len(everywhere.get(id(parameter), ())) > 1
                 }
             ),
-            "arguments": {name: _number(value) for name, value in optimizer.defaults.items() if _is_plain(_number(value))},
+            "arguments": {
+                name: _number(value) for name, value in optimizer.defaults.items() if _is_plain(_number(value))
+            },
             "groups": [
                 {
                     "name": label,

@@ -99,7 +99,9 @@ class SchedulersSignal(Signal):
 
     def _send(self, step: int) -> None:
         facts = [
-            self._describe(scheduler, seen) for seen in self._seen.values() if (scheduler := seen.reference()) is not None
+            self._describe(scheduler, seen)
+            for seen in self._seen.values()
+            if (scheduler := seen.reference()) is not None
         ]
         if facts and facts != self._sent:
             self._sent = facts

@@ -91,7 +91,11 @@ def _scheduler_step(patches: Patches, original: Wrapper, inside: Depth) -> Wrapp
 
 def _classes_with_step(module: Any) -> list[Any]:
     base = lr_scheduler.LRScheduler
-    return [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, base) and "step" in vars(item)]
+    return [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, base) and "step" in vars(item)
+    ]
 
 
 def _scale(patches: Patches, original: Wrapper) -> Wrapper:
@@ -138,7 +142,9 @@ def _install_clipping(patches: Patches) -> list[Replacement]:
     """Wraps the inner functions of clip_grad, so that a `clip_grad_norm_` imported by name earlier is seen too."""
     state = _Clipping()
     installed = replace(clip_grad, "_get_total_norm", lambda original: _total_norm(original, state))
-    installed += replace(clip_grad, "_clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state))
+    installed += replace(
+        clip_grad, "_clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state)
+    )
     installed += replace(
         clip_grad, "_group_tensors_by_device_and_dtype", lambda original: _group_tensors(patches, original, state)
     )

@@ -67,7 +67,11 @@ class Patches:
 
     def _share_out(self) -> None:
         for event in self.EVENTS:
-            ears = [_Ear(listener, getattr(listener, event)) for listener in self._listeners.values() if hasattr(listener, event)]
+            ears = [
+                _Ear(listener, getattr(listener, event))
+                for listener in self._listeners.values()
+                if hasattr(listener, event)
+            ]
             setattr(self, event, tuple(ears))
         self.owners = len({id(getattr(listener, "context", listener)) for listener in self._listeners.values()})
 

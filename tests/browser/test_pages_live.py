@@ -1,4 +1,7 @@
-"""The pages in a browser: they fill by themselves, keep what the reader does, fit a narrow screen, run no other text."""
+"""The pages in a real browser: they fill by themselves, keep what the reader does, and fit a narrow screen.
+
+What a training sends is only ever text in them.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""Measures the waiting for data and follows epochs: `time/data`, `epoch`, and the fact `data`.
+
+The training loader is the one that gave the last batch before an optimizer stepped. Not for: what the batches hold.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+
+from client_hook.capture.base import Context, Signal
+from client_hook.guard import quietly
+
+_WAIT = ("time/data",)
+_EPOCH = ("epoch",)
+STEPS_WITHOUT_LOADER = 3
+_BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
+_SET_KEYS = ("dataset_size", "train_size", "n_train", "num_train", "num_samples", "n_samples")
+
+
+class _Loader:
+    """Counts what one loader gave."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.reference = weakref.ref(loader)
+        self.about = describe(loader)
+        self.length = self.about["batches_per_epoch"]
+        self.epochs = 0
+        self.in_epoch = 0  # batches of the current epoch
+        self.batches = 0  # since the last step closed
+        self.wait_s = 0.0
+        self.training = False
+
+
+class DataSignal(Signal):
+    """Adds up, on every step, what the loaders made the loop wait; one loader a step is the usual case."""
+
+    every_step = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._loaders: dict[int, _Loader] = {}
+        self._last: _Loader | None = None
+        self._steps = 0
+        self._changed = False
+        self._own_epoch: float | None = None  # what this signal told the context last
+        self._from_config: tuple[float, float] | None = None  # batch size, size of the training set
+
+    def attach(self) -> None:
+        """Listens to every loader of the process."""
+        config = self.context.options.config
+        batch, size = first_number(config, _BATCH_KEYS), first_number(config, _SET_KEYS)
+        if batch and size:
+            self._from_config = (batch, size)
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self.context.patches.unsubscribe(self)
+        self._loaders.clear()
+        self._last = None
+
+    def batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
+        """Hears of one batch and how long it was waited for."""
+        seen = self._loaders.get(id(loader))
+        if seen is None or seen.reference() is not loader:
+            seen = self._loaders[id(loader)] = _Loader(loader)
+        if epoch_start:
+            seen.epochs += 1
+            seen.in_epoch = 0
+        seen.in_epoch += 1
+        seen.batches += 1
+        seen.wait_s += wait_s
+        self._last = seen
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Knows by now which loader feeds the training."""
+        last = self._last
+        if last is None or last.training or not last.batches:
+            return
+        last.training = self._changed = True
+        for other in self._loaders.values():  # drawn side by side, as in `zip(labelled, unlabelled)`
+            if other.batches == last.batches and other.in_epoch == last.in_epoch:
+                other.training = True
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over the wait and the epoch."""
+        self._steps += 1
+        wait, main = 0.0, None
+        for seen in self._loaders.values():
+            if seen.training and seen.batches:
+                wait += seen.wait_s
+                main = main or seen
+            seen.batches, seen.wait_s = 0, 0.0
+        if main is not None:
+            self.context.outbox.row(step, time_ms, _WAIT, (wait,), True)
+            if main.length:
+                self._send_epoch(step, time_ms, main.epochs - 1 + main.in_epoch / main.length)
+            self._changed = self._changed or (main.in_epoch == 1 and main.epochs == 2)
+        elif self._from_config is not None and not any(seen.training for seen in self._loaders.values()):
+            batch, size = self._from_config
+            self._send_epoch(step, time_ms, (step + 1) * batch / size)
+        if self._changed or (self._steps == STEPS_WITHOUT_LOADER and not self._loaders):
+            self._changed = False
+            self._send(step)
+
+    def _send_epoch(self, step: int, time_ms: int, epoch: float) -> None:
+        if self.context.epoch != self._own_epoch:
+            return  # the user logs it
+        self.context.epoch = self._own_epoch = epoch
+        self.context.outbox.row(step, time_ms, _EPOCH, (epoch,), True)
+
+    def on_finish(self) -> None:
+        """Sends the final counts."""
+        self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        training = [seen for seen in self._loaders.values() if seen.training]
+        if training:
+            fact = {**_fact(training[0]), "loader": True}
+        else:
+            batch, size = self._from_config or (None, None)
+            per_epoch = -(-size // batch) if batch and size else None
+            fact = {**dict.fromkeys(_KEYS), "loader": False, "epochs": None}
+            fact |= {"batch_size": batch, "dataset_size": size, "batches_per_epoch": per_epoch}
+        fact["others"] = [_fact(seen) for seen in self._loaders.values() if seen not in training[:1]][:20]
+        self.context.outbox.record("fact", "data", step, fact)
+
+
+_KEYS = (
+    "batches_per_epoch", "batch_size", "dataset_size", "sampler", "drop_last", "shuffle", "workers", "iterable", "generator_seed",
+)  # fmt: skip
+
+
+def _fact(seen: _Loader) -> dict[str, Any]:
+    return {**seen.about, "epochs": seen.epochs, "training": seen.training}
+
+
+def describe(loader: DataLoader[Any]) -> dict[str, Any]:
+    """Reads what a loader says about itself; null for what it does not know."""
+    iterable = isinstance(loader.dataset, IterableDataset)
+    sampler = None if iterable else getattr(loader, "sampler", None)
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    shuffle = True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
+    if shuffle is None:
+        known = getattr(sampler, "shuffle", None)
+        shuffle = known if isinstance(known, bool) else None
+    batch_size = loader.batch_size if loader.batch_size is not None else getattr(batch_sampler, "batch_size", None)
+    generator = getattr(loader, "generator", None) or getattr(sampler, "generator", None)
+    return {
+        "batches_per_epoch": quietly(len, loader),
+        "batch_size": batch_size,
+        "dataset_size": quietly(len, loader.dataset),
+        "sampler": type(sampler).__name__ if sampler is not None else None,
+        "drop_last": bool(loader.drop_last or getattr(batch_sampler, "drop_last", False)),
+        "shuffle": shuffle,
+        "workers": loader.num_workers,
+        "iterable": iterable,
+        "generator_seed": quietly(generator.initial_seed) if generator is not None else None,
+    }
+
+
+def first_number(config: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:
+    """Finds the first of the keys that holds a number above 0."""
+    for key in keys:
+        value = config.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            return value
+    return None

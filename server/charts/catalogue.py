@@ -1,0 +1,35 @@
+"""All charts by name, and a figure as JSON. The only module that knows every chart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plotly.io.json import to_json_plotly
+
+from server.charts import by_parameter, grad_norm, layers, learning_rate, loss, series
+from server.charts.base import Chart, Drawing
+
+CHARTS: dict[str, Chart] = {
+    chart.name: chart
+    for chart in (
+        loss.CHART,
+        learning_rate.CHART,
+        grad_norm.CHART,
+        by_parameter.GRADIENT_NORMS,
+        by_parameter.UPDATE_RATIOS,
+        by_parameter.WEIGHT_NORMS,
+        layers.CHART,
+        series.CHART,
+    )
+}
+
+
+def to_json(drawing: Drawing | None, empty: str) -> str:
+    """Writes a drawing as plotly's script reads it; without one, the sentence that says why there is nothing."""
+    if drawing is None:
+        content: dict[str, Any] = {"figure": None, "summary": empty, "last_step": -1}
+    else:
+        figure = {"data": drawing.data, "layout": drawing.layout}
+        content = {"figure": figure, "summary": drawing.summary, "last_step": drawing.last_step}
+    written: str = to_json_plotly(content)
+    return written
