@@ -18,6 +18,7 @@ from client_hook.guard import quietly
 _WAIT = ("time/data",)
 _EPOCH = ("epoch",)
 STEPS_WITHOUT_LOADER = 3
+MAX_GONE = 20
 _BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
 _SET_KEYS = ("dataset_size", "train_size", "n_train", "num_train", "num_samples", "n_samples")
 
@@ -29,6 +30,7 @@ class _Loader:
         self.reference = weakref.ref(loader)
         self.about = describe(loader)
         self.length = self.about["batches_per_epoch"]
+        self.same = (id(loader.dataset), self.length, self.about["batch_size"], self.about["shuffle"])
         self.epochs = 0
         self.in_epoch = 0  # batches of the current epoch
         self.batches = 0  # since the last step closed
@@ -44,6 +46,7 @@ class DataSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._loaders: dict[int, _Loader] = {}
+        self._gone: list[_Loader] = []  # whose loaders were collected
         self._last: _Loader | None = None
         self._steps = 0
         self._changed = False
@@ -62,13 +65,14 @@ class DataSignal(Signal):
         """Listens no more."""
         self.context.patches.unsubscribe(self)
         self._loaders.clear()
+        self._gone.clear()
         self._last = None
 
     def batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
         """Hears of one batch and how long it was waited for."""
         seen = self._loaders.get(id(loader))
         if seen is None or seen.reference() is not loader:
-            seen = self._loaders[id(loader)] = _Loader(loader)
+            seen = self._loaders[id(loader)] = self._adopt(loader)
         if epoch_start:
             seen.epochs += 1
             seen.in_epoch = 0
@@ -76,6 +80,21 @@ class DataSignal(Signal):
         seen.batches += 1
         seen.wait_s += wait_s
         self._last = seen
+
+    def _adopt(self, loader: DataLoader[Any]) -> _Loader:
+        """Takes a new loader; one that is made anew for every epoch over the same data goes on where the last one ended."""
+        new = _Loader(loader)
+        for key, seen in list(self._loaders.items()):
+            if seen.reference() is None:
+                self._gone.append(self._loaders.pop(key))
+        for seen in self._gone:
+            if seen.same == new.same:
+                self._gone.remove(seen)
+                seen.reference, seen.about = new.reference, new.about
+                return seen
+        if len(self._gone) > MAX_GONE:
+            self._gone = [seen for seen in self._gone if seen.training][-MAX_GONE:]
+        return new
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Knows by now which loader feeds the training."""
@@ -119,7 +138,8 @@ class DataSignal(Signal):
         self._send(self.context.step)
 
     def _send(self, step: int) -> None:
-        training = [seen for seen in self._loaders.values() if seen.training]
+        everyone = [*self._loaders.values(), *self._gone]
+        training = [seen for seen in everyone if seen.training]
         if training:
             fact = {**_fact(training[0]), "loader": True}
         else:
@@ -127,7 +147,7 @@ class DataSignal(Signal):
             per_epoch = -(-size // batch) if batch and size else None
             fact = {**dict.fromkeys(_KEYS), "loader": False, "epochs": None}
             fact |= {"batch_size": batch, "dataset_size": size, "batches_per_epoch": per_epoch}
-        fact["others"] = [_fact(seen) for seen in self._loaders.values() if seen not in training[:1]][:20]
+        fact["others"] = [_fact(seen) for seen in everyone if seen not in training[:1]][:20]
         self.context.outbox.record("fact", "data", step, fact)
 
 

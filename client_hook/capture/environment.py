@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import random
 import subprocess
 import sys
 import threading
@@ -96,16 +95,20 @@ def read(device: str) -> dict[str, Any]:
 
 
 def _seeds() -> dict[str, Any]:
-    """Reads the seeds that can be read; python's and numpy's generators only tell the first word of their state."""
+    """Reads the seeds that can be read: Python's generator keeps none, numpy's its own until it is first used."""
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
         "torch": torch.initial_seed(),
-        "python": random.getstate()[1][0],
-        "numpy": quietly(lambda: int(numpy_random.get_state()[1][0])) if numpy_random is not None else None,
+        "numpy": quietly(lambda: _numpy_seed(numpy_random)) if numpy_random is not None else None,
         "cuda": quietly(torch.cuda.initial_seed) if cuda else None,
         "cublas": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
     }
+
+
+def _numpy_seed(numpy_random: Any) -> int | None:
+    first = int(numpy_random.get_state()[1][0])
+    return first if first != 2**31 else None  # the mark of a generator that was seeded by the system
 
 
 def _devices() -> list[str]:

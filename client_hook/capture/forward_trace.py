@@ -41,7 +41,8 @@ class ForwardTrace:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._handles: dict[str, Any] = {}
-        self._users = 0
+        self._users = self._closed_by = 0
+        self._closing = -1
         self.steps = 0
         self.calls: list[Call] = []  # of the open step
         self.ran: set[str] = set()  # layers that were ever called, as far as their hook was on
@@ -75,10 +76,13 @@ class ForwardTrace:
             _traces.pop(id(self._context), None)
 
     def close(self, step: int) -> None:
-        """Forgets the calls of the step that closed; each user may say so."""
-        if step < self.steps:
+        """Forgets the calls of the step that closed, when the last user has said so."""
+        if step != self._closing:
+            self._closing, self._closed_by = step, 0
+        self._closed_by += 1
+        if self._closed_by < self._users:
             return
-        self.steps = step + 1
+        self.steps += 1
         self.calls = []
         if not self.active:
             # a hook that never ran may be folded into a compiled graph: taking it off would compile that again
@@ -94,7 +98,7 @@ class ForwardTrace:
             if name in self._handles:
                 self._handles.pop(name).remove()
             return
-        if len(self.calls) < MAX_CALLS and not torch.jit.is_tracing():
+        if len(self.calls) < MAX_CALLS and not torch._C._get_tracing_state():
             made = [item for item in tensors_in(output)]
             given = [item.grad_fn for item in tensors_in(inputs) if item.grad_fn is not None]
             self.calls.append(

@@ -69,7 +69,7 @@ def kind_of(node: Any, name: str) -> str | None:
         return "pool"
     if name.startswith(("MulBackward", "DivBackward")) and _joins_two(node):
         return "activation"  # a gate: the product of two things that are computed
-    if _PLAIN.match(name):
+    if _PLAIN.match(name) or "Loss" in name:
         return None
     return "activation"  # an operation that is not known here may be anything, so nothing is called linear over it
 

@@ -64,7 +64,7 @@ class InitialValues:
 
 
 def _readable(parameter: Tensor) -> bool:
-    lazy = isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin)
+    lazy = torch.nn.parameter.is_lazy(parameter)
     return (
         not lazy
         and parameter.is_floating_point()

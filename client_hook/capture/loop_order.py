@@ -88,8 +88,7 @@ class LoopOrderSignal(Signal):
             held = {id(item) for group in optimizer.param_groups for item in group["params"]}
             for model in self.context.models.values():
                 if any(id(item) in held for item in model.parameters()):
-                    found = [weakref.ref(item) for item in model.modules() if isinstance(item, _BY_MODE)]
-                    self._turns[key].by_mode += found
+                    self._turns[key].by_mode += [weakref.ref(m) for m in model.modules() if isinstance(m, _BY_MODE)]
 
     # -- the calls ---------------------------------------------------------------------------------------------------
 

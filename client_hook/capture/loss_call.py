@@ -155,7 +155,7 @@ class LossCallSignal(Signal):
         by_index = function in BY_CLASS and not second.is_floating_point()
         tensors = [thin(first.detach(), dimension), thin(second.detach(), None if by_index else dimension)]
         ignore = loss_arguments.read(function, args, kwargs).get("ignore_index", -100) if by_index else None
-        tensors.append((second != ignore).sum() if by_index else torch.tensor(second.numel()))
+        tensors.append(torch.ne(second, ignore).sum() if by_index else torch.tensor(second.numel()))
         before_steps = self.context.optimizer_steps == 0
         tensors.append(
             result.detach().float().mean() if before_steps or side is self._validation else torch.tensor(0.0)
@@ -312,7 +312,7 @@ def _readable(tensor: Tensor) -> bool:
         and not tensor.is_meta
         and not tensor.is_complex()
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and tensor.numel() > 0
     )
 

@@ -45,7 +45,8 @@ class Owned:
         """Says whether a backward from here reaches a watched parameter; with one monitor it is not asked twice."""
         if self._context.patches.owners <= 1:
             return True
-        waiting, seen = [root.grad_fn], set()
+        waiting: list[Any] = [root.grad_fn]
+        seen: set[Any] = set()
         while waiting and len(seen) < MAX_NODES:
             node = waiting.pop()
             if node is None or node in seen:

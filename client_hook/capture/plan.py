@@ -89,7 +89,8 @@ class PlanSignal(Signal):
     def _plan(self) -> dict[str, Any]:
         options = self.context.options
         epochs = first_number(options.config, _EPOCH_KEYS)
-        total, source = options.total_steps, "argument"
+        total: float | None = options.total_steps
+        source = "argument"
         if total is None:
             total, source = first_number(options.config, _STEP_KEYS), "config"
         if total is None:

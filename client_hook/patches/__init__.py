@@ -1,4 +1,4 @@
-"""Listens to the calls that a training loop makes into torch, by wrapping a few of torch's functions while a monitor lives.
+"""Listens to the calls of a training loop into torch, by wrapping a few of torch's functions while a monitor lives.
 
 Not for: what the calls mean (client_hook.capture).
 """

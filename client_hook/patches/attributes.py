@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.jit._builtins as jit_builtins
@@ -28,7 +28,7 @@ class Replacement:
         _forward_in_scripts(self.original, self.wrapper)
 
     def restore(self) -> None:
-        """Puts the original back, unless somebody else wrapped it meanwhile: theirs keeps calling ours, which then does nothing."""
+        """Puts the original back, unless somebody wrapped it since: then theirs keeps calling ours, which does nothing."""
         if _own(self.owner).get(self.name) is self.wrapper:
             setattr(self.owner, self.name, self.original)
             _forget_in_scripts(self.wrapper)
@@ -51,8 +51,9 @@ class Depth(threading.local):
     level = 0
 
 
-def _own(owner: Any) -> dict[str, Any]:
-    return vars(owner)
+def _own(owner: Any) -> Mapping[str, Any]:
+    own: Mapping[str, Any] = vars(owner)
+    return own
 
 
 def _forward_in_scripts(original: Any, wrapper: Any) -> None:

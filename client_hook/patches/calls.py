@@ -1,4 +1,4 @@
-"""Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, the gradient scaler and data loaders.
+"""Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders.
 
 Not for: the optimizers' step, for which torch has hooks.
 """
@@ -9,7 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch.amp import GradScaler
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from client_hook.patches.hub import Patches
 
 Wrapper = Callable[..., Any]
+Loaders: TypeAlias = "weakref.WeakKeyDictionary[Any, Callable[[], Any]]"  # iterator → its loader
 
 
 def install(patches: Patches) -> list[Replacement]:
@@ -36,7 +37,7 @@ def install(patches: Patches) -> list[Replacement]:
     for kind in _classes_with_step(lr_scheduler):
         installed += replace(kind, "step", lambda original: _scheduler_step(patches, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(patches, original))
-    loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+    loaders: Loaders = weakref.WeakKeyDictionary()
     installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
     installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(patches, original, loaders))
     return installed
@@ -108,18 +109,17 @@ def _scale(patches: Patches, original: Wrapper) -> Wrapper:
     return scale
 
 
-def _loader_iter(original: Wrapper, loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]]) -> Wrapper:
+def _loader_iter(original: Wrapper, loaders: Loaders) -> Wrapper:
     def __iter__(self: DataLoader[Any]) -> Any:  # noqa: N807  the name of what it replaces
         iterator = original(self)
-        loaders[iterator] = weakref.ref(self)
+        # in `for batch in DataLoader(…)` nobody else keeps the loader; one with persistent workers keeps its iterator
+        loaders[iterator] = weakref.ref(self) if self.persistent_workers else lambda: self
         return iterator
 
     return __iter__
 
 
-def _loader_next(
-    patches: Patches, original: Wrapper, loaders: weakref.WeakKeyDictionary[Any, weakref.ref[Any]]
-) -> Wrapper:
+def _loader_next(patches: Patches, original: Wrapper, loaders: Loaders) -> Wrapper:
     def __next__(self: Any) -> Any:  # noqa: N807
         began = perf_counter()
         batch = original(self)

@@ -17,10 +17,11 @@ from client_hook.patches.attributes import Replacement
 class Patches:
     """Passes calls on to listeners. A listener has any of these methods; none may keep what it is given.
 
-    `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`; `clip(kind, parameters, limit, total_norm,
-    norm_type)`, kind "norm" or "value", before the gradients change; `zero_grad(optimizer)`; `scheduler_step(scheduler)` after it;
-    `loss_call(function, args, kwargs, result)`; `batch(loader, wait_s, epoch_start)`; `scale(scaler)`. The tuples of the
-    same names hold the bound methods: an empty one costs the wrapped function a loop over nothing.
+    `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`;
+    `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
+    `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
+    `batch(loader, wait_s, epoch_start)`; `scale(scaler)`.
+    The tuples of the same names hold the bound methods: an empty one costs the wrapped function a loop over nothing.
     """
 
     EVENTS = ("backward", "after_backward", "clip", "zero_grad", "scheduler_step", "loss_call", "batch", "scale")

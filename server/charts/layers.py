@@ -51,7 +51,7 @@ def wants(names: Sequence[str], asked: str) -> list[str]:
 
 
 def draw(request: Request) -> Drawing:
-    """Draws of each cell the value that lies farthest from zero; cells with values that are no number in a colour of their own."""
+    """Draws of each cell the value farthest from zero; cells with values that are no number have their own colour."""
     statistic = STATISTICS.get(request.stat, STATISTICS["std"])
     order = {layer: index for index, layer in enumerate(request.layers)}
     subjects = {data.name: data.name.removeprefix(statistic.prefix) for data in request.series}

@@ -1,4 +1,4 @@
-"""Turns series into lines: every bucket draws its smallest and its largest value, and a mark where a value is no number.
+"""Turns series into lines: a bucket draws its smallest and largest value, and a mark where a value is no number.
 
 Not for: what a chart is about.
 """

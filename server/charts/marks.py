@@ -1,4 +1,4 @@
-"""Marks findings on the step axis: a line at the first evidence, with the severity's sign and the rule's code above it."""
+"""Marks findings on the step axis: a line at the first evidence, the severity's sign and the rule's code above it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,11 @@ def read_series(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Case:
-    """One case: what a run sent, and what a rule should say. `at` is the step to judge at, by default the last one."""
+    """One case: what a run sent, and what a rule should say.
+
+    `at` is the step to judge at, by default the last one;
+    `earlier` says that a quiet case had a finding before, which is still open.
+    """
 
     name: str
     expect: Any
@@ -55,6 +59,7 @@ class Case:
     gates: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
     at: int | None = None
+    earlier: bool = False
 
     @classmethod
     def read(cls, name: str, content: Mapping[str, Any]) -> Case:
