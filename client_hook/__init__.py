@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client_hook.monitor import watch
-    from client_hook.preflight import preflight
 
-__all__ = ["preflight", "watch"]
+__all__ = ["watch"]
 
-_HOME_OF = {"preflight": "client_hook.preflight", "watch": "client_hook.monitor"}
+_HOME_OF = {"watch": "client_hook.monitor"}
 
 
 def __getattr__(name: str) -> Any:
