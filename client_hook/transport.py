@@ -132,6 +132,7 @@ class HttpTransport:
             self._connection.request(method, prefix + path, body, headers)
             response = self._connection.getresponse()
             raw = _read(response, time.monotonic() + WHOLE_ANSWER_TIMEOUT_S)
+            response.close()  # http.client's read1 does not notice the end, and the connection would stay busy
             if response.will_close:
                 self.close()
             return _answer(response.status, response.headers.get("Retry-After"), raw)

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from client_hook import wire
 from server.errors import InvalidFrame, TooLarge
@@ -103,11 +104,14 @@ async def _body(request: Request, limit: int) -> bytes:
         raise TooLarge("body", f"body: {announced} bytes, at most {limit} are accepted")
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge("body", f"body: more than {limit} bytes, at most {limit} are accepted")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise TooLarge("body", f"body: more than {limit} bytes, at most {limit} are accepted")
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidFrame("body", f"body: the connection was closed after {size} bytes") from None
     return b"".join(parts)
 
 
