@@ -108,11 +108,12 @@ class Backlog:
         """Makes one call for an older spool; tells whether it got through. Never raises OSError."""
         if self._left is None and not self._next():
             return False
-        assert self._left is not None
-        assert self._courier is not None
+        left, courier = self._left, self._courier
+        if left is None or courier is None:
+            return False
         try:
-            if self._left.peek() is not None:
-                return self._courier.work()
+            if left.peek() is not None:
+                return courier.work()
         except OSError:
             pass  # this spool cannot be read or written now; the next start tries again
         self._finish_one()

@@ -21,7 +21,8 @@ from client_hook.records import MAX_NAME_CHARACTERS, clean_text
 from client_hook.rows import Row
 
 MAX_RAW_BYTES = 1024 * 1024
-# 64 rows fill 1 MiB where rows are wide; a narrow group may go on, or a loop of 0.5 ms a step would send 30 frames a second
+# 64 rows fill 1 MiB where rows are wide; a narrow group may go on, or a loop of 0.5 ms a step would send 30 frames a
+# second
 MAX_ROWS_A_FRAME = 1024
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_COLUMNS_A_GROUP = 20_000

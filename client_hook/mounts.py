@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 NETWORK_KINDS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "9p", "ocfs2", "gfs2"}
-    | {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.goofys", "fuse.juicefs", "fuse.glusterfs", "fuse.ceph"}
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "9p", "ocfs2"}
+    | {"gfs2", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.goofys", "fuse.juicefs", "fuse.glusterfs", "fuse.ceph"}
 )  # fmt: skip
 MOUNTINFO = Path("/proc/self/mountinfo")
 

@@ -70,7 +70,7 @@ class Outbox:
         self.settings = settings
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)
         self._clock = clock or SystemClock()
-        self._say = (lambda line: None) if settings.quiet else (say_line or say)
+        self._say: Callable[[str], object] = len if settings.quiet else (say_line or say)
         self._ledger = Ledger()
         for note in settings.notes:
             self._ledger.note(note)
@@ -171,7 +171,8 @@ class Outbox:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
-        """Sends the status and everything before it; True when all of it is acknowledged. Later calls change nothing."""
+        """Sends the status and everything before it; True when all of it is acknowledged. Later calls change
+        nothing."""
         deadline = self._clock.monotonic() + max(timeout, 0.0)
         if not self._finish_lock.acquire(timeout=max(timeout, 0.0) + 0.1):
             return False
@@ -231,7 +232,7 @@ class Outbox:
     def _write_loop(self) -> None:
         self._journal.open()
         interval = FIRST_FLUSH_S
-        while not self._finishing and not self._stop:
+        while True:
             self._write_now.wait(interval)
             self._write_now.clear()
             if self._finishing or self._stop:

@@ -69,8 +69,8 @@ def _copy(value: Any, depth: int, above: set[int]) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, int):
-        number = int(value)
-        return number if -(2**63) <= number < 2**63 else f"an integer of {number.bit_length()} bits"
+        whole = int(value)
+        return whole if -(2**63) <= whole < 2**63 else f"an integer of {whole.bit_length()} bits"
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -48,7 +48,8 @@ _registry = _Registry()
 
 
 def register(target: Any, finish: Finish) -> None:
-    """Adds something to finish when the process ends: `finish(state, timeout, extra)`, held weakly if it is a method."""
+    """Adds something to finish when the process ends: `finish(state, timeout, extra)`, held weakly if it is a
+    method."""
     bound = getattr(finish, "__self__", None)
     reference: Callable[[], Finish | None] = weakref.WeakMethod(finish) if bound is not None else lambda: finish
     with _registry.lock:

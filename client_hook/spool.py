@@ -1,7 +1,8 @@
 """Keeps encoded frames in one append-only file per process of an attempt until a server has acknowledged them.
 
 Format: records of length, CRC-32, seq, values, flags (u32 each, little-endian) and payload; the first payload is the
-opening JSON. What is acknowledged stands in a small file beside it. Not for: finding older spools (client_hook.backlog).
+opening JSON. What is acknowledged stands in a small file beside it. Not for: finding older spools
+(client_hook.backlog).
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from client_hook import wire
 
-try:
+HAS_LOCKS = find_spec("fcntl") is not None  # where there is none, the process number alone tells who owns a spool
+if HAS_LOCKS:
     import fcntl
-except ImportError:  # no such module on this system: the process number alone tells who owns a spool
-    fcntl = None  # type: ignore[assignment]
 
 _HEAD = struct.Struct("<IIIII")
 OPENING, FINAL = 1, 2
@@ -139,9 +140,8 @@ class Spool:
             self.opening = json.loads(first[1]) if first is not None and first[0][4] & OPENING else {}
         except ValueError:
             self.opening = {}
-        if not isinstance(self.opening, dict) or not {"id", "attempt", "rank"} <= self.opening.keys():
+        if first is None or not isinstance(self.opening, dict) or not {"id", "attempt", "rank"} <= self.opening.keys():
             raise SpoolDamaged(f"{self.path} does not begin with the opening of a run; it is left as it is")
-        assert first is not None
         self._start = self._cursor = _HEAD.size + len(first[1])
         self._load_acknowledged()
         offset = self._start
@@ -397,7 +397,7 @@ def _crc(payload: bytes, seq: int, values: int, flags: int) -> int:
 
 
 def _lock_file(descriptor: int, path: Path) -> None:
-    if fcntl is None:
+    if not HAS_LOCKS:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

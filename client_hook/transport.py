@@ -1,6 +1,7 @@
 """Carries bytes to the server over HTTP and brings its answer back; one kept-alive connection, no redirects.
 
-Tests pass another object with the same `post`, `get`, `abort` and `close`. Not for: what an answer means (client_hook.courier).
+Tests pass another object with the same `post`, `get`, `abort` and `close`. Not for: what an answer means
+(client_hook.courier).
 """
 
 from __future__ import annotations
@@ -127,10 +128,9 @@ class HttpTransport:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            prefix = self._connect()
-            assert self._connection is not None
-            self._connection.request(method, prefix + path, body, headers)
-            response = self._connection.getresponse()
+            connection, prefix = self._connect()
+            connection.request(method, prefix + path, body, headers)
+            response = connection.getresponse()
             raw = _read(response, time.monotonic() + WHOLE_ANSWER_TIMEOUT_S)
             response.close()  # http.client's read1 does not notice the end, and the connection would stay busy
             if response.will_close:
@@ -144,8 +144,8 @@ class HttpTransport:
             self.close()
             return Answer(0, problem=f"{type(error).__name__}: {error}"[:300])
 
-    def _connect(self) -> str:
-        """Opens the connection where there is none; gives what goes before every path."""
+    def _connect(self) -> tuple[HTTPConnection, str]:
+        """Opens the connection where there is none; gives it, and what goes before every path."""
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url: got {self._url!r}, expected http:// or https:// and a host")
@@ -155,7 +155,7 @@ class HttpTransport:
         if proxy is not None and not tls:
             base = f"http://{parts.netloc}{base}"
         if self._connection is not None:
-            return base
+            return self._connection, base
         host, port = parts.hostname, parts.port or (443 if tls else 80)
         connection: HTTPConnection
         near = proxy or (host, port)
@@ -170,7 +170,7 @@ class HttpTransport:
         connection.connect()
         connection.sock.settimeout(self._timeout)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return base
+        return connection, base
 
     @staticmethod
     def _proxy(scheme: str, netloc: str) -> tuple[str, int] | None:

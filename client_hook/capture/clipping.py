@@ -1,4 +1,5 @@
-"""Sends the gradient norm that clipping saw and the factor it applied, at every step that clips, and the fact `clipping`.
+"""Sends the gradient norm that clipping saw and the factor it applied, at every step that clips, and the fact
+`clipping`.
 
 Not for: whether clipping comes at the right place in the loop (loop_order).
 """
@@ -25,9 +26,11 @@ _EPSILON = 1e-6  # torch divides by the norm plus this
 
 
 class ClippingSignal(Signal):
-    """Takes the norm that `clip_grad_norm_` computes anyway. For `clip_grad_value_` it takes norms of its own, on sampled steps.
+    """Takes the norm that `clip_grad_norm_` computes anyway. For `clip_grad_value_` it takes norms of its own, on
+    sampled steps.
 
-    Several calls in one step (one for each optimizer) count as one: the root of the summed squares, and the smallest factor.
+    Several calls in one step (one for each optimizer) count as one: the root of the summed squares, and the
+    smallest factor.
     """
 
     every_step = True

@@ -38,10 +38,15 @@ class _Loader:
         self.training = False
 
 
+# seconds waited, batches in an epoch, epochs begun, batches drawn in this one
+_Drawn = tuple[float, int | None, int, int]
+
+
 class DataSignal(Signal):
     """Adds up, on every step, what the loaders made the loop wait; one loader a step is the usual case."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -50,6 +55,7 @@ class DataSignal(Signal):
         self._last: _Loader | None = None
         self._steps = 0
         self._changed = False
+        self._kept: _Drawn | None = None
         self._own_epoch: float | None = None  # what this signal told the context last
         self._from_config: tuple[float, float] | None = None  # batch size, size of the training set
 
@@ -82,7 +88,8 @@ class DataSignal(Signal):
         self._last = seen
 
     def _adopt(self, loader: DataLoader[Any]) -> _Loader:
-        """Takes a new loader; one that is made anew for every epoch over the same data goes on where the last one ended."""
+        """Takes a new loader; one that is made anew for every epoch over the same data goes on where the last one
+        ended."""
         new = _Loader(loader)
         for key, seen in list(self._loaders.items()):
             if seen.reference() is None:
@@ -106,20 +113,30 @@ class DataSignal(Signal):
             if other.batches == last.batches and other.in_epoch == last.in_epoch:
                 other.training = True
 
-    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
-        """Hands over the wait and the epoch."""
-        self._steps += 1
+    def keep(self) -> _Drawn | None:
+        """Returns what was drawn for the step."""
         wait, main = 0.0, None
         for seen in self._loaders.values():
             if seen.training and seen.batches:
                 wait += seen.wait_s
                 main = main or seen
             seen.batches, seen.wait_s = 0, 0.0
-        if main is not None:
+        return None if main is None else (wait, main.length, main.epochs, main.in_epoch)
+
+    def recall(self, kept: _Drawn | None) -> None:
+        """Takes it back."""
+        self._kept = kept
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Hands over the wait and the epoch."""
+        self._steps += 1
+        drawn, self._kept = self._kept or self.keep(), None
+        if drawn is not None:
+            wait, length, epochs, in_epoch = drawn
             self.context.outbox.row(step, time_ms, _WAIT, (wait,), True)
-            if main.length:
-                self._send_epoch(step, time_ms, main.epochs - 1 + main.in_epoch / main.length)
-            self._changed = self._changed or (main.in_epoch == 1 and main.epochs == 2)
+            if length:
+                self._send_epoch(step, time_ms, epochs - 1 + in_epoch / length)
+            self._changed = self._changed or (in_epoch == 1 and epochs == 2)
         elif self._from_config is not None and not any(seen.training for seen in self._loaders.values()):
             batch, size = self._from_config
             self._send_epoch(step, time_ms, (step + 1) * batch / size)
@@ -152,7 +169,8 @@ class DataSignal(Signal):
 
 
 _KEYS = (
-    "batches_per_epoch", "batch_size", "dataset_size", "sampler", "drop_last", "shuffle", "workers", "iterable", "generator_seed",
+    "batches_per_epoch", "batch_size", "dataset_size", "sampler", "drop_last", "shuffle", "workers", "iterable",
+    "generator_seed",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class EnvironmentSignal(Signal):
         git = (
             None
             if self._stop.is_set()
-            else read_git(os.path.dirname(os.path.abspath(sys.argv[0])) if _is_script() else known["cwd"])
+            else read_git(str(Path(sys.argv[0]).absolute().parent) if _is_script() else known["cwd"])
         )
         if not self._stop.is_set():
             self.context.outbox.record("fact", "environment", -1, {**known, "git": git, "packages": packages})
@@ -126,7 +127,7 @@ def _packages() -> dict[str, str]:
 
 
 def _is_script() -> bool:
-    return bool(sys.argv and sys.argv[0] and os.path.isfile(sys.argv[0]))
+    return bool(sys.argv and sys.argv[0] and Path(sys.argv[0]).is_file())
 
 
 def read_git(folder: str) -> dict[str, Any] | None:
@@ -144,7 +145,8 @@ def _git(folder: str, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", folder, *arguments],
-            capture_output=True, text=True, timeout=GIT_TIMEOUT_S, env=environment, stdin=subprocess.DEVNULL, check=False,
+            capture_output=True, text=True, timeout=GIT_TIMEOUT_S, env=environment, stdin=subprocess.DEVNULL,
+            check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -99,7 +99,7 @@ class ForwardTrace:
                 self._handles.pop(name).remove()
             return
         if len(self.calls) < MAX_CALLS and not torch._C._get_tracing_state():
-            made = [item for item in tensors_in(output)]
+            made = list(tensors_in(output))
             given = [item.grad_fn for item in tensors_in(inputs) if item.grad_fn is not None]
             self.calls.append(
                 Call(
@@ -117,7 +117,8 @@ class ForwardTrace:
 
 
 class _Hook:
-    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the standard library."""
+    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the
+    standard library."""
 
     __slots__ = ("_name", "_trace")
 

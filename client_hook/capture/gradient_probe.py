@@ -1,6 +1,8 @@
-"""Watches one gradient of an optimizer to learn whether it was cleared, without reading a value that is not on the host.
+"""Watches one gradient of an optimizer to learn whether it was cleared, without reading a value that is not on the
+host.
 
-Autograd's version counter and the address tell whether anybody wrote to it; only a gradient that was written to is looked at.
+Autograd's version counter and the address tell whether anybody wrote to it; only a gradient that was written to is
+looked at.
 """
 
 from __future__ import annotations

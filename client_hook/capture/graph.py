@@ -1,6 +1,7 @@
 """Reads the structure of autograd's graph at the first backwards: the fact `graph`.
 
-What is kept are names and counts; the graph itself is let go when the step closes. Not for: values of gradients (gradients).
+What is kept are names and counts; the graph itself is let go when the step closes. Not for: values of gradients
+(gradients).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class GraphSignal(Signal):
     """Walks the graph of every backward in the first three steps: a GAN has one for each of its losses."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

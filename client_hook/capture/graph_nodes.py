@@ -123,7 +123,8 @@ def softmax_size(node: Any) -> int | None:
 
 
 def constant_factor(node: Any) -> float | None:
-    """Returns the number that a root multiplies (or divides) its input by; None where it does not, or it lies on a device."""
+    """Returns the number that a root multiplies (or divides) its input by; None where it does not, or it lies on a
+    device."""
     name = name_of(node)
     if not name.startswith(("MulBackward", "DivBackward")):
         return None

@@ -1,4 +1,5 @@
-"""Finds what the paths through a graph show: weighted operations without an activation between them, dropout before a norm.
+"""Finds what the paths through a graph show: weighted operations without an activation between them, dropout
+before a norm.
 
 Works on a list of nodes in the order of the forward. Not for: walking autograd's graph (graph).
 """

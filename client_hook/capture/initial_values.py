@@ -49,7 +49,8 @@ class InitialValues:
 
     @torch.no_grad()
     def check_again(self, parameters: Mapping[str, Tensor], steps: int) -> bool:
-        """Reads those again that were zero or had identical rows; False when there were none. Scales stay as they were."""
+        """Reads those again that were zero or had identical rows; False when there were none. Scales stay as they
+        were."""
         suspects = [name for name, known in self._known.items() if known["zero"] or known["rows_identical"]]
         self.checked_after = steps
         for name in suspects:

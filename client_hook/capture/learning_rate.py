@@ -17,7 +17,8 @@ MANY_GROUPS = 8  # with more, the others are read on sampled steps and when one 
 
 
 class LearningRateSignal(Signal):
-    """Reads the rates just before the optimizer uses them, so that a scheduler's next value is not taken for this step's."""
+    """Reads the rates just before the optimizer uses them, so that a scheduler's next value is not taken for this
+    step's."""
 
     every_step = True
     may_wait = True

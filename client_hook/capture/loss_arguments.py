@@ -78,7 +78,8 @@ def class_dimension(function: str, tensor: Tensor) -> int | None:
 
 
 def unexpanded_shape(tensor: Tensor) -> list[int]:
-    """Returns the shape before broadcasting: `F.mse_loss` expands both tensors before the function that is wrapped here."""
+    """Returns the shape before broadcasting: `F.mse_loss` expands both tensors before the function that is wrapped
+    here."""
     shape = [
         1 if stride == 0 and size > 1 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
     ]

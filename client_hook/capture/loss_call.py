@@ -44,10 +44,12 @@ class _Batches:
 
 
 class LossCallSignal(Signal):
-    """Copies a few thousand values of a call to the host, in the first steps and on sampled ones; the rest waits until the step closes."""
+    """Copies a few thousand values of a call to the host, in the first steps and on sampled ones; the rest waits
+    until the step closes."""
 
     every_step = True
     may_rest = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -155,7 +157,7 @@ class LossCallSignal(Signal):
         by_index = function in BY_CLASS and not second.is_floating_point()
         tensors = [thin(first.detach(), dimension), thin(second.detach(), None if by_index else dimension)]
         ignore = loss_arguments.read(function, args, kwargs).get("ignore_index", -100) if by_index else None
-        tensors.append(torch.ne(second, ignore).sum() if by_index else torch.tensor(second.numel()))
+        tensors.append(torch.ne(second, ignore).sum() if ignore is not None else torch.tensor(second.numel()))
         before_steps = self.context.optimizer_steps == 0
         tensors.append(
             result.detach().float().mean() if before_steps or side is self._validation else torch.tensor(0.0)
@@ -230,7 +232,9 @@ class LossCallSignal(Signal):
         """Takes what arrived, and sends the fact now and then."""
         self._later.poll()
         if self._calls:
-            self._calls_per_step, self._calls = self._calls, 0
+            if sampled:  # other steps may close together
+                self._calls_per_step = self._calls
+            self._calls = 0
         self._steps += 1
         if self._trace is not None:
             self._trace.close(step)

@@ -20,7 +20,8 @@ _MAX_ENTROPIES = 200
 
 
 def thin(tensor: Tensor, keep: int | None) -> Tensor:
-    """Returns a view of every k-th item along all dimensions but one, so that at most MAX_ELEMENTS are left (or one row)."""
+    """Returns a view of every k-th item along all dimensions but one, so that at most MAX_ELEMENTS are left (or
+    one row)."""
     sizes = list(tensor.shape)
     index: list[Any] = [slice(None)] * tensor.ndim
     left = math.prod(sizes)
@@ -128,7 +129,8 @@ class Counts:
 
 
 class Rows:
-    """Tests every row of every batch: probabilities, log-probabilities, one-hot. One row that is not answers for all."""
+    """Tests every row of every batch: probabilities, log-probabilities, one-hot. One row that is not answers for
+    all."""
 
     def __init__(self) -> None:
         self.seen = 0

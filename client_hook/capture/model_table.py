@@ -19,7 +19,8 @@ from client_hook.guard import quietly
 
 CHECK_AGAIN_AFTER = 10  # optimizer steps
 _ARGUMENTS = (
-    "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels", "out_channels",
+    "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels",
+    "out_channels",
     "kernel_size", "stride", "padding", "groups", "num_embeddings", "embedding_dim", "padding_idx", "num_features",
     "normalized_shape", "num_groups", "negative_slope", "dim", "hidden_size", "num_layers", "inplace", "bidirectional",
 )  # fmt: skip
@@ -27,9 +28,11 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 
 
 class ModelTableSignal(Signal):
-    """Sends the table at `watch`, again when the first forward has shown the order of the layers, and after ten optimizer steps."""
+    """Sends the table at `watch`, again when the first forward has shown the order of the layers, and after ten
+    optimizer steps."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -36,7 +36,8 @@ class Offences:
         return len(self._found)
 
     def listed(self, of: Mapping[str, int], steps: int) -> list[dict[str, Any]]:
-        """Lists them for the fact; `of` says in how many cases each could have happened, else it is the optimizer's steps."""
+        """Lists them for the fact; `of` says in how many cases each could have happened, else it is the
+        optimizer's steps."""
         return [
             {**found, "of": self._possible.get(kind) or of.get(kind) or max(steps, found["count"])}
             for kind, found in self._found.items()

@@ -31,9 +31,11 @@ _PRETRAINED_KEYS = ("name_or_path", "pretrained", "model_name_or_path", "checkpo
 
 
 class PlanSignal(Signal):
-    """Asks in this order: the argument, the config, a scheduler that knows its end, epochs times the loader's length."""
+    """Asks in this order: the argument, the config, a scheduler that knows its end, epochs times the loader's
+    length."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

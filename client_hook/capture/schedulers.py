@@ -43,6 +43,7 @@ class SchedulersSignal(Signal):
     """Listens to every scheduler of the process, and keeps those of the watched optimizers."""
 
     every_step = True
+    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

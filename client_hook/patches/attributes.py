@@ -28,7 +28,8 @@ class Replacement:
         _forward_in_scripts(self.original, self.wrapper)
 
     def restore(self) -> None:
-        """Puts the original back, unless somebody wrapped it since: then theirs keeps calling ours, which does nothing."""
+        """Puts the original back, unless somebody wrapped it since: then theirs keeps calling ours, which does
+        nothing."""
         if _own(self.owner).get(self.name) is self.wrapper:
             setattr(self.owner, self.name, self.original)
             _forget_in_scripts(self.wrapper)

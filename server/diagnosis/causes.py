@@ -32,7 +32,8 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
 
 
 def _absorbs(cause: Raised, finding: Raised) -> bool:
-    """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms and what is near."""
+    """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms and
+    what is near."""
     if cause.stage >= finding.stage or cause.verdict.severity is Severity.INFO:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:

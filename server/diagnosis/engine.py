@@ -16,7 +16,7 @@ from server.diagnosis.causes import absorb_symptoms
 from server.diagnosis.evidence import Evidence
 from server.diagnosis.gates import REASONS, gates_at
 from server.diagnosis.lifecycle import Course, Raised
-from server.domain.evidence import Gates, Window
+from server.domain.evidence import Window
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series, Steps
@@ -25,7 +25,8 @@ from server.rules.base import Rule, relaxed
 EVERY_STEP_UNTIL = 20  # closed steps: the beginning is judged step by step
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
-# What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the diagnosis.
+# What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the
+# diagnosis.
 RULE_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -78,7 +79,8 @@ class Engine:
         self.judged_step = -1
 
     def advance(self) -> bool:
-        """Evaluates every step up to the watermark that was not yet; True when a finding opened, grew worse or resolved."""
+        """Evaluates every step up to the watermark that was not yet; True when a finding opened, grew worse or
+        resolved."""
         self._undo_finish()
         steps = self.evidence.closed.steps
         samples = self.evidence.sampled.steps
@@ -215,7 +217,8 @@ class Engine:
             course.raised[:] = [by_key[finding.key] for finding in course.raised]
 
     def _start_over(self) -> None:
-        """Forgets all answers: what came late is in its place now, and the steps are judged as if it always had been."""
+        """Forgets all answers: what came late is in its place now, and the steps are judged as if it always had
+        been."""
         self.courses = [Course(rule) for rule in self._rules]
         self._steps_done = self._samples_done = 0
         self._facts = (-1, {})
@@ -242,7 +245,8 @@ def describe(kind: Kind) -> str:
 
 
 def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[CheckResult]) -> str:
-    """Says in one sentence how the run stands; `findings` are severity and message of those that are open and no consequence."""
+    """Says in one sentence how the run stands; `findings` are severity and message of those that are open and no
+    consequence."""
     ranked = sorted(findings, key=lambda item: -item[0].rank)
     outcomes = [check.outcome for check in checks]
     if ranked:

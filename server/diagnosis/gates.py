@@ -1,4 +1,5 @@
-"""Says when rules must look away: warm-up, a jump of the learning rate, a moving target, pretrained weights, the tail of a schedule.
+"""Says when rules must look away: warm-up, a jump of the learning rate, a moving target, pretrained weights, the
+tail of a schedule.
 
 Most false alarms die here. A rule names the gates that it respects; exact rules name none.
 """
@@ -76,7 +77,8 @@ def _warming_up(samples: int, planned: int | None, rates: list[Series]) -> bool:
 
 
 def _only_rises(rate: Series) -> bool:
-    """Says whether a rate has risen at every sample so far; remembered on the track as the first sample that did not."""
+    """Says whether a rate has risen at every sample so far; remembered on the track as the first sample that did
+    not."""
     memo = rate.track.memo.setdefault("gate/rise", {"seen": 1, "stopped": None})
     values = rate.track.values
     while memo["stopped"] is None and memo["seen"] < len(values):

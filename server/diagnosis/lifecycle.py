@@ -1,4 +1,5 @@
-"""Turns a rule's answers at successive evaluations into findings: when one opens, what it remembers, when it resolves."""
+"""Turns a rule's answers at successive evaluations into findings: when one opens, what it remembers, when it
+resolves."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ COOL_DOWN = 10  # times m: quiet evaluations after a resolved finding before a s
 
 @dataclass(frozen=True)
 class Raised:
-    """A finding as the engine knows it; `order` tells several of one rule apart. It gets its number where it is saved."""
+    """A finding as the engine knows it; `order` tells several of one rule apart. It gets its number where it is
+    saved."""
 
     code: str
     order: int

@@ -1,6 +1,8 @@
-"""Follows one run through its attempts: reads what is new, lets the engines judge it, and numbers the findings for the store.
+"""Follows one run through its attempts: reads what is new, lets the engines judge it, and numbers the findings for
+the store.
 
-A session can be thrown away at any time: another one replays the stored frames and gives the same findings the same numbers.
+A session can be thrown away at any time: another one replays the stored frames and gives the same findings the
+same numbers.
 """
 
 from __future__ import annotations
@@ -198,7 +200,8 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a session found: the findings to save, what became of each rule, how far it came, and the verdict in one sentence."""
+    """What a session found: the findings to save, what became of each rule, how far it came, and the verdict in
+    one sentence."""
 
     changed: tuple[Finding, ...]
     checks: tuple[CheckResult, ...]

@@ -1,4 +1,5 @@
-"""Keeps the diagnoses of all runs up to date: `Diagnosis` does one round, `DiagnosisWorker` is the thread that goes round.
+"""Keeps the diagnoses of all runs up to date: `Diagnosis` does one round, `DiagnosisWorker` is the thread that
+goes round.
 
 Not for: judging (server.rules) or deciding what a finding is (lifecycle.py, causes.py).
 """
@@ -103,7 +104,8 @@ class Diagnosis:
         return session
 
     def _forget_some(self) -> None:
-        """Drops the sessions that were not needed for longest, so that memory stays bounded; the newest always stays."""
+        """Drops the sessions that were not needed for longest, so that memory stays bounded; the newest always
+        stays."""
         points = sum(session.points for session in self._sessions.values())
         while len(self._sessions) > 1 and (len(self._sessions) > MOST_SESSIONS or points > MOST_POINTS):
             _, dropped = self._sessions.popitem(last=False)
@@ -111,7 +113,8 @@ class Diagnosis:
 
 
 class DiagnosisWorker:
-    """Runs a diagnosis in a daemon thread. A round that took long is followed by as long a rest: requests come first."""
+    """Runs a diagnosis in a daemon thread. A round that took long is followed by as long a rest: requests come
+    first."""
 
     def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25) -> None:
         self._diagnosis = diagnosis

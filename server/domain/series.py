@@ -64,7 +64,8 @@ class Track:
         self.size = needed
 
     def replace(self, steps: Any, values: Any) -> None:
-        """Puts other samples in the place of all, because a late one belongs between them; what was cached is forgotten."""
+        """Puts other samples in the place of all, because a late one belongs between them; what was cached is
+        forgotten."""
         self.size = 0
         self.memo.clear()
         self.extend(steps, values)

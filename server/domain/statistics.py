@@ -1,6 +1,8 @@
-"""Robust statistics that every rule shares: medians, upper scales, standard errors, window sizes for short runs, quarters.
+"""Robust statistics that every rule shares: medians, upper scales, standard errors, window sizes for short runs,
+quarters.
 
-All functions drop non-finite values first, so that one NaN cannot hide a trend; what a NaN means is the business of its own rules.
+All functions drop non-finite values first, so that one NaN cannot hide a trend; what a NaN means is the business
+of its own rules.
 """
 
 from __future__ import annotations
@@ -105,7 +107,8 @@ def short_factor(window: int) -> float:
 
 @dataclass(frozen=True)
 class Quarters:
-    """A whole run in five medians: its start and its four quarters, with the standard errors of the first and last steps."""
+    """A whole run in five medians: its start and its four quarters, with the standard errors of the first and last
+    steps."""
 
     start: float
     q1: float

@@ -1,6 +1,7 @@
 """What a rule is made of: the class `Rule`, its thresholds, and its place in the order from cause to symptom.
 
-A rule judges one window and remembers nothing; when a verdict becomes a finding, and when it ends, is decided by the engine.
+A rule judges one window and remembers nothing; when a verdict becomes a finding, and when it ends, is decided by
+the engine.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class ParamInfo:
 def threshold(default: float, *, unit: str, low: float, high: float, source: str, relax: Relax | None = None) -> Any:
     """Declares a threshold in a rule's `Params`.
 
-    `source` says where the number comes from. `relax` says which way the limit moves while a finding is open: "down" where the rule
-    fires above it (0.7 of it), "up" where it fires below (1 / 0.7 of it).
+    `source` says where the number comes from. `relax` says which way the limit moves while a finding is open: "down"
+    where the rule fires above it (0.7 of it), "up" where it fires below (1 / 0.7 of it).
     """
     return field(default=default, metadata={"unit": unit, "low": low, "high": high, "source": source, "relax": relax})
 
@@ -84,10 +85,11 @@ def relaxed(params: Any) -> Any:
 class Rule(ABC):
     """One diagnosis. Subclasses live alone in a file named like `name`, and have a docstring in the fixed sections.
 
-    `clock` "step" evaluates at the first 20 steps and then at each `every`-th; "sample" at each step whose layers were measured.
-    `persistence` (n, m) opens a finding when n of the last m evaluations hold; `clears_after` quiet ones resolve it (None: never).
-    `gates` names the fields of `Gates` that make it not evaluated. `exact` marks facts that need no statistics: they absorb
-    everything of a later stage. A rule without `needs` is always asked and says itself what it misses.
+    `clock` "step" evaluates at the first 20 steps and then at each `every`-th; "sample" at each step whose layers were
+    measured. `persistence` (n, m) opens a finding when n of the last m evaluations hold; `clears_after` quiet ones
+    resolve it (None: never). `gates` names the fields of `Gates` that make it not evaluated. `exact` marks facts that
+    need no statistics: they absorb everything of a later stage. A rule without `needs` is always asked and says itself
+    what it misses.
     """
 
     code: ClassVar[str]
@@ -112,7 +114,8 @@ class Rule(ABC):
 
     @abstractmethod
     def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the run at the end of the window: yields at most one verdict, or why it cannot judge; nothing means fine."""
+        """Judges the run at the end of the window: yields at most one verdict, or why it cannot judge; nothing
+        means fine."""
 
 
 def _describe(item: Field[Any]) -> ParamInfo:

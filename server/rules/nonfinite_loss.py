@@ -117,8 +117,8 @@ def _verdict(window: Window, loss: Series, bad: int, forgiven: bool) -> Verdict:
                 if norm is not None
                 else ""
             )
-            + "Look in the loss for log, sqrt, a division or an empty mask (clamp_min(1e-8)), and at this batch for NaN; "
-            "torch.autograd.set_detect_anomaly(True) names the operation."
+            + "Look in the loss for log, sqrt, a division or an empty mask (clamp_min(1e-8)), and at this batch for "
+            "NaN; torch.autograd.set_detect_anomaly(True) names the operation."
         ),
         layers=tuple(layers[:1]),
         evidence=Evidence(numbers=numbers, strings={"value": what}, series=("loss", "grad_norm"), limit=0.0),

@@ -1,6 +1,8 @@
-"""Finds the rules: every module of this package holds exactly one, and one that is not complete is refused with its place.
+"""Finds the rules: every module of this package holds exactly one, and one that is not complete is refused with
+its place.
 
-There is no list to edit. Modules that begin with an underscore are helpers; other distributions add modules through the entry
+There is no list to edit. Modules that begin with an underscore are helpers; other distributions add modules
+through the entry
 point group `gradwatch.rules`.
 """
 

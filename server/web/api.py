@@ -42,7 +42,8 @@ router = APIRouter(prefix="/api/v1", responses=_SENTENCES, max_body_size=MAX_BOD
 TheRun = Annotated[Run, Depends(existing_run)]
 
 
-@router.api_route("/health", methods=["GET", "HEAD"], tags=["server"], operation_id="health")
+@router.head("/health", include_in_schema=False)
+@router.get("/health", tags=["server"], operation_id="health")
 async def health() -> Health:
     """Says that the server answers; it is open to everybody and says no more."""
     return Health()

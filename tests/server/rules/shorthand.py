@@ -1,6 +1,7 @@
 """Reads series and cases in the shorthand of the YAML files, so that the shape of a series is visible.
 
-`0.1x50` repeats, `1..0x40` is a ramp, `2.3~0.1x200` is noise of that sigma around a level, `2..1~0.1x200` around a ramp,
+`0.1x50` repeats, `1..0x40` is a ramp, `2.3~0.1x200` is noise of that sigma around a level, `2..1~0.1x200` around a
+ramp,
 `_x9` are steps without a value, `nan`, `inf` and `-inf` are themselves. The first value belongs to step 0.
 """
 
