@@ -1,0 +1,161 @@
+"""Reads what the hook saw of the call of the loss function, and computes the loss that an untrained model starts with.
+
+Not for: judging; `loss-task-mismatch`, `initial-loss-high`, `loss-not-decreasing` and `loss-constant-or-zero` do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.domain.evidence import Window
+
+CROSS_ENTROPIES = frozenset({"cross_entropy", "nll_loss"})
+BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
+REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+NEVER_NEGATIVE = CROSS_ENTROPIES | BINARY | REGRESSION
+MARGINS = frozenset(
+    {
+        "triplet_margin_loss",
+        "hinge_embedding_loss",
+        "margin_ranking_loss",
+        "multi_margin_loss",
+        "multilabel_margin_loss",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Describes the values of a tensor over the batches seen; None where it could not be seen."""
+
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    least: float | None = None
+    most: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    integer: bool = False
+    distinct: int | None = None
+    outside_unit: float = 0.0
+
+    @property
+    def mean_square(self) -> float | None:
+        """E[y²]: the squared error of a model that answers 0."""
+        return None if self.mean is None or self.std is None else self.std**2 + self.mean**2
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """What the loss function was called with; `labels` counts class indices, `value` is the loss before any update."""
+
+    function: str | None
+    batches: int
+    classes: int | None
+    batch_size: int
+    reduction: str
+    value: float | None
+    kept: int
+    previous_op: str
+    last_layer: str
+    broadcast: bool
+    rows_sum_to_one: bool
+    log_probabilities: bool
+    one_hot: bool
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[int, int] = field(default_factory=dict)
+    input: Spread = field(default_factory=Spread)
+    target: Spread = field(default_factory=Spread)
+
+    @property
+    def of_probabilities(self) -> bool:
+        """Says whether the operation before the loss was a softmax, as far as anybody can see."""
+        return self.rows_sum_to_one and (self.classes or 0) > 1
+
+    @property
+    def per_batch(self) -> float:
+        """How many labels one call of the loss averages over."""
+        return self.kept / self.batches if self.batches and self.kept else float(max(self.batch_size, 1))
+
+
+def loss_call(window: Window) -> LossCall | None:
+    """Reads the fact `loss_call`; None while no call of a known loss was seen."""
+    fact = window.fact("loss_call")
+    if not fact.get("function") or not fact.get("batches"):
+        return None
+    arguments = fact.get("arguments") or {}
+    return LossCall(
+        function=str(fact["function"]),
+        batches=int(fact["batches"]),
+        classes=_whole(fact.get("classes")),
+        batch_size=_whole(fact.get("batch_size")) or 0,
+        reduction=str(arguments.get("reduction") or "mean"),
+        value=_number(fact.get("value")),
+        kept=_whole(fact.get("kept")) or 0,
+        previous_op=str(fact.get("previous_op") or ""),
+        last_layer=str(fact.get("last_layer") or ""),
+        broadcast=bool(fact.get("broadcast")),
+        rows_sum_to_one=bool(fact.get("rows_sum_to_one")),
+        log_probabilities=bool(fact.get("log_probabilities")),
+        one_hot=bool(fact.get("one_hot")),
+        arguments=arguments,
+        labels={int(label): int(count) for label, count in (fact.get("label_counts") or {}).items()},
+        input=_spread(fact.get("input")),
+        target=_spread(fact.get("target")),
+    )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The loss of a model that knows nothing, in words too; `unit` turns a surplus into a variance."""
+
+    value: float
+    words: str
+    unit: float
+
+
+def expected(call: LossCall) -> Expected | None:
+    """Computes the mean loss of an untrained model; None where it depends on what cannot be seen.
+
+    Cross-entropy of equal logits is ln C; random logits of variance v add v/2·(1 − 1/C) (second order of
+    log-sum-exp), a single logit v/8, counted as a difference of two: v/4. Regression: the error of answering 0.
+    """
+    if call.function in CROSS_ENTROPIES and (call.classes or 0) > 1:
+        classes = call.classes or 2
+        return Expected(math.log(classes), f"ln {classes}", (1 - 1 / classes) / 2)
+    if call.function in BINARY and not call.arguments.get("pos_weight"):
+        return Expected(math.log(2), "ln 2", 0.25)
+    square, std = call.target.mean_square, call.target.std
+    if call.function not in REGRESSION or square is None or not std:
+        return None
+    if call.function == "mse_loss":
+        return Expected(square, "the mean square of the targets", std**2)
+    # E|y| ≤ √E[y²], and Huber's loss is below its slope times |y|: both err to silence
+    slope = float(call.arguments.get("delta") or 1.0) if call.function == "huber_loss" else 1.0
+    return Expected(slope * math.sqrt(square), "the root mean square of the targets", slope * std)
+
+
+def _spread(value: Any) -> Spread:
+    if not isinstance(value, Mapping):
+        return Spread()
+    return Spread(
+        shape=tuple(int(size) for size in value.get("shape") or ()),
+        dtype=str(value.get("dtype") or ""),
+        least=_number(value.get("min")),
+        most=_number(value.get("max")),
+        mean=_number(value.get("mean")),
+        std=_number(value.get("std")),
+        integer=bool(value.get("integer")),
+        distinct=_whole(value.get("distinct")),
+        outside_unit=_number(value.get("outside_unit")) or 0.0,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

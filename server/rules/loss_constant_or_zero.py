@@ -1,0 +1,134 @@
+"""GW211: the loss is exactly the same over many steps, exactly 0, or negative where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med
+from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, loss_call
+from server.rules.base import Rule, Stage, threshold
+
+SOLVED = 0.05  # of the first losses: a loss that training brought down there may stand still
+ROUNDING = -1e-6
+
+
+class LossConstantOrZero(Rule):
+    """The run has a loss that is exactly constant, exactly 0, or impossibly negative
+
+    ## What it does
+    Fires when the newest 20 losses are the same number in float32, when the newest 5 are exactly 0, or when a loss
+    that cannot be negative (cross-entropy, binary cross-entropy, squared and absolute errors) is. A loss that training
+    itself brought down to almost nothing is only an info, and so is a margin loss whose pairs are all easy.
+
+    ## Why it matters
+    Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the model or
+    the data. A negative cross-entropy means targets that are no probabilities, or a sign.
+
+    ## What you see in the chart
+    A line drawn with a ruler.
+
+    ## What to try
+    - Print `loss.grad_fn` and the outputs of two batches: equal outputs mean a dead or saturated network.
+    - One output under `cross_entropy` gives 0 for ever: use `binary_cross_entropy_with_logits` or two outputs.
+    - All labels ignored (`ignore_index`) or an empty mask: count the targets that are left.
+
+    ## Example
+    ```python
+    head = nn.Linear(64, 1); loss = F.cross_entropy(head(x), y)    # wrong: the softmax of one number is always 1
+    head = nn.Linear(64, 2); loss = F.cross_entropy(head(x), y)    # right
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.CrossEntropyLoss`: definition of the loss over C classes.
+    - Exact test.
+    """
+
+    code = "GW211"
+    name = "loss-constant-or-zero"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    clears_after = 2
+    stage = Stage.STOPPED
+
+    @dataclass(frozen=True)
+    class Params:
+        """How often a value must repeat."""
+
+        same: int = threshold(20, unit="equal losses in a row", low=3, high=1_000, source="exact: batches differ")
+        zeros: int = threshold(5, unit="zeros in a row", low=2, high=1_000, source="exact: batches differ")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Looks at the newest losses."""
+        loss = window.loss
+        if loss.count < params.zeros:
+            yield NotEvaluated(f"{params.zeros} losses are needed, {loss.count} are in")
+            return
+        call = loss_call(window)
+        newest = loss.tail(params.same).astype(np.float32)
+        zero = not newest[-params.zeros :].any()
+        constant = len(newest) == params.same and bool((newest == newest[0]).all())
+        if call is not None and call.function in NEVER_NEGATIVE and bool((newest < ROUNDING).any()):
+            yield _negative(window, str(call.function), float(np.nanmin(newest)), params)
+        elif zero or constant:
+            easy = zero and call is not None and call.function in MARGINS
+            yield _standing(window, float(newest[-1]), params.zeros if zero else params.same, easy)
+
+
+def _negative(window: Window, function: str, least: float, params: LossConstantOrZero.Params) -> Verdict:
+    recent = window.loss.tail(params.same)
+    index = window.loss.count - len(recent) + int(np.flatnonzero(recent < ROUNDING)[0])
+    step = int(window.loss.steps[index])
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=step,
+        message=f"The loss is {least:.4g} at step {step}, but {function} cannot be negative",
+        advice=(
+            "Look for a minus sign, a term that is subtracted, or targets outside [0, 1] (class ids under a binary "
+            "cross-entropy, images that were not divided by 255)."
+        ),
+        evidence=Evidence(numbers={"loss": least}, strings={"function": function}, series=("loss",), limit=0.0),
+        at_once=True,
+    )
+
+
+def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
+    loss = window.loss
+    same = np.flatnonzero(loss.values.astype(np.float32) != np.float32(value))
+    first = int(same[-1]) + 1 if len(same) else 0
+    step, count = int(loss.steps[first]), loss.count - first
+    start = med(loss.values[: max(3, min(loss.count, 1000) // 100)])
+    solved = first > needed and abs(value) <= SOLVED * abs(start)
+    norm = window.series("grad_norm").tail(needed)
+    still = bool(len(norm)) and not norm.any()
+    message = f"The loss has been exactly {value:.6g} for {count} steps, since step {step}"
+    if still:
+        message += ", and all gradients are zero: the output is saturated or dead"
+    elif easy:
+        message += ": all pairs are easy, none gives a gradient"
+    elif solved:
+        message += f": training brought it there from {start:.4g}"
+    return Verdict(
+        severity=Severity.INFO if solved or easy else Severity.ERROR,
+        first_step=step,
+        message=message,
+        advice=_EASY if easy else _SOLVED if solved else _ADVICE,
+        evidence=Evidence(numbers={"loss": value, "steps": float(count)}, series=("loss", "grad_norm"), limit=value),
+        at_once=True,
+    )
+
+
+_ADVICE = (
+    "Print the model's outputs for two different batches. Equal outputs: look for dead units, saturated activations or "
+    "inputs that do not reach the model. Different outputs: the loss does not see them (one class, detached or constant "
+    "tensors, every target ignored)."
+)
+_SOLVED = "Nothing is left to learn from these data; compare with the validation loss before you go on."
+_EASY = "Choose harder pairs or triplets (semi-hard mining), or a larger margin."

@@ -1,0 +1,141 @@
+"""GW208: the loss rises for good and gave back much of what was learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.series import Series
+from server.domain.statistics import Baseline, baseline, med
+from server.rules.base import Rule, Stage, threshold
+
+GRID = 10  # samples between two medians
+WIDEST, NARROWEST = 100, 10
+LONG_RUN = 1_000  # samples from which on medians of 100 are remembered instead of computed anew
+
+
+class LossDivergence(Rule):
+    """The run has a loss that rises for good and lost much of its progress
+
+    ## What it does
+    Follows the median of the newest 100 losses (a tenth of a shorter run) every 10 steps. It fires when that median
+    has been above the best one so far by more than half of all progress, 20 % of the best and 6 standard errors, ten
+    times in a row. A run that never improved must be 20 % above its start.
+
+    ## Why it matters
+    A loss that has risen for a hundred steps does not come back by itself: every further step is wasted, and the best
+    weights are those of a past checkpoint.
+
+    ## What you see in the chart
+    A valley, then a slope upwards; the gradient norm usually rises first.
+
+    ## What to try
+    - Go on from the best checkpoint with half the learning rate.
+    - Look for a schedule that restarts or rises (`CosineAnnealingLR` beyond `T_max` climbs again).
+    - Clip gradients, and look for a change in the data at the turning point.
+
+    ## Example
+    ```python
+    optimizer = SGD(model.parameters(), lr=2.0)    # wrong: falls for 200 steps, then climbs
+    optimizer = SGD(model.parameters(), lr=0.1)    # right
+    ```
+
+    ## References
+    - PyTorch, `CosineAnnealingLR`: the rate rises again after `T_max` steps.
+    - Limits are ours; five kinds of simulated healthy noise raise none, a steady rise is always found.
+    """
+
+    code = "GW208"
+    name = "loss-divergence"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    every = GRID
+    persistence = (10, 10)
+    clears_after = 10
+    gates = ("warm_up", "lr_changed", "resumed", "moving_target")
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How much must be lost."""
+
+        progress: float = threshold(
+            0.5, unit="of the progress so far", low=0.05, high=1.0, relax="down", source="ours: half of it is gone"
+        )
+        above_best: float = threshold(0.2, unit="of the best loss", low=0.01, high=10.0, source="ours")
+        above_start: float = threshold(
+            0.2, unit="of the first losses, where nothing was learned", low=0.01, high=10.0, source="ours"
+        )
+        errors: float = threshold(6.0, unit="standard errors", low=1.0, high=50.0, source="ours, by simulation")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Compares the newest median with the best so far."""
+        loss = window.loss
+        width = min(max(loss.count // 10, NARROWEST), WIDEST)
+        if loss.count < 3 * width:
+            yield NotEvaluated(f"{3 * NARROWEST} losses are needed, {loss.count} are in")
+            return
+        newest = loss.tail(width)
+        if not np.isfinite(newest).all():
+            yield NotEvaluated("the newest losses are not finite (GW601 says more)")
+            return
+        now = baseline(newest)
+        start = med(loss.values[: max(3, min(loss.count, LONG_RUN) // 100)])
+        at, best = _best(loss, width)
+        error = params.errors * math.hypot(now.se, best.se)
+        if best.med < start:
+            limit = best.med + max(params.progress * (start - best.med), error, params.above_best * abs(best.med))
+        else:
+            limit = start + params.above_start * abs(start) + error
+        if now.med > limit:
+            yield _verdict(window, now.med, best.med, start, limit, at)
+
+
+def _best(loss: Series, width: int) -> tuple[int, Baseline]:
+    """Finds the lowest median on the grid: the index where its window ends, and the window measured."""
+    if loss.count < LONG_RUN:
+        ends = range(width, loss.count + 1, GRID)
+        end = min(ends, key=lambda end: _median(loss, end, width))
+        return end - 1, baseline(loss.values[end - width : end])
+    memo: dict[str, Any] = loss.track.memo.setdefault("loss-divergence", {"seen": WIDEST, "medians": []})
+    while memo["seen"] <= loss.count:
+        memo["medians"].append(_median(loss, memo["seen"], WIDEST))
+        memo["seen"] += GRID
+    known = np.asarray(memo["medians"][: (loss.count - WIDEST) // GRID + 1])
+    end = WIDEST + GRID * int(np.argmin(known))
+    return end - 1, baseline(loss.values[end - WIDEST : end])
+
+
+def _median(loss: Series, end: int, width: int) -> float:
+    middle = med(loss.values[end - width : end])
+    return middle if math.isfinite(middle) else math.inf
+
+
+def _verdict(window: Window, now: float, best: float, start: float, limit: float, at: int) -> Verdict:
+    step = int(window.loss.steps[at])
+    learned = best < start
+    lost = (now - best) / (start - best) if learned else 0.0
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=step,
+        message=(
+            f"The loss rises: {now:.4g} now, {best:.4g} at its best around step {step}"
+            + (f"; {lost:.0%} of the progress from {start:.4g} is lost" if learned else f"; it started at {start:.4g}")
+        ),
+        advice=(
+            f"Stop, and go on from a checkpoint before step {step} with half the learning rate. Look at the learning rate "
+            "there (does a schedule rise or restart?) and at the gradient norm, and clip it."
+        ),
+        evidence=Evidence(
+            numbers={"now": now, "best": best, "start": start}, series=("loss", "grad_norm"), limit=limit
+        ),
+    )

@@ -1,0 +1,133 @@
+"""GW206: after a fair number of steps the loss has not moved from its start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import Quarters, quarters
+from server.rules._loss_call import CROSS_ENTROPIES, expected, loss_call
+from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck
+from server.rules.base import Rule, Stage, threshold
+
+AT_CHANCE = 0.02
+
+
+class LossNotDecreasing(Rule):
+    """The run has a loss that has not moved from where it started
+
+    ## What it does
+    Splits the losses so far into quarters and compares the median of the first quarter, and of the very first losses,
+    with that of the last. It fires where neither fell by more than 1 % (5 % from the start) and three standard errors.
+    It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or at the end. It says
+    the smallest progress that it could have seen.
+
+    ## Why it matters
+    The steps cost the same as useful ones. A loss that stays at the level of guessing has a cause that no patience
+    cures.
+
+    ## What you see in the chart
+    A flat band. At ln C (2.303 for ten classes) the model answers the same for every input.
+
+    ## What to try
+    - Overfit a handful of samples first; if that fails, the fault is in the code, not in the data.
+    - Print the learning rate (`scheduler.get_last_lr()`), and whether the weights change between two steps.
+    - Check that labels and inputs are shuffled together and that `backward()` and `step()` reach all parameters.
+
+    ## Example
+    ```python
+    images, labels = images[torch.randperm(n)], labels[torch.randperm(n)]    # wrong: two different orders
+    order = torch.randperm(n); images, labels = images[order], labels[order]  # right
+    ```
+
+    ## References
+    - A. Karpathy, *A Recipe for Training Neural Networks* (2019): overfit one batch.
+    - Standard error of a median: 1.2533 σ/√n (normal distribution), with σ from the median absolute deviation.
+    """
+
+    code = "GW206"
+    name = "loss-not-decreasing"
+    severity = Severity.WARNING
+    since = "0.1.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    every = 50
+    clears_after = 2
+    gates = ("warm_up", "moving_target")
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """When it judges, and how sure it must be."""
+
+        samples: int = threshold(1_000, unit="samples", low=50, high=100_000, source="ours: updates of a fair test")
+        planned_share: float = threshold(
+            0.1, unit="of a planned run", low=0.01, high=1.0, source="ours: early enough to stop it"
+        )
+        fewest: int = threshold(400, unit="samples", low=20, high=100_000, source="ours: a quarter of 100 losses")
+        fewest_final: int = threshold(100, unit="samples of a run that has ended", low=20, high=10_000, source="ours")
+        blind: float = threshold(
+            0.1,
+            unit="of the loss that could have been gained unseen",
+            low=0.01,
+            high=1.0,
+            source="ours: noisier losses wait for twice the samples",
+        )
+        solved: float = threshold(
+            0.3,
+            unit="of the loss of an untrained model",
+            low=0.0,
+            high=1.0,
+            source="ours: nothing much is left to learn",
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the losses so far."""
+        needed = params.samples
+        if window.planned:
+            needed = min(needed, max(params.fewest, int(params.planned_share * window.planned)))
+        if window.final:
+            needed = min(needed, params.fewest_final)
+        parts = quarters(window.loss.values) if window.samples >= needed else None
+        if parts is None:
+            yield NotEvaluated(f"{needed} losses are needed, {window.samples} are in")
+            return
+        call = loss_call(window)
+        start = expected(call) if call is not None else None
+        if start is not None and parts.q1 < params.solved * start.value:
+            return
+        smallest = max(SMALLEST_GAIN * abs(parts.q1), SURE_ERRORS * parts.se_first)
+        if smallest > params.blind * abs(parts.q1) and window.samples < 2 * params.samples and not window.final:
+            yield NotEvaluated(
+                f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen yet"
+            )
+            return
+        if is_stuck(parts):
+            classes = call.classes if call is not None and call.function in CROSS_ENTROPIES else None
+            yield _verdict(window, parts, smallest, classes)
+
+
+def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | None) -> Verdict:
+    chance = ""
+    if classes and classes > 1 and abs(parts.q4 - math.log(classes)) <= AT_CHANCE * math.log(classes):
+        chance = f"; {parts.q4:.3g} = ln {classes} is what guessing among {classes} classes gives"
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=0,
+        message=(
+            f"After {window.samples} steps the loss shows no progress: {parts.q1:.4g} in the first quarter, {parts.q4:.4g} in "
+            f"the last (a fall of {smallest:.2g} would have been seen){chance}"
+        ),
+        advice=(
+            "Try to overfit 10 samples: if the loss does not go to 0 there, the fault is in the code (labels shuffled apart "
+            "from the inputs, frozen or forgotten parameters, a learning rate of 0). If it does, raise the learning rate "
+            "tenfold and look again."
+        ),
+        evidence=Evidence(
+            numbers={**parts.as_numbers(), "smallest_gain": smallest}, series=("loss",), limit=parts.q1 - smallest
+        ),
+    )

@@ -1,0 +1,185 @@
+"""GW205: the loss jumped far beyond its own noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.series import Floats, Series
+from server.domain.statistics import Baseline, baseline, med, short_factor, window_size
+from server.rules.base import Rule, Stage, threshold
+
+SHORT, LONG = 3, 15
+FEWEST_BEFORE = 20
+RECENT = 60  # samples in which a spike counts as now
+WARM_UP, WARM_UP_SHARE = 100, 0.1
+FLOOR = 0.1  # of the first losses: near a loss of 0 a doubling is nothing
+BACK = 1.5  # scales from the old level: recovered
+
+
+@dataclass(frozen=True)
+class Spike:
+    """One jump: the sample at which it was sure, how many samples it takes the median of, and what it stands out from."""
+
+    index: int
+    width: int
+    height: float
+    before: Baseline
+
+
+class LossSpike(Rule):
+    """The run has a loss that jumped far beyond its noise and stayed up
+
+    ## What it does
+    Compares the median of the newest 3 losses, and of the newest 15, with the 200 before them. It fires where the
+    first is 6 scales and 30 % above, or the second 2.5 scales and 50 %; the scale is the largest of the spread, the
+    upper tail and the error of the median. Single outliers never count, nor does anything in the warm-up or after
+    a jump of the learning rate.
+
+    ## Why it matters
+    A spike costs the progress of hundreds of steps, and where it does not come back the run is lost.
+
+    ## What you see in the chart
+    A tower in the loss, and often one in the gradient norm a step or two before.
+
+    ## What to try
+    - Clip gradients: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`.
+    - Lower the peak learning rate, or lengthen the warm-up; with Adam try `betas=(0.9, 0.95)`.
+    - Keep the batch's ids. Going back 100 steps and skipping the batches helps even where each of them is harmless alone.
+
+    ## Example
+    ```python
+    loss.backward(); optimizer.step()                                             # spikes now and then
+    loss.backward(); clip_grad_norm_(model.parameters(), 1.0); optimizer.step()   # does not
+    ```
+
+    ## References
+    - A. Chowdhery et al., *PaLM* (2022), section 5.1: restart before the spike and skip 200 to 500 batches.
+    - Limits are ours, set so that six kinds of simulated healthy noise raise none in 480,000 samples.
+    """
+
+    code = "GW205"
+    name = "loss-spike"
+    severity = Severity.WARNING
+    since = "0.1.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    gates = ("warm_up", "lr_changed", "resumed", "moving_target")
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far above its baseline a loss must be."""
+
+        short_scales: float = threshold(
+            6.0, unit="scales, median of 3", low=2.0, high=50.0, source="ours, by simulation"
+        )
+        short_ratio: float = threshold(0.3, unit="of the baseline, median of 3", low=0.0, high=10.0, source="ours")
+        long_scales: float = threshold(
+            2.5, unit="scales, median of 15", low=1.0, high=50.0, source="ours, by simulation"
+        )
+        long_ratio: float = threshold(0.5, unit="of the baseline, median of 15", low=0.0, high=10.0, source="ours")
+        short_scales_signed: float = threshold(
+            8.0, unit="scales, median of 3, for losses that can be negative", low=2.0, high=50.0, source="ours"
+        )
+        long_scales_signed: float = threshold(
+            3.5, unit="scales, median of 15, for losses that can be negative", low=1.0, high=50.0, source="ours"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Looks for a spike among the newest losses."""
+        loss = window.loss
+        first = warm_up_end(window)
+        if loss.count <= first:
+            yield NotEvaluated(f"{first + 1} losses are needed for a baseline, {loss.count} are in")
+            return
+        recent = [spike for spike in spikes(loss, window.planned, params, first) if spike.index >= loss.count - RECENT]
+        if recent:
+            yield _verdict(window, recent)
+
+
+def warm_up_end(window: Window) -> int:
+    """Says how many samples at the beginning are no baseline."""
+    planned = window.planned
+    return max(int(min(WARM_UP, WARM_UP_SHARE * planned)) if planned else WARM_UP, FEWEST_BEFORE + LONG)
+
+
+def spikes(loss: Series, planned: int | None, params: LossSpike.Params, first: int) -> list[Spike]:
+    """Finds every spike so far. Each sample is judged once: what was found is kept beside the track."""
+    memo: dict[str, Any] = loss.track.memo.setdefault(("loss-spike", planned, params), {"seen": first, "found": []})
+    values = loss.values
+    if memo["seen"] < loss.count:
+        start = med(values[: max(3, len(values[:1000]) // 100)])
+        memo["found"] += _new_spikes(values, memo["seen"], planned, params, FLOOR * abs(start))
+        memo["seen"] = loss.count
+    return [spike for spike in memo["found"] if spike.index < loss.count]
+
+
+def _new_spikes(
+    values: Floats, seen: int, planned: int | None, params: LossSpike.Params, floor: float
+) -> Iterator[Spike]:
+    for index in range(seen, len(values)):
+        for width, limits in (
+            (SHORT, (params.short_scales, params.short_scales_signed, params.short_ratio)),
+            (LONG, (params.long_scales, params.long_scales_signed, params.long_ratio)),
+        ):
+            newest = values[index + 1 - width : index + 1]
+            # cheap first: a median that is no higher than its own quarter-window ago needs no baseline
+            height = float(np.partition(newest, width // 2)[width // 2])
+            span = window_size(index + 1, planned)
+            before = values[max(0, index + 1 - width - span) : index + 1 - width]
+            if not np.isfinite(height) or height <= before[-1] and height <= before[len(before) // 2]:
+                continue
+            base = baseline(before)
+            if base.count >= FEWEST_BEFORE and _is_spike(height, base, before, limits, floor, short_factor(span)):
+                yield Spike(index, width, height, base)
+                break
+
+
+def _is_spike(
+    height: float, base: Baseline, before: Floats, limits: tuple[float, float, float], floor: float, factor: float
+) -> bool:
+    scales, scales_signed, ratio = limits
+    signed = bool(np.nanmin(before) <= 0)
+    needed = (scales_signed if signed else scales) * factor * base.s
+    return height - base.med > max(needed, ratio * abs(base.med), floor)
+
+
+def _verdict(window: Window, recent: list[Spike]) -> Verdict:
+    spike, loss = recent[0], window.loss
+    onset = spike.index - spike.width + 1
+    step = int(loss.steps[onset])
+    now = med(loss.tail(LONG))
+    top = float(np.nanmax(loss.values[onset:]))
+    recovered = now - spike.before.med <= BACK * spike.before.s
+    end = f"it is back at {now:.4g}" if recovered else f"it is at {now:.4g} now"
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=step,
+        message=(
+            f"The loss jumped from {spike.before.med:.4g} to {spike.height:.4g} at step {step}, "
+            f"{(spike.height - spike.before.med) / max(spike.before.s, 1e-12):.3g} times its noise; {end}"
+        ),
+        advice=(
+            "Clip gradients with torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) between backward and step, and "
+            "lower the peak learning rate or lengthen the warm-up. Look at the gradient norm just before the jump: a tower "
+            "there means a bad batch or a rate at its limit."
+        ),
+        evidence=Evidence(
+            numbers={
+                "before": spike.before.med,
+                "scale": spike.before.s,
+                "height": spike.height,
+                "top": top,
+                "now": now,
+            },
+            series=("loss", "grad_norm"),
+            limit=spike.before.med,
+        ),
+    )

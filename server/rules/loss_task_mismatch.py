@@ -1,0 +1,267 @@
+"""GW202: the loss function does not fit what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._loss_call import BINARY, REGRESSION, LossCall, loss_call
+from server.rules.base import Rule, Stage, threshold
+
+
+class LossTaskMismatch(Rule):
+    """The run has a loss function that does not fit its outputs or targets
+
+    ## What it does
+    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself,
+    a single output under cross-entropy, probabilities where logarithms belong, shapes that only fit by broadcasting,
+    targets outside [0, 1] under a cross-entropy, class ids as regression targets. The test for a softmax wants every
+    row of eight batches to be non-negative and to sum to 1; real logits never do.
+
+    ## Why it matters
+    All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
+    cannot fall below a high floor and the gradients are tiny; a broadcast loss compares every prediction with every
+    target.
+
+    ## What you see in the chart
+    A loss that falls a little and settles at a plateau (1.46 for ten classes behind a double softmax).
+
+    ## What to try
+    - Hand raw outputs (logits) to `cross_entropy` and `binary_cross_entropy_with_logits`; apply softmax when you predict.
+    - `nll_loss` and `kl_div` take logarithms: `log_softmax(x, dim=1)`.
+    - Make shapes equal before a regression loss: `prediction.squeeze(1)` or `target.unsqueeze(1)`.
+    - Class ids are names, not amounts: `cross_entropy(logits, ids)`.
+
+    ## Example
+    ```python
+    loss = F.cross_entropy(torch.softmax(model(x), dim=1), y)   # wrong: softmax twice
+    loss = F.cross_entropy(model(x), y)                         # right
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.CrossEntropyLoss`: the input is expected to contain unnormalised logits.
+    - PyTorch, `torch.nn.KLDivLoss`: input in the log space; `reduction="batchmean"` is the mathematical definition.
+    - Exact tests.
+    """
+
+    code = "GW202"
+    name = "loss-task-mismatch"
+    severity = Severity.ERROR
+    since = "0.1.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.OUTPUT
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How much must be seen before the tests on values count."""
+
+        batches: int = threshold(
+            8, unit="batches", low=1, high=1_000, source="ours: rows of logits do not sum to 1 eight times by chance"
+        )
+        targets_outside: float = threshold(
+            0.01, unit="of the targets", low=0.0, high=1.0, source="ours: room for a few mislabelled values"
+        )
+        most_ids: int = threshold(
+            20, unit="different values", low=3, high=1_000, source="ours: more whole numbers are counts or ratings"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `loss_call`."""
+        call = loss_call(window)
+        if call is None:
+            yield NotEvaluated(
+                "no call of one of PyTorch's loss functions was seen", "loss = torch.nn.functional.cross_entropy(…)"
+            )
+            return
+        sure = call.batches >= params.batches or window.final
+        for found in (
+            _normalised_twice,
+            _one_class,
+            _not_logarithms,
+            _broadcast,
+            _no_probabilities,
+            _class_ids,
+            _habits,
+        ):
+            verdict = found(call, sure, params)
+            if verdict is not None:
+                yield verdict
+                return
+
+
+def _normalised_twice(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    softmax = call.of_probabilities and (sure or call.previous_op.startswith("Softmax"))
+    if call.function == "cross_entropy" and softmax:
+        return _verdict(
+            call,
+            Severity.ERROR,
+            f"cross_entropy got probabilities instead of logits in all {call.batches} batches: softmax is applied "
+            f"twice{_at(call)}",
+            f"Remove the softmax{_at(call)} and hand its input to cross_entropy, which applies log-softmax itself. "
+            "Apply softmax only where you read predictions.",
+        )
+    if call.function == "binary_cross_entropy_with_logits" and call.previous_op.startswith("Sigmoid"):
+        return _verdict(
+            call,
+            Severity.ERROR,
+            f"binary_cross_entropy_with_logits got the output of a sigmoid: it is applied twice{_at(call)}",
+            f"Remove the sigmoid{_at(call)}, or keep it and use binary_cross_entropy (less stable).",
+        )
+    return None
+
+
+def _one_class(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    if call.function not in ("cross_entropy", "nll_loss") or call.classes != 1:
+        return None
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"{call.function} got a single output per sample: with one class the loss is 0 whatever the model says",
+        "For two classes with one output use binary_cross_entropy_with_logits and float targets; for C classes let the "
+        "last layer have C outputs.",
+    )
+
+
+def _not_logarithms(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    positive = call.input.most is not None and call.input.most > 0
+    if call.function == "nll_loss" and positive and not call.log_probabilities:
+        what = "probabilities" if call.of_probabilities else "raw outputs"
+        return _verdict(
+            call,
+            Severity.ERROR,
+            f"nll_loss got {what} (up to {call.input.most:.3g}) where logarithms of probabilities belong{_at(call)}",
+            "Call cross_entropy with the raw outputs, or put log_softmax(x, dim=1) before nll_loss.",
+        )
+    if call.function != "kl_div":
+        return None
+    if positive or call.of_probabilities:
+        return _verdict(
+            call,
+            Severity.WARNING,
+            f"kl_div got values up to {call.input.most or 0:.3g} as its first argument, which must be logarithms of "
+            "probabilities",
+            'Write kl_div(log_softmax(x, dim=1), target, reduction="batchmean").',
+        )
+    if call.reduction == "mean":
+        return _verdict(
+            call,
+            Severity.WARNING,
+            'kl_div was called with reduction="mean", which divides by the number of classes too and is no divergence',
+            'Pass reduction="batchmean".',
+        )
+    return None
+
+
+def _broadcast(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    if call.function not in REGRESSION or not call.broadcast:
+        return None
+    given, wanted = _shape(call.input.shape), _shape(call.target.shape)
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"{call.function} got outputs of shape {given} and targets of shape {wanted}: broadcasting compares every "
+        "output with every target",
+        "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`, whichever fits; PyTorch warns of it "
+        "once in the log.",
+    )
+
+
+def _no_probabilities(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    if call.function not in BINARY:
+        return None
+    if call.target.outside_unit > params.targets_outside:
+        return _verdict(
+            call,
+            Severity.ERROR,
+            f"{call.function} got targets that are no probabilities: {call.target.outside_unit:.0%} lie outside [0, 1] "
+            f"(from {call.target.least:.3g} to {call.target.most:.3g})",
+            "Scale the targets to [0, 1]; for class ids from 0 to C−1 use cross_entropy with C outputs; for amounts "
+            "use mse_loss.",
+        )
+    if call.function == "binary_cross_entropy" and call.input.outside_unit > 0:
+        return _verdict(
+            call,
+            Severity.ERROR,
+            f"binary_cross_entropy got outputs outside [0, 1] (from {call.input.least:.3g} to {call.input.most:.3g})",
+            "Use binary_cross_entropy_with_logits for raw outputs.",
+        )
+    return None
+
+
+def _class_ids(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    target, distinct = call.target, call.target.distinct or 0
+    ids = target.integer and target.least == 0 and target.most == distinct - 1 and 3 <= distinct <= params.most_ids
+    whole = target.dtype.startswith(("int", "uint", "long"))
+    outputs = call.input.shape[-1] if len(call.input.shape) > 1 else 1
+    if call.function not in REGRESSION or not (sure and ids and (whole or outputs == distinct)):
+        return None
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"{call.function} got class ids 0 to {distinct - 1} as targets: it treats class {distinct - 1} as "
+        f"{distinct - 1} times class 1",
+        f"Use cross_entropy with {distinct} outputs and the ids as int64 targets. If they are amounts, convert them to "
+        "float.",
+    )
+
+
+def _habits(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+    squashed = call.previous_op.startswith(("Sigmoid", "Softmax"))
+    yes_or_no = call.target.integer and call.target.distinct == 2 and (call.target.least, call.target.most) == (0, 1)
+    if sure and squashed and yes_or_no and call.function in ("l1_loss", "mse_loss"):
+        is_l1 = call.function == "l1_loss"
+        return _verdict(
+            call,
+            Severity.WARNING if is_l1 else Severity.INFO,
+            f"{call.function} compares probabilities with labels 0 and 1"
+            + (
+                ": its best constant answer is the majority class"
+                if is_l1
+                else " (a Brier score; gradients fade early)"
+            ),
+            "Use binary_cross_entropy_with_logits on the raw outputs, without the squashing before it.",
+        )
+    if sure and call.function == "binary_cross_entropy_with_logits" and call.one_hot and (call.classes or 0) > 2:
+        return _verdict(
+            call,
+            Severity.INFO,
+            f"binary_cross_entropy_with_logits got one-hot rows of {call.classes} classes, exactly one of which is true",
+            "Classes that exclude each other are usually trained with cross_entropy and class ids.",
+        )
+    if call.function == "cross_entropy" and call.log_probabilities and call.previous_op.startswith("LogSoftmax"):
+        return _verdict(
+            call,
+            Severity.INFO,
+            f"cross_entropy got logarithms of probabilities{_at(call)}: a second log-softmax changes nothing and costs "
+            "time",
+            "Remove the log_softmax, or use nll_loss.",
+        )
+    return None
+
+
+def _at(call: LossCall) -> str:
+    return f" (`{call.last_layer}`)" if call.last_layer else ""
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes)) or "scalar"
+
+
+def _verdict(call: LossCall, severity: Severity, message: str, advice: str) -> Verdict:
+    strings = {"function": str(call.function), "input": _shape(call.input.shape), "target": _shape(call.target.shape)}
+    if call.previous_op:
+        strings["operation before the loss"] = call.previous_op.removesuffix("Backward0")
+    return Verdict(
+        severity=severity,
+        first_step=0,
+        message=message,
+        advice=advice,
+        layers=(call.last_layer,) if call.last_layer else (),
+        evidence=Evidence(numbers={"batches": float(call.batches)}, strings=strings, series=("loss",), limit=0.0),
+        at_once=True,
+    )
