@@ -163,8 +163,8 @@ def _spare_outputs(call: LossCall, start: Expected) -> Verdict | None:
             f"With {seen} outputs it would be {math.log(seen):.3g} = ln {seen}"
         ),
         advice=(
-            f"If the data have {seen} classes, give the last layer {seen} outputs; what the others take is learned away "
-            "in the first steps."
+            f"If the data have {seen} classes, give the last layer {seen} outputs; what the others take is learned "
+            "away in the first steps."
         ),
         layers=(call.last_layer,) if call.last_layer else (),
         evidence=Evidence(
@@ -210,10 +210,10 @@ _MATCH = 0.02
 _FEWEST_BATCHES = 8
 _LABELS_PER_CLASS = 20
 _ADVICE = (
-    "Scale the last layer down (nn.init.normal_(weight, std=0.01), bias zero or the log of the class shares), check that "
-    'the inputs are standardised and that the loss averages (reduction="mean").'
+    "Scale the last layer down (nn.init.normal_(weight, std=0.01), bias zero or the log of the class shares), check "
+    'that the inputs are standardised and that the loss averages (reduction="mean").'
 )
 _ADVICE_REGRESSION = (
-    "Standardise the targets (subtract their mean, divide by their standard deviation) and the inputs, and scale the last "
-    "layer down so that the first outputs are near 0."
+    "Standardise the targets (subtract their mean, divide by their standard deviation) and the inputs, and scale the "
+    "last layer down so that the first outputs are near 0."
 )

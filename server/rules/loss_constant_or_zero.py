@@ -27,8 +27,8 @@ class LossConstantOrZero(Rule):
     itself brought down to almost nothing is only an info, and so is a margin loss whose pairs are all easy.
 
     ## Why it matters
-    Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the model or
-    the data. A negative cross-entropy means targets that are no probabilities, or a sign.
+    Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
+    model or the data. A negative cross-entropy means targets that are no probabilities, or a sign.
 
     ## What you see in the chart
     A line drawn with a ruler.
@@ -79,7 +79,7 @@ class LossConstantOrZero(Rule):
             yield _negative(window, str(call.function), float(np.nanmin(newest)), params)
         elif zero or constant:
             easy = zero and call is not None and call.function in MARGINS
-            yield _standing(window, float(newest[-1]), params.zeros if zero else params.same, easy)
+            yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
 
 
 def _negative(window: Window, function: str, least: float, params: LossConstantOrZero.Params) -> Verdict:
@@ -120,7 +120,7 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
         first_step=step,
         message=message,
         advice=_EASY if easy else _SOLVED if solved else _ADVICE,
-        evidence=Evidence(numbers={"loss": value, "steps": float(count)}, series=("loss", "grad_norm"), limit=value),
+        evidence=Evidence(numbers={"loss": value}, series=("loss", "grad_norm")),
         at_once=True,
     )
 

@@ -132,8 +132,8 @@ def _verdict(window: Window, now: float, best: float, start: float, limit: float
             + (f"; {lost:.0%} of the progress from {start:.4g} is lost" if learned else f"; it started at {start:.4g}")
         ),
         advice=(
-            f"Stop, and go on from a checkpoint before step {step} with half the learning rate. Look at the learning rate "
-            "there (does a schedule rise or restart?) and at the gradient norm, and clip it."
+            f"Stop, and go on from a checkpoint before step {step} with half the learning rate. Look at the learning "
+            "rate there (does a schedule rise or restart?) and at the gradient norm, and clip it."
         ),
         evidence=Evidence(
             numbers={"now": now, "best": best, "start": start}, series=("loss", "grad_norm"), limit=limit

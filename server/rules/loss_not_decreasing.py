@@ -119,13 +119,13 @@ def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | No
         severity=Severity.WARNING,
         first_step=0,
         message=(
-            f"After {window.samples} steps the loss shows no progress: {parts.q1:.4g} in the first quarter, {parts.q4:.4g} in "
-            f"the last (a fall of {smallest:.2g} would have been seen){chance}"
+            f"After {window.samples} steps the loss shows no progress: {parts.q1:.4g} in the first quarter, "
+            f"{parts.q4:.4g} in the last (a fall of {smallest:.2g} would have been seen){chance}"
         ),
         advice=(
-            "Try to overfit 10 samples: if the loss does not go to 0 there, the fault is in the code (labels shuffled apart "
-            "from the inputs, frozen or forgotten parameters, a learning rate of 0). If it does, raise the learning rate "
-            "tenfold and look again."
+            "Try to overfit 10 samples: if the loss does not go to 0 there, the fault is in the code (labels shuffled "
+            "apart from the inputs, frozen or forgotten parameters, a learning rate of 0). If it does, raise the "
+            "learning rate tenfold and look again."
         ),
         evidence=Evidence(
             numbers={**parts.as_numbers(), "smallest_gain": smallest}, series=("loss",), limit=parts.q1 - smallest

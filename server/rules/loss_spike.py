@@ -25,7 +25,7 @@ BACK = 1.5  # scales from the old level: recovered
 
 @dataclass(frozen=True)
 class Spike:
-    """One jump: the sample at which it was sure, how many samples it takes the median of, and what it stands out from."""
+    """One jump: the sample at which it was sure, the width of its median, and what it stands out from."""
 
     index: int
     width: int
@@ -51,7 +51,7 @@ class LossSpike(Rule):
     ## What to try
     - Clip gradients: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`.
     - Lower the peak learning rate, or lengthen the warm-up; with Adam try `betas=(0.9, 0.95)`.
-    - Keep the batch's ids. Going back 100 steps and skipping the batches helps even where each of them is harmless alone.
+    - Keep the batch's ids. Going back 100 steps and skipping the batches helps even where each is harmless alone.
 
     ## Example
     ```python
@@ -134,7 +134,7 @@ def _new_spikes(
             height = float(np.partition(newest, width // 2)[width // 2])
             span = window_size(index + 1, planned)
             before = values[max(0, index + 1 - width - span) : index + 1 - width]
-            if not np.isfinite(height) or height <= before[-1] and height <= before[len(before) // 2]:
+            if not np.isfinite(height) or (height <= before[-1] and height <= before[len(before) // 2]):
                 continue
             base = baseline(before)
             if base.count >= FEWEST_BEFORE and _is_spike(height, base, before, limits, floor, short_factor(span)):
@@ -154,6 +154,7 @@ def _is_spike(
 def _verdict(window: Window, recent: list[Spike]) -> Verdict:
     spike, loss = recent[0], window.loss
     onset = spike.index - spike.width + 1
+    onset += int(np.argmax(loss.values[onset : spike.index + 1] > (spike.before.med + spike.height) / 2))
     step = int(loss.steps[onset])
     now = med(loss.tail(LONG))
     top = float(np.nanmax(loss.values[onset:]))
@@ -167,9 +168,9 @@ def _verdict(window: Window, recent: list[Spike]) -> Verdict:
             f"{(spike.height - spike.before.med) / max(spike.before.s, 1e-12):.3g} times its noise; {end}"
         ),
         advice=(
-            "Clip gradients with torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) between backward and step, and "
-            "lower the peak learning rate or lengthen the warm-up. Look at the gradient norm just before the jump: a tower "
-            "there means a bad batch or a rate at its limit."
+            "Clip gradients with torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) between backward and step, "
+            "and lower the peak learning rate or lengthen the warm-up. Look at the gradient norm just before the jump: "
+            "a tower there means a bad batch or a rate at its limit."
         ),
         evidence=Evidence(
             numbers={

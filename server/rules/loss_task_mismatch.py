@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
@@ -29,7 +30,7 @@ class LossTaskMismatch(Rule):
     A loss that falls a little and settles at a plateau (1.46 for ten classes behind a double softmax).
 
     ## What to try
-    - Hand raw outputs (logits) to `cross_entropy` and `binary_cross_entropy_with_logits`; apply softmax when you predict.
+    - Hand raw outputs (logits) to `cross_entropy` and `binary_cross_entropy_with_logits`; softmax is for predicting.
     - `nll_loss` and `kl_div` take logarithms: `log_softmax(x, dim=1)`.
     - Make shapes equal before a regression loss: `prediction.squeeze(1)` or `target.unsqueeze(1)`.
     - Class ids are names, not amounts: `cross_entropy(logits, ids)`.
@@ -88,14 +89,23 @@ class LossTaskMismatch(Rule):
             _class_ids,
             _habits,
         ):
-            verdict = found(call, sure, params)
+            verdict = found(_Seen(call, sure, params))
             if verdict is not None:
                 yield verdict
                 return
 
 
-def _normalised_twice(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
-    softmax = call.of_probabilities and (sure or call.previous_op.startswith("Softmax"))
+class _Seen(NamedTuple):
+    """What each look is told; `sure` says that enough batches came to trust the values."""
+
+    call: LossCall
+    sure: bool
+    params: LossTaskMismatch.Params
+
+
+def _normalised_twice(seen: _Seen) -> Verdict | None:
+    call = seen.call
+    softmax = call.of_probabilities and (seen.sure or call.previous_op.startswith("Softmax"))
     if call.function == "cross_entropy" and softmax:
         return _verdict(
             call,
@@ -115,7 +125,8 @@ def _normalised_twice(call: LossCall, sure: bool, params: LossTaskMismatch.Param
     return None
 
 
-def _one_class(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _one_class(seen: _Seen) -> Verdict | None:
+    call = seen.call
     if call.function not in ("cross_entropy", "nll_loss") or call.classes != 1:
         return None
     return _verdict(
@@ -127,7 +138,8 @@ def _one_class(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> V
     )
 
 
-def _not_logarithms(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _not_logarithms(seen: _Seen) -> Verdict | None:
+    call = seen.call
     positive = call.input.most is not None and call.input.most > 0
     if call.function == "nll_loss" and positive and not call.log_probabilities:
         what = "probabilities" if call.of_probabilities else "raw outputs"
@@ -157,7 +169,8 @@ def _not_logarithms(call: LossCall, sure: bool, params: LossTaskMismatch.Params)
     return None
 
 
-def _broadcast(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _broadcast(seen: _Seen) -> Verdict | None:
+    call = seen.call
     if call.function not in REGRESSION or not call.broadcast:
         return None
     given, wanted = _shape(call.input.shape), _shape(call.target.shape)
@@ -171,10 +184,11 @@ def _broadcast(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> V
     )
 
 
-def _no_probabilities(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _no_probabilities(seen: _Seen) -> Verdict | None:
+    call = seen.call
     if call.function not in BINARY:
         return None
-    if call.target.outside_unit > params.targets_outside:
+    if call.target.outside_unit > seen.params.targets_outside:
         return _verdict(
             call,
             Severity.ERROR,
@@ -193,12 +207,13 @@ def _no_probabilities(call: LossCall, sure: bool, params: LossTaskMismatch.Param
     return None
 
 
-def _class_ids(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _class_ids(seen: _Seen) -> Verdict | None:
+    call = seen.call
     target, distinct = call.target, call.target.distinct or 0
-    ids = target.integer and target.least == 0 and target.most == distinct - 1 and 3 <= distinct <= params.most_ids
+    ids = target.integer and target.least == 0 and target.most == distinct - 1 and 3 <= distinct <= seen.params.most_ids
     whole = target.dtype.startswith(("int", "uint", "long"))
     outputs = call.input.shape[-1] if len(call.input.shape) > 1 else 1
-    if call.function not in REGRESSION or not (sure and ids and (whole or outputs == distinct)):
+    if call.function not in REGRESSION or not (seen.sure and ids and (whole or outputs == distinct)):
         return None
     return _verdict(
         call,
@@ -210,27 +225,24 @@ def _class_ids(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> V
     )
 
 
-def _habits(call: LossCall, sure: bool, params: LossTaskMismatch.Params) -> Verdict | None:
+def _habits(seen: _Seen) -> Verdict | None:
+    call = seen.call
     squashed = call.previous_op.startswith(("Sigmoid", "Softmax"))
     yes_or_no = call.target.integer and call.target.distinct == 2 and (call.target.least, call.target.most) == (0, 1)
-    if sure and squashed and yes_or_no and call.function in ("l1_loss", "mse_loss"):
+    if seen.sure and squashed and yes_or_no and call.function in ("l1_loss", "mse_loss"):
         is_l1 = call.function == "l1_loss"
         return _verdict(
             call,
             Severity.WARNING if is_l1 else Severity.INFO,
             f"{call.function} compares probabilities with labels 0 and 1"
-            + (
-                ": its best constant answer is the majority class"
-                if is_l1
-                else " (a Brier score; gradients fade early)"
-            ),
+            + (": its best constant answer is the majority class" if is_l1 else " (a Brier score; its gradients fade)"),
             "Use binary_cross_entropy_with_logits on the raw outputs, without the squashing before it.",
         )
-    if sure and call.function == "binary_cross_entropy_with_logits" and call.one_hot and (call.classes or 0) > 2:
+    if seen.sure and call.function == "binary_cross_entropy_with_logits" and call.one_hot and (call.classes or 0) > 2:
         return _verdict(
             call,
             Severity.INFO,
-            f"binary_cross_entropy_with_logits got one-hot rows of {call.classes} classes, exactly one of which is true",
+            f"binary_cross_entropy_with_logits got one-hot rows of {call.classes} classes",
             "Classes that exclude each other are usually trained with cross_entropy and class ids.",
         )
     if call.function == "cross_entropy" and call.log_probabilities and call.previous_op.startswith("LogSoftmax"):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import need_chromium
+from tests.serving import Server
 
-ROOT = Path(__file__).resolve().parents[2]
-LISTENING = "Gradwatch listening on "
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -26,46 +21,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-class Server:
-    """One `gradwatch serve` process on a free port."""
-
-    def __init__(self, home: Path, *extra: str) -> None:
-        self.home = home
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "client_hook.cli", "serve", "--port", "0", "--home", str(home), *extra],
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            cwd=ROOT,
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        if not line.startswith(LISTENING):
-            self.log.seek(0)
-            raise AssertionError(f"the server said {line!r} and on stderr: {self.log.read()}")
-        self.url = line.removeprefix(LISTENING)
-
-    def stop(self) -> int:
-        """Ends the server as a user would."""
-        self.process.terminate()
-        code = self.process.wait(timeout=20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.log.close()
-        return code
-
-    def train(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Starts one of the examples against this server."""
-        environment = {
-            **os.environ,
-            "GRADWATCH_URL": self.url,
-            "PYTHONPATH": str(ROOT),
-            "GRADWATCH_HOME": str(self.home / "hook"),
-        }
-        return subprocess.Popen([sys.executable, str(ROOT / "examples" / script), *arguments], env=environment)
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""What every rule owes: a file of its own, sections, sources, cases, and no look at anything but its window."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from server.rules.registry import SECTIONS, load_rules
+from tests.server.rules.test_cases import read_cases
+
+REGISTRY = load_rules()
+EACH = pytest.mark.parametrize("item", [pytest.param(item, id=item.name) for item in REGISTRY])
+FIRST_RULES = {
+    "GW201", "GW202", "GW205", "GW206", "GW208", "GW211", "GW301", "GW302", "GW303", "GW304", "GW305", "GW306", "GW307",
+    "GW308", "GW411", "GW412", "GW601", "GW602", "GW603",
+}  # fmt: skip
+
+
+def test_the_first_rules_are_all_there() -> None:
+    assert {item.code for item in REGISTRY} >= FIRST_RULES
+
+
+def test_codes_and_names_are_unique() -> None:
+    assert len({item.code for item in REGISTRY}) == len({item.name for item in REGISTRY}) == len(list(REGISTRY))
+
+
+@EACH
+def test_the_file_is_named_like_the_rule(item) -> None:
+    assert Path(inspect.getfile(type(item.rule))).stem == item.name.replace("-", "_")
+
+
+@EACH
+def test_the_docstring_has_every_section_in_order(item) -> None:
+    text = inspect.getdoc(type(item.rule)) or ""
+    places = [text.find(f"## {section}") for section in SECTIONS]
+    assert min(places) > 0
+    assert places == sorted(places)
+    assert "```python" in text
+
+
+@EACH
+def test_every_threshold_has_a_unit_a_source_and_a_range(item) -> None:
+    for param in item.params:
+        assert param.unit
+        assert param.source
+        assert param.low <= param.default <= param.high
+
+
+@EACH
+def test_it_has_a_sick_a_healthy_and_an_unknown_case_that_say_why(item) -> None:
+    cases = read_cases(item.name)
+    assert any(case.fires for case in cases)
+    assert any(case.expect == "quiet" for case in cases)
+    assert any(isinstance(case.expect, dict) and "not_evaluated" in case.expect for case in cases)
+    assert all(len(case.why) > 10 for case in cases)
+
+
+@EACH
+def test_it_imports_nothing_that_reads_or_remembers(item) -> None:
+    tree = ast.parse(Path(inspect.getfile(type(item.rule))).read_text())
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    allowed = ("__future__", "collections", "dataclasses", "math", "typing", "numpy", "server.domain", "server.rules")
+    assert [module for module in modules if not module.startswith(allowed)] == []
