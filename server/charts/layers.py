@@ -11,7 +11,7 @@ import numpy as np
 from server.charts.base import BAD, Chart, Drawing, Request, short, text
 from server.charts.grid import grid_of
 from server.charts.marks import mark_findings
-from server.domain.series import Floats
+from server.domain.series import Floats, Steps
 
 MOST_CELLS = 240_000
 LEAST_COLUMNS = 60
@@ -61,9 +61,10 @@ def draw(request: Request) -> Drawing:
     values = grid.farthest()
     rows = [subjects[data.name] for data in series]
     newest = max((int(data.steps[-1]) for data in series), default=-1)
-    traces = [_cells(values, grid.steps.tolist(), statistic, len(rows))]
+    names = [text(row) for row in rows]
+    traces = [_cells(values, grid.steps.tolist(), statistic, names)]
     if grid.nonfinite.any():
-        traces.append(_bad_cells(grid.nonfinite, grid.steps.tolist()))
+        traces.append(_bad_cells(grid.nonfinite, grid.steps.tolist(), names))
     layout = _layout(rows)
     mark_findings(layout, request.findings, (int(grid.steps[0]) if len(grid.steps) else 0, newest))
     return Drawing(traces, layout, _summary(rows, values, statistic, newest, int(grid.nonfinite.sum())), newest)
@@ -75,7 +76,7 @@ def _place(subject: str, order: dict[str, int]) -> tuple[int, str]:
     return index, subject if index == len(order) else ""
 
 
-def _cells(values: Floats, steps: list[int], statistic: Statistic, rows: int) -> dict[str, Any]:
+def _cells(values: Floats, steps: list[int], statistic: Statistic, names: list[str]) -> dict[str, Any]:
     shown = values
     bar: dict[str, Any] = {
         "title": {"text": text(statistic.title), "side": "right"},
@@ -93,7 +94,7 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, rows: int) ->
     trace: dict[str, Any] = {
         "type": "heatmap",
         "x": steps,
-        "y": list(range(rows)),
+        "y": names,
         "z": shown.astype(np.float32),
         "colorscale": "RdBu" if statistic.two_sided else "Viridis",
         "colorbar": bar,
@@ -107,11 +108,11 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, rows: int) ->
     return trace
 
 
-def _bad_cells(nonfinite: np.ndarray[Any, np.dtype[np.int64]], steps: list[int]) -> dict[str, Any]:
+def _bad_cells(nonfinite: Steps, steps: list[int], names: list[str]) -> dict[str, Any]:
     return {
         "type": "heatmap",
         "x": steps,
-        "y": list(range(len(nonfinite))),
+        "y": names,
         "z": np.where(nonfinite > 0, nonfinite, np.nan).astype(np.float32),
         "colorscale": [[0, BAD], [1, BAD]],
         "showscale": False,
@@ -126,9 +127,10 @@ def _layout(rows: Sequence[str]) -> dict[str, Any]:
     return {
         "xaxis": {"title": {"text": "step"}, "zeroline": False},
         "yaxis": {
+            "type": "category",
             "autorange": "reversed",
             "tickmode": "array",
-            "tickvals": shown,
+            "tickvals": [text(rows[index]) for index in shown],
             "ticktext": [text(_brief(rows[index])) for index in shown],
             "zeroline": False,
             "automargin": True,
@@ -136,7 +138,6 @@ def _layout(rows: Sequence[str]) -> dict[str, Any]:
         "showlegend": False,
         "hovermode": "closest",
         "margin": {"l": 60, "r": 12, "t": 26, "b": 38},
-        "meta": {"rows": [text(row) for row in rows]},
     }
 
 

@@ -127,8 +127,8 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
 
 _ADVICE = (
     "Print the model's outputs for two different batches. Equal outputs: look for dead units, saturated activations or "
-    "inputs that do not reach the model. Different outputs: the loss does not see them (one class, detached or constant "
-    "tensors, every target ignored)."
+    "inputs that do not reach the model. Different outputs: the loss does not see them (one class, detached tensors, "
+    "every target ignored)."
 )
 _SOLVED = "Nothing is left to learn from these data; compare with the validation loss before you go on."
 _EASY = "Choose harder pairs or triplets (semi-hard mining), or a larger margin."
