@@ -1,0 +1,199 @@
+"""Facts about the model, the optimizer, the data and the machine, from real loops."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from client_hook.capture.environment import read_git
+from client_hook.capture.secrets import mask
+from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.tape import taped
+
+
+def test_the_model_table_lists_leaf_modules_in_call_order() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(16, 5)
+            self.unused = nn.Linear(3, 3)
+            self.trunk = nn.Linear(8, 16)
+            self.trunk.bias.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.trunk(x)))
+
+    torch.manual_seed(0)
+    model = last(train(model=Backwards()), "model")
+    layers = {layer["name"]: layer for layer in model["layers"]}
+    assert (layers["trunk"]["order"], layers["head"]["order"], layers["unused"]["order"]) == (0, 1, None)
+    assert layers["trunk"]["output_shape"] == [12, 16]
+    assert (layers["trunk"]["parameters"], layers["trunk"]["trainable"]) == (144, 128)
+    assert layers["head"]["type"] == "Linear"
+    assert model["total"] == 144 + 85 + 12
+    parameters = {item["name"]: item for item in model["parameters"]}
+    assert parameters["trunk.weight"]["shape"] == [16, 8]
+    assert parameters["trunk.weight"]["groups"] == ["0"]
+    assert parameters["trunk.bias"]["trainable"] is False
+
+
+def test_parameters_that_no_optimizer_holds_have_no_group() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    fact = last(train(model=model, optimizer=optimizer), "model")
+    groups = {item["name"]: item["groups"] for item in fact["parameters"]}
+    assert groups == {"0.weight": ["0"], "0.bias": ["0"], "2.weight": [], "2.bias": []}
+
+
+def test_stale_tensors_of_an_optimizer_are_counted() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model[2] = nn.Linear(16, 5)
+    fact = last(train(model=model, optimizer=optimizer), "optimizers")
+    assert fact[0]["type"] == "SGD"
+    assert fact[0]["stale"] == 2
+
+
+def test_groups_send_their_values_as_series() -> None:
+    model = classifier()
+    groups = [{"params": model[0].parameters(), "lr": 0.5, "name": "trunk"}, {"params": model[2].parameters()}]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.05, betas=(0.8, 0.9))
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        scheduler.step()
+        return loss
+
+    tape = train(body, model=model, optimizer=optimizer, steps=4)
+    assert list(tape.series("lr/trunk").values()) == pytest.approx([0.5, 0.25, 0.125, 0.0625])
+    assert list(tape.series("lr/1").values()) == pytest.approx([0.01, 0.005, 0.0025, 0.00125])
+    described = last(tape, "optimizers")[0]["groups"]
+    assert [group["name"] for group in described] == ["trunk", "1"]
+    assert described[0]["weight_decay"] == 0.05
+    assert described[0]["betas"] == [0.8, 0.9]
+    found = last(tape, "schedulers")[0]
+    assert (found["type"], found["arguments"]["gamma"], found["steps"]) == ("ExponentialLR", 0.5, 4)
+
+
+def test_a_loader_gives_waits_epochs_and_its_settings() -> None:
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    loader = DataLoader(data, batch_size=8, shuffle=True, drop_last=True)
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(3):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("time/data")) == list(range(15))
+    assert all(wait > 0 for wait in tape.series("time/data").values())
+    assert list(tape.series("epoch").values()) == pytest.approx([(step + 1) / 5 for step in range(15)])
+    fact = last(tape, "data")
+    assert (fact["batches_per_epoch"], fact["batch_size"], fact["dataset_size"]) == (5, 8, 40)
+    assert (fact["shuffle"], fact["drop_last"], fact["loader"], fact["epochs"]) == (True, True, True, 3)
+
+
+def test_without_a_loader_nothing_is_invented() -> None:
+    tape = train()
+    assert tape.series("time/data") == {}
+    assert last(tape, "data")["loader"] is False
+
+
+def test_the_graph_names_what_the_loss_does_not_reach() -> None:
+    class Detached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lost = nn.Linear(8, 8)
+            self.head = nn.Linear(8, 5)
+            self.blocks = [nn.Linear(5, 5)]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.blocks[0](self.head(self.lost(x).detach()))
+
+    torch.manual_seed(0)
+    graph = last(train(model=Detached()), "graph")
+    assert graph["unreached"] == ["lost.weight", "lost.bias"]
+    assert sorted(item["shape"] for item in graph["unregistered"]) == [[5], [5, 5]]
+    assert graph["root"] == "NllLossBackward0"
+
+
+def test_the_plan_is_declared_or_inferred() -> None:
+    assert last(train(total_steps=500), "plan")["total_steps"] == 500
+    plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")
+    assert (plan["total_steps"], plan["finetune"]) == (70, True)
+
+
+def test_the_environment_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "--api-key", "abc123", "--lr", "0.1", "--password=hunter2"])
+    tape = train(config={"lr": 0.1, "wandb_token": "s3cret", "nested": {"aws_secret_key": "x9"}})
+    written = json.dumps([tape.facts("environment"), tape.facts("config")])
+    for secret in ("abc123", "hunter2", "s3cret", "x9"):
+        assert secret not in written
+    fact = tape.facts("environment")[-1]
+    assert "--lr 0.1" in fact["command"]
+    assert fact["seeds"]["torch"] == torch.initial_seed()
+    assert fact["torch"] == torch.__version__
+    assert fact["device"] == "cpu"
+    assert fact["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_git_tells_commit_branch_and_whether_something_is_not_committed(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-b", "work")
+    (tmp_path / "file").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    assert read_git(str(tmp_path)) == {"commit": git("rev-parse", "HEAD"), "branch": "work", "dirty": False}
+    (tmp_path / "file").write_text("2")
+    found = read_git(str(tmp_path))
+    assert found is not None
+    assert found["dirty"] is True
+
+
+def test_no_repository_is_none(tmp_path: Path) -> None:
+    assert read_git(str(tmp_path)) is None
+
+
+def test_a_parameter_without_a_gradient_is_named() -> None:
+    model = classifier()
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.idle = model, nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x)
+
+    fact = last(train(model=Wrapped()), "gradients")
+    assert fact["none"] == ["idle.weight", "idle.bias"]
+    assert fact["zero"] == []
+
+
+def test_nothing_stays_after_the_run() -> None:
+    model = classifier()
+    train(model=model)
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    inputs, _ = batch(0)
+    assert model(inputs).shape == (12, 5)
+
+
+def test_masking_keeps_what_is_no_secret() -> None:
+    assert mask({"tokenizer": "bpe", "token": "x", "keys": 3}) == {"tokenizer": "bpe", "token": "***", "keys": 3}

@@ -1,0 +1,117 @@
+"""`gradwatch sync`, `status`, `run` and what the command line says where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from client_hook import cli
+from client_hook.spool import Parcel, Spool
+from tests.serving import ROOT, Server, wait_until
+
+
+def gradwatch(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "client_hook.cli", *arguments],
+        cwd=ROOT, env={**os.environ, "GRADWATCH_HOME": str(home), **environment}, capture_output=True, text=True,
+        timeout=100, check=False,
+    )  # fmt: skip
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for command in ("serve", "demo", "sync", "status", "run", "check", "rules"):
+        assert f"  {command} " in said
+
+
+def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sevre"]) == 2
+    assert capsys.readouterr().err == (
+        "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, sync, status, run. "
+        "See: gradwatch --help\n"
+    )
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
+    code = (
+        "import sys; sys.modules['server'] = None\n"
+        "from client_hook.cli import main; sys.exit(main(['serve']))"
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gradwatch: serve needs the package 'server")
+    assert done.stderr.endswith('which is not installed. Mend it:  pip install "gradwatch[server]"\n')
+
+
+def test_nothing_to_sync_is_said_calmly(tmp_path: Path) -> None:
+    done = gradwatch("sync", home=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"Nothing waits in {tmp_path / 'spool'}.\n")
+
+
+def test_sync_names_the_server_that_is_away_and_keeps_everything(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path / "spool", {"id": "run-1", "attempt": "a", "rank": 0, "url": "http://127.0.0.1:9"})
+    spool.append(Parcel(b"frame", 0, 1), complete=0)
+    spool.close()
+    done = gradwatch("sync", home=tmp_path)
+    assert done.returncode == 1
+    assert "run-1: 0 frames delivered, the rest waits (http://127.0.0.1:9: ConnectionRefusedError" in done.stdout
+    listed = gradwatch("status", home=tmp_path)
+    assert listed.returncode == 1
+    assert "does not answer" in listed.stdout
+    assert "bytes wait for http://127.0.0.1:9" in listed.stdout
+
+
+def test_a_bad_address_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    done = gradwatch("sync", "--url", "http://:99999", home=tmp_path)
+    assert done.returncode == 2
+    assert "url: got 'http://:99999', expected something like http://127.0.0.1:8777" in done.stderr
+
+
+TRAINING = """
+import os, signal, torch
+from client_hook import watch
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+monitor = watch(model, optimizer, name="of run")
+for step in range(30):
+    optimizer.zero_grad(); loss = model(torch.randn(4, 2)).square().mean(); loss.backward(); optimizer.step()
+    monitor.step(loss)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_run_passes_the_exit_code_on_and_reports_a_kill(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING)
+    server = Server(tmp_path / "server")
+    environment = {"GRADWATCH_URL": server.url, "PYTHONPATH": str(ROOT)}
+    done = gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment)
+    assert done.returncode == 0, done.stderr
+    script.write_text(TRAINING + "raise SystemExit(3)\n")
+    assert gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment).returncode == 3
+    script.write_text(TRAINING + "os.kill(os.getpid(), signal.SIGKILL)\n")
+    killed = gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment)
+    assert killed.returncode == 128 + signal.SIGKILL
+    wait_until(lambda: len(server.get("runs")["items"]) == 3, "three runs")
+    wait_until(
+        lambda: sorted(run["state"] for run in server.get("runs")["items"]) == ["crashed", "finished", "finished"],
+        json.dumps([run["state"] for run in server.get("runs")["items"]]),
+    )
+    assert server.stop() == 0
+
+
+def test_run_without_a_command_and_with_one_that_is_not_there(tmp_path: Path) -> None:
+    done = gradwatch("run", "--", home=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "gradwatch: run needs a command, such as: gradwatch run -- python train.py\n",
+    )
+    missing = gradwatch("run", "--", "no-such-program", home=tmp_path)
+    assert (missing.returncode, missing.stderr) == (127, "gradwatch: there is no command 'no-such-program'\n")
