@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from client_hook.capture import secrets
 from client_hook.capture.base import Context, Options
 from client_hook.guard import Guard
 from client_hook.identity import Identity
@@ -142,5 +143,5 @@ def _opening(request: Request, options: Options) -> dict[str, Any]:
     return {
         "name": None if request.name is None else str(request.name),
         "tags": [str(tag) for tag in tags],
-        "config": sanitise("fact", "config", -1, 0, options.config)["value"],
+        "config": sanitise("fact", "config", -1, 0, secrets.mask(options.config))["value"],
     }

@@ -18,7 +18,7 @@ _VALUE = re.compile(
     r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abp]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16})"
 )
 _IN_URL = re.compile(r"(://[^/\s:@]*:)[^@\s/]+@")
-_COUNTS = re.compile(r"(num|max|n|min|total|count|len|per)[_\-]?.*token|tokens", re.IGNORECASE)
+_COUNTS = re.compile(r"(^|[_\-.])(num|max|n|min|total|count|len|per)[_\-].*token|tokens", re.IGNORECASE)
 
 
 def is_secret_name(name: str) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 from client_hook.capture.base import Context, Options, Signal
 from client_hook.identity import Identity
 from client_hook.monitor import Monitor, watch
+from client_hook.outbox import Outbox
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
@@ -70,10 +71,25 @@ def recorder_of(
     return recorder, tape
 
 
+def _watch_taped(tape: Tape, *args: Any, **kwargs: Any) -> Monitor:
+    """Calls `watch`; what is told at once is copied too."""
+    record = Outbox.record
+
+    def record_too(self: Outbox, kind: str, name: str, step: int, value: Any) -> None:
+        tape.record(kind, name, step, value)
+        record(self, kind, name, step, value)
+
+    Outbox.record = record_too  # type: ignore[method-assign]
+    try:
+        return watch(*args, url="http://127.0.0.1:9", **kwargs)
+    finally:
+        Outbox.record = record  # type: ignore[method-assign]
+
+
 def taped(*args: Any, **kwargs: Any) -> tuple[Monitor, Tape]:
     """Calls `watch`, and keeps a copy of what reaches the outbox; no server is there."""
-    monitor = watch(*args, url="http://127.0.0.1:9", **kwargs)
     tape = Tape()
+    monitor = _watch_taped(tape, *args, **kwargs)
     parts = monitor._parts
     assert parts is not None
     outbox = parts.outbox

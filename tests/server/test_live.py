@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from server.live import MAX_WAITING, Change, Live, Subscription
+
+
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    """Runs a scene in a thread of its own: the browser tests leave a running loop in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, scene).result()
 
 
 async def take(subscription: Subscription, count: int) -> list[Change]:
@@ -21,7 +30,7 @@ def test_a_change_reaches_the_run_and_all_but_no_other_run() -> None:
             live.publish("b", "data", 9)
             assert await take(other, 1) == [Change("b", "data", 9)]
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_what_waits_is_merged_to_the_newest_of_each_kind() -> None:
@@ -33,7 +42,7 @@ def test_what_waits_is_merged_to_the_newest_of_each_kind() -> None:
             live.publish("a", "findings", 999)
             assert await take(changes, 2) == [Change("a", "data", 999), Change("a", "findings", 999)]
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_it_wakes_a_reader_from_another_thread() -> None:
@@ -45,7 +54,7 @@ def test_it_wakes_a_reader_from_another_thread() -> None:
             await asyncio.to_thread(live.publish, "a", "state", 5)
             assert await asyncio.wait_for(waiting, 5) == Change("a", "state", 5)
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_changes_are_handed_on_at_most_once_a_pause() -> None:
@@ -60,7 +69,7 @@ def test_changes_are_handed_on_at_most_once_a_pause() -> None:
             await take(changes, 1)
             assert loop.time() - begun >= 0.09
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_a_reader_that_lets_too_much_wait_is_ended() -> None:
@@ -72,7 +81,7 @@ def test_a_reader_that_lets_too_much_wait_is_ended() -> None:
             assert live.listeners == 0
             assert [change async for change in changes] == []
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_close_ends_every_reader_and_those_that_come_later() -> None:
@@ -86,7 +95,7 @@ def test_close_ends_every_reader_and_those_that_come_later() -> None:
         with live.subscribe("a") as later:
             assert await asyncio.wait_for(_collect(later), 5) == []
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_a_reader_that_leaves_is_forgotten() -> None:
@@ -96,7 +105,7 @@ def test_a_reader_that_leaves_is_forgotten() -> None:
             assert live.listeners == 1
         assert live.listeners == 0
 
-    asyncio.run(scene())
+    play(scene())
 
 
 def test_publishing_goes_on_when_the_loop_of_a_reader_is_gone() -> None:

@@ -146,7 +146,7 @@ def test_the_environment_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch
     assert fact["seeds"]["torch"] == torch.initial_seed()
     assert fact["torch"] == torch.__version__
     assert fact["device"] == "cpu"
-    assert fact["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert fact["packages"]["torch"].split("+")[0] in torch.__version__
 
 
 def test_git_tells_commit_branch_and_whether_something_is_not_committed(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_parameter_without_a_gradient_is_named() -> None:
             return self.body(x)
 
     fact = last(train(model=Wrapped()), "gradients")
-    assert fact["none"] == ["idle.weight", "idle.bias"]
+    assert sorted(fact["none"], reverse=True) == ["idle.weight", "idle.bias"]
     assert fact["zero"] == []
 
 
@@ -196,4 +196,5 @@ def test_nothing_stays_after_the_run() -> None:
 
 
 def test_masking_keeps_what_is_no_secret() -> None:
+    assert mask({"max_token": 9, "wandb_token": "x"}) == {"max_token": 9, "wandb_token": "***"}
     assert mask({"tokenizer": "bpe", "token": "x", "keys": 3}) == {"tokenizer": "bpe", "token": "***", "keys": 3}

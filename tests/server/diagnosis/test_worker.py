@@ -1,0 +1,133 @@
+"""The diagnosis in the house: from frames to findings in the store, late frames, attempts, silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.domain.runs import DiagnosisState, RunState
+from tests.server.house import RUN, House, frame_bytes, house
+from tests.serving import wait_until
+
+SECOND = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e79"
+FINISHED = {"kind": "status", "name": "finished", "step": 99, "time_ms": 1, "value": {}}
+NAN = float("nan")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as built:
+        built.open_run()
+        yield built
+
+
+def run(home: House):
+    found = home.store.runs.get(RUN)
+    assert found is not None
+    return found
+
+
+def codes(home: House, state: str = "open") -> list[str]:
+    return [finding.code for finding in home.store.findings.list(RUN) if finding.state == state]
+
+
+def test_frames_become_findings_and_a_verdict(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.9, NAN, NAN]})
+    home.diagnose()
+    assert codes(home) == ["GW601"]
+    assert run(home).diagnosis is DiagnosisState.LIVE
+    assert run(home).diagnosed_step == 3
+    assert run(home).verdict == "Error: The loss became NaN at step 2, after 1.9"
+
+
+def test_the_end_makes_it_final_and_a_late_frame_live_again(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 50})
+    home.send(2, {"loss": [1.0] * 10}, first_step=60, records=[FINISHED])
+    home.diagnose()
+    home.send(1, {"loss": [1.5] * 10}, first_step=50)
+    assert run(home).diagnosis is not DiagnosisState.FINAL
+    home.diagnose()
+    assert run(home).diagnosis is DiagnosisState.FINAL
+    assert run(home).diagnosed_step == 69
+
+
+def test_nothing_beyond_a_gap_is_judged_before_the_gap_is_filled(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 5})
+    home.send(2, {"loss": [NAN] * 5}, first_step=10)
+    home.diagnose()
+    assert codes(home) == []
+    assert run(home).diagnosed_step == 4
+    home.send(1, {"loss": [2.0] * 5}, first_step=5)
+    home.diagnose()
+    assert codes(home) == ["GW601"]
+
+
+def test_a_new_attempt_answers_for_itself_and_the_old_findings_become_history(home: House) -> None:
+    home.send(0, {"loss": [2.0, NAN, NAN]})
+    home.diagnose()
+    home.open_run(attempt=SECOND, started_ms=home.clock() + 1_000)
+    body = frame_bytes(0, {"loss": [2.0 - 0.01 * step for step in range(30)]}, attempt=SECOND)
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    assert home.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers=kind).status_code == 200
+    home.diagnose()
+    assert (codes(home), codes(home, "resolved")) == ([], ["GW601"])
+
+
+def test_a_run_that_says_nothing_for_a_minute_is_silent_and_judged_to_its_end(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 30})
+    home.diagnose()
+    services = home.app.state.services
+    diagnosis = Diagnosis(home.store, services.live, services.registry, home.clock)
+    home.clock.now_ms += 59_000
+    diagnosis.look_for_silence()
+    assert run(home).state is RunState.RUNNING
+    home.clock.now_ms += 2_000
+    diagnosis.look_for_silence()
+    home.diagnose()
+    assert run(home).state is RunState.SILENT
+    assert run(home).diagnosis is DiagnosisState.FINAL
+    home.send(1, {"loss": [1.9] * 5}, first_step=30)
+    home.diagnose()
+    assert run(home).state is RunState.RUNNING
+    assert run(home).diagnosis is DiagnosisState.LIVE
+
+
+def test_another_process_goes_on_with_the_same_findings(home: House) -> None:
+    home.send(0, {"loss": [2.0, NAN, NAN]})
+    home.diagnose()
+    numbers = [finding.number for finding in home.store.findings.list(RUN)]
+    home.store.findings.patch(RUN, numbers[0], acknowledged=True)
+    home.send(1, {"loss": [NAN] * 3}, first_step=3)
+    home.diagnose()  # a new Diagnosis, which replays from the store
+    again = home.store.findings.list(RUN)
+    assert [finding.number for finding in again] == numbers
+    assert again[0].acknowledged
+    assert again[0].last_step == 5
+
+
+def test_check_gives_the_same_findings_as_live(home: House) -> None:
+    for seq in range(20):
+        home.send(seq, {"loss": [2.0 - seq * 0.05] * 9 + [NAN if seq == 12 else 1.0]}, first_step=seq * 10)
+        home.diagnose()
+    live = [(item.code, item.message, item.first_step) for item in home.store.findings.list(RUN)]
+    services = home.app.state.services
+    from server.diagnosis.session import Session
+
+    session = Session(home.store, services.registry, RUN)
+    session._saved = {}
+    assert session.read()
+    session.judge(ended=False)
+    replayed = [(item.code, item.message, item.first_step) for item in session.outcome().changed]
+    assert replayed == live
+
+
+def test_the_worker_thread_finds_by_itself_and_stops(home: House) -> None:
+    services = home.app.state.services
+    worker = DiagnosisWorker(Diagnosis(home.store, services.live, services.registry, home.clock), interval_s=0.01)
+    worker.start()
+    home.send(0, {"loss": [2.0, NAN, NAN]})
+    wait_until(lambda: codes(home) == ["GW601"], "the finding")
+    worker.stop()
