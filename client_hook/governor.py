@@ -91,8 +91,9 @@ class Governor:
             earned -= spent_s
         self._credit_s = min(self._credit_s + earned, SAVED_SAMPLES * cost)
         if self._burst_left > 0:
-            self._burst_left -= 1
-            self._burst_spent_s += spent_s
+            if sampled:  # steps that were closed together with the odd one are over; the burst is of measured ones
+                self._burst_left -= 1
+                self._burst_spent_s += spent_s
             if self._burst_spent_s + cost < BURST_S:
                 return True
             self._burst_left = 0

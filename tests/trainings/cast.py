@@ -105,9 +105,9 @@ def climbing(sick: bool, url: str) -> str:
     def after(step: int) -> None:
         if sick and step == 250:
             optimizer.param_groups[0]["maximize"] = True  # a sign lost in a merge
-            optimizer.param_groups[0]["lr"] = 0.008
+            optimizer.param_groups[0]["lr"] = 0.0004
 
-    return Loop(url, model, optimizer, steps=650, after_step=after).run()
+    return Loop(url, model, optimizer, steps=700, after_step=after).run()
 
 
 def dead_output(sick: bool, url: str) -> str:
@@ -141,10 +141,15 @@ def forgotten_head(sick: bool, url: str) -> str:
     return Loop(url, model, sgd(model[:4].parameters() if sick else model.parameters())).run()
 
 
-def frozen_by_rate(sick: bool, url: str) -> str:
-    model = mlp()
-    groups = [{"params": model[:2].parameters(), "lr": 0.0 if sick else 0.1}, {"params": model[2:].parameters()}]
-    return Loop(url, model, sgd(groups)).run()
+def rounded_away(sick: bool, url: str) -> str:
+    """Updates below the resolution of bfloat16 are lost: the weights stay what they were."""
+    model = mlp().to(torch.bfloat16 if sick else torch.float32)
+
+    def compute(model: nn.Module, x: Tensor, y: Tensor, step: int) -> Tensor:
+        return F.cross_entropy(model(x.to(torch.bfloat16) if sick else x).float(), y)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9 if sick else 0.2)
+    return Loop(url, model, optimizer, compute=compute).run()
 
 
 def no_zero_grad(sick: bool, url: str) -> str:
@@ -172,7 +177,7 @@ def deep_sigmoids(sick: bool, url: str) -> str:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.normal_(model[-1].weight, std=0.05)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     return Loop(url, model, optimizer, steps=500).run()
 
 
@@ -255,7 +260,7 @@ CAST: dict[str, Training] = {
     "GW211": dead_output,
     "GW301": detached,
     "GW302": forgotten_head,
-    "GW303": frozen_by_rate,
+    "GW303": rounded_away,
     "GW304": no_zero_grad,
     "GW305": clip_too_late,
     "GW306": deep_sigmoids,
