@@ -187,7 +187,9 @@ def exploding(sick: bool, url: str) -> str:
         return loss * 1e4 if sick and step >= 250 and step % 10 == 0 else loss
 
     model = mlp()
-    return Loop(url, model, sgd(model.parameters(), 0.01), compute=compute).run()
+    # a limit that clips nothing, as people use it to see the norm of every step
+    norm = {"before_step": lambda step: nn.utils.clip_grad_norm_(model.parameters(), 1e9)}
+    return Loop(url, model, sgd(model.parameters(), 0.01), compute=compute, **norm).run()
 
 
 def dead_units(sick: bool, url: str) -> str:

@@ -1,0 +1,73 @@
+"""The heatmap, and the charts with a line a parameter."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from server.charts.grid import grid_of
+from tests.server.charts.kit import draw, finding, series
+
+
+def many(prefix: str, count: int, length: int = 30):
+    return [series(f"{prefix}layer{index:04}", np.full(length, 10.0 ** -(index % 7))) for index in range(count)]
+
+
+def test_rows_are_in_the_order_of_the_calls_and_named() -> None:
+    given = [series("act/std/b", [1.0]), series("act/std/a", [2.0]), series("act/std/gone", [3.0])]
+    drawing = draw("layers", *given, layers=["b", "a"])
+    assert drawing.data[0]["y"] == ["b", "a", "gone"]
+    assert drawing.layout["yaxis"]["autorange"] == "reversed"
+
+
+def test_a_cell_shows_the_value_farthest_from_zero() -> None:
+    values = np.full(10_000, 0.1)
+    values[5_000] = -50.0
+    drawing = draw("layers", series("act/mean/a", values), stat="mean")
+    assert float(np.nanmin(drawing.data[0]["z"])) == -50.0
+
+
+def test_cells_with_values_that_are_no_number_have_their_own_colour() -> None:
+    drawing = draw("layers", series("act/std/a", [1.0, math.nan, math.inf]))
+    bad = drawing.data[1]
+    assert [value for value in bad["z"][0].tolist() if value == value] == [1.0, 1.0]
+    assert "not finite" in drawing.summary
+
+
+def test_two_thousand_layers_stay_a_picture_of_bounded_size() -> None:
+    drawing = draw("layers", *many("act/std/", 2_000, 100), layers=[])
+    assert drawing.data[0]["z"].shape[0] == 2_000
+    assert drawing.data[0]["z"].size <= 300_000
+    assert len(drawing.layout["yaxis"]["tickvals"]) <= 40
+
+
+def test_an_exact_zero_is_darker_than_everything_else() -> None:
+    drawing = draw("layers", series("act/std/a", [1.0, 0.0]), series("act/std/b", [1e-6, 1.0]))
+    cells = drawing.data[0]["z"]
+    assert np.isfinite(cells).all()
+    assert cells[0][1] < cells[1][0]
+
+
+def test_few_parameters_are_all_drawn_and_many_as_a_band() -> None:
+    few = draw("param-grad-norms", *many("grad_norm/", 5))
+    assert [trace["name"] for trace in few.data] == [f"layer{index:04}" for index in range(5)]
+    crowd = draw("param-grad-norms", *many("grad_norm/", 300))
+    names = [trace["name"] for trace in crowd.data]
+    assert names[:3] == ["lowest", "all 300", "median of 300"]
+    assert 3 < len(names) <= 12
+
+
+def test_a_parameter_that_a_finding_names_is_drawn() -> None:
+    drawing = draw("param-grad-norms", *many("grad_norm/", 300), findings=[finding(3, layers=("layer0123",), name="x")])
+    assert "layer0123" in [trace["name"] for trace in drawing.data]
+
+
+def test_the_grid_loses_no_extreme() -> None:
+    chance = np.random.default_rng(0)
+    values = chance.normal(0, 1, 5_003)
+    grid = grid_of([series("a", values), series("b", values[:77], every=13)], 60)
+    assert grid.low[0].min() == values.min()
+    assert grid.high[0].max() == values.max()
+    assert grid.nonfinite.sum() == 0
+    assert len(grid.steps) == 60
