@@ -10,7 +10,7 @@ import numpy as np
 from server import downsample
 from server.charts.base import BAND, COLOURS, Chart, Drawing, Request, text
 from server.charts.grid import Grid, grid_of
-from server.charts.lines import line, line_layout, nonfinite_marks, numbers, summary_of, zero_marks
+from server.charts.lines import fit_y_axis, line, line_layout, nonfinite_marks, numbers, summary_of, zero_marks
 from server.charts.marks import mark_findings
 from server.domain.findings import Finding
 from server.domain.series import Floats, SeriesData
@@ -48,6 +48,7 @@ def _draw(request: Request, prefix: str, y_title: str) -> Drawing:
     ]  # fmt: skip
     traces += nonfinite_marks(every) + zero_marks(cuts)
     layout = line_layout(y_title, logarithmic=True, legend=True)
+    fit_y_axis(layout, [cut for _, cut in cuts])
     first = min((int(data.steps[0]) for data in series), default=0)
     newest = max((int(data.steps[-1]) for data in series), default=-1)
     mark_findings(layout, request.findings, (first, newest))

@@ -5,6 +5,7 @@ Not for: what a chart is about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from server.domain.series import Floats, SeriesData
 SMOOTH_FROM = 60
 SMOOTH_SPAN = 0.02
 LOG_RATIO = 50.0
+MOST_TICKS = 6
 _SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
 _ATTEMPT_DASHES = ("solid", "dot", "dash", "dashdot")
 
@@ -45,6 +47,7 @@ def draw_lines(request: Request, y_title: str, *, log: bool | None = None, smoot
     if logarithmic:
         traces += zero_marks(cuts)
     layout = line_layout(y_title, logarithmic, len({data.name for data, _ in cuts}) > 1 or several)
+    fit_y_axis(layout, [cut for _, cut in cuts])
     mark_findings(layout, request.findings, _span(request))
     return Drawing(traces, layout, summary_of([(data.name, data.values) for data, _ in cuts], newest), newest)
 
@@ -125,20 +128,32 @@ def edge_marks(x: list[float], texts: list[str], name: str, symbol: str, height:
 def line_layout(y_title: str, logarithmic: bool, legend: bool) -> dict[str, Any]:
     """Makes the layout that all charts over steps share, so that one zoom fits them all."""
     return {
-        "xaxis": {"title": {"text": "step"}, "showspikes": False, "zeroline": False},
+        "xaxis": {"title": {"text": "step", "standoff": 2}, "showspikes": False, "zeroline": False},
         "yaxis": {
             "title": {"text": text(y_title)},
             "type": "log" if logarithmic else "linear",
             "exponentformat": "power" if logarithmic else "none",
             "zeroline": False,
-            **({"dtick": 1} if logarithmic else {}),
         },
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         "showlegend": legend,
-        "legend": {"orientation": "h", "y": -0.3, "font": {"size": 10}},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 10}},
         "hovermode": "x",
-        "margin": {"l": 60, "r": 12, "t": 26, "b": 38},
+        "margin": {"l": 60, "r": 12, "t": 26, "b": 64 if legend else 38},
     }
+
+
+def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets]) -> None:
+    """Chooses ticks of whole decades that do not overlap, and room around a line that is constant."""
+    found = [part[np.isfinite(part)] for cut in cuts for part in (cut.min, cut.max)]
+    values = np.concatenate(found) if found else np.empty(0)
+    if layout["yaxis"]["type"] == "log":
+        values = values[values > 0]
+        decades = math.log10(values.max() / values.min()) if len(values) else 1.0
+        layout["yaxis"]["dtick"] = max(1, math.ceil(decades / MOST_TICKS))
+    elif len(values) and values.min() == values.max():
+        room = abs(float(values[0])) / 2 or 1.0
+        layout["yaxis"]["range"] = [float(values[0]) - room, float(values[0]) + room]
 
 
 def summary_of(series: Sequence[tuple[str, Floats]], newest: int) -> str:

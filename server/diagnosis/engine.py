@@ -250,10 +250,10 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
     ranked = sorted(findings, key=lambda item: -item[0].rank)
     outcomes = [check.outcome for check in checks]
     if ranked:
-        worst, message = ranked[0]
+        message = ranked[0][1]
         more = len(ranked) - 1
         rest = f" (and {more} more {'finding' if more == 1 else 'findings'})" if more else ""
-        return f"{worst.value.capitalize()}: {message}{rest}"
+        return f"{message}{rest}"
     passed, unknown = outcomes.count("passed"), outcomes.count("not-evaluated")
     if not passed:
         return "Nothing could be judged yet"

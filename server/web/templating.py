@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from server import paths
 
@@ -27,12 +28,24 @@ class Site:
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Makes the environment; everything is escaped and an unknown name is an error."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(paths.TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    made.filters["code_spans"] = code_spans
+    return made
+
+
+def code_spans(sentence: str) -> Markup:
+    """Escapes a sentence and sets what stands between backticks as code."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:  # one has no partner
+        return escape(sentence)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
     )
 
 

@@ -158,7 +158,7 @@ def _since(finding: Finding) -> str:
 def _evidence(finding: Finding) -> tuple[Pair, ...]:
     evidence = finding.evidence
     pairs = [Pair(_words(name), formats.number(value)) for name, value in evidence.numbers.items()]
-    if evidence.limit is not None and "limit" not in evidence.numbers:
+    if evidence.limit and "limit" not in evidence.numbers:
         pairs.append(Pair("limit", formats.number(evidence.limit)))
     return (*pairs, *(Pair(_words(name), formats.shortened(text, 200)) for name, text in evidence.strings.items()))
 

@@ -40,7 +40,7 @@ def test_frames_become_findings_and_a_verdict(home: House) -> None:
     assert codes(home) == ["GW601"]
     assert run(home).diagnosis is DiagnosisState.LIVE
     assert run(home).diagnosed_step == 3
-    assert run(home).verdict == "Error: The loss became NaN at step 2, after 1.9"
+    assert run(home).verdict == "The loss became NaN at step 2, after 1.9"
 
 
 def test_the_end_makes_it_final_and_a_late_frame_live_again(home: House) -> None:
