@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated
 
 CROSS_ENTROPIES = frozenset({"cross_entropy", "nll_loss"})
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
 REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 NEVER_NEGATIVE = CROSS_ENTROPIES | BINARY | REGRESSION
+NOT_SEEN = NotEvaluated(
+    "no call of one of PyTorch's loss functions was seen", "loss = torch.nn.functional.cross_entropy(…)"
+)
 MARGINS = frozenset(
     {
         "triplet_margin_loss",

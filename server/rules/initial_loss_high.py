@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._layers import layers
-from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, Expected, LossCall, expected, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, REGRESSION, Expected, LossCall, expected, loss_call
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -85,9 +85,7 @@ class InitialLossHigh(Rule):
         """Judges the loss before the first optimizer step."""
         call = loss_call(window)
         if call is None:
-            yield NotEvaluated(
-                "no call of one of PyTorch's loss functions was seen", "loss = torch.nn.functional.cross_entropy(…)"
-            )
+            yield NOT_SEEN
             return
         start = expected(call)
         if start is None:

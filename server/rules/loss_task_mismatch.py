@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, REGRESSION, LossCall, loss_call
+from server.rules._loss_call import BINARY, NOT_SEEN, REGRESSION, LossCall, loss_call
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -75,9 +75,7 @@ class LossTaskMismatch(Rule):
         """Judges the fact `loss_call`."""
         call = loss_call(window)
         if call is None:
-            yield NotEvaluated(
-                "no call of one of PyTorch's loss functions was seen", "loss = torch.nn.functional.cross_entropy(…)"
-            )
+            yield NOT_SEEN
             return
         sure = call.batches >= params.batches or window.final
         for found in (

@@ -59,8 +59,8 @@ def test_typing_into_the_search_keeps_the_focus_and_writes_the_address(
     open_run(server, "another", name="second")
     page.goto(server.url)
     page.get_by_placeholder("Search").press_sequentially("base")
+    eventually(lambda: page.url == f"{server.url}/?search=base")
     eventually(lambda: page.locator("tbody tr").count() == 1)
-    assert page.url == f"{server.url}/?search=base"
     assert page.evaluate("() => document.activeElement.name") == "search"
     page.reload()
     assert page.locator("tbody tr").count() == 1
