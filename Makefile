@@ -29,6 +29,9 @@ lint: $(VENV)/.dev ## style, types and the floors
 bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick for the short form)
 	$(BIN)/python -m benchmarks.footprint $(QUICK)
 	$(BIN)/python -m benchmarks.overhead $(QUICK)
+	$(BIN)/python -m benchmarks.overhead_profile $(QUICK)
+	$(BIN)/python -m benchmarks.ingest $(QUICK)
+	$(BIN)/python -m benchmarks.query $(QUICK)
 
 $(VENV)/.base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
