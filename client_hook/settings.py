@@ -77,7 +77,7 @@ def _flag(given: bool | None, env: Mapping[str, str], name: str) -> bool:
 def _url(given: str | None, notes: list[str]) -> str:
     if given is None or not given.strip():
         return DEFAULT_URL
-    url = given.strip().rstrip("/")
+    url = given.strip()
     if "://" not in url:
         url = f"http://{url}"
     try:
@@ -91,7 +91,7 @@ def _url(given: str | None, notes: list[str]) -> str:
         # a password in an address ends up in logs and process lists
         notes.append("url: the user name and password in it are not used; pass a token instead")
         url = url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
-    return url
+    return url.rstrip("/")
 
 
 def _token(given: str | None, notes: list[str]) -> str | None:

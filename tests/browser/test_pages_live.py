@@ -59,7 +59,7 @@ def test_typing_into_the_search_keeps_the_focus_and_writes_the_address(
     open_run(server, "another", name="second")
     page.goto(server.url)
     page.get_by_placeholder("Search").press_sequentially("base")
-    eventually(lambda: page.url == f"{server.url}/?search=base")
+    eventually(lambda: page.evaluate("() => location.href") == f"{server.url}/?search=base")
     eventually(lambda: page.locator("tbody tr").count() == 1)
     assert page.evaluate("() => document.activeElement.name") == "search"
     page.reload()
