@@ -1,0 +1,144 @@
+"""The outbox: every value is counted once, memory is bounded, and no call waits or raises."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_hook import wire
+from client_hook.identity import Identity
+from client_hook.outbox import Outbox
+from client_hook.settings import Settings
+from client_hook.transport import Answer
+from tests.serving import wait_until
+
+NAMES = ("loss", "lr/0")
+
+
+class Server:
+    """A transport that takes every frame, or none."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.away = away
+        self.frames: dict[int, wire.Frame] = {}
+        self.findings: list[dict[str, Any]] = []
+
+    def post(self, path: str, body: bytes, content_type: str) -> Answer:
+        if self.away:
+            return Answer(0, problem="nobody there")
+        if path == "/api/v1/runs":
+            return Answer(201, {"id": "run", "attempt": 1})
+        frame = wire.decode(body)
+        self.frames[frame.seq] = frame
+        return Answer(200, {"seq": frame.seq, "dropped": [], "findings": self.findings})
+
+    def get(self, path: str) -> Answer:
+        return Answer(0)
+
+    def interrupt(self) -> None:
+        return
+
+    abort = close = interrupt
+
+    def points(self, name: str) -> dict[int, float]:
+        """Gives every value of a series that arrived."""
+        found: dict[int, float] = {}
+        for _, frame in sorted(self.frames.items()):
+            for group in frame.groups:
+                if name in group.columns:
+                    steps = memoryview(group.steps).cast("B").cast("q")
+                    letter = "f" if group.dtype == "f4" else "d"
+                    values = memoryview(bytes(group.values)).cast(letter)
+                    at = group.columns.index(name) * group.count
+                    found |= {steps[row]: values[at + row] for row in range(group.count)}
+        return found
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """Gives the records of a kind, in order."""
+        ordered = sorted(self.frames.items())
+        return [record for _, frame in ordered for record in frame.records if record["kind"] == kind]
+
+
+def outbox(home: Path, server: Server, **settings: Any) -> Outbox:
+    chosen = Settings(home=home, quiet=True, strict=False, **settings)
+    made = Outbox(Identity.make(environ={}), chosen, {"name": "x"}, transport=server)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def test_every_value_arrives_once_with_its_step(tmp_path: Path, server: Server) -> None:
+    box = outbox(tmp_path, server)
+    for step in range(5_000):
+        box.row(step, step, NAMES, (step / 3, 0.1))
+        box.complete(step)
+    box.record("event", "note", 7, {"text": "hello"})
+    assert box.finish("finished", 20)
+    assert server.points("loss") == {step: step / 3 for step in range(5_000)}
+    assert [record["name"] for record in server.records("event")] == ["note"]
+    assert [record["name"] for record in server.records("status")] == ["finished"]
+    assert sorted(server.frames) == list(range(len(server.frames))), "no gap"
+    ledger = box.ledger
+    assert (ledger["produced"], ledger["delivered"], ledger["spooled"], ledger["dropped"]) == (10_000, 10_000, 0, {})
+
+
+def test_values_that_are_no_numbers_travel_as_they_are(tmp_path: Path, server: Server) -> None:
+    box = outbox(tmp_path, server)
+    for step, value in enumerate((math.nan, math.inf, -math.inf, -0.0)):
+        box.row(step, step, ("loss",), (value,), False)
+    assert box.finish("finished", 20)
+    values = list(server.points("loss").values())
+    assert math.isnan(values[0])
+    assert values[1:3] == [math.inf, -math.inf]
+    assert math.copysign(1, values[3]) == -1
+
+
+def test_memory_is_bounded_where_neither_disk_nor_server_takes_anything(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    box = outbox(tmp_path / "file" / "home", Server(away=True), memory_bytes=50_000)
+    for step in range(30_000):
+        box.row(step, step, NAMES, (1.0, 0.1))
+    assert not box.finish("finished", 0.5)
+    ledger = box.ledger
+    assert ledger["produced"] == 60_000
+    assert sum(ledger["dropped"].values()) > 30_000
+    kept = ledger["delivered"] + ledger["spooled"] + ledger["queued"]
+    assert kept + sum(ledger["dropped"].values()) == 60_000, "every value has one fate"
+    assert ledger["notes"]
+
+
+def test_what_comes_after_the_end_is_counted_and_not_sent(tmp_path: Path, server: Server) -> None:
+    box = outbox(tmp_path, server)
+    box.row(0, 0, NAMES, (1.0, 0.1))
+    assert box.finish("finished", 20)
+    box.row(1, 1, NAMES, (2.0, 0.1))
+    assert box.finish("failed", 20), "the first end counts"
+    assert [record["name"] for record in server.records("status")] == ["finished"]
+    assert sum(box.ledger["dropped"].values()) == 2
+
+
+def test_findings_come_back_and_each_is_fresh_once(tmp_path: Path, server: Server) -> None:
+    server.findings = [{"id": "1", "code": "GW601", "state": "open", "severity": "error"}]
+    box = outbox(tmp_path, server)
+    box.row(0, 0, NAMES, (1.0, 0.1))
+    wait_until(box.findings, "findings")
+    assert [item["code"] for item in box.fresh_findings()] == ["GW601"]
+    assert box.fresh_findings() == []
+    assert box.finish("finished", 20)
+
+
+def test_a_record_that_json_cannot_hold_is_written_as_well_as_can_be(tmp_path: Path, server: Server) -> None:
+    box = outbox(tmp_path, server)
+    cycle: dict[str, Any] = {}
+    cycle["self"] = cycle
+    box.record("event", "odd", 0, {"nan": math.nan, "object": object, "bytes": b"\x00", "set": {1}, "cycle": cycle})
+    assert box.finish("finished", 20)
+    value = server.records("event")[0]["value"]
+    assert (value["nan"], value["set"], value["cycle"]["self"]) == ("nan", [1], "<cycle>")
