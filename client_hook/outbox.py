@@ -74,7 +74,9 @@ class Outbox:
         self._ledger = Ledger()
         for note in settings.notes:
             self._ledger.note(note)
+        owner = opening_extras(settings)
         self._opening = {
+            "host": owner["host"],
             "project": settings.project,
             "started_ms": self._clock.now_ms(),
             **opening,
@@ -82,7 +84,7 @@ class Outbox:
             "attempt": identity.attempt,
             "rank": identity.rank,
         }
-        self._journal = Journal(identity, settings, self._opening | opening_extras(settings), self._ledger)
+        self._journal = Journal(identity, settings, self._opening | owner, self._ledger)
         self._transport = transport
         self._courier: Courier | None = None
         self._seen_findings: dict[str, Any] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,13 @@ class Server:
         self.away = away
         self.frames: dict[int, wire.Frame] = {}
         self.findings: list[dict[str, Any]] = []
+        self.opening: dict[str, Any] = {}
 
     def post(self, path: str, body: bytes, content_type: str) -> Answer:
         if self.away:
             return Answer(0, problem="nobody there")
         if path == "/api/v1/runs":
+            self.opening = json.loads(body)
             return Answer(201, {"id": "run", "attempt": 1})
         frame = wire.decode(body)
         self.frames[frame.seq] = frame
@@ -82,6 +86,8 @@ def test_every_value_arrives_once_with_its_step(tmp_path: Path, server: Server) 
     box.record("event", "note", 7, {"text": "hello"})
     assert box.finish("finished", 20)
     assert server.points("loss") == {step: step / 3 for step in range(5_000)}
+    assert server.opening["host"] == socket.gethostname()
+    assert server.opening.keys() >= {"id", "attempt", "rank", "project", "name", "started_ms"}
     assert [record["name"] for record in server.records("event")] == ["note"]
     assert [record["name"] for record in server.records("status")] == ["finished"]
     assert sorted(server.frames) == list(range(len(server.frames))), "no gap"
