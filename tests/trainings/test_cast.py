@@ -55,3 +55,11 @@ def test_the_sick_training_is_diagnosed(code: str, server: Server) -> None:
 def test_the_healthy_twin_raises_nothing(code: str, server: Server) -> None:
     found = findings(server, CAST[code](False, server.url))
     assert [f"{item['code']}: {item['message']}" for item in found if item["severity"] != "info"] == []
+
+
+@pytest.mark.parametrize("script", ["regression.py", "tiny_gpt.py", "gan.py"])
+def test_a_healthy_example_raises_nothing(script: str, server: Server) -> None:
+    before = {run["id"] for run in server.get("runs?limit=500")["items"]}
+    assert server.train(script).wait(timeout=100) == 0
+    (run,) = [run for run in server.get("runs?limit=500")["items"] if run["id"] not in before]
+    assert [f"{item['code']}: {item['message']}" for item in findings(server, run["id"])] == []
