@@ -9,17 +9,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from client_hook import shutdown
-from client_hook.backlog import Backlog
-from client_hook.courier import Courier
 from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, Journal, opening_extras
 from client_hook.ledger import Ledger
 from client_hook.settings import Settings
-from client_hook.transport import Transport
+
+if TYPE_CHECKING:
+    from client_hook.courier import Courier
+    from client_hook.transport import Transport
 
 FLUSH_INTERVAL_S = 0.5
 FIRST_FLUSH_S = 0.1
@@ -261,9 +262,12 @@ class Outbox:
     # -- the sender thread -------------------------------------------------------------------------------------------
 
     def _send_loop(self) -> None:
-        if self._transport is None:
-            from client_hook.transport import HttpTransport  # inside: http and ssl take 30 ms to import
+        # inside: what only this thread needs (http and ssl above all) does not hold up the import of the training
+        from client_hook.backlog import Backlog
+        from client_hook.courier import Courier
+        from client_hook.transport import HttpTransport
 
+        if self._transport is None:
             self._transport = HttpTransport(self.settings.url, self.settings.token)
         courier = Courier(
             self._journal,
