@@ -80,5 +80,6 @@ class Server:
             "GRADWATCH_URL": self.url,
             "PYTHONPATH": str(ROOT),
             "GRADWATCH_HOME": str(self.home / "hook"),
+            "OMP_NUM_THREADS": "1",  # two workers share the cores
         }
         return subprocess.Popen([sys.executable, str(ROOT / "examples" / script), *arguments], env=environment)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Training:
 def train(home: Path, url: str, *, steps: int = 200, pause: float = 0.0, **environment: str) -> Training:
     """Starts a training; gives it once it has begun."""
     home.mkdir(parents=True, exist_ok=True)
-    notes = home / f"notes-{len(list(home.iterdir()))}"
+    notes = home / f"notes-{uuid.uuid4()}"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.training", str(steps), str(pause), str(notes)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

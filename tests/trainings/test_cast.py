@@ -57,9 +57,10 @@ def test_the_healthy_twin_raises_nothing(code: str, server: Server) -> None:
     assert [f"{item['code']}: {item['message']}" for item in found if item["severity"] != "info"] == []
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("script", ["regression.py", "tiny_gpt.py", "gan.py"])
 def test_a_healthy_example_raises_nothing(script: str, server: Server) -> None:
     before = {run["id"] for run in server.get("runs?limit=500")["items"]}
-    assert server.train(script).wait(timeout=100) == 0
+    assert server.train(script).wait(timeout=500) == 0
     (run,) = [run for run in server.get("runs?limit=500")["items"] if run["id"] not in before]
     assert [f"{item['code']}: {item['message']}" for item in findings(server, run["id"])] == []
