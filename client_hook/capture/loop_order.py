@@ -16,6 +16,7 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
+from client_hook.capture.validation_mode import ValidationMode
 
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
@@ -58,6 +59,7 @@ class LoopOrderSignal(Signal):
             ("calls", "steps", "backward", "optimizer_step", "zero_grad", "clip", "scheduler_step"), 0
         )
         self._offences = Offences(context)
+        self._mode = ValidationMode()
         self._checked = self._missing = 0
         self._accumulated = self._discarded = 0
         self._per_step: int | None = None
@@ -89,6 +91,7 @@ class LoopOrderSignal(Signal):
             for model in self.context.models.values():
                 if any(id(item) in held for item in model.parameters()):
                     self._turns[key].by_mode += [weakref.ref(m) for m in model.modules() if isinstance(m, _BY_MODE)]
+        self._mode.choose([reference for turn in self._turns.values() for reference in turn.by_mode])
 
     # -- the calls ---------------------------------------------------------------------------------------------------
 
@@ -97,6 +100,7 @@ class LoopOrderSignal(Signal):
         if not self._owned.graph(root):
             return
         self._counts["backward"] += 1
+        self._mode.backward()
         if self._in_step is not None:
             self._closures = True
         for turn in self._turns.values():
@@ -174,14 +178,24 @@ class LoopOrderSignal(Signal):
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Sees a validation whose model is still in training mode."""
+        first = args[0] if args else None
         if torch.is_grad_enabled():
+            if isinstance(result, Tensor) and result.requires_grad:
+                self._mode.training_call(first)
             return
-        for turn in self._turns.values():
-            if turn.by_mode:
-                self._offences.possible("train-during-validation")
-                if all((module := item()) is not None and module.training for item in turn.by_mode):
-                    self._offences.add("train-during-validation", self.context.open_step)
-                return
+        turn = next((turn for turn in self._turns.values() if turn.by_mode), None)
+        if turn is None:
+            return
+        training = all((module := item()) is not None and module.training for item in turn.by_mode)
+        if training and not self._mode.is_validation(function, first):
+            return
+        self._offences.possible("train-during-validation")
+        if training:
+            self._offences.add("train-during-validation", self.context.open_step)
+
+    def batch(self, loader: Any, wait: float, epoch_start: bool) -> None:
+        """Hears which loader gave the batch that comes next."""
+        self._mode.batch(loader)
 
     # -- the optimizer -----------------------------------------------------------------------------------------------
 
@@ -196,7 +210,7 @@ class LoopOrderSignal(Signal):
             if not turn.probe.cleared:
                 self._missing += 1
                 self._offences.add("zero-grad-missing", self.context.open_step, key)
-        if turn.schedulers or turn.early_schedulers:
+        if turn.schedulers or (turn.early_schedulers and self._first_scheduler_early):
             self._offences.add("scheduler-before-optimizer", self.context.open_step, key)
         if turn.by_mode and not self._any_training(turn):
             self._offences.add("eval-during-training", self.context.open_step, key)

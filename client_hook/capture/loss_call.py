@@ -5,7 +5,6 @@ Not for: the loss as `monitor.step` is told it (loss), or judging any of it.
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from time import perf_counter
 from typing import Any
@@ -17,8 +16,8 @@ from client_hook.capture import graph_nodes, loss_arguments
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.later import Later
-from client_hook.capture.loss_arguments import BINARY, BY_CLASS, MEASURED
-from client_hook.capture.loss_statistics import Counts, Rows, Values, thin
+from client_hook.capture.loss_arguments import BY_CLASS, MEASURED
+from client_hook.capture.loss_batches import Batches, Sizes
 from client_hook.capture.owned import Owned
 
 FIRST_STEPS = 8  # every call in them is looked at
@@ -26,21 +25,6 @@ SEND_AT = frozenset({1, 3, 8, 20})  # batches
 SEND_EVERY = 50
 VALIDATION_CALLS = 20  # looked at; then every 16th
 _SEARCHED = 400  # nodes between backward's root and the loss
-
-
-class _Batches:
-    """Gathers what one side, training or validation, showed."""
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self.input = Values()
-        self.target = Values()
-        self.labels = Counts()
-        self.predictions = Counts()
-        self.input_rows = Rows()
-        self.target_rows = Rows()
-        self.kept = self.ignored = self.empty = 0
-        self.results: list[float] = []  # before the first optimizer step
 
 
 class LossCallSignal(Signal):
@@ -56,8 +40,8 @@ class LossCallSignal(Signal):
         self._owned = Owned(context)
         self._later = Later()
         self._trace: ForwardTrace | None = None
-        self._train = _Batches()
-        self._validation = _Batches()
+        self._train = Batches()
+        self._validation = Batches()
         self._functions: Counter[str] = Counter()
         self._open: list[
             tuple[str, Any]
@@ -75,6 +59,7 @@ class LossCallSignal(Signal):
         self._own_previous: str | None = None
         self._sent_batches = 0
         self._validation_calls = 0
+        self._failed = False
 
     def attach(self) -> None:
         """Listens to the loss functions."""
@@ -94,7 +79,8 @@ class LossCallSignal(Signal):
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Hears one call of a loss function."""
-        training = isinstance(result, Tensor) and result.requires_grad
+        # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
+        training = isinstance(result, Tensor) and result.requires_grad and not _is_wrapped(result)
         if training:
             self._functions[function] += 1
             self._calls += function == self._main
@@ -107,6 +93,24 @@ class LossCallSignal(Signal):
         began = perf_counter()
         self._look(function, args, kwargs, result, training)
         self.context.spent_s += perf_counter() - began
+
+    def loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
+        """Hears that a call raised. The run is likely to end here, so labels that are no class are told at once."""
+        tensors = loss_arguments.tensors_of(args, kwargs)
+        if self._failed or tensors is None or not all(map(_readable, tensors)) or function not in BY_CLASS:
+            return
+        first, second = tensors
+        if self._main not in (None, function) or second.is_floating_point() or not (first.is_cpu and second.is_cpu):
+            return
+        self._failed = True
+        known, self._main = self._main, function
+        with torch.no_grad():
+            self._note(function, first, second, args, kwargs)
+            self._copy(function, first, second, args, kwargs, None, self._train)
+        self._later.poll(wait=True)
+        self._send(self.context.step)
+        if known is None:  # the program may go on, with another loss
+            self._main, self._train = None, Batches()
 
     @torch.no_grad()
     def _look(self, function: str, args: Any, kwargs: Any, result: Any, training: bool) -> None:
@@ -151,61 +155,20 @@ class LossCallSignal(Signal):
         return {self._open[0][0]} if self._open else set()
 
     def _copy(
-        self, function: str, first: Tensor, second: Tensor, args: Any, kwargs: Any, result: Tensor, side: _Batches
+        self, function: str, first: Tensor, second: Tensor, args: Any, kwargs: Any, result: Tensor | None, side: Batches
     ) -> None:
-        dimension = loss_arguments.class_dimension(function, first)
-        by_index = function in BY_CLASS and not second.is_floating_point()
-        tensors = [thin(first.detach(), dimension), thin(second.detach(), None if by_index else dimension)]
-        ignore = loss_arguments.read(function, args, kwargs).get("ignore_index", -100) if by_index else None
-        tensors.append(torch.ne(second, ignore).sum() if ignore is not None else torch.tensor(second.numel()))
-        before_steps = self.context.optimizer_steps == 0
-        tensors.append(
-            result.detach().float().mean() if before_steps or side is self._validation else torch.tensor(0.0)
-        )
-        shapes = (loss_arguments.unexpanded_shape(first), loss_arguments.unexpanded_shape(second), second.numel())
-        keep_result = before_steps or side is self._validation
-        self._later.put(
-            tensors, lambda copies: self._take(function, copies, shapes, dimension, ignore, side, keep_result)
-        )
+        """Asks for some values of the call; a result counts before the first optimizer step, and in validation."""
+        if side is self._train and self.context.optimizer_steps:
+            result = None
+        read = loss_arguments.read(function, args, kwargs)
+        sizes = Sizes.of(function, first, second, read.get("ignore_index", -100))
+        wanted = sizes.thinned(first, second, result)
+        self._later.put(wanted, lambda copies: self._take(function, copies, sizes, side))
 
-    def _take(
-        self,
-        function: str,
-        copies: list[Tensor],
-        shapes: tuple[list[int], list[int], int],
-        dimension: int | None,
-        ignore: int | None,
-        side: _Batches,
-        keep_result: bool,
-    ) -> None:
+    def _take(self, function: str, copies: list[Tensor], sizes: Sizes, side: Batches) -> None:
         """Adds one call, whose values are on the host now."""
-        if self._main is not None and function != self._main:
-            return
-        first, second, kept, result = copies
-        side.batches += 1
-        side.input.add(shapes[0], first)
-        by_index = ignore is not None
-        labels = second[second != ignore] if by_index else second
-        side.target.add(shapes[1], labels)
-        count = int(kept)
-        side.kept += count
-        side.ignored += shapes[2] - count
-        side.empty += count == 0
-        if keep_result and len(side.results) < 1000:
-            side.results.append(float(result))
-        classes = first.shape[dimension] if dimension is not None else 1
-        if by_index:
-            side.labels.add(labels)
-        elif function in BINARY and bool(((second == 0) | (second == 1)).all()):
-            side.labels.add(second.long())
-        if dimension is not None and classes >= 2:
-            side.input_rows.add(first, dimension)
-            if first.ndim == second.ndim and second.shape[dimension] == classes:
-                side.target_rows.add(second, dimension)
-            if function in BY_CLASS:
-                side.predictions.add(first.argmax(dimension))
-        elif function in BINARY:
-            side.predictions.add((first > (0.5 if function == "binary_cross_entropy" else 0.0)).long())
+        if self._main in (None, function):
+            side.add(function, copies, sizes)
 
     # -- which call is the loss ----------------------------------------------------------------------------------------
 
@@ -269,42 +232,27 @@ class LossCallSignal(Signal):
         }
 
     def _fact(self) -> dict[str, Any]:
-        side, other = self._train, self._validation
-        rows = side.input_rows
+        side, rows = self._train, self._train.input_rows
         return {
+            **side.fact(),
             "function": self._main,
             "functions": dict(self._functions),
             "arguments": self._arguments,
             "classes": self._classes,
-            "batches": side.batches,
             "calls_per_step": self._calls_per_step,
             "batch_size": self._batch_size,
-            "input": side.input.fact(),
-            "target": side.target.fact(),
             "broadcast": self._broadcast,
-            "label_counts": side.labels.fact(),
-            "prediction_counts": side.predictions.fact(),
             "batch_label_entropy": side.labels.batch_entropy(),
             "one_hot": side.target_rows.one_hot if side.target_rows.seen else None,
             "kept": side.kept,
             "ignored": side.ignored,
             "empty_batches": side.empty,
-            "value": statistics.fmean(side.results) if side.results else None,
             "previous_op": self._previous[0],
             "previous_dim": self._previous[1],
             "last_layer": self._last_layer,
             "rows_sum_to_one": rows.sum_to_one if rows.seen else None,
             "log_probabilities": rows.log_probabilities if rows.seen else None,
-            "validation": {
-                "batches": other.batches,
-                "label_counts": other.labels.fact(),
-                "prediction_counts": other.predictions.fact(),
-                "input": other.input.fact(),
-                "target": other.target.fact(),
-                "value": statistics.fmean(other.results) if other.results else None,
-            }
-            if other.batches
-            else None,
+            "validation": self._validation.fact() if self._validation.batches else None,
         }
 
 
@@ -315,10 +263,14 @@ def _readable(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_complex()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not _is_wrapped(tensor)
         and not torch._C._get_tracing_state()
         and tensor.numel() > 0
     )
+
+
+def _is_wrapped(tensor: Tensor) -> bool:
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def _nodes_above(root: Tensor) -> set[Any]:

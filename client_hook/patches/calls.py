@@ -22,28 +22,28 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from client_hook.patches.attributes import Depth, Replacement, replace
 
 if TYPE_CHECKING:
-    from client_hook.patches.hub import Patches
+    from client_hook.patches.hub import Ears
 
 Wrapper = Callable[..., Any]
 Loaders: TypeAlias = "weakref.WeakKeyDictionary[Any, Callable[[], Any]]"  # iterator → its loader
 
 
-def install(patches: Patches) -> list[Replacement]:
+def install(ears: Ears) -> list[Replacement]:
     """Wraps them all."""
-    installed = replace(torch.autograd, "backward", lambda original: _backward(patches, original))
-    installed += _install_clipping(patches)
-    installed += replace(Optimizer, "zero_grad", lambda original: _zero_grad(patches, original))
+    installed = replace(torch.autograd, "backward", lambda original: _backward(ears, original))
+    installed += _install_clipping(ears)
+    installed += replace(Optimizer, "zero_grad", lambda original: _zero_grad(ears, original))
     inside = Depth()
     for kind in _classes_with_step(lr_scheduler):
-        installed += replace(kind, "step", lambda original: _scheduler_step(patches, original, inside))
-    installed += replace(GradScaler, "scale", lambda original: _scale(patches, original))
+        installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
+    installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     loaders: Loaders = weakref.WeakKeyDictionary()
     installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
-    installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(patches, original, loaders))
+    installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(ears, original, loaders))
     return installed
 
 
-def _backward(patches: Patches, original: Wrapper) -> Wrapper:
+def _backward(ears: Ears, original: Wrapper) -> Wrapper:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(tensors, *args, **kwargs)
@@ -52,29 +52,29 @@ def _backward(patches: Patches, original: Wrapper) -> Wrapper:
             root = tensors[0]
         if not isinstance(root, torch.Tensor):
             return original(tensors, *args, **kwargs)
-        for listen in patches.backward:
+        for listen in ears.backward:
             listen(root)
         result = original(tensors, *args, **kwargs)
-        for listen in patches.after_backward:
+        for listen in ears.after_backward:
             listen(root)
         return result
 
     return backward
 
 
-def _zero_grad(patches: Patches, original: Wrapper) -> Wrapper:
+def _zero_grad(ears: Ears, original: Wrapper) -> Wrapper:
     def zero_grad(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(self, *args, **kwargs)
         result = original(self, *args, **kwargs)
-        for listen in patches.zero_grad:
+        for listen in ears.zero_grad:
             listen(self)
         return result
 
     return zero_grad
 
 
-def _scheduler_step(patches: Patches, original: Wrapper, inside: Depth) -> Wrapper:
+def _scheduler_step(ears: Ears, original: Wrapper, inside: Depth) -> Wrapper:
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         inside.level += 1
         try:
@@ -83,7 +83,7 @@ def _scheduler_step(patches: Patches, original: Wrapper, inside: Depth) -> Wrapp
             inside.level -= 1
         # a chain of schedulers steps its parts, and each one steps itself once while it is made
         if inside.level == 0 and not getattr(self, "_is_initial", False):
-            for listen in patches.scheduler_step:
+            for listen in ears.scheduler_step:
                 listen(self)
         return result
 
@@ -99,10 +99,10 @@ def _classes_with_step(module: Any) -> list[Any]:
     ]
 
 
-def _scale(patches: Patches, original: Wrapper) -> Wrapper:
+def _scale(ears: Ears, original: Wrapper) -> Wrapper:
     def scale(self: Any, outputs: Any) -> Any:
         result = original(self, outputs)
-        for listen in patches.scale:
+        for listen in ears.scale:
             listen(self)
         return result
 
@@ -119,7 +119,7 @@ def _loader_iter(original: Wrapper, loaders: Loaders) -> Wrapper:
     return __iter__
 
 
-def _loader_next(patches: Patches, original: Wrapper, loaders: Loaders) -> Wrapper:
+def _loader_next(ears: Ears, original: Wrapper, loaders: Loaders) -> Wrapper:
     def __next__(self: Any) -> Any:  # noqa: N807
         began = perf_counter()
         batch = original(self)
@@ -128,7 +128,7 @@ def _loader_next(patches: Patches, original: Wrapper, loaders: Loaders) -> Wrapp
         loader = reference() if reference is not None else None
         if loader is not None:
             first = getattr(self, "_num_yielded", 0) == 1
-            for listen in patches.batch:
+            for listen in ears.batch:
                 listen(loader, wait, first)
         return batch
 
@@ -138,19 +138,17 @@ def _loader_next(patches: Patches, original: Wrapper, loaders: Loaders) -> Wrapp
 # -- clipping --------------------------------------------------------------------------------------------------------
 
 
-def _install_clipping(patches: Patches) -> list[Replacement]:
+def _install_clipping(ears: Ears) -> list[Replacement]:
     """Wraps the inner functions of clip_grad, so that a `clip_grad_norm_` imported by name earlier is seen too."""
     state = _Clipping()
     installed = replace(clip_grad, "_get_total_norm", lambda original: _total_norm(original, state))
+    installed += replace(clip_grad, "_clip_grads_with_norm_", lambda original: _clip_with_norm(ears, original, state))
     installed += replace(
-        clip_grad, "_clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state)
-    )
-    installed += replace(
-        clip_grad, "_group_tensors_by_device_and_dtype", lambda original: _group_tensors(patches, original, state)
+        clip_grad, "_group_tensors_by_device_and_dtype", lambda original: _group_tensors(ears, original, state)
     )
     # the public name for the same function was bound when torch was imported
     installed += replace(
-        torch.nn.utils, "clip_grads_with_norm_", lambda original: _clip_with_norm(patches, original, state)
+        torch.nn.utils, "clip_grads_with_norm_", lambda original: _clip_with_norm(ears, original, state)
     )
     return installed
 
@@ -175,14 +173,14 @@ def _total_norm(original: Wrapper, state: _Clipping) -> Wrapper:
     return _get_total_norm
 
 
-def _clip_with_norm(patches: Patches, original: Wrapper, state: _Clipping) -> Wrapper:
+def _clip_with_norm(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     def _clip_grads_with_norm_(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(parameters, max_norm, total_norm, *args, **kwargs)
         if isinstance(parameters, Iterable) and not isinstance(parameters, (torch.Tensor, list, tuple)):
             parameters = list(parameters)  # a generator can be read only once
         listed = [parameters] if isinstance(parameters, torch.Tensor) else parameters
-        for listen in patches.clip:
+        for listen in ears.clip:
             listen("norm", listed, max_norm, total_norm, state.norm_type)
         state.level += 1
         try:
@@ -193,17 +191,17 @@ def _clip_with_norm(patches: Patches, original: Wrapper, state: _Clipping) -> Wr
     return _clip_grads_with_norm_
 
 
-def _group_tensors(patches: Patches, original: Wrapper, state: _Clipping) -> Wrapper:
+def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     """Sees `clip_grad_value_`, which calls no other inner function; its limit is a local of the caller."""
 
     def _group_tensors_by_device_and_dtype(*args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(*args, **kwargs)
-        if state.level == 0 and patches.clip:
+        if state.level == 0 and ears.clip:
             caller = sys._getframe(1)
             if caller.f_code.co_name == "clip_grad_value_":
                 local = caller.f_locals
-                for listen in patches.clip:
+                for listen in ears.clip:
                     listen("value", list(local.get("grads", ())), local.get("clip_value"), None, None)
         return original(*args, **kwargs)
 

@@ -13,6 +13,39 @@ from client_hook.guard import Guard, guarded
 from client_hook.patches import calls, losses
 from client_hook.patches.attributes import Replacement
 
+Ear = Callable[..., None]
+
+
+class Ears:
+    """Holds who hears what, for one set of wrappers; an empty tuple costs the wrapped function a loop over nothing.
+
+    Each installation has its own. A wrapper that could not be taken away, because somebody wrapped it since, stays deaf
+    when the next set comes: nothing is heard twice.
+    """
+
+    EVENTS = (
+        "backward",
+        "after_backward",
+        "clip",
+        "zero_grad",
+        "scheduler_step",
+        "loss_call",
+        "loss_failed",
+        "batch",
+        "scale",
+    )
+
+    def __init__(self) -> None:
+        self.backward: tuple[Ear, ...] = ()
+        self.after_backward: tuple[Ear, ...] = ()
+        self.clip: tuple[Ear, ...] = ()
+        self.zero_grad: tuple[Ear, ...] = ()
+        self.scheduler_step: tuple[Ear, ...] = ()
+        self.loss_call: tuple[Ear, ...] = ()
+        self.loss_failed: tuple[Ear, ...] = ()
+        self.batch: tuple[Ear, ...] = ()
+        self.scale: tuple[Ear, ...] = ()
+
 
 class Patches:
     """Passes calls on to listeners. A listener has any of these methods; none may keep what it is given.
@@ -20,27 +53,16 @@ class Patches:
     `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`;
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
-    `batch(loader, wait_s, epoch_start)`; `scale(scaler)`.
-    The tuples of the same names hold the bound methods: an empty one costs the wrapped function a loop over nothing.
+    `loss_failed(function, args, kwargs)` when a loss function raised; `batch(loader, wait_s, epoch_start)`;
+    `scale(scaler)`.
     """
-
-    EVENTS = ("backward", "after_backward", "clip", "zero_grad", "scheduler_step", "loss_call", "batch", "scale")
-
-    backward: tuple[Callable[..., None], ...]
-    after_backward: tuple[Callable[..., None], ...]
-    clip: tuple[Callable[..., None], ...]
-    zero_grad: tuple[Callable[..., None], ...]
-    scheduler_step: tuple[Callable[..., None], ...]
-    loss_call: tuple[Callable[..., None], ...]
-    batch: tuple[Callable[..., None], ...]
-    scale: tuple[Callable[..., None], ...]
 
     def __init__(self) -> None:
         self.owners = 0  # how many monitors listen: with one, every call is its own
         self._listeners: dict[int, Any] = {}
         self._installed: list[Replacement] = []
+        self._ears = Ears()
         self._lock = threading.RLock()
-        self._share_out()
 
     def subscribe(self, listener: Any) -> None:
         """Passes calls on to this listener; the first one brings the wrappers."""
@@ -48,7 +70,7 @@ class Patches:
             self._listeners[id(listener)] = listener
             self._share_out()
             if not self._installed:
-                self._installed = [*calls.install(self), *losses.install(self)]
+                self._installed = [*calls.install(self._ears), *losses.install(self._ears)]
 
     def unsubscribe(self, listener: Any) -> None:
         """Passes nothing on any more; the last one takes the wrappers away. A stranger is no error."""
@@ -60,6 +82,7 @@ class Patches:
                 installed, self._installed = self._installed, []
                 for replacement in reversed(installed):
                     replacement.restore()
+                self._ears = Ears()
 
     @property
     def installed(self) -> bool:
@@ -67,13 +90,13 @@ class Patches:
         return bool(self._installed)
 
     def _share_out(self) -> None:
-        for event in self.EVENTS:
+        for event in Ears.EVENTS:
             ears = [
                 _Ear(listener, getattr(listener, event))
                 for listener in self._listeners.values()
                 if hasattr(listener, event)
             ]
-            setattr(self, event, tuple(ears))
+            setattr(self._ears, event, tuple(ears))
         self.owners = len({id(getattr(listener, "context", listener)) for listener in self._listeners.values()})
 
 

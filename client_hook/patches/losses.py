@@ -14,7 +14,7 @@ from torch.compiler import is_compiling
 from client_hook.patches.attributes import Replacement, replace
 
 if TYPE_CHECKING:
-    from client_hook.patches.hub import Patches
+    from client_hook.patches.hub import Ears
 
 _NN = torch._C._nn
 
@@ -41,21 +41,28 @@ FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
 )
 
 
-def install(patches: Patches) -> list[Replacement]:
+def install(ears: Ears) -> list[Replacement]:
     """Wraps every loss function that this torch has."""
     installed: list[Replacement] = []
     for owner, name, function in FUNCTIONS:
-        installed += replace(owner, name, _wrapper_of(patches, function))
+        installed += replace(owner, name, _wrapper_of(ears, function))
     return installed
 
 
-def _wrapper_of(patches: Patches, function: str) -> Callable[[Any], Callable[..., Any]]:
+def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]]:
     def make(original: Any) -> Callable[..., Any]:
         def loss_function(*args: Any, **kwargs: Any) -> Any:
             if is_compiling():  # Dynamo folds this away: the compiled graph holds the original call alone
                 return original(*args, **kwargs)
-            result = original(*args, **kwargs)
-            for listen in patches.loss_call:
+            finished = False
+            try:
+                result = original(*args, **kwargs)
+                finished = True
+            finally:
+                if not finished:
+                    for listen in ears.loss_failed:
+                        listen(function, args, kwargs)
+            for listen in ears.loss_call:
                 listen(function, args, kwargs, result)
             return result
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.tape import taped
 
 
 def kinds(tape) -> dict[str, int]:
@@ -175,3 +176,221 @@ def test_an_optimizer_with_a_closure_is_none() -> None:
     loop = last(train(body, model=model, optimizer=optimizer), "loop")
     assert loop["offences"] == []
     assert loop["closures"] is True
+
+
+def test_two_backwards_through_one_graph_are_seen() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward(retain_graph=step >= 2)
+        if step >= 2:
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    offences = last(train(body), "loop")["offences"]
+    assert [(item["kind"], item["count"], item["first_step"]) for item in offences] == [("backward-twice", 10, 2)]
+
+
+def test_gradients_thrown_away_between_micro_batches_are_seen() -> None:
+    def body(step, model, optimizer):
+        for micro in range(4):
+            inputs, labels = batch(4 * step + micro)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels) / 4
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    loop = last(train(body), "loop")
+    assert [item["kind"] for item in loop["offences"]] == ["gradients-discarded"]
+    assert loop["accumulation"] == {"steps": 12, "discarded": 11}, "the first turn has no mark to compare with"
+
+
+def test_two_losses_of_one_forward_are_accumulation_and_no_offence() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        loss = F.cross_entropy(outputs, labels)
+        loss.backward(retain_graph=True)
+        outputs.square().mean().backward()
+        optimizer.step()
+        return loss
+
+    assert kinds(train(body)) == {}
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_clearing_to_zeros_or_none_at_either_end_counts(to_none: bool, when: str) -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        if when == "before":
+            optimizer.zero_grad(set_to_none=to_none)
+        loss.backward()
+        optimizer.step()
+        if when == "after":
+            optimizer.zero_grad(set_to_none=to_none)
+        return loss
+
+    loop = last(train(body), "loop")
+    assert (loop["offences"], loop["zero_grad"], loop["zero_grad_missing"]) == ([], 12, 0)
+    assert loop["zero_grad_checked"] == 11
+
+
+def test_the_model_can_clear_in_the_optimizers_place() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        model.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    loop = last(train(body), "loop")
+    assert (loop["offences"], loop["zero_grad"], loop["zero_grad_missing"]) == ([], 0, 0)
+
+
+def test_accumulation_that_is_never_cleared_is_seen() -> None:
+    def body(step, model, optimizer):
+        for micro in range(3):
+            inputs, labels = batch(3 * step + micro)
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    loop = last(train(body), "loop")
+    assert kinds_of(loop) == {"zero-grad-missing": 1}
+    assert loop["zero_grad_missing"] == loop["zero_grad_checked"] == 11
+
+
+def kinds_of(loop) -> dict[str, int]:
+    return {item["kind"]: item["first_step"] for item in loop["offences"]}
+
+
+@pytest.mark.parametrize("place", ["after the forward", "after the backward", "after the step"])
+def test_monitor_step_may_stand_anywhere_in_the_loop(place: str) -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 30)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(30):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        if place == "after the forward":
+            monitor.step(loss)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if place == "after the backward":
+            monitor.step(loss)
+        optimizer.step()
+        scheduler.step()
+        if place == "after the step":
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    loop = last(tape, "loop")
+    assert loop["offences"] == []
+    assert (loop["backward"], loop["optimizer_step"], loop["clip"], loop["scheduler_step"]) == (30,) * 4
+
+
+@pytest.mark.parametrize("skipped", [(), (0, 1), (3,)])
+def test_steps_that_a_scaler_leaves_out_are_no_offence(skipped: tuple[int, ...]) -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        scaler.scale(loss * (float("inf") if step in skipped else 1.0)).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        if step > 4:  # by epochs
+            scheduler.step()
+        return loss
+
+    loop = last(train(body, model=model, optimizer=optimizer), "loop")
+    assert loop["offences"] == []
+    assert loop["optimizer_step"] == 12 - len(skipped)
+    assert loop["steps"] == 12
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")
+def test_a_resumed_run_may_wind_its_scheduler_forward() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(7):
+        scheduler.step()
+    for step in range(10):
+        monitor.step(usual(step, model, optimizer))
+        scheduler.step()
+    monitor.finish(timeout=0.1)
+    assert last(tape, "loop")["offences"] == []
+
+
+def test_a_gan_with_two_optimizers_has_none() -> None:
+    torch.manual_seed(0)
+    models = {"generator": nn.Linear(4, 8), "judge": nn.Linear(8, 1)}
+    optimizers = {key: torch.optim.Adam(model.parameters()) for key, model in models.items()}
+    monitor, tape = taped(models, optimizers, strict=True)
+    loss_of = F.binary_cross_entropy_with_logits
+    for _ in range(20):
+        fake = models["generator"](torch.randn(6, 4))
+        optimizers["judge"].zero_grad()
+        real = loss_of(models["judge"](torch.randn(6, 8)), torch.ones(6, 1))
+        judging = real + loss_of(models["judge"](fake.detach()), torch.zeros(6, 1))
+        judging.backward()
+        optimizers["judge"].step()
+        optimizers["generator"].zero_grad()
+        fooling = loss_of(models["judge"](fake), torch.ones(6, 1))
+        fooling.backward()
+        optimizers["generator"].step()
+        monitor.step(judging + fooling, judge=judging, generator=fooling)
+    monitor.finish(timeout=0.1)
+    loop = last(tape, "loop")
+    assert loop["offences"] == []
+    assert (loop["steps"], loop["optimizer_step"]) == (20, 40)
+
+
+def test_the_two_backwards_of_sam_are_no_offence() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        with torch.no_grad():
+            moves = [0.05 * item.grad for item in model.parameters()]
+            for item, move in zip(model.parameters(), moves, strict=True):
+                item.add_(move)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        with torch.no_grad():
+            for item, move in zip(model.parameters(), moves, strict=True):
+                item.sub_(move)
+        optimizer.step()
+        return loss
+
+    assert kinds(train(body)) == {}
+
+
+def test_the_fact_comes_at_the_first_steps_and_when_an_offence_is_new() -> None:
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        if step == 13:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        return loss
+
+    tape = train(body, steps=30)
+    sent = [step for kind, name, step, _ in tape.records if (kind, name) == ("fact", "loop")]
+    assert sent == [2, 4, 9, 13, 19, 29]

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.tape import taped
 
 
 def with_loss(compute):
@@ -114,6 +115,194 @@ def test_validation_does_not_mix_with_training() -> None:
     fact = last(train(body), "loss_call")
     assert len(fact["label_counts"]) == 5
     assert fact["validation"]["label_counts"].keys() == {"0"}
+
+
+def test_label_counts_of_targets_given_as_probabilities() -> None:
+    def one_hot(model, x, y):
+        return F.cross_entropy(model(x), F.one_hot(y, 5).float())
+
+    def mixed(model, x, y):
+        return F.cross_entropy(model(x), 0.7 * F.one_hot(y, 5).float() + 0.06)
+
+    plain, hard, soft = (last(train(with_loss(way)), "loss_call") for way in (index_labels, one_hot, mixed))
+    assert hard["one_hot"] is True
+    assert hard["label_counts"] == plain["label_counts"]
+    assert (soft["one_hot"], soft["label_counts"]) == (False, None)
+    assert hard["kept"] == soft["kept"] == plain["kept"] == 144, "one label a row, not one a class"
+
+
+def index_labels(model, x, y):
+    return F.cross_entropy(model(x), y)
+
+
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (
+            lambda m, x, y: F.cross_entropy(m(x), y, weight=torch.ones(5), reduction="sum"),
+            {"weight": True, "reduction": "sum", "label_smoothing": 0.0, "ignore_index": -100},
+        ),
+        (
+            lambda m, x, y: F.cross_entropy(m(x), y, reduction="none").mean(),
+            {"weight": False, "reduction": "none", "label_smoothing": 0.0, "ignore_index": -100},
+        ),
+        (
+            lambda m, x, y: F.nll_loss(F.log_softmax(m(x), 1), y, ignore_index=2),
+            {"weight": False, "reduction": "mean", "ignore_index": 2},
+        ),
+        (
+            lambda m, x, y: F.binary_cross_entropy_with_logits(m(x), F.one_hot(y, 5).float(), pos_weight=torch.ones(5)),
+            {"weight": False, "pos_weight": True, "reduction": "mean"},
+        ),
+        (
+            lambda m, x, y: nn.BCELoss(weight=torch.ones(5), reduction="sum")(m(x).sigmoid(), F.one_hot(y, 5).float()),
+            {"weight": True, "reduction": "sum"},
+        ),
+        (lambda m, x, y: nn.HuberLoss(delta=0.5)(m(x), F.one_hot(y, 5).float()), {"reduction": "mean", "delta": 0.5}),
+        (lambda m, x, y: nn.SmoothL1Loss(beta=0.5)(m(x), F.one_hot(y, 5).float()), {"reduction": "mean", "beta": 0.5}),
+        (
+            lambda m, x, y: F.kl_div(F.log_softmax(m(x), 1), torch.zeros(12, 5), log_target=True, reduction="sum"),
+            {"reduction": "sum", "log_target": True},
+        ),
+    ],
+)
+def test_arguments_are_read_by_name(compute, expected) -> None:
+    assert last(train(with_loss(compute)), "loss_call")["arguments"] == expected
+
+
+@pytest.mark.parametrize(
+    ("compute", "operation", "sums", "logarithms"),
+    [
+        (lambda m, x, y: F.nll_loss(F.softmax(m(x), 1), y), "SoftmaxBackward0", True, False),
+        (lambda m, x, y: F.nll_loss(F.log_softmax(m(x), 1), y), "LogSoftmaxBackward0", False, True),
+        (lambda m, x, y: F.cross_entropy(m(x).softmax(-1).view(12, 5), y), "SoftmaxBackward0", True, False),
+        (lambda m, x, y: F.nll_loss(m(x), y), "AddmmBackward0", False, False),
+        (
+            lambda m, x, y: F.binary_cross_entropy_with_logits(m(x).sigmoid(), F.one_hot(y, 5).float()),
+            "SigmoidBackward0",
+            False,
+            False,
+        ),
+    ],
+)
+def test_what_came_before_the_loss_is_named(compute, operation: str, sums: bool, logarithms: bool) -> None:
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert fact["previous_op"] == operation
+    assert (fact["rows_sum_to_one"], fact["log_probabilities"]) == (sums, logarithms)
+
+
+def test_a_softmax_over_the_batch_shows_its_size() -> None:
+    fact = last(train(with_loss(lambda m, x, y: F.nll_loss(F.log_softmax(m(x), 0), y))), "loss_call")
+    assert (fact["previous_dim"], fact["classes"], fact["batch_size"]) == (12, 5, 12)
+
+
+def test_sequences_have_their_classes_in_the_second_dimension() -> None:
+    def compute(model, x, y):
+        return F.cross_entropy(model(x).view(4, 3, 5).transpose(1, 2), y.view(4, 3), ignore_index=0)
+
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert (fact["classes"], fact["batch_size"], fact["input"]["shape"]) == (5, 4, [4, 5, 3])
+    assert fact["kept"] + fact["ignored"] == 144
+    assert "0" not in fact["label_counts"]
+
+
+def test_batches_without_a_label_that_counts_are_counted() -> None:
+    compute = with_loss(lambda m, x, y: F.cross_entropy(m(x), torch.full_like(y, -100)))
+    fact = last(train(compute, steps=4), "loss_call")
+    assert (fact["empty_batches"], fact["kept"], fact["label_counts"]) == (4, 0, None)
+
+
+def test_labels_that_are_no_class_are_told_although_the_call_raises() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    inputs, labels = batch(0)
+    with pytest.raises(IndexError, match="out of bounds"):
+        F.cross_entropy(model(inputs), labels + 1)
+    monitor.finish("failed", timeout=0.1)
+    fact = last(tape, "loss_call")
+    assert (fact["function"], fact["classes"], fact["batches"]) == ("cross_entropy", 5, 1)
+    assert (fact["target"]["min"], fact["target"]["max"]) == (1, 5)
+    assert fact["label_counts"]["5"] == int((labels == 4).sum())
+    assert fact["value"] is None
+
+
+def test_a_caught_failure_does_not_decide_what_the_loss_is() -> None:
+    def body(step, model, optimizer):
+        if step == 0:
+            with pytest.raises(IndexError):
+                F.nll_loss(model(batch(0)[0]), torch.full((12,), 9))
+        return usual(step, model, optimizer)
+
+    fact = last(train(body), "loss_call")
+    assert (fact["function"], fact["target"]["max"]) == ("cross_entropy", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "compute"),
+    [
+        ("triplet_margin_loss", lambda m, x, y: F.triplet_margin_loss(m(x), m(x + 1), m(x - 1))),
+        (
+            "ctc_loss",
+            lambda m, x, y: F.ctc_loss(
+                m(x).log_softmax(1).unsqueeze(1), torch.tensor([[1, 2, 3]]), torch.tensor([12]), torch.tensor([3])
+            ),
+        ),
+    ],
+)
+def test_losses_without_statistics_are_named(name: str, compute) -> None:
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert (fact["function"], fact["batches"], fact["functions"]) == (name, 0, {name: 12})
+
+
+def test_of_two_losses_the_one_that_leads_to_the_backward_is_meant() -> None:
+    def compute(model, x, y):
+        outputs = model(x)
+        F.mse_loss(outputs, torch.zeros(12, 5))  # a metric, with a graph that nobody walks
+        return F.cross_entropy(outputs, y) + 0.01 * outputs.square().mean()
+
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert fact["function"] == "cross_entropy"
+    assert fact["functions"] == {"mse_loss": 12, "cross_entropy": 12}
+
+
+def test_calls_inside_functional_transforms_are_not_the_loss() -> None:
+    def compute(model, x, y):
+        torch.func.vmap(lambda a, b: F.cross_entropy(a[None], b[None]))(model(x), y)
+        return F.cross_entropy(model(x), y)
+
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert fact["functions"] == {"cross_entropy": 12}
+    assert fact["calls_per_step"] == 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_counted_and_left_out(bad: float) -> None:
+    def compute(model, x, y):
+        outputs = model(x).clone()
+        outputs[0, 0] = bad
+        return F.cross_entropy(outputs, y)
+
+    fact = last(train(with_loss(compute), steps=1), "loss_call")
+    assert fact["input"]["nonfinite"] == pytest.approx(1 / 60)
+    assert abs(fact["input"]["max"]) < 100
+
+
+def test_large_tensors_are_looked_at_in_part() -> None:
+    model = nn.Linear(8, 1)
+
+    def body(step, model, optimizer):
+        optimizer.zero_grad()
+        x = torch.randn(50_000, 8, generator=torch.Generator().manual_seed(step))
+        loss = F.mse_loss(model(x), x.sum(1, keepdim=True))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, model=model), "loss_call")
+    assert fact["input"]["shape"] == [50_000, 1]
+    assert fact["target"]["std"] == pytest.approx(8**0.5, rel=0.05)
+    assert fact["kept"] == 12 * 50_000
 
 
 def test_everything_is_as_before_after_the_run() -> None:

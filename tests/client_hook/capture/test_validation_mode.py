@@ -1,0 +1,118 @@
+"""A validation whose model is still in training mode is seen; a metric of the training batch is none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.tape import taped
+
+KIND = "train-during-validation"
+
+
+def offence(tape) -> tuple[int, int] | None:
+    """Gives (count, of)."""
+    found = {item["kind"]: item for item in last(tape, "loop")["offences"]}
+    return (found[KIND]["count"], found[KIND]["of"]) if KIND in found else None
+
+
+def validating(*, batches: int = 1, size: int = 12, switch: bool = False):
+    """Makes the body of a loop that validates after each step, without a data loader."""
+
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        if switch:
+            model.eval()
+        with torch.no_grad():
+            for number in range(batches):
+                inputs, labels = batch(1000 + number, size)
+                F.cross_entropy(model(inputs), labels)
+        model.train()
+        return loss
+
+    return body
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5)])
+def test_the_right_order_is_no_offence(layer: nn.Module) -> None:
+    assert offence(train(validating(batches=3, size=20, switch=True), model=classifier(layer))) is None
+
+
+def test_another_batch_size_is_another_set() -> None:
+    assert offence(train(validating(size=20), model=classifier(nn.Dropout(0.5)))) == (12, 12)
+
+
+def test_a_second_call_in_a_row_is_no_metric_of_the_training_batch() -> None:
+    assert offence(train(validating(batches=3), model=classifier(nn.Dropout(0.5)))) == (24, 24)
+
+
+def test_batch_norm_has_counted_the_forward() -> None:
+    assert offence(train(validating(), model=classifier(nn.BatchNorm1d(5)))) == (12, 12)
+
+
+def test_a_model_that_is_the_same_in_both_modes_is_not_asked() -> None:
+    assert offence(train(validating(batches=3, size=20))) is None
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5)])
+def test_a_metric_of_the_training_batch_is_no_validation(layer: nn.Module) -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        loss = F.cross_entropy(outputs, labels)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            F.l1_loss(outputs.softmax(1), F.one_hot(labels, 5).float())
+            F.mse_loss(outputs.softmax(1), F.one_hot(labels, 5).float())
+        return loss
+
+    assert offence(train(body, model=classifier(layer))) is None
+
+
+@pytest.mark.parametrize("kind", ["validation", "metrics"])
+def test_the_data_loader_tells_which_is_which(kind: str) -> None:
+    model = classifier(nn.Dropout(0.5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    training, held_out = (DataLoader(TensorDataset(*batch(seed, 48)), batch_size=12) for seed in (1, 2))
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(4):
+        for inputs, labels in training:
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            loss = F.cross_entropy(outputs, labels)
+            loss.backward()
+            optimizer.step()
+            if kind == "metrics":
+                with torch.no_grad():
+                    for half in (slice(0, 6), slice(6, 12)):  # another size, twice in a row, and yet the same batch
+                        F.cross_entropy(outputs[half], labels[half])
+            monitor.step(loss)
+        if kind == "validation":
+            with torch.no_grad():
+                for inputs, labels in held_out:
+                    F.cross_entropy(model(inputs), labels)
+    monitor.finish(timeout=0.1)
+    assert offence(tape) == ((16, 16) if kind == "validation" else None)
+
+
+def test_checkpointing_runs_its_forward_twice_and_is_no_validation() -> None:
+    model = classifier(nn.BatchNorm1d(5))
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        outputs = torch.utils.checkpoint.checkpoint(model, inputs.requires_grad_(), use_reentrant=True)
+        loss = F.cross_entropy(outputs, labels)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            F.l1_loss(outputs, torch.zeros(12, 5))
+        return loss
+
+    assert offence(train(body, model=model)) is None
