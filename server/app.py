@@ -29,7 +29,7 @@ from server.live import Live
 from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.engine import describe
-from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, series_api
+from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, runs_pages, series_api
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 
@@ -86,8 +86,8 @@ def create_app(
         ],
     )
     app.state.services = services
-    for router in (api.router, series_api.router, ingest_api.router, live_api.router, charts_api.router, pages.router):
-        app.include_router(router)
+    for room in (api, series_api, ingest_api, live_api, charts_api, runs_pages, pages):
+        app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)

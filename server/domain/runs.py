@@ -92,6 +92,7 @@ class Run:
     worst_severity: str | None = None
     open_counts: Mapping[str, int] = field(default_factory=dict)
     sparkline: tuple[float | None, ...] = ()
+    deleted_ms: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Not for: HTTP, wire format or judging.
 from __future__ import annotations
 
 from server.store.catalogue import Catalogue
+from server.store.columns import Columns
 from server.store.engine import Database
 from server.store.findings import Findings
 from server.store.frames import Frames
@@ -29,6 +30,7 @@ class Store:
         self.runs = Runs(database, self._writer, catalogue)
         self.frames = Frames(database, self._writer, catalogue)
         self.series = SeriesReader(database)
+        self.columns = Columns(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
 

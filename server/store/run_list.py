@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
 from server.store import schema
+from server.store.columns import Column, column_values, sorted_ids
 from server.store.sparkline import Sparkline
 
 _r = schema.runs.c
@@ -30,23 +31,34 @@ _ORDERS: dict[str, tuple[ColumnElement[Any], bool]] = {
     "name": (func.lower(_r.name), False),
     "loss": (func.coalesce(_r.last_loss, _NO_LOSS), False),
     "severity": (_SEVERITY, True),
+    "validation": (func.coalesce(_r.best_validation, _NO_LOSS), False),
+    "steps": (_r.last_step.expression, True),
+    "pace": (func.coalesce(_r.steps_per_s, -1.0), True),
+    "state": (_r.state.expression, False),
 }
+SORTS = tuple(_ORDERS)
 
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Holds what the runs table was asked for."""
+    """Holds what the runs table was asked for; `reverse` turns the natural direction of the sort round."""
 
     project: str | None = None
     state: str | None = None
     severity: str | None = None
     search: str | None = None
+    tag: str | None = None
     archived: bool = False
+    deleted: bool = False
     sort: str = "started"
+    reverse: bool = False
 
     def page(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
-        """Reads one page; raises InvalidFrame for a cursor that is not of this list."""
+        """Reads one page; raises InvalidFrame for an unknown sort and for a cursor that is not of this list."""
+        if self.sort not in _ORDERS:
+            return self._page_by_column(connection, cursor, limit)
         key, descending = _ORDERS[self.sort]
+        descending = descending != self.reverse
         query = select_runs().add_columns(key.label("sort_key")).where(*self._conditions())
         if cursor is not None:
             query = query.where(_after(key, descending, *_read_cursor(cursor)))
@@ -56,14 +68,37 @@ class RunQuery:
         following = _write_cursor(shown[-1].sort_key, shown[-1].id) if len(rows) > limit else None
         return Page(tuple(run_of(row) for row in shown), following)
 
+    def _page_by_column(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
+        # No index can hold what a reader may ask for: the ids that fit are sorted here, and only a page is read whole.
+        column = Column.parse(self.sort)
+        if column is None:
+            raise InvalidFrame("sort", f"sort: got {self.sort[:80]!r}; one of {', '.join(SORTS)} or a column is needed")
+        ids = list(connection.execute(_only_ids().where(*self._conditions())).scalars())
+        order = sorted_ids(dict(column_values(connection, column, ids)), ids, self.reverse)
+        start = 0
+        if cursor is not None:
+            _, last = _read_cursor(cursor)
+            # a run that left the list since then cannot say where it stood: the list begins again
+            start = order.index(last) + 1 if last in order else 0
+        chosen = order[start : start + limit]
+        rows = {row.id: row for row in connection.execute(select_runs().where(_r.id.in_(chosen)))}
+        following = _write_cursor(0, chosen[-1]) if start + limit < len(order) else None
+        return Page(tuple(run_of(rows[run_id]) for run_id in chosen if run_id in rows), following)
+
     def _conditions(self) -> list[ColumnElement[bool]]:
-        conditions: list[ColumnElement[bool]] = [_r.archived == int(self.archived)]
+        conditions: list[ColumnElement[bool]] = (
+            [_r.deleted_ms.is_not(None)]
+            if self.deleted
+            else [_r.deleted_ms.is_(None), _r.archived == int(self.archived)]
+        )
         if self.project is not None:
             conditions.append(schema.projects.c.name == self.project)
         if self.state is not None:
             conditions.append(_r.state == self.state)
         if self.severity is not None:
             conditions.append(_r.worst_severity == self.severity)
+        if self.tag:
+            conditions.append(_r.tags.contains(json.dumps(self.tag, ensure_ascii=False), autoescape=True))
         if self.search:
             conditions.append(
                 or_(
@@ -80,6 +115,10 @@ def select_runs() -> Select[Any]:
     return select(schema.runs, schema.projects.c.name.label("project")).join_from(
         schema.runs, schema.projects, schema.projects.c.id == _r.project_id
     )
+
+
+def _only_ids() -> Select[Any]:
+    return select(_r.id).join_from(schema.runs, schema.projects, schema.projects.c.id == _r.project_id)
 
 
 def run_of(row: Row[Any]) -> Run:
@@ -109,6 +148,7 @@ def run_of(row: Row[Any]) -> Run:
         worst_severity=row.worst_severity,
         open_counts=json.loads(row.open_counts),
         sparkline=Sparkline.load(row.sparkline).points(),
+        deleted_ms=row.deleted_ms,
     )
 
 

@@ -6,6 +6,7 @@ Not for: what frames change in a run (progress.py) or what the diagnosis says of
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select, update
@@ -56,20 +57,27 @@ class Runs:
         state: str | None = None,
         severity: str | None = None,
         search: str | None = None,
+        tag: str | None = None,
         archived: bool = False,
+        deleted: bool = False,
         sort: str = "started",
+        reverse: bool = False,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """Gives one page of the runs that fit; raises InvalidFrame for a cursor that is not of this list."""
-        query = RunQuery(project, state, severity, search, archived, sort)
+        """Gives one page of the runs that fit; `sort` is one of SORTS or a column (see columns.py).
+
+        Raises InvalidFrame for a sort that is none, and for a cursor that is not of this list.
+        """
+        query = RunQuery(project, state, severity, search, tag, archived, deleted, sort, reverse)
         with self._database.read() as connection:
             return query.page(connection, cursor, limit)
 
     def projects(self) -> list[str]:
         """Lists the projects that have runs, by name."""
         projects = schema.projects.c
-        has_runs = select(schema.runs.c.id).where(schema.runs.c.project_id == projects.id).exists()
+        runs = schema.runs.c
+        has_runs = select(runs.id).where(runs.project_id == projects.id, runs.deleted_ms.is_(None)).exists()
         with self._database.read() as connection:
             return list(connection.execute(select(projects.name).where(has_runs).order_by(projects.name)).scalars())
 
@@ -89,8 +97,49 @@ class Runs:
             self._writer.run(lambda connection: connection.execute(change).rowcount)
         return self.get(run_id)
 
+    def update_many(
+        self,
+        run_ids: Sequence[str],
+        now_ms: int,
+        *,
+        archived: bool | None = None,
+        deleted: bool | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+    ) -> list[str]:
+        """Changes several runs in one transaction, all or none; gives the ids of those that are known.
+
+        A deleted run is hidden, and kept until `purge` takes it away.
+        """
+        runs = schema.runs.c
+        values: dict[str, Any] = {}
+        if archived is not None:
+            values["archived"] = int(archived)
+        if deleted is not None:
+            values["deleted_ms"] = now_ms if deleted else None
+
+        def change(connection: Connection) -> list[str]:
+            rows = connection.execute(select(runs.id, runs.tags).where(runs.id.in_(run_ids))).all()
+            for run_id, tags in rows:
+                own = dict(values)
+                if add_tags or remove_tags:
+                    kept = [tag for tag in dict.fromkeys([*json.loads(tags), *add_tags]) if tag not in remove_tags]
+                    own["tags"] = json.dumps(kept, ensure_ascii=False)
+                if own:
+                    connection.execute(update(schema.runs).where(runs.id == run_id).values(**own))
+            return [run_id for run_id, _ in rows]
+
+        return self._writer.run(change)
+
+    def purge(self, deleted_before_ms: int) -> list[str]:
+        """Takes away for good what was deleted before that moment; gives the ids."""
+        runs = schema.runs.c
+        with self._database.read() as connection:
+            found = list(connection.execute(select(runs.id).where(runs.deleted_ms < deleted_before_ms)).scalars())
+        return [run_id for run_id in found if self.delete(run_id)]
+
     def delete(self, run_id: str) -> bool:
-        """Deletes a run and all that belongs to it; False if it is not known."""
+        """Deletes a run and all that belongs to it, for good; False if it is not known."""
 
         def remove(connection: Connection) -> bool:
             for table in _OF_A_RUN:

@@ -98,9 +98,16 @@ runs = _table(
     _real("steps_per_s"),
     _whole("total_steps", nullable=True),
     _text("sparkline", default=""),
+    _whole("deleted_ms", nullable=True),
     Index("runs_by_start", "started_ms", "id"),
     Index("runs_by_project", "project_id", "started_ms"),
     Index("runs_dirty", "dirty_ms", sqlite_where=text("dirty = 1"), postgresql_where=text("dirty = 1")),
+    Index(
+        "runs_deleted",
+        "deleted_ms",
+        sqlite_where=text("deleted_ms IS NOT NULL"),
+        postgresql_where=text("deleted_ms IS NOT NULL"),
+    ),
     rowid=True,
 )
 

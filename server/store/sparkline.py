@@ -66,9 +66,9 @@ class Sparkline:
         return Sparkline(stride, first, tuple(sums.tolist()), tuple(kept.tolist()), tuple(counts.tolist()))
 
     def points(self) -> tuple[float | None, ...]:
-        """Gives the means of the stretches that have samples; None where none of them is finite."""
+        """Gives the means of the stretches that have samples; None where one of them is not finite: it must be seen."""
         return tuple(
-            _finite(total / kept) if kept else None
+            _finite(total / kept) if kept == count else None
             for total, kept, count in zip(self.sums, self.finite, self.counts, strict=True)
             if count
         )

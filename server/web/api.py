@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from server.domain.runs import Run
+from server.store.run_list import SORTS
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
 from server.web.models import (
     AttemptItem,
@@ -25,6 +26,8 @@ from server.web.models import (
     RunDetail,
     RunItem,
     RunPage,
+    RunsChange,
+    RunsChanged,
     RunStateName,
     SeverityName,
 )
@@ -37,6 +40,8 @@ _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
+
+SORT_HELP = f"{', '.join(SORTS)}, or config.<key>, last.<series>, min.<series>, max.<series>"
 
 router = APIRouter(prefix="/api/v1", responses=_SENTENCES, max_body_size=MAX_BODY_BYTES)
 TheRun = Annotated[Run, Depends(existing_run)]
@@ -56,8 +61,11 @@ def list_runs(
     state: RunStateName | None = None,
     severity: SeverityName | None = None,
     search: Annotated[str | None, Query(max_length=200, description="part of the name or id")] = None,
+    tag: Annotated[str | None, Query(max_length=100)] = None,
     archived: bool = False,
-    sort: Literal["started", "name", "heard", "loss", "severity"] = "started",
+    deleted: bool = False,
+    sort: Annotated[str, Query(max_length=300, description=SORT_HELP)] = "started",
+    reverse: bool = False,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> RunPage:
@@ -67,8 +75,11 @@ def list_runs(
         state=state,
         severity=severity,
         search=search,
+        tag=tag,
         archived=archived,
+        deleted=deleted,
         sort=sort,
+        reverse=reverse,
         cursor=cursor,
         limit=limit,
     )
@@ -93,10 +104,19 @@ def change_run(run: TheRun, change: RunChange, parts: Parts) -> RunDetail:
 
 @router.delete("/runs/{run_id}", tags=["runs"], status_code=204)
 def delete_run(run: TheRun, parts: Parts) -> Response:
-    """Deletes a run and everything that was recorded of it."""
-    parts.store.runs.delete(run.id)
+    """Deletes a run; for a day `POST runs/changes` with `deleted: false` brings it back."""
+    parts.store.runs.update_many([run.id], parts.clock(), deleted=True)
     parts.live.publish(run.id, "state", run.last_step)
     return Response(status_code=204)
+
+
+@router.post("/runs/changes", tags=["runs"])
+def change_runs(change: RunsChange, parts: Parts) -> RunsChanged:
+    """Archives, deletes, brings back or tags several runs at once."""
+    changed = parts.store.runs.update_many(change.ids, parts.clock(), **change.model_dump(exclude={"ids"}))
+    for run_id in changed:
+        parts.live.publish(run_id, "state", -1)
+    return RunsChanged(changed=changed)
 
 
 @router.get("/runs/{run_id}/findings", tags=["findings"])

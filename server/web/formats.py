@@ -111,6 +111,11 @@ def text(value: Any) -> str:
     return shortened(str(value))
 
 
+def cell(value: float | str | None) -> str:
+    """Writes a value of a table's column."""
+    return shortened(value, 60) if isinstance(value, str) else number(value)
+
+
 def shortened(written: str, longest: int = LONGEST_TEXT) -> str:
     """Cuts a text that is too long for a page."""
     return written if len(written) <= longest else written[: longest - 1] + "…"

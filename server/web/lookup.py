@@ -25,6 +25,8 @@ def existing_run(run_id: RunId, parts: Parts) -> Run:
     run = parts.store.runs.get(run_id)
     if run is None:
         raise HTTPException(404, no_run(run_id))
+    if run.deleted_ms is not None:
+        raise HTTPException(404, f"Run {run_id[:100]!r} was deleted; it can be brought back from the table of runs")
     return run
 
 

@@ -127,6 +127,24 @@ class RunChange(BaseModel):
     archived: bool | None = None
 
 
+class RunsChange(BaseModel):
+    """What may be changed of several runs at once; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(min_length=1, max_length=500)
+    archived: bool | None = None
+    deleted: bool | None = None
+    add_tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=100)
+    remove_tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=100)
+
+
+class RunsChanged(BaseModel):
+    """The runs that were changed; ids that are not known are left out."""
+
+    changed: list[str]
+
+
 class SeriesItem(BaseModel):
     """Summarises one series; `kind` is its prefix ("" = the user's own), `subject` the layer, parameter or group."""
 

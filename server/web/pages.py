@@ -1,6 +1,7 @@
-"""The pages and their fragments. Each route asks the store, makes a context and renders it.
+"""The pages of one run and of the rules. Each route asks the store, makes a context and renders it.
 
 A fragment is the part of a page that changes: the page includes the same template, so a thing becomes HTML once.
+Not for: the table of runs (runs_pages).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 
 from server import paths
 from server.domain.runs import Run
-from server.web.contexts import charts, checklist, findings, rules, runs
+from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
 from server.web.contexts.sign_in import SignInView
@@ -20,41 +21,11 @@ from server.web.lookup import existing_run
 from server.web.services import Parts, Services
 from server.web.templating import render
 
-ROWS = 50
 EVENTS = 500
-CURSOR = r"^[A-Za-z0-9_-]*$"
 
 router = APIRouter(include_in_schema=False)
 TheRun = Annotated[Run, Depends(existing_run)]
 Stat = Annotated[str, Query(pattern="^(" + "|".join(charts.STATS) + ")?$")]
-
-
-def filters_of(
-    project: Annotated[str, Query(max_length=200)] = "",
-    state: Annotated[str, Query(pattern="^(running|finished|stopped|failed|crashed|silent)?$")] = "",
-    severity: Annotated[str, Query(pattern="^(info|warning|error)?$")] = "",
-    search: Annotated[str, Query(max_length=200)] = "",
-    sort: Annotated[str, Query(pattern="^(" + "|".join(runs.SORTS) + ")?$")] = "",
-    archived: bool = False,
-    cursor: Annotated[str, Query(pattern=CURSOR, max_length=500)] = "",
-) -> runs.Filters:
-    """Reads the filters of the runs table from the address; an empty field filters nothing."""
-    return runs.Filters(project, state, severity, search, sort or "started", archived, cursor)
-
-
-TheFilters = Annotated[runs.Filters, Depends(filters_of)]
-
-
-@router.get("/")
-def runs_page(request: Request, parts: Parts, filters: TheFilters) -> Response:
-    """Shows the runs table."""
-    return render(request, "pages/runs.html", _runs(parts, filters), section="runs")
-
-
-@router.get("/fragments/runs")
-def runs_fragment(request: Request, parts: Parts, filters: TheFilters) -> Response:
-    """Gives the table alone, for a page that heard of something new."""
-    return render(request, "partials/_runs_table.html", _runs(parts, filters))
 
 
 @router.get("/runs/{run_id}")
@@ -146,20 +117,6 @@ def error_page(request: Request, status: int, message: str) -> Response:
     """Draws an error for a person: as a page, or as a fragment where a part of a page was asked for."""
     template = "partials/_error.html" if request.headers.get("hx-request") else "pages/error.html"
     return render(request, template, error_view(status, message), status=status)
-
-
-def _runs(parts: Services, filters: runs.Filters) -> runs.RunsView:
-    page = parts.store.runs.page(
-        project=filters.project or None,
-        state=filters.state or None,
-        severity=filters.severity or None,
-        search=filters.search or None,
-        archived=filters.archived,
-        sort=filters.sort,
-        cursor=filters.cursor or None,
-        limit=ROWS,
-    )
-    return runs.runs_view(page, filters, parts.store.runs.projects(), parts.clock(), parts.settings.address)
 
 
 def _charts(run: Run, parts: Services, stat: str) -> charts.ChartsView:

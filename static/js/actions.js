@@ -1,4 +1,6 @@
 // Buttons that change one field of a finding: they ask the API and let the page hear of it.
+import { ask } from "./ask.js";
+import { toast } from "./toasts.js";
 
 export function startActions() {
   document.addEventListener("click", async (event) => {
@@ -6,19 +8,24 @@ export function startActions() {
     if (!button || button.ariaBusy === "true") return;
     const pressed = button.getAttribute("aria-pressed") === "true";
     button.ariaBusy = "true"; // not disabled: that would take the focus away
+    const change = (value) => ask("PATCH", button.dataset.patch, { [button.dataset.field]: value }).then(heard);
     try {
-      const answer = await fetch(button.dataset.patch, {
-        method: "PATCH",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ [button.dataset.field]: !pressed }),
-      });
-      if (!answer.ok) throw new Error((await answer.json()).detail);
-      document.dispatchEvent(new CustomEvent("gw:findings", { detail: {} }));
+      await change(!pressed);
+      if (button.dataset.field === "muted" && !pressed) {
+        toast("Muted: it no longer counts in the verdict.", { word: "Undo", act: () => change(false).catch(failed) });
+      }
     } catch (error) {
-      button.title = error.message;
-      button.textContent = "Not saved, try again";
+      failed(error);
     } finally {
       button.ariaBusy = null;
     }
   });
+}
+
+function heard() {
+  document.dispatchEvent(new CustomEvent("gw:findings", { detail: {} }));
+}
+
+function failed(error) {
+  toast(error.message);
 }

@@ -1,29 +1,59 @@
 // Filters without a reload: what is chosen goes into the address, and the table is asked for again.
 
 const TYPING_MS = 250;
+const DEFAULTS = { sort: "started" };
 
 export function startFilters() {
   const form = document.querySelector("[data-filters]");
-  if (form) {
-    let typing = 0;
-    form.addEventListener("input", (event) => {
-      clearTimeout(typing);
-      typing = setTimeout(() => apply(form), event.target.type === "search" ? TYPING_MS : 0);
-    });
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      apply(form);
-    });
-  }
+  if (form) startTable(form);
   document.addEventListener("change", (event) => event.target.closest?.("[data-stat]")?.requestSubmit());
+  document.addEventListener("input", (event) => event.target.matches?.("[data-narrow]") && narrow(event.target));
+}
+
+function startTable(form) {
+  let typing = 0;
+  // Columns that are added later belong to the form by their form attribute, and their events bubble elsewhere.
+  document.addEventListener("input", (event) => {
+    if (event.target.form !== form) return;
+    if (event.target.name === "sort") form.elements.reverse.value = "";
+    clearTimeout(typing);
+    typing = setTimeout(() => apply(form), event.target.type === "search" ? TYPING_MS : 0);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply(form);
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-sort]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const order = form.elements.sort;
+    if (![...order.options].some((option) => option.value === link.dataset.sort)) order.add(new Option(link.textContent, link.dataset.sort));
+    order.value = link.dataset.sort;
+    form.elements.reverse.value = link.dataset.reverse;
+    apply(form);
+  });
 }
 
 function apply(form) {
   form.elements.cursor.value = "";
-  const chosen = new URLSearchParams(new FormData(form));
-  for (const [name, value] of [...chosen]) {
-    if (!value || (name === "sort" && value === "started")) chosen.delete(name);
-  }
+  const chosen = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (value && value !== DEFAULTS[name]) chosen.append(name, value);
   history.replaceState(null, "", chosen.size ? `/?${chosen}` : "/");
   document.dispatchEvent(new CustomEvent("gw:filter"));
+}
+
+// Hides the entries of a list that do not hold every word of what is typed.
+function narrow(field) {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const list = document.getElementById(field.dataset.narrow);
+  for (const entry of list.querySelectorAll("[data-narrow-text]")) {
+    const text = entry.dataset.narrowText.toLowerCase();
+    entry.hidden = !words.every((word) => text.includes(word));
+  }
+  for (const group of list.querySelectorAll("[data-narrow-group]")) {
+    group.hidden = !group.querySelector("[data-narrow-text]:not([hidden])");
+  }
+  const none = list.querySelector("[data-narrow-none]");
+  if (none) none.hidden = Boolean(list.querySelector("[data-narrow-text]:not([hidden])"));
 }

@@ -2,11 +2,17 @@
 import { startActions } from "./actions.js";
 import { startCopy } from "./copy.js";
 import { startFilters } from "./filters.js";
+import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
+import { startMenus } from "./menus.js";
+import { startRuns } from "./runs.js";
 import { startTimes } from "./times.js";
 
 startTimes();
 startCopy();
 startActions();
 startFilters();
+startMenus();
+startRuns();
+startKeys();
 startLive();

@@ -5,40 +5,19 @@ What a training sends is only ever text in them.
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Server
-from tests.server.house import ATTEMPT, RUN, frame_bytes
+from tests.browser.kit import open_run, send
+from tests.server.house import RUN
 
 pytestmark = pytest.mark.browser
 
 EVIL = "<script>alert(1)</script>{{ 7 * 7 }}<img src=x onerror=alert(1)>"
 NARROW = {"width": 400, "height": 800}
-
-
-def post(server: Server, path: str, body: bytes, kind: str) -> None:
-    request = urllib.request.Request(server.url + path, data=body, headers={"Content-Type": kind}, method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status in (200, 201)
-
-
-def open_run(server: Server, run_id: str = RUN, **more: Any) -> None:
-    opening = {"id": run_id, "attempt": ATTEMPT, "rank": 0, "project": "default", "name": "baseline",
-               "started_ms": time.time_ns() // 1_000_000, "first_step": 0, **more}  # fmt: skip
-    post(server, "/api/v1/runs", json.dumps(opening).encode(), "application/json")
-
-
-def send(server: Server, seq: int, series: dict[str, list[float]], first_step: int = 0, run_id: str = RUN) -> None:
-    now = time.time_ns() // 1_000_000
-    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id)
-    post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")
 
 
 def test_the_runs_table_fills_without_a_reload(server: Server, page: Page, eventually: Callable[..., None]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from server.config import DEFAULT_PORT
@@ -20,8 +20,15 @@ SORTS = {
     "heard": "last heard",
     "name": "name",
     "loss": "lowest loss",
+    "validation": "best validation",
     "severity": "most severe",
+    "steps": "most steps",
+    "pace": "quickest",
+    "state": "state",
 }
+SHELVES = {"": "active", "archived": "archived", "deleted": "deleted"}
+MOST_COLUMNS = 12
+_FALLING = ("started", "heard", "severity", "steps", "pace")  # their natural direction is downwards
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,11 @@ class Filters:
     state: str = ""
     severity: str = ""
     search: str = ""
+    tag: str = ""
     sort: str = "started"
-    archived: bool = False
+    reverse: bool = False
+    shelf: str = ""
+    columns: tuple[str, ...] = ()
     cursor: str = ""
 
     def query(self, **changes: str) -> str:
@@ -43,18 +53,50 @@ class Filters:
             "state": self.state,
             "severity": self.severity,
             "search": self.search,
+            "tag": self.tag,
             "sort": "" if self.sort == "started" else self.sort,
-            "archived": "1" if self.archived else "",
+            "reverse": "1" if self.reverse else "",
+            "shelf": self.shelf,
             "cursor": self.cursor,
             **changes,
         }
-        kept = {key: value for key, value in values.items() if value}
+        kept = [(key, value) for key, value in values.items() if value] + [("col", name) for name in self.columns]
         return "/?" + urlencode(kept) if kept else "/"
 
     @property
     def narrow(self) -> bool:
         """Whether anything is filtered away."""
-        return bool(self.project or self.state or self.severity or self.search or self.archived)
+        return bool(self.project or self.state or self.severity or self.search or self.tag or self.shelf)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The head of one column: a click sorts by it, a second one the other way round."""
+
+    title: str
+    hint: str
+    sort: str
+    reverse: str
+    url: str
+    direction: str
+    number: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of an added column; the label stands beside it where the table becomes cards."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """One column that may be added."""
+
+    value: str
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +134,15 @@ class RunRow:
     started_iso: str
     started_ago: str
     archived: bool
+    deleted: bool
+    pace: str
+    api_url: str
+    cells: tuple[Cell, ...] = ()
+
+    @property
+    def tags_text(self) -> str:
+        """Writes the tags for a field that edits them."""
+        return ", ".join(self.tags)
 
 
 @dataclass(frozen=True)
@@ -104,9 +155,14 @@ class RunsView:
     states: tuple[str, ...]
     severities: tuple[str, ...]
     sorts: dict[str, str]
+    shelves: dict[str, str]
+    headings: dict[str, Heading]
+    added: tuple[Heading, ...]
+    columns: tuple[ColumnChoice, ...]
     next_url: str | None
     first_url: str | None
     clear_url: str
+    untag_url: str
     count_text: str
     nothing_yet: bool
     address: str
@@ -114,25 +170,88 @@ class RunsView:
     two_lines: str
 
 
-def runs_view(page: Page[Run], filters: Filters, projects: Sequence[str], now_ms: int, address: str) -> RunsView:
-    """Makes the context of the runs table."""
+def runs_view(
+    page: Page[Run],
+    filters: Filters,
+    projects: Sequence[str],
+    now_ms: int,
+    address: str,
+    values: Mapping[str, Mapping[str, float | str | None]],
+) -> RunsView:
+    """Makes the context of the runs table; `values` holds the added columns by run."""
     more = page.next is not None
     amount = formats.plural(len(page.items), "run")
     return RunsView(
-        rows=tuple(run_row(run, now_ms) for run in page.items),
+        rows=tuple(
+            replace(run_row(run, now_ms), cells=cells(filters.columns, values.get(run.id, {}))) for run in page.items
+        ),
         filters=filters,
         projects=tuple(projects),
         states=tuple(state.value for state in RunState),
         severities=tuple(severity.value for severity in reversed(Severity)),
-        sorts=SORTS,
+        sorts=SORTS if filters.sort in SORTS else {**SORTS, filters.sort: _title(filters.sort)},
+        shelves=SHELVES,
+        headings={sort: _heading(filters, sort, *words) for sort, words in _HEADINGS.items()},
+        added=tuple(_heading(filters, name, _title(name), _hint(name), True) for name in filters.columns),
+        columns=column_choices(filters.columns),
         next_url=filters.query(cursor=page.next) if page.next else None,
         first_url=filters.query(cursor="") if filters.cursor else None,
         clear_url="/",
+        untag_url=filters.query(tag="", cursor=""),
         count_text=f"{amount} on this page, more follow" if more or filters.cursor else amount,
         nothing_yet=not page.items and not filters.narrow and not filters.cursor,
         address=address,
         demo_command="gradwatch demo --port 0",
         two_lines=two_lines(address),
+    )
+
+
+_HEADINGS = {
+    "name": ("Run", "", False),
+    "state": ("State", "", False),
+    "severity": ("Verdict", "", False),
+    "steps": ("Progress", "", False),
+    "pace": ("Pace", "steps a second", True),
+    "loss": ("Last loss", "", True),
+    "validation": ("Best val.", "lowest validation loss", True),
+    "started": ("Started", "", False),
+}
+
+
+def column_choices(names: Sequence[str]) -> tuple[ColumnChoice, ...]:
+    """Makes the entries of the column chooser."""
+    return tuple(ColumnChoice(name, *name.partition(".")[::2]) for name in names)
+
+
+def cells(columns: Sequence[str], values: Mapping[str, float | str | None]) -> tuple[Cell, ...]:
+    """Writes the added columns of one run."""
+    return tuple(Cell(_title(name), formats.cell(values.get(name))) for name in columns)
+
+
+def _heading(filters: Filters, sort: str, title: str, hint: str, number: bool) -> Heading:
+    chosen = filters.sort == sort
+    reverse = chosen and not filters.reverse
+    falling = (sort in _FALLING) != filters.reverse
+    return Heading(
+        title=title,
+        hint=hint,
+        sort=sort,
+        reverse="1" if reverse else "",
+        url=filters.query(sort=sort, reverse="1" if reverse else "", cursor=""),
+        direction=("descending" if falling else "ascending") if chosen else "",
+        number=number,
+    )
+
+
+def _title(column: str) -> str:
+    kind, _, name = column.partition(".")
+    return f"{kind} {name}" if kind in ("min", "max") else name or kind
+
+
+def _hint(column: str) -> str:
+    kind = column.partition(".")[0]
+    return {"config": "from the config", "last": "newest value", "min": "lowest value", "max": "highest value"}.get(
+        kind, ""
     )
 
 
@@ -170,6 +289,9 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         started_iso=formats.iso(run.started_ms),
         started_ago=formats.ago(now_ms - run.started_ms),
         archived=run.archived,
+        deleted=run.deleted_ms is not None,
+        pace=f"{formats.number(run.steps_per_s, 3)}/s" if run.steps_per_s else formats.NOTHING,
+        api_url="/api/v1/runs/" + quote(run.id, safe=""),
     )
 
 

@@ -12,6 +12,7 @@ from server.domain.findings import CheckResult, Evidence, Finding, Severity
 from server.domain.runs import DiagnosisState, RunState
 from server.errors import InvalidFrame
 from server.store import Store, schema
+from server.store.run_list import SORTS
 from tests.server.store.kit import NOW, RUN, frame, group, open_run, status
 
 
@@ -38,7 +39,7 @@ def test_opening_is_idempotent_and_a_new_attempt_counts_on(store: Store) -> None
     assert store.runs.frame_version("unknown") == -1
 
 
-@pytest.mark.parametrize("sort", ["started", "heard", "name", "loss", "severity"])
+@pytest.mark.parametrize("sort", SORTS)
 def test_pages_show_each_run_once_in_every_order(store: Store, sort: str) -> None:
     for number in range(23):
         open_run(store, f"run-{number:02}", started_ms=NOW + number // 3, name=f"Name {number % 5}")

@@ -93,7 +93,22 @@ def test_a_run_is_renamed_archived_and_deleted(open_house: House) -> None:
     assert len(client.get("/api/v1/runs?archived=true").json()["items"]) == 1
     assert client.patch(f"/api/v1/runs/{RUN}", json={"nmae": "x"}).status_code == 422
     assert client.delete(f"/api/v1/runs/{RUN}").status_code == 204
-    assert client.get(f"/api/v1/runs/{RUN}").status_code == 404
+    gone = client.get(f"/api/v1/runs/{RUN}")
+    assert gone.status_code == 404
+    assert gone.json()["detail"] == f"Run '{RUN}' was deleted; it can be brought back from the table of runs"
+
+
+def test_a_deleted_run_is_brought_back_and_several_are_changed_at_once(open_house: House) -> None:
+    client = open_house.client
+    client.delete(f"/api/v1/runs/{RUN}")
+    assert [run["id"] for run in client.get("/api/v1/runs?deleted=true").json()["items"]] == [RUN]
+    answer = client.post("/api/v1/runs/changes", json={"ids": [RUN, "none"], "deleted": False, "add_tags": ["back"]})
+    assert answer.json() == {"changed": [RUN]}
+    assert client.get(f"/api/v1/runs/{RUN}").json()["tags"] == ["night", "back"]
+    assert client.post("/api/v1/runs/changes", json={"ids": []}).status_code == 422
+    wrong = client.get("/api/v1/runs?sort=size")
+    assert wrong.status_code == 422
+    assert "got 'size'" in wrong.json()["detail"]
 
 
 def test_series_data_keeps_every_extreme_and_every_value_that_is_no_number(open_house: House) -> None:

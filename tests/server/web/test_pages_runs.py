@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.house import House, house
+from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, finding, look
 
 
@@ -76,10 +76,7 @@ def test_filters_narrow_the_table_and_stand_in_the_address(home: House) -> None:
     page = look(home, "/?project=vision")
     assert [
         attributes.get("value") for tag, attributes in page.tags if tag == "option" and "selected" in attributes
-    ] == [
-        "vision",
-        "started",
-    ]
+    ] == ["vision", "started", ""]
 
 
 def test_a_filter_that_nothing_fits_offers_the_way_back(home: House) -> None:
@@ -111,3 +108,34 @@ def test_the_fragment_is_the_very_table_of_the_page(home: House) -> None:
     fragment = home.client.get("/fragments/runs", headers=PAGE).text
     assert fragment.strip() in page
     assert "<html" not in fragment
+
+
+def test_chosen_columns_stand_in_the_address_and_in_the_table(home: House) -> None:
+    home.open_run(config={"optimizer": {"lr": 0.25}})
+    home.send(0, {"loss": [2.0], "val/accuracy": [0.875]})
+    page = look(home, "/?col=config.optimizer.lr&col=last.val/accuracy&sort=config.optimizer.lr")
+    assert {"optimizer.lr", "val/accuracy", "0.25", "0.875"} <= set(map(str.strip, page.texts))
+    assert "ascending" in page.values("aria-sort")
+    assert "/?sort=config.optimizer.lr&reverse=1&col=config.optimizer.lr&col=last.val%2Faccuracy" in page.values("href")
+    offered = look(home, "/fragments/columns?col=config.optimizer.lr").values("value")
+    assert offered == ["last.loss", "last.val/accuracy"]
+    assert look(home, "/?col=nonsense", 422).text.count("got 'nonsense'") == 1
+
+
+def test_a_deleted_run_is_shown_only_where_deleted_runs_are(home: House) -> None:
+    home.open_run()
+    home.client.delete(f"/api/v1/runs/{RUN}")
+    assert "baseline" not in look(home, "/?search=base").texts
+    page = look(home, "/?shelf=deleted")
+    assert "baseline" in page.texts
+    assert "Restore" in page.texts
+    assert f"/runs/{RUN}" not in page.values("href")
+
+
+def test_a_tag_is_a_filter_that_can_be_taken_away(home: House) -> None:
+    home.open_run(tags=["a&b"])
+    home.open_run(run_id(1), name="run other")
+    assert "/?tag=a%26b" in look(home, "/").values("href")
+    page = look(home, "/?tag=a%26b&sort=name")
+    assert "run other" not in page.texts
+    assert "/?sort=name" in page.values("href")

@@ -1,0 +1,29 @@
+"""What the browser tests share: runs that are sent to a real server as the hook sends them."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+from tests.server.house import ATTEMPT, RUN, frame_bytes
+from tests.serving import Server
+
+
+def post(server: Server, path: str, body: bytes, kind: str) -> None:
+    request = urllib.request.Request(server.url + path, data=body, headers={"Content-Type": kind}, method="POST")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status in (200, 201)
+
+
+def open_run(server: Server, run_id: str = RUN, **more: Any) -> None:
+    opening = {"id": run_id, "attempt": ATTEMPT, "rank": 0, "project": "default", "name": "baseline",
+               "started_ms": time.time_ns() // 1_000_000, "first_step": 0, **more}  # fmt: skip
+    post(server, "/api/v1/runs", json.dumps(opening).encode(), "application/json")
+
+
+def send(server: Server, seq: int, series: dict[str, list[float]], first_step: int = 0, run_id: str = RUN) -> None:
+    now = time.time_ns() // 1_000_000
+    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id)
+    post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")

@@ -1,0 +1,67 @@
+"""The runs table in a real browser: columns, order, ticks, and deletion that can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Server
+from tests.browser.kit import open_run, send
+
+pytestmark = pytest.mark.browser
+
+
+def three_runs(server: Server) -> None:
+    for number, rate in enumerate((0.1, 0.01, 0.3)):
+        open_run(server, f"run-{number}", name=f"run {number}", config={"lr": rate})
+        send(server, 0, {"loss": [2.0, 1.0 + number]}, run_id=f"run-{number}")
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("tbody .run-row__name > :first-child").all_inner_texts()
+
+
+def test_a_column_of_the_config_is_added_and_sorted_by(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    three_runs(server)
+    page.goto(server.url)
+    page.locator("#columns summary").click()
+    page.locator("#more-columns").get_by_label("lr").check()
+    eventually(lambda: page.locator("thead").get_by_role("link", name="lr").count())
+    page.keyboard.press("Escape")
+    page.locator("thead").get_by_role("link", name="lr").click()
+    eventually(lambda: names(page) == ["run 1", "run 0", "run 2"])
+    page.locator("thead").get_by_role("link", name="lr").click()
+    eventually(lambda: names(page) == ["run 2", "run 0", "run 1"])
+    page.reload()
+    assert names(page) == ["run 2", "run 0", "run 1"]
+
+
+def test_ticked_runs_are_deleted_together_and_brought_back(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    three_runs(server)
+    page.goto(server.url + "/?sort=name")
+    page.get_by_label("Tick run 0").check()
+    page.get_by_label("Tick run 2").check()
+    page.locator("[data-selection]").get_by_role("button", name="Delete").click()
+    eventually(lambda: names(page) == ["run 1"])
+    page.get_by_role("button", name="Undo").click()
+    eventually(lambda: names(page) == ["run 0", "run 1", "run 2"])
+
+
+def test_a_run_is_renamed_and_tagged_by_keyboard(server: Server, page: Page, eventually: Callable[..., None]) -> None:
+    three_runs(server)
+    page.goto(server.url + "/?sort=name")
+    page.keyboard.press("j")
+    assert page.evaluate("() => document.activeElement.textContent") == "run 0"
+    page.get_by_label("Actions for run 0").press("Enter")
+    page.get_by_role("button", name="Name and tags…").press("Enter")
+    page.get_by_label("Name", exact=True).fill("the best")
+    page.get_by_label("Tags, separated by commas").fill("night, good")
+    page.keyboard.press("Enter")
+    eventually(lambda: "the best" in names(page))
+    assert page.locator(".tag").all_inner_texts() == ["night", "good"]
