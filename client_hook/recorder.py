@@ -6,6 +6,7 @@ Not for: the public calls (client_hook.monitor) or what is measured (client_hook
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -13,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 
+from client_hook import closures
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal, overrides
@@ -48,6 +51,7 @@ class Recorder:
         self._handles: list[Any] = []
         self._calling = 0
         self._resting = False
+        self._compiled_step = False
         self._putting_off = False
         self._rates: dict[str, list[Any]] | None = None
         self._waiting: list[tuple[float, bool, float, list[Any], float]] = []
@@ -134,6 +138,10 @@ class Recorder:
         if self._loss is not None and self._loss.last is not None:
             self._watch_loss(step, self._loss.last)
         governor = self.governor
+        if self._compiled_step:
+            context.note(
+                "compiled step: gradients and updates not visible (the optimizer steps inside a compiled function)."
+            )
         if sampled:
             context.outbox.row(step, now_ms, _OVERHEAD, (governor.report(),), False)
         before, now = self._closed_at, perf_counter()
@@ -229,20 +237,41 @@ class Recorder:
 
     # -- the optimizers ----------------------------------------------------------------------------------------------
 
-    def pre_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
-        """Runs just before a watched optimizer steps."""
+    def pre_step(self, key: str, optimizer: Optimizer, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs just before a watched optimizer steps; a closure is handed on inside one of ours on sampled steps."""
+        if is_compiling():
+            return None
         if self._putting_off and self._rates is not None and len(optimizer.param_groups) <= FEW_GROUPS:
             # all that a plain step needs, without calling anybody
             self._rates[key] = [group.get("lr", 0.0) for group in optimizer.param_groups]
-            return
+            return None
         hearing = self._on_pre_step[self.context.sampled]
-        if hearing:
+        if not hearing:
+            return None
+        began = perf_counter()
+        changed = None
+        if (len(args) > 1 or kwargs) and self.context.sampled:
+            changed = closures.replaced(args, kwargs, partial(self._at_gradients, key, weakref.ref(optimizer)))
+            if changed is not None:
+                hearing = [method for method in hearing if method not in self._at_gradients_too]
+        self._tell(hearing, key, optimizer)
+        self.context.spent_s += perf_counter() - began
+        return changed
+
+    def _at_gradients(self, key: str, reference: weakref.ref[Optimizer]) -> None:
+        """Runs after the first evaluation of a closure."""
+        optimizer = reference()
+        if optimizer is not None and self._signals:
             began = perf_counter()
-            self._tell(hearing, key, optimizer)
+            with torch.no_grad():
+                self._tell(self._at_gradients_too, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
     def post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
         """Runs just after a watched optimizer stepped."""
+        if is_compiling():  # a compiled step is counted, which Dynamo keeps beside its graph, and nothing else
+            self.counter.stepped = self._compiled_step = True
+            return
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
         hearing = self._on_post_step[self.context.sampled]
@@ -271,6 +300,9 @@ class Recorder:
         self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
         self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}
 
+        self._at_gradients_too = [
+            signal.on_pre_step for signal in self._signals if signal.at_gradients and overrides(signal, "on_pre_step")
+        ]
         self._closing_plain = [signal for signal in self._signals if signal.on_close in self._on_close[False]]
         self._keeping = [signal for signal in self._signals if overrides(signal, "keep")]
 

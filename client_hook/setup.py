@@ -94,9 +94,13 @@ def read_optimizers(optimizer: Any) -> dict[str, Optimizer]:
 
 
 def _unwrapped(optimizer: Any) -> Any:
-    """Finds the optimizer inside a wrapper such as accelerate's, whose step() is not the one that is hooked."""
-    inner = getattr(optimizer, "optimizer", None)
-    return inner if isinstance(inner, Optimizer) else optimizer
+    """Finds the optimizer inside a wrapper (accelerate's, Lightning's, SAM), whose step() is not the one that moves the
+    weights."""
+    for name in ("optimizer", "base_optimizer"):
+        inner = getattr(optimizer, name, None)
+        if isinstance(inner, Optimizer):
+            return inner
+    return optimizer
 
 
 def _describe(value: Any) -> str:

@@ -176,6 +176,9 @@ class Signal:
     # `on_close` of steps that are not sampled may be called some steps later, in order: code and data that a training
     # step has pushed out of the caches cost ten times as much as in a row. What it needs of the step, `keep` returns
     may_wait = False
+    # `on_pre_step` wants the gradients that the step uses: where `step` is given a closure, it is called after the
+    # first evaluation of that, and not before
+    at_gradients = False
 
     def __init__(self, context: Context) -> None:
         self.context = context

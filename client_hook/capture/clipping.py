@@ -34,6 +34,7 @@ class ClippingSignal(Signal):
     """
 
     every_step = True
+    at_gradients = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -86,13 +87,15 @@ class ClippingSignal(Signal):
         self._scaled += self._gradients_are_scaled(key)
         if self._calls <= 3 or self.context.sampled:
             self._look_at(kind, parameters)
-        if kind == "norm" and norm is not None and self._limit is not None:
+        sharded = hasattr(norm, "to_local")  # reading its value would be a collective: the shard is measured instead
+        if kind == "norm" and norm is not None and self._limit is not None and not sharded:
             self._norms.append((norm.detach() if isinstance(norm, Tensor) else norm, self._limit))
-        elif kind == "value" and self.context.sampled:
-            dense = [item.detach() for item in parameters if item.layout is torch.strided]
+        elif self.context.sampled and (sharded or kind == "value"):
+            gradients = [item.grad for item in parameters if item.grad is not None] if sharded else parameters
+            dense = [tensors.local(item) for item in gradients if item.layout is torch.strided]
             if dense:
                 before = torch.linalg.vector_norm(tensors.norms(dense))
-                self._value_clipped.append((before, [weakref.ref(item) for item in parameters]))
+                self._value_clipped.append((before, [weakref.ref(item) for item in gradients]))
 
     def _look_at(self, kind: str, parameters: Sequence[Tensor]) -> None:
         with_gradient = [item for item in parameters if kind == "value" or item.grad is not None]
@@ -116,7 +119,7 @@ class ClippingSignal(Signal):
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Takes the norms that value clipping left."""
         for before, references in self._value_clipped:
-            after = [item.detach() for reference in references if (item := reference()) is not None]
+            after = [tensors.local(item) for reference in references if (item := reference()) is not None]
             if len(after) == len(references):
                 self._factors.append(torch.linalg.vector_norm(tensors.norms(after)) / before)
                 self._norms.append((before, float("nan")))
@@ -124,8 +127,8 @@ class ClippingSignal(Signal):
 
     @property
     def may_wait(self) -> bool:  # type: ignore[override]
-        """What value clipping did is known at the optimizer's step alone, which then must be heard."""
-        return self._kind != "value"
+        """What clipping did to values or shards is known at the optimizer's step alone, which then must be heard."""
+        return self._kind != "value" and not self._value_clipped
 
     def keep(self) -> tuple[list[tuple[Any, float]], list[Tensor]] | None:
         """Keeps the norms of this step's calls."""

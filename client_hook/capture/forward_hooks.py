@@ -6,6 +6,7 @@ Not for: what is computed from an output.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
@@ -104,6 +105,8 @@ def first_tensor(output: Any) -> Tensor | None:
         return tensor.detach() if readable else None
     if isinstance(output, Mapping):
         output = output.values()
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        output = list(vars(output).values()) if hasattr(output, "__dict__") else []
     elif not isinstance(output, (list, tuple)):
         return None
     for item in output:

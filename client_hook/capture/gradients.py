@@ -20,10 +20,13 @@ FACT_AFTER = (3, 10, 200)  # optimizer steps
 class GradientSignal(Signal):
     """Norms on sampled steps; where one is not finite, also how many elements are not."""
 
+    at_gradients = True
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._host: dict[str, float] = {}  # name → norm, of tensors on the CPU
         self._device: list[tuple[list[str], Tensor]] = []
+        self._skipped: Tensor | None = None
         self._counts: dict[str, int] = {}
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._count_on_device = False
@@ -35,8 +38,13 @@ class GradientSignal(Signal):
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Takes the norms of this optimizer's gradients."""
+        found_inf = getattr(optimizer, "found_inf", None)
+        skipped = found_inf if isinstance(found_inf, Tensor) else None
+        if skipped is not None and skipped.is_cpu and bool(skipped):
+            return  # a fused optimizer leaves this step out, as a scaler does with any other optimizer
         names: list[str] = []
         gradients: list[Tensor] = []
+        shares: list[float] = []
         missing: list[str] = []
         name_of = self.context.parameter_name
         for group in optimizer.param_groups:
@@ -48,16 +56,21 @@ class GradientSignal(Signal):
                 elif (name := name_of(parameter)) is not None:
                     names.append(name)
                     gradients.append(tensors.dense(tensors.local(gradient)))
+                    shares.append(tensors.share(gradient))
         self._note(names, missing)
         if not gradients:
             return
         norms = tensors.norms(gradients)
+        if min(shares) < 1.0:
+            norms = norms * torch.tensor(shares).to(norms.device, non_blocking=True)
         scale = getattr(optimizer, "grad_scale", None)
         if isinstance(scale, Tensor):  # a fused optimizer unscales inside its step
             norms = norms / scale.to(norms.device)
         if norms.is_cpu:
             self._take(names, gradients, norms.tolist(), 1.0 if scale is None else float(scale))
             return
+        if skipped is not None:  # read with the norms, which then are not sent
+            self._skipped = skipped.reshape(1).float()
         self._device.append((names, norms))
         if self._count_on_device:
             counts = torch.stack([tensors.nonfinite(gradient).float() for gradient in gradients])
@@ -103,13 +116,23 @@ class GradientSignal(Signal):
             newest = {name: index for index, name in enumerate(names)}
             names, each = list(newest), each[torch.tensor(list(newest.values())).to(first, non_blocking=True)]
         total = torch.linalg.vector_norm(each).reshape(1)
+        columns = self._columns_of(tuple(names))
+        skipped, self._skipped = self._skipped, None
+        if skipped is None:
+            vector = torch.cat([total, each])
+            self.context.readback.put(step, time_ms, columns, vector, lambda _, read: self._heard(names, read))
+            return
+        vector = torch.cat([skipped.to(first, non_blocking=True), total, each])
         self.context.readback.put(
-            step,
-            time_ms,
-            self._columns_of(tuple(names)),
-            torch.cat([total, each]),
-            lambda _, read: self._heard(names, read),
+            step, time_ms, (), vector, lambda _, read: self._heard_unless_skipped(step, time_ms, names, columns, read)
         )
+
+    def _heard_unless_skipped(
+        self, step: int, time_ms: int, names: list[str], columns: tuple[str, ...], values: list[float]
+    ) -> None:
+        if not values[0]:
+            self.context.outbox.row(step, time_ms, columns, values[1:], False)
+            self._heard(names, values[1:])
 
     def _heard(self, names: list[str], values: list[float]) -> None:
         """Runs when norms arrived from a device: what is not finite is counted from the next sampled step on."""

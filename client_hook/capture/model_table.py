@@ -125,8 +125,9 @@ class ModelTableSignal(Signal):
             called = self._calls.get(name, {})
             own = list(module.parameters(recurse=False))
             arguments = {key: value for key in _ARGUMENTS if _is_plain(value := getattr(module, key, None))}
-            if "bias" in module._parameters or isinstance(getattr(module, "bias", None), bool):
-                arguments["bias"] = module._parameters.get("bias") is not None or getattr(module, "bias", None) is True
+            bias = getattr(module, "bias", None)
+            if isinstance(bias, (Tensor, bool)) or "bias" in module._parameters:
+                arguments["bias"] = bias is not None and bias is not False
             layers.append(
                 {
                     "name": name,

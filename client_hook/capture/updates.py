@@ -20,6 +20,8 @@ SAMPLE = 16_384
 class UpdateSignal(Signal):
     """Copies a sample of the weights before the step and compares after it, on sampled steps."""
 
+    at_gradients = True
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._before: dict[str, tuple[list[str], list[Tensor], Tensor]] = {}
