@@ -11,17 +11,22 @@ from server.rules.base import Stage
 
 NEAR_SAMPLES = 50  # two statistical findings this close are one incident
 FIRST_SYMPTOM = Stage.NONFINITE_LOSS
+NONFINITE = (Stage.NONFINITE_ACTIVATION, Stage.NONFINITE_GRADIENT, Stage.NONFINITE_LOSS)
 
 
 def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
     """Gives the findings with their causes, in the same order; resolved ones keep the cause that they had."""
     roots: list[Raised] = []
+    nonfinite: Raised | None = None  # the cause of everything that is not finite: one incident
     causes: dict[tuple[str, int], tuple[str, int] | None] = {}
-    for finding in sorted(findings, key=lambda item: (item.stage, not item.exact, item.verdict.first_step, item.code)):
+    for finding in sorted(findings, key=_place):
         if not finding.open:
             causes[finding.key] = finding.cause
             continue
         cause = next((root for root in roots if _absorbs(root, finding)), None)
+        if finding.stage in NONFINITE and finding.verdict.severity is not Severity.INFO:
+            cause = nonfinite = nonfinite or cause or finding
+            cause = None if cause is finding else cause
         causes[finding.key] = cause.key if cause is not None else None
         if cause is None:
             roots.append(finding)
@@ -31,10 +36,20 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
     ]
 
 
+def _place(finding: Raised) -> tuple[int, bool, int, int, str]:
+    """Sorts causes first. Of what is not finite the earliest counts, whatever it is: a layer that is bad some steps
+    after the loss was only measured too late, or has the weights that the bad step left."""
+    step = finding.verdict.first_step
+    nonfinite = finding.stage in NONFINITE
+    return (NONFINITE[0] if nonfinite else finding.stage, not finding.exact, step, finding.stage, finding.code)
+
+
 def _absorbs(cause: Raised, finding: Raised) -> bool:
     """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms and
     what is near."""
-    if cause.stage >= finding.stage or cause.verdict.severity is Severity.INFO:
+    if cause.verdict.severity is Severity.INFO:
+        return False
+    if cause.stage >= finding.stage:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False

@@ -84,6 +84,12 @@ def optimizers(window: Window) -> list[Mapping[str, Any]]:
     return _objects(window.facts.get("optimizers"))
 
 
+def wholly_dead(window: Window) -> bool:
+    """Says whether a ReLU layer has no unit that ever fired, so that no gradient passes it."""
+    units = [item for item in window.fact("dead_units").values() if isinstance(item, Mapping)]
+    return any(0 < int(item.get("units") or 0) <= int(item.get("dead") or 0) for item in units)
+
+
 def uses_closures(window: Window) -> bool:
     """Says whether an optimizer calls a closure (LBFGS): then backward and zero_grad run inside its step."""
     return bool(window.fact("loop").get("closures")) or any(item.get("type") == "LBFGS" for item in optimizers(window))

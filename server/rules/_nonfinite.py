@@ -30,6 +30,15 @@ def recent_bad(series: Series, recent: int) -> int | None:
     return int(earlier[-1]) + 1 if len(earlier) else 0
 
 
+def broken_since(series: Series, step: int) -> int | None:
+    """Gives the first step of the unbroken stretch of non-finite values that ends at `step`; None if it is finite."""
+    end = int(np.searchsorted(series.steps, step, side="right"))
+    if not end or int(series.steps[end - 1]) != step or math.isfinite(float(series.values[end - 1])):
+        return None
+    good = np.flatnonzero(np.isfinite(series.values[:end]))
+    return int(series.steps[int(good[-1]) + 1 if len(good) else 0])
+
+
 def kind_of(value: float) -> str:
     """Names a non-finite value."""
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.rules._layers import layers
+from server.rules._layers import layers, parameters
 from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, REGRESSION, Expected, LossCall, expected, loss_call
 from server.rules.base import Rule, Stage, threshold
 
@@ -119,6 +119,8 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
         if call.function in REGRESSION or variance <= params.info:
             return None
         limit, severity = params.info, Severity.INFO
+    if severity is not Severity.INFO and _partly_frozen(window):
+        severity = Severity.INFO  # who freezes layers has trained them before: then a new head may start anywhere
     cause = _explain(window, call, start, first)
     return Verdict(
         severity=severity,
@@ -137,6 +139,10 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
         ),
         at_once=True,
     )
+
+
+def _partly_frozen(window: Window) -> bool:
+    return any(item.is_matrix and not item.trainable for item in parameters(window))
 
 
 def _spare_outputs(call: LossCall, start: Expected) -> Verdict | None:

@@ -15,6 +15,8 @@ from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, loss_call
 from server.rules.base import Rule, Stage, threshold
 
 SOLVED = 0.05  # of the first losses: a loss that training brought down there may stand still
+FEWEST_FALLING = 5  # losses on the way down
+HALFWAY = 0.5  # of the first losses: one that falls to 0 from above was not brought there by training
 ROUNDING = -1e-6
 
 
@@ -105,7 +107,11 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
     first = int(same[-1]) + 1 if len(same) else 0
     step, count = int(loss.steps[first]), loss.count - first
     start = med(loss.values[: max(3, min(loss.count, 1000) // 100)])
-    solved = first > needed and abs(value) <= SOLVED * abs(start)
+    if first <= needed:  # a second-order method may be done in a few steps
+        start = float(loss.values[0])
+    way = np.abs(loss.values[max(0, first - needed) : first])
+    fell = first >= FEWEST_FALLING and bool(np.any(way <= HALFWAY * abs(start)))
+    solved = fell and abs(value) <= SOLVED * abs(start)
     norm = window.series("grad_norm").tail(needed)
     still = bool(len(norm)) and not norm.any()
     message = f"The loss has been exactly {value:.6g} for {count} steps, since step {step}"

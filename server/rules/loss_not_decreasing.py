@@ -15,6 +15,7 @@ from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck
 from server.rules.base import Rule, Stage, threshold
 
 AT_CHANCE = 0.02
+MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
 class LossNotDecreasing(Rule):
@@ -95,6 +96,9 @@ class LossNotDecreasing(Rule):
         parts = quarters(window.loss.values) if window.samples >= needed else None
         if parts is None:
             yield NotEvaluated(f"{needed} losses are needed, {window.samples} are in")
+            return
+        if parts.count < MOSTLY * window.loss.count:
+            yield NotEvaluated(f"only {parts.count} of {window.loss.count} losses are finite")
             return
         call = loss_call(window)
         start = expected(call) if call is not None else None

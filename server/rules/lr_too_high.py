@@ -12,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import med, quarters, window_size
+from server.domain.statistics import finite, med, quarters, window_size
 from server.rules._progress import first_finite
 from server.rules._rates import equilibrium, medians
 from server.rules._spikes import marks, norms
@@ -144,8 +144,9 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
     losses, at = window.loss.values, window.loss.steps
     now = med(window.loss.tail(START))
     broken = bool(len(losses)) and not np.isfinite(losses[-1])
-    if window.loss.count > START + AFTER and not broken and now < start - (1 - RECOVERED) * abs(start):
-        return None
+    learned = start - (1 - RECOVERED) * abs(start)
+    if window.loss.count > START + AFTER and not broken and now < learned:
+        return _blow_up(window, ratios, start, params)  # the start was survived, if it was not too wild
     answer = start + (params.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
     for step, ratio in zip(steps, ratios, strict=True):
@@ -175,7 +176,10 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
             {"update_ratio": top, "first_loss": start, "last_loss": now},
             params.rewrite_twice,
         )
-    return _blow_up(window, ratios, start, params) or _never_learned(window, steps, ratios, start, now, params)
+    blown = _blow_up(window, ratios, start, params)
+    if blown is not None or (broken and med(finite(losses)[-START:]) < learned):
+        return blown  # what had learned before it broke did not break by its first steps
+    return _never_learned(window, steps, ratios, start, now, params)
 
 
 def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Params) -> Verdict | None:

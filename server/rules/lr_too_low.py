@@ -13,6 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import Quarters, baseline, finite, quarters
+from server.rules._loss_call import expected, loss_call
 from server.rules._rates import medians, path_length
 from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
@@ -28,8 +29,10 @@ class LrTooLow(Rule):
     At the end of the run: P is the sum over all steps of U, the median over the weight matrices of ‖Δw‖/‖w‖. No weight
     matrix can have moved further than P of its own size. With the loss still above half of its start, it fires when P <
     0.1, or when P < 0.6 and the loss was still falling: the third quarter of the run beats the last by more than its
-    error and by more than 15 % of all that was gained (or the whole gain is below 10 %). While a run whose length is
-    known is on its way, P is projected to its end and a value below 0.1 is an info.
+    error and by more than 15 % of all that was gained (or the whole gain is below 10 %). Where the pace would halve the
+    loss within 500 steps, the run was short rather than slow, and this is an info. A run that starts below 0.3 of the
+    loss of an untrained model is left alone: it came trained. While a run whose length is known is on its way, P is
+    projected to its end and a value below 0.1 is an info.
 
     ## Why it matters
     The run is not wrong, it is just not going to arrive: the same result would take 3 to 100 times the steps.
@@ -95,6 +98,20 @@ class LrTooLow(Rule):
             high=0.34,
             source="a straight line gives 1/3, a converged run 0",
         )
+        steps_to_half: int = threshold(
+            500,
+            unit="steps in which its pace halves the loss",
+            low=20,
+            high=100_000,
+            source="ours: a faster run is short rather than slow, and only told",
+        )
+        solved: float = threshold(
+            0.3,
+            unit="of the loss of an untrained model",
+            low=0.0,
+            high=1.0,
+            source="ours: a start that low is that of trained weights",
+        )
         small_gain: float = threshold(
             0.1, unit="of the first losses", low=0.0, high=1.0, source="ours: hardly anything was learned"
         )
@@ -132,6 +149,10 @@ class LrTooLow(Rule):
             return
         if OTHER_CAUSES & window.open_codes or not _alive(window, ratios):
             return
+        call = loss_call(window)
+        untrained = expected(call) if call is not None else None
+        if untrained is not None and parts.start < params.solved * untrained.value:
+            return  # it came trained: small steps are what fine-tuning means
         path = path_length(steps, ratios, window.step)
         high = parts.q4 > params.high_loss * abs(parts.start)
         if not window.final:
@@ -142,7 +163,10 @@ class LrTooLow(Rule):
         if high and path < params.path:
             yield _verdict(window, path, params.path, ratios, parts, "")
         elif high and path < params.path_falling and _still_falling(parts, window.loss.values, params):
-            yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling")
+            gained = (parts.start - parts.q4) * params.steps_to_half / window.samples
+            brisk = gained > (1 - params.high_loss) * abs(parts.start)
+            level = Severity.INFO if brisk else Severity.WARNING
+            yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling", level)
 
 
 def _alive(window: Window, ratios: Floats) -> bool:
@@ -163,10 +187,10 @@ def _still_falling(parts: Quarters, losses: Floats, params: LrTooLow.Params) -> 
     return step > params.errors * math.hypot(before.se, end.se) and step > params.last_eighth * abs(before.med)
 
 
-def _verdict(window: Window, path: float, limit: float, ratios: Floats, parts: Quarters, also: str) -> Verdict:
+def _verdict(window: Window, path: float, limit: float, ratios: Floats, parts: Quarters, also: str, severity: Severity = Severity.WARNING) -> Verdict:
     usual = float(np.median(ratios))
     return Verdict(
-        severity=Severity.WARNING,
+        severity=severity,
         first_step=0,
         message=(
             f"In {window.samples} steps the weights can have moved by {path:.2g} of their size at most (limit "

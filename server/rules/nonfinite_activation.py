@@ -13,7 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
 from server.rules._layers import listed
-from server.rules._nonfinite import LAST, bad_layers, call_order, value_at
+from server.rules._nonfinite import LAST, bad_layers, broken_since, call_order, value_at
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -121,12 +121,20 @@ def _verdict(window: Window, counts: dict[str, Series], layer: str, step: int) -
         f"; the largest finite output before it is {finite[largest]:.3g} in `{largest}`" if largest is not None else ""
     )
     passed = f", passed on by {listed(also)}" if also else ""
+    lost = broken_since(window.loss, step)
+    late = "" if lost is None or lost == step else f"; the loss was not finite from step {lost} on, when no layer was measured"
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,
-        message=f"Layer `{layer}` is the first with a non-finite output, at step {step}{passed}{size}",
+        message=f"Layer `{layer}` is the first with a non-finite output, at step {step}{passed}{size}{late}",
         advice=(
-            f"At step {step} print min and max of the input and of the weights of `{layer}`: weights not finite = the "
+            (
+                "The weights carry what an earlier step left, so this layer need not be the origin: at the step "
+                f"{lost} print min and max of every layer's output, or use torch.autograd.set_detect_anomaly(True). "
+                if late
+                else ""
+            )
+            + f"At step {step} print min and max of the input and of the weights of `{layer}`: weights not finite = the "
             "step before destroyed them (clip, divide "
             "the learning rate by 10); input not finite = clean the data; neither = the operation itself (add an "
             "epsilon to a division, "

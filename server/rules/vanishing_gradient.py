@@ -12,13 +12,14 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
-from server.rules._layers import Parameter, learning_matrices, optimizers
+from server.rules._layers import Parameter, learning_matrices, optimizers, wholly_dead
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
 USUAL_EPS = 1e-8
 RATIO_FLOOR = 1e-300  # a gradient of exactly zero is as small as it gets, and has a logarithm
+SMALLEST_SAID = 1e-280
 
 
 class VanishingGradient(Rule):
@@ -136,6 +137,8 @@ class VanishingGradient(Rule):
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
             found = _profile(window, chain, width)
+            if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
+                return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
             if found is not None and _vanishes(window, chain, found, params, width):
                 yield _verdict(chain, found, params)
                 return
@@ -203,6 +206,11 @@ def _vanishes(
     return med(np.asarray(rms)) < params.eps_times * float(eps)
 
 
+def _said(ratio: float, style: str) -> str:
+    """Writes a ratio; the floor stands for a gradient of exactly zero."""
+    return "exactly 0" if ratio < SMALLEST_SAID else f"{ratio:.2g}" if style == "g" else f"{ratio:.1e}"
+
+
 def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params) -> Verdict:
     third = max(1, len(chain) // 3)
     first, last = chain[0].name, chain[-1].name
@@ -210,10 +218,10 @@ def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.
         severity=Severity.WARNING,
         first_step=found.since,
         message=(
-            f"Gradients vanish on the way back: relative to its weights `{first}` gets {found.ratios[0]:.2g}, "
+            f"Gradients vanish on the way back: relative to its weights `{first}` gets {_said(found.ratios[0], 'g')}, "
             f"`{last}` {found.ratios[-1]:.2g}; the first "
-            f"third of {len(chain)} layers gets {found.share:.1e} of the last third (limit {params.ratio:g}), and the "
-            "loss does not fall"
+            f"third of {len(chain)} layers gets {_said(found.share, 'e')} of the last third (limit {params.ratio:g}), "
+            "and the loss does not fall"
         ),
         advice=(
             f"Between `{chain[0].layer}` and `{chain[-1].layer}` add residual connections or nn.LayerNorm, and "

@@ -47,6 +47,33 @@ class AboveTen(Above):
     limit = 10.0
 
 
+class BadLayer(Above):
+    """The run has a layer above 1"""
+
+    code = "GW904"
+    name = "bad-layer"
+    needs = ()
+    persistence = (1, 1)
+    stage = Stage.NONFINITE_ACTIVATION
+    series: ClassVar[str] = "act/nonfinite/a"
+
+    def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:
+        found = window.series(self.series)
+        bad = np.flatnonzero(found.values > self.limit)
+        if len(bad):
+            step = int(found.steps[bad[0]])
+            yield Verdict(Severity.ERROR, step, f"{self.series} at {step}", "mend it", at_once=True)
+
+
+class BadLoss(BadLayer):
+    """The run has a loss that stays above 1"""
+
+    code = "GW905"
+    name = "bad-loss"
+    stage = Stage.NONFINITE_LOSS
+    series = "loss"
+
+
 class Broken(Above):
     """The run has a rule with a mistake in it"""
 

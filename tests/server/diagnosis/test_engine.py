@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.rules.registry import load_rules
-from tests.server.diagnosis.frames import Above, AboveTen, Broken, engine_of, feed, story
+from tests.server.diagnosis.frames import Above, AboveTen, BadLayer, BadLoss, Broken, engine_of, feed, story
 
 RULES = [item.rule for item in load_rules()]
 
@@ -45,6 +45,15 @@ def test_a_cause_absorbs_its_symptom_and_gives_it_free_when_it_ends() -> None:
         "GW901": (True, None),
         "GW902": (False, None),
     }
+
+
+@pytest.mark.parametrize(("measured", "cause"), [(5, "GW904"), (8, "GW905")])
+def test_what_was_not_finite_first_is_the_cause_of_the_rest(measured: int, cause: str) -> None:
+    engine = engine_of(BadLayer(), BadLoss())
+    engine.evidence.add(("act/nonfinite/a",), np.array([0, measured]), np.array([[0.0, 4.0]]))
+    feed(engine, [0] * 5 + [2] * 10)
+    other = {"GW904": "GW905", "GW905": "GW904"}[cause]
+    assert {item.code: item.cause for item in engine.findings} == {cause: None, other: (cause, 0)}
 
 
 def test_a_rule_that_fails_is_named_and_harms_no_other() -> None:
