@@ -220,7 +220,9 @@ class Recorder:
 
     def _rest(self, resting: bool) -> None:
         """Lets the signals that may rest do so until the next sampled step, where plain steps cost too much."""
-        resting = resting and self.counter.closed >= REST_AFTER_STEPS and self.governor.too_dear
+        # a loop in which nothing steps is heard until that is certain
+        habits_known = self.counter.optimizer_seen and self.counter.closed >= REST_AFTER_STEPS
+        resting = resting and habits_known and self.governor.too_dear
         if resting == self._resting:
             return
         self._resting = resting

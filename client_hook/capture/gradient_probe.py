@@ -61,6 +61,15 @@ class GradientProbe:
         mark = _mark(parameter)
         return mark is not None and mark != self._mark
 
+    def empty(self) -> bool:
+        """Says whether a gradient that a backward left is gone."""
+        parameter = self._parameter() if self._parameter is not None else None
+        return self.arrived and parameter is not None and parameter.grad is None
+
+    def mark(self) -> tuple[int, int] | None:
+        """Names the present content of the gradient; None where there is none."""
+        return _mark(self._parameter() if self._parameter is not None else None)
+
     def look(self) -> bool:
         """Says, before a backward, whether the gradient is empty now; remembers it until the next step."""
         parameter = self._parameter() if self._parameter is not None else None

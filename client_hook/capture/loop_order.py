@@ -34,13 +34,15 @@ class _Turn:
         self.schedulers = 0  # scheduler calls between a backward and the step that it waits for
         self.early_schedulers = 0  # scheduler calls before the first step
         self.discarded = False
+        self.emptied = False  # zero_grad() came after the newest backward, and left
+        self.left: tuple[int, int] | None = None  # this of the probe's gradient
         self.foreign_step = False  # another optimizer stepped since this one's first backward
         self.by_mode: list[weakref.ref[nn.Module]] = []
 
     def restart(self) -> None:
         """Begins to count anew, after a step or where a scaler left one out."""
         self.backwards = self.own_backwards = self.schedulers = self.early_schedulers = 0
-        self.discarded = False
+        self.discarded = self.emptied = False
         self.probe.arrived = False
 
 
@@ -65,7 +67,7 @@ class LoopOrderSignal(Signal):
         self._per_step: int | None = None
         self._in_step: str | None = None
         self._closures = False
-        self._closed_since_step = True
+        self._stepped_in = -1  # the open step in which an optimizer stepped last; closing it may be put off
         self._stepped = False
         self._root: weakref.ref[Tensor] | None = None
         self._scaler: weakref.ref[Any] | None = None
@@ -118,6 +120,7 @@ class LoopOrderSignal(Signal):
         for key, turn in self._turns.items():
             turn.backwards += 1
             turn.schedulers = 0
+            turn.emptied = False
             if turn.backwards == 1:
                 turn.foreign_step = False
             if turn.probe.lost:
@@ -128,8 +131,12 @@ class LoopOrderSignal(Signal):
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Hears that an optimizer's gradients were cleared."""
-        if self._owned.key(optimizer) is not None:
+        key = self._owned.key(optimizer)
+        if key is not None:
             self._counts["zero_grad"] += 1
+            if key in self._turns:
+                turn = self._turns[key]
+                turn.emptied, turn.left = turn.backwards > 0, turn.probe.mark()
 
     def scale(self, scaler: Any) -> None:
         """Hears that a gradient scaler scales a loss."""
@@ -197,6 +204,10 @@ class LoopOrderSignal(Signal):
         """Hears which loader gave the batch that comes next."""
         self._mode.batch(loader)
 
+    @property
+    def _closed_since_step(self) -> bool:
+        return self.context.open_step > self._stepped_in
+
     # -- the optimizer -----------------------------------------------------------------------------------------------
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
@@ -205,11 +216,14 @@ class LoopOrderSignal(Signal):
         turn = self._turns.get(key)
         if turn is None:
             return
-        if turn.steps and turn.backwards and not turn.probe.lost:
+        emptied = turn.probe.empty() or (turn.emptied and turn.probe.mark() == turn.left)
+        if turn.steps and turn.backwards and not turn.probe.lost and not emptied:
             self._checked += 1
             if not turn.probe.cleared:
                 self._missing += 1
                 self._offences.add("zero-grad-missing", self.context.open_step, key)
+        if emptied:
+            self._offences.add("zero-grad-before-step", self.context.open_step, key)
         if turn.schedulers or (turn.early_schedulers and self._first_scheduler_early):
             self._offences.add("scheduler-before-optimizer", self.context.open_step, key)
         if turn.by_mode and not self._any_training(turn):
@@ -239,7 +253,7 @@ class LoopOrderSignal(Signal):
         turn.steps += 1
         turn.restart()
         turn.probe.stepped(optimizer)
-        self._closed_since_step = False
+        self._stepped_in = self.context.open_step
         self._stepped = True
         self._root = None
         for other_key, other in self._turns.items():
@@ -252,7 +266,6 @@ class LoopOrderSignal(Signal):
         counts = self._counts
         counts["calls"] += max(self.context.micro_batches, 1)
         counts["steps"] += 1
-        self._closed_since_step = True
         if not self._stepped:
             for turn in self._turns.values():
                 turn.restart()

@@ -12,7 +12,9 @@ from server.rules._layers import layers, uses_closures
 from server.rules.base import Rule, Stage, threshold
 
 MODE_MATTERS = ("Dropout", "BatchNorm", "InstanceNorm", "SyncBatchNorm", "RReLU", "DropPath")
-OUTSIDE_CLOSURES = frozenset({"step-without-backward", "backward-twice", "clip-after-step", "clip-before-backward"})
+OUTSIDE_CLOSURES = frozenset(
+    {"step-without-backward", "zero-grad-before-step", "backward-twice", "clip-after-step", "clip-before-backward"}
+)
 
 # kind: (severity, what is seen, which line to change), the worst first
 TEXTS: dict[str, tuple[Severity, str, str]] = {
@@ -24,6 +26,11 @@ TEXTS: dict[str, tuple[Severity, str, str]] = {
             "between "
             "the two."
         ),
+    ),
+    "zero-grad-before-step": (
+        Severity.ERROR,
+        "zero_grad() clears the gradients between backward() and optimizer.step()",
+        "Move `optimizer.zero_grad()` above `loss.backward()`: now every step is taken without a gradient.",
     ),
     "clip-before-backward": (
         Severity.ERROR,
@@ -84,7 +91,7 @@ class LoopOrder(Rule):
 
     ## What it does
     The hook counts pairs of calls that cannot be right: clipping before the backward, after the step, or on scaled
-    gradients; a step without a backward; two backwards through one graph; the scheduler before the optimizer; training
+    gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the scheduler before the optimizer; training
     in eval mode. An offence counts when it happened in at least 9 of 10 steps in which it could, 5 times or more (2 at
     the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of `monitor.step()`, or at
     the end after 5, is reported as well.

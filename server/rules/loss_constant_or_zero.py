@@ -114,7 +114,7 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
     solved = fell and abs(value) <= SOLVED * abs(start)
     norm = window.series("grad_norm").tail(needed)
     still = bool(len(norm)) and not norm.any()
-    message = f"The loss has been exactly {value:.6g} for {count} steps, since step {step}"
+    message = f"The loss has been exactly {value + 0.0:.6g} for {count} steps, since step {step}"
     if still:
         message += ", and all gradients are zero: the output is saturated or dead"
     elif easy:

@@ -95,6 +95,8 @@ class ParamNoGrad(Rule):
         patient = steps >= params.patient_steps or window.final
         sure = [item for item in missing if item.groups != () and (item.order is not None or patient or not item.layer)]
         trainable = sum(item.trainable for item in known.values()) or len(missing)
+        if len(sure) == trainable and _cleared_too_early(window):
+            return  # all of them got one, which zero_grad() threw away: `loop-order` tells
         if sure:
             yield _missing(sure, steps, trainable, needed)
         elif patient and not seen.get("all_zero") and not OTHER_CAUSES & window.open_codes and not _dead(window):
@@ -175,6 +177,11 @@ def _names(fact: Mapping[str, Any], key: str) -> list[str]:
 
 def _unknown(name: str) -> Parameter:
     return Parameter(name, "", "", (), 0, True, None, None, None)
+
+
+def _cleared_too_early(window: Window) -> bool:
+    offences = window.fact("loop").get("offences") or ()
+    return any(isinstance(item, Mapping) and item.get("kind") == "zero-grad-before-step" for item in offences)
 
 
 def _dead(window: Window) -> bool:

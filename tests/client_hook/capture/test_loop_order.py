@@ -101,6 +101,55 @@ def test_clipping_before_the_backward_is_seen() -> None:
     assert kinds(train(body)).keys() & {"clip-before-backward"}
 
 
+def test_clipping_before_the_backward_keeps_its_name_where_closing_waits() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    waited = 0
+    for step in range(300):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss.backward()
+        optimizer.step()
+        monitor._parts.recorder.governor._step_s = 0.002  # short steps, whatever this machine makes of them
+        monitor.step(loss)
+        waited += bool(monitor._parts.recorder._waiting)
+    monitor.finish(timeout=0.1)
+    assert waited > 50, "most of them waited"
+    assert set(kinds(tape)) == {"clip-before-backward"}
+
+
+@pytest.mark.parametrize(("by", "to_none"), [("optimizer", True), ("optimizer", False), ("model", True)])
+def test_clearing_between_backward_and_step_is_seen(by: str, to_none: bool) -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        (optimizer if by == "optimizer" else model).zero_grad(set_to_none=to_none)
+        optimizer.step()
+        return loss
+
+    assert set(kinds(train(body))) == {"zero-grad-before-step"}
+
+
+def test_gradients_that_are_written_by_hand_after_clearing_are_no_offence() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+        optimizer.zero_grad()
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+        return loss
+
+    assert kinds(train(body)) == {}
+
+
 def test_clipping_in_its_place_is_none() -> None:
     def body(step, model, optimizer):
         inputs, labels = batch(step)
@@ -156,6 +205,19 @@ def test_an_optimizer_that_never_steps_is_said_at_the_end() -> None:
         return loss
 
     assert "never-stepped" in kinds(train(body, steps=60))
+
+
+def test_a_loop_in_which_nothing_steps_is_heard_to_the_end() -> None:
+    model = classifier()
+    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.1), strict=True)
+    for step in range(300):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert [item["count"] for item in last(tape, "loop")["offences"]] == [300]
+    assert any(loop["calls"] == 256 for loop in tape.facts("loop")), "said as soon as it is certain"
 
 
 def test_an_optimizer_with_a_closure_is_none() -> None:
