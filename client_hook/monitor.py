@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +32,7 @@ class Monitor:
         self._settings = request.settings
         self._identity = request.identity
         self._on_finding = request.on_finding
+        self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
         self._result = False
@@ -175,11 +176,18 @@ class Monitor:
         return parts
 
     def _deliver(self, parts: Parts, state: str, timeout: float, extra: dict[str, Any] | None) -> None:
+        deadline = monotonic() + timeout
         self._result = parts.outbox.finish(state, timeout, extra)
         self._last_ledger = parts.outbox.ledger
         self._last_findings = parts.outbox.findings()
         if not self._settings.quiet and self._identity.rank == 0:
-            verdict.tell(self._last_findings, self.url, delivered=self._result)
+            final = None
+            if self._result and self._own_transport:
+                left = min(deadline - monotonic(), verdict.WAIT_S)
+                final = verdict.wait_for(self._settings, self.run_id, left)
+            if final is not None:
+                self._last_findings = final
+            verdict.tell(self._last_findings, self.url, delivered=self._result, final=final is not None)
 
     @guarded(None)
     def _leave(self) -> None:

@@ -70,10 +70,18 @@ class Transport(Protocol):
 class HttpTransport:
     """Speaks HTTP/1.1 with one server, by way of the environment's proxy if there is one."""
 
-    def __init__(self, url: str, token: str | None = None, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
         self._url = url
         self._token = token
         self._timeout = answer_timeout_s
+        self._connect_timeout = connect_timeout_s
         self._connection: HTTPConnection | None = None
         self._aborted = False
 
@@ -161,11 +169,11 @@ class HttpTransport:
         near = proxy or (host, port)
         if tls:
             context = ssl.create_default_context()
-            connection = HTTPSConnection(*near, timeout=CONNECT_TIMEOUT_S, context=context)
+            connection = HTTPSConnection(*near, timeout=self._connect_timeout, context=context)
             if proxy is not None:
                 connection.set_tunnel(host, port)
         else:
-            connection = HTTPConnection(*near, timeout=CONNECT_TIMEOUT_S)
+            connection = HTTPConnection(*near, timeout=self._connect_timeout)
         self._connection = connection
         connection.connect()
         connection.sock.settimeout(self._timeout)

@@ -5,14 +5,43 @@ Not for: judging: the findings come from the server.
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
+from urllib.parse import quote
 
 from client_hook.guard import say
+from client_hook.settings import Settings
 
+WAIT_S = 1.5  # for the judgement of the whole run, which takes the server about half a second
+ASK_EVERY_S = 0.05
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
-def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool) -> list[str]:
+def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[dict[str, Any]] | None:
+    """Gives the open findings of a run that has ended, symptoms left out; None where the diagnosis takes longer."""
+    # inside: it loads http and ssl, which the import of a training must not wait for
+    from client_hook.transport import HttpTransport
+
+    deadline = time.monotonic() + seconds
+    patience = max(seconds, 0.05)
+    transport = HttpTransport(settings.url, settings.token, answer_timeout_s=patience, connect_timeout_s=patience)
+    path = f"/api/v1/runs/{quote(run_id, safe='')}"
+    try:
+        while time.monotonic() < deadline:
+            run = transport.get(path)
+            if run.status != 200:
+                return None
+            if run.body.get("diagnosis") == "final":
+                found = transport.get(f"{path}/findings?state=open&cause=none&limit=100").body.get("items")
+                return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else None
+            threading.Event().wait(ASK_EVERY_S)
+    finally:
+        transport.close()
+    return None
+
+
+def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> list[str]:
     """Makes the lines: how many findings, the worst one, where to read on."""
     where = url if delivered else "not everything could be delivered; deliver it later with: gradwatch sync"
     worst = sorted(
@@ -20,7 +49,7 @@ def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool) -> list[
         key=lambda item: (_ORDER.get(str(item.get("severity")), 3), item.get("first_step") or 0),
     )
     if not worst:
-        return [f"Gradwatch: {where}"]
+        return ["Gradwatch found no problem.", f"  {where}"] if final else [f"Gradwatch: {where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 and severity != 'info' else ''}"
         for severity in _ORDER
@@ -34,7 +63,7 @@ def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool) -> list[
     ]
 
 
-def tell(findings: list[dict[str, Any]], url: str, *, delivered: bool) -> None:
+def tell(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> None:
     """Prints them on stderr."""
-    for line in lines(findings, url, delivered=delivered):
+    for line in lines(findings, url, delivered=delivered, final=final):
         say(line)

@@ -291,7 +291,6 @@ class LoopOrderSignal(Signal):
             "clip-after-step": counts["clip"],
             "clip-before-backward": counts["clip"],
             "clip-before-unscale": counts["clip"],
-            "backward-twice": counts["backward"],
             "zero-grad-missing": self._checked,
             "gradients-discarded": self._accumulated,
             "never-stepped": counts["calls"],

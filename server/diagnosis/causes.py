@@ -53,6 +53,8 @@ def _absorbs(cause: Raised, finding: Raised) -> bool:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False
+    if cause.stage is Stage.UNITS:
+        return finding.stage is Stage.STUCK
     if cause.exact or finding.stage >= FIRST_SYMPTOM > cause.stage:
         return True
     return abs(finding.first_sample - cause.first_sample) <= NEAR_SAMPLES

@@ -41,7 +41,9 @@ class Stage(IntEnum):
     LOW_RATE = 130
     STOPPED = 140
     NONFINITE_LOSS = 190  # from here on: symptoms
+    UNITS = 195  # explains a loss that stands still, and nothing else
     SYMPTOM = 200
+    STUCK = 210
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class DeadReLU(Rule):
     chart = "activations"
     tier = "layers"
     clears_after = 10
-    stage = Stage.SYMPTOM
+    stage = Stage.UNITS
 
     @dataclass(frozen=True)
     class Params:

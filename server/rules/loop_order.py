@@ -91,10 +91,10 @@ class LoopOrder(Rule):
 
     ## What it does
     The hook counts pairs of calls that cannot be right: clipping before the backward, after the step, or on scaled
-    gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the scheduler before the optimizer; training
-    in eval mode. An offence counts when it happened in at least 9 of 10 steps in which it could, 5 times or more (2 at
-    the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of `monitor.step()`, or at
-    the end after 5, is reported as well.
+    gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the
+    scheduler before the optimizer; training in eval mode. An offence counts when it happened in at least 9 of 10
+    steps in which it could, 5 times or more (2 at the end of a short run). A loop in which no watched optimizer has
+    stepped after 256 calls of `monitor.step()`, or at the end after 5, is reported as well.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at

@@ -59,7 +59,7 @@ class LossNotDecreasing(Rule):
     every = 50
     clears_after = 2
     gates = ("warm_up", "moving_target")
-    stage = Stage.SYMPTOM
+    stage = Stage.STUCK
 
     @dataclass(frozen=True)
     class Params:

@@ -187,7 +187,15 @@ def _still_falling(parts: Quarters, losses: Floats, params: LrTooLow.Params) -> 
     return step > params.errors * math.hypot(before.se, end.se) and step > params.last_eighth * abs(before.med)
 
 
-def _verdict(window: Window, path: float, limit: float, ratios: Floats, parts: Quarters, also: str, severity: Severity = Severity.WARNING) -> Verdict:
+def _verdict(
+    window: Window,
+    path: float,
+    limit: float,
+    ratios: Floats,
+    parts: Quarters,
+    also: str,
+    severity: Severity = Severity.WARNING,
+) -> Verdict:
     usual = float(np.median(ratios))
     return Verdict(
         severity=severity,

@@ -122,7 +122,11 @@ def _verdict(window: Window, counts: dict[str, Series], layer: str, step: int) -
     )
     passed = f", passed on by {listed(also)}" if also else ""
     lost = broken_since(window.loss, step)
-    late = "" if lost is None or lost == step else f"; the loss was not finite from step {lost} on, when no layer was measured"
+    late = (
+        ""
+        if lost is None or lost == step
+        else f"; the loss was not finite from step {lost} on, when no layer was measured"
+    )
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,
@@ -134,9 +138,8 @@ def _verdict(window: Window, counts: dict[str, Series], layer: str, step: int) -
                 if late
                 else ""
             )
-            + f"At step {step} print min and max of the input and of the weights of `{layer}`: weights not finite = the "
-            "step before destroyed them (clip, divide "
-            "the learning rate by 10); input not finite = clean the data; neither = the operation itself (add an "
+            + f"At step {step} print min and max of the input and of the weights of `{layer}`: weights not finite = "
+            "the step before destroyed them (clip, divide the learning rate by 10); input not finite = clean the data; neither = the operation itself (add an "
             "epsilon to a division, "
             f"clamp before log and exp, use bf16 or fp32 for it)."
         ),

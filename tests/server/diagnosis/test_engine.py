@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.rules.base import Stage
 from server.rules.registry import load_rules
 from tests.server.diagnosis.frames import Above, AboveTen, BadLayer, BadLoss, Broken, engine_of, feed, story
 
@@ -54,6 +55,23 @@ def test_what_was_not_finite_first_is_the_cause_of_the_rest(measured: int, cause
     feed(engine, [0] * 5 + [2] * 10)
     other = {"GW904": "GW905", "GW905": "GW904"}[cause]
     assert {item.code: item.cause for item in engine.findings} == {cause: None, other: (cause, 0)}
+
+
+@pytest.mark.parametrize(("stage", "absorbed"), [(Stage.STUCK, True), (Stage.SYMPTOM, False)])
+def test_dead_units_explain_a_loss_that_stands_still_and_no_other_symptom(stage: Stage, absorbed: bool) -> None:
+    class Dead(BadLayer):
+        """The run has dead units"""
+
+        stage = Stage.UNITS
+        series = "loss"
+
+    class Symptom(Above):
+        """The run has a symptom"""
+
+    Symptom.stage = stage
+    engine = feed(engine_of(Dead(), Symptom()), [2] * 80)
+    causes = {item.code: item.cause for item in engine.findings}
+    assert causes == {"GW904": None, "GW901": ("GW904", 0) if absorbed else None}
 
 
 def test_a_rule_that_fails_is_named_and_harms_no_other() -> None:

@@ -1,0 +1,106 @@
+"""The last lines of a training: what was found in the whole run, also in one that lasted a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from client_hook import verdict
+from client_hook.settings import Settings
+from tests.serving import Server
+from tests.trainings.cast import CAST
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the trainings of this file."""
+    started = Server(tmp_path_factory.mktemp("verdict"))
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture
+def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the hook print, and gives a busy machine time for the diagnosis."""
+    monkeypatch.delenv("GRADWATCH_QUIET")
+    monkeypatch.setattr(verdict, "WAIT_S", 30.0)
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, capsys: pytest.CaptureFixture) -> None:
+    run_id = CAST["GW206"](True, server.url)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3] == "Gradwatch found 1 warning."
+    assert said[-2].startswith("  GW206 loss-not-decreasing: After 500 steps the loss shows no progress")
+    assert said[-1] == f"  {server.url}/runs/{run_id}"
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_healthy_training_is_told_so(server: Server, capsys: pytest.CaptureFixture) -> None:
+    run_id = CAST["GW206"](False, server.url)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-2:] == ["Gradwatch found no problem.", f"  {server.url}/runs/{run_id}"]
+
+
+class Odd(BaseHTTPRequestHandler):
+    """Answers every question with the same bytes."""
+
+    answer = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.mark.parametrize("answer", [b"", b"[1", b'{"diagnosis": "live"}', b'{"diagnosis": "final", "items": 3}'])
+def test_a_server_that_answers_oddly_is_not_waited_for_long(answer: bytes, tmp_path: Path) -> None:
+    odd = ThreadingHTTPServer(("127.0.0.1", 0), type("Same", (Odd,), {"answer": answer}))
+    threading.Thread(target=odd.serve_forever, daemon=True).start()
+    settings = Settings(url=f"http://127.0.0.1:{odd.server_port}", home=tmp_path)
+    try:
+        assert verdict.wait_for(settings, "some/id", 0.3) is None
+    finally:
+        odd.shutdown()
+        odd.server_close()
+
+
+def test_nobody_there_is_no_verdict(tmp_path: Path) -> None:
+    assert verdict.wait_for(Settings(url="http://127.0.0.1:9", home=tmp_path), "x", 0.3) is None
+
+
+def finding(code: str, severity: str, first_step: int, message: str, state: str = "open") -> dict[str, object]:
+    return {
+        "code": code,
+        "name": "name",
+        "severity": severity,
+        "state": state,
+        "first_step": first_step,
+        "message": message,
+    }
+
+
+def test_the_worst_and_oldest_finding_is_the_one_that_is_told() -> None:
+    found = [
+        finding("GW205", "warning", 1, "mild"),
+        finding("GW304", "error", 9, "late"),
+        finding("GW202", "error", 0, "early"),
+        finding("GW601", "error", 0, "over", "resolved"),
+    ]
+    assert verdict.lines(found, "http://here", delivered=True) == [
+        "Gradwatch found 2 errors, 1 warning.",
+        "  GW202 name: early",
+        "  http://here",
+    ]
+    assert verdict.lines([], "http://here", delivered=True) == ["Gradwatch: http://here"]
+    assert verdict.lines([], "http://here", delivered=False) == [
+        "Gradwatch: not everything could be delivered; deliver it later with: gradwatch sync"
+    ]
