@@ -139,8 +139,8 @@ def _verdict(window: Window, counts: dict[str, Series], layer: str, step: int) -
                 else ""
             )
             + f"At step {step} print min and max of the input and of the weights of `{layer}`: weights not finite = "
-            "the step before destroyed them (clip, divide the learning rate by 10); input not finite = clean the data; neither = the operation itself (add an "
-            "epsilon to a division, "
+            "the step before destroyed them (clip, divide the learning rate by 10); input not finite = clean the data; "
+            "neither = the operation itself (add an epsilon to a division, "
             f"clamp before log and exp, use bf16 or fp32 for it)."
         ),
         layers=(layer, *also),
