@@ -6,7 +6,7 @@ from typing import Any
 
 from plotly.io.json import to_json_plotly
 
-from server.charts import by_parameter, grad_norm, layers, learning_rate, loss, series
+from server.charts import by_parameter, grad_norm, layers, learning_rate, loss, series, step_time
 from server.charts.base import Chart, Drawing
 
 CHARTS: dict[str, Chart] = {
@@ -19,6 +19,7 @@ CHARTS: dict[str, Chart] = {
         by_parameter.UPDATE_RATIOS,
         by_parameter.WEIGHT_NORMS,
         layers.CHART,
+        step_time.CHART,
         series.CHART,
     )
 }

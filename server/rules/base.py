@@ -7,7 +7,7 @@ the engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Literal, cast
@@ -90,8 +90,9 @@ class Rule(ABC):
     `clock` "step" evaluates at the first 20 steps and then at each `every`-th; "sample" at each step whose layers were
     measured. `persistence` (n, m) opens a finding when n of the last m evaluations hold; `clears_after` quiet ones
     resolve it (None: never). `gates` names the fields of `Gates` that make it not evaluated. `exact` marks facts that
-    need no statistics: they absorb everything of a later stage. A rule without `needs` is always asked and says itself
-    what it misses.
+    need no statistics: they absorb everything of a later stage. `levels` names the evidence's numbers that are
+    values of its first series ("the limit" is its limit), with the words to draw them by. A rule without `needs` is
+    always asked and says itself what it misses.
     """
 
     code: ClassVar[str]
@@ -109,6 +110,7 @@ class Rule(ABC):
     gates: ClassVar[tuple[str, ...]] = ()
     stage: ClassVar[Stage] = Stage.SYMPTOM
     exact: ClassVar[bool] = False
+    levels: ClassVar[Mapping[str, str]] = {}
 
     @dataclass(frozen=True)
     class Params:

@@ -66,6 +66,7 @@ class GradientSpike(Rule):
     chart = "gradients"
     clears_after = 10
     stage = Stage.GRADIENT
+    levels = {"limit": "limit", "first_norm": "first norm", "lowest": "lowest level"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

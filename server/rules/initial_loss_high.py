@@ -57,6 +57,7 @@ class InitialLossHigh(Rule):
     clears_after = None
     gates = ("finetune",)
     stage = Stage.INITIALISATION
+    levels = {"expected": "untrained model"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

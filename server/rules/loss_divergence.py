@@ -63,6 +63,7 @@ class LossDivergence(Rule):
     clears_after = 10
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
     stage = Stage.SYMPTOM
+    levels = {"the limit": "limit", "best": "best so far"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -60,6 +60,7 @@ class LossNotDecreasing(Rule):
     clears_after = 2
     gates = ("warm_up", "moving_target")
     stage = Stage.STUCK
+    levels = {"the limit": "limit", "q1": "first quarter"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

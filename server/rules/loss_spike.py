@@ -72,6 +72,7 @@ class LossSpike(Rule):
     chart = "loss"
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
     stage = Stage.SYMPTOM
+    levels = {"before": "baseline"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -17,6 +17,7 @@ from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
 from server.web.contexts.sign_in import SignInView
+from server.web.evidence import pictures
 from server.web.lookup import existing_run
 from server.web.services import Parts, Services
 from server.web.templating import render
@@ -25,19 +26,33 @@ EVENTS = 500
 
 router = APIRouter(include_in_schema=False)
 TheRun = Annotated[Run, Depends(existing_run)]
+
+
+def look_of(
+    x: Annotated[str, Query(max_length=500)] = "step",
+    smooth: Annotated[str, Query(pattern="^([0-9]{1,9})?$")] = "",
+    scale: Annotated[str, Query(pattern="^(linear|log)?$")] = "",
+    order: Annotated[str, Query(pattern="^(sent)?$")] = "",
+    find: Annotated[str, Query(max_length=200)] = "",
+    pin: Annotated[list[str] | None, Query(max_length=100)] = None,
+) -> charts.Look:
+    """Reads from the address how the charts are to be shown."""
+    return charts.Look(x or "step", smooth, scale, order, find, tuple(dict.fromkeys(pin or ())))
+
+
+TheLook = Annotated[charts.Look, Depends(look_of)]
 Stat = Annotated[str, Query(pattern="^(" + "|".join(charts.STATS) + ")?$")]
 
 
 @router.get("/runs/{run_id}")
-def run_page(request: Request, run: TheRun, parts: Parts, stat: Stat = "") -> Response:
+def run_page(request: Request, run: TheRun, parts: Parts, look: TheLook, stat: Stat = "") -> Response:
     """Shows one run."""
     view = run_contexts.run_view(
         run,
-        parts.store.findings.list(run.id),
-        parts.store.findings.checks(run.id),
-        _charts(run, parts, stat),
+        _findings(run, parts),
+        _checklist(run, parts),
+        _charts(run, parts, look, stat),
         _details(run, parts),
-        parts.registry,
         parts.clock(),
     )
     return render(request, "pages/run.html", view, section="runs")
@@ -53,32 +68,26 @@ def checklist_page(request: Request, run: TheRun, parts: Parts) -> Response:
 def head_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
     """Gives the head of the run page."""
     shown = findings.findings_view(run, parts.store.findings.list(run.id), parts.registry)
-    return render(request, "partials/_run_head.html", run_contexts.head_view(run, shown, parts.clock()))
+    view = run_contexts.head_view(run, shown, _checklist(run, parts), parts.clock())
+    return render(request, "partials/_run_head.html", view)
 
 
 @router.get("/runs/{run_id}/fragments/findings")
 def findings_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
     """Gives the findings of the run page."""
-    shown = findings.findings_view(run, parts.store.findings.list(run.id), parts.registry)
-    return render(request, "partials/_findings.html", shown)
+    return render(request, "partials/_findings.html", _findings(run, parts))
 
 
 @router.get("/runs/{run_id}/fragments/charts")
-def charts_fragment(request: Request, run: TheRun, parts: Parts, stat: Stat = "") -> Response:
+def charts_fragment(request: Request, run: TheRun, parts: Parts, look: TheLook, stat: Stat = "") -> Response:
     """Gives the places of the charts; what is drawn in them stays."""
-    return render(request, "partials/_charts.html", _charts(run, parts, stat))
+    return render(request, "partials/_charts.html", _charts(run, parts, look, stat))
 
 
 @router.get("/runs/{run_id}/fragments/details")
 def details_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
     """Gives model, facts, log and delivery of the run page."""
     return render(request, "partials/_details.html", _details(run, parts))
-
-
-@router.get("/runs/{run_id}/fragments/tallies")
-def tallies_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
-    """Gives the checklist's totals."""
-    return render(request, "partials/_tallies.html", _checklist(run, parts))
 
 
 @router.get("/runs/{run_id}/fragments/checklist")
@@ -119,9 +128,15 @@ def error_page(request: Request, status: int, message: str) -> Response:
     return render(request, template, error_view(status, message), status=status)
 
 
-def _charts(run: Run, parts: Services, stat: str) -> charts.ChartsView:
-    names = [info.name for info in parts.store.series.names(run.id)]
-    return charts.charts_view(run.id, names, stat or charts.best_stat(names))
+def _charts(run: Run, parts: Services, look: charts.Look, stat: str) -> charts.ChartsView:
+    infos = parts.store.series.names(run.id)
+    chosen = stat or charts.best_stat([info.name for info in infos])
+    return charts.charts_view(run.id, infos, chosen, look)
+
+
+def _findings(run: Run, parts: Services) -> findings.FindingsView:
+    found = parts.store.findings.list(run.id)
+    return findings.findings_view(run, found, parts.registry, pictures(parts, run.id, found))
 
 
 def _details(run: Run, parts: Services) -> run_contexts.DetailsView:

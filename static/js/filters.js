@@ -6,8 +6,10 @@ const DEFAULTS = { sort: "started" };
 export function startFilters() {
   const form = document.querySelector("[data-filters]");
   if (form) startTable(form);
-  document.addEventListener("change", (event) => event.target.closest?.("[data-stat]")?.requestSubmit());
   document.addEventListener("input", (event) => event.target.matches?.("[data-narrow]") && narrow(event.target));
+  const again = () => document.querySelectorAll("[data-narrow]").forEach((field) => field.value && narrow(field));
+  document.addEventListener("htmx:after:swap", again);
+  again();
 }
 
 function startTable(form) {

@@ -5,11 +5,14 @@ Not for: drawing. `server/charts` makes each figure, and the browser asks for it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from server.domain.kinds import LAYER_KINDS, Kind, parse
+from server.domain.metrics import better, partners, subject
+from server.domain.series import SeriesInfo
+from server.web import formats
 
 STATS = {
     "std": "standard deviation of the output",
@@ -35,46 +38,51 @@ _STAT_KINDS = {
     "update_ratio": Kind.PARAM_UPDATE_RATIO,
     "weight_norm": Kind.PARAM_WEIGHT_NORM,
 }
-_ALWAYS = (("loss", "Loss", (Kind.LOSS, Kind.LOSS_PART)),)
-_WHEN_SENT = (
-    ("learning-rate", "Learning rate", (Kind.LEARNING_RATE,)),
-    ("grad-norm", "Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE)),
+_MAIN = (
+    ("loss", "Loss", (Kind.LOSS, Kind.LOSS_PART), True),
+    ("learning-rate", "Learning rate", (Kind.LEARNING_RATE,), False),
+    ("grad-norm", "Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE), False),
+    ("update-ratios", "Update-to-weight ratio", (Kind.PARAM_UPDATE_RATIO,), False),
+    ("step-time", "Step and data time", (Kind.TIME_STEP, Kind.TIME_DATA), False),
 )
 _PER_PARAMETER = (
     ("param-grad-norms", "Gradient norm by parameter", Kind.PARAM_GRAD_NORM),
-    ("update-ratios", "Update-to-weight ratio by parameter", Kind.PARAM_UPDATE_RATIO),
     ("weight-norms", "Weight norm by parameter", Kind.PARAM_WEIGHT_NORM),
 )
 _MACHINERY = (
-    Kind.TIME_STEP,
-    Kind.TIME_DATA,
-    Kind.OVERHEAD,
-    Kind.SCALER_SCALE,
-    Kind.CLIP_COEFFICIENT,
-    Kind.MOMENTUM,
-    Kind.BETA2,
-    Kind.WEIGHT_DECAY,
-    Kind.SYSTEM,
-    Kind.EPOCH,
+    ("Optimizer", (Kind.MOMENTUM, Kind.BETA2, Kind.WEIGHT_DECAY, Kind.SCALER_SCALE, Kind.CLIP_COEFFICIENT)),
+    ("Hook", (Kind.OVERHEAD, Kind.EPOCH)),
+    ("Machine", (Kind.SYSTEM,)),
 )
 _ON_LOSS_CHART = ("val/loss",)
 _CHART_OF_TOPIC = {"activations": "layers", "gradients": "grad-norm", "updates": "update-ratios"}
+_AXES = {"step": "step", "time": "time since the start"}
+MOST_AXES = 60
+SMOOTHING = ("", "0", "5", "20", "50", "100", "500", "2000")
+SCALES = {"": "automatic", "linear": "linear", "log": "logarithmic"}
+ORDERS = {"": "by name", "sent": "as sent"}
+PLAIN_GROUP = "Metrics"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A place where a chart is drawn."""
+    """A place where a chart is drawn. `figures` sums its series up; `series` are the names that it shows, if fixed."""
 
     id: str
     name: str
     title: str
     url: str
     tall: bool = False
+    wide: bool = False
+    figures: str = ""
+    series: str = ""
+    csv_url: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One statistic of the heatmap, chosen by its address."""
+    """One entry of a selector."""
 
     value: str
     label: str
@@ -82,42 +90,85 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class ChartsView:
-    """The charts of a run in four groups, most looked at first."""
+class Group:
+    """Charts that belong together, by the prefix of their names."""
 
+    id: str
+    title: str
+    charts: tuple[Chart, ...]
+    count_text: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the address asks the charts to be shown; the script of the page reads the same names."""
+
+    x: str = "step"
+    smooth: str = ""
+    scale: str = ""
+    order: str = ""
+    find: str = ""
+    pins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChartsView:
+    """The charts of a run in groups, most looked at first."""
+
+    pinned: tuple[Chart, ...]
     main: tuple[Chart, ...]
-    own: tuple[Chart, ...]
+    groups: tuple[Group, ...]
     heatmap: Chart | None
     stats: tuple[Choice, ...]
     layers: tuple[Chart, ...]
-    machinery: tuple[Chart, ...]
+    machinery: tuple[Group, ...]
+    axes: tuple[Choice, ...]
+    smoothings: tuple[Choice, ...]
+    scales: tuple[Choice, ...]
+    orders: tuple[Choice, ...]
+    look: Look
     run_id: str
     run_url: str
+    layers_url: str
     fragment_url: str
 
 
-def charts_view(run_id: str, names: Iterable[str], stat: str) -> ChartsView:
+def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look) -> ChartsView:
     """Lists the charts for the series that the run has."""
-    known = [(name, *parse(name)) for name in names]
-    kinds = {kind for _, kind, _ in known}
+    known = {info.name: info for info in infos}
+    kinds = {parse(name)[0] for name in known}
     run_url = "/runs/" + quote(run_id, safe="")
-    base = f"/api/v1/runs/{quote(run_id, safe='')}/charts/"
-    fixed = [_named(base, name, title) for name, title, _ in _ALWAYS]
-    fixed += [_named(base, name, title) for name, title, needed in _WHEN_SENT if kinds.intersection(needed)]
-    own = [name for name, kind, _ in known if kind in (Kind.USER, Kind.VALIDATION) and name not in _ON_LOSS_CHART]
-    machinery = [name for name, kind, _ in known if kind in _MACHINERY]
+    base = f"/api/v1{run_url}/charts/"
+    export = f"/api/v1{run_url}/series/export?"
+    fixed = [
+        replace(_named(base, export, name, title, known, needed), wide=wide)
+        for name, title, needed, wide in _MAIN
+        if name == "loss" or kinds.intersection(needed)
+    ]
+    metrics = _metrics(base, export, known, look)
     return ChartsView(
+        pinned=tuple(chart for chart in metrics if chart.pinned),
         main=tuple(fixed),
-        own=_series(base, own),
+        groups=_grouped([chart for chart in metrics if not chart.pinned]),
         heatmap=Chart("chart-layers", "layers", "Layers", base + "layers?" + urlencode({"stat": stat}), True)
         if kinds.intersection(LAYER_KINDS)
         else None,
-        stats=tuple(Choice(value, label, value == stat) for value, label in STATS.items()),
-        layers=tuple(_named(base, name, title) for name, title, kind in _PER_PARAMETER if kind in kinds),
-        machinery=_series(base, machinery),
+        stats=tuple(
+            Choice(value, label, value == stat) for value, label in STATS.items() if _STAT_KINDS[value] in kinds
+        ),
+        layers=tuple(
+            _named(base, export, name, title, known, ()) for name, title, kind in _PER_PARAMETER if kind in kinds
+        ),
+        machinery=_machinery(base, export, known),
+        axes=_axes(known, look.x),
+        smoothings=tuple(Choice(value, _smoothing(value), value == look.smooth) for value in SMOOTHING),
+        scales=tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items()),
+        orders=tuple(Choice(value, label, value == look.order) for value, label in ORDERS.items()),
+        look=look,
         run_id=run_id,
         run_url=run_url,
-        fragment_url=f"{run_url}/fragments/charts?" + urlencode({"stat": stat}),
+        layers_url=f"{run_url}/layers?" + urlencode({"stat": stat}),
+        fragment_url=f"{run_url}/fragments/charts",
     )
 
 
@@ -131,18 +182,103 @@ def chart_anchor(chart: str, series: Sequence[str]) -> str:
     """Gives the id of the chart that shows a finding best: the rule's own, else that of its first series."""
     if chart:
         return f"chart-{_CHART_OF_TOPIC.get(chart, chart)}"
-    return _series_id(series[0]) if series else "chart-loss"
+    return _metric_id(subject(series[0])) if series else "chart-loss"
 
 
-def _named(base: str, name: str, title: str) -> Chart:
-    return Chart(f"chart-{name}", name, title, base + name)
+def _named(
+    base: str, export: str, name: str, title: str, known: Mapping[str, SeriesInfo], kinds: Sequence[Kind]
+) -> Chart:
+    series = [each for each in known if parse(each)[0] in kinds]
+    if name == "loss":
+        series += [each for each in _ON_LOSS_CHART if each in known]
+    csv_url = export + urlencode([("name", each) for each in series[:50]]) if series else ""
+    figures = _figures(known[series[0]]) if name == "loss" and series else ""
+    return Chart(f"chart-{name}", name, title, base + name, figures=figures, csv_url=csv_url)
 
 
-def _series(base: str, names: Iterable[str]) -> tuple[Chart, ...]:
+def _metrics(base: str, export: str, known: Mapping[str, SeriesInfo], look: Look) -> list[Chart]:
+    own = [name for name in known if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name not in _ON_LOSS_CHART]
+    topics = dict.fromkeys(subject(name) for name in own)
+    order = sorted(topics) if look.order == "" else list(topics)
+    found = []
+    for topic in order:
+        series = [name for name in partners(topic, known) if name in own]
+        query = [("name", name) for name in series]
+        found.append(
+            Chart(
+                id=_metric_id(topic),
+                name="series",
+                title=topic,
+                url=base + "series?" + urlencode(query),
+                figures=_figures(known[series[-1]]),
+                series=topic,
+                csv_url=export + urlencode(query),
+                pinned=topic in look.pins,
+            )
+        )
+    return found
+
+
+def _grouped(charts: Sequence[Chart]) -> tuple[Group, ...]:
+    found: dict[str, list[Chart]] = {}
+    for chart in charts:
+        prefix, slash, _ = chart.series.partition("/")
+        found.setdefault(prefix if slash and prefix else PLAIN_GROUP, []).append(chart)
+    titles = sorted(found, key=lambda title: (title != PLAIN_GROUP, title))
     return tuple(
-        Chart(_series_id(name), "series", name, base + "series?" + urlencode({"name": name})) for name in sorted(names)
+        Group("group-" + quote(title, safe=""), title, tuple(found[title]), formats.plural(len(found[title]), "chart"))
+        for title in titles
     )
 
 
-def _series_id(name: str) -> str:
-    return "series-" + quote(name, safe="")
+def _machinery(base: str, export: str, known: Mapping[str, SeriesInfo]) -> tuple[Group, ...]:
+    found = []
+    for title, kinds in _MACHINERY:
+        names = sorted(name for name in known if parse(name)[0] in kinds)
+        charts = tuple(
+            Chart(
+                _metric_id(name),
+                "series",
+                name,
+                base + "series?" + urlencode({"name": name}),
+                figures=_figures(known[name]),
+                csv_url=export + urlencode({"name": name}),
+            )
+            for name in names
+        )
+        if charts:
+            found.append(Group(f"machinery-{title.lower()}", title, charts, formats.plural(len(charts), "chart")))
+    return tuple(found)
+
+
+def _figures(info: SeriesInfo) -> str:
+    """Sums a series up: its best value where the name says which end is good, else its range; then the newest one."""
+    best = better(info.name)
+    parts = []
+    if best == "lowest" and info.min is not None:
+        parts.append(f"best {formats.number(info.min)}")
+    elif best == "highest" and info.max is not None:
+        parts.append(f"best {formats.number(info.max)}")
+    elif info.min is not None and info.max is not None and info.min != info.max:
+        parts.append(f"{formats.number(info.min)} to {formats.number(info.max)}")
+    parts.append(f"last {formats.number(info.last_value)}")
+    if info.nonfinite:
+        parts.append(f"{formats.count(info.nonfinite)} not finite")
+    return " · ".join(parts)
+
+
+def _axes(known: Mapping[str, SeriesInfo], chosen: str) -> tuple[Choice, ...]:
+    names = [name for name in known if parse(name)[0] in (Kind.EPOCH, Kind.USER)]
+    names.sort(key=lambda name: (parse(name)[0] is not Kind.EPOCH, name))
+    labels = {**_AXES, **{name: name for name in names[:MOST_AXES]}}
+    if chosen not in labels:
+        labels[chosen] = chosen
+    return tuple(Choice(value, label, value == chosen) for value, label in labels.items())
+
+
+def _smoothing(value: str) -> str:
+    return {"": "automatic", "0": "none"}.get(value) or f"half-life {formats.count(int(value))} steps"
+
+
+def _metric_id(topic: str) -> str:
+    return "series-" + quote(topic, safe="")

@@ -159,14 +159,24 @@ def _overhead(overhead: Mapping[str, Any]) -> tuple[Pair, ...]:
 
 def _layer(layer: Mapping[str, Any]) -> Layer:
     parameters, trainable = layer.get("parameters"), layer.get("trainable")
-    frozen = {True: "yes", False: "no"}.get(trainable) if isinstance(trainable, bool) else None
     return Layer(
         name=str(layer.get("name") or "(the model itself)"),
         type=formats.text(layer.get("type")),
         shape=_shape(layer.get("output_shape")),
         parameters=formats.count(parameters) if isinstance(parameters, int) else formats.NOTHING,
-        trainable=formats.NOTHING if not parameters else frozen or formats.text(trainable),
+        trainable=_trainable(parameters, trainable),
     )
+
+
+def _trainable(parameters: Any, trainable: Any) -> str:
+    """Says whether a layer is trained: a truth, or how many of its parameters are."""
+    if not parameters:
+        return formats.NOTHING
+    if isinstance(trainable, int) and not isinstance(trainable, bool) and isinstance(parameters, int):
+        if 0 < trainable < parameters:
+            return f"{formats.count(trainable)} of them"
+        return "yes" if trainable else "no"
+    return formats.text(trainable)
 
 
 def _shape(shape: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from server.domain.findings import Finding
+from server.charts.evidence import Picture
+from server.domain.findings import Finding, Severity
 from server.domain.runs import DiagnosisState, Run, RunState
 from server.rules.registry import Registry
 from server.web import formats
@@ -45,6 +46,7 @@ class Card:
     rule_url: str
     chart_href: str
     symptoms: tuple[Card, ...]
+    picture: Picture | None = None
 
     @property
     def more_text(self) -> str:
@@ -78,17 +80,27 @@ class FindingsView:
 
 
 @dataclass(frozen=True)
+class Count:
+    """How many open findings have one severity."""
+
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Strip:
     """The verdict in one line: the worst severity as icon and word, and a sentence."""
 
     severity: str
     word: str
     sentence: str
-    counts: str
+    counts: tuple[Count, ...]
     note: str
 
 
-def findings_view(run: Run, findings: Sequence[Finding], registry: Registry) -> FindingsView:
+def findings_view(
+    run: Run, findings: Sequence[Finding], registry: Registry, pictures: Mapping[int, Picture] | None = None
+) -> FindingsView:
     """Sorts the findings and folds each symptom under its cause."""
     numbers = {finding.number for finding in findings if finding.state == "open"}
     children: dict[int, list[Finding]] = {}
@@ -98,7 +110,7 @@ def findings_view(run: Run, findings: Sequence[Finding], registry: Registry) -> 
             children.setdefault(finding.cause or 0, []).append(finding)
         else:
             tops.append(finding)
-    cards = [_card(finding, children, registry, frozenset()) for finding in tops]
+    cards = [_card(finding, children, registry, pictures or {}, frozenset()) for finding in tops]
     return FindingsView(
         open=tuple(card for card in cards if card.state == "open" and not card.muted),
         muted=tuple(card for card in cards if card.state == "open" and card.muted),
@@ -107,17 +119,28 @@ def findings_view(run: Run, findings: Sequence[Finding], registry: Registry) -> 
     )
 
 
-def strip(run: Run, view: FindingsView, counts: str) -> Strip:
+def strip(run: Run, view: FindingsView) -> Strip:
     """Says the verdict. Muted findings do not speak."""
     note = _diagnosis_note(run)
+    counts = tuple(
+        Count(severity.value, f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
+        for severity in reversed(Severity)
+        if (amount := run.open_counts.get(severity.value, 0))
+    )
     if not view.open:
         word = "no finding" if run.diagnosis is not DiagnosisState.PENDING else "waiting"
-        return Strip("none", word, _quiet(run), "", note)
+        return Strip("none", word, _quiet(run, view), (), note)
     worst = view.open[0]
     return Strip(worst.severity, worst.severity, run.verdict or worst.message, counts, note)
 
 
-def _card(finding: Finding, children: dict[int, list[Finding]], registry: Registry, seen: frozenset[int]) -> Card:
+def _card(
+    finding: Finding,
+    children: dict[int, list[Finding]],
+    registry: Registry,
+    pictures: Mapping[int, Picture],
+    seen: frozenset[int],
+) -> Card:
     rule = registry.get(finding.code)
     below = [one for one in children.get(finding.number, []) if one.number not in seen]
     run_id = quote(finding.run_id, safe="")
@@ -139,7 +162,8 @@ def _card(finding: Finding, children: dict[int, list[Finding]], registry: Regist
         patch_url=f"/api/v1/runs/{run_id}/findings/{finding.id}",
         rule_url=f"/rules/{quote(finding.code, safe='')}" if rule else "",
         chart_href="#" + chart_anchor(rule.chart if rule else "", finding.evidence.series),
-        symptoms=tuple(_card(one, children, registry, seen | {finding.number}) for one in below),
+        symptoms=tuple(_card(one, children, registry, pictures, seen | {finding.number}) for one in below),
+        picture=pictures.get(finding.number),
     )
 
 
@@ -167,12 +191,15 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _quiet(run: Run) -> str:
+def _quiet(run: Run, view: FindingsView) -> str:
     if run.last_step < 0:
         return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
     if run.diagnosis is DiagnosisState.PENDING:
         return f"{formats.plural(run.last_step + 1, 'step')} arrived. The first diagnosis is on its way."
-    return f"No finding is open up to step {formats.count(max(run.diagnosed_step, 0))}."
+    said = f"No finding is open up to step {formats.count(max(run.diagnosed_step, 0))}"
+    past = [formats.plural(len(view.resolved), "finding is", "findings are") + " over"] if view.resolved else []
+    past += [f"{formats.count(len(view.muted))} muted"] if view.muted else []
+    return said + (f"; {', '.join(past)}." if past else ".")
 
 
 def _diagnosis_note(run: Run) -> str:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from server.domain.findings import CheckResult, Finding
 from server.domain.runs import Attempt, Event, Run
-from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import ChartsView
-from server.web.contexts.checklist import ChecklistView, checklist_view
+from server.web.contexts.checklist import ChecklistView, Tally
 from server.web.contexts.facts import (
     Group,
     Happening,
@@ -23,8 +21,9 @@ from server.web.contexts.facts import (
     hook_view,
     model_view,
 )
-from server.web.contexts.findings import FindingsView, Strip, findings_view, strip
+from server.web.contexts.findings import FindingsView, Strip, strip
 from server.web.contexts.runs import RunRow, run_row
+from server.web.contexts.tabs import Tab, tabs
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class HeadView:
 
     run: RunRow
     strip: Strip
+    tallies: tuple[Tally, ...]
+    checklist_url: str
     facts: tuple[tuple[str, str], ...]
     fragment_url: str
 
@@ -58,11 +59,12 @@ class RunView:
     charts: ChartsView
     details: DetailsView
     checklist: ChecklistView
+    tabs: tuple[Tab, ...]
     live_url: str
     api_url: str
 
 
-def head_view(run: Run, findings: FindingsView, now_ms: int) -> HeadView:
+def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms: int) -> HeadView:
     """Makes the head of the page."""
     row = run_row(run, now_ms)
     pace = f"{formats.number(run.steps_per_s, 3)} steps/s" if run.steps_per_s else ""
@@ -77,7 +79,9 @@ def head_view(run: Run, findings: FindingsView, now_ms: int) -> HeadView:
     )
     return HeadView(
         run=row,
-        strip=strip(run, findings, row.open_text),
+        strip=strip(run, findings),
+        tallies=checklist.tallies,
+        checklist_url=checklist.url,
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",
     )
@@ -98,23 +102,22 @@ def details_view(
 
 def run_view(
     run: Run,
-    findings: Sequence[Finding],
-    checks: Sequence[CheckResult],
+    findings: FindingsView,
+    checklist: ChecklistView,
     charts: ChartsView,
     details: DetailsView,
-    registry: Registry,
     now_ms: int,
 ) -> RunView:
     """Joins the parts of the page."""
-    shown = findings_view(run, findings, registry)
     api_url = f"/api/v1/runs/{quote(run.id, safe='')}"
     return RunView(
         run=run_row(run, now_ms),
-        head=head_view(run, shown, now_ms),
-        findings=shown,
+        head=head_view(run, findings, checklist, now_ms),
+        findings=findings,
         charts=charts,
         details=details,
-        checklist=checklist_view(run, checks, findings, registry, now_ms),
+        checklist=checklist,
+        tabs=tabs(run.id, "overview"),
         live_url=f"{api_url}/live",
         api_url=api_url,
     )

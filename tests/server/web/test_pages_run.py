@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.domain.findings import CheckResult, Severity
+from server.domain.findings import CheckResult, Evidence, Severity
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
 
@@ -34,15 +34,15 @@ def test_a_run_without_numbers_says_so_and_has_a_place_for_the_loss(home: House)
 
 def test_charts_are_there_for_the_series_that_were_sent(home: House) -> None:
     page = look(home, AT)
-    assert page.values("data-chart") == ["loss", "learning-rate", "grad-norm", "series", "layers", "series"]
+    assert page.values("data-chart") == ["loss", "learning-rate", "grad-norm", "step-time", "series", "layers"]
     base = f"/api/v1/runs/{RUN}/charts/"
     assert page.values("data-url") == [
         base + "loss",
         base + "learning-rate",
         base + "grad-norm",
+        base + "step-time",
         base + "series?name=accuracy",
         base + "layers?stat=std",
-        base + "series?name=time%2Fstep",
     ]
     assert set(page.values("data-run")) == {RUN}
 
@@ -61,6 +61,7 @@ def test_a_finding_shows_its_proof_and_where_to_go_on(home: House) -> None:
     assert "Try Lower the learning rate." in page.text
     assert {"/rules/GW308", "#chart-layers"} <= set(page.values("href"))
     assert page.values("data-patch") == [f"/api/v1/runs/{RUN}/findings/1"] * 2
+    assert {"1 warning", "0 passed", "0 found"} <= set(page.texts)
     assert "One layer is dying." in page.text
 
 
@@ -82,7 +83,7 @@ def test_resolved_and_muted_findings_are_folded_and_raise_no_alarm(home: House) 
     page = look(home, AT)
     assert "resolved-findings" in page.values("id")
     assert page.values("data-severity") == []
-    assert "No finding is open up to step 5." in page.text
+    assert "No finding is open up to step 5; 1 finding is over." in page.text
     diagnose(home, finding(2))
     home.client.patch(f"/api/v1/runs/{RUN}/findings/2", json={"muted": True})
     assert "1 muted finding" in look(home, AT).text
@@ -134,7 +135,7 @@ def test_no_page_has_inline_styles_or_scripts(home: House, path: str) -> None:
     assert all("src" in attributes for tag, attributes in look(home, path, answer.status_code).tags if tag == "script")
 
 
-@pytest.mark.parametrize("part", ["head", "findings", "charts?stat=std", "details", "tallies"])
+@pytest.mark.parametrize("part", ["head", "findings", "charts?stat=std", "details"])
 def test_each_fragment_stands_in_the_page_as_it_is(home: House, part: str) -> None:
     diagnose(home, finding())
     page = home.client.get(AT, headers=PAGE).text
@@ -162,3 +163,39 @@ def test_an_unknown_run_is_a_page_that_says_so(home: House) -> None:
     page = look(home, "/runs/none-such", 404)
     assert "No run has the id 'none-such' here" in page.text
     assert "/" in page.values("href")
+
+
+def test_a_metric_stands_over_its_training_twin_in_the_group_of_its_prefix(home: House) -> None:
+    home.send(1, {"val/accuracy": [0.3, 0.5], "iou/cat": [0.1, 0.1], "val/iou/cat": [0.2, 0.4], "tokens": [1.0, 2.0]},
+              first_step=2)  # fmt: skip
+    page = look(home, AT + "?pin=tokens")
+    base = f"/api/v1/runs/{RUN}/charts/series?name="
+    assert [url for url in page.values("data-url") if url.startswith(base)] == [
+        base + "tokens",
+        base + "accuracy&name=val%2Faccuracy",
+        base + "iou%2Fcat&name=val%2Fiou%2Fcat",
+    ]
+    order = [text for text in page.texts if text in ("Pinned", "Metrics", "iou")]
+    assert order == ["Pinned", "Metrics", "iou"]
+    assert "best 0.5 · last 0.5" in page.texts
+    assert page.values("aria-pressed").count("true") == 1
+    assert "export?name=accuracy&name=val%2Faccuracy" in " ".join(page.values("href"))
+
+
+def test_how_the_charts_are_looked_at_stands_in_the_address(home: House) -> None:
+    home.send(1, {"tokens": [1.0, 2.0]}, first_step=2)
+    page = look(home, AT + "?x=tokens&smooth=50&scale=log")
+    chosen = [attributes["value"] for tag, attributes in page.tags if tag == "option" and "selected" in attributes]
+    assert chosen[:3] == ["tokens", "50", "log"]
+    assert "got 'cubic'" in look(home, AT + "?scale=cubic", 422).text
+
+
+def test_a_finding_is_drawn_with_the_stretch_where_it_holds_and_its_levels(home: House) -> None:
+    home.send(1, {"loss": [0.5, 9.0, 0.6]}, first_step=2)
+    diagnose(home, finding(code="GW205", name="loss-spike", layers=(), first_step=3,
+                           evidence=Evidence({"before": 0.75, "height": 9.0}, {}, ("loss",), 0.75)))  # fmt: skip
+    page = look(home, AT)
+    labels = [label for label in page.values("aria-label") if label.startswith("loss from step")]
+    assert labels == ["loss from step 0 to 4: lowest 0.5, highest 9; baseline 0.75"]
+    assert "picture__shade" in page.values("class")
+    assert "baseline 0.75" in page.text

@@ -1,0 +1,62 @@
+// Gives a figure from the server the colours of the page, light or dark. Not for: what is drawn.
+
+const LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7f00", "#4d4d4d"];
+const SEVERITIES = { "#b3261e": "--severity-error", "#8f5a00": "--severity-warning", "#0a65a8": "--severity-info" };
+
+export const CONFIG = {
+  displaylogo: false,
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  responsive: true,
+  displayModeBar: false,
+  doubleClick: "reset",
+  scrollZoom: false,
+};
+
+export function coloured(data) {
+  const get = reader();
+  const swap = (colour) => {
+    const index = LIGHT.indexOf(colour);
+    const name = index >= 0 ? `--data-${index + 1}` : SEVERITIES[colour];
+    return name ? get(name) || colour : colour;
+  };
+  return data.map((trace) => ({
+    ...trace,
+    ...(trace.line && { line: { ...trace.line, color: swap(trace.line.color) } }),
+    ...(trace.marker && { marker: { ...trace.marker, color: swap(trace.marker.color) } }),
+  }));
+}
+
+// `zoom` is the range of the x axis where it is known; otherwise plotly fits it.
+export function styled(layout, zoom) {
+  const get = reader();
+  const [ink, grid, surface] = [get("--chart-text"), get("--chart-grid"), get("--chart-paper")];
+  const severity = (colour) => (SEVERITIES[colour] ? get(SEVERITIES[colour]) : colour === "note" ? ink : colour);
+  const axis = (own) => own && { ...own, gridcolor: grid, linecolor: grid, tickcolor: grid, zerolinecolor: grid };
+  return {
+    ...layout,
+    autosize: true,
+    font: { color: ink, size: 11, family: getComputedStyle(document.body).fontFamily },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    hoverlabel: { bgcolor: surface, bordercolor: grid, font: { color: get("--text") }, namelength: -1 },
+    xaxis: { ...axis(layout.xaxis), ...(zoom ? { range: [...zoom], autorange: false } : { autorange: true }) },
+    yaxis: { ...axis(layout.yaxis), fixedrange: true },
+    ...(layout.yaxis2 && { yaxis2: layout.yaxis2 }),
+    shapes: (layout.shapes ?? []).map((shape) => shape.line ? { ...shape, line: { ...shape.line, color: severity(shape.line.color) } } : shape),
+    annotations: (layout.annotations ?? []).map((note) => ({
+      ...note,
+      font: { ...note.font, color: severity(note.font.color) },
+    })),
+    dragmode: "zoom",
+  };
+}
+
+export function surface() {
+  return reader()("--chart-paper");
+}
+
+function reader() {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(name).trim();
+}
