@@ -1,52 +1,52 @@
-// Listens to the page's event stream and says on `document` what is new: gw:state, gw:data and gw:findings with
-// detail.step, and gw:series now and then while data comes, for parts that change rarely. Fragments and charts ask
-// for what they show; nothing travels in the stream itself.
+// Listens to the stream that this browser's tabs share and says on `document` what is new: gw:state, gw:data and
+// gw:findings with detail.step, and gw:series now and then while data comes, for parts that change rarely. Fragments and
+// charts ask for what they show; nothing travels in the stream itself.
+import { Stream } from "./live-stream.js";
 
 const PAUSE_MS = { state: 300, data: 500, findings: 300, series: 3000 };
-const HIDDEN_AFTER_MS = 10_000; // browsers give a site six connections: a tab that nobody sees gives its own back
+const HIDDEN_AFTER_MS = 10_000;
 const LOST_AFTER_MS = 3_000;
 
+let lostSince = 0;
+
 export function startLive() {
-  const url = document.body.dataset.live;
-  if (!url) return;
+  const runs = document.body.dataset.liveRuns;
+  if (runs === undefined) return;
+  const wanted = new Set(JSON.parse(runs));
   const sayings = Object.fromEntries(Object.entries(PAUSE_MS).map(([kind, pause]) => [kind, paced(kind, pause)]));
-  let source = null;
-  let lost = 0;
+  const hear = (news) => {
+    if (news.link) return showLink(news);
+    if (wanted.size && news.run !== null && !wanted.has(news.run)) return;
+    sayings[news.kind](news);
+    if (news.kind === "data") sayings.series(news);
+  };
+  (globalThis.SharedWorker ? share : listen)(hear);
+  setInterval(writeLink, 1_000);
+}
+
+function share(hear) {
+  const worker = new SharedWorker("/static/js/live-worker.js", { type: "module", name: "gradwatch live" });
+  worker.port.addEventListener("message", ({ data }) => hear(data));
+  worker.port.start();
+  const tell = () => worker.port.postMessage(document.hidden ? "hidden" : "seen");
+  document.addEventListener("visibilitychange", tell);
+  addEventListener("pagehide", () => worker.port.postMessage("bye"));
+  addEventListener("pageshow", (event) => event.persisted && tell());
+  tell();
+}
+
+// Without shared workers each tab has a stream of its own, and gives it back while nobody looks.
+function listen(hear) {
+  const stream = new Stream("/api/v1/live", hear);
   let hiding = 0;
-
-  const connected = (yes) => {
-    clearTimeout(lost);
-    lost = yes ? (showLink(""), 0) : setTimeout(() => showLink("Connection lost, trying again…"), LOST_AFTER_MS);
-  };
-  const open = () => {
-    if (source && source.readyState !== EventSource.CLOSED) return;
-    source = new EventSource(url);
-    source.onopen = () => connected(true);
-    source.onerror = () => {
-      connected(false);
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => !document.hidden && open(), LOST_AFTER_MS);
-    };
-    for (const kind of ["state", "data", "findings"]) {
-      source.addEventListener(kind, (event) => {
-        const detail = JSON.parse(event.data);
-        sayings[kind](detail);
-        if (kind === "data") sayings.series(detail);
-      });
-    }
-  };
-  const close = () => {
-    source?.close();
-    connected(true);
-  };
-
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);
-    if (document.hidden) hiding = setTimeout(close, HIDDEN_AFTER_MS);
-    else open();
+    if (document.hidden) hiding = setTimeout(() => stream.close(), HIDDEN_AFTER_MS);
+    else stream.open();
   });
-  addEventListener("pagehide", close);
-  addEventListener("pageshow", (event) => event.persisted && open());
-  open();
+  addEventListener("pagehide", () => stream.close());
+  addEventListener("pageshow", (event) => event.persisted && stream.open());
+  stream.open();
 }
 
 // Says the first of a burst at once and the newest of it after a pause, so that nothing is lost and nothing flickers.
@@ -66,8 +66,22 @@ function paced(kind, pause) {
   return (detail) => (resting ? (waiting = detail) : say(detail));
 }
 
-function showLink(text) {
+function showLink({ link, since }) {
+  const back = lostSince && link === "fine";
+  lostSince = link === "lost" ? since : 0;
+  document.body.toggleAttribute("data-lost", Boolean(lostSince));
+  if (back) for (const kind of ["state", "data", "findings"]) document.dispatchEvent(new CustomEvent(`gw:${kind}`, { detail: {} }));
+  writeLink();
+}
+
+function writeLink() {
   const place = document.querySelector("[data-link-state]");
-  place.hidden = !text;
-  place.textContent = text;
+  const away = lostSince ? Date.now() - lostSince : 0;
+  place.hidden = away < LOST_AFTER_MS;
+  if (!place.hidden) place.textContent = `No answer from the server for ${span(away)}; what you see is from before. Trying again…`;
+}
+
+function span(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1_000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

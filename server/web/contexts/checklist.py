@@ -60,7 +60,6 @@ class ChecklistView:
     tallies: tuple[Tally, ...]
     url: str
     fragment_url: str
-    live_url: str
 
 
 def checklist_view(
@@ -83,7 +82,6 @@ def checklist_view(
         ),
         url=url + "/checklist",
         fragment_url=url + "/fragments/checklist",
-        live_url=f"/api/v1{url}/live",
     )
 
 

@@ -60,7 +60,6 @@ class RunView:
     details: DetailsView
     checklist: ChecklistView
     tabs: tuple[Tab, ...]
-    live_url: str
     api_url: str
 
 
@@ -118,6 +117,5 @@ def run_view(
         details=details,
         checklist=checklist,
         tabs=tabs(run.id, "overview"),
-        live_url=f"{api_url}/live",
         api_url=api_url,
     )

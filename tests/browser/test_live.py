@@ -1,0 +1,55 @@
+"""The live stream: one for all tabs of a browser, none while nobody looks, and a sentence when the server is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import Server
+from tests.browser.kit import open_run, send
+from tests.server.house import RUN
+from tests.serving import Server as ServerProcess
+
+pytestmark = pytest.mark.browser
+
+
+def test_eight_tabs_of_one_browser_all_follow_the_training(
+    server: Server, browser: Browser, eventually: Callable[..., None]
+) -> None:
+    open_run(server)
+    send(server, 0, {"loss": [2.0] * 3})
+    context = browser.new_context()
+    tabs = [context.new_page() for _ in range(8)]
+    for tab in tabs:
+        tab.goto(f"{server.url}/runs/{RUN}")
+        tab.locator("[data-verdict]").wait_for()
+    send(server, 1, {"loss": [2.0] * 9}, first_step=3)
+    for tab in tabs:
+        eventually(lambda tab=tab: "12 steps" in tab.locator("#head").inner_text())
+    context.close()
+
+
+def test_a_lost_server_is_said_with_the_time_and_what_was_missed_appears_when_it_is_back(
+    server: Server, browser: Browser, eventually: Callable[..., None]
+) -> None:
+    page = browser.new_page()  # the browser complains of the refused connections, as it should
+    open_run(server)
+    send(server, 0, {"loss": [2.0] * 3})
+    page.goto(f"{server.url}/runs/{RUN}")
+    page.locator("[data-verdict]").wait_for()
+    page.evaluate("() => { window.neverReloaded = true }")
+    port = server.port
+    server.stop()
+    said = page.locator("[data-link-state]")
+    eventually(lambda: said.is_visible() and "No answer from the server for" in said.inner_text())
+    again = ServerProcess(server.home, port=port)
+    try:
+        send(again, 1, {"loss": [2.0] * 9}, first_step=3)
+        eventually(lambda: not said.is_visible())
+        eventually(lambda: "12 steps" in page.locator("#head").inner_text())
+        assert page.evaluate("() => window.neverReloaded") is True
+    finally:
+        page.close()
+        again.stop()
