@@ -17,6 +17,7 @@ from server.domain.kinds import parse
 from server.domain.runs import Attempt, Run
 from server.domain.series import SeriesInfo
 from server.rules.registry import RuleInfo
+from server.web.chapters import chapter_of
 
 
 def finite(value: Any) -> Any:
@@ -286,7 +287,7 @@ class ChecklistItem(BaseModel):
             code=rule.code,
             name=rule.name,
             summary=rule.summary,
-            chapter=chapter_of(rule.code),
+            chapter=chapter_of(rule.code).title,
             outcome=_OUTCOMES[check.outcome] if check else "not-evaluated",
             reason=check.reason if check else "The diagnosis has not asked this rule about the run yet.",
             remedy=check.remedy if check else "",
@@ -331,7 +332,7 @@ class RuleItem(BaseModel):
         """Makes it from a rule."""
         params = [{name: getattr(one, name) for name in RuleParam.model_fields} for one in rule.params]
         values = {name: getattr(rule, name) for name in cls.model_fields if name not in ("chapter", "params")}
-        return cls.model_validate({**values, "chapter": chapter_of(rule.code), "params": params})
+        return cls.model_validate({**values, "chapter": chapter_of(rule.code).title, "params": params})
 
 
 class RulePage(BaseModel):
@@ -339,21 +340,3 @@ class RulePage(BaseModel):
 
     items: list[RuleItem]
     next: str | None
-
-
-_CHAPTERS = {
-    "1": "Start simple",
-    "2": "Confirm your loss",
-    "3": "Intermediate outputs and connections",
-    "4": "Diagnose parameters",
-    "5": "Track your work",
-    "6": "Numerics and mixed precision",
-    "7": "Throughput and memory",
-    "8": "Generalisation",
-    "9": "Distributed training and transformers",
-}
-
-
-def chapter_of(code: str) -> str:
-    """Names the chapter of the checklist to which a rule's code belongs."""
-    return _CHAPTERS.get(code[2:3], "Further checks")

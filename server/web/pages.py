@@ -41,6 +41,7 @@ def look_of(
 
 
 TheLook = Annotated[charts.Look, Depends(look_of)]
+Outcome = Annotated[str, Query(pattern="^(passed|found|not-evaluated)?$")]
 Stat = Annotated[str, Query(pattern="^(" + "|".join(charts.STATS) + ")?$")]
 
 
@@ -59,9 +60,9 @@ def run_page(request: Request, run: TheRun, parts: Parts, look: TheLook, stat: S
 
 
 @router.get("/runs/{run_id}/checklist")
-def checklist_page(request: Request, run: TheRun, parts: Parts) -> Response:
+def checklist_page(request: Request, run: TheRun, parts: Parts, outcome: Outcome = "") -> Response:
     """Shows every check of one run."""
-    return render(request, "pages/checklist.html", _checklist(run, parts), section="runs")
+    return render(request, "pages/checklist.html", _checklist(run, parts, outcome), section="runs")
 
 
 @router.get("/runs/{run_id}/fragments/head")
@@ -91,15 +92,15 @@ def details_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
 
 
 @router.get("/runs/{run_id}/fragments/checklist")
-def checklist_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
+def checklist_fragment(request: Request, run: TheRun, parts: Parts, outcome: Outcome = "") -> Response:
     """Gives the checklist's chapters."""
-    return render(request, "partials/_checklist.html", _checklist(run, parts))
+    return render(request, "partials/_checklist.html", _checklist(run, parts, outcome))
 
 
 @router.get("/rules")
-def rules_page(request: Request, parts: Parts) -> Response:
+def rules_page(request: Request, parts: Parts, find: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Shows the catalogue of rules."""
-    return render(request, "pages/rules.html", rules.rules_view(parts.registry), section="rules")
+    return render(request, "pages/rules.html", rules.rules_view(parts.registry, find), section="rules")
 
 
 @router.get("/rules/{code}")
@@ -148,6 +149,6 @@ def _details(run: Run, parts: Services) -> run_contexts.DetailsView:
     )
 
 
-def _checklist(run: Run, parts: Services) -> checklist.ChecklistView:
+def _checklist(run: Run, parts: Services, outcome: str = "") -> checklist.ChecklistView:
     checks, found = parts.store.findings.checks(run.id), parts.store.findings.list(run.id)
-    return checklist.checklist_view(run, checks, found, parts.registry, parts.clock())
+    return checklist.checklist_view(run, checks, found, parts.registry, parts.clock(), outcome)

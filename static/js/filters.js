@@ -7,6 +7,7 @@ export function startFilters() {
   const form = document.querySelector("[data-filters]");
   if (form) startTable(form);
   document.addEventListener("input", (event) => event.target.matches?.("[data-narrow]") && narrow(event.target));
+  document.addEventListener("input", (event) => event.target.form?.matches("[data-find]") && keep(event.target));
   const again = () => document.querySelectorAll("[data-narrow]").forEach((field) => field.value && narrow(field));
   document.addEventListener("htmx:after:swap", again);
   again();
@@ -43,6 +44,14 @@ function apply(form) {
   for (const [name, value] of new FormData(form)) if (value && value !== DEFAULTS[name]) chosen.append(name, value);
   history.replaceState(null, "", chosen.size ? `/?${chosen}` : "/");
   document.dispatchEvent(new CustomEvent("gw:filter"));
+}
+
+// A search within a page stands in its address too.
+function keep(field) {
+  const url = new URL(location.href);
+  if (field.value) url.searchParams.set(field.name, field.value);
+  else url.searchParams.delete(field.name);
+  history.replaceState(history.state, "", url);
 }
 
 // Hides the entries of a list that do not hold every word of what is typed.

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from server.domain.findings import CheckResult, Finding
 from server.domain.runs import Run
 from server.rules.registry import Registry
 from server.web import formats
+from server.web.chapters import FIRST_FIVE, ChapterInfo, chapter_of, section_of
 from server.web.contexts.runs import RunRow, run_row
-from server.web.models import ChecklistItem, chapter_of
+from server.web.contexts.tabs import Tab, tabs
+from server.web.markdown import inline
+from server.web.models import ChecklistItem
 
 WORDS = {"passed": "passed", "found": "found", "not-evaluated": "not evaluated"}
-CHAPTERS = tuple(chapter_of(f"GW{chapter}00") for chapter in range(1, 6))
 _ORDER = ("found", "not-evaluated", "passed")
 
 
@@ -24,7 +28,8 @@ class CheckRow:
 
     code: str
     name: str
-    summary: str
+    summary: Markup
+    section: str
     outcome: str
     word: str
     reason: str
@@ -37,9 +42,12 @@ class CheckRow:
 class Chapter:
     """One chapter with its rows, those that need a look first."""
 
+    id: str
     title: str
+    lead: str
     rows: tuple[CheckRow, ...]
     tally: str
+    empty: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Tally:
     outcome: str
     amount: int
     word: str
+    url: str
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -60,28 +70,61 @@ class ChecklistView:
     tallies: tuple[Tally, ...]
     url: str
     fragment_url: str
+    tabs: tuple[Tab, ...]
 
 
 def checklist_view(
-    run: Run, checks: Sequence[CheckResult], findings: Sequence[Finding], registry: Registry, now_ms: int
+    run: Run,
+    checks: Sequence[CheckResult],
+    findings: Sequence[Finding],
+    registry: Registry,
+    now_ms: int,
+    outcome: str = "",
 ) -> ChecklistView:
-    """Sorts every rule of the catalogue into its chapter."""
+    """Sorts every rule of the catalogue into its chapter; `outcome` keeps one kind of rows."""
     by_code = {check.code: check for check in checks}
     items = [ChecklistItem.of(rule, by_code.get(rule.code), findings) for rule in registry]
     url = "/runs/" + quote(run.id, safe="")
-    chapters = [
-        Chapter(title, tuple(_row(item, url) for item in sorted(chosen, key=_place)), _tally(chosen))
-        for title in dict.fromkeys((*CHAPTERS, *(item.chapter for item in items)))
-        for chosen in [[item for item in items if item.chapter == title]]
+    chapters = dict.fromkeys((*FIRST_FIVE, *(chapter_of(item.code) for item in items)))
+    made = [
+        _chapter(chapter, [item for item in items if chapter_of(item.code) == chapter], url, outcome)
+        for chapter in chapters
     ]
+    chosen = f"?outcome={outcome}" if outcome else ""
     return ChecklistView(
         run=run_row(run, now_ms),
-        chapters=tuple(chapters),
-        tallies=tuple(
-            Tally(outcome, sum(item.outcome == outcome for item in items), WORDS[outcome]) for outcome in WORDS
-        ),
+        chapters=tuple(made),
+        tallies=tuple(_amount(each, items, url, outcome) for each in WORDS),
         url=url + "/checklist",
-        fragment_url=url + "/fragments/checklist",
+        fragment_url=url + "/fragments/checklist" + chosen,
+        tabs=tabs(run.id, "checklist"),
+    )
+
+
+def _chapter(chapter: ChapterInfo, items: Sequence[ChecklistItem], url: str, outcome: str) -> Chapter:
+    shown = sorted((item for item in items if outcome in ("", item.outcome)), key=_place)
+    empty = "" if shown else (
+        f"No check of this chapter has come out as “{WORDS[outcome]}”." if items
+        else "This version has no check of its own for this chapter."
+    )  # fmt: skip
+    return Chapter(
+        id="chapter-" + (chapter.digit or "more"),
+        title=f"{chapter.digit} {chapter.title}".strip(),
+        lead=chapter.lead,
+        rows=tuple(_row(item, url) for item in shown),
+        tally=_tally(items),
+        empty=empty,
+    )
+
+
+def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str) -> Tally:
+    here = f"{url}/checklist"
+    return Tally(
+        outcome=outcome,
+        amount=sum(item.outcome == outcome for item in items),
+        word=WORDS[outcome],
+        url=here if outcome == chosen else f"{here}?outcome={outcome}",
+        chosen=outcome == chosen,
     )
 
 
@@ -89,7 +132,8 @@ def _row(item: ChecklistItem, run_url: str) -> CheckRow:
     return CheckRow(
         code=item.code,
         name=item.name,
-        summary=item.summary,
+        summary=inline(item.summary),
+        section=section_of(item.code),
         outcome=item.outcome,
         word=WORDS[item.outcome],
         reason=item.reason,

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
+from server.web.chapters import chapter_of, section_of
 from server.web.markdown import inline, to_html
-from server.web.models import chapter_of
 
 TIERS = {
     "scalars": "numbers of every step",
@@ -29,6 +29,8 @@ class RuleRow:
     severity: str
     summary: Markup
     since: str
+    section: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ class RuleChapter:
     """The rules of one chapter of the checklist."""
 
     title: str
+    lead: str
     rows: tuple[RuleRow, ...]
 
 
 @dataclass(frozen=True)
 class RulesView:
-    """The catalogue."""
+    """The catalogue; `find` is what the address searches for."""
 
     chapters: tuple[RuleChapter, ...]
     count_text: str
+    find: str
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,20 @@ class RuleView:
     next: RuleRow | None
 
 
-def rules_view(registry: Registry) -> RulesView:
-    """Lists the catalogue by chapter."""
-    titles = dict.fromkeys(chapter_of(rule.code) for rule in registry)
+def rules_view(registry: Registry, find: str) -> RulesView:
+    """Lists the catalogue by chapter: the rules that have every word of `find` in their name, code or text."""
+    wanted = find.lower().split()
+    rules = [rule for rule in registry if all(word in _words(rule) for word in wanted)]
+    chapters = dict.fromkeys(chapter_of(rule.code) for rule in rules)
     return RulesView(
         chapters=tuple(
-            RuleChapter(title, tuple(_row(rule) for rule in registry if chapter_of(rule.code) == title))
-            for title in titles
+            RuleChapter(
+                chapter.title, chapter.lead, tuple(_row(rule) for rule in rules if chapter_of(rule.code) == chapter)
+            )
+            for chapter in chapters
         ),
         count_text=formats.plural(len(registry), "rule"),
+        find=find,
     )
 
 
@@ -97,7 +106,7 @@ def rule_view(rule: RuleInfo, registry: Registry) -> RuleView:
     place = order.index(rule)
     return RuleView(
         row=_row(rule),
-        chapter=chapter_of(rule.code),
+        chapter=chapter_of(rule.code).title,
         sections=tuple(Section(title, to_html(text)) for title, text in rule.sections.items()),
         thresholds=tuple(
             Threshold(
@@ -117,7 +126,30 @@ def rule_view(rule: RuleInfo, registry: Registry) -> RuleView:
 
 def _row(rule: RuleInfo) -> RuleRow:
     url = "/rules/" + quote(rule.code, safe="")
-    return RuleRow(rule.code, rule.name, url, rule.severity.value, inline(rule.summary), rule.since)
+    return RuleRow(
+        code=rule.code,
+        name=rule.name,
+        url=url,
+        severity=rule.severity.value,
+        summary=inline(rule.summary),
+        since=rule.since,
+        section=section_of(rule.code),
+        words=_words(rule),
+    )
+
+
+def _words(rule: RuleInfo) -> str:
+    """Gives everything that a search may mean: names, summary, and what is seen and tried, without markup."""
+    told = (rule.sections.get(title, "") for title in ("What it does", "What you see in the chart", "What to try"))
+    parts = (
+        rule.code,
+        rule.name,
+        rule.severity.value,
+        chapter_of(rule.code).title,
+        section_of(rule.code),
+        rule.summary,
+    )
+    return " ".join(" ".join((*parts, *told)).lower().split())
 
 
 def _facts(rule: RuleInfo) -> tuple[tuple[str, str], ...]:

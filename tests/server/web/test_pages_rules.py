@@ -26,6 +26,14 @@ def test_the_catalogue_lists_every_rule(home: House) -> None:
     assert look(home, "/rules").values("data-rule") == [rule.code for rule in registry]
 
 
+def test_the_catalogue_is_searched_by_every_word_and_says_when_nothing_fits(home: House) -> None:
+    assert look(home, "/rules?find=never+Fire").values("data-rule") == ["GW308"]
+    assert look(home, "/rules?find=GW202").values("data-rule") == ["GW202"]
+    page = look(home, "/rules?find=relu+xylophone")
+    assert page.values("data-rule") == []
+    assert "No rule has all of these words in it." in page.text
+
+
 def test_each_rule_has_a_page_with_its_sections_and_thresholds(home: House) -> None:
     for rule in home.app.state.services.registry:
         page = look(home, f"/rules/{rule.code}")
