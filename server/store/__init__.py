@@ -6,6 +6,9 @@ Not for: HTTP, wire format or judging.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from server.store.catalogue import Catalogue
 from server.store.columns import Columns
 from server.store.engine import Database
@@ -14,28 +17,35 @@ from server.store.frames import Frames
 from server.store.migrations import upgrade
 from server.store.records import Records
 from server.store.runs import Runs
+from server.store.sealing import Sealer
 from server.store.series import SeriesReader
 from server.store.writer import Writer
 
 __all__ = ["Store"]
 
 
+def now_ms() -> int:
+    """Gives the time, UTC, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 class Store:
     """Holds an open database and its repositories; open it with `Store.open`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         catalogue = Catalogue()
         self._database = database
         self._writer = Writer(database, catalogue.forget)
-        self.runs = Runs(database, self._writer, catalogue)
-        self.frames = Frames(database, self._writer, catalogue)
+        self.sealer = Sealer(database, self._writer, clock)
+        self.runs = Runs(database, self._writer, catalogue, self.sealer)
+        self.frames = Frames(database, self._writer, catalogue, self.sealer)
         self.series = SeriesReader(database)
         self.columns = Columns(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str, clock: Callable[[], int] = now_ms) -> Store:
         """Opens and migrates the database of a URL such as `sqlite:////path/gradwatch.db`; raises StoreError."""
         database = Database(url)
         try:
@@ -43,7 +53,9 @@ class Store:
         except BaseException:
             database.close()
             raise
-        return cls(database)
+        store = cls(database, clock)
+        store.sealer.look_around()
+        return store
 
     def close(self) -> None:
         """Finishes what waits to be written, then closes the database."""

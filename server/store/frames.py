@@ -1,11 +1,11 @@
 """Accepts frames, one writer job each, and hands them to the diagnosis in the order in which they were sent.
 
-Accepting is idempotent by (run, attempt, rank, seq). Not for: checking values (server.ingest).
+Accepting is idempotent by (run, attempt, rank, seq). Not for: checking values (server.ingest) or reading frames back
+for the diagnosis (replay.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from server.domain.runs import Fact
-from server.domain.series import Floats, Steps
+from server.domain.runs import ENDED
 from server.errors import FrameConflict, UnknownRun
-from server.store import blocks, schema, statements
+from server.store import blocks, frame_packs, schema, statements
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
 from server.store.catalogue import Catalogue, CatalogueFull, digest
 from server.store.engine import Database
-from server.store.names import GroupNames
 from server.store.progress import advance
+from server.store.replay import Replay, StoredFrame
+from server.store.sealing import Sealer
 from server.store.summary import Summary, summarise
 from server.store.writer import Writer
 
@@ -40,27 +40,8 @@ class FrameReceipt:
     last_step: int
     findings_version: int
     state_changed: bool = False
+    ended: bool = False
     dropped: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class StoredGroup:
-    """Holds one group of a stored frame; values are float64, shape (columns, steps)."""
-
-    columns: tuple[str, ...]
-    steps: Steps
-    times_ms: Steps
-    values: Floats
-
-
-@dataclass(frozen=True)
-class StoredFrame:
-    """Holds a frame as the diagnosis replays it."""
-
-    seq: int
-    complete: int
-    groups: list[StoredGroup]
-    facts: list[Fact]
 
 
 @dataclass(frozen=True)
@@ -90,11 +71,11 @@ class _Prepared:
 class Frames:
     """The repository of frames."""
 
-    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue) -> None:
-        self._database = database
+    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, sealer: Sealer) -> None:
         self._writer = writer
         self._catalogue = catalogue
-        self._names = GroupNames()
+        self._sealer = sealer
+        self._replay = Replay(database)
 
     def accept(self, batch: AcceptedFrame) -> FrameReceipt:
         """Stores a frame and all that it changes in one transaction, and returns after the commit.
@@ -103,40 +84,29 @@ class Frames:
         """
         prepared = [_Prepared(group, batch.seq) for group in batch.groups]
         size = sum(len(item.block) + 64 * len(item.summary.count) + len(item.digest) for item in prepared)
-        return self._writer.run(lambda connection: self._store(connection, batch, prepared), size)
+        receipt, added = self._writer.run(lambda connection: self._store(connection, batch, prepared), size)
+        if not receipt.duplicate:
+            self._sealer.note(batch.run_id, receipt.attempt, batch.rank, added, ended=receipt.ended)
+        return receipt
 
     def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int = 256) -> list[StoredFrame]:
         """Reads the frames after `after_seq` up to the first gap, in the order of seq."""
-        where = {"b_run": run_id, "b_attempt": attempt, "b_rank": rank, "b_after": after_seq, "b_limit": limit}
-        with self._database.read() as connection:
-            found: dict[int, StoredFrame] = {}
-            for seq, complete in connection.execute(statements.SINCE, where):
-                if seq != after_seq + 1 + len(found):
-                    break
-                found[seq] = StoredFrame(seq, complete, [], [])
-            if not found:
-                return []
-            where["b_last"] = after_seq + len(found)
-            rows = connection.execute(statements.SINCE_BLOCKS, where).all()
-            names = self._names.of(connection, run_id, {row.group for row in rows})
-            for row in rows:
-                columns, dtype = names[row.group]
-                block = blocks.unpack(row.data, dtype, len(columns), row.samples)
-                group = StoredGroup(columns, block.steps, block.times_ms, blocks.as_floats(block.values))
-                found[row.seq].groups.append(group)
-            for row in connection.execute(statements.SINCE_FACTS, where):
-                found[row.seq].facts.append(Fact(row.name, row.step, json.loads(row.value), attempt))
-        return list(found.values())
+        return self._replay.since(run_id, attempt, rank, after_seq, limit)
 
-    def _store(self, connection: Connection, batch: AcceptedFrame, prepared: Sequence[_Prepared]) -> FrameReceipt:
+    def _store(
+        self, connection: Connection, batch: AcceptedFrame, prepared: Sequence[_Prepared]
+    ) -> tuple[FrameReceipt, list[tuple[int, int]]]:
         row = self._find(connection, batch)
-        if row.crc is not None:
-            if row.crc != batch.crc:
+        crc = row.crc
+        if crc is None and row.contiguous is not None and batch.seq <= row.contiguous:
+            crc = frame_packs.crc_of(connection, batch.run_id, row.number, batch.rank, batch.seq)
+        if crc is not None:
+            if crc != batch.crc:
                 raise FrameConflict(
                     f"Another frame was accepted as seq {batch.seq} of rank {batch.rank}, attempt {batch.attempt}: "
-                    f"its CRC is {row.crc:#010x}, this one's {batch.crc:#010x}."
+                    f"its CRC is {crc:#010x}, this one's {batch.crc:#010x}."
                 )
-            return FrameReceipt(batch.seq, True, row.contiguous, row.number, row.last_step, row.findings_version)
+            return FrameReceipt(batch.seq, True, row.contiguous, row.number, row.last_step, row.findings_version), []
         identity = {"run_id": batch.run_id, "attempt": row.number, "rank": batch.rank, "seq": batch.seq}
         dropped: dict[str, int] = defaultdict(int)
         admitted = self._admit(connection, batch.run_id, prepared, dropped)
@@ -152,7 +122,7 @@ class Frames:
         if moved.attempt:
             where = {"b_run": batch.run_id, "b_number": row.number}
             connection.execute(statements.UPDATE_ATTEMPT, {**where, **moved.attempt})
-        return FrameReceipt(
+        receipt = FrameReceipt(
             batch.seq,
             False,
             contiguous,
@@ -160,8 +130,10 @@ class Frames:
             moved.run["last_step"],
             row.findings_version,
             moved.state_changed,
+            moved.run["state"] in ENDED,
             tuple(dropped.items()),
         )
+        return receipt, [(number, len(item.group.steps)) for item, number in admitted]
 
     def _find(self, connection: Connection, batch: AcceptedFrame) -> Row[Any]:
         row: Any = connection.execute(

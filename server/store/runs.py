@@ -17,11 +17,13 @@ from server.store import schema
 from server.store.catalogue import Catalogue
 from server.store.engine import Database, upsert
 from server.store.run_list import RunQuery, run_of, select_runs
+from server.store.sealing import Sealer
 from server.store.writer import Writer
 
 MAX_NAME = 200
 _OF_A_RUN = (
-    schema.blocks, schema.frames, schema.summaries, schema.group_members, schema.groups, schema.series,
+    schema.blocks, schema.pieces, schema.seals, schema.frames, schema.frame_packs, schema.summaries,
+    schema.group_members, schema.groups, schema.series,
     schema.streams, schema.facts, schema.events, schema.findings, schema.checks, schema.attempts,
 )  # fmt: skip
 
@@ -29,10 +31,11 @@ _OF_A_RUN = (
 class Runs:
     """The repository of runs."""
 
-    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue) -> None:
+    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, sealer: Sealer) -> None:
         self._database = database
         self._writer = writer
         self._catalogue = catalogue
+        self._sealer = sealer
 
     def open(self, new: NewRun, now_ms: int) -> tuple[Run, int, bool]:
         """Opens a run, or an attempt of it, or hears of one that is open; gives the run, the attempt's number and
@@ -172,7 +175,9 @@ class Runs:
             connection.execute(update(schema.runs).where(quiet).values(**values))
             return found
 
-        return self._writer.run(mark)
+        silent = self._writer.run(mark)
+        self._sealer.note_end(silent)
+        return silent
 
     def dirty(self, limit: int = 100) -> list[str]:
         """Lists the runs that wait for the diagnosis, the one that waits longest first."""

@@ -99,6 +99,8 @@ runs = _table(
     _whole("total_steps", nullable=True),
     _text("sparkline", default=""),
     _whole("deleted_ms", nullable=True),
+    _text("lease_owner", default=""),
+    _whole("lease_until_ms", default="0"),
     Index("runs_by_start", "started_ms", "id"),
     Index("runs_by_project", "project_id", "started_ms"),
     Index("runs_dirty", "dirty_ms", sqlite_where=text("dirty = 1"), postgresql_where=text("dirty = 1")),
@@ -199,6 +201,48 @@ blocks = _table(
     _whole("count"),
     _blob("data"),
     Index("blocks_by_frame", "run_id", "attempt", "rank", "seq", "part"),
+    rowid=True,
+)
+
+seals = _table(
+    "seals",
+    _key("run_id", Text()),
+    _key("group"),
+    _key("attempt"),
+    _key("rank"),
+    _key("number"),
+    _whole("first_step"),
+    _whole("last_step"),
+    _whole("first_seq"),
+    _whole("last_seq"),
+    _whole("first_ms"),
+    _whole("last_ms"),
+    _whole("count"),
+    _whole("first_piece"),
+    _blob("axis"),
+    _blob("directory"),
+    _blob("outline"),
+    _blob("ladder"),
+    Index("seals_by_seq", "run_id", "attempt", "rank", "last_seq"),
+    rowid=True,
+)
+
+pieces = _table(
+    "pieces",
+    _key("run_id", Text()),
+    _key("number"),
+    _blob("data"),
+    rowid=True,
+)
+
+frame_packs = _table(
+    "frame_packs",
+    _key("run_id", Text()),
+    _key("attempt"),
+    _key("rank"),
+    _key("first_seq"),
+    _whole("last_seq"),
+    _blob("data"),
     rowid=True,
 )
 

@@ -1,25 +1,23 @@
 """Reads series: which ones a run has, and their samples, ordered by step, then by arrival.
 
-The one place that knows where samples lie, so that sealed chunks can join the open blocks here. Not for: cutting them
-into what a chart can draw (server.downsample).
+Not for: where samples lie (samples.py) or what a chart can draw of them (overview.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from server.domain.series import SeriesData, SeriesInfo, Steps
-from server.store import blocks, schema
+from server.domain.series import SeriesData, SeriesInfo
+from server.store import blocks, samples, schema
 from server.store.engine import Database
 from server.store.names import GroupNames
 from server.store.summary import Summary
 
-_FAR = 2**62  # beyond any step, within what the database can compare
+SEALS_A_WINDOW = 64
 
 
 class SeriesReader:
@@ -34,7 +32,7 @@ class SeriesReader:
         summaries = schema.summaries.c
         found: dict[str, SeriesInfo] = {}
         with self._database.read() as connection:
-            (number,) = _attempts(connection, run_id, attempt)
+            (number,) = attempts_of(connection, run_id, attempt)
             rows = connection.execute(
                 select(summaries.group, summaries.data)
                 .where(summaries.run_id == run_id, summaries.attempt == number)
@@ -65,39 +63,44 @@ class SeriesReader:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return []
-        parts: dict[tuple[str, int], list[tuple[Steps, Steps, blocks.Values]]] = defaultdict(list)
+        first, last = samples.within(start, stop)
         with self._database.read() as connection:
-            numbers = _attempts(connection, run_id, attempt)
-            places = _places(connection, run_id, wanted)
+            numbers = attempts_of(connection, run_id, attempt)
+            places = samples.places(connection, run_id, wanted)
             members = self._names.of(connection, run_id, set(places))
-            block = schema.blocks.c
-            query = (
-                select(block.group, block.attempt, block["count"].label("samples"), block.data)
-                .where(block.run_id == run_id, block.group.in_(places), block.attempt.in_(numbers), block.rank == rank)
-                .order_by(block.seq, block.part)
-            )
-            if start is not None:
-                start = max(-_FAR, min(start, _FAR))
-                query = query.where(block.last_step >= start)
-            if stop is not None:
-                stop = max(-_FAR, min(stop, _FAR))
-                query = query.where(block.first_step <= stop)
-            for row in connection.execute(query):
-                columns, dtype = members[row.group]
-                unpacked = blocks.unpack(row.data, dtype, len(columns), row.samples)
-                for name, position in places[row.group]:
-                    sample = (unpacked.steps, unpacked.times_ms, unpacked.values[position])
-                    parts[name, row.attempt].append(sample)
+            parts = samples.gather(connection, samples.Where(run_id, numbers, rank, first, last), places, members)
         found = [
-            _ordered(name, number, rank, parts[name, number], start, stop)
+            ordered(name, number, rank, parts[name, number], first, last)
             for name in wanted
             for number in sorted(numbers)
             if (name, number) in parts
         ]
         return [data for data in found if len(data.steps)]
 
+    def windows(
+        self, run_id: str, names: Sequence[str], *, attempt: int | str = "latest", rank: int = 0
+    ) -> list[tuple[int, int]]:
+        """Cuts the steps of series into windows of a bounded number of samples each, to be read one after another."""
+        with self._database.read() as connection:
+            numbers = attempts_of(connection, run_id, attempt)
+            groups = set(samples.places(connection, run_id, names))
+            seal = schema.seals.c
+            rows = connection.execute(
+                select(seal.first_step)
+                .where(
+                    seal.run_id == run_id,
+                    seal.group.in_(groups),
+                    seal.attempt.in_(numbers),
+                    seal.rank == rank,
+                )
+                .order_by(seal.first_step)
+            ).scalars()
+            edges = sorted(set(list(rows)[SEALS_A_WINDOW::SEALS_A_WINDOW]))
+        firsts = [-samples.FAR, *edges]
+        return list(zip(firsts, [*(edge - 1 for edge in edges), samples.FAR], strict=True))
 
-def _attempts(connection: Connection, run_id: str, attempt: int | str) -> list[int]:
+
+def attempts_of(connection: Connection, run_id: str, attempt: int | str) -> list[int]:
     if isinstance(attempt, int):
         return [attempt]
     if attempt == "all":
@@ -107,41 +110,17 @@ def _attempts(connection: Connection, run_id: str, attempt: int | str) -> list[i
     return [connection.execute(latest).scalar_one() or 0]
 
 
-def _places(connection: Connection, run_id: str, names: Sequence[str]) -> dict[int, list[tuple[str, int]]]:
-    """Gives for each group that holds one of the series their positions in it."""
-    series, members = schema.series.c, schema.group_members.c
-    rows = connection.execute(
-        select(members.group, series.name, members.position)
-        .join_from(
-            schema.series,
-            schema.group_members,
-            (members.run_id == series.run_id) & (members.series == series.number),
-        )
-        .where(series.run_id == run_id, series.name.in_(names))
-    )
-    places: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for group, name, position in rows:
-        places[group].append((name, position))
-    return places
-
-
-def _ordered(
-    name: str,
-    attempt: int,
-    rank: int,
-    parts: list[tuple[Steps, Steps, blocks.Values]],
-    start: int | None,
-    stop: int | None,
-) -> SeriesData:
-    steps = np.concatenate([part[0] for part in parts])
-    times = np.concatenate([part[1] for part in parts])
-    values = np.concatenate([blocks.as_floats(part[2]) for part in parts])
-    if len(steps) > 1 and bool((steps[1:] < steps[:-1]).any()):
-        order = np.argsort(steps, kind="stable")
+def ordered(name: str, attempt: int, rank: int, parts: Sequence[samples.Part], first: int, last: int) -> SeriesData:
+    """Joins parts and orders their samples by step, those of the same step by arrival; cuts what is outside."""
+    steps = np.concatenate([part.steps for part in parts])
+    times = np.concatenate([part.times_ms for part in parts])
+    values = np.concatenate([blocks.as_floats(part.values) for part in parts])
+    if len(steps) > 1 and bool((steps[1:] <= steps[:-1]).any()):
+        order = np.lexsort((np.concatenate([part.seqs for part in parts]), steps))
         steps, times, values = steps[order], times[order], values[order]
-    first = 0 if start is None else int(np.searchsorted(steps, start, "left"))
-    last = len(steps) if stop is None else int(np.searchsorted(steps, stop, "right"))
-    return SeriesData(name, attempt, rank, steps[first:last], times[first:last], values[first:last])
+    begin = int(np.searchsorted(steps, first, "left"))
+    end = int(np.searchsorted(steps, last, "right"))
+    return SeriesData(name, attempt, rank, steps[begin:end], times[begin:end], values[begin:end])
 
 
 def _info(name: str, summary: Summary, index: int) -> SeriesInfo:

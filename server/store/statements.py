@@ -61,6 +61,21 @@ SINCE_BLOCKS = (
     .where(_of_stream(_b), _b.seq <= bindparam("b_last"))
     .order_by(_b.seq, _b.part)
 )
+_l = schema.seals.c
+SINCE_SEALS = (
+    select(_l.group, _l.number, _l["count"].label("samples"), _l.first_piece, _l.axis, _l.directory)
+    .where(
+        _l.run_id == bindparam("b_run"),
+        _l.attempt == bindparam("b_attempt"),
+        _l.rank == bindparam("b_rank"),
+        _l.last_seq > bindparam("b_after"),
+        _l.first_seq <= bindparam("b_last"),
+    )
+    .order_by(_l.group, _l.number)
+)
+PIECES = select(schema.pieces.c.number, schema.pieces.c.data).where(
+    schema.pieces.c.run_id == bindparam("b_run"), schema.pieces.c.number.in_(bindparam("b_numbers", expanding=True))
+)
 SINCE_FACTS = (
     select(schema.facts.c.seq, schema.facts.c.name, schema.facts.c.step, schema.facts.c.value)
     .where(_of_stream(schema.facts.c), schema.facts.c.seq <= bindparam("b_last"))
