@@ -1,12 +1,13 @@
 """Cuts a series into the buckets that a chart can draw: extremes, first, last and every non-finite value are kept.
 
-Buckets hold equal numbers of neighbouring samples, so that a burst of samples is drawn as finely as a sparse stretch.
-Not for: means (server.smoothing) or drawing (server.charts).
+A bucket holds about as many neighbouring samples as any other, so that a burst of samples is drawn as finely as a
+sparse stretch. What is cut are *spans*: single samples, or sealed stretches of which only the summary is known; the
+result says the same of both. Not for: means (server.smoothing) or drawing (server.charts).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +15,32 @@ from numpy.typing import NDArray
 from server.domain.series import Floats, Steps
 
 Mask = NDArray[np.bool_]
+KINDS = ("nan", "inf", "-inf")
 
 
 @dataclass(frozen=True)
 class NonFinite:
-    """Counts the values of one kind ("nan", "inf", "-inf") in one bucket; `step` and `last_step` are theirs."""
+    """Counts the values of one kind ("nan", "inf", "-inf") in the bucket of this index; `step` and `last_step` are
+    theirs.
+    """
 
     step: int
     last_step: int
     count: int
     kind: str
+    bucket: int
 
 
 @dataclass(frozen=True)
 class Buckets:
     """Holds one entry a bucket, oldest first. `min`, `max`, `first` and `last` are over the finite values of a bucket,
-    NaN where it has none; `steps` and `x` are those of its first sample; `count` counts all of its samples.
+    NaN where it has none; `steps`, `times_ms` and `x` are those of its first sample, `last_steps` are the steps of its
+    last one; `count` counts all of its samples.
     """
 
     steps: Steps
+    last_steps: Steps
+    times_ms: Steps
     x: Floats
     min: Floats
     max: Floats
@@ -42,56 +50,142 @@ class Buckets:
     nonfinite: tuple[NonFinite, ...]
 
 
-def buckets(steps: Steps, values: Floats, x: Floats, points: int) -> Buckets:
+@dataclass(frozen=True)
+class Cut:
+    """Holds one series of one attempt and rank as a chart can draw it. `smooth` is the smoothed value at the last
+    finite sample of each bucket, where it was asked for.
+    """
+
+    name: str
+    attempt: int
+    rank: int
+    buckets: Buckets
+    smooth: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Holds neighbouring stretches of samples, ordered by step: one entry each, shape (n,); `nonfinite` is (3, n), in
+    the order of KINDS. The extremes and ends are over finite values, NaN where there is none.
+    """
+
+    first_step: Steps
+    last_step: Steps
+    times_ms: Steps
+    count: Steps
+    min: Floats
+    max: Floats
+    first: Floats
+    last: Floats
+    nonfinite: Steps
+
+    @classmethod
+    def of_samples(cls, steps: Steps, times_ms: Steps, values: Floats) -> Spans:
+        """Makes a span of each sample."""
+        finite = np.where(np.isfinite(values), values, np.nan)
+        bad = np.stack((np.isnan(values), values == np.inf, values == -np.inf)).astype(np.int64)
+        return cls(steps, steps, times_ms, np.ones(len(steps), np.int64), finite, finite, finite, finite, bad)
+
+    @classmethod
+    def joined(cls, parts: list[Spans]) -> Spans | None:
+        """Puts spans into the order of their steps; None where two of them overlap, so that no order is right."""
+        whole = cls(*(np.concatenate([getattr(part, item.name) for part in parts], axis=-1) for item in fields(cls)))
+        order = np.lexsort((whole.last_step, whole.first_step))
+        whole = cls(*(getattr(whole, item.name)[..., order] for item in fields(cls)))
+        return whole if bool((whole.last_step[:-1] <= whole.first_step[1:]).all()) else None
+
+
+def buckets(steps: Steps, times_ms: Steps, values: Floats, points: int) -> Buckets:
     """Cuts samples, ordered by step, into at most `points` // 2 buckets: each draws two points, its extremes.
 
     A series that fits is not cut: one bucket a sample. Shapes: (n,) each. Raises ValueError for fewer than two points.
     """
-    if points < 2:
-        raise ValueError(f"points is {points}; at least 2 are needed, a bucket draws two")
-    total = len(steps)
-    if total == 0:
-        nothing = np.empty(0)
-        return Buckets(np.empty(0, np.int64), nothing, nothing, nothing, nothing, nothing, np.empty(0, np.int64), ())
-    wanted = total if total <= points // 2 else points // 2
-    starts = np.arange(wanted, dtype=np.int64) * total // wanted
-    count = np.diff(starts, append=total)
+    starts = edges(len(steps), points)
+    if not len(starts):
+        return _nothing()
     finite = np.isfinite(values)
     if finite.all():
+        count = np.diff(starts, append=len(steps))
+        ends = starts + count - 1
         low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-        first, last = values[starts], values[starts + count - 1]
-        return Buckets(steps[starts], x[starts], low, high, first, last, count, ())
-    low = np.minimum.reduceat(np.where(finite, values, np.inf), starts)
-    high = np.maximum.reduceat(np.where(finite, values, -np.inf), starts)
-    empty = np.add.reduceat(finite.astype(np.int64), starts) == 0
-    low[empty] = np.nan
-    high[empty] = np.nan
-    first, last = _ends(values, finite, starts)
-    return Buckets(steps[starts], x[starts], low, high, first, last, count, _nonfinite(steps, values, finite, starts))
+        x = steps[starts].astype(np.float64)
+        return Buckets(
+            steps[starts], steps[ends], times_ms[starts], x, low, high, values[starts], values[ends], count, ()
+        )
+    return _reduce(Spans.of_samples(steps, times_ms, values), starts)
 
 
-def _ends(values: Floats, finite: Mask, starts: Steps) -> tuple[Floats, Floats]:
-    """Gives the first and the last finite value of each bucket; NaN where there is none."""
+def merge(spans: Spans, points: int) -> Buckets:
+    """Cuts spans into at most `points` // 2 buckets of about equally many samples; a span is never divided."""
+    if points < 2:
+        raise ValueError(f"points is {points}; at least 2 are needed, a bucket draws two")
+    if not len(spans.count):
+        return _nothing()
+    wanted = min(len(spans.count), points // 2)
+    middle = np.cumsum(spans.count) - spans.count / 2
+    bucket = np.minimum((middle * wanted / spans.count.sum()).astype(np.int64), wanted - 1)
+    return _reduce(spans, np.flatnonzero(np.diff(bucket, prepend=-1)))
+
+
+def edges(total: int, points: int) -> Steps:
+    """Gives the index of the first sample of each bucket of `total` samples."""
+    if points < 2:
+        raise ValueError(f"points is {points}; at least 2 are needed, a bucket draws two")
+    wanted = total if total <= points // 2 else points // 2
+    return np.arange(wanted, dtype=np.int64) * total // max(1, wanted)
+
+
+def last_finite(values: Floats, starts: Steps) -> Floats:
+    """Gives the last finite value of each bucket; NaN where there is none."""
+    if not len(starts):
+        return np.empty(0)
+    index = np.arange(len(values), dtype=np.int64)
+    latest = np.maximum.reduceat(np.where(np.isfinite(values), index, -1), starts)
+    found: Floats = np.append(values, np.nan)[latest]
+    return found
+
+
+def _nothing() -> Buckets:
+    nothing, none = np.empty(0), np.empty(0, np.int64)
+    return Buckets(none, none, none, nothing, nothing, nothing, nothing, nothing, none, ())
+
+
+def _reduce(spans: Spans, starts: Steps) -> Buckets:
+    steps = spans.first_step[starts]
+    return Buckets(
+        steps=steps,
+        last_steps=spans.last_step[np.append(starts[1:], len(spans.count)) - 1],
+        times_ms=spans.times_ms[starts],
+        x=steps.astype(np.float64),
+        min=np.fmin.reduceat(spans.min, starts),
+        max=np.fmax.reduceat(spans.max, starts),
+        first=_first_finite(spans.first, starts),
+        last=last_finite(spans.last, starts),
+        count=np.add.reduceat(spans.count, starts),
+        nonfinite=_nonfinite(spans, starts),
+    )
+
+
+def _first_finite(values: Floats, starts: Steps) -> Floats:
     total = len(values)
     index = np.arange(total, dtype=np.int64)
-    earliest = np.minimum.reduceat(np.where(finite, index, total), starts)
-    latest = np.maximum.reduceat(np.where(finite, index, -1), starts)
-    padded = np.append(values, np.nan)
-    return padded[earliest], padded[latest]
+    earliest = np.minimum.reduceat(np.where(np.isfinite(values), index, total), starts)
+    found: Floats = np.append(values, np.nan)[earliest]
+    return found
 
 
-def _nonfinite(steps: Steps, values: Floats, finite: Mask, starts: Steps) -> tuple[NonFinite, ...]:
+def _nonfinite(spans: Spans, starts: Steps) -> tuple[NonFinite, ...]:
     """Gives one entry for each bucket and kind that has any, oldest first."""
-    positions = np.flatnonzero(~finite)
-    bad = values[positions]
-    bucket = np.searchsorted(starts, positions, side="right") - 1
-    found: list[tuple[int, NonFinite]] = []
-    for kind, mask in (("nan", np.isnan(bad)), ("inf", bad == np.inf), ("-inf", bad == -np.inf)):
-        where = positions[mask]
+    found: list[NonFinite] = []
+    for kind, counts in zip(KINDS, spans.nonfinite, strict=True):
+        where = np.flatnonzero(counts)
         if not len(where):
             continue
-        of, begin, number = np.unique(bucket[mask], return_index=True, return_counts=True)
-        for at, start, many in zip(of.tolist(), begin.tolist(), number.tolist(), strict=True):
-            entry = NonFinite(int(steps[where[start]]), int(steps[where[start + many - 1]]), many, kind)
-            found.append((at, entry))
-    return tuple(entry for _, entry in sorted(found, key=lambda pair: pair[0]))
+        bucket = np.searchsorted(starts, where, side="right") - 1
+        begin = np.flatnonzero(np.diff(bucket, prepend=-1))
+        end = np.append(begin[1:], len(where)) - 1
+        totals = np.add.reduceat(counts[where], begin)
+        for at, first, last, total in zip(bucket[begin], where[begin], where[end], totals, strict=True):
+            step, last_step = int(spans.first_step[first]), int(spans.last_step[last])
+            found.append(NonFinite(step, last_step, int(total), kind, int(at)))
+    return tuple(sorted(found, key=lambda entry: entry.bucket))

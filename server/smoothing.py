@@ -1,39 +1,51 @@
-"""Smooths a curve for the eye: an exponential moving average that starts unbiased and is not stained by a NaN.
+"""Smooths a curve for the eye: an exponential moving average over all samples, by a half-life in steps.
 
-Not for: diagnosis, which looks at what was sent.
+It starts unbiased, never looks ahead, does not depend on how densely the curve was sampled or is drawn, and is not
+stained by a NaN. Not for: diagnosis, which looks at what was sent.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from server.domain.series import Floats
+from server.domain.series import Floats, Steps
 
-_FORGOTTEN = 1e-12
+# After so many half-lives a sample weighs less than a millionth of the newest one.
+HALF_LIVES_REMEMBERED = 24
+# Within a stretch the weights span at most 2^500: far from what float64 can hold.
+_STRETCH_HALF_LIVES = 500.0
 
 
-def smooth(values: Floats, weight: float) -> Floats:
-    """Averages with `weight` on the past (0 ≤ weight < 1; 0 changes nothing); NaN stays NaN and is left out.
+def smooth(steps: Steps, values: Floats, half_life: float) -> Floats:
+    """Averages the finite values up to each sample, each weighing 2^(−distance in steps / half_life).
 
-    The bias towards the start value 0 is divided out as in Adam (Kingma & Ba 2015, section 3): after n finite values
-    the mean is divided by 1 − weightⁿ. Raises ValueError for a weight outside of [0, 1).
+    Dividing by the sum of the weights makes the average unbiased from the first sample on, as the correction of Adam
+    does (Kingma & Ba 2015, section 3). A NaN or infinity stays a gap (NaN). Steps must not decrease. Raises ValueError
+    for a half-life that is not a positive number.
     """
-    if not 0 <= weight < 1:
-        raise ValueError(f"the weight of the past is {weight}; a number from 0 to below 1 is needed")
+    if not (math.isfinite(half_life) and half_life > 0):
+        raise ValueError(f"the half-life is {half_life} steps; a positive number is needed")
     finite = np.isfinite(values)
-    if weight == 0 or not finite.any():
-        return np.where(finite, values, np.nan)
     smoothed = np.full(len(values), np.nan)
-    smoothed[finite] = _average(values[finite], weight)
+    if finite.any():
+        smoothed[finite] = _average(steps[finite], values[finite], half_life)
     return smoothed
 
 
-def _average(values: Floats, weight: float) -> Floats:
-    """Averages finite values: Σ weightᵏ·v(n−k) / Σ weightᵏ, cut off where weightᵏ no longer counts."""
+def _average(steps: Steps, values: Floats, half_life: float) -> Floats:
+    age = (steps - steps[0]) / half_life
     averaged = np.empty(len(values))
-    mean, kept = 0.0, 1.0
-    for index, value in enumerate(values.tolist()):
-        mean = weight * mean + (1.0 - weight) * value
-        kept = kept * weight if kept > _FORGOTTEN else 0.0
-        averaged[index] = mean / (1.0 - kept)
+    total, weight, since = 0.0, 0.0, 0.0  # of everything before the stretch, as seen from `since`
+    begin = 0
+    while begin < len(values):
+        end = max(begin + 1, int(np.searchsorted(age, age[begin] + _STRETCH_HALF_LIVES, "right")))
+        rise = np.exp2(age[begin:end] - age[begin])
+        faded = 2.0 ** max(since - float(age[begin]), -1_000.0)
+        totals = total * faded + np.cumsum(rise * values[begin:end])
+        weights = weight * faded + np.cumsum(rise)
+        averaged[begin:end] = totals / weights
+        total, weight, since = float(totals[-1] / rise[-1]), float(weights[-1] / rise[-1]), float(age[end - 1])
+        begin = end
     return averaged

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from server.domain.findings import Finding
-from server.domain.series import SeriesData
+from server.downsample import Cut
+from server.grid import NOTHING, Grid
 
 # Okabe & Ito (2008), without their yellow, which does not show on white; the script has a set for dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7f00", "#4d4d4d")
@@ -19,11 +20,11 @@ BAD = "#b3261e"
 
 @dataclass(frozen=True)
 class Request:
-    """Holds what a chart may use: series, findings, how many points may be drawn, and what the address asked for."""
+    """Holds what a chart may use: cut series, a grid of many, findings, and what the address asked for."""
 
-    series: Sequence[SeriesData]
+    series: Sequence[Cut] = ()
+    grid: Grid = NOTHING
     findings: Sequence[Finding] = ()
-    points: int = 1_000
     start: int | None = None
     stop: int | None = None
     stat: str = ""
@@ -42,12 +43,19 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart: which of a run's series it wants (given all names and the address), and how it draws them."""
+    """One chart: which of a run's series it wants (given all names and the address), and how it draws them.
+
+    A chart of very many series first wants a grid of them all, on at most `columns` columns, and then chooses which of
+    them it also wants as lines.
+    """
 
     name: str
     wants: Callable[[Sequence[str], str], list[str]]
     draw: Callable[[Request], Drawing]
     empty: str = field(default="Nothing was sent for this chart yet.")
+    columns: Callable[[int], int] | None = None
+    lines: Callable[[Grid, Sequence[Finding]], list[str]] | None = None
+    half_life: Callable[[int], float] | None = None
 
 
 def text(words: str) -> str:

@@ -7,76 +7,99 @@ from typing import Any
 
 import numpy as np
 
-from server import downsample
 from server.charts.base import BAND, COLOURS, Chart, Drawing, Request, text
-from server.charts.grid import Grid, grid_of
-from server.charts.lines import fit_y_axis, line, line_layout, nonfinite_marks, numbers, summary_of, zero_marks
+from server.charts.lines import (
+    edge_marks,
+    fit_y_axis,
+    line,
+    line_layout,
+    nonfinite_marks,
+    numbers,
+    summary_of,
+    zero_marks,
+)
 from server.charts.marks import mark_findings
 from server.domain.findings import Finding
-from server.domain.series import Floats, SeriesData
+from server.domain.series import Floats
+from server.grid import Grid
 
 MOST_LINES = 6
 ALL_UP_TO = 8
-RECENT = 50
+RECENT_SHARE = 0.1  # of the columns that are shown
+MOST_COLUMNS = 500
 
 
 def _chart(name: str, prefix: str, y_title: str) -> Chart:
     def wants(names: Sequence[str], _asked: str) -> list[str]:
         return [each for each in names if each.startswith(prefix)]
 
+    def lines(grid: Grid, findings: Sequence[Finding]) -> list[str]:
+        return list(grid.names) if len(grid.names) <= ALL_UP_TO else most_telling(grid, findings, prefix)
+
     def draw(request: Request) -> Drawing:
         return _draw(request, prefix, y_title)
 
-    return Chart(name, wants, draw)
+    return Chart(name, wants, draw, columns=lambda _: MOST_COLUMNS, lines=lines)
 
 
 def _draw(request: Request, prefix: str, y_title: str) -> Drawing:
-    series = request.series
-    few = len(series) <= ALL_UP_TO
-    chosen = list(series) if few else most_telling(series, request.findings, prefix)
-    traces: list[dict[str, Any]] = []
-    if not few:
-        traces += _band(grid_of(series, max(2, request.points // 2)), len(series))
-    cuts = [(data, downsample.buckets(data.steps, data.values, data.steps.astype(np.float64), request.points))
-            for data in chosen]  # fmt: skip
-    for index, (data, cut) in enumerate(cuts):
-        traces.append(line(cut, text(data.name.removeprefix(prefix)), COLOURS[index % len(COLOURS)], width=1.3))
-    every = cuts if few else [
-        (data, downsample.buckets(data.steps, data.values, data.steps.astype(np.float64), request.points))
-        for data in series
-        if not np.isfinite(data.values).all()
-    ]  # fmt: skip
-    traces += nonfinite_marks(every) + zero_marks(cuts)
+    grid, series = request.grid, request.series
+    few = len(grid.names) <= ALL_UP_TO
+    traces: list[dict[str, Any]] = [] if few else _band(grid, len(grid.names))
+    for index, data in enumerate(series):
+        colour = COLOURS[index % len(COLOURS)]
+        traces.append(line(data.buckets, text(data.name.removeprefix(prefix)), colour, width=1.3))
+    traces += nonfinite_marks(series) + zero_marks(series)
+    drawn = {data.name for data in series}
+    others = [row for row, name in enumerate(grid.names) if name not in drawn and grid.nonfinite[row].any()]
+    if others:
+        traces.append(_other_marks(grid, others, prefix))
     layout = line_layout(y_title, logarithmic=True, legend=True)
-    fit_y_axis(layout, [cut for _, cut in cuts])
-    first = min((int(data.steps[0]) for data in series), default=0)
-    newest = max((int(data.steps[-1]) for data in series), default=-1)
-    mark_findings(layout, request.findings, (first, newest))
-    said = summary_of([(data.name, data.values) for data in chosen], newest)
-    return Drawing(traces, layout, f"{len(series)} parameters. {said}", newest)
+    fit_y_axis(layout, [data.buckets for data in series])
+    first = int(grid.steps[0]) if len(grid.steps) else 0
+    mark_findings(layout, request.findings, (first, grid.last_step))
+    said = summary_of(series, grid.last_step)
+    return Drawing(traces, layout, f"{len(grid.names)} parameters. {said}", grid.last_step)
 
 
-def most_telling(series: Sequence[SeriesData], findings: Sequence[Finding], prefix: str) -> list[SeriesData]:
+def most_telling(grid: Grid, findings: Sequence[Finding], prefix: str) -> list[str]:
     """Chooses those that findings name, those with values that are no number, then the lowest and the highest."""
     named = {layer for finding in findings for layer in finding.layers}
 
-    def rank(data: SeriesData) -> tuple[int, float]:
-        parameter = data.name.removeprefix(prefix)
+    def rank(row: int) -> int:
+        parameter = grid.names[row].removeprefix(prefix)
         suspect = parameter in named or parameter.rpartition(".")[0] in named
-        return (0 if suspect else 1 if not np.isfinite(data.values).all() else 2, 0.0)
+        return 0 if suspect else 1 if grid.nonfinite[row].any() else 2
 
-    special = sorted((data for data in series if rank(data)[0] < 2), key=rank)[:MOST_LINES]
-    rest = sorted((data for data in series if data not in special), key=_recent)
+    ranks = [rank(row) for row in range(len(grid.names))]
+    special = sorted((row for row, at in enumerate(ranks) if at < 2), key=lambda row: ranks[row])[:MOST_LINES]
+    recent = _recent(grid)
+    rest = sorted((row for row in range(len(ranks)) if row not in special), key=lambda row: float(recent[row]))
     room = MOST_LINES - len(special)
     lowest = rest[: (room + 1) // 2]
     highest = rest[len(rest) - room // 2 :] if room // 2 else []
-    return special + lowest + highest
+    return [grid.names[row] for row in special + lowest + highest]
 
 
-def _recent(data: SeriesData) -> float:
-    tail = data.values[-RECENT:]
-    finite = tail[np.isfinite(tail)]
-    return float(np.median(finite)) if len(finite) else float("inf")
+def _recent(grid: Grid) -> Floats:
+    """Gives of each row about how large it is lately; infinity where there is no number."""
+    width = max(1, int(RECENT_SHARE * len(grid.steps)))
+    middle = (grid.low[:, -width:] + grid.high[:, -width:]) / 2
+    there = np.isfinite(middle)
+    total = np.where(there, middle, 0).sum(axis=1)
+    return np.where(there.any(axis=1), total / np.maximum(there.sum(axis=1), 1), np.inf)
+
+
+def _other_marks(grid: Grid, rows: Sequence[int], prefix: str) -> dict[str, Any]:
+    """Marks the values that are no number of parameters without a line of their own, a mark a column."""
+    columns = np.flatnonzero(grid.nonfinite[list(rows)].any(axis=0)).tolist()
+    texts = []
+    for column in columns:
+        bad = [grid.names[row].removeprefix(prefix) for row in rows if grid.nonfinite[row, column]]
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        texts.append(f"not finite: {text(', '.join(bad[:3]))}{more}, step {int(grid.steps[column]):,}")
+    x = [float(grid.steps[column]) for column in columns]
+    return edge_marks(x, texts, "not finite", "x-open", 0.93)
 
 
 def _band(grid: Grid, count: int) -> list[dict[str, Any]]:

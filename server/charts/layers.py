@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from server.charts.base import BAD, Chart, Drawing, Request, short, text
-from server.charts.grid import grid_of
 from server.charts.marks import mark_findings
+from server.domain.findings import Finding
 from server.domain.series import Floats, Steps
+from server.grid import Grid
 
 MOST_CELLS = 240_000
 LEAST_COLUMNS = 60
@@ -50,24 +51,33 @@ def wants(names: Sequence[str], asked: str) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
+def columns(rows: int) -> int:
+    """Gives how many columns a heatmap of so many rows may have."""
+    return max(LEAST_COLUMNS, min(MOST_COLUMNS, MOST_CELLS // max(1, rows)))
+
+
+def lines(_grid: Grid, _findings: Sequence[Finding]) -> list[str]:
+    """Wants none: the cells say it all."""
+    return []
+
+
 def draw(request: Request) -> Drawing:
     """Draws of each cell the value farthest from zero; cells with values that are no number have their own colour."""
+    grid = request.grid
     statistic = STATISTICS.get(request.stat, STATISTICS["std"])
     order = {layer: index for index, layer in enumerate(request.layers)}
-    subjects = {data.name: data.name.removeprefix(statistic.prefix) for data in request.series}
-    series = sorted(request.series, key=lambda data: _place(subjects[data.name], order))
-    columns = max(LEAST_COLUMNS, min(MOST_COLUMNS, MOST_CELLS // max(1, len(series))))
-    grid = grid_of(series, columns)
-    values = grid.farthest()
-    rows = [subjects[data.name] for data in series]
-    newest = max((int(data.steps[-1]) for data in series), default=-1)
+    subjects = [name.removeprefix(statistic.prefix) for name in grid.names]
+    places = sorted(range(len(subjects)), key=lambda row: _place(subjects[row], order))
+    rows = [subjects[row] for row in places]
+    values, nonfinite = grid.farthest()[places], grid.nonfinite[places]
     names = [text(row) for row in rows]
     traces = [_cells(values, grid.steps.tolist(), statistic, names)]
-    if grid.nonfinite.any():
-        traces.append(_bad_cells(grid.nonfinite, grid.steps.tolist(), names))
+    if nonfinite.any():
+        traces.append(_bad_cells(nonfinite, grid.steps.tolist(), names))
     layout = _layout(rows)
-    mark_findings(layout, request.findings, (int(grid.steps[0]) if len(grid.steps) else 0, newest))
-    return Drawing(traces, layout, _summary(rows, values, statistic, newest, int(grid.nonfinite.sum())), newest)
+    mark_findings(layout, request.findings, (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step))
+    said = _summary(rows, values, statistic, grid.last_step, int(nonfinite.sum()))
+    return Drawing(traces, layout, said, grid.last_step)
 
 
 def _place(subject: str, order: dict[str, int]) -> tuple[int, str]:
@@ -155,4 +165,11 @@ def _summary(rows: Sequence[str], values: Floats, statistic: Statistic, newest: 
     return said + (f"; {bad} values not finite." if bad else ".")
 
 
-CHART = Chart("layers", wants, draw, "No layer has this statistic yet; it comes with the sampled steps.")
+CHART = Chart(
+    "layers",
+    wants,
+    draw,
+    "No layer has this statistic yet; it comes with the sampled steps.",
+    columns=columns,
+    lines=lines,
+)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from server import downsample, smoothing
+from server import downsample
 from server.charts.base import BAD, COLOURS, FAINT, Drawing, Request, short, text
 from server.charts.marks import mark_findings
-from server.domain.series import Floats, SeriesData
+from server.domain.series import Floats
+from server.downsample import Cut
 
 SMOOTH_FROM = 60
-SMOOTH_SPAN = 0.02
 LOG_RATIO = 50.0
 MOST_TICKS = 6
 _SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
@@ -26,30 +26,33 @@ _ATTEMPT_DASHES = ("solid", "dot", "dash", "dashdot")
 
 def draw_lines(request: Request, y_title: str, *, log: bool | None = None, smooth: bool = False) -> Drawing:
     """Draws each series as a line over steps; `log` None chooses a logarithmic axis where the values ask for one."""
-    cuts = [(data, downsample.buckets(data.steps, data.values, data.steps.astype(np.float64), request.points))
-            for data in request.series]  # fmt: skip
-    logarithmic = _asks_for_log([cut for _, cut in cuts]) if log is None else log
-    newest = max((int(data.steps[-1]) for data, _ in cuts), default=-1)
-    several = len({data.attempt for data, _ in cuts}) > 1
+    series = request.series
+    logarithmic = _asks_for_log([data.buckets for data in series]) if log is None else log
+    newest = newest_step(series)
+    several = len({data.attempt for data in series}) > 1
     traces: list[dict[str, Any]] = []
-    for index, (data, cut) in enumerate(cuts):
+    for index, data in enumerate(series):
+        cut = data.buckets
         colour = COLOURS[index % len(COLOURS)]
         name = text(data.name) + (f" · attempt {data.attempt}" if several else "")
         dash = _ATTEMPT_DASHES[(data.attempt - 1) % len(_ATTEMPT_DASHES)] if several else "solid"
-        averaged = smooth and len(cut.steps) >= SMOOTH_FROM
+        averaged = smooth and data.smooth is not None and len(cut.steps) >= SMOOTH_FROM
         traces.append(line(cut, name, FAINT if averaged else colour, dash=dash, width=1.0 if averaged else 1.6))
-        if averaged:
-            weight = 1.0 - 1.0 / max(2.0, SMOOTH_SPAN * len(cut.steps))
-            middle = smoothing.smooth((cut.min + cut.max) / 2, weight)
-            traces.append(_plain(cut.x, middle, name + " (smoothed)", colour, dash))
+        if averaged and data.smooth is not None:
+            traces.append(_plain(cut.x, data.smooth, name + " (smoothed)", colour, dash))
             traces[-2]["showlegend"] = False
-    traces += nonfinite_marks(cuts)
+    traces += nonfinite_marks(series)
     if logarithmic:
-        traces += zero_marks(cuts)
-    layout = line_layout(y_title, logarithmic, len({data.name for data, _ in cuts}) > 1 or several)
-    fit_y_axis(layout, [cut for _, cut in cuts])
+        traces += zero_marks(series)
+    layout = line_layout(y_title, logarithmic, len({data.name for data in series}) > 1 or several)
+    fit_y_axis(layout, [data.buckets for data in series])
     mark_findings(layout, request.findings, _span(request))
-    return Drawing(traces, layout, summary_of([(data.name, data.values) for data, _ in cuts], newest), newest)
+    return Drawing(traces, layout, summary_of(series, newest), newest)
+
+
+def newest_step(series: Sequence[Cut]) -> int:
+    """Gives the newest step of any; −1 where there is none."""
+    return max((int(data.buckets.last_steps[-1]) for data in series if len(data.buckets.steps)), default=-1)
 
 
 def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
@@ -87,22 +90,23 @@ def numbers(values: Floats) -> list[float | None]:
     return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]
 
 
-def nonfinite_marks(cuts: Sequence[tuple[SeriesData, downsample.Buckets]]) -> list[dict[str, Any]]:
+def nonfinite_marks(series: Sequence[Cut]) -> list[dict[str, Any]]:
     """Marks values that are no number along the upper edge, one trace a kind."""
     found: list[dict[str, Any]] = []
     for kind, (symbol, label) in _SYMBOLS.items():
-        entries = [(data.name, entry) for data, cut in cuts for entry in cut.nonfinite if entry.kind == kind]
+        entries = [(data.name, entry) for data in series for entry in data.buckets.nonfinite if entry.kind == kind]
         if entries:
             texts = [f"{text(name)}: {entry.count} × {label}, {_steps(entry)}" for name, entry in entries]
             found.append(edge_marks([float(entry.step) for _, entry in entries], texts, label, symbol, 0.97))
     return found
 
 
-def zero_marks(cuts: Sequence[tuple[SeriesData, downsample.Buckets]]) -> list[dict[str, Any]]:
+def zero_marks(series: Sequence[Cut]) -> list[dict[str, Any]]:
     """Marks, along the lower edge, what a logarithmic axis cannot show: zeros and negative values."""
     x: list[float] = []
     texts: list[str] = []
-    for data, cut in cuts:
+    for data in series:
+        cut = data.buckets
         for index in np.flatnonzero(cut.min <= 0).tolist():
             x.append(float(cut.x[index]))
             texts.append(f"{text(data.name)}: {short(float(cut.min[index]))}")
@@ -156,15 +160,16 @@ def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets]) -> No
         layout["yaxis"]["range"] = [float(values[0]) - room, float(values[0]) + room]
 
 
-def summary_of(series: Sequence[tuple[str, Floats]], newest: int) -> str:
+def summary_of(series: Sequence[Cut], newest: int) -> str:
     """Says in words what the lines show."""
     parts: list[str] = []
-    for name, values in series[:4]:
-        finite = values[np.isfinite(values)]
-        bad = len(values) - len(finite)
-        said = f"{name}: no finite value" if not len(finite) else (
-            f"{name}: from {short(float(finite[0]))} to {short(float(finite[-1]))}, "
-            f"lowest {short(float(finite.min()))}, highest {short(float(finite.max()))}"
+    for data in series[:4]:
+        cut, name = data.buckets, data.name
+        there = np.flatnonzero(np.isfinite(cut.min))
+        bad = sum(entry.count for entry in cut.nonfinite)
+        said = f"{name}: no finite value" if not len(there) else (
+            f"{name}: from {short(float(cut.first[there[0]]))} to {short(float(cut.last[there[-1]]))}, "
+            f"lowest {short(float(np.nanmin(cut.min)))}, highest {short(float(np.nanmax(cut.max)))}"
         )  # fmt: skip
         parts.append(said + (f", {bad} not finite" if bad else ""))
     if len(series) > 4:
@@ -196,7 +201,6 @@ def _steps(entry: downsample.NonFinite) -> str:
 
 
 def _span(request: Request) -> tuple[int, int]:
-    steps = [data.steps for data in request.series if len(data.steps)]
-    first = min((int(part[0]) for part in steps), default=0)
-    last = max((int(part[-1]) for part in steps), default=0)
+    first = min((int(data.buckets.steps[0]) for data in request.series if len(data.buckets.steps)), default=0)
+    last = max(newest_step(request.series), 0)
     return (first if request.start is None else request.start, last if request.stop is None else request.stop)

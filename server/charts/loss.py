@@ -8,6 +8,7 @@ from server.charts.base import Chart, Drawing, Request
 from server.charts.lines import draw_lines
 
 MOST_PARTS = 6
+SMOOTH_SPAN = 0.02  # half-life of the smoothed curve, as a share of what is shown
 
 
 def wants(names: Sequence[str], _asked: str) -> list[str]:
@@ -21,4 +22,9 @@ def draw(request: Request) -> Drawing:
     return draw_lines(request, "loss", smooth=True)
 
 
-CHART = Chart("loss", wants, draw, "No loss was sent yet: monitor.step(loss) sends it.")
+def half_life(steps: int) -> float:
+    """Chooses how long the smoothed curve remembers, for so many steps on the screen."""
+    return max(2.0, SMOOTH_SPAN * steps)
+
+
+CHART = Chart("loss", wants, draw, "No loss was sent yet: monitor.step(loss) sends it.", half_life=half_life)

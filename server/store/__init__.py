@@ -14,7 +14,9 @@ from server.store.columns import Columns
 from server.store.engine import Database
 from server.store.findings import Findings
 from server.store.frames import Frames
+from server.store.heatmap import Heatmaps
 from server.store.migrations import upgrade
+from server.store.overview import Overview
 from server.store.records import Records
 from server.store.runs import Runs
 from server.store.sealing import Sealer
@@ -41,6 +43,8 @@ class Store:
         self.frames = Frames(database, self._writer, catalogue, self.sealer)
         self.series = SeriesReader(database)
         self.columns = Columns(database)
+        self.overview = Overview(database)
+        self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
 

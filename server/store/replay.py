@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from server.domain.runs import Fact
 from server.domain.series import Floats, Steps
@@ -100,7 +100,7 @@ class Replay:
                     frame.groups.append(group)
 
     def _samples(
-        self, connection: Connection, key: tuple[Any, ...], row: Row[Any], columns: int, dtype: str
+        self, connection: Connection, key: tuple[Any, ...], row: Any, columns: int, dtype: str
     ) -> seals.Samples:
         with self._lock:
             known = self._unpacked.get(key)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
+from server.charts.base import Chart
 from server.charts.base import Request as Wanted
 from server.charts.catalogue import CHARTS, to_json
 from server.charts.layers import STATISTICS
+from server.domain.findings import Finding
 from server.domain.runs import Run
+from server.downsample import Cut
+from server.grid import NOTHING, Grid
 from server.web.lookup import existing_run
 from server.web.problems import Problem
 from server.web.services import Parts
@@ -43,23 +48,39 @@ def get_chart(
     kind = CHARTS.get(chart)
     if kind is None:
         raise HTTPException(404, f"No chart is called {chart[:60]!r}; there are {', '.join(CHARTS)}")
-    known = [info.name for info in parts.store.series.names(run.id)]
-    series = parts.store.series.read(run.id, kind.wants(known, name or stat), start=start, stop=stop)
+    findings = parts.store.findings.list(run.id)
+    grid, series = _read(run, parts, kind, name or stat, findings, start, stop, points)
     drawing = None
-    if series:
+    if series or len(grid.steps):
         model = parts.store.records.facts(run.id).get("model") if chart == "layers" else None
-        drawing = kind.draw(
-            Wanted(
-                series=series,
-                findings=parts.store.findings.list(run.id),
-                points=points,
-                start=start,
-                stop=stop,
-                stat=stat,
-                layers=_layers(model),
-            )
-        )
+        wanted = Wanted(series, grid, findings, start=start, stop=stop, stat=stat, layers=_layers(model))
+        drawing = kind.draw(wanted)
     return Response(to_json(drawing, kind.empty), media_type="application/json")
+
+
+def _read(
+    run: Run,
+    parts: Parts,
+    kind: Chart,
+    asked: str,
+    findings: Sequence[Finding],
+    start: int | None,
+    stop: int | None,
+    points: int,
+) -> tuple[Grid, list[Cut]]:
+    """Reads the grid and the cut series that a chart wants."""
+    names = kind.wants([info.name for info in parts.store.series.names(run.id)], asked)
+    grid = NOTHING
+    if kind.columns is not None and kind.lines is not None:
+        columns = kind.columns(len(names))
+        grid = parts.store.heatmaps.grid(run.id, names, columns=columns, start=start, stop=stop)
+        names = kind.lines(grid, findings)
+    half_life = None
+    if kind.half_life is not None:
+        shown = (run.last_step if stop is None else min(stop, run.last_step)) - (start or 0)
+        half_life = kind.half_life(max(1, shown))
+    series = parts.store.overview.buckets(run.id, names, start=start, stop=stop, points=points, half_life=half_life)
+    return grid, series
 
 
 def _layers(model: Any) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi.responses import StreamingResponse
 
-from server import axes, downsample, smoothing
+from server import axes, export
 from server.domain.runs import Run
 from server.domain.series import Floats, SeriesData
+from server.downsample import Cut
 from server.web.lookup import Cursor, Limit, existing_run, page_of
 from server.web.models import NonFinite, SeriesBuckets, SeriesDataPage, SeriesItem, SeriesPage
 from server.web.problems import Problem
@@ -56,54 +60,71 @@ def get_series_data(
     points: Annotated[
         int, Query(ge=2, le=MAX_POINTS, description="points to draw; a bucket draws two")
     ] = DEFAULT_POINTS,
-    smooth: Annotated[float | None, Query(ge=0, lt=1, description="weight of the past, 0 to below 1")] = None,
+    smooth: Annotated[
+        float | None, Query(gt=0, le=1e15, description="half-life in steps of an exponential moving average")
+    ] = None,
 ) -> SeriesDataPage:
     """Gives series cut into buckets, with the extremes and the non-finite values of each bucket kept."""
     chosen = attempt if attempt in ("latest", "all") else int(attempt)
-    axis_name = None if x in ("step", "time") else x
-    wanted = list(dict.fromkeys(name))
-    read = parts.store.series.read(
-        run.id,
-        [*wanted, *([axis_name] if axis_name and axis_name not in wanted else [])],
-        attempt=chosen,
-        rank=rank,
-        start=start,
-        stop=stop,
-    )
-    axes_by_attempt = {data.attempt: data for data in read if data.name == axis_name}
-    if axis_name and not axes_by_attempt and read:
-        raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
-    items = [_buckets(data, _axis(data, x, axes_by_attempt), points, smooth) for data in read if data.name in wanted]
-    return SeriesDataPage(items=items, next=None)
-
-
-def _axis(data: SeriesData, x: str, by_attempt: dict[int, SeriesData]) -> Floats:
-    if x == "step":
-        return data.steps.astype(np.float64)
+    where: dict[str, Any] = {"attempt": chosen, "rank": rank, "start": start, "stop": stop}
+    cuts = parts.store.overview.buckets(run.id, name, points=points, half_life=smooth, **where)
+    if x == "step" or not cuts:
+        return SeriesDataPage(items=[_item(cut, cut.buckets.x) for cut in cuts], next=None)
     if x == "time":
-        return data.times_ms.astype(np.float64)
-    axis = by_attempt.get(data.attempt)
-    return np.full(len(data.steps), np.nan) if axis is None else axes.along(data.steps, axis.steps, axis.values)
+        return SeriesDataPage(items=[_item(cut, cut.buckets.times_ms.astype(np.float64)) for cut in cuts], next=None)
+    axis = {data.attempt: data for data in parts.store.series.read(run.id, [x], attempt=chosen, rank=rank, stop=stop)}
+    if not axis:
+        raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
+    return SeriesDataPage(items=[_item(cut, _along(cut, axis.get(cut.attempt))) for cut in cuts], next=None)
 
 
-def _buckets(data: SeriesData, x: Floats, points: int, smooth: float | None) -> SeriesBuckets:
-    cut = downsample.buckets(data.steps, data.values, x, points)
+@router.get("/runs/{run_id}/series/export", response_class=StreamingResponse)
+def export_series(
+    run: TheRun,
+    parts: Parts,
+    name: Annotated[list[str], Query(min_length=1, max_length=MAX_NAMES, description="a series; may be repeated")],
+    attempt: AttemptChoice = "latest",
+    rank: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    form: Annotated[str, Query(alias="format", pattern="^(csv|json)$", description="csv or json")] = "csv",
+) -> StreamingResponse:
+    """Streams every point of series, uncut: as CSV, or as JSON with one object a stretch."""
+    chosen = attempt if attempt in ("latest", "all") else int(attempt)
+    stretches = _stretches(parts, run.id, list(dict.fromkeys(name)), chosen, rank)
+    text, media = (export.as_json(stretches), "application/json") if form == "json" else (
+        export.as_csv(stretches), "text/csv"
+    )  # fmt: skip
+    disposition = f'attachment; filename="series-{run.id[-12:]}.{form}"'
+    return StreamingResponse(text, media_type=media, headers={"Content-Disposition": disposition})
+
+
+def _stretches(parts: Parts, run_id: str, names: list[str], attempt: int | str, rank: int) -> Iterator[SeriesData]:
+    for first, last in parts.store.series.windows(run_id, names, attempt=attempt, rank=rank):
+        yield from parts.store.series.read(run_id, names, attempt=attempt, rank=rank, start=first, stop=last)
+
+
+def _along(cut: Cut, axis: SeriesData | None) -> Floats:
+    if axis is None:
+        return np.full(len(cut.buckets.steps), np.nan)
+    return axes.along(cut.buckets.steps, axis.steps, axis.values)
+
+
+def _item(one: Cut, x: Floats) -> SeriesBuckets:
+    cut = one.buckets
     return SeriesBuckets(
-        name=data.name,
-        attempt=data.attempt,
-        rank=data.rank,
+        name=one.name,
+        attempt=one.attempt,
+        rank=one.rank,
         steps=cut.steps.tolist(),
-        x=_numbers(cut.x),
+        x=_numbers(x),
         min=_numbers(cut.min),
         max=_numbers(cut.max),
         first=_numbers(cut.first),
         last=_numbers(cut.last),
-        smooth=None if smooth is None else _numbers(smoothing.smooth(cut.last, smooth)),
+        smooth=None if one.smooth is None else _numbers(one.smooth),
         count=cut.count.tolist(),
-        nonfinite=[NonFinite.model_validate(one, from_attributes=True) for one in cut.nonfinite],
+        nonfinite=[NonFinite.model_validate(entry, from_attributes=True) for entry in cut.nonfinite],
     )
 
 
 def _numbers(values: Floats) -> list[float | None]:
-    numbers: list[float | None] = values.tolist()
-    return numbers
+    return [value if math.isfinite(value) else None for value in values.tolist()]
