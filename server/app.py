@@ -29,6 +29,7 @@ from server.live import Live
 from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.engine import describe
+from server.store.housekeeping import Housekeeper
 from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, runs_pages, series_api
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
@@ -54,7 +55,7 @@ def create_app(
     diagnose: bool = True,
     clock: Callable[[], int] = now_ms,
 ) -> FastAPI:
-    """Joins everything that answers requests; `diagnose` starts the worker with it."""
+    """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
     registry = registry if registry is not None else load_rules()
     services = Services(settings, store, live, Ingest(store, live, clock), registry, clock)
     door = auth.Door(settings.token, settings.port)
@@ -62,12 +63,15 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
-        if worker:
+        housekeeper = Housekeeper(store.sealer) if diagnose else None
+        if worker and housekeeper:
             worker.start()
+            housekeeper.start()
         yield
         live.close()
-        if worker:
+        if worker and housekeeper:
             worker.stop()
+            housekeeper.stop()
 
     app = FastAPI(
         title="Gradwatch",

@@ -121,9 +121,6 @@ def _sealed(
             counts = bad[:, None]
         else:
             steps, low, high, counts = _rungs(ladders[row.number], dtype, width, positions, bad)
-            if bool((steps[1:] < steps[:-1]).any()):
-                mixed[row.number] = None  # steps that go back: a rung would be drawn in the wrong place
-                continue
         yield Patch(rows[kept], steps, row.last_step, low[kept], high[kept], counts[kept] if bad.any() else None)
     yield from _unpacked(connection, where, group, mixed, positions, rows, dtype)
 
@@ -133,7 +130,7 @@ def _rungs(row: Any, dtype: str, width: int, positions: list[int], bad: Any) -> 
     low, high = seals.unpack_ladder(row.ladder, dtype, width)
     starts = np.arange(0, row.samples, seals.RUNG_SAMPLES)
     sizes = np.diff(starts, append=row.samples)
-    return np.minimum.reduceat(steps, starts), low[positions], high[positions], (bad > 0)[:, None] * sizes[None, :]
+    return steps[starts], low[positions], high[positions], (bad > 0)[:, None] * sizes[None, :]
 
 
 def _ladders(connection: Connection, where: samples.Where, group: int, numbers: set[int]) -> dict[int, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -87,15 +88,14 @@ class Replay:
             columns, dtype = names[row.group]
             key = (where["b_run"], row.group, where["b_attempt"], where["b_rank"], row.number, hash(row.directory))
             samples = self._samples(connection, key, row, len(columns), dtype)
-            edges = np.flatnonzero(np.diff(samples.seqs, prepend=samples.seqs[0] - 1, append=samples.seqs[-1] + 1))
-            for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-                frame = found.get(int(samples.seqs[begin]))
+            for seq, cut in _frames_in(samples.seqs):
+                frame = found.get(seq)
                 if frame is None:
                     continue
-                values = blocks.as_floats(samples.values[:, begin:end])
-                group = StoredGroup(columns, samples.steps[begin:end], samples.times_ms[begin:end], values)
-                if begin == 0 and frame.groups and frame.groups[-1].columns == columns:
-                    frame.groups[-1] = _joined(frame.groups[-1], group)  # it was cut by the end of the seal before
+                values = blocks.as_floats(samples.values[:, cut])
+                group = StoredGroup(columns, samples.steps[cut], samples.times_ms[cut], values)
+                if frame.groups and frame.groups[-1].columns == columns:
+                    frame.groups[-1] = _joined(frame.groups[-1], group)  # another seal has the rest of it
                 else:
                     frame.groups.append(group)
 
@@ -121,6 +121,15 @@ class Replay:
             while len(self._unpacked) > 1 and self._bytes > MOST_REMEMBERED_BYTES:
                 self._bytes -= self._unpacked.popitem(last=False)[1].values.nbytes
         return samples
+
+
+def _frames_in(seqs: Steps) -> Iterator[tuple[int, slice | Steps]]:
+    """Gives of each frame in a seal its seq and where its samples are."""
+    order = None if bool((seqs[1:] >= seqs[:-1]).all()) else np.argsort(seqs, kind="stable")
+    by_seq = seqs if order is None else seqs[order]
+    edges = np.flatnonzero(np.diff(by_seq, prepend=by_seq[0] - 1, append=by_seq[-1] + 1))
+    for begin, end in pairwise(edges.tolist()):
+        yield int(by_seq[begin]), slice(begin, end) if order is None else order[begin:end]
 
 
 def _joined(one: StoredGroup, other: StoredGroup) -> StoredGroup:

@@ -47,7 +47,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class _Open:
-    """Blocks that were read: how many, up to which seq, and their samples in the order of their arrival."""
+    """Blocks that were read: how many, up to which seq, and their samples."""
 
     rows: int
     last_seq: int
@@ -167,13 +167,7 @@ class Sealer:
                 values += columns * row.samples
         if not parts:
             return None
-        samples = seals.Samples(
-            np.concatenate([part.steps for _, part in parts]),
-            np.concatenate([part.times_ms for _, part in parts]),
-            np.concatenate([np.full(len(part.steps), seq, np.int64) for seq, part in parts]),
-            np.concatenate([part.values for _, part in parts], axis=1),
-        )
-        return _Open(len(parts), parts[-1][0], samples)
+        return _Open(len(parts), parts[-1][0], _by_step(parts))
 
     def _store(self, connection: Connection, tail: Tail, found: _Open, packed: Sequence[seals.Seal]) -> None:
         gone = connection.execute(
@@ -212,6 +206,18 @@ class Sealer:
         connection.execute(insert(schema.seals), rows)
         connection.execute(insert(schema.pieces), pieces)
         frame_packs.pack(connection, tail.run_id, tail.attempt, tail.rank)
+
+
+def _by_step(parts: Sequence[tuple[int, blocks.Block]]) -> seals.Samples:
+    """Joins blocks in the order of their steps, those of the same step in the order of their arrival."""
+    steps = np.concatenate([part.steps for _, part in parts])
+    times = np.concatenate([part.times_ms for _, part in parts])
+    seqs = np.concatenate([np.full(len(part.steps), seq, np.int64) for seq, part in parts])
+    values = np.concatenate([part.values for _, part in parts], axis=1)
+    if bool((steps[1:] < steps[:-1]).any()):
+        order = np.argsort(steps, kind="stable")
+        steps, times, seqs, values = steps[order], times[order], seqs[order], values[:, order]
+    return seals.Samples(steps, times, seqs, values)
 
 
 def _next(connection: Connection, column: Any, where: Any) -> int:

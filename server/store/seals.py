@@ -35,8 +35,8 @@ def outline_dtype(dtype: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class Samples:
-    """Holds samples of one group in the order of their arrival; `seqs` are those of their frames, shape (count,), and
-    values have the shape (columns, count).
+    """Holds samples of one group ordered by step, then by arrival; `seqs` are those of their frames, shape (count,),
+    and values have the shape (columns, count).
     """
 
     steps: Steps
@@ -82,8 +82,8 @@ def seal(samples: Samples) -> Seal:
     offsets = np.zeros(len(packed) + 1, np.int64)
     np.cumsum([len(chunk) for chunk in packed], out=offsets[1:])
     return Seal(
-        first_step=int(samples.steps.min()),
-        last_step=int(samples.steps.max()),
+        first_step=int(samples.steps[0]),
+        last_step=int(samples.steps[-1]),
         first_seq=int(samples.seqs.min()),
         last_seq=int(samples.seqs.max()),
         first_ms=int(samples.times_ms[0]),

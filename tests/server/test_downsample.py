@@ -18,7 +18,7 @@ samples = st.integers(0, 300).flatmap(lambda size: arrays(np.float64, size, elem
 
 def cut(values: np.ndarray, points: int, steps: np.ndarray | None = None):  # type: ignore[no-untyped-def,type-arg]
     steps = np.arange(len(values)) if steps is None else steps
-    return buckets(steps.astype(np.int64), values, steps.astype(np.float64), points)
+    return buckets(steps.astype(np.int64), 10 * steps.astype(np.int64), values, points)
 
 
 @given(samples, st.integers(2, 400))

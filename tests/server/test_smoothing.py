@@ -1,4 +1,4 @@
-"""The average for the eye: unbiased from the first value on, and never stained by a NaN."""
+"""The average for the eye: unbiased from the first value on, by distance in steps, and never stained by a NaN."""
 
 from __future__ import annotations
 
@@ -7,25 +7,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.smoothing import smooth
+from server.smoothing import HALF_LIVES_REMEMBERED, smooth
 
 
-@given(st.floats(-1e6, 1e6), st.floats(0, 0.999), st.integers(1, 200))
-def test_a_constant_stays_itself(value: float, weight: float, count: int) -> None:
-    assert smooth(np.full(count, value), weight) == pytest.approx(np.full(count, value), rel=1e-9, abs=1e-9)
+def slow(steps: np.ndarray, values: np.ndarray, half_life: float) -> np.ndarray:  # type: ignore[type-arg]
+    """Does the same sum by sum."""
+    found = np.full(len(values), np.nan)
+    for index in range(len(values)):
+        if np.isfinite(values[index]):
+            past = [at for at in range(index + 1) if np.isfinite(values[at])]
+            weights = [2.0 ** (-(steps[index] - steps[at]) / half_life) for at in past]
+            found[index] = sum(w * values[at] for w, at in zip(weights, past, strict=True)) / sum(weights)
+    return found
 
 
-def test_it_is_the_weighted_mean_of_the_past() -> None:
-    assert smooth(np.array([1.0, 2.0, 4.0]), 0.5) == pytest.approx([1.0, (0.5 + 2) / 1.5, (0.25 + 1 + 4) / 1.75])
+curves = st.lists(
+    st.tuples(st.integers(0, 50), st.one_of(st.floats(-1e6, 1e6), st.sampled_from([np.nan, np.inf]))),
+    min_size=1,
+    max_size=60,
+)
 
 
-def test_a_value_that_is_no_number_stays_one_and_stains_nothing() -> None:
-    smoothed = smooth(np.array([1.0, np.nan, np.inf, 3.0]), 0.5)
-    assert np.isnan(smoothed[1:3]).all()
-    assert smoothed[[0, 3]] == pytest.approx(smooth(np.array([1.0, 3.0]), 0.5))
+@given(curves, st.floats(0.02, 1e4))
+def test_it_is_the_mean_of_the_past_weighted_by_distance_in_steps(
+    curve: list[tuple[int, float]], half_life: float
+) -> None:
+    steps = np.cumsum([gap for gap, _ in curve])
+    values = np.array([value for _, value in curve])
+    assert smooth(steps, values, half_life) == pytest.approx(
+        slow(steps, values, half_life), rel=1e-9, abs=1e-6, nan_ok=True
+    )
 
 
-@pytest.mark.parametrize("weight", [-0.1, 1.0])
-def test_a_weight_outside_is_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match=f"^the weight of the past is {weight}; a number from 0 to below 1 is needed$"):
-        smooth(np.zeros(3), weight)
+@given(st.floats(-1e6, 1e6), st.floats(0.01, 1e6), st.integers(1, 200))
+def test_a_constant_stays_itself(value: float, half_life: float, count: int) -> None:
+    steps = 7 * np.arange(count)
+    assert smooth(steps, np.full(count, value), half_life) == pytest.approx(np.full(count, value), rel=1e-9, abs=1e-9)
+
+
+@given(curves, st.integers(1, 59))
+def test_later_points_never_move_earlier_ones(curve: list[tuple[int, float]], cut: int) -> None:
+    steps = np.cumsum([gap for gap, _ in curve])
+    values = np.array([value for _, value in curve])
+    whole = smooth(steps, values, 5.0)
+    assert smooth(steps[:cut], values[:cut], 5.0) == pytest.approx(whole[:cut], rel=1e-12, nan_ok=True)
+
+
+def test_a_million_samples_are_one_curve() -> None:
+    steps = np.arange(1_000_000)
+    values = np.sin(steps / 1000)
+    smoothed = smooth(steps, values, 50.0)
+    begin = 777_000
+    memory = int(50 * HALF_LIVES_REMEMBERED)
+    later = smooth(steps[begin - memory :], values[begin - memory :], 50.0)
+    assert later[memory:] == pytest.approx(smoothed[begin:], abs=1e-6)
+
+
+@pytest.mark.parametrize("half_life", [0.0, -1.0, np.nan, np.inf])
+def test_a_half_life_that_is_none_is_refused(half_life: float) -> None:
+    with pytest.raises(ValueError, match=f"^the half-life is {half_life} steps; a positive number is needed$"):
+        smooth(np.arange(3), np.zeros(3), half_life)

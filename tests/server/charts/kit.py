@@ -11,6 +11,9 @@ from server.charts.base import Drawing, Request
 from server.charts.catalogue import CHARTS
 from server.domain.findings import Evidence, Finding, Severity
 from server.domain.series import SeriesData
+from server.downsample import Cut, buckets, edges, last_finite
+from server.grid import Grid, Patch, grid_of
+from server.smoothing import smooth
 
 
 def series(name: str, values: Sequence[float], *, attempt: int = 1, first: int = 0, every: int = 1) -> SeriesData:
@@ -29,9 +32,31 @@ def finding(step: int, *, code: str = "GW205", name: str = "loss-spike", **more:
     return Finding(**fields)
 
 
-def draw(chart: str, *given: SeriesData, **more: Any) -> Drawing:
+def cut(data: SeriesData, points: int, half_life: float | None = None) -> Cut:
+    """Cuts a series as the store does."""
+    curve = None
+    if half_life is not None:
+        averaged = smooth(data.steps, data.values, half_life)
+        curve = last_finite(averaged, edges(len(averaged), points))
+    return Cut(data.name, data.attempt, data.rank, buckets(data.steps, data.times_ms, data.values, points), curve)
+
+
+def grid(given: Sequence[SeriesData], columns: int) -> Grid:
+    """Puts series on a grid as the store does."""
+    patches = [Patch.of_samples(np.array([row]), data.steps, data.values[None]) for row, data in enumerate(given)]
+    return grid_of([data.name for data in given], patches, columns)
+
+
+def draw(chart: str, *given: SeriesData, points: int = 1_000, **more: Any) -> Drawing:
     """Draws a chart by its name."""
-    return CHARTS[chart].draw(Request(series=given, **more))
+    kind = CHARTS[chart]
+    lines = list(given)
+    if kind.columns is not None and kind.lines is not None:
+        more["grid"] = grid(given, kind.columns(len(given)))
+        chosen = kind.lines(more["grid"], more.get("findings", ()))
+        lines = [data for name in chosen for data in given if data.name == name]
+    half_life = None if kind.half_life is None else kind.half_life(max((len(data.steps) for data in given), default=1))
+    return kind.draw(Request([cut(data, points, half_life) for data in lines], **more))
 
 
 def values_of(drawing: Drawing) -> list[float]:

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from server.charts.grid import grid_of
-from tests.server.charts.kit import draw, finding, series
+from tests.server.charts.kit import draw, finding, grid, series
 
 
 def many(prefix: str, count: int, length: int = 30):
@@ -66,8 +65,8 @@ def test_a_parameter_that_a_finding_names_is_drawn() -> None:
 def test_the_grid_loses_no_extreme() -> None:
     chance = np.random.default_rng(0)
     values = chance.normal(0, 1, 5_003)
-    grid = grid_of([series("a", values), series("b", values[:77], every=13)], 60)
-    assert grid.low[0].min() == values.min()
-    assert grid.high[0].max() == values.max()
-    assert grid.nonfinite.sum() == 0
-    assert len(grid.steps) == 60
+    cells = grid([series("a", values), series("b", values[:77], every=13)], 60)
+    assert cells.low[0].min() == values.min()
+    assert cells.high[0].max() == values.max()
+    assert cells.nonfinite.sum() == 0
+    assert len(cells.steps) == 60

@@ -127,7 +127,7 @@ def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     client = open_house.client
     (loss,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&from=1&to=3").json()["items"]
     assert loss["steps"] == [1, 2, 3]
-    (smoothed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=lr/0&smooth=0.5").json()["items"]
+    (smoothed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=lr/0&smooth=3").json()["items"]
     assert smoothed["smooth"] == pytest.approx([0.1] * 6)
     (timed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=time").json()["items"]
     assert timed["x"] == [float(open_house.clock())] * 6
