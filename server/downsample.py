@@ -88,11 +88,16 @@ class Spans:
 
     @classmethod
     def joined(cls, parts: list[Spans]) -> Spans | None:
-        """Puts spans into the order of their steps; None where two of them overlap, so that no order is right."""
+        """Puts spans into the order of their steps; None where spans of two parts overlap or touch, so that only the
+        samples can tell the order.
+        """
         whole = cls(*(np.concatenate([getattr(part, item.name) for part in parts], axis=-1) for item in fields(cls)))
         order = np.lexsort((whole.last_step, whole.first_step))
+        part = np.repeat(np.arange(len(parts)), [len(one.count) for one in parts])[order]
         whole = cls(*(getattr(whole, item.name)[..., order] for item in fields(cls)))
-        return whole if bool((whole.last_step[:-1] <= whole.first_step[1:]).all()) else None
+        apart = whole.last_step[:-1] < whole.first_step[1:]
+        touching = (whole.last_step[:-1] == whole.first_step[1:]) & (part[1:] == part[:-1])
+        return whole if bool((apart | touching).all()) else None
 
 
 def buckets(steps: Steps, times_ms: Steps, values: Floats, points: int) -> Buckets:
