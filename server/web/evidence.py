@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server import downsample
 from server.charts import evidence
 from server.domain.findings import Finding
 from server.web.services import Services
@@ -23,9 +22,8 @@ def pictures(parts: Services, run_id: str, findings: Sequence[Finding]) -> dict[
         name = finding.evidence.series[0]
         start, stop = evidence.span_of(finding)
         rule = parts.registry.get(finding.code)
-        for data in parts.store.series.read(run_id, [name], start=start, stop=stop):
-            cut = downsample.buckets(data.steps, data.values, data.steps.astype(float), evidence.POINTS)
-            picture = evidence.draw(finding, name, cut, rule.rule.levels if rule else {})
+        for cut in parts.store.overview.buckets(run_id, [name], points=evidence.POINTS, start=start, stop=stop):
+            picture = evidence.draw(finding, name, cut.buckets, rule.rule.levels if rule else {})
             if picture is not None:
                 found[finding.number] = picture
     return found

@@ -19,7 +19,7 @@ def finding(first: int = 10, last: int = 20, **numbers: float) -> Finding:
 
 def picture(values: list[float], found: Finding, words: dict[str, str] | None = None) -> Picture:
     steps = np.arange(len(values))
-    cut = downsample.buckets(steps, np.array(values), steps.astype(float), 40)
+    cut = downsample.buckets(steps, steps, np.array(values), 40)
     drawn = draw(found, "loss", cut, words or {})
     assert drawn is not None
     return drawn
