@@ -19,7 +19,7 @@ demo: $(VENV)/.demo ## a server, a healthy training and a sick twin; prints the 
 serve: $(VENV)/.demo ## the server alone, on http://127.0.0.1:8777
 	@$(BIN)/python -m client_hook.cli serve --port $(PORT)
 test: $(VENV)/.dev ## the whole test suite: real trainings, real servers, a real browser
-	@$(BIN)/python -m tests.need_chromium
+	@$(BIN)/python -m tests.needs
 	$(BIN)/python -m pytest -n 2 $(PYTEST)
 lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/ruff check .

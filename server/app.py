@@ -28,7 +28,6 @@ from server.ingest import Ingest
 from server.live import Live
 from server.rules.registry import Registry, load_rules
 from server.store import Store
-from server.store.engine import describe
 from server.store.housekeeping import Housekeeper
 from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, runs_pages, series_api
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
@@ -147,7 +146,7 @@ def run(settings: Settings) -> int:
     settings.refuse_open_door()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
-        _say(f"Database {bound.database}, {describe()}")
+        _say(f"Database {store.describe()}")
         if bound.token and not bound.loopback and len(bound.token) < SHORT_TOKEN_CHARACTERS:
             _say(
                 f"The token is short and others can reach {bound.address}: "
@@ -190,7 +189,8 @@ def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store
 
 
 def _server(settings: Settings, store: Store, when_ready: Callable[[], None]) -> Server:
-    live = Live()
+    live = Live(store.notify)
+    store.listen(live.hear)
     config = uvicorn.Config(
         create_app(settings, store, live),
         log_config=None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -27,13 +28,21 @@ class Change:
 class Live:
     """Passes changes to its subscriptions; every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Callable[[str, str, int], None] | None = None) -> None:
+        """`relay` passes what is published here on to other processes, whose changes come in by `hear`."""
+        self._relay = relay
         self._lock = threading.Lock()
         self._subscriptions: set[Subscription] = set()
         self._closed = False
 
     def publish(self, run_id: str, kind: str, step: int) -> None:
         """Tells the subscriptions of the run, and those of all runs, without ever waiting for one."""
+        self.hear(run_id, kind, step)
+        if self._relay is not None:
+            self._relay(run_id, kind, step)
+
+    def hear(self, run_id: str, kind: str, step: int) -> None:
+        """Tells the subscriptions of this process of a change, wherever it was made."""
         with self._lock:
             wanted = [each for each in self._subscriptions if each.run_id in (None, run_id)]
         for subscription in wanted:

@@ -30,7 +30,8 @@ def smooth(steps: Steps, values: Floats, half_life: float) -> Floats:
     finite = np.isfinite(values)
     smoothed = np.full(len(values), np.nan)
     if finite.any():
-        smoothed[finite] = _average(steps[finite], values[finite], half_life)
+        with np.errstate(over="ignore", invalid="ignore"):  # values near the largest number there is
+            smoothed[finite] = _average(steps[finite], values[finite], half_life)
     return smoothed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -42,11 +43,12 @@ class Diagnosis:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._given_up: dict[str, int] = {}
+        self._owner = uuid.uuid4().hex
 
     def run_once(self) -> int:
         """Diagnoses the runs that changed, the one that waits longest first; gives how many."""
         count = 0
-        for run_id in self._store.runs.dirty(limit=RUNS_A_ROUND):
+        for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
             if self._given_up.get(run_id) == self._store.runs.frame_version(run_id):
                 continue
             self.diagnose(run_id)
@@ -62,6 +64,10 @@ class Diagnosis:
                 log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
                 self._sessions.pop(run_id, None)
                 self._given_up[run_id] = self._store.runs.frame_version(run_id)
+
+    def release(self) -> None:
+        """Leaves the runs to other processes at once."""
+        self._store.runs.release(self._owner)
 
     def look_for_silence(self) -> None:
         """Marks the runs that have said nothing for a minute."""
@@ -139,6 +145,7 @@ class DiagnosisWorker:
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
             self._thread = None
+            self._diagnosis.release()
 
     def _work(self) -> None:
         look_at = 0.0

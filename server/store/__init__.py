@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from server.store.catalogue import Catalogue
 from server.store.columns import Columns
-from server.store.engine import Database
+from server.store.engine import Database, open_database
 from server.store.findings import Findings
 from server.store.frames import Frames
 from server.store.heatmap import Heatmaps
@@ -35,7 +35,7 @@ class Store:
     """Holds an open database and its repositories; open it with `Store.open`."""
 
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
-        catalogue = Catalogue()
+        catalogue = Catalogue(shared=database.shared)
         self._database = database
         self._writer = Writer(database, catalogue.forget)
         self.sealer = Sealer(database, self._writer, clock)
@@ -50,8 +50,10 @@ class Store:
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], int] = now_ms) -> Store:
-        """Opens and migrates the database of a URL such as `sqlite:////path/gradwatch.db`; raises StoreError."""
-        database = Database(url)
+        """Opens and migrates the database of a URL such as `sqlite:////path/gradwatch.db` or
+        `postgresql+psycopg://host/gradwatch`; raises StoreError with a sentence.
+        """
+        database = open_database(url)
         try:
             upgrade(database)
         except BaseException:
@@ -60,6 +62,18 @@ class Store:
         store = cls(database, clock)
         store.sealer.look_around()
         return store
+
+    def notify(self, run_id: str, kind: str, step: int) -> None:
+        """Tells the other server processes on this database that a run changed; never waits."""
+        self._database.notify(run_id, kind, step)
+
+    def listen(self, heard: Callable[[str, str, int], None]) -> None:
+        """Lets `heard` be called for each change that another server process tells of."""
+        self._database.listen(heard)
+
+    def describe(self) -> str:
+        """Names the database and its version, for the start-up message."""
+        return self._database.describe()
 
     def close(self) -> None:
         """Finishes what waits to be written, then closes the database."""

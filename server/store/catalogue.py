@@ -45,7 +45,8 @@ def digest(columns: Sequence[str], dtype: str) -> bytes:
 class Catalogue:
     """Remembers the numbers of the runs that wrote last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool) -> None:
+        self._shared = shared
         self._runs: OrderedDict[str, _Numbers] = OrderedDict()
 
     def forget(self) -> None:
@@ -56,6 +57,10 @@ class Catalogue:
         """Gives the number of a group; raises CatalogueFull when it would need more series than a run may have."""
         numbers = self._numbers(connection, run_id)
         known = numbers.groups.get(named)
+        if known is None and self._shared:
+            # another process may have numbered it: within this transaction nobody else numbers those of this run
+            numbers = self._read(connection, run_id)
+            known = numbers.groups.get(named)
         if known is not None:
             return known
         if len(numbers.groups) >= MAX_GROUPS_PER_RUN:
@@ -93,15 +98,16 @@ class Catalogue:
     def _numbers(self, connection: Connection, run_id: str) -> _Numbers:
         numbers = self._runs.get(run_id)
         if numbers is None:
-            series, groups = schema.series, schema.groups
-            numbers = _Numbers(
-                dict(connection.execute(select(series.c.name, series.c.number).where(series.c.run_id == run_id)).all()),
-                dict(
-                    connection.execute(select(groups.c.digest, groups.c.number).where(groups.c.run_id == run_id)).all()
-                ),
-            )
-            self._runs[run_id] = numbers
-            if len(self._runs) > RUNS_REMEMBERED:
-                self._runs.popitem(last=False)
+            numbers = self._read(connection, run_id)
         self._runs.move_to_end(run_id)
+        return numbers
+
+    def _read(self, connection: Connection, run_id: str) -> _Numbers:
+        series, groups = schema.series, schema.groups
+        numbers = self._runs[run_id] = _Numbers(
+            dict(connection.execute(select(series.c.name, series.c.number).where(series.c.run_id == run_id)).all()),
+            dict(connection.execute(select(groups.c.digest, groups.c.number).where(groups.c.run_id == run_id)).all()),
+        )
+        while len(self._runs) > RUNS_REMEMBERED:
+            self._runs.popitem(last=False)
         return numbers

@@ -62,7 +62,7 @@ class Findings:
 
         def store(connection: Connection) -> None:
             version = connection.execute(
-                select(schema.runs.c.version).where(schema.runs.c.id == run_id)
+                select(schema.runs.c.version).where(schema.runs.c.id == run_id).with_for_update()
             ).scalar_one_or_none()
             if version is None:
                 return  # deleted meanwhile

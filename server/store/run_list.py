@@ -17,6 +17,7 @@ from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
 from server.store import schema
 from server.store.columns import Column, column_values, sorted_ids
+from server.store.engine import in_bytes
 from server.store.sparkline import Sparkline
 
 _r = schema.runs.c
@@ -28,7 +29,7 @@ _SEVERITY = case((_r.worst_severity == "error", 3), (_r.worst_severity == "warni
 _ORDERS: dict[str, tuple[ColumnElement[Any], bool]] = {
     "started": (_r.started_ms.expression, True),
     "heard": (_r.heard_ms.expression, True),
-    "name": (func.lower(_r.name), False),
+    "name": (func.lower(in_bytes(_r.name)), False),
     "loss": (func.coalesce(_r.last_loss, _NO_LOSS), False),
     "severity": (_SEVERITY, True),
     "validation": (func.coalesce(_r.best_validation, _NO_LOSS), False),
@@ -102,9 +103,9 @@ class RunQuery:
         if self.search:
             conditions.append(
                 or_(
-                    _r.name.icontains(self.search, autoescape=True),
+                    in_bytes(_r.name).icontains(self.search, autoescape=True),
                     _r.id.startswith(self.search, autoescape=True),
-                    _r.tags.icontains(self.search, autoescape=True),
+                    in_bytes(_r.tags).icontains(self.search, autoescape=True),
                 )
             )
         return conditions

@@ -9,18 +9,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState
 from server.errors import StoreError
 from server.store import schema
 from server.store.catalogue import Catalogue
-from server.store.engine import Database, upsert
+from server.store.engine import Database, in_bytes, upsert
 from server.store.run_list import RunQuery, run_of, select_runs
 from server.store.sealing import Sealer
 from server.store.writer import Writer
 
 MAX_NAME = 200
+LEASE_MS = 15_000
 _OF_A_RUN = (
     schema.blocks, schema.pieces, schema.seals, schema.frames, schema.frame_packs, schema.summaries,
     schema.group_members, schema.groups, schema.series,
@@ -82,7 +83,9 @@ class Runs:
         runs = schema.runs.c
         has_runs = select(runs.id).where(runs.project_id == projects.id, runs.deleted_ms.is_(None)).exists()
         with self._database.read() as connection:
-            return list(connection.execute(select(projects.name).where(has_runs).order_by(projects.name)).scalars())
+            return list(
+                connection.execute(select(projects.name).where(has_runs).order_by(in_bytes(projects.name))).scalars()
+            )
 
     def update(
         self, run_id: str, *, name: str | None = None, tags: list[str] | None = None, archived: bool | None = None
@@ -179,6 +182,40 @@ class Runs:
         self._sealer.note_end(silent)
         return silent
 
+    def claim(self, owner: str, now_ms: int, limit: int = 100) -> list[str]:
+        """Lists the runs that wait for the diagnosis and that no other process works on; keeps them for `owner`.
+
+        A lease is renewed by each claim and runs out by itself when its owner dies.
+        """
+        if not self._database.shared:
+            return self.dirty(limit)
+        runs = schema.runs.c
+        free = or_(runs.lease_owner == owner, runs.lease_until_ms < now_ms)
+        waiting = (
+            select(runs.id)
+            .where(runs.dirty == 1, free)
+            .order_by(runs.dirty_ms)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            update(schema.runs)
+            .where(runs.id.in_(waiting.scalar_subquery()))
+            .values(lease_owner=owner, lease_until_ms=now_ms + LEASE_MS)
+            .returning(runs.id, runs.dirty_ms)
+        )
+        with self._database.read() as connection:
+            if connection.execute(select(runs.id).where(runs.dirty == 1, free).limit(1)).first() is None:
+                return []
+        taken = self._writer.run(lambda connection: connection.execute(take).all())
+        return [row.id for row in sorted(taken, key=lambda row: row.dirty_ms)]
+
+    def release(self, owner: str) -> None:
+        """Gives back what an owner holds, because it stops."""
+        if self._database.shared:
+            give = update(schema.runs).where(schema.runs.c.lease_owner == owner).values(lease_until_ms=0)
+            self._writer.run(lambda connection: connection.execute(give).rowcount)
+
     def dirty(self, limit: int = 100) -> list[str]:
         """Lists the runs that wait for the diagnosis, the one that waits longest first."""
         runs = schema.runs.c
@@ -196,7 +233,7 @@ class Runs:
 
     def _open(self, connection: Connection, new: NewRun, now_ms: int) -> tuple[int, bool]:
         runs, attempts = schema.runs.c, schema.attempts.c
-        row = connection.execute(select(schema.runs).where(runs.id == new.id)).one_or_none()
+        row = connection.execute(select(schema.runs).where(runs.id == new.id).with_for_update()).one_or_none()
         if row is None:
             connection.execute(insert(schema.runs), self._new_row(connection, new, now_ms))
             connection.execute(insert(schema.attempts), _attempt_row(new, 1))

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, delete, func, insert, select
 
 from server.domain.runs import ENDED, RunState
+from server.errors import GradwatchError
 from server.store import blocks, frame_packs, schema, seals
 from server.store.engine import Database
 from server.store.writer import Writer
@@ -54,7 +55,7 @@ class _Open:
     samples: seals.Samples
 
 
-class _Moved(Exception):
+class _Moved(GradwatchError):
     """The blocks are no longer those that were read."""
 
 
@@ -174,7 +175,7 @@ class Sealer:
             delete(schema.blocks).where(tail.where(schema.blocks), schema.blocks.c.seq <= found.last_seq)
         )
         if gone.rowcount != found.rows:
-            raise _Moved
+            raise _Moved("The open samples changed while they were packed.")
         number = _next(connection, schema.seals.c.number, tail.where(schema.seals))
         piece = _next(connection, schema.pieces.c.number, schema.pieces.c.run_id == tail.run_id)
         rows: list[dict[str, Any]] = []

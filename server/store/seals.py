@@ -107,7 +107,7 @@ def outline(values: Values) -> NDArray[Any]:
     if finite.all():
         entries["min"], entries["max"] = values.min(axis=1), values.max(axis=1)
         entries["first"], entries["last"] = values[:, 0], values[:, -1]
-        entries["mean"] = values.mean(axis=1, dtype=np.float64)
+        entries["mean"] = (values / np.float64(count)).sum(axis=1)  # each is divided, so that no sum overflows
         entries["nan"] = entries["inf"] = entries["-inf"] = 0
         return entries
     some = finite.any(axis=1)
@@ -118,8 +118,8 @@ def outline(values: Values) -> NDArray[Any]:
         entries["max"] = np.where(some, np.where(finite, values, -np.inf).max(axis=1), np.nan)
         entries["first"] = np.where(some, values[rows, finite.argmax(axis=1)], np.nan)
         entries["last"] = np.where(some, values[rows, count - 1 - finite[:, ::-1].argmax(axis=1)], np.nan)
-        total = np.where(finite, values, 0).sum(axis=1, dtype=np.float64)
-        entries["mean"] = np.where(some, total / np.maximum(kept, 1), np.nan)
+        shares = np.where(finite, values, 0) / np.maximum(kept, 1).astype(np.float64)[:, None]
+        entries["mean"] = np.where(some, shares.sum(axis=1), np.nan)
     entries["nan"] = np.isnan(values).sum(axis=1)
     entries["inf"] = np.isposinf(values).sum(axis=1)
     entries["-inf"] = np.isneginf(values).sum(axis=1)

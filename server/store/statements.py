@@ -42,6 +42,8 @@ FIND = (
         and_(_s.run_id == schema.runs.c.id, _s.attempt == _a.number, _s.rank == bindparam("b_rank")),
     )
     .where(schema.runs.c.id == bindparam("b_run"))
+    # where several processes write: the frames of one run come one after another
+    .with_for_update(of=schema.runs)
 )
 
 

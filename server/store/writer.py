@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server.errors import Busy, GradwatchError, StoreError
-from server.store.engine import Database, translate
+from server.store.engine import Database
 
 Result = TypeVar("Result")
 Job = Callable[[Connection], Any]
@@ -26,6 +26,7 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 MAX_JOBS_PER_COMMIT = 128
 MAX_BYTES_PER_COMMIT = 32 * 1024 * 1024
 IDLE_BEFORE_SHRINK_S = 5.0
+TRIES = 3  # where other processes write too
 
 # What a job may raise, a programming mistake included: its caller hears of it, the thread and the other jobs go on.
 FAULTS = (
@@ -118,44 +119,55 @@ class Writer:
 
     def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> None:
         """Runs the jobs of one transaction; whatever happens, every caller gets an answer."""
-        results: list[tuple[Future[Any], Any]] = []
-        failed: list[tuple[Future[Any], Exception]] = []
+        try:
+            self._settle(batch, TRIES)
+        except BaseException:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
+            raise
+
+    def _settle(self, batch: list[tuple[Job, Future[Any]]], tries: int) -> None:
+        """Runs jobs in one transaction; when it is lost to another process, runs each again in one of its own."""
+        outcomes: list[tuple[Any, Exception | None]] = []
         try:
             self._database.check_in_place()
             with self._database.writing.connect() as connection, connection.begin():
-                for job, answer in batch:
-                    try:
-                        with connection.begin_nested():
-                            results.append((answer, job(connection)))
-                    except FAULTS as error:
-                        if isinstance(error, DBAPIError) and not self._alive(connection):
-                            raise
-                        self._on_rollback()
-                        failed.append((answer, self._explain(error)))
+                for job, _ in batch:
+                    outcomes.append(self._attempt(connection, job))
         except FAULTS as error:
             self._on_rollback()
-            explained = self._explain(error)
-            answered = {id(answer) for answer, _ in failed}
-            failed += [(answer, explained) for _, answer in batch if id(answer) not in answered]
-            results = []
-        except BaseException:
-            for _, answer in batch:
-                answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
-            raise
-        for answer, reason in failed:
-            answer.set_exception(reason)
-        for answer, result in results:
-            if not answer.done():  # its savepoint may have failed after the job did not
+            if tries > 1 and isinstance(error, DBAPIError) and self._database.worth_retrying(error):
+                for one in batch:
+                    self._settle([one], tries - 1)
+                return
+            lost = self._explain(error)
+            refused = [reason for _, reason in outcomes] + [None] * (len(batch) - len(outcomes))
+            outcomes = [(None, reason or lost) for reason in refused]
+        for (_, answer), (result, reason) in zip(batch, outcomes, strict=True):
+            if reason is None:
                 answer.set_result(result)
+            else:
+                answer.set_exception(reason)
 
-    def _alive(self, connection: Connection) -> bool:
-        # SQLite rolls the whole transaction back by itself on a full disk or an I/O error.
-        raw: Any = connection.connection.driver_connection
-        return bool(raw.in_transaction)
+    def _attempt(self, connection: Connection, job: Job) -> tuple[Any, Exception | None]:
+        """Runs a job in a savepoint; one that another process came before is run again and sees what that one did."""
+        tries = TRIES
+        while True:
+            tries -= 1
+            try:
+                with connection.begin_nested():
+                    return job(connection), None
+            except FAULTS as error:
+                if isinstance(error, DBAPIError) and self._database.transaction_lost(connection):
+                    raise
+                self._on_rollback()
+                if not (tries and isinstance(error, DBAPIError) and self._database.worth_retrying(error)):
+                    return None, self._explain(error)
 
     def _explain(self, error: Exception) -> Exception:
         if isinstance(error, GradwatchError) or not isinstance(error, DBAPIError):
             return error
-        explained = translate(error, self._database.path)
+        explained = self._database.translate(error)
         explained.__cause__ = error
         return explained

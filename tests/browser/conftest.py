@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests import need_chromium
+from tests import needs
 from tests.serving import Server
 
 FLAGS = [
@@ -34,8 +34,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
-    path = need_chromium.find()
-    assert path is not None, need_chromium.MEND
+    path = needs.find()
+    assert path is not None, needs.MEND
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started

@@ -105,9 +105,9 @@ def frame_bytes(
 
 
 @contextmanager
-def house(home: Path, token: str | None = None) -> Iterator[House]:
+def house(home: Path, token: str | None = None, database: str | None = None) -> Iterator[House]:
     """Builds a server whose diagnosis runs only when the test says so."""
-    settings = Settings(home=home, database=f"sqlite:///{home / 'gradwatch.db'}", token=token)
+    settings = Settings(home=home, database=database or f"sqlite:///{home / 'gradwatch.db'}", token=token)
     store = Store.open(settings.database)
     clock = Clock()
     try:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
 from server.errors import StoreError
-from server.store.engine import Database, is_ours, mark_as_ours, translate
+from server.store.engine import Database
 
 HEAD_TABLE = "alembic_version"
 
@@ -26,14 +26,15 @@ def upgrade(database: Database) -> None:
     scripts = ScriptDirectory.from_config(config)
     try:
         with database.writing.begin() as connection:
-            current = _current(connection, database.path, scripts)
+            database.migration_lock(connection)
+            current = _current(connection, database, scripts)
             if current == scripts.get_current_head():
                 return
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            mark_as_ours(connection)
+            database.mark_as_ours(connection)
     except DBAPIError as error:
-        raise translate(error, database.path) from error
+        raise database.translate(error) from error
 
 
 def head() -> str | None:
@@ -48,20 +49,20 @@ def _config() -> Config:
     return config
 
 
-def _current(connection: Connection, path: Path, scripts: ScriptDirectory) -> str | None:
+def _current(connection: Connection, database: Database, scripts: ScriptDirectory) -> str | None:
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
-    if not is_ours(connection) or HEAD_TABLE not in tables:
+    if HEAD_TABLE not in tables or not database.is_ours(connection):
         raise StoreError(
-            f"The file {path} is a SQLite database of another program (it has the table {tables[0]!r}). "
-            "Name another file with --database."
+            f"The database {database.name} belongs to another program (it has the table {sorted(tables)[0]!r}). "
+            "Name another one with --database."
         )
     current = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in scripts.walk_revisions()}
     if current not in known:
         raise StoreError(
-            f"The database {path} has schema {current}, this version knows up to {scripts.get_current_head()}. "
-            "Upgrade it: pip install --upgrade gradwatch."
+            f"The database {database.name} has schema {current}, this version knows up to "
+            f"{scripts.get_current_head()}. Upgrade it: pip install --upgrade gradwatch."
         )
     return current

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 
 from server.errors import Busy, StoreError
 from server.store import Store, schema, writer
-from server.store.engine import Database
+from server.store.engine import open_database
 from server.store.writer import Writer
 from tests.server.store.kit import RUN, frame, group, open_run, samples, url_in
 
@@ -69,7 +69,7 @@ def test_a_second_server_is_kept_out(tmp_path: Path) -> None:
 
 def test_the_settings_of_the_file(tmp_path: Path) -> None:
     Store.open(url_in(tmp_path)).close()
-    database = Database(url_in(tmp_path))
+    database = open_database(url_in(tmp_path))
     with database.writing.connect() as connection:
         values = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
                   for name in ("journal_mode", "synchronous", "page_size", "auto_vacuum", "mmap_size")}  # fmt: skip
@@ -96,7 +96,7 @@ def test_foreign_newer_and_damaged_files_are_refused_with_a_sentence(tmp_path: P
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     connection.close()
-    with pytest.raises(StoreError, match=r"is a SQLite database of another program \(it has the table 'recipes'\)"):
+    with pytest.raises(StoreError, match=r"belongs to another program \(it has the table 'recipes'\)"):
         Store.open(url_in(tmp_path))
     path.unlink()
     Store.open(url_in(tmp_path)).close()
@@ -116,7 +116,7 @@ def test_foreign_newer_and_damaged_files_are_refused_with_a_sentence(tmp_path: P
     ("url", "sentence"),
     [
         ("nonsense", "cannot be read; expected one like sqlite:////"),
-        ("postgresql://h/d", "begins with 'postgresql'; this version stores in SQLite only"),
+        ("mysql://h/d", "begins with 'mysql'; expected sqlite:////path/gradwatch.db or postgresql"),
         ("sqlite://", "names no file"),
         ("sqlite:////proc/nowhere/g.db", "cannot be made"),
     ],
@@ -126,7 +126,8 @@ def test_a_url_that_cannot_be_opened_is_explained(url: str, sentence: str) -> No
         Store.open(url)
 
 
-def test_a_database_that_was_deleted_takes_no_more_frames(store: Store, tmp_path: Path) -> None:
+def test_a_database_that_was_deleted_takes_no_more_frames(tmp_path: Path) -> None:
+    store = Store.open(url_in(tmp_path))
     open_run(store)
     (tmp_path / "gradwatch.db").unlink()
     with pytest.raises(StoreError, match="was deleted or replaced while the server ran"):
@@ -170,7 +171,7 @@ def test_a_full_queue_says_busy_and_a_failed_job_harms_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MAX_WAITING_JOBS", 2)
-    database = Database(url_in(tmp_path))
+    database = open_database(url_in(tmp_path))
     worker = Writer(database)
     started, go_on = threading.Event(), threading.Event()
     answers: list[Future[object]] = [Future() for _ in range(3)]

@@ -1,4 +1,7 @@
-"""Finds the Chromium that the browser tests drive, and says how to get one where there is none."""
+"""Finds the Chromium that the browser tests drive, and says how to get one where there is none.
+
+Started as a program it looks for PostgreSQL's binaries too, so that one call tells what the suite lacks.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 import shutil
 import sys
 from pathlib import Path
+
+from tests.postgres import Missing, binaries
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MEND = "The browser tests need Chromium. Mend it:  sudo apt-get install chromium"
@@ -27,3 +32,7 @@ def find() -> str | None:
 if __name__ == "__main__":
     if find() is None:
         sys.exit(MEND)
+    try:
+        binaries()
+    except Missing as missing:
+        sys.exit(str(missing))

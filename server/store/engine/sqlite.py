@@ -1,4 +1,4 @@
-"""Opens the database: the only file that knows which database it is.
+"""A database in a file of SQLite, for one server process.
 
 One connection writes and checkpoints, a pool of others reads. SQLite before 3.51.3 can corrupt a WAL file when two
 connections write or checkpoint at the same moment, so a lock file keeps a second server out, and memory mapping is off.
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from server.errors import StorageFull, StoreError
+from server.store.engine.base import Database
 
 APPLICATION_ID = 0x47574154  # "GWAT", in the header of the file: tells our databases from others
 PAGE_BYTES = 16_384
@@ -34,11 +32,14 @@ _FULL = {sqlite3.SQLITE_FULL, getattr(sqlite3, "SQLITE_IOERR_WRITE", -1)}
 _NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
-class Database:
-    """Holds the writing engine (one connection) and the reading engine (a pool) of one database."""
+class SQLite(Database):
+    """Holds the writing engine (one connection) and the reading engine (a pool) of one file."""
+
+    shared = False
 
     def __init__(self, url: str) -> None:
         self.path = _path_of(url)
+        self.name = str(self.path)
         self._lock = _lock(self.path)
         try:
             self._create_file()
@@ -49,17 +50,8 @@ class Database:
             self._lock.close()
             raise
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Gives a connection whose statements all see the same commit."""
-        try:
-            with self.reading.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise translate(error, self.path) from error
-
     def check_in_place(self) -> None:
-        """Raises StoreError when the file was deleted or replaced while it was open: a commit would be lost with it."""
+        """Raises StoreError when the file was deleted or replaced while it was open."""
         if self._stat() != self._identity:
             raise StoreError(
                 f"The database {self.path} was deleted or replaced while the server ran. Start the server again."
@@ -84,6 +76,42 @@ class Database:
         self.writing.dispose()
         self._lock.close()
 
+    def describe(self) -> str:
+        """Names the file, the library and its version."""
+        return f"{self.path}, SQLite {sqlite3.sqlite_version}"
+
+    def translate(self, error: DBAPIError) -> StoreError:
+        """Turns an error of the driver into a sentence."""
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code in _FULL:
+            return StorageFull(f"The disk of the database {self.path} is full. Nothing was lost; free some space.")
+        if code is not None and code & 0xFF in _NOT_OURS:
+            return StoreError(
+                f"The file {self.path} is damaged or no SQLite database ({error.orig}). Restore it from a backup, or "
+                "name another file with --database."
+            )
+        return StoreError(f"The database {self.path} answers: {error.orig}.")
+
+    def transaction_lost(self, connection: Connection) -> bool:
+        """Tells whether an error has ended the whole transaction, as a full disk and an I/O error do."""
+        raw: Any = connection.connection.driver_connection
+        return not raw.in_transaction
+
+    def worth_retrying(self, error: DBAPIError) -> bool:
+        """Nobody else writes, so nothing would be different the second time."""
+        return False
+
+    def migration_lock(self, connection: Connection) -> None:
+        """Does nothing: the lock file keeps a second server out."""
+
+    def mark_as_ours(self, connection: Connection) -> None:
+        """Writes our mark into the header of a new database."""
+        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    def is_ours(self, connection: Connection) -> bool:
+        """Tells whether the header carries our mark."""
+        return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID)
+
     def _create_file(self) -> None:
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -101,51 +129,8 @@ class Database:
         return status.st_dev, status.st_ino
 
 
-def translate(error: DBAPIError, path: Path) -> StoreError:
-    """Turns an error of the driver into a sentence."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code in _FULL:
-        return StorageFull(f"The disk of the database {path} is full. Nothing was lost; free some space.")
-    if code is not None and code & 0xFF in _NOT_OURS:
-        return StoreError(
-            f"The file {path} is damaged or no SQLite database ({error.orig}). Restore it from a backup, or name "
-            "another file with --database."
-        )
-    return StoreError(f"The database {path} answers: {error.orig}.")
-
-
-def upsert(table: Table) -> Any:
-    """Begins an INSERT that may say what to do on a conflict (`on_conflict_do_update`, `on_conflict_do_nothing`)."""
-    return sqlite_insert(table)
-
-
-def describe() -> str:
-    """Names the database library and its version, for the start-up message."""
-    return f"SQLite {sqlite3.sqlite_version}"
-
-
-def mark_as_ours(connection: Connection) -> None:
-    """Writes our mark into the header of a new database."""
-    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def is_ours(connection: Connection) -> bool:
-    """Tells whether the header carries our mark."""
-    return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one() == APPLICATION_ID)
-
-
 def _path_of(url: str) -> Path:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError(
-            f"The database URL {url!r} cannot be read; expected one like sqlite:////home/me/gradwatch.db."
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise StoreError(
-            f"The database URL begins with {parsed.get_backend_name()!r}; this version stores in SQLite only: "
-            "sqlite:////path/gradwatch.db."
-        )
+    parsed = make_url(url)
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
         raise StoreError(f"The database URL {url!r} names no file; expected sqlite:////path/gradwatch.db.")
     path = Path(parsed.database).absolute()

@@ -1,0 +1,212 @@
+"""A database of PostgreSQL, for a team: any number of server processes may use it at once.
+
+Reads see one commit (REPEATABLE READ), blobs travel in binary, an advisory lock lets one process migrate, and
+LISTEN/NOTIFY tells all of them what changed. Not for: who may work on what (leases lie in the tables).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from server.errors import StorageFull, StoreError
+from server.store.engine.base import Database, Heard
+
+MARK = "Gradwatch: the schema of its store"
+READERS = 8
+CHANNEL = "gradwatch_changes"
+MIGRATION_LOCK = 0x47574154  # "GWAT", as in the header of the SQLite file
+CONNECT_TIMEOUT_S = 10
+LISTEN_WAIT_S = 0.5
+RECONNECT_S = 1.0
+MOST_WAITING = 4_096
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_FULL = ("53100",)  # disk_full
+_AGAIN = ("23505", "23503", "40001", "40P01")  # unique or foreign key violation, serialization failure, deadlock
+
+log = logging.getLogger(__name__)
+
+
+class BinaryCursor(psycopg.Cursor[Any]):
+    """A cursor that takes rows in the binary form: a blob as text would be twice as long."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.format = pq.Format.BINARY
+
+
+class PostgreSQL(Database):
+    """Holds the writing engine (one connection) and the reading engine (a pool) of one database."""
+
+    shared = True
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self.name = self._url.render_as_string(hide_password=True)
+        self.writing = _engine(self._url, writes=True)
+        self.reading = _engine(self._url, writes=False)
+        self._switchboard: Switchboard | None = None
+        try:
+            with self.reading.connect() as connection:
+                raw: Any = connection.connection.driver_connection
+                self._version = raw.info.server_version
+        except DBAPIError as error:
+            self.close()
+            raise StoreError(
+                f"The database {self.name} cannot be reached ({_first_line(error)}). Check --database and that "
+                "PostgreSQL runs."
+            ) from None
+
+    def describe(self) -> str:
+        """Names the address without the password, and the server's version."""
+        return f"{self.name}, PostgreSQL {self._version // 10_000}.{self._version % 10_000}"
+
+    def translate(self, error: DBAPIError) -> StoreError:
+        """Turns an error of the driver into a sentence."""
+        if _code(error) in _FULL:
+            return StorageFull(f"The disk of the database {self.name} is full. Nothing was lost; free some space.")
+        return StoreError(f"The database {self.name} answers: {_first_line(error)}.")
+
+    def transaction_lost(self, connection: Connection) -> bool:
+        """Tells whether the connection broke, or a deadlock ended the transaction."""
+        if connection.invalidated or connection.closed:
+            return True
+        raw: Any = connection.connection.driver_connection
+        alive = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+        return bool(raw.closed) or raw.info.transaction_status not in alive
+
+    def worth_retrying(self, error: DBAPIError) -> bool:
+        """Another process stored the same thing first, or both waited for each other: the second try sees its work.
+
+        A connection that broke is worth one new one too: nothing of the transaction was stored.
+        """
+        return _code(error) in _AGAIN or bool(error.connection_invalidated)
+
+    def migration_lock(self, connection: Connection) -> None:
+        """Waits until no other process migrates; held until the transaction ends."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+
+    def mark_as_ours(self, connection: Connection) -> None:
+        """Writes our mark into the comment of the version table."""
+        connection.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS '{MARK}'")
+
+    def is_ours(self, connection: Connection) -> bool:
+        """Tells whether the version table carries our mark."""
+        found = connection.exec_driver_sql("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
+        return bool(found.scalar_one() == MARK)
+
+    def notify(self, run_id: str, kind: str, step: int) -> None:
+        """Tells the other processes that a run changed; never waits."""
+        if self._switchboard is not None:
+            self._switchboard.say(run_id, kind, step)
+
+    def listen(self, heard: Heard) -> None:
+        """Starts the thread that hears and tells changes."""
+        self._switchboard = Switchboard(self._url, heard)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        if self._switchboard is not None:
+            self._switchboard.close()
+        self.reading.dispose()
+        self.writing.dispose()
+
+
+class Switchboard:
+    """Carries changes between processes: one thread, one connection, both directions. A change that is lost with a
+    connection is no harm: a page asks the store for its state whenever it comes back.
+    """
+
+    def __init__(self, url: URL, heard: Heard) -> None:
+        self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._heard = heard
+        self._me = f"{os.getpid()}.{id(self):x}"
+        self._waiting: deque[str] = deque(maxlen=MOST_WAITING)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="gradwatch-switchboard", daemon=True)
+        self._thread.start()
+
+    def say(self, run_id: str, kind: str, step: int) -> None:
+        """Puts a change in line."""
+        self._waiting.append(json.dumps([self._me, run_id, kind, step]))
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join(2 * CONNECT_TIMEOUT_S)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._stop.is_set():
+                        self._tell(connection)
+                        self._hear(connection.notifies(timeout=LISTEN_WAIT_S if not self._waiting else 0, stop_after=1))
+            except psycopg.Error as error:
+                log.warning("Live updates between servers pause: %s", str(error).strip().splitlines()[:1])
+                self._stop.wait(RECONNECT_S)
+
+    def _tell(self, connection: psycopg.Connection[Any]) -> None:
+        # what waits is said at once, a run and kind once: of many frames only the newest step matters
+        newest: dict[tuple[str, str], str] = {}
+        while self._waiting:
+            said = self._waiting.popleft()
+            _, run_id, kind, _ = json.loads(said)
+            newest[run_id, kind] = said
+        for said in newest.values():
+            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, said))
+
+    def _hear(self, notes: Iterable[psycopg.Notify]) -> None:
+        for note in notes:
+            sender, run_id, kind, step = json.loads(note.payload)
+            if sender != self._me:
+                self._heard(run_id, kind, step)
+
+
+def _engine(url: URL, *, writes: bool) -> Engine:
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "gradwatch"}
+    if writes:
+        engine = create_engine(
+            url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=arguments
+        )
+    else:
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=24,
+            pool_timeout=30,
+            pool_pre_ping=True,
+            connect_args=arguments,
+            isolation_level="REPEATABLE READ",
+            execution_options={"postgresql_readonly": True},
+        )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.cursor_factory = BinaryCursor
+        connection.prepare_threshold = None  # so that a connection pooler in between does no harm
+
+    return engine
+
+
+def _code(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error.orig).__name__

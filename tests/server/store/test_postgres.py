@@ -1,0 +1,159 @@
+"""PostgreSQL: several server processes on one database, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from server.errors import StoreError
+from server.store import Store, runs
+from tests.postgres import Cluster
+from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples
+from tests.serving import wait_until
+
+
+@pytest.fixture
+def two(postgres_cluster: Cluster) -> Iterator[tuple[Store, Store]]:
+    """Opens one database twice, as two server processes do."""
+    url = postgres_cluster.new_database()
+    one, other = Store.open(url), Store.open(url)
+    yield one, other
+    one.close()
+    other.close()
+
+
+def test_frames_of_one_run_may_go_to_any_process(two: tuple[Store, Store]) -> None:
+    open_run(two[0])
+    assert open_run(two[1]) == 1
+    for seq in range(60):
+        # each process meets series and groups that the other has numbered
+        names = {"loss": [float(seq)] * 40, f"user/{seq % 7}": [1.0] * 40}
+        two[seq % 2].frames.accept(frame(seq, group(names, range(40 * seq, 40 * seq + 40))))
+    right = [(step, float(step // 40)) for step in range(2_400)]
+    assert samples(two[0], "loss") == samples(two[1], "loss") == right
+    assert two[1].frames.accept(frame(0, group({"loss": [0.0]}, [0]))).duplicate
+    assert len(two[0].series.names(RUN)) == 8
+    assert [one.seq for one in two[1].frames.since(RUN, 1, 0, -1)] == list(range(60))
+
+
+def test_many_threads_of_two_processes_lose_and_double_nothing(two: tuple[Store, Store]) -> None:
+    for number in range(4):
+        open_run(two[0], run_id=f"r{number}", attempt="a")
+    sent = queue.SimpleQueue[tuple[int, int]]()
+    for seq in range(60):
+        for number in range(4):
+            sent.put((seq, number))
+            if seq % 5 == 0:
+                sent.put((seq, number))  # sent twice, perhaps at the same moment
+
+    def work(store: Store) -> None:
+        while True:
+            try:
+                seq, number = sent.get_nowait()
+            except queue.Empty:
+                return
+            values = {"loss": [float(seq)] * 30, f"user/{number}-{seq % 3}": [1.0] * 30}
+            at = range(30 * seq, 30 * seq + 30)
+            store.frames.accept(frame(seq, group(values, at), run_id=f"r{number}", attempt="a"))
+            store.sealer.run_once()
+
+    threads = [threading.Thread(target=work, args=(two[index % 2],)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    two[0].sealer.look_around()
+    two[0].sealer.run_once(everything=True)
+    right = [(step, float(step // 30)) for step in range(1_800)]
+    for number in range(4):
+        (data,) = two[1].series.read(f"r{number}", ["loss"])
+        assert list(zip(data.steps.tolist(), data.values.tolist(), strict=True)) == right
+        assert len(two[1].frames.since(f"r{number}", 1, 0, -1)) == 60
+
+
+def test_a_run_is_diagnosed_by_one_process_until_it_gives_it_back_or_dies(two: tuple[Store, Store]) -> None:
+    open_run(two[0])
+    open_run(two[0], run_id="other", attempt="b")
+    assert two[0].runs.claim("one", NOW, limit=1) == [RUN]
+    assert two[1].runs.claim("two", NOW) == ["other"]
+    assert two[0].runs.claim("one", NOW + 1_000) == [RUN], "its lease is renewed"
+    assert two[1].runs.claim("two", NOW + runs.LEASE_MS + 500) == ["other"], "that of the first one still runs"
+    assert two[1].runs.claim("two", NOW + runs.LEASE_MS + 1_001) == [RUN, "other"], "now it has run out"
+    two[1].runs.release("two")
+    assert sorted(two[0].runs.claim("one", NOW + runs.LEASE_MS + 2_000)) == sorted([RUN, "other"])
+
+
+def test_what_changes_in_one_process_is_heard_in_the_others_and_not_in_itself(two: tuple[Store, Store]) -> None:
+    heard: dict[str, list[tuple[str, str, int]]] = {"one": [], "other": []}
+    two[0].listen(lambda *change: heard["one"].append(change))
+    two[1].listen(lambda *change: heard["other"].append(change))
+
+    def told() -> bool:
+        two[0].notify("r", "data", 7)  # again, until the other one listens
+        return ("r", "data", 7) in heard["other"]
+
+    wait_until(told, "the change in the other process", 20)
+    assert heard["one"] == []
+
+
+def test_two_processes_that_start_at_once_migrate_once(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database()
+    code = "import sys; from server.store import Store; store = Store.open(sys.argv[1]); store.close()"
+    starting = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(3)]
+    for process in starting:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said.decode()
+
+
+def name_of(url: str) -> str:
+    """Gives the name of the database of a URL."""
+    return url.split("/")[3].split("?")[0]
+
+
+def test_a_connection_that_broke_is_made_again(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    open_run(store)
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (url.split("/")[3].split("?")[0],),
+        )
+    assert not store.frames.accept(frame(0, group({"loss": [1.0]}, [0]))).duplicate
+    assert samples(store, "loss") == [(0, 1.0)]
+    store.close()
+
+
+def test_a_foreign_a_newer_and_an_absent_database_are_refused(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    with store._database.writing.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    store.close()
+    with pytest.raises(StoreError, match=r"has schema 9999, this version knows up to .* Upgrade it: pip install"):
+        Store.open(url)
+    foreign = postgres_cluster.new_database()
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname={name_of(foreign)}") as connection:
+        connection.execute("CREATE TABLE recipes (id int)")
+    with pytest.raises(StoreError, match=r"belongs to another program \(it has the table 'recipes'\)"):
+        Store.open(foreign)
+    with pytest.raises(StoreError, match=r"cannot be reached \(.*\)\. Check --database and that PostgreSQL runs"):
+        Store.open(f"postgresql+psycopg://tester:secret@/nothing-here?host={postgres_cluster.folder}")
+    with pytest.raises(StoreError) as refused:
+        Store.open("postgresql+psycopg://tester:secret@127.0.0.1:1/x")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_start_up_line_names_the_server_without_its_password(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database().replace("tester@", "tester:hush@")
+    store = Store.open(url)
+    assert "PostgreSQL" in store.describe()
+    assert "hush" not in store.describe()
+    store.close()

@@ -1,0 +1,90 @@
+"""SQLite and PostgreSQL give the same answer to every question: NaN, infinities, order, letters and times included."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from tests.postgres import Cluster
+from tests.server.house import RUN, House, frame_bytes, house
+
+OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
+NAMES = ["baseline", "Baseline", "ÄPFEL", "äpfel", "zebra", "_under", "Ω 10 % _x", "-minus", "emoji 🙂", "a\\b"]
+QUESTIONS = [
+    "/api/v1/runs?limit=3",
+    *(f"/api/v1/runs?sort={sort}" for sort in ("started", "name", "loss", "severity")),
+    "/api/v1/runs?search=base",
+    "/api/v1/runs?search=ä",
+    "/api/v1/runs?search=10 %25 _",
+    "/api/v1/runs?search=a\\b",
+    "/api/v1/runs?project=other",
+    "/api/v1/runs?state=finished",
+    "/api/v1/runs?severity=error",
+    f"/api/v1/runs/{RUN}",
+    f"/api/v1/runs/{RUN}/series",
+    f"/api/v1/runs/{RUN}/series?attempt=1",
+    f"/api/v1/runs/{RUN}/series/data?name=loss&name=user/odd&points=50",
+    f"/api/v1/runs/{RUN}/series/data?name=loss&attempt=all&points=4",
+    f"/api/v1/runs/{RUN}/series/data?name=loss&smooth=20&x=time&from=100&to=900",
+    f"/api/v1/runs/{RUN}/series/data?name=loss&x=user/odd",
+    f"/api/v1/runs/{RUN}/series/export?name=loss&name=user/odd&attempt=all&format=json",
+    f"/api/v1/runs/{RUN}/findings",
+    f"/api/v1/runs/{RUN}/checklist",
+    f"/api/v1/runs/{RUN}/charts/loss",
+    f"/api/v1/runs/{RUN}/charts/layers",
+    f"/api/v1/runs/{RUN}/charts/param-grad-norms",
+    "/api/v1/runs/unknown",
+    "/api/v1/runs?cursor=nonsense",
+]
+
+
+def fill(built: House) -> None:
+    """Sends the same runs: odd names and values, a second attempt, sealed and open samples, a sick loss."""
+    for index, name in enumerate(NAMES):
+        built.clock.now_ms += 1_000
+        run_id = RUN if index == 0 else f"run-{index}"
+        built.open_run(run_id, name=name, project="other" if index % 3 else "default", tags=["tag", name], host="h",
+                       config={"lr": 0.1, "nested": {"text": "\x00\x1b"}, "big": 2**70})  # fmt: skip
+    odd = [math.nan, math.inf, -math.inf, -0.0, 1e308, 5e-324, 0.1, 1e-7]
+    wide = {f"act/std/l{index}": [float(index), math.nan] * 600 for index in range(12)}
+    wide |= {f"grad_norm/l{index}.weight": [1.0 + index, 0.0] * 600 for index in range(12)}
+    built.send(0, {"loss": [2.0 - step / 1_000 for step in range(1_200)], **wide})
+    built.send(1, {"user/odd": odd * 200}, first_step=3)
+    built.store.sealer.run_once()
+    built.send(2, {"loss": [math.nan, 3.0, math.inf]}, first_step=1_200)
+    ended = {"kind": "status", "name": "finished", "step": 0, "time_ms": built.clock(), "value": {}}
+    for index, loss in enumerate([math.nan, math.inf, 0.5, -0.5], 1):
+        built.send(0, {"loss": [loss]}, run_id=f"run-{index}", records=[ended])
+    built.open_run(RUN, attempt="second", first_step=600)
+    body = frame_bytes(0, {"loss": [1.5, 1.25]}, first_step=600, time_ms=built.clock(), attempt="second")
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    assert built.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers=kind).status_code == 200
+    built.diagnose()
+
+
+def answers(built: House) -> dict[str, Any]:
+    """Asks everything, and every following page of the lists."""
+    found: dict[str, Any] = {}
+    for question in QUESTIONS:
+        answer = built.client.get(question)
+        found[question] = (answer.status_code, answer.json())
+        cursor = answer.json().get("next") if answer.status_code == 200 else None
+        while cursor:
+            following = f"{question}&cursor={cursor}"
+            found[following] = built.client.get(following).json()
+            cursor = found[following]["next"]
+    return found
+
+
+def test_the_answers_are_the_same(tmp_path: Path, postgres_cluster: Cluster) -> None:
+    told = []
+    for name, url in (("sqlite", None), ("postgres", postgres_cluster.new_database())):
+        (tmp_path / name).mkdir()
+        with house(tmp_path / name, database=url) as built:
+            fill(built)
+            told.append(answers(built))
+    assert list(told[0]) == list(told[1])
+    for question, answer in told[0].items():
+        assert answer == told[1][question], question
+    assert told[0][f"/api/v1/runs/{RUN}/findings"][1]["items"], "the comparison has something to compare"
