@@ -29,7 +29,19 @@ from server.live import Live
 from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
-from server.web import api, auth, charts_api, ingest_api, live_api, pages, problems, runs_pages, series_api
+from server.web import (
+    api,
+    auth,
+    charts_api,
+    compare_pages,
+    ingest_api,
+    live_api,
+    pages,
+    problems,
+    report_pages,
+    runs_pages,
+    series_api,
+)
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 
@@ -89,7 +101,7 @@ def create_app(
         ],
     )
     app.state.services = services
-    for room in (api, series_api, ingest_api, live_api, charts_api, runs_pages, pages):
+    for room in (api, series_api, ingest_api, live_api, charts_api, runs_pages, compare_pages, report_pages, pages):
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
     app.mount("/static", Static(directory=paths.STATIC), name="static")

@@ -18,6 +18,7 @@ from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
 from server.web.contexts.sign_in import SignInView
 from server.web.evidence import pictures
+from server.web.looking import look_of
 from server.web.lookup import existing_run
 from server.web.services import Parts, Services
 from server.web.templating import render
@@ -26,18 +27,6 @@ EVENTS = 500
 
 router = APIRouter(include_in_schema=False)
 TheRun = Annotated[Run, Depends(existing_run)]
-
-
-def look_of(
-    x: Annotated[str, Query(max_length=500)] = "step",
-    smooth: Annotated[str, Query(pattern="^([0-9]{1,9})?$")] = "",
-    scale: Annotated[str, Query(pattern="^(linear|log)?$")] = "",
-    order: Annotated[str, Query(pattern="^(sent)?$")] = "",
-    find: Annotated[str, Query(max_length=200)] = "",
-    pin: Annotated[list[str] | None, Query(max_length=100)] = None,
-) -> charts.Look:
-    """Reads from the address how the charts are to be shown."""
-    return charts.Look(x or "step", smooth, scale, order, find, tuple(dict.fromkeys(pin or ())))
 
 
 TheLook = Annotated[charts.Look, Depends(look_of)]

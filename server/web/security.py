@@ -26,7 +26,7 @@ _POLICY = (
 )
 STRICT_POLICY = _POLICY.format(charts="")
 CHART_POLICY = _POLICY.format(charts="style-src-attr 'unsafe-inline'; ")  # plotly sets style attributes
-_CHART_PAGES = re.compile(r"/runs/[^/]+(/.*)?")
+_CHART_PAGES = re.compile(r"/runs/[^/]+(/.*)?|/compare")
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

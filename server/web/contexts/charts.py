@@ -161,7 +161,7 @@ def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look)
         ),
         machinery=_machinery(base, export, known),
         axes=_axes(known, look.x),
-        smoothings=tuple(Choice(value, _smoothing(value), value == look.smooth) for value in SMOOTHING),
+        smoothings=tuple(Choice(value, smoothing_words(value), value == look.smooth) for value in SMOOTHING),
         scales=tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items()),
         orders=tuple(Choice(value, label, value == look.order) for value, label in ORDERS.items()),
         look=look,
@@ -276,7 +276,8 @@ def _axes(known: Mapping[str, SeriesInfo], chosen: str) -> tuple[Choice, ...]:
     return tuple(Choice(value, label, value == chosen) for value, label in labels.items())
 
 
-def _smoothing(value: str) -> str:
+def smoothing_words(value: str) -> str:
+    """Says how a choice of smoothing works."""
     return {"": "automatic", "0": "none"}.get(value) or f"half-life {formats.count(int(value))} steps"
 
 

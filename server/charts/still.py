@@ -1,0 +1,142 @@
+"""Draws a chart as a still picture of SVG parts, for reports that open without a script or a server.
+
+The same promises as the live charts: a bucket is drawn from its smallest to its largest value, and what is no number is
+marked. Not for: pages (lines.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.charts.base import COLOURS, short
+from server.downsample import Buckets
+
+WIDTH, HEIGHT = 720.0, 220.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 10.0, 26.0
+POINTS = 1_000
+LOG_RATIO = 50.0
+MOST_TICKS = 6
+
+_Place = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series: its name, the number of its colour (from 1) and its path."""
+
+    name: str
+    colour: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark at an axis, with its place along it and its words."""
+
+    at: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture of WIDTH × HEIGHT; `breaks` are the x of values that are no number."""
+
+    title: str
+    lines: tuple[Line, ...]
+    across: tuple[Tick, ...]
+    up: tuple[Tick, ...]
+    breaks: tuple[str, ...]
+    findings: tuple[Tick, ...]
+    summary: str
+
+
+def draw(title: str, series: Sequence[tuple[str, Buckets]], marks: Sequence[tuple[int, str]] = ()) -> Still | None:
+    """Draws series over steps, with findings as (step, code); None where there is no sample."""
+    drawn = [(name, cut) for name, cut in series if len(cut.steps)]
+    if not drawn:
+        return None
+    values = np.concatenate([part[np.isfinite(part)] for _, cut in drawn for part in (cut.min, cut.max)])
+    positive = values[values > 0]
+    logarithmic = bool(len(positive)) and float(values.min()) > 0 and float(values.max() / values.min()) > LOG_RATIO
+    left = float(min(cut.steps[0] for _, cut in drawn))
+    right = max(float(max(cut.steps[-1] for _, cut in drawn)), left + 1)
+    low, high = _bounds(values, logarithmic)
+
+    def across(step: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (step - left) / (right - left)
+
+    def down(value: float) -> float:
+        position = math.log10(value) if logarithmic else value
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - position) / (high - low)
+
+    return Still(
+        title=title,
+        lines=tuple(
+            Line(name, index % len(COLOURS) + 1, _path(cut, across, down)) for index, (name, cut) in enumerate(drawn)
+        ),
+        across=tuple(Tick(f"{across(at):.1f}", f"{at:,.0f}") for at in ticks(left, right) if at == int(at)),
+        up=tuple(
+            Tick(f"{down(10**at if logarithmic else at):.1f}", f"1e{at:.0f}" if logarithmic else short(at))
+            for at in (_decades(low, high) if logarithmic else ticks(low, high))
+        ),
+        breaks=tuple(f"{across(one.step):.1f}" for _, cut in drawn for one in cut.nonfinite),
+        findings=tuple(Tick(f"{across(step):.1f}", code) for step, code in marks if left <= step <= right),
+        summary=_summary(drawn),
+    )
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Chooses round numbers between two values: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / MOST_TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    every = max(1, math.ceil((high - low) / MOST_TICKS))
+    return [float(at) for at in range(math.ceil(low), math.floor(high) + 1, every)]
+
+
+def _bounds(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if logarithmic:
+        low, high = math.log10(low), math.log10(high)
+    room = (high - low) * 0.05 or abs(high) / 2 or 1.0
+    return low - room, high + room
+
+
+def _path(cut: Buckets, across: _Place, down: _Place) -> str:
+    """Draws each bucket from one extreme to the other, the way that joins its neighbours most calmly."""
+    parts: list[str] = []
+    pen_down = False
+    for step, low, high, first, last in zip(cut.steps, cut.min, cut.max, cut.first, cut.last, strict=True):
+        if not np.isfinite(low):
+            pen_down = False
+            continue
+        pair = (low, high) if not last < first else (high, low)
+        for value in pair if low != high else (low,):
+            parts.append(f"{'L' if pen_down else 'M'}{across(float(step)):.1f} {down(float(value)):.1f}")
+            pen_down = True
+        if len(parts) == 1 or parts[-1].startswith("M"):
+            parts.append("h0.01")  # a single sample is a dot of the round line
+    return "".join(parts)
+
+
+def _summary(drawn: Sequence[tuple[str, Buckets]]) -> str:
+    parts = []
+    for name, cut in drawn:
+        low, high = cut.min[np.isfinite(cut.min)], cut.max[np.isfinite(cut.max)]
+        parts.append(
+            f"{name}: lowest {short(float(low.min()))}, highest {short(float(high.max()))}"
+            if len(low)
+            else f"{name}: no finite value"
+        )
+    return "; ".join(parts)

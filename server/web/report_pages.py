@@ -1,0 +1,98 @@
+"""The report of a run: one HTML file that opens anywhere, and a Markdown summary to paste."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse, Response
+from markupsafe import Markup
+
+from server import paths
+from server.charts import still
+from server.domain.kinds import Kind, parse
+from server.domain.metrics import partners, subject
+from server.domain.runs import Run
+from server.downsample import Buckets
+from server.web.contexts import checklist, findings, report
+from server.web.evidence import pictures
+from server.web.lookup import existing_run
+from server.web.services import Parts, Services
+from server.web.templating import render
+
+MOST_METRICS = 24
+_FIXED = (
+    ("Loss", (Kind.LOSS, Kind.LOSS_PART), ("val/loss",)),
+    ("Learning rate", (Kind.LEARNING_RATE,), ()),
+    ("Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE), ()),
+)
+MOST_LINES = 8
+
+router = APIRouter(include_in_schema=False)
+TheRun = Annotated[Run, Depends(existing_run)]
+
+
+@router.get("/runs/{run_id}/report")
+def report_file(request: Request, run: TheRun, parts: Parts) -> Response:
+    """Gives the report as one file without links to anything outside of it."""
+    view = _report(run, parts)
+    answer = render(request, "pages/report.html", view)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{view.filename}.html"'
+    return answer
+
+
+@router.get("/runs/{run_id}/summary.md")
+def summary(run: TheRun, parts: Parts) -> Response:
+    """Gives the summary in Markdown."""
+    return PlainTextResponse(report.markdown(_report(run, parts)), media_type="text/markdown; charset=utf-8")
+
+
+def _report(run: Run, parts: Services) -> report.ReportView:
+    found = parts.store.findings.list(run.id)
+    shown = findings.findings_view(run, found, parts.registry, pictures(parts, run.id, found))
+    checks = parts.store.findings.checks(run.id)
+    now = parts.clock()
+    return report.report_view(
+        run,
+        shown,
+        checklist.checklist_view(run, checks, found, parts.registry, now),
+        _stills(run, parts, [(one.first_step, one.code) for one in found if one.cause is None and not one.muted]),
+        parts.store.records.facts(run.id),
+        parts.store.runs.attempts(run.id),
+        now,
+        _version(),
+        _style(),
+    )
+
+
+def _stills(run: Run, parts: Services, marks: list[tuple[int, str]]) -> list[still.Still]:
+    names = [info.name for info in parts.store.series.names(run.id)]
+    charts = [
+        (title, [*(name for name in names if parse(name)[0] in kinds), *(name for name in more if name in names)])
+        for title, kinds, more in _FIXED
+    ]
+    own = [name for name in names if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name != "val/loss"]
+    topics = list(dict.fromkeys(subject(name) for name in own))[:MOST_METRICS]
+    charts += [(topic, [name for name in partners(topic, names) if name in own]) for topic in sorted(topics)]
+    drawn = [still.draw(title, _cuts(run, parts, wanted[:MOST_LINES]), marks) for title, wanted in charts]
+    return [one for one in drawn if one is not None]
+
+
+def _cuts(run: Run, parts: Services, names: list[str]) -> list[tuple[str, Buckets]]:
+    return [(cut.name, cut.buckets) for cut in parts.store.overview.buckets(run.id, names, points=still.POINTS)]
+
+
+@lru_cache(maxsize=1)
+def _style() -> Markup:
+    sheets = ("reset", "tokens", "report")
+    # The sheets are ours and hold nothing from a run, which is what makes this Markup.
+    return Markup("\n").join(Markup((paths.STATIC / "css" / f"{sheet}.css").read_text("utf-8")) for sheet in sheets)  # noqa: S704
+
+
+def _version() -> str:
+    try:
+        return version("gradwatch")
+    except PackageNotFoundError:
+        return "from a checkout"
