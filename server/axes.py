@@ -1,11 +1,54 @@
-"""Places the samples of a series on another axis than steps: wall-clock time, epochs, or the value of another
-series."""
+"""Places samples on another axis than steps: the time since the start, epochs, or the value of another series.
+
+Not for: drawing.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from server.domain.series import Floats, Steps
+
+STEP, TIME = "step", "time"
+_UNITS = ((2 * 3_600_000, 3_600_000, "h"), (10 * 60_000, 60_000, "min"), (0, 1_000, "s"))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One x axis. `steps` and `values` say where its series stands at which step; time needs a start and a unit."""
+
+    kind: str
+    title: str
+    steps: Steps | None = None
+    values: Floats | None = None
+    start_ms: int = 0
+    unit_ms: int = 1_000
+
+    def place(self, steps: Steps, times_ms: Steps) -> Floats:
+        """Gives the x of samples; NaN where the axis has no value yet."""
+        if self.kind == STEP:
+            return steps.astype(np.float64)
+        if self.kind == TIME:
+            return (times_ms - self.start_ms) / self.unit_ms
+        assert self.steps is not None  # noqa: S101 - a series axis is only made with its series
+        assert self.values is not None  # noqa: S101
+        return along(steps, self.steps, self.values)
+
+
+STEPS = Axis(STEP, "step")
+
+
+def since(start_ms: int, lasted_ms: int) -> Axis:
+    """Makes an axis of the time since the start, in the unit that fits a run of that length."""
+    unit_ms, unit = next((size, word) for least, size, word in _UNITS if lasted_ms >= least)
+    return Axis(TIME, f"time since the start ({unit})", start_ms=start_ms, unit_ms=unit_ms)
+
+
+def of_series(name: str, steps: Steps, values: Floats) -> Axis:
+    """Makes an axis of the values of a series."""
+    return Axis(name, name, steps, values)
 
 
 def along(steps: Steps, axis_steps: Steps, axis_values: Floats) -> Floats:

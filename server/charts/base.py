@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from server.axes import STEPS, Axis
 from server.domain.findings import Finding
+from server.domain.runs import Event
 from server.downsample import Cut
 from server.grid import NOTHING, Grid
 
@@ -25,6 +27,11 @@ class Request:
     series: Sequence[Cut] = ()
     grid: Grid = NOTHING
     findings: Sequence[Finding] = ()
+    notes: Sequence[Event] = ()
+    axis: Axis = STEPS
+    scale: str = ""  # linear, log, or as the chart chooses
+    half_life: float | None = None  # in steps, of the smoothed curves
+    chosen: bool = False  # whether the reader asked for that smoothing
     start: int | None = None
     stop: int | None = None
     stat: str = ""
@@ -39,6 +46,8 @@ class Drawing:
     layout: dict[str, Any]
     summary: str
     last_step: int = -1
+    detail: str = ""
+    axis: dict[str, Any] | None = None  # where the x axis is not steps: {"steps": […], "x": […]}
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Chart:
     """
 
     name: str
-    wants: Callable[[Sequence[str], str], list[str]]
+    wants: Callable[[Sequence[str], Sequence[str]], list[str]]
     draw: Callable[[Request], Drawing]
     empty: str = field(default="Nothing was sent for this chart yet.")
     columns: Callable[[int], int] | None = None

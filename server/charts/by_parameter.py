@@ -7,59 +7,75 @@ from typing import Any
 
 import numpy as np
 
-from server.charts.base import BAND, COLOURS, Chart, Drawing, Request, text
+from server.charts.base import BAND, COLOURS, Chart, Drawing, Request, short, text
 from server.charts.lines import (
+    axis_of,
+    detail_of,
     edge_marks,
     fit_y_axis,
-    line,
+    is_logarithmic,
     line_layout,
     nonfinite_marks,
     numbers,
+    placed,
+    placer,
     summary_of,
+    with_average,
     zero_marks,
 )
-from server.charts.marks import mark_findings
+from server.charts.marks import Place, mark_findings
 from server.domain.findings import Finding
 from server.domain.series import Floats
 from server.grid import Grid
 
 MOST_LINES = 6
+UPDATE_RATIO = "update_ratio/"
+# A decade to each side of 1e-3 (Karpathy, CS231n notes). Short visits outside of it are healthy too: warm-up, SGD.
+USUAL = (1e-4, 1e-2)
 ALL_UP_TO = 8
 RECENT_SHARE = 0.1  # of the columns that are shown
 MOST_COLUMNS = 500
 
 
-def _chart(name: str, prefix: str, y_title: str) -> Chart:
-    def wants(names: Sequence[str], _asked: str) -> list[str]:
+def _chart(name: str, prefix: str) -> Chart:
+    def wants(names: Sequence[str], _asked: Sequence[str]) -> list[str]:
         return [each for each in names if each.startswith(prefix)]
 
     def lines(grid: Grid, findings: Sequence[Finding]) -> list[str]:
         return list(grid.names) if len(grid.names) <= ALL_UP_TO else most_telling(grid, findings, prefix)
 
     def draw(request: Request) -> Drawing:
-        return _draw(request, prefix, y_title)
+        return _draw(request, prefix)
 
     return Chart(name, wants, draw, columns=lambda _: MOST_COLUMNS, lines=lines)
 
 
-def _draw(request: Request, prefix: str, y_title: str) -> Drawing:
+def _draw(request: Request, prefix: str) -> Drawing:
     grid, series = request.grid, request.series
     few = len(grid.names) <= ALL_UP_TO
-    traces: list[dict[str, Any]] = [] if few else _band(grid, len(grid.names))
+    place = placer(request)
+    series = [placed(data, request) for data in series]
+    traces: list[dict[str, Any]] = [] if few else _band(grid, len(grid.names), place)
     for index, data in enumerate(series):
-        colour = COLOURS[index % len(COLOURS)]
-        traces.append(line(data.buckets, text(data.name.removeprefix(prefix)), colour, width=1.3))
-    traces += nonfinite_marks(series) + zero_marks(series)
+        name, colour = text(data.name.removeprefix(prefix)), COLOURS[index % len(COLOURS)]
+        traces += with_average(data, name, colour, "solid", request, False)
+    logarithmic = is_logarithmic(request, series, True)
+    traces += nonfinite_marks(series, request) + (zero_marks(series) if logarithmic else [])
     drawn = {data.name for data in series}
     others = [row for row, name in enumerate(grid.names) if name not in drawn and grid.nonfinite[row].any()]
     if others:
-        traces.append(_other_marks(grid, others, prefix))
-    layout = line_layout(y_title, logarithmic=True, legend=True)
+        traces.append(_other_marks(grid, others, prefix, place))
+    layout = line_layout(logarithmic, request.axis.title)
+    if prefix == UPDATE_RATIO:
+        layout["shapes"] = [_usual()]
     fit_y_axis(layout, [data.buckets for data in series])
     first = int(grid.steps[0]) if len(grid.steps) else 0
-    mark_findings(layout, request.findings, (first, grid.last_step))
-    said = summary_of(series, grid.last_step)
-    return Drawing(traces, layout, f"{len(grid.names)} parameters. {said}", grid.last_step)
+    mark_findings(layout, request.findings, (first, grid.last_step), request.notes, place)
+    said = f"{len(grid.names)} parameters. {summary_of(series, grid.last_step)}"
+    detail = detail_of(series, request, request.chosen)
+    if prefix == UPDATE_RATIO:
+        detail = f"shaded: usual, {short(USUAL[0])} to {short(USUAL[1])} · {detail}"
+    return Drawing(traces, layout, said, grid.last_step, detail, axis_of(series, request))
 
 
 def most_telling(grid: Grid, findings: Sequence[Finding], prefix: str) -> list[str]:
@@ -90,7 +106,23 @@ def _recent(grid: Grid) -> Floats:
     return np.where(there.any(axis=1), total / np.maximum(there.sum(axis=1), 1), np.inf)
 
 
-def _other_marks(grid: Grid, rows: Sequence[int], prefix: str) -> dict[str, Any]:
+def _usual() -> dict[str, Any]:
+    """Shades what most healthy trainings do."""
+    return {
+        "type": "rect",
+        "layer": "below",
+        "xref": "paper",
+        "yref": "y",
+        "x0": 0,
+        "x1": 1,
+        "y0": USUAL[0],
+        "y1": USUAL[1],
+        "fillcolor": "rgba(0,158,115,0.10)",
+        "line": {"width": 0, "color": "rgba(0,0,0,0)"},
+    }
+
+
+def _other_marks(grid: Grid, rows: Sequence[int], prefix: str, place: Place) -> dict[str, Any]:
     """Marks the values that are no number of parameters without a line of their own, a mark a column."""
     columns = np.flatnonzero(grid.nonfinite[list(rows)].any(axis=0)).tolist()
     texts = []
@@ -98,12 +130,12 @@ def _other_marks(grid: Grid, rows: Sequence[int], prefix: str) -> dict[str, Any]
         bad = [grid.names[row].removeprefix(prefix) for row in rows if grid.nonfinite[row, column]]
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         texts.append(f"not finite: {text(', '.join(bad[:3]))}{more}, step {int(grid.steps[column]):,}")
-    x = [float(grid.steps[column]) for column in columns]
+    x = [place(int(grid.steps[column])) for column in columns]
     return edge_marks(x, texts, "not finite", "x-open", 0.93)
 
 
-def _band(grid: Grid, count: int) -> list[dict[str, Any]]:
-    x = grid.steps.tolist()
+def _band(grid: Grid, count: int, place: Place) -> list[dict[str, Any]]:
+    x = [place(step) for step in grid.steps.tolist()]
     low = _positive(_across(grid.low, np.min))
     high = _positive(_across(grid.high, np.max))
     middle = _positive(_across((grid.low + grid.high) / 2, np.median))
@@ -134,6 +166,6 @@ def _positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
 
 
-GRADIENT_NORMS = _chart("param-grad-norms", "grad_norm/", "gradient norm")
-UPDATE_RATIOS = _chart("update-ratios", "update_ratio/", "‖update‖ / ‖weight‖")
-WEIGHT_NORMS = _chart("weight-norms", "weight_norm/", "weight norm")
+GRADIENT_NORMS = _chart("param-grad-norms", "grad_norm/")
+UPDATE_RATIOS = _chart("update-ratios", UPDATE_RATIO)
+WEIGHT_NORMS = _chart("weight-norms", "weight_norm/")

@@ -31,6 +31,12 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
         content: dict[str, Any] = {"figure": None, "summary": empty, "last_step": -1}
     else:
         figure = {"data": drawing.data, "layout": drawing.layout}
-        content = {"figure": figure, "summary": drawing.summary, "last_step": drawing.last_step}
+        content = {
+            "figure": figure,
+            "summary": drawing.summary,
+            "last_step": drawing.last_step,
+            "detail": drawing.detail,
+            "axis": drawing.axis,
+        }
     written: str = to_json_plotly(content)
     return written

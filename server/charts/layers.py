@@ -45,9 +45,9 @@ STATISTICS = {
 }
 
 
-def wants(names: Sequence[str], asked: str) -> list[str]:
+def wants(names: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Takes every layer or parameter that has the statistic."""
-    prefix = STATISTICS[asked].prefix if asked in STATISTICS else STATISTICS["std"].prefix
+    prefix = STATISTICS[asked[0] if asked and asked[0] in STATISTICS else "std"].prefix
     return [name for name in names if name.startswith(prefix)]
 
 

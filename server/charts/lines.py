@@ -6,48 +6,121 @@ Not for: what a chart is about.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from server import downsample
-from server.charts.base import BAD, COLOURS, FAINT, Drawing, Request, short, text
+from server.axes import STEP
+from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
 from server.charts.marks import mark_findings
-from server.domain.series import Floats
+from server.domain.series import Floats, Steps
 from server.downsample import Cut
 
 SMOOTH_FROM = 60
+FEW_POINTS = 60
 LOG_RATIO = 50.0
 MOST_TICKS = 6
 _SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
 _ATTEMPT_DASHES = ("solid", "dot", "dash", "dashdot")
 
 
-def draw_lines(request: Request, y_title: str, *, log: bool | None = None, smooth: bool = False) -> Drawing:
-    """Draws each series as a line over steps; `log` None chooses a logarithmic axis where the values ask for one."""
-    series = request.series
-    logarithmic = _asks_for_log([data.buckets for data in series]) if log is None else log
-    newest = newest_step(series)
+def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = False) -> Drawing:
+    """Draws each series as a line; `log` None chooses a logarithmic axis where the values ask for one.
+
+    What the reader chose goes before both: the scale of the axis, and a smoothed curve over what was sent.
+    """
+    series = [placed(data, request) for data in request.series]
+    logarithmic = is_logarithmic(request, series, log)
     several = len({data.attempt for data in series}) > 1
     traces: list[dict[str, Any]] = []
+    averaged = False
     for index, data in enumerate(series):
-        cut = data.buckets
-        colour = COLOURS[index % len(COLOURS)]
         name = text(data.name) + (f" · attempt {data.attempt}" if several else "")
         dash = _ATTEMPT_DASHES[(data.attempt - 1) % len(_ATTEMPT_DASHES)] if several else "solid"
-        averaged = smooth and data.smooth is not None and len(cut.steps) >= SMOOTH_FROM
-        traces.append(line(cut, name, FAINT if averaged else colour, dash=dash, width=1.0 if averaged else 1.6))
-        if averaged and data.smooth is not None:
-            traces.append(_plain(cut.x, data.smooth, name + " (smoothed)", colour, dash))
-            traces[-2]["showlegend"] = False
-    traces += nonfinite_marks(series)
+        made = with_average(data, name, COLOURS[index % len(COLOURS)], dash, request, smooth)
+        averaged = averaged or len(made) > 1
+        traces += made
+    traces += nonfinite_marks(series, request)
     if logarithmic:
         traces += zero_marks(series)
-    layout = line_layout(y_title, logarithmic, len({data.name for data in series}) > 1 or several)
+    layout = line_layout(logarithmic, request.axis.title)
     fit_y_axis(layout, [data.buckets for data in series])
-    mark_findings(layout, request.findings, _span(request))
-    return Drawing(traces, layout, summary_of(series, newest), newest)
+    mark_findings(layout, request.findings, _span(request), request.notes, placer(request))
+    newest = newest_step(series)
+    return Drawing(
+        traces,
+        layout,
+        summary_of(series, newest),
+        newest,
+        detail_of(series, request, averaged),
+        axis_of(series, request),
+    )
+
+
+def placed(data: Cut, request: Request) -> Cut:
+    """Puts a series on the x axis that was asked for."""
+    cut = data.buckets
+    if request.axis.kind == STEP:
+        return data
+    return replace(data, buckets=replace(cut, x=request.axis.place(cut.steps, cut.times_ms)))
+
+
+def placer(request: Request) -> Callable[[int], float | None]:
+    """Gives a function that says where on the x axis a step stands: as the longest series has it."""
+    if request.axis.kind == STEP or not request.series:
+        return float
+    longest = max(request.series, key=lambda data: len(data.buckets.steps)).buckets
+    x = request.axis.place(longest.steps, longest.times_ms)
+
+    def place(step: int) -> float | None:
+        if not len(x):
+            return None
+        found = float(x[min(len(x) - 1, int(np.searchsorted(longest.steps, step)))])
+        return found if math.isfinite(found) else None
+
+    return place
+
+
+def axis_of(series: Sequence[Cut], request: Request) -> dict[str, Any] | None:
+    """Says which x belongs to which step, for a script that shares a zoom between charts; None where they are equal."""
+    if request.axis.kind == STEP or not series:
+        return None
+    longest = max(series, key=lambda data: len(data.buckets.steps)).buckets
+    return {"steps": longest.steps.tolist(), "x": numbers(longest.x)}
+
+
+def is_logarithmic(request: Request, series: Sequence[Cut], log: bool | None) -> bool:
+    """Decides about the y axis: the reader's word, then the chart's, then the values'."""
+    if request.scale:
+        return request.scale == "log"
+    return _asks_for_log([data.buckets for data in series]) if log is None else log
+
+
+def with_average(data: Cut, name: str, colour: str, dash: str, request: Request, smooth: bool) -> list[dict[str, Any]]:
+    """Draws one series: alone, or faint under its average."""
+    cut = data.buckets
+    wanted = request.chosen or (smooth and len(cut.steps) >= SMOOTH_FROM)
+    if data.smooth is None or not wanted or len(cut.steps) < 2:
+        return [line(cut, name, colour, dash=dash)]
+    raw = line(cut, name, faint(colour), dash=dash, width=1.0)
+    raw |= {"showlegend": False, "legendgroup": name}
+    return [raw, {**_plain(cut.x, data.smooth, name, colour, dash), "legendgroup": name}]
+
+
+def faint(colour: str) -> str:
+    """Gives a colour that lets what lies under it shine through; the script knows it by its last two digits."""
+    return colour + "55"
+
+
+def detail_of(series: Sequence[Cut], request: Request, averaged: bool) -> str:
+    """Says how much of the data the picture shows, and how a smoothed curve was made."""
+    most = max((int(data.buckets.count.max()) for data in series if len(data.buckets.count)), default=1)
+    parts = [f"bold: EMA, half-life {short(request.half_life)} steps"] if averaged and request.half_life else []
+    parts.append(f"each place: min–max of up to {most:,} points; zoom for more" if most > 1 else "every point is drawn")
+    return " · ".join(parts)
 
 
 def newest_step(series: Sequence[Cut]) -> int:
@@ -57,22 +130,29 @@ def newest_step(series: Sequence[Cut]) -> int:
 
 def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
     """Makes one line through the extremes of each bucket, in the order that joins it to its neighbours most calmly."""
-    x, y = extremes(cut)
-    return {
+    x, y, count = extremes(cut)
+    drawn: dict[str, Any] = {
         "type": "scatter",
-        "mode": "lines" if len(x) > 1 else "markers",
+        "mode": "markers" if len(x) == 1 else "lines+markers" if len(x) <= FEW_POINTS else "lines",
         "x": x,
         "y": y,
         "name": name,
         "line": {"color": colour, "width": width, "dash": dash},
-        "marker": {"color": colour},
+        "marker": {"color": colour, "size": 5},
         "connectgaps": False,
         "hovertemplate": "%{y:.5g}",
     }
+    if len(count) and count.max() > 1:
+        drawn["customdata"] = ["" if one == 1 else f" (min–max of {one:,} points)" for one in count.tolist()]
+        drawn["hovertemplate"] = "%{y:.5g}%{customdata}"
+    return drawn
 
 
-def extremes(cut: downsample.Buckets) -> tuple[list[float], list[float | None]]:
-    """Gives two points a bucket (one where it holds one value): rising buckets from min to max, falling from max."""
+def extremes(cut: downsample.Buckets) -> tuple[list[float | None], list[float | None], Steps]:
+    """Gives two points a bucket (one where it holds one value): rising buckets from min to max, falling from max.
+
+    The third part counts the samples that each point stands for.
+    """
     rising = ~(cut.last < cut.first)
     one = np.where(rising, cut.min, cut.max)
     other = np.where(rising, cut.max, cut.min)
@@ -82,22 +162,26 @@ def extremes(cut: downsample.Buckets) -> tuple[list[float], list[float | None]]:
     at = np.cumsum(1 + twice) - (1 + twice)
     y[at] = one
     y[at[twice] + 1] = other[twice]
-    return x.tolist(), numbers(y)
+    return numbers(x), numbers(y), np.repeat(cut.count, 1 + twice)
 
 
 def numbers(values: Floats) -> list[float | None]:
     """Writes values for JSON with seven digits, as many as float32 has; None where there is no number."""
+    if np.array_equal(values, np.floor(values)):  # steps: whole numbers keep all their digits
+        return [float(value) if np.isfinite(value) else None for value in values.tolist()]
     return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]
 
 
-def nonfinite_marks(series: Sequence[Cut]) -> list[dict[str, Any]]:
+def nonfinite_marks(series: Sequence[Cut], request: Request | None = None) -> list[dict[str, Any]]:
     """Marks values that are no number along the upper edge, one trace a kind."""
+    by_step = request is None or request.axis.kind == STEP
     found: list[dict[str, Any]] = []
     for kind, (symbol, label) in _SYMBOLS.items():
-        entries = [(data.name, entry) for data in series for entry in data.buckets.nonfinite if entry.kind == kind]
+        entries = [(data, entry) for data in series for entry in data.buckets.nonfinite if entry.kind == kind]
         if entries:
-            texts = [f"{text(name)}: {entry.count} × {label}, {_steps(entry)}" for name, entry in entries]
-            found.append(edge_marks([float(entry.step) for _, entry in entries], texts, label, symbol, 0.97))
+            texts = [f"{text(data.name)}: {entry.count} × {label}, {_steps(entry)}" for data, entry in entries]
+            x = [float(entry.step) if by_step else float(data.buckets.x[entry.bucket]) for data, entry in entries]
+            found.append(edge_marks(x, texts, label, symbol, 0.97))
     return found
 
 
@@ -113,12 +197,12 @@ def zero_marks(series: Sequence[Cut]) -> list[dict[str, Any]]:
     return [edge_marks(x, texts, "zero or below", "triangle-down-open", 0.03)] if x else []
 
 
-def edge_marks(x: list[float], texts: list[str], name: str, symbol: str, height: float) -> dict[str, Any]:
+def edge_marks(x: Sequence[float | None], texts: list[str], name: str, symbol: str, height: float) -> dict[str, Any]:
     """Makes marks at an edge of the plot, on an axis of their own that runs from 0 to 1."""
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": x,
+        "x": list(x),
         "y": [height] * len(x),
         "yaxis": "y2",
         "name": name,
@@ -129,21 +213,19 @@ def edge_marks(x: list[float], texts: list[str], name: str, symbol: str, height:
     }
 
 
-def line_layout(y_title: str, logarithmic: bool, legend: bool) -> dict[str, Any]:
+def line_layout(logarithmic: bool, x_title: str = "step") -> dict[str, Any]:
     """Makes the layout that all charts over steps share, so that one zoom fits them all."""
     return {
-        "xaxis": {"title": {"text": "step", "standoff": 2}, "showspikes": False, "zeroline": False},
+        "xaxis": {"title": {"text": text(x_title), "standoff": 2}, "showspikes": False, "zeroline": False},
         "yaxis": {
-            "title": {"text": text(y_title)},
+            "automargin": True,
             "type": "log" if logarithmic else "linear",
             "exponentformat": "power" if logarithmic else "none",
             "zeroline": False,
         },
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
-        "showlegend": legend,
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 10}},
         "hovermode": "x",
-        "margin": {"l": 60, "r": 12, "t": 26, "b": 64 if legend else 38},
+        "margin": {"l": 48, "r": 12, "t": 20, "b": 34},
     }
 
 

@@ -1,66 +1,104 @@
-"""Marks findings on the step axis: a line at the first evidence, the severity's sign and the rule's code above it."""
+"""Marks findings and notes on the x axis: a line at the first evidence, the severity's sign and the code above it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from server.charts.base import text
 from server.domain.findings import Finding, Severity
+from server.domain.runs import Event
 
 SIGNS = {Severity.ERROR: "✖", Severity.WARNING: "▲", Severity.INFO: "●"}
 COLOURS = {Severity.ERROR: "#b3261e", Severity.WARNING: "#8f5a00", Severity.INFO: "#0a65a8"}
-NEAR = 0.07
-MOST_CODES = 3
+NOTE_COLOUR = "note"  # the script knows the colour of the page's text
+NOTE_SIGN = "✎"
+NEAR = 0.14
+LATE = 0.72
+MOST_CODES = 2
+MOST_NOTES = 60
+LONGEST_NOTE = 200
+
+Place = Callable[[int], float | None]
+Mark = tuple[int, float, Finding | Event]  # step, x, what
 
 
-def mark_findings(layout: dict[str, Any], findings: Sequence[Finding], span: tuple[int, int]) -> None:
-    """Adds a mark for each finding in the span that nobody muted and no other finding explains; near ones share one."""
+def mark_findings(
+    layout: dict[str, Any],
+    findings: Sequence[Finding],
+    span: tuple[int, int],
+    notes: Sequence[Event] = (),
+    place: Place = float,
+) -> None:
+    """Adds a mark for each finding in the span that nobody muted and no other finding explains, and for each note;
+    near ones share a label. `place` turns steps into x.
+    """
     first, last = span
-    shown = sorted(
-        (one for one in findings if one.cause is None and not one.muted and first <= one.first_step <= last),
-        key=lambda one: (one.first_step, one.number),
-    )
-    near = max(1.0, NEAR * (last - first))
-    bundles: list[list[Finding]] = []
-    for finding in shown:
-        if bundles and finding.first_step - bundles[-1][0].first_step < near:
-            bundles[-1].append(finding)
+    shown: list[Finding | Event] = [
+        one for one in findings if one.cause is None and not one.muted and first <= one.first_step <= last
+    ]
+    shown += [one for one in notes if one.kind == "note" and first <= one.step <= last][:MOST_NOTES]
+    marks: list[Mark] = [
+        (step, x, one) for one in shown for step in [_step(one)] for x in [place(step)] if x is not None
+    ]
+    marks.sort(key=lambda mark: mark[1])
+    left, right = place(first), place(last)
+    width = (right - left) if left is not None and right is not None else 0.0
+    bundles: list[list[Mark]] = []
+    for mark in marks:
+        if bundles and mark[1] - bundles[-1][0][1] < NEAR * width:
+            bundles[-1].append(mark)
         else:
-            bundles.append([finding])
-    layout["shapes"] = [_line(one) for one in shown]
-    layout["annotations"] = [_label(bundle, first, last) for bundle in bundles]
+            bundles.append([mark])
+    layout["shapes"] = [*layout.get("shapes", ()), *(_line(x, one) for _, x, one in marks)]
+    layout["annotations"] = [_label(bundle, (left or 0.0) + LATE * width) for bundle in bundles]
 
 
-def _line(finding: Finding) -> dict[str, Any]:
+def _step(one: Finding | Event) -> int:
+    return one.first_step if isinstance(one, Finding) else one.step
+
+
+def _line(x: float, one: Finding | Event) -> dict[str, Any]:
+    if isinstance(one, Finding):
+        colour, opacity = COLOURS[one.severity], 0.5 if one.state == "resolved" else 0.9
+    else:
+        colour, opacity = NOTE_COLOUR, 0.6
     return {
         "type": "line",
         "xref": "x",
         "yref": "paper",
-        "x0": finding.first_step,
-        "x1": finding.first_step,
+        "x0": x,
+        "x1": x,
         "y0": 0,
         "y1": 1,
-        "line": {"color": COLOURS[finding.severity], "width": 1, "dash": "dot"},
-        "opacity": 0.5 if finding.state == "resolved" else 0.9,
+        "line": {"color": colour, "width": 1, "dash": "dot"},
+        "opacity": opacity,
     }
 
 
-def _label(bundle: Sequence[Finding], first: int, last: int) -> dict[str, Any]:
-    worst = max(bundle, key=lambda one: one.severity.rank)
-    codes = [f"{SIGNS[one.severity]} {one.code}" for one in bundle[:MOST_CODES]]
-    more = f" +{len(bundle) - MOST_CODES}" if len(bundle) > MOST_CODES else ""
-    said = "<br>".join(f"{one.severity.value}: {one.code} {text(one.name)}, step {one.first_step:,}" for one in bundle)
-    late = bundle[0].first_step > first + 0.6 * (last - first)
+def _label(bundle: Sequence[Mark], late: float) -> dict[str, Any]:
+    found = [one for _, _, one in bundle if isinstance(one, Finding)]
+    worst = max(found, key=lambda one: one.severity.rank, default=None)
+    signs = list(dict.fromkeys(f"{SIGNS[one.severity]} {one.code}" for one in found))
+    if len(found) < len(bundle):
+        signs.append(NOTE_SIGN)
+    more = f" +{len(signs) - MOST_CODES}" if len(signs) > MOST_CODES else ""
+    x = bundle[0][1]
     return {
-        "x": bundle[0].first_step,
+        "x": x,
         "y": 1,
         "xref": "x",
         "yref": "paper",
-        "xanchor": "right" if late else "left",
+        "xanchor": "right" if x > late else "left",
         "yanchor": "bottom",
         "showarrow": False,
-        "text": " ".join(codes) + more,
-        "hovertext": said,
-        "font": {"size": 10, "color": COLOURS[worst.severity]},
+        "text": " ".join(signs[:MOST_CODES]) + more,
+        "hovertext": "<br>".join(_said(one) for _, _, one in bundle),
+        "font": {"size": 10, "color": COLOURS[worst.severity] if worst else NOTE_COLOUR},
     }
+
+
+def _said(one: Finding | Event) -> str:
+    if isinstance(one, Finding):
+        return f"{one.severity.value}: {one.code} {text(one.name)}, step {one.first_step:,}"
+    return f"note, step {one.step:,}: {text(str(one.value.get('text', '')))[:LONGEST_NOTE]}"

@@ -1,4 +1,4 @@
-"""One series by its name: what the user logs, and the machinery."""
+"""Series by their names: what the user logs, a metric over its training twin, and the machinery."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from server.charts.base import Chart, Drawing, Request
 from server.charts.lines import draw_lines
 
 
-def wants(names: Sequence[str], asked: str) -> list[str]:
+def wants(names: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Takes the series that the address names."""
-    return [asked] if asked in names else []
+    return [name for name in asked if name in names]
 
 
 def draw(request: Request) -> Drawing:
-    """Draws it."""
-    return draw_lines(request, request.series[0].name if request.series else "")
+    """Draws them."""
+    return draw_lines(request)
 
 
 CHART = Chart("series", wants, draw)

@@ -8,14 +8,14 @@ from server.charts.base import Chart, Drawing, Request
 from server.charts.lines import draw_lines
 
 
-def wants(names: Sequence[str], _asked: str) -> list[str]:
+def wants(names: Sequence[str], _asked: Sequence[str]) -> list[str]:
     """Takes both times."""
     return [name for name in ("time/step", "time/data") if name in names]
 
 
 def draw(request: Request) -> Drawing:
     """Draws them in seconds."""
-    return draw_lines(request, "seconds")
+    return draw_lines(request)
 
 
 CHART = Chart("step-time", wants, draw)

@@ -43,7 +43,7 @@ _MAIN = (
     ("learning-rate", "Learning rate", (Kind.LEARNING_RATE,), False),
     ("grad-norm", "Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE), False),
     ("update-ratios", "Update-to-weight ratio", (Kind.PARAM_UPDATE_RATIO,), False),
-    ("step-time", "Step and data time", (Kind.TIME_STEP, Kind.TIME_DATA), False),
+    ("step-time", "Step and data time (s)", (Kind.TIME_STEP, Kind.TIME_DATA), False),
 )
 _PER_PARAMETER = (
     ("param-grad-norms", "Gradient norm by parameter", Kind.PARAM_GRAD_NORM),

@@ -3,6 +3,7 @@
 import { stepAt, xAt } from "./axis.js";
 import { pointAll } from "./crosshair.js";
 import { CONFIG, coloured, styled } from "./figure.js";
+import { drawLegend, withHidden } from "./legend.js";
 import { look, onLook, query, setZoom, startLook } from "./look.js";
 import { startTools } from "./tools.js";
 
@@ -123,7 +124,9 @@ function draw(chart) {
   element.setAttribute("aria-label", answer.summary);
   note(element, answer.detail ?? "");
   const range = look.zoom && (answer.axis ? null : look.zoom);
-  globalThis.Plotly.react(plot, coloured(answer.figure.data), styled(answer.figure.layout, range), CONFIG).then(() => {
+  const data = coloured(answer.figure.data);
+  drawLegend(element, data, () => draw(chart));
+  globalThis.Plotly.react(plot, withHidden(element, data), styled(answer.figure.layout, range), CONFIG).then(() => {
     element.dataset.drawnStep = String(answer.last_step);
     if (!chart.listening) listen(chart, plot);
   });

@@ -16,9 +16,11 @@ export const CONFIG = {
 export function coloured(data) {
   const get = reader();
   const swap = (colour) => {
-    const index = LIGHT.indexOf(colour);
-    const name = index >= 0 ? `--data-${index + 1}` : SEVERITIES[colour];
-    return name ? get(name) || colour : colour;
+    const base = colour?.slice?.(0, 7);
+    const index = LIGHT.indexOf(base);
+    const name = index >= 0 ? `--data-${index + 1}` : SEVERITIES[base];
+    const found = name && get(name);
+    return found ? found + colour.slice(7) : colour; // two more digits are its opacity
   };
   return data.map((trace) => ({
     ...trace,
@@ -36,6 +38,7 @@ export function styled(layout, zoom) {
   return {
     ...layout,
     autosize: true,
+    showlegend: false,
     font: { color: ink, size: 11, family: getComputedStyle(document.body).fontFamily },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -43,6 +46,7 @@ export function styled(layout, zoom) {
     xaxis: { ...axis(layout.xaxis), ...(zoom ? { range: [...zoom], autorange: false } : { autorange: true }) },
     yaxis: { ...axis(layout.yaxis), fixedrange: true },
     ...(layout.yaxis2 && { yaxis2: layout.yaxis2 }),
+    ...(layout.yaxis3 && { yaxis3: { ...axis(layout.yaxis3), fixedrange: true } }),
     shapes: (layout.shapes ?? []).map((shape) => shape.line ? { ...shape, line: { ...shape.line, color: severity(shape.line.color) } } : shape),
     annotations: (layout.annotations ?? []).map((note) => ({
       ...note,

@@ -107,10 +107,10 @@ def test_json_holds_no_nan() -> None:
 
 def test_each_chart_wants_its_own_series() -> None:
     names = ["loss", "loss/data", "val/loss", "lr/0", "grad_norm", "grad_norm/a", "update_ratio/a", "act/std/a", "mine"]
-    assert CHARTS["loss"].wants(names, "") == ["loss", "val/loss", "loss/data"]
-    assert CHARTS["learning-rate"].wants(names, "") == ["lr/0"]
-    assert CHARTS["grad-norm"].wants(names, "") == ["grad_norm"]
-    assert CHARTS["param-grad-norms"].wants(names, "") == ["grad_norm/a"]
-    assert CHARTS["layers"].wants(names, "") == ["act/std/a"]
-    assert CHARTS["series"].wants(names, "mine") == ["mine"]
+    assert CHARTS["loss"].wants(names, []) == ["loss", "val/loss", "loss/data"]
+    assert CHARTS["learning-rate"].wants(names, []) == ["lr/0"]
+    assert CHARTS["grad-norm"].wants(names, []) == ["grad_norm"]
+    assert CHARTS["param-grad-norms"].wants(names, []) == ["grad_norm/a"]
+    assert CHARTS["layers"].wants(names, []) == ["act/std/a"]
+    assert CHARTS["series"].wants(names, ["mine"]) == ["mine"]
     assert CHARTS["series"].wants(names, "not there") == []

@@ -1,0 +1,80 @@
+"""Reads what a chart draws: its series and grid, the x axis that was asked for, and how far its average remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException
+
+from server import axes
+from server.charts.base import Chart
+from server.domain.findings import Finding
+from server.domain.runs import Run
+from server.downsample import Cut
+from server.grid import NOTHING, Grid
+from server.web.contexts.runs import lasted_ms
+from server.web.services import Services
+
+
+@dataclass(frozen=True)
+class Span:
+    """The steps that are shown, and how many points a line may have."""
+
+    start: int | None
+    stop: int | None
+    points: int
+
+
+def read(
+    run: Run,
+    parts: Services,
+    kind: Chart,
+    asked: Sequence[str],
+    findings: Sequence[Finding],
+    span: Span,
+    half_life: float | None,
+) -> tuple[Grid, list[Cut]]:
+    """Reads the grid and the cut series that a chart wants."""
+    names = kind.wants([info.name for info in parts.store.series.names(run.id)], asked)
+    grid = NOTHING
+    if kind.columns is not None and kind.lines is not None:
+        columns = kind.columns(len(names))
+        grid = parts.store.heatmaps.grid(run.id, names, columns=columns, start=span.start, stop=span.stop)
+        names = kind.lines(grid, findings)
+    series = parts.store.overview.buckets(
+        run.id, names, start=span.start, stop=span.stop, points=span.points, half_life=half_life
+    )
+    return grid, series
+
+
+def half_life(run: Run, kind: Chart, asked: float | None, span: Span) -> float | None:
+    """Gives the half-life in steps: the reader's (0 = none), else the chart's own for what is shown, if it has one."""
+    if asked is not None:
+        return asked or None
+    if kind.half_life is None:
+        return None
+    shown = (run.last_step if span.stop is None else min(span.stop, run.last_step)) - (span.start or 0)
+    return kind.half_life(max(1, shown))
+
+
+def axis_for(run: Run, parts: Services, x: str) -> axes.Axis:
+    """Makes the x axis; answers 422 where the run has no such series."""
+    if x == axes.STEP:
+        return axes.STEPS
+    if x == axes.TIME:
+        return axes.since(run.started_ms, lasted_ms(run))
+    found = parts.store.series.read(run.id, [x])
+    if not found:
+        raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
+    return axes.of_series(x, found[0].steps, found[0].values)
+
+
+def layers(run: Run, parts: Services) -> list[str]:
+    """Gives the model's layers in the order of their calls; the ones that were never called come last."""
+    model: Any = parts.store.records.facts(run.id).get("model")
+    told = model.get("layers") if isinstance(model, dict) else None
+    found = [layer for layer in told if isinstance(layer, dict)] if isinstance(told, list) else []
+    ordered = sorted(found, key=lambda layer: (layer.get("order") is None, layer.get("order") or 0))
+    return [str(layer.get("name", "")) for layer in ordered]

@@ -1,0 +1,57 @@
+// The legend of a chart as text in the page: it can be searched, wraps on narrow screens, and a click hides a line.
+
+const hidden = new WeakMap(); // chart element → names of the lines that the reader took away
+
+export function withHidden(element, data) {
+  const names = hidden.get(element);
+  if (!names?.size) return data;
+  return data.map((trace) => (names.has(nameOf(trace)) ? { ...trace, visible: false } : trace));
+}
+
+export function drawLegend(element, data, redraw) {
+  let list = element.querySelector(".chart-legend");
+  const shown = new Map();
+  for (const trace of data) if (trace.type === "scatter" && trace.showlegend !== false && trace.name) shown.set(nameOf(trace), trace);
+  if (shown.size < 2 && ![...shown.values()].some((trace) => trace.yaxis === "y2")) {
+    list?.remove();
+    return;
+  }
+  if (!list) {
+    list = document.createElement("ul");
+    list.className = "chart-legend";
+    element.querySelector(".plot").after(list);
+  }
+  list.replaceChildren(...[...shown.values()].map((trace) => entry(element, trace, redraw)));
+}
+
+function entry(element, trace, redraw) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "chart-legend__name";
+  const name = nameOf(trace);
+  const off = hidden.get(element)?.has(name) ?? false;
+  button.setAttribute("aria-pressed", String(!off));
+  button.title = off ? "Show this line" : "Hide this line";
+  const key = document.createElement("i");
+  const marks = trace.mode === "markers";
+  key.className = marks ? `chart-legend__mark chart-legend__mark--${trace.marker.symbol ?? "circle"}` : "chart-legend__line";
+  if (!marks) key.style.borderTopStyle = { dot: "dotted", dash: "dashed", dashdot: "dashed" }[trace.line.dash] ?? "solid";
+  key.style.color = marks ? trace.marker.color : trace.line.color;
+  button.append(key, plain(name));
+  button.addEventListener("click", () => {
+    const names = hidden.get(element) ?? new Set();
+    if (!names.delete(name)) names.add(name);
+    hidden.set(element, names);
+    redraw();
+  });
+  item.append(button);
+  return item;
+}
+
+const nameOf = (trace) => trace.legendgroup || trace.name;
+
+// Names come escaped, because plotly reads tags in them.
+function plain(name) {
+  return name.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+}
