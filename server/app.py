@@ -33,8 +33,10 @@ from server.web import (
     api,
     auth,
     charts_api,
+    compare_api,
     compare_pages,
     ingest_api,
+    layers_pages,
     live_api,
     pages,
     problems,
@@ -101,7 +103,19 @@ def create_app(
         ],
     )
     app.state.services = services
-    for room in (api, series_api, ingest_api, live_api, charts_api, runs_pages, compare_pages, report_pages, pages):
+    for room in (
+        api,
+        series_api,
+        ingest_api,
+        live_api,
+        charts_api,
+        compare_api,
+        runs_pages,
+        compare_pages,
+        report_pages,
+        layers_pages,
+        pages,
+    ):
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
     app.mount("/static", Static(directory=paths.STATIC), name="static")

@@ -36,6 +36,7 @@ class Request:
     stop: int | None = None
     stat: str = ""
     layers: Sequence[str] = ()  # in the order in which the model calls them
+    unfolded: Sequence[str] = ()  # modules; none = as many as are comfortable
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Drawing:
     last_step: int = -1
     detail: str = ""
     axis: dict[str, Any] | None = None  # where the x axis is not steps: {"steps": […], "x": […]}
+    rows: list[dict[str, Any]] | None = None  # of a heatmap
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
             "last_step": drawing.last_step,
             "detail": drawing.detail,
             "axis": drawing.axis,
+            "rows": drawing.rows,
         }
     written: str = to_json_plotly(content)
     return written

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.charts.base import BAD, Chart, Drawing, Request, short, text
 from server.charts.marks import mark_findings
+from server.domain import modules
 from server.domain.findings import Finding
 from server.domain.series import Floats, Steps
 from server.grid import Grid
@@ -19,6 +21,9 @@ LEAST_COLUMNS = 60
 MOST_COLUMNS = 400
 MOST_LABELS = 40
 LABEL_CHARACTERS = 28
+ZERO = "#cc79a7"
+MOST_SHARE = 0.99  # of the cells lie within the colours; the others have the colours of the ends
+LEAST_DECADES = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,22 +67,51 @@ def lines(_grid: Grid, _findings: Sequence[Finding]) -> list[str]:
 
 
 def draw(request: Request) -> Drawing:
-    """Draws of each cell the value farthest from zero; cells with values that are no number have their own colour."""
+    """Draws of each cell the value farthest from zero. What is exactly zero or no number has a colour of its own, also
+    where it hides in a folded module.
+    """
     grid = request.grid
     statistic = STATISTICS.get(request.stat, STATISTICS["std"])
     order = {layer: index for index, layer in enumerate(request.layers)}
     subjects = [name.removeprefix(statistic.prefix) for name in grid.names]
     places = sorted(range(len(subjects)), key=lambda row: _place(subjects[row], order))
-    rows = [subjects[row] for row in places]
-    values, nonfinite = grid.farthest()[places], grid.nonfinite[places]
-    names = [text(row) for row in rows]
-    traces = [_cells(values, grid.steps.tolist(), statistic, names)]
-    if nonfinite.any():
-        traces.append(_bad_cells(nonfinite, grid.steps.tolist(), names))
-    layout = _layout(rows)
-    mark_findings(layout, request.findings, (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step))
-    said = _summary(rows, values, statistic, grid.last_step, int(nonfinite.sum()))
-    return Drawing(traces, layout, said, grid.last_step)
+    names = [subjects[row] for row in places]
+    root = modules.tree(names)
+    rows = modules.rows(root, modules.opened(root, request.unfolded))
+    low, high, bad = _folded(grid, places, rows)
+    values = np.where(np.abs(high) >= np.abs(low), high, low)
+    labels = [_label(row) for row in rows]
+    steps = grid.steps.tolist()
+    traces = [_cells(values, steps, statistic, labels)]
+    if statistic.log:
+        dead = (low <= 0) & (high >= 0)
+        if dead.any():
+            traces.append(_flagged(dead, steps, labels, ZERO, "exactly 0"))
+    if bad.any():
+        traces.append(_flagged(bad > 0, steps, labels, BAD, "not finite"))
+    layout = _layout(labels)
+    span = (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
+    mark_findings(layout, request.findings, span, request.notes)
+    said = _summary(names, values, statistic, grid.last_step, int(bad.sum()))
+    detail = "purple: exactly 0 · red: not finite · a cell is the value farthest from 0"
+    shown = [{"path": row.path, "folded": row.folded} for row in rows]
+    return Drawing(traces, layout, said, grid.last_step, detail, rows=shown)
+
+
+def _folded(grid: Grid, places: Sequence[int], rows: Sequence[modules.Row]) -> tuple[Floats, Floats, Steps]:
+    """Gives lowest, highest and the number of non-finite values for each row that is shown."""
+    shape = (len(rows), len(grid.steps))
+    low, high, bad = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
+    for at, row in enumerate(rows):
+        members = [places[member] for member in row.members]
+        low[at] = np.fmin.reduce(grid.low[members], axis=0)
+        high[at] = np.fmax.reduce(grid.high[members], axis=0)
+        bad[at] = grid.nonfinite[members].sum(axis=0)
+    return low, high, bad
+
+
+def _label(row: modules.Row) -> str:
+    return f"{row.path} ▸ {len(row.members)}" if row.folded else row.path or "(the model itself)"
 
 
 def _place(subject: str, order: dict[str, int]) -> tuple[int, str]:
@@ -86,7 +120,7 @@ def _place(subject: str, order: dict[str, int]) -> tuple[int, str]:
     return index, subject if index == len(order) else ""
 
 
-def _cells(values: Floats, steps: list[int], statistic: Statistic, names: list[str]) -> dict[str, Any]:
+def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Sequence[str]) -> dict[str, Any]:
     shown = values
     bar: dict[str, Any] = {
         "title": {"text": text(statistic.title), "side": "right"},
@@ -97,14 +131,13 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, names: list[s
     if statistic.log:
         with np.errstate(divide="ignore", invalid="ignore"):
             shown = np.log10(np.abs(values))
-        floor = float(np.min(shown, where=np.isfinite(shown), initial=0.0)) - 1.0
-        shown = np.where(np.isneginf(shown), floor, shown)  # an exact zero: darker than everything else
+        shown = np.where(np.isfinite(shown), shown, np.nan)
         bar |= {"tickprefix": "10<sup>", "ticksuffix": "</sup>"}
         hover = "step %{x}<br>10<sup>%{z:.2f}</sup>"
     trace: dict[str, Any] = {
         "type": "heatmap",
         "x": steps,
-        "y": names,
+        "y": [text(label) for label in labels],
         "z": shown.astype(np.float32),
         "colorscale": "RdBu" if statistic.two_sided else "Viridis",
         "colorbar": bar,
@@ -113,41 +146,58 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, names: list[s
     }
     if statistic.share:
         trace |= {"zmin": 0, "zmax": 1}
-    if statistic.two_sided:
-        trace |= {"zmid": 0}
+    else:
+        trace |= _range(shown, statistic.two_sided)
     return trace
 
 
-def _bad_cells(nonfinite: Steps, steps: list[int], names: list[str]) -> dict[str, Any]:
+def _range(shown: Floats, two_sided: bool) -> dict[str, float]:
+    """Spans the colours over nearly all cells, so that a few that explode do not turn all others into one colour."""
+    finite = shown[np.isfinite(shown)]
+    if not len(finite):
+        return {}
+    if two_sided:
+        most = float(np.quantile(np.abs(finite), MOST_SHARE)) or 1.0
+        return {"zmin": -most, "zmax": most}
+    low, high = float(np.quantile(finite, 1 - MOST_SHARE)), float(np.quantile(finite, MOST_SHARE))
+    room = max(0.0, LEAST_DECADES - (high - low)) / 2
+    return {"zmin": low - room, "zmax": high + room}
+
+
+def _flagged(
+    where: NDArray[np.bool_], steps: list[int], labels: Sequence[str], colour: str, said: str
+) -> dict[str, Any]:
     return {
         "type": "heatmap",
         "x": steps,
-        "y": names,
-        "z": np.where(nonfinite > 0, nonfinite, np.nan).astype(np.float32),
-        "colorscale": [[0, BAD], [1, BAD]],
+        "y": [text(label) for label in labels],
+        "z": np.where(where, 1.0, np.nan).astype(np.float32),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, colour], [1, colour]],
         "showscale": False,
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>step %{x}<br>%{z} not finite<extra></extra>",
+        "hovertemplate": "%{y}<br>step %{x}<br>" + said + "<extra></extra>",
     }
 
 
-def _layout(rows: Sequence[str]) -> dict[str, Any]:
-    every = max(1, -(-len(rows) // MOST_LABELS))
-    shown = list(range(0, len(rows), every))
+def _layout(labels: Sequence[str]) -> dict[str, Any]:
+    every = max(1, -(-len(labels) // MOST_LABELS))
+    shown = list(range(0, len(labels), every))
     return {
         "xaxis": {"title": {"text": "step"}, "zeroline": False},
         "yaxis": {
             "type": "category",
             "autorange": "reversed",
             "tickmode": "array",
-            "tickvals": [text(rows[index]) for index in shown],
-            "ticktext": [text(_brief(rows[index])) for index in shown],
+            "tickvals": [text(labels[index]) for index in shown],
+            "ticktext": [text(_brief(labels[index])) for index in shown],
             "zeroline": False,
+            "showgrid": False,
             "automargin": True,
         },
-        "showlegend": False,
         "hovermode": "closest",
-        "margin": {"l": 60, "r": 12, "t": 26, "b": 38},
+        "margin": {"l": 60, "r": 12, "t": 20, "b": 34},
     }
 
 

@@ -44,6 +44,9 @@ def get_chart(
         float | None, Query(ge=0, le=1e15, description="half-life in steps of the average; 0 = none")
     ] = None,
     scale: Annotated[str, Query(pattern="^(linear|log)?$", description="of the y axis")] = "",
+    unfolded: Annotated[
+        list[Name] | None, Query(alias="open", max_length=2_000, description="unfolded modules of the heatmap; * = all")
+    ] = None,
     start: Annotated[int | None, Query(alias="from", description="first step")] = None,
     stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
     points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="points to draw a line with")] = DEFAULT_POINTS,
@@ -70,6 +73,7 @@ def get_chart(
             start=start,
             stop=stop,
             stat=stat,
+            unfolded=unfolded or (),
             layers=chart_data.layers(run, parts) if chart == "layers" else (),
         )
         drawing = kind.draw(wanted)

@@ -161,8 +161,8 @@ def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look)
         ),
         machinery=_machinery(base, export, known),
         axes=_axes(known, look.x),
-        smoothings=tuple(Choice(value, smoothing_words(value), value == look.smooth) for value in SMOOTHING),
-        scales=tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items()),
+        smoothings=smoothings_of(look),
+        scales=scales_of(look),
         orders=tuple(Choice(value, label, value == look.order) for value, label in ORDERS.items()),
         look=look,
         run_id=run_id,
@@ -170,6 +170,16 @@ def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look)
         layers_url=f"{run_url}/layers?" + urlencode({"stat": stat}),
         fragment_url=f"{run_url}/fragments/charts",
     )
+
+
+def smoothings_of(look: Look) -> tuple[Choice, ...]:
+    """Lists the choices of smoothing."""
+    return tuple(Choice(value, smoothing_words(value), value == look.smooth) for value in SMOOTHING)
+
+
+def scales_of(look: Look) -> tuple[Choice, ...]:
+    """Lists the choices of the y axis."""
+    return tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items())
 
 
 def best_stat(names: Iterable[str]) -> str:

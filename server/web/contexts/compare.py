@@ -17,7 +17,7 @@ from server.domain.metrics import subject
 from server.domain.runs import Attempt, Run
 from server.rules.registry import Registry
 from server.web import formats
-from server.web.contexts.charts import SCALES, SMOOTHING, Choice, Look, smoothing_words
+from server.web.contexts.charts import Choice, Look, scales_of, smoothings_of
 from server.web.contexts.facts import groups
 from server.web.contexts.runs import RunRow, run_row
 
@@ -168,8 +168,8 @@ def compare_view(
         everything=everything,
         findings=_found(chosen, registry),
         candidates=tuple((run.id, run.name or run.id) for run in candidates if run.id not in ids),
-        smoothings=tuple(Choice(value, smoothing_words(value), value == look.smooth) for value in SMOOTHING),
-        scales=tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items()),
+        smoothings=smoothings_of(look),
+        scales=scales_of(look),
         axes=tuple(
             Choice(value, label, value == look.x)
             for value, label in (("step", "step"), ("time", "time since the start"))

@@ -19,7 +19,7 @@ from server.web.contexts.runs import RunRow, run_row
 
 MOST_LAYERS = 300
 MOST_PAIRS = 200
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>&~])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>&#|~!])")
 
 
 @dataclass(frozen=True)

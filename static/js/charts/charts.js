@@ -1,6 +1,6 @@
 // Draws every element with data-chart: asks the server for its figure, draws it with plotly, and asks again when the
 // page hears of new data or somebody changes how it is looked at. One zoom and one crosshair serve all charts of a page.
-import { stepAt, xAt } from "./axis.js";
+import { stepAt } from "./axis.js";
 import { pointAll } from "./crosshair.js";
 import { CONFIG, coloured, styled } from "./figure.js";
 import { drawLegend, withHidden } from "./legend.js";
@@ -20,6 +20,7 @@ function startCharts() {
   seen = new IntersectionObserver(onSeen, { rootMargin: "300px" });
   scan();
   document.addEventListener("htmx:after:swap", scan);
+  document.addEventListener("gw:places", scan);
   document.addEventListener("gw:data", () => refreshAll());
   document.addEventListener("gw:findings", () => refreshAll());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
@@ -146,8 +147,8 @@ function listen(chart, plot) {
   plot.on("plotly_click", (event) => {
     const point = event.points?.[0];
     if (point?.data.type !== "heatmap") return;
-    const layer = point.data.customdata?.[point.pointIndex?.[0]] ?? point.y;
-    document.dispatchEvent(new CustomEvent("gw:layer", { detail: { layer, step: xAt(null, point.x) } }));
+    const row = chart.answer.rows?.[point.pointIndex?.[0] ?? -1];
+    document.dispatchEvent(new CustomEvent("gw:layer", { detail: { row, from: chart.element } }));
   });
 }
 

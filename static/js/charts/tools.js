@@ -6,6 +6,13 @@ import { stepAt } from "./axis.js";
 const PICTURE = { format: "png", scale: 2, width: 1200, height: 600 };
 
 export function startTools(charts) {
+  document.addEventListener("gw:layer", ({ detail }) => {
+    const link = document.querySelector("[data-layers-url]");
+    if (!link || !detail.row) return;
+    const url = new URL(link.href);
+    if (!detail.row.folded) url.searchParams.set("layer", detail.row.path);
+    location.assign(url);
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-tool]");
     const chart = button && chartIn(charts, button.closest(".chart-card"));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from tests.server.charts.kit import draw, finding, grid, series
 
@@ -41,11 +42,33 @@ def test_two_thousand_layers_stay_a_picture_of_bounded_size() -> None:
     assert len(drawing.layout["yaxis"]["tickvals"]) <= 40
 
 
-def test_an_exact_zero_is_darker_than_everything_else() -> None:
+def test_an_exact_zero_has_a_colour_of_its_own() -> None:
     drawing = draw("layers", series("act/std/a", [1.0, 0.0]), series("act/std/b", [1e-6, 1.0]))
-    cells = drawing.data[0]["z"]
-    assert np.isfinite(cells).all()
-    assert cells[0][1] < cells[1][0]
+    cells, zeros = drawing.data[0]["z"], drawing.data[1]["z"]
+    assert np.isnan(cells[0][1])
+    assert np.isfinite(zeros).tolist() == [[False, True], [False, False]]
+    assert "exactly 0" in drawing.data[1]["hovertemplate"]
+
+
+def test_one_exploding_layer_does_not_turn_the_others_into_one_colour() -> None:
+    given = [series(f"act/std/layer{index}", np.full(100, 1.0 + index / 10)) for index in range(150)]
+    drawing = draw("layers", *given, series("act/std/boom", np.full(100, 1e9)))
+    # the others lie between 10^0 and 10^1.2; the colours end there, and what is beyond has the colour of the end
+    assert drawing.data[0]["zmax"] < 1.5
+
+
+def test_a_folded_module_shows_what_is_dead_broken_or_large_in_it() -> None:
+    given = [
+        series("act/std/blocks.0.a", [1.0, 1.0, 1.0]),
+        series("act/std/blocks.0.b", [0.0, math.nan, 5.0]),
+        series("act/std/head", [1.0, 1.0, 1.0]),
+    ]
+    drawing = draw("layers", *given, unfolded=["none"])
+    assert drawing.data[0]["y"] == ["blocks ▸ 2", "head"]
+    assert np.isfinite(drawing.data[1]["z"]).tolist() == [[True, False, False], [False, False, False]]  # dead
+    assert np.isfinite(drawing.data[2]["z"]).tolist() == [[False, True, False], [False, False, False]]  # broken
+    assert drawing.data[0]["z"][0][2] == pytest.approx(math.log10(5.0))
+    assert drawing.rows == [{"path": "blocks", "folded": True}, {"path": "head", "folded": False}]
 
 
 def test_few_parameters_are_all_drawn_and_many_as_a_band() -> None:

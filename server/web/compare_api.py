@@ -1,0 +1,80 @@
+"""Gives the figure of one metric of several runs, drawn over each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import Response
+
+from server import axes
+from server.charts import loss, overlay
+from server.charts.base import Request as Wanted
+from server.charts.catalogue import to_json
+from server.domain.runs import Run
+from server.web import chart_data
+from server.web.contexts.compare import MOST_RUNS, slots
+from server.web.contexts.runs import lasted_ms
+from server.web.problems import Problem
+from server.web.services import Parts, Services
+
+DEFAULT_POINTS = 1_000
+MAX_POINTS = 8_000
+EMPTY = "None of these runs has sent this series."
+
+router = APIRouter(prefix="/api/v1", tags=["charts"], responses={422: {"model": Problem}})
+RunIds = Annotated[
+    list[Annotated[str, Query(max_length=100)]], Query(min_length=1, max_length=MOST_RUNS, description="runs")
+]
+
+
+@router.get("/compare/chart", response_class=Response)
+def compare_chart(
+    parts: Parts,
+    run: RunIds,
+    name: Annotated[str, Query(min_length=1, max_length=500, description="the series")],
+    x: Annotated[str, Query(min_length=1, max_length=500, description="step, time or a series")] = "step",
+    smooth: Annotated[
+        float | None, Query(ge=0, le=1e15, description="half-life in steps of the average; 0 = none")
+    ] = None,
+    scale: Annotated[str, Query(pattern="^(linear|log)?$", description="of the y axis")] = "",
+    start: Annotated[int | None, Query(alias="from", description="first step")] = None,
+    stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
+    points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="points to draw a line with")] = DEFAULT_POINTS,
+) -> Response:
+    """Gives the figure; runs that are not known or have no such series are left out."""
+    known = [found for run_id in dict.fromkeys(run) if (found := parts.store.runs.get(run_id))]
+    of = slots([one.id for one in known])
+    span = chart_data.Span(start, stop, overlay.points_for(len(known), points))
+    longest = max(known, key=lambda one: one.last_step, default=None)
+    half_life = chart_data.half_life(longest, loss.CHART, smooth, span) if longest else None
+    unit = axes.since(0, max((lasted_ms(one) for one in known), default=0))
+    lines = [line for one in known if (line := _line(one, parts, name, x, span, half_life, of[one.id], unit))]
+    wanted = Wanted(scale=scale, half_life=half_life, chosen=bool(smooth), start=start, stop=stop)
+    drawing = overlay.draw(lines, wanted, smooth is None and name == "loss") if lines else None
+    return Response(to_json(drawing, EMPTY), media_type="application/json")
+
+
+def _line(
+    run: Run,
+    parts: Services,
+    name: str,
+    x: str,
+    span: chart_data.Span,
+    half_life: float | None,
+    slot: int,
+    unit: axes.Axis,
+) -> overlay.RunLine | None:
+    where: dict[str, Any] = {"start": span.start, "stop": span.stop, "points": span.points, "half_life": half_life}
+    found = parts.store.overview.buckets(run.id, [name], **where)
+    if not found:
+        return None
+    if x == axes.TIME:
+        axis = replace(unit, start_ms=run.started_ms)  # one unit for all, each from its own start
+    else:
+        try:
+            axis = chart_data.axis_for(run, parts, x)
+        except HTTPException:
+            return None  # this run has no such axis; the others may
+    return overlay.RunLine(found[0], run.name or run.id, slot, axis)

@@ -1,0 +1,101 @@
+"""How charts are looked at: other x axes, smoothing, scales, notes, and what a chart says of its own exactness."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from server import axes
+from server.charts.overlay import FEWEST_POINTS, points_for
+from server.domain.runs import Event
+from tests.server.charts.kit import draw, finding, series
+
+
+def test_time_is_counted_in_the_unit_that_fits_the_run() -> None:
+    assert axes.since(0, 599_999).title == "time since the start (s)"
+    assert axes.since(0, 600_000).title == "time since the start (min)"
+    assert axes.since(0, 7_200_000).title == "time since the start (h)"
+    drawing = draw("loss", series("loss", [1.0, 2.0, 3.0]), axis=axes.since(500, 1_000))
+    assert drawing.data[0]["x"] == [-0.5, 0.5, 1.5]  # the kit's steps take a second each
+    assert drawing.axis == {"steps": [0, 1, 2], "x": [-0.5, 0.5, 1.5]}
+
+
+def test_any_series_is_an_axis_and_its_gaps_stay_gaps() -> None:
+    axis = axes.of_series("tokens", np.array([1, 2]), np.array([100.0, 200.0]))
+    drawing = draw("loss", series("loss", [3.0, 2.0, 1.0]), axis=axis, findings=[finding(2)])
+    assert drawing.data[0]["x"] == [None, 100.0, 200.0]
+    assert drawing.layout["xaxis"]["title"]["text"] == "tokens"
+    assert drawing.layout["shapes"][0]["x0"] == 200.0
+
+
+def test_a_value_that_is_no_number_is_marked_where_the_axis_has_its_step() -> None:
+    drawing = draw("loss", series("loss", [3.0, math.nan, 1.0]), axis=axes.since(0, 1_000))
+    mark = next(trace for trace in drawing.data if trace["name"] == "NaN")
+    assert mark["x"] == [1.0]
+
+
+def test_the_reader_s_smoothing_is_drawn_over_what_was_sent_and_said() -> None:
+    given = series("mine", [float(step % 2) for step in range(10)])
+    plain = draw("series", given)
+    assert [trace["name"] for trace in plain.data] == ["mine"]
+    smooth = draw("loss", series("loss", np.ones(200)), half_life=50.0)
+    assert [trace.get("showlegend", True) for trace in smooth.data] == [False, True]
+    assert smooth.data[0]["line"]["color"].endswith("55")
+    assert smooth.detail.startswith("bold: EMA, half-life 50 steps · ")
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("", "log"), ("log", "log"), ("linear", "linear")])
+def test_the_reader_s_scale_goes_before_the_chart_s(scale: str, expected: str) -> None:
+    assert draw("grad-norm", series("grad_norm", [1.0, 2.0]), scale=scale).layout["yaxis"]["type"] == expected
+
+
+def test_on_a_logarithmic_axis_zeros_and_negative_values_are_marked() -> None:
+    drawing = draw("loss", series("loss", [1.0, 0.0, -2.0]), scale="log")
+    mark = next(trace for trace in drawing.data if trace["name"] == "zero or below")
+    assert (mark["x"], mark["hovertext"]) == ([1.0, 2.0], ["loss: 0", "loss: -2"])
+    assert "zero or below" not in [trace["name"] for trace in draw("loss", series("loss", [1.0, 0.0])).data]
+
+
+def test_a_chart_says_how_many_points_stand_behind_a_place() -> None:
+    assert draw("series", series("mine", [1.0, 2.0])).detail == "every point is drawn"
+    many = draw("series", series("mine", np.arange(10_000.0)), points=20)
+    assert many.detail == "each place: min–max of up to 1,000 points; zoom for more"
+    assert set(many.data[0]["customdata"]) == {" (min–max of 1,000 points)"}
+
+
+def test_notes_are_marked_beside_findings_and_their_words_are_text() -> None:
+    notes = [Event("note", 4, 0, {"text": "<b>cleaned</b>"}), Event("epoch", 5, 0, {})]
+    drawing = draw("loss", series("loss", np.ones(10)), findings=[finding(0)], notes=notes)
+    assert [shape["x0"] for shape in drawing.layout["shapes"]] == [0, 4]
+    assert [label["text"] for label in drawing.layout["annotations"]] == ["▲ GW205", "✎"]
+    assert drawing.layout["annotations"][1]["hovertext"] == "note, step 4: &lt;b&gt;cleaned&lt;/b&gt;"
+
+
+def test_the_limit_of_clipping_is_found_from_what_was_clipped() -> None:
+    before = series("clip/before", [0.5, 4.0, 2.0])
+    coefficient = series("clip/coefficient", [1.0, 0.25, 0.5])
+    drawing = draw("grad-norm", series("grad_norm", [0.5, 1.0, 1.0]), before, coefficient)
+    limit = drawing.data[-1]
+    assert (limit["name"], limit["x"], limit["y"]) == ("clipping limit", [1.0, 2.0], [1.0, 1.0])
+    assert "clip/coefficient" not in [trace["name"] for trace in drawing.data]
+    without = draw("grad-norm", before, series("clip/coefficient", [1.0, 1.0, 1.0]))
+    assert [trace["name"] for trace in without.data] == ["clip/before"]
+
+
+def test_momentum_has_an_axis_of_its_own_beside_the_learning_rate() -> None:
+    drawing = draw("learning-rate", series("lr/0", [0.1, 0.1]), series("momentum/0", [0.9, 0.95]))
+    assert [(trace["name"], trace.get("yaxis", "y")) for trace in drawing.data] == [("lr/0", "y"), ("momentum/0", "y3")]
+    assert drawing.layout["yaxis3"]["tickmode"] == "auto"
+
+
+def test_the_usual_update_ratios_are_shaded() -> None:
+    (band,) = list(draw("update-ratios", series("update_ratio/fc", [1e-3])).layout["shapes"])
+    assert (band["y0"], band["y1"]) == (1e-4, 1e-2)
+
+
+def test_many_runs_share_the_points_that_a_browser_draws_quickly() -> None:
+    assert points_for(2, 1_000) == 1_000
+    assert points_for(20, 2_000) == 800
+    assert points_for(1_000, 2_000) == FEWEST_POINTS

@@ -1,0 +1,90 @@
+"""The comparison: settings that differ, findings side by side, overlaid charts, and colours that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.web.contexts.compare import MOST_RUNS, SLOTS, slots
+from tests.server.house import RUN, House, house
+from tests.server.web.pages_kit import EVIL, diagnose, finding, look
+
+OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
+BOTH = f"/compare?run={RUN}&run={OTHER}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        found.open_run(config={"lr": 0.1, "depth": 4})
+        found.open_run(OTHER, name="second", config={"lr": 0.2, "depth": 4, "tuned": True})
+        found.send(0, {"loss": [2.0, 1.0], "mine": [1.0, 2.0]})
+        found.send(0, {"loss": [3.0, 2.5], "val/loss": [3.0, 2.0]}, run_id=OTHER)
+        yield found
+
+
+def test_only_the_settings_that_differ_are_shown_until_all_are_asked_for(home: House) -> None:
+    page = look(home, BOTH)
+    assert {"lr", "0.1", "0.2", "tuned"} <= set(page.texts)
+    assert "depth" not in page.texts
+    assert "1 setting is the same in all runs" in page.text
+    assert "depth" in look(home, BOTH + "&all=1").texts
+
+
+def test_each_series_of_any_run_has_a_chart_of_all_runs(home: House) -> None:
+    urls = list(look(home, BOTH).values("data-url"))
+    assert [url.partition("?")[2].partition("&")[0] for url in urls] == ["name=loss", "name=val%2Floss", "name=mine"]
+    answer = home.client.get(urls[0]).json()
+    assert sorted(trace["name"] for trace in answer["figure"]["data"]) == ["baseline", "second"]
+    assert answer["summary"].startswith("Up to step 1. baseline: from 2 to 1")
+    alone = home.client.get(urls[1]).json()
+    assert [trace["name"] for trace in alone["figure"]["data"]] == ["second"]
+    none = home.client.get(f"/api/v1/compare/chart?run={RUN}&name=nothing").json()
+    assert none["figure"] is None
+    assert none["summary"] == "None of these runs has sent this series."
+
+
+def test_findings_stand_side_by_side(home: House) -> None:
+    diagnose(home, finding())
+    page = look(home, BOTH)
+    assert "dead-relu" in page.texts
+    assert "warning, step 2" in page.text
+    assert f"/runs/{RUN}#finding-1" in page.values("href")
+
+
+def test_a_run_keeps_its_colour_whoever_stands_beside_it() -> None:
+    ids = [f"run {number}" for number in range(MOST_RUNS)]
+    of_all = slots(ids)
+    assert sorted(of_all) == sorted(ids)
+    assert len(set(of_all.values())) == MOST_RUNS
+    assert max(of_all.values()) < SLOTS
+    assert slots(list(reversed(ids))) == of_all
+    assert slots(ids[:1])[ids[0]] == slots([ids[0], "another"])[ids[0]]
+
+
+def test_a_comparison_of_nothing_says_how_to_begin(home: House) -> None:
+    page = look(home, "/compare")
+    assert "Nothing to compare yet" in page.texts
+    assert "Run gone is not known here, or was deleted." in look(home, "/compare?run=gone").text
+
+
+def test_no_more_than_twenty_runs_are_compared(home: House) -> None:
+    query = "&".join(f"run=r{number}" for number in range(MOST_RUNS + 1))
+    assert look(home, f"/compare?{query}", 422).text.count("at most 20 items")
+
+
+def test_names_are_text_on_the_page_and_in_the_figures(home: House) -> None:
+    home.client.patch(f"/api/v1/runs/{RUN}", json={"name": EVIL})
+    page = look(home, BOTH)
+    assert EVIL in page.texts
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert "<img" not in home.client.get(f"/api/v1/compare/chart?run={RUN}&name=loss").text.split('"summary"')[0]
+
+
+def test_time_is_counted_from_each_runs_own_start_in_one_unit(home: House) -> None:
+    answer = home.client.get(f"/api/v1/compare/chart?run={RUN}&run={OTHER}&name=loss&x=time").json()
+    assert answer["figure"]["layout"]["xaxis"]["title"]["text"] == "time since the start (s)"
+    assert all(trace["x"] == [0.0, 0.0] for trace in answer["figure"]["data"])
+    assert answer["axis"] == {"steps": [0, 1], "x": [0.0, 0.0]}

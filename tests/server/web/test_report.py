@@ -1,0 +1,79 @@
+"""The report: one file that needs nothing else, small, and safe whatever a run is called; the Markdown beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.server.house import RUN, House, house
+from tests.server.web.pages_kit import EVIL, Reader, diagnose, fact, finding
+
+AT = f"/runs/{RUN}"
+LARGEST_BYTES = 2_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        found.open_run(name="big run / nr. 1", config={"lr": 0.1})
+        yield found
+
+
+def test_a_report_of_a_long_run_with_many_metrics_and_layers_is_below_two_megabytes(home: House) -> None:
+    noise = np.random.default_rng(0).normal(1, 0.1, 2_000)
+    series = {name: noise.tolist() for name in ["loss", "grad_norm", "lr/0", *(f"metric {n}" for n in range(40))]}
+    layers = [{"name": f"blocks.{n}", "type": "Linear", "parameters": 100, "order": n} for n in range(5_000)]
+    for part in range(5):
+        home.send(
+            part, series, first_step=2_000 * part, records=[fact("model", {"layers": layers})] if not part else []
+        )
+    diagnose(home, finding(layers=tuple(f"blocks.{n}" for n in range(500))), verdict="One layer is dying.")
+    answer = home.client.get(AT + "/report")
+    assert answer.headers["content-disposition"] == 'attachment; filename="gradwatch-big-run-nr-1.html"'
+    assert len(answer.content) < LARGEST_BYTES
+    page = Reader(answer.text)
+    for part in ("One layer is dying.", "dead-relu", "Lower the learning rate.", "lr", "0.1", "metric 3", "Loss"):
+        assert part in page.text
+    assert page.values("aria-label").count("metric 3: lowest " + f"{noise.min():.4g}, highest {noise.max():.4g}") == 1
+
+
+def test_a_report_asks_nothing_of_anybody(home: House) -> None:
+    home.send(0, {"loss": [2.0, float("nan"), 1.0]})
+    page = Reader(home.client.get(AT + "/report").text)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe", "object")]
+    assert not re.search(r"url\(|@import", home.client.get(AT + "/report").text)
+    assert all(value.startswith("#icon-") for value in page.values("href"))
+    assert "not finite" in page.text
+
+
+def test_names_stay_text_in_the_report_and_in_markdown(home: House) -> None:
+    home.client.patch(f"/api/v1/runs/{RUN}", json={"name": EVIL})
+    home.send(0, {"loss": [2.0], EVIL: [1.0]})
+    diagnose(home, finding(message=EVIL, advice=EVIL, layers=(EVIL,)), verdict=EVIL)
+    page = Reader(home.client.get(AT + "/report").text)
+    assert page.texts.count(EVIL) >= 3
+    assert not [
+        tag for tag, attributes in page.tags if tag in ("img", "script") or any(k.startswith("on") for k in attributes)
+    ]
+    written = home.client.get(AT + "/summary.md")
+    assert written.headers["content-type"].startswith("text/markdown")
+    assert "<script" not in written.text.replace("\\<", "")
+    assert "\\<script\\>" in written.text
+
+
+def test_the_summary_says_verdict_findings_and_config(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.5]})
+    diagnose(home, finding(), verdict="One layer is dying.")
+    text = home.client.get(AT + "/summary.md").text
+    assert text.startswith("## big run / nr. 1\n\n**warning**: One layer is dying.")
+    assert "* **warning** GW308 dead-relu, since step 2: Layer relu: 61 % of the units are 0.\n  *Try:* Lower" in text
+    assert "| lr | 0.1 |" in text
+
+
+def test_a_run_without_a_number_has_a_report_too(home: House) -> None:
+    assert "Nothing has arrived yet." in Reader(home.client.get(AT + "/report").text).text
+    assert home.client.get("/runs/none/report").status_code == 404
