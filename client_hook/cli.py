@@ -6,6 +6,7 @@ commands load through the entry-point group `gradwatch.commands`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -16,6 +17,7 @@ Command = Callable[[list[str]], int]
 GROUP = "gradwatch.commands"
 SERVER_LINE = 'pip install "gradwatch[server]"'
 WRONG_USAGE = 2
+PIPE_CLOSED = 141  # as a process that SIGPIPE ended
 
 # command: (where it lives, what it does); the server's live in `server.cli`, which this side never imports by itself
 _HERE = {
@@ -49,7 +51,12 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"gradwatch: {found}\n")
             return WRONG_USAGE
         command = found
-    return command(arguments[1:])
+    try:
+        return command(arguments[1:])
+    except BrokenPipeError:
+        # the reader of a pipe (head, less) went away; the rest has nowhere to go, nor has what is flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
 
 
 def server_command(name: str) -> Command | str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from client_hook import process
 
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # as the server takes them, and safe as a folder's name
 _count_of_process = itertools.count()
 _last_uuid7 = [0]
 _uuid7_lock = threading.Lock()
@@ -93,13 +95,14 @@ class Identity:
 
 
 def _id(text: str | None) -> str | None:
-    """Accepts any UUID; other text (a name that somebody chose as id) becomes a UUID that is always the same."""
+    """Accepts any UUID, and a name that can be an id as it is; other text becomes a UUID that is always the same."""
     if text is None or not str(text).strip():
         return None
     try:
         return str(uuid.UUID(str(text).strip()))
     except ValueError:
-        return derived("named", str(text).strip())
+        name = str(text).strip()
+        return name if _PLAIN_ID.fullmatch(name) else derived("named", name)
 
 
 def _rank(env: Mapping[str, str]) -> int:

@@ -191,7 +191,7 @@ class Outbox:
         if not self._finishing:
             self._finishing = True
             step = self._journal.watermark
-            self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self.ledger))
+            self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self._ledger_on_arrival()))
             self._journal.put_record(("status", state, step, self._clock.now_ms(), extra or {}))
             self._closed = True
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
@@ -211,6 +211,18 @@ class Outbox:
         if self._transport is not None and not any(thread.is_alive() for thread in self._threads):
             self._transport.close()
         shutdown.unregister(self)
+
+    def _ledger_on_arrival(self) -> dict[str, Any]:
+        """Gives the ledger as it will be when the last frame has arrived, which is when somebody reads it."""
+        ledger = self.ledger
+        if self._journal_kept():
+            return ledger
+        return {
+            **ledger,
+            "delivered": ledger["produced"] - sum(ledger["dropped"].values()),
+            "spooled": 0,
+            "queued": 0,
+        }
 
     def _join(self, thread: threading.Thread, deadline: float) -> None:
         if thread is not threading.current_thread() and thread.ident is not None:

@@ -24,6 +24,7 @@ from client_hook.records import sanitise
 from client_hook.settings import Settings
 
 # a config key with one of these names declares it, unless the argument of `watch` does
+USUAL_BUDGET = 0.01
 _DECLARABLE = ("total_steps", "moving_target", "finetune")
 
 
@@ -57,9 +58,11 @@ def prepare(request: Request, guard: Guard) -> Parts:
     """Makes the parts, nothing installed or started yet; raises TypeError or ValueError over an argument."""
     models = read_models(request.model)
     optimizers = read_optimizers(request.optimizer)
-    options = _options(request)
-    opening = _opening(request, options)
+    options = _options(request, guard)
+    opening = _opening(request, options, guard)
     outbox = Outbox(request.identity, request.settings, opening, transport=request.transport)
+    outbox.guard.first.update(guard.first)
+    outbox.guard.counts.update(guard.counts)
     guard.first, guard.counts = outbox.guard.first, outbox.guard.counts  # one list of notes for the ledger
     context = Context(models, optimizers, outbox, request.settings, options, patches, Readback(outbox))
     context.guard = guard
@@ -110,27 +113,30 @@ def _describe(value: Any) -> str:
     return type(value).__name__
 
 
-def _options(request: Request) -> Options:
+def _options(request: Request, guard: Guard) -> Options:
+    """Reads what is to be measured; a wrong number is said, and the usual one taken in its place."""
     given = dict(request.options or {})
-    config = _config(request.config)
+    config = _config(request.config, guard)
     for name in _DECLARABLE:
         if given.get(name) is None and config.get(name) is not None:
             given[name] = config[name]
     options = Options(config=config, **given)
     if not isinstance(options.budget, (int, float)) or not 0 < options.budget <= 1:
-        raise ValueError(f"budget: got {options.budget!r:.50}, expected a share of the training time such as 0.01")
+        sentence = f"budget: got {options.budget!r:.50}, expected a share of the training time such as 0.01"
+        options.budget = USUAL_BUDGET
+        guard.absorb(ValueError(sentence), "watch")
     total = options.total_steps
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 1):
         options.total_steps = None
         if request.options and request.options.get("total_steps") is not None:
-            raise ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0")
+            guard.absorb(ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0"), "watch")
     for name in ("moving_target", "finetune"):
         if getattr(options, name) is not None:
             setattr(options, name, bool(getattr(options, name)))
     return options
 
 
-def _config(config: Any) -> dict[str, Any]:
+def _config(config: Any, guard: Guard) -> dict[str, Any]:
     """Accepts a dict, and what has its values in one (argparse's Namespace, a dataclass)."""
     if config is None:
         return {}
@@ -138,12 +144,22 @@ def _config(config: Any) -> dict[str, Any]:
         return {str(key): value for key, value in config.items()}
     values = getattr(config, "__dict__", None)
     if not isinstance(values, dict):
-        raise TypeError(f"config: got {type(config).__name__}, expected a dict")
+        guard.absorb(TypeError(f"config: got {type(config).__name__}, expected a dict"), "watch")
+        return {}
     return dict(values)
 
 
-def _opening(request: Request, options: Options) -> dict[str, Any]:
-    tags = (request.tags,) if isinstance(request.tags, str) else tuple(request.tags or ())
+def _tags(tags: Any, guard: Guard) -> tuple[Any, ...]:
+    if isinstance(tags, str):
+        return (tags,)
+    if tags is None or isinstance(tags, (list, tuple, set, frozenset)):
+        return tuple(tags or ())
+    guard.absorb(TypeError(f"tags: got {type(tags).__name__}, expected a list of words"), "watch")
+    return ()
+
+
+def _opening(request: Request, options: Options, guard: Guard) -> dict[str, Any]:
+    tags = _tags(request.tags, guard)
     return {
         "name": None if request.name is None else str(request.name),
         "tags": [str(tag) for tag in tags],

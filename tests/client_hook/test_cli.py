@@ -31,6 +31,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"  {command} " in said
 
 
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m client_hook.cli rules | true; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 141)
+    assert done.stderr == ""
+
+
 def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sevre"]) == 2
     assert capsys.readouterr().err == (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
 from client_hook.identity import Identity, derived, uuid7
 
 TORCHRUN = {"RANK": "2", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "none", "GROUP_WORLD_SIZE": "1"}
@@ -40,6 +42,17 @@ def test_a_restart_of_the_launcher_is_another_attempt() -> None:
     first = Identity.make(environ={**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "0"}, ordinal=0)
     again = Identity.make(environ={**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "1"}, ordinal=0)
     assert first.attempt != again.attempt
+
+
+@pytest.mark.parametrize("name", ["baseline-3", "run_7", "A" * 100])
+def test_a_name_that_can_be_an_id_is_kept(name: str) -> None:
+    assert Identity.make(name, environ={}, ordinal=0).run_id == name
+    assert Identity.make(environ={"GRADWATCH_RUN_ID": name}, ordinal=0).run_id == name
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "x" * 101, "a b", "ä"])
+def test_a_name_that_cannot_be_one_becomes_a_uuid(name: str) -> None:
+    assert Identity.make(name, environ={}, ordinal=0).run_id == derived("named", name)
 
 
 def test_a_name_instead_of_an_id_is_always_the_same_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -102,6 +103,30 @@ def test_wrong_arguments_are_refused_with_a_sentence(arguments: tuple[Any, Any],
 def test_a_budget_that_is_no_share_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^budget: got 50, expected a share of the training time such as 0\.01$"):
         watch(*small(), budget=50)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"budget": 50}, "budget: got 50, expected a share of the training time such as 0.01"),
+        ({"total_steps": -1}, "total_steps: got -1, expected a whole number above 0"),
+        ({"tags": 5}, "tags: got int, expected a list of words"),
+        ({"config": object()}, "config: got object, expected a dict"),
+    ],
+)
+def test_a_wrong_argument_is_said_and_the_rest_is_recorded(wrong: dict[str, Any], sentence: str) -> None:
+    model, optimizer = small()
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(sentence)}$"):
+        watch(model, optimizer, **wrong)
+    monitor, tape = taped(model, optimizer, strict=False, **wrong)
+    optimizer.zero_grad()
+    loss = model(torch.ones(2, 4)).sum()
+    loss.backward()
+    optimizer.step()
+    monitor.step(loss)
+    assert any(sentence in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.2)
+    assert set(tape.series("loss")) == {0}
 
 
 def test_config_declares_what_arguments_leave_open() -> None:

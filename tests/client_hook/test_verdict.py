@@ -46,6 +46,13 @@ def test_a_healthy_training_is_told_so(server: Server, capsys: pytest.CaptureFix
     assert said[-2:] == ["Gradwatch found no problem.", f"  {server.url}/runs/{run_id}"]
 
 
+def test_the_last_ledger_says_that_everything_arrived(server: Server) -> None:
+    run_id = CAST["GW302"](False, server.url)
+    ledger = server.get(f"runs/{run_id}")["facts"]["ledger"]
+    assert ledger["produced"] == ledger["delivered"] > 1000
+    assert (ledger["spooled"], ledger["queued"], ledger["dropped"]) == (0, 0, {})
+
+
 class Odd(BaseHTTPRequestHandler):
     """Answers every question with the same bytes."""
 
