@@ -6,6 +6,7 @@ Not for: delivering while a training runs (client_hook.outbox, which also looks 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def sync(argv: list[str]) -> int:
     unreachable: dict[str, str] = {}  # a server that did not answer once is not asked again for the next spool
     try:
         for path in paths:
-            left += not _deliver(path, settings, options.url, unreachable)
+            left += not _deliver(path, settings, options.url or os.environ.get("GRADWATCH_URL"), unreachable)
     except KeyboardInterrupt:
         return INTERRUPTED
     return SOMETHING_LEFT if left else ALL_DELIVERED

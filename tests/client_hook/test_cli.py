@@ -77,6 +77,24 @@ def test_sync_names_the_server_that_is_away_and_keeps_everything(tmp_path: Path)
     assert "bytes wait for http://127.0.0.1:9" in listed.stdout
 
 
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_sync_delivers_to_the_server_that_is_named_now(tmp_path: Path, by: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING + "print(monitor.run_id)\n")
+    away = {"GRADWATCH_URL": "http://127.0.0.1:9", "GRADWATCH_HOME": str(tmp_path / "hook"), "PYTHONPATH": str(ROOT)}
+    trained = subprocess.run(
+        [sys.executable, str(script)], env={**os.environ, **away}, capture_output=True, text=True, check=True
+    )
+    run_id = trained.stdout.strip()
+    server = Server(tmp_path / "server")
+    arguments = ("--url", server.url) if by == "option" else ()
+    environment = {"GRADWATCH_URL": server.url} if by == "environment" else {}
+    done = gradwatch("sync", *arguments, home=tmp_path / "hook", **environment)
+    assert (done.returncode, done.stdout.rstrip().endswith(f"{server.url}/runs/{run_id}")) == (0, True), done.stdout
+    assert server.get(f"runs/{run_id}")["last_step"] == 29
+    assert server.stop() == 0
+
+
 def test_a_bad_address_is_refused_with_a_sentence(tmp_path: Path) -> None:
     done = gradwatch("sync", "--url", "http://:99999", home=tmp_path)
     assert done.returncode == 2
