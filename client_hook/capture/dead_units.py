@@ -1,4 +1,6 @@
-"""Finds units (channels) after a ReLU that were 0 for every input seen so far: the fact `dead_units`.
+"""Finds units (channels) after a ReLU that were 0 for every input of a while: the fact `dead_units`.
+
+A while is the first 20 samples, then every 50: units mostly die some steps after the start, when they have fired.
 
 Not for: the share of zeros in one batch (activations), which is high in many healthy networks.
 """
@@ -14,7 +16,12 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import ForwardHooks
 
 ELEMENTS = 65_536  # looked at in one output
-SEND_AT = (20, 50, 100, 200)  # samples; then at every doubling
+FIRST_WINDOW = 20  # samples: all of the first steps are measured
+WINDOW = 50  # samples
+WINDOW_INPUTS = 2_000  # a unit that fires for one in a thousand is alive
+LONGEST_WINDOW = 500  # samples, where batches are tiny
+LAST_WINDOW = 10  # samples at the end; fewer say less than the window before
+LAST_INPUTS = 500
 _RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardswish)
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
@@ -28,7 +35,7 @@ class _Site:
 
 
 class DeadUnitSignal(Signal):
-    """Keeps one bit a unit, on the device of the output; a layer whose units have all fired is not looked at again."""
+    """Keeps one bit a unit, on the device of the output."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -37,9 +44,10 @@ class DeadUnitSignal(Signal):
         self._channels_first: set[str] = set()
         self._sites: dict[str, list[_Site]] = {}
         self._calls: dict[str, int] = {}
-        self._samples = 0
-        self._send_at = list(SEND_AT)
-        self._all_alive: dict[str, dict[str, int]] = {}  # layers that are done → what was sent of them
+        self._samples = 0  # of this window
+        self._first = True
+        self._told = 0
+        self._dead: dict[str, int] | None = None  # as sent last
 
     def attach(self) -> None:
         """Finds the modules whose output is 0 for half of all inputs or so."""
@@ -82,29 +90,36 @@ class DeadUnitSignal(Signal):
         if not self._sites:
             return
         self._samples += 1
-        if self._samples >= self._send_at[0]:
+        if self._samples >= (FIRST_WINDOW if self._first else WINDOW) and (self._first or self._wide_enough()):
             self._send(step)
+            self._first = False
+            self._samples = 0
+            self._sites.clear()
+
+    def _wide_enough(self) -> bool:
+        return self._samples >= LONGEST_WINDOW or self._fewest_inputs() >= WINDOW_INPUTS
+
+    def _fewest_inputs(self) -> int:
+        return min((site.inputs for sites in self._sites.values() for site in sites), default=0)
 
     def _send(self, step: int) -> None:
-        if len(self._send_at) > 1:
-            self._send_at.pop(0)
-        else:
-            self._send_at = [2 * self._send_at[0]]
         layers: dict[str, dict[str, int]] = {}
         for name, sites in list(self._sites.items()):
             units = sum(len(site.alive) for site in sites)
             dead = units - sum(int(site.alive.sum()) for site in sites)
             inputs = min(site.inputs for site in sites)
             layers[name] = {"units": units, "dead": dead, "samples": self._samples, "inputs": inputs}
-            if dead == 0:
-                self._all_alive[name] = layers[name]
-                self._hooks.drop(name)
-                del self._sites[name], self._modules[name]
-        self.context.outbox.record("fact", "dead_units", step, {**self._all_alive, **layers})
+        found = {name: layer["dead"] for name, layer in layers.items()}
+        if found != self._dead or self._told < 2:  # the first one of full length is told although nothing changed
+            self._told += 1
+            self._dead = found
+            self.context.outbox.record("fact", "dead_units", step, layers)
 
     def on_finish(self) -> None:
         """Sends what is known at the end."""
-        if self._sites:
+        short = self._samples < LAST_WINDOW or self._fewest_inputs() < LAST_INPUTS
+        if self._sites and (self._dead is None or not short):
+            self._told = 0
             self._send(self.context.step)
 
     def detach(self) -> None:

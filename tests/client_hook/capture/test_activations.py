@@ -154,3 +154,28 @@ def test_units_that_never_fired_are_counted() -> None:
     first = tape.facts("dead_units")[0]
     assert first["1"] == {"units": 8, "dead": 3, "samples": 20, "inputs": 20 * 4 * 36}
     assert (first["4"]["units"], first["4"]["dead"]) == (6, 0)
+
+
+def test_units_that_die_later_are_counted_although_they_have_fired_before() -> None:
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        model[0].bias.fill_(1.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder, tape = recorder_of(model, optimizer, DeadUnitSignal)
+    recorder.governor.budget = 1.0
+    for step in range(90):
+        if step == 5:  # a step that is too large takes three of four units with it
+            with torch.no_grad():
+                model[0].bias[:3] = -1e6
+        recorder.context.sampled = True
+        model(torch.rand(50, 2))
+        optimizer.step()
+        recorder.governor.alarm()  # the next steps are measured in full
+        recorder.step(1.0, {}, perf_counter())
+    recorder.finish()
+    recorder.detach()
+    told = [fact["1"] for fact in tape.facts("dead_units")]
+    assert told[0] == {"units": 4, "dead": 0, "samples": 20, "inputs": 1_000}
+    assert told[-1]["dead"] == 3
+    assert told[-1]["inputs"] >= 500
