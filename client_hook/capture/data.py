@@ -36,6 +36,17 @@ class _Loader:
         self.batches = 0  # since the last step closed
         self.wait_s = 0.0
         self.training = False
+        self.sampler_epoch: Any = None
+
+    def begin_epoch(self, loader: DataLoader[Any]) -> None:
+        """Counts an epoch, and looks whether a sampler that shuffles by its epoch's number was told it."""
+        self.epochs += 1
+        sampler = getattr(loader, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            now = getattr(sampler, "epoch", None)
+            if self.epochs > 1 and self.about["shuffle"] is not False:
+                self.about["epoch_set"] = now != self.sampler_epoch
+            self.sampler_epoch = now
 
 
 # seconds waited, batches in an epoch, epochs begun, batches drawn in this one
@@ -80,7 +91,7 @@ class DataSignal(Signal):
         if seen is None or seen.reference() is not loader:
             seen = self._loaders[id(loader)] = self._adopt(loader)
         if epoch_start:
-            seen.epochs += 1
+            seen.begin_epoch(loader)
             seen.in_epoch = 0
         seen.in_epoch += 1
         seen.batches += 1
@@ -170,7 +181,7 @@ class DataSignal(Signal):
 
 _KEYS = (
     "batches_per_epoch", "batch_size", "dataset_size", "sampler", "drop_last", "shuffle", "workers", "iterable",
-    "generator_seed",
+    "generator_seed", "epoch_set",
 )  # fmt: skip
 
 
@@ -199,6 +210,7 @@ def describe(loader: DataLoader[Any]) -> dict[str, Any]:
         "workers": loader.num_workers,
         "iterable": iterable,
         "generator_seed": quietly(generator.initial_seed) if generator is not None else None,
+        "epoch_set": None,
     }
 
 

@@ -1,4 +1,7 @@
-"""Lets causes absorb their symptoms: one incident is one finding with its consequences below it, not ten alarms."""
+"""Lets causes absorb their symptoms: one incident is one finding with its consequences below it, not ten alarms.
+
+The order from cause to symptom is that of `Stage`; among values that are not finite the earliest is the cause.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from server.rules.base import Stage
 
 NEAR_SAMPLES = 50  # two statistical findings this close are one incident
 FIRST_SYMPTOM = Stage.NONFINITE_LOSS
-NONFINITE = (Stage.NONFINITE_ACTIVATION, Stage.NONFINITE_GRADIENT, Stage.NONFINITE_LOSS)
+LAST_RESORT = Stage.STARVED  # from here on a finding speaks for itself only where no other cause is known
+
+# within one step the forward comes first, then the loss, then the backward
+NONFINITE = {"GW602": 0, "GW601": 1, "GW603": 2}
 
 
 def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
@@ -24,7 +30,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
             causes[finding.key] = finding.cause
             continue
         cause = next((root for root in roots if _absorbs(root, finding)), None)
-        if finding.stage in NONFINITE and finding.verdict.severity is not Severity.INFO:
+        if finding.code in NONFINITE and finding.verdict.severity is not Severity.INFO:
             cause = nonfinite = nonfinite or cause or finding
             cause = None if cause is finding else cause
         causes[finding.key] = cause.key if cause is not None else None
@@ -36,12 +42,12 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
     ]
 
 
-def _place(finding: Raised) -> tuple[int, bool, int, int, str]:
-    """Sorts causes first. Of what is not finite the earliest counts, whatever it is: a layer that is bad some steps
-    after the loss was only measured too late, or has the weights that the bad step left."""
-    step = finding.verdict.first_step
-    nonfinite = finding.stage in NONFINITE
-    return (NONFINITE[0] if nonfinite else finding.stage, not finding.exact, step, finding.stage, finding.code)
+def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:
+    """Sorts causes before symptoms; the three findings about values that are not finite share a place, by time."""
+    moment = NONFINITE.get(finding.code)
+    if moment is not None:
+        return Stage.NONFINITE_ACTIVATION, finding.verdict.first_step, moment, False, 0, finding.code
+    return finding.stage, 0, 0, not finding.exact, finding.verdict.first_step, finding.code
 
 
 def _absorbs(cause: Raised, finding: Raised) -> bool:
@@ -53,8 +59,8 @@ def _absorbs(cause: Raised, finding: Raised) -> bool:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False
-    if cause.stage is Stage.UNITS:
-        return finding.stage is Stage.STUCK
-    if cause.exact or finding.stage >= FIRST_SYMPTOM > cause.stage:
+    if cause.stage >= FIRST_SYMPTOM and cause.code not in NONFINITE:
+        return finding.stage in (Stage.ANSWERS, Stage.STUCK)
+    if cause.exact or finding.stage >= LAST_RESORT:
         return True
     return abs(finding.first_sample - cause.first_sample) <= NEAR_SAMPLES

@@ -92,8 +92,8 @@ class Engine:
         self._steps_done = max(self._steps_done, upto)
         return changed
 
-    def finish(self) -> None:
-        """Evaluates everything once more because the run has ended; what comes later takes this back."""
+    def finish(self, state: str = "finished") -> None:
+        """Evaluates everything once more because the run has ended so; what comes later takes this back."""
         self._undo_finish()
         self.evidence.settle_all()
         if self.evidence.disordered:
@@ -103,7 +103,7 @@ class Engine:
         steps = self.evidence.closed.steps
         last = max(int(steps[-1]) if len(steps) else -1, self.evidence.complete)
         with np.errstate(all="ignore"):
-            self._ask(self.courses, self.window(last, len(steps), final=True))
+            self._ask(self.courses, self.window(last, len(steps), final=True, state=state))
         self.judged_step = last
         self._absorb()
 
@@ -142,7 +142,7 @@ class Engine:
             self._absorb()
         return changed
 
-    def window(self, step: int, samples: int, *, final: bool = False) -> Window:
+    def window(self, step: int, samples: int, *, final: bool = False, state: str = "") -> Window:
         """Cuts the window that rules look at: `samples` steps closed so far, up to this one."""
         facts = self._facts_at(None if final else step)
         planned = self._planned or _planned(facts)
@@ -161,6 +161,7 @@ class Engine:
             gates=replace(gates, **self._forced_gates) if self._forced_gates else gates,
             planned=planned,
             final=final,
+            state=state,
             open_codes=self._other_codes | {course.rule.code for course in self.courses if course.open is not None},
             facts=facts,
             lookup=lookup,

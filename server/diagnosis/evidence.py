@@ -16,9 +16,11 @@ import numpy as np
 
 from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.series import EMPTY, Floats, Series, Steps, Track
+from server.domain.statistics import baseline
 
 UNREAD = frozenset({Kind.USER, Kind.SYSTEM, Kind.OVERHEAD})
 BEFORE_START = -1
+TAIL = 50  # newest losses that say how an attempt ended
 CLOSING = (Kind.LOSS.value, Kind.TIME_STEP.value)  # a value of one of these says that the step was closed
 
 
@@ -168,3 +170,17 @@ def absorb(evidence: Evidence, groups: Iterable[Any], facts: Iterable[Any], comp
     for fact in facts:
         evidence.add_fact(fact.name, fact.step, fact.value)
     evidence.settle(complete)
+
+
+def tail_of(evidence: Evidence) -> dict[str, Any]:
+    """Describes how an attempt ended, so that the next one can be compared with it; empty without a finite loss."""
+    loss = evidence.series(Kind.LOSS.value, evidence.complete)
+    level = baseline(loss.tail(TAIL))
+    if not level.count:
+        return {}
+    rates = {
+        subject: float(series.last)
+        for subject, name in evidence.names(Kind.LEARNING_RATE).items()
+        if (series := evidence.series(name, evidence.complete))
+    }
+    return {"loss": level.med, "scale": level.s, "lr": rates, "step": evidence.complete}

@@ -98,8 +98,8 @@ class Course:
                 raised_step=step,
                 last_step=step,
                 first_sample=sample,
-                stage=self.rule.stage,
-                exact=self.rule.exact,
+                stage=self.rule.stage if verdict.stage is None else Stage(verdict.stage),
+                exact=self.rule.exact if verdict.exact is None else verdict.exact,
             )
         )
 

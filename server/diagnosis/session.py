@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from server.diagnosis.engine import Engine, verdict_sentence
-from server.diagnosis.evidence import absorb
+from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
 from server.domain.findings import CheckResult, Evidence, Finding
 from server.domain.runs import Attempt
@@ -35,6 +35,8 @@ class Part:
     engine: Engine | None = None
     after_seq: int = -1
     ended: bool = False
+    state: str = ""
+    tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
     raised: list[Raised] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     step: int = -1
@@ -74,13 +76,13 @@ class Session:
                 part.engine = None  # its findings are known; late frames make a new one
         return True
 
-    def judge(self, *, ended: bool) -> None:
-        """Judges the newest attempt up to its watermark, or to the very end of the run."""
+    def judge(self, *, ended: bool, state: str = "finished") -> None:
+        """Judges the newest attempt up to its watermark, or to the very end of the run, which ended in `state`."""
         part = self._newest()
         if part is None:
             return
         if ended:
-            self._end(part)
+            self._end(part, state)
         elif part.ended:
             self._engine(part).advance()  # takes the evaluation of the end back
             self._note(part, ended=False)
@@ -119,6 +121,9 @@ class Session:
         if part.engine is None:
             part.engine = Engine((item.rule for item in self._registry), resumed=part.attempt.first_step > 0)
             part.after_seq = -1
+            before = self._parts.get(part.attempt.number - 1)
+            if before is not None and before.tail:
+                part.engine.evidence.add_fact("previous_attempt", BEFORE_START, before.tail)
         return part.engine
 
     def _read(self, part: Part) -> bool:
@@ -145,10 +150,13 @@ class Session:
             self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit=FRAMES_A_READ
         )
 
-    def _end(self, part: Part) -> None:
-        if part.ended:
+    def _end(self, part: Part, state: str = "finished") -> None:
+        if part.ended and part.state == state:
             return
-        self._engine(part).finish()
+        engine = self._engine(part)
+        engine.finish(state)
+        part.state = state
+        part.tail = tail_of(engine.evidence)
         self._note(part, ended=True)
 
     def _note(self, part: Part, *, ended: bool) -> None:

@@ -88,7 +88,7 @@ class Diagnosis:
         session = self._session(run_id)
         everything = session.read()
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
-        session.judge(ended=ended)
+        session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()
         diagnosis = DiagnosisState.FINAL if ended else DiagnosisState.LIVE
         self._store.findings.save(

@@ -32,7 +32,7 @@ class Window:
     """Holds the evidence of one attempt up to one step.
 
     `samples` counts the closed steps that sent a loss so far; `planned` is the planned number of steps, if known;
-    `final` says that nothing more comes (end of run); `firing` says that this rule has an open finding.
+    `final` says that nothing more comes (the run ended, see `state`); `firing` says that this rule has an open finding.
     """
 
     step: int
@@ -41,6 +41,7 @@ class Window:
     planned: int | None = None
     final: bool = False
     firing: bool = False
+    state: str = ""  # how the run stands where it has ended: finished, stopped, failed, crashed, silent
     open_codes: frozenset[str] = frozenset()
     facts: Mapping[str, Any] = field(default_factory=dict)
     lookup: Callable[[str], Series] = lambda _name: EMPTY

@@ -35,7 +35,8 @@ class Evidence:
 class Verdict:
     """Says that a rule's condition holds now. `message` and `advice` are ready to read.
 
-    `first_step` is the step of the first evidence; `at_once` skips the rule's persistence (exact facts).
+    `first_step` is the step of the first evidence; `at_once` skips the rule's persistence (exact facts). `stage` and
+    `exact` take the place of the rule's own where one rule says both causes and symptoms.
     """
 
     severity: Severity
@@ -45,6 +46,8 @@ class Verdict:
     layers: tuple[str, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     at_once: bool = False
+    stage: int | None = None
+    exact: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ class Parameter:
     std: float | None
     order: int | None
     groups: tuple[str, ...] | None  # None where the hook could not see them
+    dtype: str = ""
+    fan_in: int | None = None
+    absmax: float | None = None
+    zero: bool = False  # all exactly 0, rows all the same: at the `checked_after` of the fact
+    rows_identical: bool = False
 
     @property
     def is_matrix(self) -> bool:
@@ -69,6 +74,11 @@ def parameters(window: Window) -> list[Parameter]:
                 groups=tuple(map(str, groups))
                 if isinstance(groups, Sequence) and not isinstance(groups, str)
                 else None,
+                dtype=str(item.get("dtype") or ""),
+                fan_in=int(fan_in) if (fan_in := _number(item.get("fan_in"))) else None,
+                absmax=_number(item.get("absmax")),
+                zero=item.get("zero") is True,
+                rows_identical=item.get("rows_identical") is True,
             )
         )
     return found
@@ -88,6 +98,21 @@ def wholly_dead(window: Window) -> bool:
     """Says whether a ReLU layer has no unit that ever fired, so that no gradient passes it."""
     units = [item for item in window.fact("dead_units").values() if isinstance(item, Mapping)]
     return any(0 < int(item.get("units") or 0) <= int(item.get("dead") or 0) for item in units)
+
+
+def groups(window: Window) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Lists the optimizers' groups: the name that series use, the optimizer's type, and what the group holds."""
+    several = len(optimizers(window)) > 1
+    return [
+        (f"{item.get('name')}.{group.get('name')}" if several else str(group.get("name")), str(item.get("type")), group)
+        for item in optimizers(window)
+        for group in _objects(item.get("groups"))
+    ]
+
+
+def is_adaptive(kind: str) -> bool:
+    """Says whether an optimizer divides by its own estimate of the gradient's size."""
+    return kind.lower().startswith(("adam", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "lion", "lamb"))
 
 
 def uses_closures(window: Window) -> bool:
@@ -138,3 +163,27 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+_STANDARD = 0.12  # relative: how far the std of a fresh matrix lies from what its initialiser gives
+_STANDARD_NORMAL = 0.04  # of a normal start, which has no edge that training would cross
+_UNIFORM_EDGE = 1.78
+_FIXED_STDS = (0.01, 0.02)
+
+
+def looks_untrained(window: Window) -> bool:
+    """Says whether most matrix weights have the spread that a usual initialiser gives; False where it is not known."""
+    known = [item for item in parameters(window) if item.is_matrix and item.std is not None and item.fan_in]
+    fresh = sum(item.numel for item in known if _is_standard(item))
+    return bool(known) and fresh >= 0.5 * sum(item.numel for item in known)
+
+
+def _is_standard(item: Parameter) -> bool:
+    if not item.std:
+        return True
+    fan_in, fan_out = item.fan_in or 1, item.numel // max(item.fan_in or 1, 1)
+    usual = (1 / (3 * fan_in), 1 / fan_in, 2 / fan_in, 2 / (fan_in + fan_out), 2 / max(fan_out, 1), 1 / max(fan_out, 1))
+    stds = (*(value**0.5 for value in usual), *_FIXED_STDS)
+    # a uniform start has no entry beyond √3 standard deviations: what was trained does
+    uniform = item.absmax is not None and item.absmax <= _UNIFORM_EDGE * item.std
+    return any(abs(item.std / std - 1) <= (_STANDARD if uniform else _STANDARD_NORMAL) for std in stds)

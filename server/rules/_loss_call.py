@@ -12,6 +12,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated
+from server.domain.statistics import Quarters
 
 CROSS_ENTROPIES = frozenset({"cross_entropy", "nll_loss"})
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
@@ -44,6 +45,9 @@ class Spread:
     integer: bool = False
     distinct: int | None = None
     outside_unit: float = 0.0
+    outside_symmetric: float = 0.0
+    negative: float = 0.0
+    nonfinite: float = 0.0
 
     @property
     def mean_square(self) -> float | None:
@@ -68,6 +72,11 @@ class LossCall:
     rows_sum_to_one: bool
     log_probabilities: bool
     one_hot: bool
+    previous_dim: int | None = None  # the size that a softmax normalises over
+    batch_entropy: float | None = None  # of the labels within one batch, in nats
+    ignored: int = 0
+    empty_batches: int = 0
+    calls_per_step: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[int, int] = field(default_factory=dict)
     input: Spread = field(default_factory=Spread)
@@ -104,8 +113,13 @@ def loss_call(window: Window) -> LossCall | None:
         rows_sum_to_one=bool(fact.get("rows_sum_to_one")),
         log_probabilities=bool(fact.get("log_probabilities")),
         one_hot=bool(fact.get("one_hot")),
+        previous_dim=_whole(fact.get("previous_dim")),
+        batch_entropy=_number(fact.get("batch_label_entropy")),
+        ignored=_whole(fact.get("ignored")) or 0,
+        empty_batches=_whole(fact.get("empty_batches")) or 0,
+        calls_per_step=_whole(fact.get("calls_per_step")) or 0,
         arguments=arguments,
-        labels={int(label): int(count) for label, count in (fact.get("label_counts") or {}).items()},
+        labels=counts_of(fact.get("label_counts")),
         input=_spread(fact.get("input")),
         target=_spread(fact.get("target")),
     )
@@ -141,6 +155,28 @@ def expected(call: LossCall) -> Expected | None:
     return Expected(slope * math.sqrt(square), "the root mean square of the targets", slope * std)
 
 
+LITTLE_LEFT = 0.3  # of the loss of a model that knows nothing
+
+
+def knew_before(window: Window, parts: Quarters, share: float = LITTLE_LEFT) -> bool:
+    """Says whether the run began far below an untrained model's loss: pretrained weights have little left to gain."""
+    call = loss_call(window)
+    start = expected(call) if call is not None else None
+    return start is not None and parts.start < share * start.value
+
+
+def counts_of(value: Any) -> dict[int, int]:
+    """Reads how often each label came; an empty dict where nothing was counted."""
+    return {int(label): int(count) for label, count in value.items()} if isinstance(value, Mapping) else {}
+
+
+def entropy(counts: Mapping[int, int]) -> float:
+    """Gives the entropy of labels in nats: the cross-entropy of the best answer that ignores the inputs."""
+    total = sum(counts.values())
+    shares = [count / total for count in counts.values() if count] if total else []
+    return -sum(share * math.log(share) for share in shares)
+
+
 def _spread(value: Any) -> Spread:
     if not isinstance(value, Mapping):
         return Spread()
@@ -154,6 +190,9 @@ def _spread(value: Any) -> Spread:
         integer=bool(value.get("integer")),
         distinct=_whole(value.get("distinct")),
         outside_unit=_number(value.get("outside_unit")) or 0.0,
+        outside_symmetric=_number(value.get("outside_symmetric")) or 0.0,
+        negative=_number(value.get("negative")) or 0.0,
+        nonfinite=_number(value.get("nonfinite")) or 0.0,
     )
 
 

@@ -5,11 +5,13 @@ Not for: saying so to the user (`loss-not-decreasing` does); here it tells a wea
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.series import Floats
-from server.domain.statistics import Quarters, quarters
+from server.domain.statistics import Quarters, baseline, finite, quarters
 
 SMALLEST_GAIN = 0.01  # of the first quarter's median
 SMALLEST_START_GAIN = 0.05  # of the very first losses, which fall quickly to the best constant answer
@@ -40,3 +42,26 @@ def first_finite(values: Floats) -> float | None:
     """Gives the first finite value; None where there is none."""
     kept = values[np.isfinite(values)]
     return float(kept[0]) if len(kept) else None
+
+
+def still_falling(
+    parts: Quarters,
+    losses: Floats,
+    *,
+    share: float = 0.15,
+    small_gain: float = 0.1,
+    last_eighth: float = 0.08,
+    errors: float = SURE_ERRORS,
+) -> bool:
+    """Says whether the loss was still on its way down when it stopped.
+
+    A straight line gains a third of the whole in its last quarter, an exponential whose time constant is half of the
+    run 0.17, a converged run nothing.
+    """
+    last, gain = parts.q3 - parts.q4, parts.start - parts.q4
+    if last > errors * parts.se_last and (last > share * gain or gain < small_gain * abs(parts.start)):
+        return True
+    eighths = [baseline(part) for part in np.array_split(finite(losses), 8)]
+    before, end = eighths[-2], eighths[-1]
+    step = before.med - end.med
+    return step > errors * math.hypot(before.se, end.se) and step > last_eighth * abs(before.med)

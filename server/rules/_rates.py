@@ -21,7 +21,9 @@ def update_series(window: Window) -> list[Series]:
     """Lists the update ratios of the matrices (of all parameters where the model's table is missing)."""
     updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
     known = learning_matrices(window)
-    return [updates[item.name] for item in known if item.name in updates] if known else list(updates.values())
+    if known or window.fact("model").get("parameters"):
+        return [updates[item.name] for item in known if item.name in updates]
+    return list(updates.values())
 
 
 def medians(window: Window, *, tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:

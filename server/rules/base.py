@@ -40,8 +40,10 @@ class Stage(IntEnum):
     STARVED = 120
     LOW_RATE = 130
     STOPPED = 140
+    FIRST_LOSS = 150
     NONFINITE_LOSS = 190  # from here on: symptoms
-    UNITS = 195  # explains a loss that stands still, and nothing else
+    UNITS = 194  # units and answers explain a loss that stands still, and nothing else
+    ANSWERS = 197
     SYMPTOM = 200
     STUCK = 210
 

@@ -12,6 +12,8 @@ from server.rules._layers import layers, parameters
 from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, REGRESSION, Expected, LossCall, expected, loss_call
 from server.rules.base import Rule, Stage, threshold
 
+FAR_ABOVE = 1.5  # times the error of answering 0
+
 
 class InitialLossHigh(Rule):
     """The run has a first loss far above that of a model that knows nothing
@@ -56,7 +58,7 @@ class InitialLossHigh(Rule):
     tier = "facts"
     clears_after = None
     gates = ("finetune",)
-    stage = Stage.INITIALISATION
+    stage = Stage.FIRST_LOSS
     levels = {"expected": "untrained model"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     variance = surplus / start.unit
     if call.function in REGRESSION:
         limits = ((params.regression_error, Severity.ERROR), (params.regression_warning, Severity.WARNING))
-        sure = True
+        sure = first > FAR_ABOVE * start.value  # far from 0, a small answer already moves the error by many variances
     else:
         limits = ((params.error, Severity.ERROR), (params.warning, Severity.WARNING))
         sure = surplus > params.errors * _standard_error(call, variance)

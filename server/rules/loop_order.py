@@ -8,10 +8,9 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.rules._layers import layers, uses_closures
+from server.rules._layers import uses_closures
 from server.rules.base import Rule, Stage, threshold
 
-MODE_MATTERS = ("Dropout", "BatchNorm", "InstanceNorm", "SyncBatchNorm", "RReLU", "DropPath")
 OUTSIDE_CLOSURES = frozenset(
     {"step-without-backward", "zero-grad-before-step", "backward-twice", "clip-after-step", "clip-before-backward"}
 )
@@ -67,22 +66,6 @@ TEXTS: dict[str, tuple[Severity, str, str]] = {
             "rest comes too soon."
         ),
     ),
-    "eval-during-training": (
-        Severity.WARNING,
-        "the model is in eval mode while the optimizer steps",
-        (
-            "Call `model.train()` at the start of each epoch, after the validation: dropout is off and batch norm does "
-            "not learn its statistics."
-        ),
-    ),
-    "train-during-validation": (
-        Severity.WARNING,
-        "the model is in train mode during validation",
-        (
-            "Call `model.eval()` before the validation loop and `model.train()` after it: dropout is on and the "
-            "validation data move batch norm."
-        ),
-    ),
 }
 
 
@@ -92,9 +75,9 @@ class LoopOrder(Rule):
     ## What it does
     The hook counts pairs of calls that cannot be right: clipping before the backward, after the step, or on scaled
     gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the
-    scheduler before the optimizer; training in eval mode. An offence counts when it happened in at least 9 of 10
-    steps in which it could, 5 times or more (2 at the end of a short run). A loop in which no watched optimizer has
-    stepped after 256 calls of `monitor.step()`, or at the end after 5, is reported as well.
+    scheduler before the optimizer. An offence counts when it happened in at least 9 of 10 steps in which it could, 5
+    times or more (2 at the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of
+    `monitor.step()`, or at the end after 5, is reported as well.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
@@ -182,18 +165,11 @@ class LoopOrder(Rule):
             kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
             if kind not in TEXTS or kind in ignored:
                 continue
-            if kind in ("eval-during-training", "train-during-validation") and not _mode_matters(window):
-                continue
             count, of = int(item.get("count") or 0), int(item.get("of") or 0)
-            if count >= times and count >= params.share * of:
+            likely = of / 2 if kind == "backward-twice" else of  # it is one of two backwards
+            if count >= times and count >= params.share * likely:
                 found.append((kind, count, of, int(item.get("first_step") or 0)))
         yield from sorted(found, key=lambda item: known.index(item[0]))
-
-
-def _mode_matters(window: Window) -> bool:
-    """Says whether a layer behaves differently in eval mode; true where the layers are not known."""
-    known = layers(window)
-    return not known or any(str(layer.get("type", "")).startswith(MODE_MATTERS) for layer in known)
 
 
 def _verdict(offences: list[tuple[str, int, int, int]]) -> Verdict:

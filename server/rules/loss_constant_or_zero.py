@@ -18,6 +18,8 @@ SOLVED = 0.05  # of the first losses: a loss that training brought down there ma
 FEWEST_FALLING = 5  # losses on the way down
 HALFWAY = 0.5  # of the first losses: one that falls to 0 from above was not brought there by training
 ROUNDING = -1e-6
+MISMATCH = frozenset({"GW202", "GW212"})
+RECENT = 1000  # newest losses in which a negative one still counts
 
 
 class LossConstantOrZero(Rule):
@@ -77,17 +79,21 @@ class LossConstantOrZero(Rule):
         newest = loss.tail(params.same).astype(np.float32)
         zero = not newest[-params.zeros :].any()
         constant = len(newest) == params.same and bool((newest == newest[0]).all())
-        if call is not None and call.function in NEVER_NEGATIVE and bool((newest < ROUNDING).any()):
-            yield _negative(window, str(call.function), float(np.nanmin(newest)), params)
+        recent = loss.tail(RECENT)
+        if call is not None and call.function in NEVER_NEGATIVE and bool((recent < ROUNDING).any()):
+            if MISMATCH & window.open_codes:
+                return  # the targets are at fault
+            yield _negative(window, str(call.function))
         elif zero or constant:
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
 
 
-def _negative(window: Window, function: str, least: float, params: LossConstantOrZero.Params) -> Verdict:
-    recent = window.loss.tail(params.same)
-    index = window.loss.count - len(recent) + int(np.flatnonzero(recent < ROUNDING)[0])
-    step = int(window.loss.steps[index])
+def _negative(window: Window, function: str) -> Verdict:
+    recent = window.loss.tail(RECENT)
+    index = int(np.flatnonzero(recent < ROUNDING)[0])
+    least = float(recent[index])
+    step = int(window.loss.steps[window.loss.count - len(recent) + index])
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,
@@ -98,6 +104,8 @@ def _negative(window: Window, function: str, least: float, params: LossConstantO
         ),
         evidence=Evidence(numbers={"loss": least}, strings={"function": function}, series=("loss",), limit=0.0),
         at_once=True,
+        stage=Stage.OUTPUT,
+        exact=True,
     )
 
 

@@ -20,6 +20,7 @@ from server.rules.base import Rule, Stage, threshold
 
 START = 20  # samples of the early look
 AFTER = 20  # samples after a large step in which the loss may answer
+RECENT = 40  # newest samples in which a single step that rewrote the weights is looked for
 ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
@@ -132,6 +133,8 @@ class LrTooHigh(Rule):
         verdict = None
         if start is not None and not window.gates.moving_target and INPUT_FAULT not in window.open_codes:
             verdict = _early(window, steps, ratios, start, params)
+        if verdict is None and start is not None and not window.gates.moving_target:
+            verdict = _late_blow(window, params)
         if verdict is None:
             verdict = _late(window, params)
         if verdict is not None:
@@ -218,6 +221,31 @@ def _never_learned(
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
         params.harm,
     )
+
+
+def _late_blow(window: Window, params: LrTooHigh.Params) -> Verdict | None:
+    """Finds a single step, after the start, that rewrote the weights and was answered by the loss at once."""
+    steps, ratios = medians(window, tail=RECENT)
+    losses, at = window.loss.values, window.loss.steps
+    for step, ratio in zip(steps, ratios, strict=True):
+        begin = int(np.searchsorted(at, step, side="right"))
+        if not ratio >= params.rewrite or begin < 3 * START:
+            continue
+        level = med(losses[max(0, begin - 5 * START) : max(1, begin - 3)])
+        answer = level + (params.loss_answer - 1) * abs(level)
+        after = losses[begin : begin + AFTER]
+        if int(np.count_nonzero(~(after <= answer))) >= ANSWERS:
+            peak = "non-finite" if not np.isfinite(after).all() else f"{float(np.max(after)):.4g}"
+            return _verdict(
+                Severity.ERROR,
+                int(step),
+                f"Step {step} changed the weights by {ratio:.0%} (median over the layers, limit "
+                f"{params.rewrite:.0%}), and "
+                f"the loss went from {level:.4g} to {peak}",
+                {"update_ratio": float(ratio), "loss_before": level},
+                params.rewrite,
+            )
+    return None
 
 
 def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:

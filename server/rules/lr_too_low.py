@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,13 +11,14 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import Quarters, baseline, finite, quarters
-from server.rules._loss_call import expected, loss_call
-from server.rules._rates import medians, path_length
+from server.domain.statistics import Quarters, finite, quarters
+from server.rules._loss_call import knew_before
+from server.rules._progress import still_falling
+from server.rules._rates import medians, path_length, update_series
 from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
 
-OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311"})  # nothing moves because nothing flows
+OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311", "GW606"})  # nothing moves because nothing flows
 ALIVE = 50  # newest samples in which gradients and updates must be above zero
 
 
@@ -147,12 +147,8 @@ class LrTooLow(Rule):
         if not len(ratios):
             yield NotEvaluated("the updates of no weight matrix were measured")
             return
-        if OTHER_CAUSES & window.open_codes or not _alive(window, ratios):
+        if knew_before(window, parts, params.solved) or OTHER_CAUSES & window.open_codes or not _alive(window):
             return
-        call = loss_call(window)
-        untrained = expected(call) if call is not None else None
-        if untrained is not None and parts.start < params.solved * untrained.value:
-            return  # it came trained: small steps are what fine-tuning means
         path = path_length(steps, ratios, window.step)
         high = parts.q4 > params.high_loss * abs(parts.start)
         if not window.final:
@@ -160,31 +156,28 @@ class LrTooLow(Rule):
             if total < params.path and high:
                 yield _projected(window, path, total, ratios, parts, params)
             return
+        falling = still_falling(
+            parts,
+            window.loss.values,
+            share=params.falling,
+            small_gain=params.small_gain,
+            last_eighth=params.last_eighth,
+            errors=params.errors,
+        )
         if high and path < params.path:
             yield _verdict(window, path, params.path, ratios, parts, "")
-        elif high and path < params.path_falling and _still_falling(parts, window.loss.values, params):
+        elif high and path < params.path_falling and falling:
             gained = (parts.start - parts.q4) * params.steps_to_half / window.samples
             brisk = gained > (1 - params.high_loss) * abs(parts.start)
             level = Severity.INFO if brisk else Severity.WARNING
             yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling", level)
 
 
-def _alive(window: Window, ratios: Floats) -> bool:
+def _alive(window: Window) -> bool:
     """Says whether gradients and updates are above zero: in a dead net a small update is no fault of the rate."""
     gradients = finite(norms(window)[1].tail(ALIVE))
-    return bool(len(gradients)) and float(np.median(gradients)) > 0 and bool(np.all(ratios[-ALIVE:] > 0))
-
-
-def _still_falling(parts: Quarters, losses: Floats, params: LrTooLow.Params) -> bool:
-    last, gain = parts.q3 - parts.q4, parts.start - parts.q4
-    if last > params.errors * parts.se_last and (
-        last > params.falling * gain or gain < params.small_gain * abs(parts.start)
-    ):
-        return True
-    eighths = [baseline(part) for part in np.array_split(finite(losses), 8)]
-    before, end = eighths[-2], eighths[-1]
-    step = before.med - end.med
-    return step > params.errors * math.hypot(before.se, end.se) and step > params.last_eighth * abs(before.med)
+    moving = any(bool(np.all(series.tail(ALIVE) > 0)) for series in update_series(window))
+    return bool(len(gradients)) and float(np.median(gradients)) > 0 and moving
 
 
 def _verdict(

@@ -12,7 +12,7 @@ from server.rules._layers import Parameter, listed, optimizers, parameters
 from server.rules._progress import first_finite
 from server.rules.base import Rule, Stage, threshold
 
-OTHER_CAUSES = frozenset({"GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients that are exactly zero
+OTHER_CAUSES = frozenset({"GW107", "GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients of exactly 0
 
 
 class ParamNoGrad(Rule):

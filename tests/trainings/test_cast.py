@@ -9,8 +9,40 @@ import pytest
 import torch
 
 from server.rules.registry import load_rules
+from tests.corpus.faults import FAULTS
 from tests.serving import Server, wait_until
 from tests.trainings.cast import CAST
+
+# rules that no small training of this suite can show as a fault; their YAML cases do
+WITHOUT_TRAINING = {
+    "GW204": "an untrained model below the entropy of its labels needs a leak that is wired in",
+    "GW209": "a remark on long flat runs",
+    "GW210": "a remark",
+    "GW309": "comes with inputs out of scale, which is told first",
+    "GW414": "a remark on runs of 5,000 steps",
+    "GW415": "a remark, or a transformer of real size",
+    "GW423": "a remark",
+    "GW443": "gradients near epsilon need a large model",
+    "GW501": "a remark",
+    "GW502": "a remark",
+    "GW503": "needs a process that dies (tests/faults)",
+    "GW505": "needs two processes that share a run",
+    "GW506": "a remark",
+    "GW507": "needs a second attempt (tests/server/diagnosis)",
+    "GW607": "needs float16",
+    "GW611": "needs a device that scales",
+    "GW701": "a time",
+    "GW702": "a time",
+    "GW703": "a time",
+    "GW706": "a time",
+    "GW802": "a remark",
+    "GW803": "a remark",
+    "GW804": "a remark",
+    "GW903": "needs several processes",
+    "GW952": "needs a long run",
+    "GW953": "a remark",
+    "GW954": "a remark",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +69,9 @@ def findings(server: Server, run_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_rule_has_a_training() -> None:
-    assert set(CAST) == {item.code for item in load_rules()}
+def test_every_rule_has_a_training_or_a_reason_why_not() -> None:
+    shown = set(CAST) | {code for fault in FAULTS.values() for code in (*fault.root, *fault.symptoms)}
+    assert {item.code for item in load_rules()} - shown == set(WITHOUT_TRAINING)
 
 
 @pytest.mark.parametrize("code", CAST)

@@ -1,8 +1,8 @@
 """Reads series and cases in the shorthand of the YAML files, so that the shape of a series is visible.
 
 `0.1x50` repeats, `1..0x40` is a ramp, `2.3~0.1x200` is noise of that sigma around a level, `2..1~0.1x200` around a
-ramp,
-`_x9` are steps without a value, `nan`, `inf` and `-inf` are themselves. The first value belongs to step 0.
+ramp, `_x9` are steps without a value, `<3` goes three steps back, `nan`, `inf` and `-inf` are themselves. The first
+value belongs to step 0.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ def read_series(text: str) -> tuple[np.ndarray, np.ndarray]:
     values: list[float] = []
     step = 0
     for token in str(text).split():
+        if token.startswith("<"):
+            step -= int(token[1:])
+            continue
         match = TIMES.fullmatch(token)
         shape, count = (match.group(1), int(match.group(2))) if match else (token, 1)
         if shape != "_":
@@ -56,6 +59,7 @@ class Case:
     series: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     final: bool = False
+    state: str = "finished"
     planned: int | None = None
     gates: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
@@ -103,4 +107,9 @@ class Case:
         engine = self.engine(rule)
         closed = engine.evidence.closed.steps
         step = self.at if self.at is not None else max(engine.evidence.complete, 0)
-        return engine.window(step, int(np.searchsorted(closed, step, side="right")), final=self.final)
+        return engine.window(
+            step,
+            int(np.searchsorted(closed, step, side="right")),
+            final=self.final,
+            state=self.state if self.final else "",
+        )

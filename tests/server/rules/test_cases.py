@@ -55,7 +55,7 @@ def test_the_engine_makes_a_finding_of_it_and_of_nothing_else(item, case):
     engine = case.engine(item.rule)
     engine.advance()
     if case.final:
-        engine.finish()
+        engine.finish(case.state)
     assert not [course.missing for course in engine.courses if course.failures]
     if not case.fires:
         assert case.earlier or [finding.verdict.message for finding in engine.findings if finding.open] == []

@@ -1,0 +1,172 @@
+"""Compares what batch norm sees with what it has stored: the fact `batchnorm`.
+
+How many values a channel has, whether the stored statistics move, how far they lie from those of the batch (in training
+and in evaluation), and whether two calls of a step see different distributions. Not for: its arguments (model_table).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.later import Later
+from client_hook.capture.watched_calls import WatchedCalls, first_floats
+
+MAX_VALUES = 65_536
+MAX_LAYERS = 64
+KEPT = 50  # samples
+SEND_AT = (3, 10, 20)
+SEND_EVERY = 25
+
+
+class _Layer:
+    """Holds what one batch norm has shown."""
+
+    def __init__(self) -> None:
+        self.values = 0  # of a channel, in one call
+        self.batch = 0
+        self.samples = 0
+        self.frozen = 0  # sampled forwards with gradients in eval mode
+        self.unmoved = (
+            0  # sampled training forwards in a row that found the stored statistics as the last one left them
+        )
+        self.before: list[float] | None = None
+        self.calls = 1  # in a step, the most seen
+        self.gaps: deque[float] = deque(maxlen=KEPT)
+        self.eval_gaps: deque[float] = deque(maxlen=KEPT)
+        self.distances: deque[float] = deque(maxlen=KEPT)
+        self.eval_values = 0
+
+    def fact(self) -> dict[str, Any]:
+        return {
+            "values": self.values,
+            "batch": self.batch,
+            "samples": self.samples,
+            "frozen": self.frozen,
+            "unmoved": self.unmoved,
+            "calls": self.calls,
+            "gap": _middle(self.gaps),
+            "eval_gap": _middle(self.eval_gaps),
+            "eval_samples": len(self.eval_gaps),
+            "eval_values": self.eval_values,
+            "distances": list(self.distances)[-20:],
+        }
+
+
+class BatchNormSignal(Signal):
+    """Measures means and variances of what reaches each batch norm, over a part of the batch."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._calls = WatchedCalls(context, [], self._see)
+        self._later = Later()
+        self._layers: dict[str, _Layer] = {}
+        self._this_step: dict[str, list[tuple[Tensor, Tensor, int]]] = {}
+        self._samples = 0
+        self._sent = 0
+
+    def attach(self) -> None:
+        """Hooks the batch norms, if there are any."""
+        found = [(name, module) for name, module in self.context.modules() if isinstance(module, _BatchNorm)]
+        self._calls = WatchedCalls(self.context, found[:MAX_LAYERS], self._see)
+        if found:
+            self.context.patches.subscribe(self._calls)
+
+    def detach(self) -> None:
+        """Takes every hook off."""
+        self.context.patches.unsubscribe(self._calls)
+        self._calls.clear()
+        self._later.clear()
+        self._this_step.clear()
+
+    def arm(self, sampled: bool) -> None:
+        """Passes on whether the step is measured."""
+        self._this_step.clear()
+        self._calls.arm(sampled)
+
+    @torch.no_grad()
+    def _see(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        tensor = first_floats(inputs)
+        if tensor is None or tensor.ndim < 2 or not isinstance(module, _BatchNorm):
+            return
+        layer = self._layers.setdefault(name, _Layer())
+        batch, channels = tensor.shape[:2]
+        values = tensor.numel() // max(channels, 1)
+        training = with_graph and module.training
+        if with_graph and not module.training:
+            layer.frozen += 1
+            return
+        if tensor.numel() > MAX_VALUES:
+            tensor = tensor[:: -(-tensor.numel() // MAX_VALUES)]
+        rows = tensor.transpose(0, 1).reshape(channels, -1).float()
+        mean = rows.mean(1)
+        variance = (rows - mean.unsqueeze(1)).square().mean(1)
+        seen = rows.shape[1]
+        if training:
+            layer.values, layer.batch = values, batch
+            layer.samples += 1
+            self._samples += 1
+            self._compare_calls(name, layer, mean, variance, seen)
+        else:
+            layer.eval_values = max(layer.eval_values, seen)
+        running = module.running_var
+        if running is None or module.running_mean is None or seen < 2:
+            return
+        ratio = (variance.clamp(min=1e-12) / running.float().clamp(min=1e-12)).log().abs().median()
+        state = torch.stack([ratio, module.running_mean.float().sum(), running.float().sum()])
+        self._later.put([state], lambda copies: self._take(layer, training, copies[0].tolist()))
+
+    def _compare_calls(self, name: str, layer: _Layer, mean: Tensor, variance: Tensor, seen: int) -> None:
+        """Measures the distance between two calls of one step, less what chance makes of it."""
+        known = self._this_step.setdefault(name, [])
+        if known:
+            first_mean, first_variance, first_seen = known[0]
+            spread = (0.5 * (variance + first_variance)).clamp(min=1e-12)
+            distance = ((mean - first_mean).square() / spread).mean()
+            chance = 4 * (1 / seen + 1 / first_seen)
+            self._later.put(
+                [distance.reshape(1)], lambda copies: layer.distances.append(max(float(copies[0]) - chance, 0.0))
+            )
+        known.append((mean, variance, seen))
+        layer.calls = max(layer.calls, len(known))
+
+    def _take(self, layer: _Layer, training: bool, state: list[float]) -> None:
+        ratio, *stored = state
+        if not training:
+            layer.eval_gaps.append(ratio)
+            return
+        layer.gaps.append(ratio)
+        layer.unmoved = layer.unmoved + 1 if stored == layer.before else 0
+        layer.before = stored
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends the fact now and then."""
+        self._this_step.clear()
+        self._later.poll()
+        steps = self._steps()
+        if any(self._sent < mark <= steps for mark in SEND_AT) or steps >= self._sent + SEND_EVERY:
+            self._send(step, steps)
+
+    def _steps(self) -> int:
+        return max((layer.samples + layer.frozen for layer in self._layers.values()), default=0)
+
+    def on_finish(self) -> None:
+        """Sends what is known at the end."""
+        self._later.poll(wait=True)
+        if self._layers:
+            self._send(self.context.step, self._steps())
+
+    def _send(self, step: int, steps: int) -> None:
+        self._sent = steps
+        fact = {"layers": {name: layer.fact() for name, layer in self._layers.items()}}
+        self.context.outbox.record("fact", "batchnorm", step, fact)
+
+
+def _middle(values: deque[float]) -> float | None:
+    kept = sorted(value for value in values if value == value and abs(value) != float("inf"))
+    return kept[len(kept) // 2] if kept else None

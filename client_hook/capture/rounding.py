@@ -1,0 +1,98 @@
+"""Counts which share of the elements of half-precision weights an optimizer step really changes: the fact `rounding`.
+
+Full-precision weights are not looked at. Not for: how far weights move (updates).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from client_hook.capture import tensors
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.later import Later
+
+SAMPLE = 4_096
+MAX_PARAMETERS = 32
+KEPT = 20
+SEND_AT = 20
+_HALF = (torch.bfloat16, torch.float16)
+
+
+def _append(known: deque[float], copies: list[Tensor]) -> None:
+    known.append(float(copies[0]))
+
+
+class RoundingSignal(Signal):
+    """Compares samples of the weights before and after the step, on sampled steps."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._later = Later()
+        self._before: dict[str, Tensor] = {}
+        self._shares: dict[str, deque[float]] = {}
+        self._dtypes: dict[str, str] = {}
+        self._samples = 0
+
+    def _held(self, optimizer: Optimizer) -> list[tuple[str, Tensor]]:
+        found = []
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.dtype in _HALF and parameter.ndim >= 2 and parameter.grad is not None:
+                    name = self.context.parameter_name(parameter)
+                    if name is not None:
+                        found.append((name, tensors.local(parameter)))
+            if len(found) >= MAX_PARAMETERS:
+                break
+        return found[:MAX_PARAMETERS]
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Copies samples."""
+        for name, weight in self._held(optimizer):
+            self._before[name] = tensors.sample(weight, SAMPLE).clone()
+            self._dtypes[name] = str(weight.dtype).removeprefix("torch.")
+
+    def on_post_step(self, key: str, optimizer: Optimizer) -> None:
+        """Counts what is different, where the gradient asked for a change."""
+        for name, weight in self._held(optimizer):
+            before = self._before.pop(name, None)
+            if before is not None:
+                share = torch.ne(tensors.sample(weight, SAMPLE), before).float().mean().reshape(1)
+                known = self._shares.setdefault(name, deque(maxlen=KEPT))
+                self._later.put([share], partial(_append, known))
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends the fact once in 20 samples."""
+        self._later.poll()
+        self._before.clear()
+        if self._shares:
+            self._samples += 1
+            if self._samples % SEND_AT == 0:
+                self._send(step)
+
+    def on_finish(self) -> None:
+        """Sends what is known at the end."""
+        self._later.poll(wait=True)
+        if self._shares:
+            self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        fact: dict[str, Any] = {
+            "samples": self._samples,
+            "parameters": {
+                name: {"dtype": self._dtypes[name], "changed": sorted(known)[len(known) // 2]}
+                for name, known in self._shares.items()
+                if known
+            },
+        }
+        self.context.outbox.record("fact", "rounding", step, fact)
+
+    def detach(self) -> None:
+        """Forgets the copies."""
+        self._before.clear()
+        self._later.clear()

@@ -1,0 +1,119 @@
+"""Lets signals see what goes into and comes out of chosen modules, on sampled steps and while the loop validates.
+
+A loss without gradients says that the loop validates: the hooks are on from the next call until the next training
+forward. Not for: what is computed from the tensors (inputs, outputs, batchnorm).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture.base import Context
+from client_hook.capture.forward_hooks import first_tensor
+from client_hook.guard import Guard, guarded
+
+See = Callable[[str, nn.Module, Any, Any, bool], None]
+MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
+
+
+class WatchedCalls:
+    """Hooks modules for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call."""
+
+    def __init__(self, context: Context, modules: Sequence[tuple[str, nn.Module]], see: See) -> None:
+        self._context = context
+        self._modules = [(name, weakref.ref(module)) for name, module in modules]
+        self._see = see
+        self._handles: dict[str, Any] = {}
+        self._ran: set[str] = set()
+        self._sampled = self._validating = False
+        self._validations = 0
+
+    @property
+    def guard(self) -> Guard:
+        """Returns the guard of the monitor."""
+        return self._context.guard
+
+    @property
+    def context(self) -> Context:
+        """Returns the context, by which the patches count monitors."""
+        return self._context
+
+    def arm(self, sampled: bool) -> None:
+        """Hears whether the step that begins is measured."""
+        self._sampled = sampled
+        self._update()
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Hears a loss function: one without gradients belongs to a validation."""
+        if self._validating or self._sampled or torch.is_grad_enabled() or self._validations >= MOST_VALIDATIONS:
+            return
+        self._validating = True
+        self._validations += 1
+        self._update()
+
+    def _update(self) -> None:
+        if self._sampled or self._validating:
+            for name, reference in self._modules:
+                module = reference()
+                if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
+                    self._handles[name] = module.register_forward_hook(_Hook(self, name), with_kwargs=True)
+        else:
+            for name in self._ran.intersection(self._handles):  # one that never ran may be compiled in
+                self._handles.pop(name).remove()
+
+    def clear(self) -> None:
+        """Takes every hook off."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+    @guarded(None)
+    def look(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Hands one call on, and counts the time."""
+        began = perf_counter()
+        self._ran.add(name)
+        with_graph = torch.is_grad_enabled()
+        if with_graph and self._validating:
+            self._validating = False
+            self._update()
+        if (self._sampled or not with_graph) and not torch._C._get_tracing_state():
+            self._see(name, module, inputs, output, with_graph)
+        self._context.spent_s += perf_counter() - began
+
+
+class _Hook:
+    """Is the hook. A copy of the module, or a file it is saved to, gets one of the standard library's instead."""
+
+    __slots__ = ("_calls", "_name")
+
+    def __init__(self, calls: WatchedCalls, name: str) -> None:
+        self._calls = calls
+        self._name = name
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._calls.look(self._name, module, (*args, *kwargs.values()), output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def first_integers(inputs: Any) -> Tensor | None:
+    """Finds the first tensor of whole numbers among a module's inputs, such as token ids."""
+    for item in inputs:
+        if isinstance(item, Tensor) and item.dtype in (torch.int64, torch.int32) and item.ndim >= 1 and item.numel():
+            return item.detach()
+    return None
+
+
+def first_floats(inputs: Any) -> Tensor | None:
+    """Finds the first tensor of floating-point numbers among a module's inputs."""
+    return first_tensor(list(inputs))

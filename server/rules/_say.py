@@ -1,0 +1,40 @@
+"""Writes verdicts that rest on facts: seen once, true at once, with the numbers that prove them.
+
+Not for: verdicts that need persistence; those say `at_once=False`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from server.domain.findings import Evidence, Severity, Verdict
+
+
+def say(
+    severity: Severity,
+    message: str,
+    advice: str,
+    *,
+    step: int = 0,
+    layers: Iterable[str] = (),
+    numbers: Mapping[str, float] | None = None,
+    strings: Mapping[str, str] | None = None,
+    series: Iterable[str] = (),
+    limit: float | None = None,
+    at_once: bool = True,
+) -> Verdict:
+    """Makes a verdict; layers are listed once each, in order."""
+    return Verdict(
+        severity=severity,
+        first_step=step,
+        message=message,
+        advice=advice,
+        layers=tuple(dict.fromkeys(name for name in layers if name)),
+        evidence=Evidence(numbers or {}, strings or {}, tuple(series), limit),
+        at_once=at_once,
+    )
+
+
+def percent(share: float) -> str:
+    """Writes a share with as many digits as it needs."""
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}" if share >= 0.001 else f"{100 * share:.1g}%"

@@ -1,0 +1,119 @@
+"""GW471: weights whose scale at the start is far from any initialiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import Parameter, listed, parameters
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class BadInit(Rule):
+    """The run has weights that start far too large or too small
+
+    ## What it does
+    Computes var(w)·fan_in of every weight matrix at the start: 2 for He, 1 for Xavier and LeCun, 1/3 for PyTorch's
+    default. Above 25 without a normalisation right behind it is a warning (the signal grows fivefold in this layer
+    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one.
+
+    ## Why it matters
+    The scale of the start decides whether the signal survives the depth: too large and the outputs are sure of
+    nonsense, too small and nothing arrives.
+
+    ## What you see in the chart
+    A first loss in the tens or hundreds; activations that grow or fade from layer to layer.
+
+    ## What to try
+    - `nn.init.kaiming_normal_(weight)` for ReLU, `xavier_uniform_` for tanh; std 0.02 in transformers.
+    - Tied embeddings: `nn.init.normal_(embedding.weight, std=0.02)`, the default of 1 is for inputs.
+
+    ## Example
+    ```python
+    layer.weight.data.normal_(0, 1)                    # wrong: var·fan_in = 512 for 512 inputs
+    nn.init.kaiming_normal_(layer.weight)              # right: 2
+    ```
+
+    ## References
+    - He et al. 2015, *Delving Deep into Rectifiers*; Glorot & Bengio 2010.
+    - 25 (a gain of 5) and the info band are ours, wide enough for every published initialiser.
+    """
+
+    code = "GW471"
+    name = "bad-init"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "weight-norms"
+    tier = "facts"
+    clears_after = None
+    gates = ("finetune", "resumed")
+    stage = Stage.INITIALISATION
+
+    @dataclass(frozen=True)
+    class Params:
+        """Which scales are no initialiser's."""
+
+        large: float = threshold(25.0, unit="var(w)·fan_in", low=3.0, high=1e4, source="ours: a gain of 5")
+        high: float = threshold(10.0, unit="var(w)·fan_in", low=3.0, high=1e4, source="ours: five times He")
+        low: float = threshold(
+            0.05, unit="var(w)·fan_in", low=1e-6, high=0.3, source="ours: a sixth of PyTorch's default"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `model`."""
+        items = [item for item in parameters(window) if item.trainable and item.std is not None]
+        if not items:
+            yield NotEvaluated("the weights at the start are not known", "monitor = watch(model, optimizer)")
+            return
+        normed = {str(pair.get("layer")) for pair in window.fact("graph").get("weighted_before_norm") or ()}
+        heads = {str(name) for names in window.fact("model").get("tied") or () for name in names}
+        scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
+        by_name = {item.name: item for item in items}
+        large = [name for name, scale in scales.items() if scale > params.large and by_name[name].layer not in normed]
+        if large:
+            worst = max(large, key=lambda name: scales[name])
+            yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large)
+            return
+        odd = [name for name, scale in scales.items() if scale > params.high or 0 < scale < params.low]
+        odd = [name for name in odd if by_name[name].layer not in normed]
+        if odd:
+            worst = odd[0]
+            size = "large" if scales[worst] > params.high else "small"
+            limit = params.high if size == "large" else params.low
+            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit)
+
+
+def _scale(item: Parameter, is_head: bool) -> float | None:
+    if len(item.shape) < 2 or item.std is None or item.std == 0 or "Norm" in item.layer_type:
+        return None
+    if "Embedding" in item.layer_type:
+        return item.std**2 * item.shape[-1] if is_head else None
+    return item.std**2 * (item.fan_in or item.shape[1])
+
+
+def _say(
+    severity: Severity,
+    names: list[str],
+    by_name: dict[str, Parameter],
+    scale: float,
+    worst: str,
+    size: str,
+    limit: float,
+) -> Verdict:
+    return say(
+        severity,
+        f"{len(names)} weight {'matrices start' if len(names) > 1 else 'matrix starts'} too {size}: `{worst}` has "
+        f"var(w)·fan_in = {scale:.3g} (He 2, Xavier 1, PyTorch's default 1/3; limit {limit:g})"
+        + (f"; also {listed([name for name in names if name != worst])}" if len(names) > 1 else ""),
+        f"Initialise it: nn.init.kaiming_normal_(model.{by_name[worst].layer}.weight), or std=0.02 for an "
+        "embedding that "
+        "is the output layer too.",
+        layers=[by_name[name].layer for name in names],
+        numbers={"var_fan_in": scale, "matrices": len(names)},
+        strings={"parameters": ", ".join(names)},
+        series=[f"weight_norm/{name}" for name in names[:8]],
+        limit=limit,
+    )

@@ -1,0 +1,85 @@
+"""GW403: batch norm computes its statistics from too few values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._batchnorm import norm_layers
+from server.rules._layers import listed
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class BnSmallBatch(Rule):
+    """The run has batch norms that see too few values
+
+    ## What it does
+    Counts the examples, and the values per channel, that reach each batch norm in training: at most 4 examples, or
+    fewer than 16 values, is a warning. The variance of n values has a relative error of √(2/(n − 1)), 37 % at 16.
+
+    ## Why it matters
+    Each example is divided by the noise of its few neighbours, and the stored statistics wander.
+
+    ## What you see in the chart
+    A validation loss that jumps, above a training loss that is rough.
+
+    ## What to try
+    - `nn.GroupNorm(8, channels)`; `SyncBatchNorm` over several devices; a larger batch.
+    - `drop_last=True`, so that the last batch is not one of 1.
+    - Fine-tuning: freeze the norms, `module.eval()`.
+
+    ## Example
+    ```python
+    nn.BatchNorm2d(64)          # wrong with 2 pictures per device
+    nn.GroupNorm(8, 64)         # right: does not depend on the batch
+    ```
+
+    ## References
+    - Wu & He 2018, *Group Normalization*: the error climbs below 8 examples per device.
+    - 16 values are ours.
+    """
+
+    code = "GW403"
+    name = "bn-small-batch"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "activations"
+    tier = "facts"
+    clears_after = 3
+    stage = Stage.REGULARISATION
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How few are too few."""
+
+        batch: int = threshold(4, unit="examples", low=1, high=64, source="Wu & He 2018")
+        values: int = threshold(16, unit="values per channel", low=2, high=1000, source="ours: 37 % noise")
+        samples: int = threshold(3, unit="samples", low=1, high=100, source="ours: not the last batch of an epoch")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `batchnorm`."""
+        layers = {name: item for name, item in norm_layers(window).items() if item.samples >= params.samples}
+        if not layers:
+            yield NotEvaluated(f"{params.samples} training forwards through a batch norm are needed")
+            return
+        small = [
+            name for name, item in layers.items() if item.batch <= params.batch or item.values < params.values
+        ]  # fmt: skip
+        if small:
+            item = layers[small[0]]
+            noise = math.sqrt(2 / max(item.values - 1, 1))
+            yield say(
+                Severity.WARNING,
+                f"{len(small)} of {len(layers)} batch norms see {item.batch} examples, {item.values} values per "
+                "channel "
+                f"(the variance is uncertain by {percent(min(noise, 1.5))}): {listed(small)}",
+                "Use GroupNorm, SyncBatchNorm or a larger batch; drop_last=True if it is only the last batch.",
+                layers=small,
+                numbers={"examples": item.batch, "values": item.values, "noise": noise},
+                limit=float(params.batch),
+            )

@@ -1,0 +1,113 @@
+"""GW434: batch norm's stored statistics do not describe what it sees in evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._batchnorm import norm_layers
+from server.rules._layers import layers, listed
+from server.rules._say import say
+from server.rules._validation import evaluations
+from server.rules.base import Rule, Stage, threshold
+
+
+class BnTrainEvalGap(Rule):
+    """The run has batch norms whose stored statistics do not fit the data
+
+    ## What it does
+    In evaluation it compares the variance of what reaches each batch norm with the stored one: a median factor above 2
+    over the channels, in at least two evaluations, after 5/momentum updates. It is a warning where the validation loss
+    is more than half above the training loss as well (an error above 3 times), else an info.
+
+    ## Why it matters
+    In training each batch is normalised by itself; in evaluation by the stored numbers. Where they differ, the model
+    that you evaluate is another one.
+
+    ## What you see in the chart
+    A validation loss far above the training loss from the start, which jumps.
+
+    ## What to try
+    - A momentum of 0.1 or less (PyTorch's momentum is the share of the new batch); larger batches.
+    - No dropout upstream of a batch norm.
+    - Recompute the statistics over the training set before you evaluate.
+
+    ## Example
+    ```python
+    torch.optim.swa_utils.update_bn(train_loader, model)     # recomputes the statistics
+    ```
+
+    ## References
+    - Ioffe & Szegedy 2015, *Batch Normalization*; Wu & Johnson 2021, *Rethinking "Batch" in BatchNorm*.
+    - 50 %: TheDeepChecker; ln 2 is ours. Layers with fewer than 32 values per channel are too noisy to judge.
+    """
+
+    code = "GW434"
+    name = "bn-train-eval-gap"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 3
+    gates = ("moving_target",)
+    stage = Stage.STATISTICS
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far is far."""
+
+        gap: float = threshold(
+            math.log(2), unit="ln of a variance ratio", low=0.1, high=5.0, source="ours: a factor of 2"
+        )
+        values: int = threshold(32, unit="values per channel", low=8, high=10_000, source="noise √(2/(n−1)) = 25 %")
+        evaluations: int = threshold(
+            2, unit="evaluations", low=1, high=100, source="ours: the first may come too early"
+        )
+        worse: float = threshold(0.5, unit="of the training loss", low=0.05, high=10.0, source="TheDeepChecker")
+        updates: float = threshold(5.0, unit="1/momentum steps", low=1.0, high=50.0, source="the average has settled")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `batchnorm` with the validation loss."""
+        momenta = [float((item.get("arguments") or {}).get("momentum") or 0.1) for item in layers(window)
+                   if "BatchNorm" in str(item.get("type"))]  # fmt: skip
+        settled = params.updates / max(min(momenta, default=0.1), 1e-3)
+        known = {
+            name: item
+            for name, item in norm_layers(window).items()
+            if item.eval_samples >= params.evaluations
+            and item.eval_values >= params.values
+            and item.eval_gap is not None
+        }
+        if not known or window.samples < settled:
+            yield NotEvaluated(
+                f"{params.evaluations} evaluations through a batch norm are needed, after {settled:.0f} steps",
+                "compute the validation loss with a loss function, under torch.no_grad()",
+            )
+            return
+        far = [name for name, item in known.items() if (item.eval_gap or 0) > params.gap]
+        if not far:
+            return
+        found = evaluations(window)
+        worse = 0.0
+        if found is not None and len(found) >= 2:
+            pairs = zip(found.values[-2:], found.training[-2:], strict=True)
+            floor = 0.05 * abs(float(window.loss.values[0])) if window.loss else 0.0
+            worse = min((value - train) / max(train, floor, 1e-12) for value, train in pairs)
+        worst = max(far, key=lambda name: known[name].eval_gap or 0)
+        factor = math.exp(known[worst].eval_gap or 0)
+        severity = Severity.ERROR if worse > 2 else Severity.WARNING if worse > params.worse else Severity.INFO
+        yield say(
+            severity,
+            f"In evaluation the variance at `{worst}` differs {factor:.2g} times from the stored one"
+            + (f" (also {listed([name for name in far if name != worst])})" if len(far) > 1 else "")
+            + (f", and the validation loss is {worse:.0%} above the training loss" if worse > params.worse else ""),
+            "Use momentum=0.1 or less and larger batches, move dropout behind the last batch norm, or recompute the "
+            "statistics with torch.optim.swa_utils.update_bn before evaluating.",
+            layers=[worst, *far],
+            numbers={"variance_factor": factor, "loss_above": worse, "layers": len(far)},
+            series=("loss", "val/loss"),
+            limit=params.gap,
+        )

@@ -1,0 +1,94 @@
+"""GW805: whole classes are never predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import quarters
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._progress import still_falling
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class ClassCollapse(Rule):
+    """The run has classes that the model never predicts
+
+    ## What it does
+    At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation
+    if its loss is computed with the same function, else in training. An info while the loss still falls, else a
+    warning.
+
+    ## Why it matters
+    The accuracy can look fine while whole classes are lost.
+
+    ## What you see in the chart
+    A loss that stops at the entropy of the classes that are left.
+
+    ## What to try
+    - Look for the cause first: imbalance, a learning rate that was too high at the start, a dead layer.
+    - Class weights, a sampler that balances, or focal loss (γ = 2).
+
+    ## Example
+    ```python
+    F.cross_entropy(logits, y, weight=1 / class_shares)
+    ```
+
+    ## References
+    - Lin et al. 2017, *Focal Loss for Dense Object Detection*.
+    - 30 labels are ours.
+    """
+
+    code = "GW805"
+    name = "class-collapse"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 5
+    stage = Stage.STUCK
+
+    @dataclass(frozen=True)
+    class Params:
+        """How many labels a class must have."""
+
+        labels: int = threshold(30, unit="labels", low=5, high=10_000, source="ours: a class that is really there")
+        batches: int = threshold(
+            30, unit="batches", low=5, high=10_000, source="ours: the first ones show an untrained net"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Compares labels and predictions."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        fact = window.fact("loss_call")
+        validation = fact.get("validation")
+        side = validation if isinstance(validation, Mapping) and validation.get("prediction_counts") else fact
+        labels, predictions = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
+        if call.function not in CROSS_ENTROPIES or not labels or not predictions or not window.final:
+            yield NotEvaluated("judged at the end of a classification")
+            return
+        if call.batches < params.batches:
+            yield NotEvaluated(f"{params.batches} batches must have been looked at, {call.batches} were")
+            return
+        lost = [item for item, count in labels.items() if count >= params.labels and not predictions.get(item)]
+        known = [item for item, count in labels.items() if count >= params.labels]
+        if lost and len(known) >= 2:
+            parts = quarters(window.loss.values)
+            falling = parts is not None and still_falling(parts, window.loss.values)
+            where = "validation" if side is validation else "training"
+            yield say(
+                Severity.INFO if falling else Severity.WARNING,
+                f"{len(lost)} of {len(known)} classes were never predicted in {where} (class {lost[0]} has "
+                f"{labels[lost[0]]} labels)" + (", while the loss still falls" if falling else ""),
+                "Look for what made the outputs collapse; then class weights or a balanced sampler.",
+                numbers={"lost": len(lost), "classes": len(known)},
+                strings={"classes": ", ".join(map(str, lost[:50]))},
+                series=("loss", "val/loss"),
+                limit=0.0,
+            )

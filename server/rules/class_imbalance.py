@@ -1,0 +1,130 @@
+"""GW203: some classes are so rare that they are not learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class ClassImbalance(Rule):
+    """The run has rare classes that the model does not find
+
+    ## What it does
+    Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
+    warning at the end of the run where a rare class is predicted less than a tenth as often as
+    it occurs.
+
+    ## Why it matters
+    With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
+
+    ## What you see in the chart
+    A loss that falls at once to the entropy of the labels and stays there; accuracy equal to the largest class's share.
+
+    ## What to try
+    - Set the bias of the last layer to the log of the class shares.
+    - Class weights or a balanced sampler, not both; or focal loss with γ = 2.
+    - Judge by macro-F1 or AUC.
+
+    ## Example
+    ```python
+    F.binary_cross_entropy_with_logits(logits, y, pos_weight=negatives / positives)
+    ```
+
+    ## References
+    - Lin et al. 2017, *Focal Loss for Dense Object Detection*.
+    - 10: SageMaker Debugger ClassImbalance; the share of predictions is ours.
+    """
+
+    code = "GW203"
+    name = "class-imbalance"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 5
+    stage = Stage.STATISTICS
+
+    @dataclass(frozen=True)
+    class Params:
+        """How rare, and how rarely predicted."""
+
+        ratio: float = threshold(10.0, unit="most common / rarest", low=2.0, high=1000.0, source="SageMaker Debugger")
+        per_class: int = threshold(50, unit="labels per class", low=5, high=1000, source="ours: the shares are known")
+        recall: float = threshold(0.1, unit="predictions per label", low=0.0, high=1.0, source="ours")
+        batches: int = threshold(
+            6, unit="validation batches", low=5, high=10_000, source="ours: rare classes are learned late"
+        )
+        rare_labels: int = threshold(10, unit="labels", low=1, high=1000, source="ours: a class that was really seen")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the label counts, then the predictions."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        labels = call.labels
+        if call.function not in CROSS_ENTROPIES | BINARY or len(labels) < 2:
+            yield NotEvaluated("the loss was not called with class labels of two classes")
+            return
+        needed = params.per_class * len(labels)
+        if sum(labels.values()) < needed:
+            yield NotEvaluated(f"{needed} labels are needed, {sum(labels.values())} are in")
+            return
+        common, rare = max(labels, key=lambda item: labels[item]), min(labels, key=lambda item: labels[item])
+        ratio = labels[common] / labels[rare]
+        if ratio <= params.ratio:
+            return
+        fact = window.fact("loss_call")
+        validation = fact.get("validation")
+        side = validation if isinstance(validation, Mapping) else {}
+        wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
+        missed = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
+        late = window.final and int(side.get("batches") or 0) >= params.batches
+        share = labels[common] / sum(labels.values())
+        if missed and late:
+            message = (
+                f"Class {missed[0]} makes up {percent(labels.get(missed[0], 0) / sum(labels.values()))} of the "
+                "labels and "
+                f"is hardly ever predicted ({missed[1]} times in {missed[2]} labels of it); class {common} has "
+                f"{percent(share)}"
+            )
+        else:
+            message = f"Class {common} has {ratio:.0f} times the labels of class {rare} ({percent(share)} of all)"
+        yield say(
+            Severity.WARNING if missed and late else Severity.INFO,
+            message,
+            "Weight the classes (weight= or pos_weight=) or balance the sampler, and judge by macro-F1 or AUC "
+            "instead of "
+            "accuracy.",
+            numbers={"ratio": ratio, "largest_share": share, "classes": len(labels)},
+            series=("loss",),
+            limit=params.ratio,
+        )
+
+
+def _favours(common: int, labels: Mapping[int, int], predictions: Mapping[int, int]) -> bool:
+    """Says whether the most common class takes over: at least half of what belongs to the others goes to it."""
+    if not labels or not predictions:
+        return False
+    share = labels.get(common, 0) / sum(labels.values())
+    return predictions.get(common, 0) / sum(predictions.values()) >= share + 0.5 * (1 - share)
+
+
+def _missed(
+    labels: Mapping[int, int], predictions: Mapping[int, int], params: ClassImbalance.Params
+) -> tuple[int, int, int] | None:
+    """Finds the rare class that is missed worst: the class, its predictions, its labels."""
+    total, classes = sum(labels.values()), len(labels)
+    worst: tuple[int, int, int] | None = None
+    for item, count in labels.items():
+        rare = count < total / (2 * classes) and count >= params.rare_labels
+        missed = predictions and rare and predictions.get(item, 0) < params.recall * count
+        if missed and (worst is None or count > worst[2]):
+            worst = (item, predictions.get(item, 0), count)
+    return worst

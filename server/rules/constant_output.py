@@ -1,0 +1,134 @@
+"""GW311: the model gives the same answer whatever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
+from server.rules._loss_call import REGRESSION, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class ConstantOutput(Rule):
+    """The run has a model that gives the same answer to everything
+
+    ## What it does
+    Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
+    spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
+    more than 99 % of the predictions although it makes up less than 80 % of the labels.
+
+    ## Why it matters
+    Then the network does not look at its input: it has died, saturated, or never received it.
+
+    ## What you see in the chart
+    A loss at the entropy of the labels, or at the variance of the targets.
+
+    ## What to try
+    - Look for the cause first: dead units, a learning rate that was too high at the start, inputs out of scale.
+    - In evaluation only: batch norm's stored statistics.
+
+    ## Example
+    ```python
+    print(model(x).std(0))      # near zero: the inputs do not matter
+    ```
+
+    ## References
+    - A. Karpathy, *A Recipe for Training Neural Networks* (2019): input-independent baseline.
+    - The limits are ours.
+    """
+
+    code = "GW311"
+    name = "constant-output"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 3
+    gates = ("moving_target",)
+    stage = Stage.ANSWERS
+
+    @dataclass(frozen=True)
+    class Params:
+        """How equal is the same."""
+
+        spread: float = threshold(1e-3, unit="of the overall spread", low=1e-9, high=0.1, source="ours")
+        samples: int = threshold(5, unit="samples", low=2, high=20, source="ours: not one odd batch")
+        top: float = threshold(0.99, unit="of the predictions", low=0.5, high=1.0, source="ours")
+        labels: float = threshold(0.8, unit="of the labels", low=0.1, high=1.0, source="ours: then it may be right")
+        warm: int = threshold(50, unit="steps", low=0, high=10_000, source="ours: zero heads start with equal answers")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `outputs`."""
+        seen = False
+        if window.samples < params.warm and not window.final:
+            yield NotEvaluated(f"judged after {params.warm} steps")
+            return
+        if len(window.loss) and not np.isfinite(window.loss.tail(3)).all():
+            yield NotEvaluated("the newest losses are not finite (GW601 says more)")
+            return
+        for name, item in window.fact("outputs").items():
+            for side, where in ((item, "training"), (item.get("validation"), "validation")):
+                if not isinstance(side, Mapping) or len(_numbers(side, "batch_std")) < params.samples:
+                    continue
+                seen = True
+                verdict = _judge(window, name, side, where, params)
+                if verdict is not None:
+                    yield verdict
+                    return
+        if not seen:
+            yield NotEvaluated(
+                f"{params.samples} outputs of the whole model are needed",
+                "call the model itself, model(x), after watch()",
+            )
+
+
+def _judge(
+    window: Window, name: str, side: Mapping[str, Any], where: str, params: ConstantOutput.Params
+) -> Verdict | None:
+    recent = _numbers(side, "batch_std")[-params.samples :]
+    whole = _numbers(side, "all_std")[-params.samples :]
+    shape = list(side.get("shape") or ())
+    call = loss_call(window)
+    single = len(shape) == 2 and shape[1] == 1
+    scale = max(med(np.asarray(whole)), 1e-12)
+    if call is not None and call.function in REGRESSION and call.target.std:
+        scale = call.target.std
+    elif single:
+        scale = 4.0  # a logit moves a probability by a quarter of itself at most
+    spread = max(recent)
+    whose = "" if name == "model" else f" of `{name}`"
+    if spread < params.spread * scale:
+        return say(
+            Severity.ERROR,
+            f"The outputs{whose} are the same for every input of a {where} batch: they differ by {spread:.2g}, where "
+            f"{scale:.2g} would be usual",
+            "Look for dead or saturated layers and for inputs out of scale; print model(x).std(0) after each stage.",
+            numbers={"spread": spread, "scale": scale},
+            series=("loss",),
+            limit=params.spread * scale,
+        )
+    top = _numbers(side, "top_share")[-params.samples :]
+    labels = call.labels if call is not None else {}
+    largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
+    if len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1:
+        return say(
+            Severity.ERROR,
+            f"One class gets {percent(min(top))} of the predictions{whose} in {where}, while no class has more than "
+            f"{percent(largest)} of the labels",
+            "Look for what made the outputs collapse: a learning rate that was too high, dead layers, a wrong bias.",
+            numbers={"top_share": min(top), "largest_label_share": largest},
+            series=("loss",),
+            limit=params.top,
+        )
+    return None
+
+
+def _numbers(side: Mapping[str, Any], key: str) -> list[float]:
+    return [float(value) for value in side.get(key) or () if isinstance(value, (int, float))]

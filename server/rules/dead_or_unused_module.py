@@ -1,0 +1,100 @@
+"""GW312: a module with parameters that the model never calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import layers, listed, parameters
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class DeadOrUnusedModule(Rule):
+    """The run has modules with parameters that are never called
+
+    ## What it does
+    Lists the leaf modules with trainable parameters that no forward has called and whose parameters got no gradient,
+    after 20 steps (200 where the model holds a ModuleDict-like choice of branches). A module whose weights are used
+    without being called, such as the output projection of `nn.MultiheadAttention`, gets gradients and is fine.
+
+    ## Why it matters
+    What is not called does not learn. Often it is the layer that was added last, or the branch that was renamed.
+
+    ## What you see in the chart
+    No line for the layer in the charts of gradients and activations.
+
+    ## What to try
+    - Call it in `forward()`, or delete it.
+    - A part for later: `requires_grad_(False)` until then.
+
+    ## Example
+    ```python
+    self.norm = nn.LayerNorm(64)      # made in __init__ …
+    return self.head(x)               # wrong: … and not used; right: self.head(self.norm(x))
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.Module`: registration does not call a module.
+    - Exact test; the waits of 20 and 200 steps are ours.
+    """
+
+    code = "GW312"
+    name = "dead-or-unused-module"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "gradients"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How long it waits."""
+
+        steps: int = threshold(20, unit="optimizer steps", low=3, high=1000, source="ours: heads that take turns")
+        patient_steps: int = threshold(
+            200, unit="optimizer steps", low=20, high=10_000, source="ours: experts take turns"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the facts `model` and `gradients`."""
+        known = [layer for layer in layers(window) if int(layer.get("trainable") or 0) > 0]
+        if not known or all(layer.get("order") is None for layer in known):
+            yield NotEvaluated("no forward of the model was seen", "call watch() before the first forward")
+            return
+        seen = window.fact("gradients")
+        steps = int(seen.get("steps") or 0)
+        if steps < min(params.steps, window.samples) or (steps < params.steps and not window.final):
+            yield NotEvaluated(f"{params.steps} optimizer steps are needed, {steps} are in")
+            return
+        if "GW301" in window.open_codes:
+            return  # it lists the same parameters, as an error
+        without = set(map(str, seen.get("none") or ()))
+        owned: dict[str, list[str]] = {}
+        for item in parameters(window):
+            if item.trainable:
+                owned.setdefault(item.layer, []).append(item.name)
+        unused = [
+            str(layer["name"])
+            for layer in known
+            if layer.get("order") is None
+            and owned.get(str(layer["name"]))
+            and without.issuperset(owned[str(layer["name"])])
+        ]
+        several = len({name.rpartition(".")[0] for name in unused}) > 1
+        if unused and (not several or steps >= params.patient_steps or window.final):
+            yield say(
+                Severity.WARNING,
+                f"{len(unused)} of {len(known)} modules with parameters were never called in {steps} optimizer steps: "
+                f"{listed(unused)}",
+                f"Call `{unused[0]}` in forward(), or delete it; a part that waits for later should have "
+                "requires_grad_(False).",
+                layers=unused,
+                numbers={"modules": len(unused), "optimizer_steps": steps},
+                strings={"modules": ", ".join(unused)},
+                limit=0.0,
+            )

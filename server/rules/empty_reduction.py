@@ -1,0 +1,84 @@
+"""GW604: the loss averages over nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import NOT_SEEN, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class EmptyReduction(Rule):
+    """The run has batches in which every target is ignored
+
+    ## What it does
+    Counts the batches of which no target is left (`ignore_index`, an empty mask). With a non-finite loss in the same
+    run it is an error: the mean of nothing is NaN. Without one, more than one batch in a thousand is a warning.
+
+    ## Why it matters
+    0/0 is NaN, and one step with it destroys all weights.
+
+    ## What you see in the chart
+    A loss that ends in NaN without any growth before it.
+
+    ## What to try
+    - Skip the batch: `if (labels != -100).any():`
+    - `reduction="sum"` divided by `max(count, 1)`.
+    - Look why so much is masked: sequences cut before their answer, padding on the wrong side.
+
+    ## Example
+    ```python
+    loss = F.cross_entropy(logits, labels, ignore_index=-100)      # NaN when all labels are -100
+    loss = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum") / (labels != -100).sum().clamp(min=1)
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.CrossEntropyLoss`: the mean runs over the targets that are not ignored.
+    - Exact test; 0.1 % is ours.
+    """
+
+    code = "GW604"
+    name = "empty-reduction"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = None
+    stage = Stage.DATA
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How many empty batches are too many."""
+
+        share: float = threshold(0.001, unit="of the batches", low=0.0, high=1.0, source="ours: one in a thousand")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the counts of the fact `loss_call`."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        if not call.empty_batches:
+            return
+        bad = np.flatnonzero(~np.isfinite(window.loss.values))
+        share = call.empty_batches / call.batches
+        if len(bad) or share > params.share:
+            step = int(window.loss.steps[bad[0]]) if len(bad) else 0
+            yield say(
+                Severity.ERROR if len(bad) else Severity.WARNING,
+                f"In {call.empty_batches} of {call.batches} batches that were looked at every target is ignored"
+                + (f", and the loss is not finite since step {step}: the mean of nothing is NaN" if len(bad) else ""),
+                "Skip such batches, or divide the sum by max(count, 1); look why the targets are masked.",
+                step=step,
+                numbers={"empty_batches": call.empty_batches, "batches": call.batches, "share": share},
+                strings={"share": percent(share)},
+                series=("loss",),
+                limit=params.share,
+            )

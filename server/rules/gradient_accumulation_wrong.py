@@ -1,0 +1,120 @@
+"""GW315: gradients of several backwards are lost or not averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import is_adaptive, optimizers, uses_closures
+from server.rules._loss_call import loss_call
+from server.rules._nonfinite import scaler_active
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class GradientAccumulationWrong(Rule):
+    """The run has an accumulation of gradients that loses or sums them
+
+    ## What it does
+    Where K ≥ 2 backwards belong to one optimizer step: an error if the gradients are cleared between them, so that only
+    the last micro-batch counts; a warning (an info under Adam-like optimizers) if a mean loss is backpropagated K times
+    without being divided by about K.
+
+    ## Why it matters
+    Cleared: the batch is K times smaller than you think. Summed: the step is K times larger than the learning rate
+    says, and a clipping limit means something else.
+
+    ## What you see in the chart
+    Cleared: nothing, but a noisier loss. Summed: gradient norms K times those of the same run without accumulation.
+
+    ## What to try
+    - `(loss / K).backward()` K times, then `optimizer.step()`, then `optimizer.zero_grad()`, in this order.
+    - A last window shorter than K: divide by the number of batches that it has.
+
+    ## Example
+    ```python
+    for part in parts: optimizer.zero_grad(); loss(part).backward()               # wrong: all but the last are lost
+    optimizer.zero_grad(); [(loss(part) / len(parts)).backward() for part in parts]    # right
+    ```
+
+    ## References
+    - PyTorch, *Automatic Mixed Precision examples*, gradient accumulation: the loss is divided.
+    - Exact test; the band 1/(2K) to 2/K for the divisor is ours.
+    """
+
+    code = "GW315"
+    name = "gradient-accumulation-wrong"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "gradients"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How often it must be seen."""
+
+        steps: int = threshold(
+            3, unit="optimizer steps", low=1, high=100, source="one can be a seam; three are a habit"
+        )
+        share: float = threshold(0.9, unit="of the accumulated steps", low=0.1, high=1.0, source="ours: a habit")
+        band: float = threshold(2.0, unit="times", low=1.1, high=10.0, source="ours: token-weighted means are near 1/K")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the facts `loop` and `graph`."""
+        loop = window.fact("loop")
+        accumulation = loop.get("accumulation") or {}
+        steps, discarded = int(accumulation.get("steps") or 0), int(accumulation.get("discarded") or 0)
+        if not loop:
+            yield NotEvaluated("the order of calls was not seen yet", "monitor.step(loss)  # in each iteration")
+            return
+        if uses_closures(window) or steps < params.steps:
+            return
+        if discarded >= params.steps and discarded >= params.share * steps:
+            yield say(
+                Severity.ERROR,
+                f"In {discarded} of {steps} accumulated steps the gradients were cleared between two backwards: "
+                "only the "
+                "last micro-batch counts",
+                "Move optimizer.zero_grad() behind optimizer.step(), so that it runs once per step and not once per "
+                "micro-batch.",
+                numbers={"steps": steps, "discarded": discarded},
+                series=("grad_norm",),
+                limit=0.0,
+            )
+            return
+        verdict = _not_averaged(window, int(loop.get("backwards_per_step") or 0), params)
+        if verdict is not None:
+            yield verdict
+
+
+def _not_averaged(window: Window, count: int, params: GradientAccumulationWrong.Params) -> Verdict | None:
+    call = loss_call(window)
+    same_loss = call is not None and call.reduction == "mean" and call.calls_per_step == count
+    if (
+        count < 2
+        or not same_loss
+        or len(optimizers(window)) != 1
+        or window.gates.moving_target
+        or scaler_active(window)
+    ):
+        return None
+    factor = window.fact("graph").get("scaled_by")
+    if isinstance(factor, (int, float)) and 1 / (params.band * count) <= abs(factor) <= params.band / count:
+        return None
+    kind = str(optimizers(window)[0].get("type"))
+    return say(
+        Severity.INFO if is_adaptive(kind) else Severity.WARNING,
+        f"{count} mean losses are backpropagated for each optimizer step and none is divided: the step is {count} "
+        "times "
+        "as large as the learning rate says",
+        f"Write (loss / {count}).backward(), or lower the learning rate {count} times on purpose."
+        + (f" {kind} cancels the factor, but clipping and weight decay do not." if is_adaptive(kind) else ""),
+        numbers={"backwards_per_step": count},
+        series=("grad_norm",),
+        limit=1.0 / count,
+    )

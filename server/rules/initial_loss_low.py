@@ -1,0 +1,95 @@
+"""GW204: the first loss is below what any model could reach without looking at the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import looks_untrained
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, loss_call
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class InitialLossLow(Rule):
+    """The run has a first loss below that of the best guess without inputs
+
+    ## What it does
+    An answer that ignores the inputs cannot get a cross-entropy below the entropy of the batch's own labels (Gibbs'
+    inequality). A first loss below that bound, by more than sampling explains, is a warning where the weights look
+    freshly initialised and an info where they may be pretrained.
+
+    ## Why it matters
+    An untrained model cannot know the labels. Either they leak into the inputs, or the loss is scaled or masked, or the
+    weights are not what you think.
+
+    ## What you see in the chart
+    A loss curve that starts near its end.
+
+    ## What to try
+    - Look for the target among the input columns, and for augmentation that writes it into the picture.
+    - Language models: labels must be shifted by one; unshifted ones are a copy of the input.
+    - Look for a division (by accumulated batches, by all tokens instead of the counted ones).
+    - Pretrained on purpose: `watch(…, finetune=True)`.
+
+    ## Example
+    ```python
+    x = torch.cat([features, one_hot_labels], dim=1)    # wrong: the answer is part of the question
+    x = features                                        # right
+    ```
+
+    ## References
+    - Gibbs' inequality: cross-entropy ≥ entropy, for every constant answer.
+    - A. Karpathy, *A Recipe for Training Neural Networks* (2019).
+    """
+
+    code = "GW204"
+    name = "initial-loss-low"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = None
+    gates = ("finetune", "resumed")
+    stage = Stage.INITIALISATION
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far below the bound."""
+
+        margin: float = threshold(0.02, unit="nats", low=0.0, high=1.0, source="ours: rounding and label noise")
+        errors: float = threshold(
+            4.0, unit="standard errors of a batch", low=1.0, high=10.0, source="sampling of labels"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the loss before the first optimizer step."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        bound = call.batch_entropy
+        odd = call.arguments.get("weight") or call.arguments.get("label_smoothing") or call.reduction != "mean"
+        if call.function not in CROSS_ENTROPIES or odd or bound is None or call.value is None:
+            yield NotEvaluated("the bound holds for a mean cross-entropy over class ids, seen before the first step")
+            return
+        if call.classes == call.batch_size and len(call.labels) == call.batch_size:
+            yield NotEvaluated("the classes are the members of the batch (contrastive), whose views start close")
+            return
+        limit = bound - max(params.margin, params.errors / math.sqrt(max(call.per_batch, 1.0)))
+        if call.value < limit:
+            fresh = looks_untrained(window)
+            yield say(
+                Severity.WARNING if fresh else Severity.INFO,
+                f"The first loss is {call.value:.4g}; without looking at the inputs nothing below {bound:.4g} nats, "
+                "the entropy of the labels of a batch, can be reached"
+                + ("" if fresh else " (the weights do not look freshly initialised)"),
+                "Look for the labels among the inputs, for language-model labels that are not shifted, and for a loss "
+                "that is divided or masked. If the weights are pretrained, say so: watch(…, finetune=True).",
+                numbers={"first_loss": call.value, "entropy": bound, "labels_per_batch": call.per_batch},
+                series=("loss",),
+                limit=limit,
+            )

@@ -1,0 +1,137 @@
+"""GW110: the labels are all the same, or training and validation have different ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class LabelHistogramWrong(Rule):
+    """The run has labels that cannot be right, or that differ between the sets
+
+    ## What it does
+    Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
+    called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
+    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed.
+
+    ## Why it matters
+    Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
+    labels (sorted split, wrong join, another mapping of names to ids) makes every validation number useless.
+
+    ## What you see in the chart
+    A training loss that falls to 0 at once; or a validation loss that has nothing to do with the training loss.
+
+    ## What to try
+    - Print `labels[:50]` right before the loss and again where they are read from disk.
+    - Shuffle before you split, or split by class (`stratify=`).
+    - One mapping from names to ids for both sets.
+
+    ## Example
+    ```python
+    train, val = data[:8000], data[8000:]                       # wrong when the file is sorted by class
+    train, val = random_split(data, [8000, 2000])               # right
+    ```
+
+    ## References
+    - Total variation distance; its sampling error is below √(C/n).
+    - 0.15 is ours: random splits of 200 labels stay below the error term alone.
+    """
+
+    code = "GW110"
+    name = "label-histogram-wrong"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = None
+    stage = Stage.DATA
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How many labels must be seen, and how far the histograms may lie apart."""
+
+        labels: int = threshold(200, unit="labels", low=20, high=1_000_000, source="ours: rare classes show up")
+        per_class: int = threshold(
+            20, unit="labels per output", low=1, high=1000, source="ours: every class had a chance"
+        )
+        distance: float = threshold(
+            0.15, unit="total variation", low=0.01, high=1.0, source="ours: beyond a random split"
+        )
+        errors: float = threshold(
+            2.0, unit="sampling errors", low=1.0, high=10.0, source="√(C/n) bounds the sampling error"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the label counts of the fact `loss_call`."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        if call.function not in CROSS_ENTROPIES | BINARY or not call.labels:
+            yield NotEvaluated(f"{call.function} was not called with class ids")
+            return
+        seen, outputs = sum(call.labels.values()), call.classes or 0
+        if outputs >= 3 and len(call.labels) == 1 and call.function in CROSS_ENTROPIES:
+            if seen >= max(params.labels, params.per_class * outputs):
+                yield _single(next(iter(call.labels)), seen, outputs)
+            return
+        if "GW111" in window.open_codes:
+            return
+        validation = window.fact("loss_call").get("validation")
+        other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
+        fewest = min(seen, sum(other.values()))
+        if fewest < params.labels:
+            yield NotEvaluated(
+                f"{params.labels} labels of the training and of the validation are needed, {fewest} are in",
+                "compute the validation loss with the same function, under torch.no_grad()",
+            )
+            return
+        classes = set(call.labels) | set(other)
+        distance = 0.5 * sum(
+            abs(call.labels.get(item, 0) / seen - other.get(item, 0) / sum(other.values())) for item in classes
+        )
+        limit = params.distance + params.errors * math.sqrt(len(classes) / fewest)
+        if distance > limit:
+            yield _different(call.labels, other, distance, limit, bool(call.arguments.get("weight")))
+
+
+def _single(label: int, seen: int, outputs: int) -> Verdict:
+    return say(
+        Severity.ERROR,
+        f"All {seen:,} labels seen so far are {label}, while the model has {outputs} outputs",
+        "Print the labels where they are read and where they reach the loss: a cast to int of values in [0, 1], "
+        "an index "
+        "into the wrong column or a sorted file makes them equal.",
+        numbers={"labels": seen, "outputs": outputs},
+        series=("loss",),
+        limit=1.0,
+    )
+
+
+def _different(
+    train: Mapping[int, int], other: Mapping[int, int], distance: float, limit: float, weighted: bool
+) -> Verdict:
+    total, total_other = sum(train.values()), sum(other.values())
+    worst = max(
+        set(train) | set(other), key=lambda item: abs(train.get(item, 0) / total - other.get(item, 0) / total_other)
+    )
+    return say(
+        Severity.INFO if weighted else Severity.WARNING,
+        f"Training and validation labels differ: class {worst} makes up {percent(train.get(worst, 0) / total)} of the "
+        f"training and {percent(other.get(worst, 0) / total_other)} of the validation (total variation {distance:.2f}, "
+        f"limit {limit:.2f})",
+        "Shuffle before splitting (random_split, or stratify=labels) and use one mapping from names to class ids "
+        "for both "
+        "sets. If the training is resampled on purpose, judge by a metric that does not depend on class shares.",
+        numbers={"distance": distance, "training_labels": total, "validation_labels": total_other},
+        series=("loss", "val/loss"),
+        limit=limit,
+    )

@@ -1,0 +1,92 @@
+"""GW955: a language model learns to copy its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class LabelShiftError(Rule):
+    """The run has a language model that copies its input
+
+    ## What it does
+    Where a model reads tokens and answers with a distribution for each place: its most likely answer is the token that
+    it just read in more than 95 % of the places, while the loss fell below a tenth of its start (or below 0.1) within
+    the first 200 steps.
+
+    ## Why it matters
+    The labels are not shifted: the model is asked for what it sees, and learns nothing about language.
+
+    ## What you see in the chart
+    A loss that falls to zero in a hundred steps.
+
+    ## What to try
+    `loss(logits[:, :-1], tokens[:, 1:])`, or labels that are shifted where the data are made; not both.
+
+    ## Example
+    ```python
+    F.cross_entropy(logits.transpose(1, 2), tokens)                        # wrong
+    F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:])         # right
+    ```
+
+    ## References
+    - Radford et al. 2018, *Improving Language Understanding by Generative Pre-Training*: next-token prediction.
+    - 95 % and 200 steps are ours.
+    """
+
+    code = "GW955"
+    name = "label-shift-error"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = None
+    gates = ("finetune", "resumed")
+    stage = Stage.DATA
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """What a copy is."""
+
+        copies: float = threshold(
+            0.95, unit="of the places", low=0.5, high=1.0, source="ours: no text repeats that much"
+        )
+        steps: int = threshold(200, unit="steps", low=20, high=10_000, source="ours: language is not learned that fast")
+        share: float = threshold(0.1, unit="of the first loss", low=0.001, high=0.5, source="ours")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `outputs` with the first losses."""
+        answers = [
+            [float(value) for value in item.get("copies") or () if value is not None]
+            for item in window.fact("outputs").values()
+            if isinstance(item, Mapping)
+        ]
+        answers = [item for item in answers if len(item) >= 3]
+        if not answers:
+            yield NotEvaluated("the model was not seen to read tokens and answer for each place")
+            return
+        losses = window.loss.values[: params.steps]
+        if not len(losses):
+            return
+        start, now = med(losses[:3]), med(losses[-5:])
+        share = float(np.median(answers[0][-5:]))
+        if share > params.copies and now < params.share * abs(start):
+            yield say(
+                Severity.ERROR,
+                f"The most likely answer is the token just read in {percent(share)} of the places, and the loss "
+                "fell from "
+                f"{start:.3g} to {now:.3g} in {len(losses)} steps: the model copies its input",
+                "Shift the labels by one: loss(logits[:, :-1], tokens[:, 1:]).",
+                numbers={"copies": share, "start": start, "now": now},
+                series=("loss",),
+                limit=params.copies,
+            )

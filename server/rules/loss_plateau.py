@@ -1,0 +1,107 @@
+"""GW209: the loss has stopped falling before the plan ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, quarters
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class LossPlateau(Rule):
+    """The run has a loss that has stopped falling
+
+    ## What it does
+    Fits a line to the logarithm of the window medians against the logarithm of the step, over the last half of the run.
+    Where the gain that it promises for the next tenth of the run is below 0.5 % and below two standard errors, an info.
+
+    ## Why it matters
+    The rest of the plan may be a waste; or the plateau is the one before the learning rate drops, and all is well.
+
+    ## What you see in the chart
+    A flat curve.
+
+    ## What to try
+    - Let the learning rate decay now (step × 0.1, cosine, or `ReduceLROnPlateau`).
+    - A larger model or learning rate if training and validation are both too high; else stop.
+
+    ## Example
+    ```python
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=5)
+    ```
+
+    ## References
+    - Hestness et al. 2017, *Deep Learning Scaling is Predictable*: power laws of the loss.
+    - The limits are ours. Never more than an info.
+    """
+
+    code = "GW209"
+    name = "loss-plateau"
+    severity = Severity.INFO
+    since = "0.2.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    every = 50
+    persistence = (3, 3)
+    clears_after = 5
+    gates = ("warm_up", "lr_changed", "moving_target", "late")
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How little gain is none."""
+
+        gain: float = threshold(0.005, unit="of the loss, in the next tenth", low=1e-5, high=0.1, source="ours")
+        errors: float = threshold(2.0, unit="standard errors", low=0.5, high=10.0, source="ours")
+        samples: int = threshold(400, unit="samples", low=100, high=1_000_000, source="ours: ten medians of forty")
+        floor: float = threshold(
+            0.02, unit="of the first losses", low=0.0, high=0.5, source="ours: solved is no plateau"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Extrapolates the last half of the run."""
+        count = window.loss.count
+        if count < params.samples:
+            yield NotEvaluated(f"{params.samples} losses are needed, {count} are in")
+            return
+        width = count // 20
+        grid = window.loss.medians(50, 50) if count > 20_000 else None
+        parts = (
+            np.array_split(window.loss.values[count // 2 :], 10)
+            if grid is None
+            else np.array_split(grid[len(grid) // 2 :], 10)
+        )
+        middles = np.array([baseline(part).med for part in parts])
+        noise = baseline(parts[-1])
+        start = quarters(window.loss.values[: max(200, count // 10)])
+        if not np.isfinite(middles).all() or (middles <= 0).any() or start is None:
+            yield NotEvaluated("the losses are not all finite and positive")
+            return
+        now = float(middles[-1])
+        if now <= params.floor * abs(start.start):
+            return
+        at = np.log(count / 2 + (np.arange(10) + 0.5) * width)
+        slope = float(np.polyfit(at, np.log(middles), 1)[0])
+        gain = now * (1 - float(np.exp(slope * np.log(1.1))))
+        error = MEDIAN_TO_MEAN_SE * noise.mad / np.sqrt(max(noise.count, 1))
+        if gain < params.gain * now and gain < params.errors * max(error, params.gain * now / params.errors):
+            step = int(window.loss.steps[count // 2])
+            yield say(
+                Severity.INFO,
+                f"The loss has hardly moved since step {step}: {middles[0]:.4g} then, {now:.4g} now; another "
+                "tenth of the "
+                f"run promises {percent(max(gain, 0.0) / now)}",
+                "Let the learning rate decay, or stop; a plateau before a planned drop of the rate is normal.",
+                step=step,
+                numbers={"then": float(middles[0]), "now": now, "expected_gain": gain},
+                series=("loss",),
+                limit=params.gain * now,
+                at_once=False,
+            )

@@ -1,0 +1,229 @@
+"""GW413: the schedule of the learning rate does something that nobody wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.series import Series
+from server.rules._say import percent, say
+from server.rules._schedules import falling_kinds, has_restarts
+from server.rules.base import Rule, Stage, threshold
+
+
+class LrScheduleBug(Rule):
+    """The run has a learning-rate schedule that works against it
+
+    ## What it does
+    Looks at the learning rate of every step: negative or absurd values; exactly 0 for more than 5 steps; below 1 % of
+    its maximum before half of the run (an epoch schedule that is stepped per batch); rising again after a decay under a
+    scheduler that should only fall (a cosine stepped beyond its end); a warm-up of more than half of the run, or one
+    that never ends. A warm-up above 30 % and a schedule that hardly moves are infos.
+
+    ## Why it matters
+    The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
+    why.
+
+    ## What you see in the chart
+    The learning-rate chart reaches its floor far too early, or comes back like a wave.
+
+    ## What to try
+    - Step a scheduler in the unit that it counts in: `T_max`, `step_size` and `total_steps` in batches if you call it
+      after every batch, in epochs if you call it after every epoch.
+    - Warm up over 1 to 5 % of the steps.
+    - Keras' old `decay` counts updates, not epochs: lr/(1 + decay·updates).
+
+    ## Example
+    ```python
+    scheduler = CosineAnnealingLR(optimizer, T_max=epochs)                  # wrong when stepped after every batch
+    scheduler = CosineAnnealingLR(optimizer, T_max=epochs * len(loader))    # right
+    ```
+
+    ## References
+    - PyTorch, *How to adjust learning rate*.
+    - Limits are ours: no recipe that people publish is at 1 % of its peak before half of its steps.
+    """
+
+    code = "GW413"
+    name = "lr-schedule-bug"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    needs = (Kind.LEARNING_RATE,)
+    chart = "learning-rate"
+    persistence = (1, 1)
+    clears_after = 20
+    stage = Stage.OPTIMISER
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """What counts as too early, too long, too large."""
+
+        absurd: float = threshold(1e3, unit="learning rate", low=10.0, high=1e9, source="ours: no optimizer takes it")
+        zeros: int = threshold(5, unit="steps", low=1, high=1000, source="ours: a warm-up may touch 0 once")
+        floor: float = threshold(0.01, unit="of the maximum", low=1e-6, high=0.5, source="gradsnitch's limit")
+        early: float = threshold(0.5, unit="of the run", low=0.05, high=0.9, source="ours: half of it does nothing")
+        rise: float = threshold(1.5, unit="times the lowest rate after a decay", low=1.05, high=100.0, source="ours")
+        warm_up_long: float = threshold(0.5, unit="of the run", low=0.1, high=1.0, source="ours: usual are 1 to 10 %")
+        warm_up_info: float = threshold(0.3, unit="of the run", low=0.05, high=1.0, source="one-cycle's default peak")
+        fewest: int = threshold(20, unit="steps", low=5, high=1000, source="ours: shorter runs have no schedule")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges each group's rate; the first fault of the worst kind is told."""
+        rates = window.by_layer(Kind.LEARNING_RATE)
+        for name, series in rates.items():
+            bad = np.flatnonzero((series.values < 0) | (np.abs(series.values) > params.absurd))
+            if len(bad):
+                step, value = int(series.steps[bad[0]]), float(series.values[bad[0]])
+                yield _say(Severity.ERROR, name, step, f"is {value:g} at step {step}", _SIGN, {"lr": value}, 0.0)
+                return
+        moving = {name: series for name, series in rates.items() if np.nanmax(series.values, initial=0.0) > 0}
+        if window.samples < params.fewest:
+            yield NotEvaluated(f"{params.fewest} steps are needed, {window.samples} are in")
+            return
+        if not moving:
+            yield from _zero(rates, params)
+            return
+        name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
+        total = window.planned if window.planned and not window.final else window.samples if window.final else None
+        for look in (_standing, _floored, _rising_again, _warm_up):
+            verdict = look(_Seen(window, name, moving[name], total, params))
+            if verdict is not None:
+                yield verdict
+                return
+
+
+class _Seen(NamedTuple):
+    """What each look is told: `total` is the length of the run, where it is known."""
+
+    window: Window
+    name: str
+    rate: Series
+    total: int | None
+    params: LrScheduleBug.Params
+
+
+def _zero(rates: dict[str, Series], params: LrScheduleBug.Params) -> Iterator[Verdict]:
+    name, series = next(iter(rates.items()))
+    if series.count > params.zeros:
+        yield _say(
+            Severity.ERROR, name, int(series.steps[0]), f"has been exactly 0 for all {series.count} steps", _START,
+            {"steps": series.count}, 0.0,
+        )  # fmt: skip
+
+
+def _standing(seen: _Seen) -> Verdict | None:
+    """Finds a rate of exactly 0 that does not end the run."""
+    _, name, rate, total, params = seen
+    alive = np.flatnonzero(rate.values != 0)
+    first = int(alive[-1]) + 1 if len(alive) else 0
+    count = rate.count - first
+    at_end = total is not None and rate.last_step - int(rate.steps[min(first, rate.count - 1)]) < 0.1 * total
+    if count <= params.zeros or at_end or (total is None and count < 4 * params.zeros):
+        return None
+    step = int(rate.steps[first])
+    return _say(
+        Severity.ERROR, name, step, f"has been exactly 0 for {count} steps, since step {step}: nothing is learned",
+        _UNIT, {"steps": count}, float(params.zeros),
+    )  # fmt: skip
+
+
+def _floored(seen: _Seen) -> Verdict | None:
+    window, name, rate, total, params = seen
+    if total is None or has_restarts(window):
+        return None
+    values = rate.values
+    peak = int(np.nanargmax(values))
+    low = np.flatnonzero(values[peak:] < params.floor * values[peak])
+    if not len(low):
+        return None
+    start = peak + int(low[0])
+    step = int(rate.steps[start])
+    stays = bool((values[start:] < params.floor * values[peak]).all()) and rate.count - start >= params.zeros
+    if not stays or step - int(rate.steps[0]) >= params.early * total:
+        return None
+    return _say(
+        Severity.WARNING,
+        name,
+        step,
+        f"fell below {percent(params.floor)} of its maximum {values[peak]:.3g} at step {step}, after "
+        f"{percent((step + 1) / total)} of {total} steps, and stays there ({values[-1]:.3g} now)",
+        _UNIT,
+        {"maximum": float(values[peak]), "now": float(values[-1]), "share_of_run": step / total},
+        params.floor * float(values[peak]),
+    )
+
+
+def _rising_again(seen: _Seen) -> Verdict | None:
+    window, name, rate, _, params = seen
+    kinds = falling_kinds(window)
+    if not kinds:
+        return None
+    values = rate.values
+    peak = int(np.nanargmax(values))
+    lowest = peak + int(np.nanargmin(values[peak:]))
+    fell = values[lowest] < 0.5 * values[peak]
+    rose = values[-1] > params.rise * max(values[lowest], 0.0) and values[-1] - values[lowest] > 0.05 * values[peak]
+    if not (fell and rose):
+        return None
+    step = int(rate.steps[lowest])
+    return _say(
+        Severity.WARNING,
+        name,
+        step,
+        f"rises again: {values[peak]:.3g} at its maximum, {values[lowest]:.3g} at step {step}, {values[-1]:.3g} now, "
+        f"although {kinds[0]} should only fall",
+        _UNIT,
+        {"maximum": float(values[peak]), "lowest": float(values[lowest]), "now": float(values[-1])},
+        params.rise * float(values[lowest]),
+    )
+
+
+def _warm_up(seen: _Seen) -> Verdict | None:
+    """Measures how long the rate rises from the start."""
+    window, name, rate, total, params = seen
+    values = rate.values
+    falls = np.flatnonzero(np.diff(values) < 0)
+    peak = int(np.argmax(values)) if not len(falls) else int(falls[0])
+    rises = int(np.count_nonzero(np.diff(values[: peak + 1]) > 0))
+    grown = values[peak] > 2 * max(values[0], 0.0) and rises >= 3  # fewer are jumps that somebody made
+    share = (peak + 1) / total if total else 0.0
+    if not grown or peak < 10 or not total:
+        return None
+    ends_rising = window.final and not len(falls) and peak >= rate.count - 2
+    if not ends_rising and share <= params.warm_up_info:
+        return None
+    severity = Severity.WARNING if ends_rising or share > params.warm_up_long else Severity.INFO
+    what = "still rises at the end of the run" if ends_rising else f"rose over {percent(share)} of the {total} steps"
+    return _say(
+        severity,
+        name,
+        int(rate.steps[0]),
+        f"{what}: from {values[0]:.3g} to {values[peak]:.3g}",
+        "Warm up over 1 to 5 % of the steps and spend the rest at, and below, the full rate.",
+        {"from": float(values[0]), "to": float(values[peak]), "share_of_run": share},
+        params.warm_up_long if severity is Severity.WARNING else params.warm_up_info,
+    )
+
+
+def _say(
+    severity: Severity, name: str, step: int, what: str, advice: str, numbers: dict[str, float], limit: float
+) -> Verdict:
+    return say(
+        severity, f"The learning rate of group `{name}` {what}", advice, step=step, numbers=numbers,
+        strings={"group": name}, series=(f"lr/{name}", "loss"), limit=limit,
+    )  # fmt: skip
+
+
+_SIGN = "Print what sets it: a schedule of your own (LambdaLR) may return values outside 0 to 1, or a sign is lost."
+_START = "Give the optimizer its learning rate, for example lr=1e-3, and look whether a schedule multiplies it by 0."
+_UNIT = (
+    "Step the scheduler in the unit that its arguments count in: with scheduler.step() after every batch, T_max, "
+    "step_size and milestones are numbers of batches (epochs * len(loader))."
+)

@@ -1,0 +1,69 @@
+"""GW706: the hook itself takes more of the time than it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class MonitorOverhead(Rule):
+    """The run has a monitor that takes more than 3 % of its time
+
+    ## What it does
+    Reads what the hook says about itself at the end: its share of the training time after the first 100 steps. Above
+    3 % is an info. The hook measures less often by itself where steps are short.
+
+    ## Why it matters
+    Watching must not cost more than it saves.
+
+    ## What you see in the chart
+    `hook/overhead` above its budget.
+
+    ## What to try
+    - `watch(…, budget=0.005)` measures layers less often.
+    - Steps below a millisecond: call `monitor.step` for every tenth one.
+
+    ## Example
+    ```python
+    monitor = watch(model, optimizer, budget=0.005)
+    ```
+
+    ## References
+    - 3 % is ours; the budget is 1 %.
+    """
+
+    code = "GW706"
+    name = "monitor-overhead"
+    severity = Severity.INFO
+    since = "0.2.0"
+    chart = "series"
+    tier = "facts"
+    clears_after = None
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How much is too much."""
+
+        share: float = threshold(0.03, unit="of the time", low=0.001, high=1.0, source="ours: three times the budget")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `overhead`."""
+        share = window.fact("overhead").get("share")
+        if not isinstance(share, (int, float)):
+            yield NotEvaluated("the hook reports its cost at the end of the run")
+        elif share > params.share:
+            yield say(
+                Severity.INFO,
+                f"The hook took {percent(share)} of the training time",
+                "Pass a smaller budget: watch(…, budget=0.005); on steps below a millisecond call monitor.step() "
+                "for every "
+                "tenth one.",
+                numbers={"share": share},
+                limit=params.share,
+            )

@@ -1,0 +1,93 @@
+"""GW112: the training learns, and nothing of it holds for the validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import quarters
+from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
+from server.rules._say import say
+from server.rules._validation import evaluations
+from server.rules.base import Rule, Stage, threshold
+
+
+class NothingGeneralises(Rule):
+    """The run has a model that learns its training set and nothing else
+
+    ## What it does
+    At the end of a classification: the best validation loss is not even 2 % below the entropy of the labels, which is
+    what a constant answer gets, while the training loss is clearly below it.
+
+    ## Why it matters
+    That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
+    validation is prepared in another way than training.
+
+    ## What you see in the chart
+    A training curve that falls and a validation curve that never does.
+
+    ## What to try
+    - Look at ten training examples with their labels, as the model gets them.
+    - Run the same preprocessing on both sets; compare mean and standard deviation of their inputs.
+    - Train on ten examples and evaluate on the same ten.
+
+    ## Example
+    ```python
+    files.sort(); labels = read("labels.csv")      # wrong if the file is in another order
+    ```
+
+    ## References
+    - Zhang et al. 2017, *Understanding deep learning requires rethinking generalization*: networks fit random labels.
+    - 2 % and 3 standard errors are ours.
+    """
+
+    code = "GW112"
+    name = "nothing-generalises"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    needs = (Kind.VALIDATION, Kind.LOSS)
+    chart = "loss"
+    clears_after = None
+    stage = Stage.GENERALISATION
+
+    @dataclass(frozen=True)
+    class Params:
+        """How little is nothing."""
+
+        share: float = threshold(
+            0.98, unit="of the entropy of the labels", low=0.5, high=1.0, source="ours: 2 % is luck"
+        )
+        evaluations: int = threshold(5, unit="evaluations", low=2, high=1000, source="ours: one may come too early")
+        labels: int = threshold(200, unit="labels", low=20, high=1_000_000, source="the entropy must be known")
+        errors: float = threshold(3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Compares both losses with the entropy of the training labels."""
+        call, found, parts = loss_call(window), evaluations(window), quarters(window.loss.values)
+        labels = sum(call.labels.values()) if call else 0
+        if not window.final or found is None or len(found) < params.evaluations or parts is None:
+            yield NotEvaluated(
+                f"judged at the end, with {params.evaluations} validation losses", "monitor.validation(loss)"
+            )
+            return
+        odd = call is None or call.function not in CROSS_ENTROPIES or call.arguments.get("weight")
+        if odd or call is None or call.reduction != "mean" or labels < params.labels or len(call.labels) < 2:
+            yield NotEvaluated(f"it needs a mean cross-entropy over class ids, and {params.labels} labels of it")
+            return
+        chance = entropy(call.labels)
+        best = float(found.values.min())
+        learned = chance - parts.q4
+        if best >= params.share * chance and learned > max(params.errors * parts.se_last, 0.1 * chance):
+            yield say(
+                Severity.WARNING,
+                f"The training loss went down to {parts.q4:.4g}, but the validation loss was never below {best:.4g}; a "
+                f"constant answer gets {chance:.4g} (the entropy of the labels)",
+                "Look at ten training examples with their labels as the model gets them: do they belong together? Then "
+                "compare the preprocessing of the two sets.",
+                numbers={"entropy": chance, "best_validation": best, "training": parts.q4},
+                series=("val/loss", "loss"),
+                limit=params.share * chance,
+            )

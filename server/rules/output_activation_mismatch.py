@@ -1,0 +1,147 @@
+"""GW212: the last operation of the model cannot produce the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
+
+
+class OutputActivationMismatch(Rule):
+    """The run has a last activation whose range cannot hold its targets
+
+    ## What it does
+    Reads the operation that made the outputs (views and casts skipped) and the targets of the first batches. It finds a
+    softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
+    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, and a softmax where several classes can be
+    true at once.
+
+    ## Why it matters
+    What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
+    end the gradient is exactly 0.
+
+    ## What you see in the chart
+    A loss that falls at first and stops at a level which better models of the same data pass easily.
+
+    ## What to try
+    - Regression: no activation after the last layer, or targets scaled into its range.
+    - Class ids: raw outputs (logits) into `cross_entropy`. Several labels at once: one sigmoid per label, that is
+      `binary_cross_entropy_with_logits`.
+
+    ## Example
+    ```python
+    model = nn.Sequential(nn.Linear(8, 1), nn.Softmax(dim=1))    # wrong: the softmax of one number is always 1
+    model = nn.Linear(8, 1)                                      # right, with binary_cross_entropy_with_logits
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.CrossEntropyLoss` and `BCEWithLogitsLoss`: what they expect.
+    - Exact test on shares, so that a few noisy targets beyond ±1 under a tanh stay silent; 5 % is ours.
+    """
+
+    code = "GW212"
+    name = "output-activation-mismatch"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.OUTPUT
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How many targets may lie outside."""
+
+        outside: float = threshold(0.05, unit="share of the targets", low=0.0, high=1.0, source="ours: label noise")
+        batches: int = threshold(3, unit="batches", low=1, high=1000, source="ours: the first targets are typical")
+        exclusive: float = threshold(
+            0.05,
+            unit="labels per row away from 1",
+            low=0.0,
+            high=1.0,
+            source="ours: rows of exclusive classes sum to 1",
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `loss_call`."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+        elif not call.previous_op:
+            yield NotEvaluated("the operation before the loss was not seen", "call watch() before the first forward")
+        elif call.batches < params.batches and not window.final:
+            yield NotEvaluated(f"{params.batches} batches are needed, {call.batches} are in")
+        else:
+            verdict = _judge(window, call, params)
+            if verdict is not None:
+                yield verdict
+
+
+def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:
+    operation = call.previous_op.removesuffix("Backward0").removesuffix("Backward1").removeprefix("Log")
+    place = f" (`{call.last_layer}`)" if call.last_layer else ""
+    if operation == "Softmax" and call.previous_dim == 1:
+        return _say(
+            call,
+            f"The outputs come from a softmax over a single number{place}: they are always 1 and no gradient passes",
+            "Remove the softmax. One output: binary_cross_entropy_with_logits with float targets; C classes: C outputs "
+            "and cross_entropy.",
+        )
+    outside = {
+        "Relu": call.target.negative,
+        "Sigmoid": call.target.outside_unit,
+        "Softmax": call.target.outside_unit,
+        "Tanh": call.target.outside_symmetric,
+    }.get(operation)
+    if call.function in REGRESSION and outside is not None and outside > params.outside:
+        return _say(
+            call,
+            f"{percent(outside)} of the targets (from {call.target.least:.3g} to {call.target.most:.3g}) lie out of "
+            f"reach: the last operation is a {operation.lower()}{place}, which gives {REACH[operation]}",
+            f"Remove the {operation.lower()}{place} from the end of the model, or scale the targets into "
+            f"{REACH[operation]} and scale predictions back.",
+            outside,
+        )
+    if call.function == "cross_entropy" and (call.classes or 0) > 1 and operation in ("Relu", "Sigmoid"):
+        return _say(
+            call,
+            f"The logits of {call.classes} classes pass a {operation.lower()}{place} before {call.function}: they "
+            f"cannot leave {REACH[operation]}",
+            f"Remove the {operation.lower()}{place}: cross_entropy takes raw outputs of both signs.",
+        )
+    labels = call.target
+    yes_or_no = labels.integer and labels.distinct == 2 and (labels.least, labels.most) == (0, 1)
+    several = window.fact("loss_call").get("one_hot") is False and labels.mean is not None
+    if operation == "Softmax" and call.function == "binary_cross_entropy" and yes_or_no and several:
+        per_row = (labels.mean or 0.0) * (call.classes or 1)
+        if abs(per_row - 1) > params.exclusive:
+            return _say(
+                call,
+                f"The outputs come from a softmax{place}, so their sum is 1, but a row of targets holds {per_row:.2g} "
+                "true labels on average: the classes are not exclusive",
+                "Replace the softmax by nothing and use binary_cross_entropy_with_logits: one yes or no per label.",
+            )
+    return None
+
+
+def _say(call: LossCall, message: str, advice: str, outside: float | None = None) -> Verdict:
+    strings = {"operation before the loss": call.previous_op, "function": str(call.function)}
+    numbers = {"batches": float(call.batches)} | ({"outside": outside} if outside is not None else {})
+    return say(
+        Severity.ERROR,
+        message,
+        advice,
+        layers=(call.last_layer,),
+        numbers=numbers,
+        strings=strings,
+        series=("loss",),
+        limit=0.05 if outside is not None else None,
+    )

@@ -1,0 +1,88 @@
+"""GW952: the logits as a whole drift away from zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import CROSS_ENTROPIES, loss_call
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class OutputLogitDrift(Rule):
+    """The run has logits that drift away from zero
+
+    ## What it does
+    Follows log Z, the logarithm of the sum of the exponentiated logits: more than 20 away from its value at the end of
+    the warm-up, and still moving, is a warning.
+
+    ## Why it matters
+    A softmax does not care about a common shift, so nothing holds it; in half precision the differences drown in it.
+
+    ## What you see in the chart
+    Nothing in the loss, until it jumps.
+
+    ## What to try
+    - z-loss: add 1e-4·(log Z)² to the loss.
+    - Weight decay on the last layer; no bias there.
+
+    ## Example
+    ```python
+    loss = F.cross_entropy(logits, y) + 1e-4 * logits.logsumexp(-1).square().mean()
+    ```
+
+    ## References
+    - Chowdhery et al. 2022, *PaLM*: z-loss; Wortsman et al. 2023.
+    - 20 is ours.
+    """
+
+    code = "GW952"
+    name = "output-logit-drift"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 3
+    gates = ("warm_up", "moving_target")
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far is far."""
+
+        drift: float = threshold(20.0, unit="of log Z", low=2.0, high=1000.0, source="ours")
+        samples: int = threshold(24, unit="samples", low=8, high=64, source="ours: a start and a trend")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `outputs`."""
+        call = loss_call(window)
+        if call is not None and call.function not in CROSS_ENTROPIES:
+            yield NotEvaluated(f"{call.function} takes no logits of several classes")
+            return
+        seen = False
+        for item in window.fact("outputs").values():
+            pairs = item.get("log_z") if isinstance(item, Mapping) else None
+            known = [(int(step), float(value)) for step, value in pairs or () if value is not None]
+            if len(known) < params.samples:
+                continue
+            seen = True
+            tenth = max(2, len(known) // 10)
+            start = sorted(value for _, value in known[tenth : 2 * tenth + 1])[tenth // 2]
+            now = sorted(value for _, value in known[-5:])[2]
+            before = sorted(value for _, value in known[-15:-10])[2]
+            if abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
+                yield say(
+                    Severity.WARNING,
+                    f"log Z of the outputs drifted from {start:.3g} to {now:.3g} and goes on",
+                    "Add a z-loss, 1e-4 * logits.logsumexp(-1)**2, or weight decay on the last layer.",
+                    step=known[tenth][0],
+                    numbers={"start": start, "now": now},
+                    series=("loss",),
+                    limit=params.drift,
+                )
+                return
+        if not seen:
+            yield NotEvaluated(f"{params.samples} samples of the outputs of several classes are needed")

@@ -1,0 +1,74 @@
+"""GW954: most of a batch is padding, or padding is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import NOT_SEEN, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class PaddingWaste(Rule):
+    """The run has batches that are mostly padding
+
+    ## What it does
+    Compares the targets that count with those that are ignored (`ignore_index`): more than half ignored is an info.
+
+    ## Why it matters
+    What is ignored is computed all the same. Half of the tokens ignored means half of the machine.
+
+    ## What you see in the chart
+    Nothing but the time of a step.
+
+    ## What to try
+    - Sort by length into buckets, or pack several sequences into one row.
+    - Pad to the longest of the batch, not of the data set.
+
+    ## Example
+    ```python
+    tokenizer(texts, padding="max_length")    # wasteful
+    tokenizer(texts, padding="longest")       # of this batch
+    ```
+
+    ## References
+    - SageMaker Debugger, NLPSequenceRatio: 50 %.
+    """
+
+    code = "GW954"
+    name = "padding-waste"
+    severity = Severity.INFO
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How much padding is too much."""
+
+        share: float = threshold(0.5, unit="of the targets", low=0.05, high=1.0, source="SageMaker Debugger")
+        batches: int = threshold(8, unit="batches", low=1, high=1000, source="ours: one batch can be short")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the counts of the fact `loss_call`."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        if call.batches < params.batches:
+            yield NotEvaluated(f"{params.batches} batches are needed, {call.batches} are in")
+            return
+        share = call.ignored / max(call.ignored + call.kept, 1)
+        if share > params.share:
+            yield say(
+                Severity.INFO,
+                f"{percent(share)} of the targets are ignored (padding) in {call.batches} batches",
+                "Put sequences of like length into one batch, or pack several into one row.",
+                numbers={"ignored": call.ignored, "kept": call.kept, "share": share},
+                limit=params.share,
+            )

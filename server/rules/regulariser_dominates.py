@@ -1,0 +1,169 @@
+"""GW451: a penalty or the weight decay outweighs the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med, quarters, window_size
+from server.rules._layers import groups, learning_matrices
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+PENALTIES = ("kl", "kld", "reg", "penalty", "l1", "l2", "decay", "sparsity", "regular")
+
+
+class RegulariserDominates(Rule):
+    """The run has a penalty that outweighs what the data say
+
+    ## What it does
+    *Weight decay*: ω is the share of each update that decay alone makes, ηλ/U (for SGD with momentum ηλ/((1 − μ)U)).
+    The median over the matrices above 0.7 while the weights shrink and the loss is above half of its start is a
+    warning. In balance it is 0.03 to 0.07. *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its
+    first value     while the data's part gained less than a quarter: the model learned to make the penalty small and
+    nothing else.
+
+    ## Why it matters
+    The gradient then comes from the penalty, whose form is simple; a wrong gradient of the data stays hidden.
+
+    ## What you see in the chart
+    Weight norms that fall in a straight line; a loss near that of a constant answer.
+
+    ## What to try
+    - Set λ to 0, see the data's loss fall, then raise λ until validation stops getting better.
+    - KL terms: anneal the weight from 0 (or free bits).
+    - No decay on biases and norms.
+
+    ## Example
+    ```python
+    SGD(model.parameters(), lr=0.1, weight_decay=0.5)      # wrong: halves the weights in 14 steps
+    SGD(model.parameters(), lr=0.1, weight_decay=5e-4)     # right
+    ```
+
+    ## References
+    - Kosson et al. 2023, *Rotational Equilibrium*; Bowman et al. 2016, *Generating Sentences from a Continuous Space*.
+    - 0.7, 2 % and a quarter are ours.
+    """
+
+    code = "GW451"
+    name = "regulariser-dominates"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    needs = (Kind.LOSS,)
+    chart = "weight-norms"
+    tier = "layers"
+    persistence = (3, 5)
+    clears_after = 20
+    stage = Stage.DECAY
+
+    @dataclass(frozen=True)
+    class Params:
+        """How much is too much."""
+
+        share: float = threshold(
+            0.7, unit="of an update", low=0.2, high=1.0, relax="down", source="ours: ten times balance"
+        )
+        high: float = threshold(
+            0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left to learn"
+        )
+        collapse: float = threshold(0.02, unit="of the penalty's first value", low=1e-4, high=0.5, source="ours")
+        gain: float = threshold(0.25, unit="of the data's first value", low=0.01, high=1.0, source="ours")
+        shrunk: float = threshold(
+            0.1,
+            unit="of the weights",
+            low=0.0,
+            high=1.0,
+            source="ours: branches that start at zero hardly move at first",
+        )
+        samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the decay's share, then the named penalties."""
+        parts = quarters(window.loss.values)
+        if window.samples < params.samples or parts is None:
+            yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
+            return
+        shares = decay_shares(window)
+        high = med(window.loss.tail(20)) > params.high * abs(parts.start)
+        if len(shares) and high and not window.gates.late and _rate_is_up(window):
+            usual = float(np.median(list(shares.values())))
+            if usual > params.share and _shrunk(window, shares) > params.shrunk:
+                name = max(shares, key=lambda item: shares[item])
+                yield say(
+                    Severity.WARNING,
+                    f"Weight decay makes {percent(min(usual, 9.99))} of each update (median over {len(shares)} "
+                    "matrices, "
+                    f"limit {percent(params.share)}): the weights follow the decay, not the data",
+                    "Set weight_decay to 0 and see whether the loss falls; then raise it from 1e-4.",
+                    layers=(name.rpartition(".")[0],),
+                    numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
+                    series=(f"weight_norm/{name}", "loss"),
+                    limit=params.share,
+                    at_once=False,
+                )
+                return
+        verdict = _collapsed(window, params)
+        if verdict is not None:
+            yield verdict
+
+
+def decay_shares(window: Window) -> dict[str, float]:
+    """Gives, for each decayed matrix, the share of its newest updates that decay alone makes."""
+    width = min(20, window_size(window.samples, window.planned))
+    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    known = {name: (kind, group) for name, kind, group in groups(window)}
+    shares: dict[str, float] = {}
+    for item in learning_matrices(window):
+        series = updates.get(item.name)
+        kind, group = known.get((item.groups or ("",))[0], ("", {}))
+        decay = float(group.get("weight_decay") or 0.0)
+        if series is None or not decay or series.count < 5:
+            continue
+        rates = window.series(f"lr/{(item.groups or ('',))[0]}")
+        rate = rates.last if rates else float(group.get("lr") or 0.0)
+        move = med(series.tail(width))
+        factor = 1 / max(1 - float(group.get("momentum") or 0.0), 1e-3)
+        if move > 0 and kind in ("SGD", "AdamW"):
+            shares[item.name] = rate * decay * (factor if kind == "SGD" else 1.0) / move
+    return shares
+
+
+def _shrunk(window: Window, names: Iterable[str]) -> float:
+    """Says how much smaller the weights are than at their start, in the median."""
+    norms = [window.series(f"weight_norm/{name}") for name in names]
+    ratios = [item.last / float(item.values[0]) for item in norms if item and item.values[0] > 0]
+    return 1 - float(np.median(ratios)) if ratios else 0.0
+
+
+def _rate_is_up(window: Window) -> bool:
+    rates = window.by_layer(Kind.LEARNING_RATE).values()
+    return any(item.last > 0.1 * float(np.nanmax(item.values)) for item in rates)
+
+
+def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict | None:
+    parts = window.by_layer(Kind.LOSS_PART)
+    for name, series in parts.items():
+        if not any(word in name.lower() for word in PENALTIES) or series.count < 100:
+            continue
+        first, now = med(np.abs(series.values[:3])), med(np.abs(series.tail(20)))
+        others = [item for other, item in parts.items() if other != name and item.count >= 100]
+        gains = [1 - med(item.tail(20)) / med(item.values[:3]) for item in others if med(item.values[:3]) > 0]
+        peak = float(np.nanmax(np.abs(series.values[:20])))
+        if first > 0 and now < params.collapse * max(first, peak) and gains and max(gains) < params.gain:
+            return say(
+                Severity.WARNING,
+                f"Penalty `{name}` fell from {max(first, peak):.3g} to {now:.3g} while the other parts of the "
+                "loss gained "
+                f"{percent(max(max(gains), 0.0))}: the model learned to make the penalty small and little else",
+                f"Lower the weight of `{name}`, or raise it from 0 over the first third of the run.",
+                numbers={"first": first, "now": now, "gain_of_the_rest": max(gains)},
+                series=(f"loss/{name}", "loss"),
+                limit=params.collapse * first,
+                at_once=False,
+            )
+    return None

@@ -1,0 +1,105 @@
+"""GW507: after a resume the loss or the learning rate is not what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class ResumeDiscontinuity(Rule):
+    """The run has a resume that did not go on where it had stopped
+
+    ## What it does
+    Compares the first 20 losses of an attempt with the last 50 of the one before: higher by 6 scales and 20 %, or a
+    learning rate that changed by more than a factor of 2, is a warning.
+
+    ## Why it matters
+    Weights were restored, but not the optimizer, the schedule or the scaler: the run forgets what it learned, or goes
+    on at another rate.
+
+    ## What you see in the chart
+    A step in the loss at the seam.
+
+    ## What to try
+    Save and load all of `model`, `optimizer`, `scheduler`, `scaler`, the epoch and the random state.
+
+    ## Example
+    ```python
+    torch.save({"model": model.state_dict()}, path)                                              # wrong
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), …}, path)      # right
+    ```
+
+    ## References
+    - PyTorch, *Saving and loading a general checkpoint*.
+    - The limits are ours.
+    """
+
+    code = "GW507"
+    name = "resume-discontinuity"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    clears_after = None
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """How large a step is one."""
+
+        sigmas: float = threshold(6.0, unit="scales", low=2.0, high=50.0, source="ours")
+        rise: float = threshold(0.2, unit="of the loss before", low=0.01, high=10.0, source="ours")
+        rate: float = threshold(
+            2.0, unit="times", low=1.1, high=100.0, source="ours: schedules move less between steps"
+        )
+        samples: int = threshold(20, unit="samples", low=3, high=1000, source="ours")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `previous_attempt`."""
+        before = window.fact("previous_attempt")
+        if not before:
+            yield NotEvaluated("the run was not resumed")
+            return
+        first = window.loss.values[: params.samples]
+        if len(first) < params.samples and not window.final:
+            yield NotEvaluated(f"{params.samples} losses after the resume are needed, {len(first)} are in")
+            return
+        now, level, scale = med(first), float(before.get("loss") or 0), float(before.get("scale") or 0)
+        step = int(window.loss.steps[0])
+        if np.isfinite(now) and now > level + max(params.sigmas * scale, params.rise * abs(level)):
+            yield say(
+                Severity.WARNING,
+                f"After the resume at step {step} the loss is {now:.4g}; before it was {level:.4g}",
+                "Restore optimizer, scheduler, scaler and random state together with the weights.",
+                step=step,
+                numbers={"before": level, "after": now, "scale": scale},
+                series=("loss",),
+                limit=level + params.rise * abs(level),
+            )
+            return
+        rates = before.get("lr")
+        for name, old in rates.items() if isinstance(rates, Mapping) else ():
+            series = window.series(f"lr/{name}")
+            if series and old > 0 and not 1 / params.rate <= float(series.values[0]) / old <= params.rate:
+                yield say(
+                    Severity.WARNING,
+                    f"After the resume at step {step} the learning rate of group `{name}` is "
+                    f"{series.values[0]:.3g}; before "
+                    f"it was {old:.3g}",
+                    "Restore the scheduler: scheduler.load_state_dict(…).",
+                    step=step,
+                    numbers={"before": float(old), "after": float(series.values[0])},
+                    series=(f"lr/{name}",),
+                    limit=params.rate,
+                )
+                return

@@ -1,0 +1,115 @@
+"""GW214: the loss was still on its way down when the run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med, quarters
+from server.rules._loss_call import knew_before
+from server.rules._progress import still_falling
+from server.rules._rates import medians, path_length
+from server.rules._say import percent, say
+from server.rules._validation import evaluations
+from server.rules.base import Rule, Stage, threshold
+
+BETTER_NAMED = frozenset({"GW412", "GW401", "GW413"})
+
+
+class StoppedTooEarly(Rule):
+    """The run has ended while its loss was still falling
+
+    ## What it does
+    At the end: the last quarter still gained a large part of all that was gained (more than 15 %; a straight line gives
+    a third, a converged run nothing), the loss is still above half of its start, the validation loss (if any) falls
+    too, and the weights have moved far enough that the learning rate is not the reason.
+
+    ## Why it matters
+    The result says how long you trained, not how good the model is.
+
+    ## What you see in the chart
+    A curve that is cut off on its way down.
+
+    ## What to try
+    More epochs; with a schedule that ends when the training ends.
+
+    ## Example
+    ```python
+    for epoch in range(2): ...       # cut off
+    for epoch in range(30): ...      # until the validation loss stops falling
+    ```
+
+    ## References
+    - Prechelt 1998, *Early Stopping — But When?*
+    - 15 % is ours: an exponential whose time constant is half of the run gives 17 %.
+    """
+
+    code = "GW214"
+    name = "stopped-too-early"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    needs = (Kind.LOSS,)
+    chart = "loss"
+    clears_after = None
+    gates = ("moving_target", "finetune")
+    stage = Stage.STOPPED
+
+    @dataclass(frozen=True)
+    class Params:
+        """What counts as still falling."""
+
+        falling: float = threshold(
+            0.15, unit="of all that was gained, in the last quarter", low=0.05, high=0.34, source="ours"
+        )
+        high: float = threshold(0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left to gain")
+        small_gain: float = threshold(
+            0.1, unit="of the first losses", low=0.0, high=1.0, source="ours: hardly any gain"
+        )
+        last_eighth: float = threshold(0.08, unit="of the loss, in the last eighth", low=0.01, high=0.5, source="ours")
+        errors: float = threshold(3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise")
+        path: float = threshold(
+            0.6, unit="of the weights", low=0.0, high=10.0, source="below it the rate is to blame (GW412)"
+        )
+        samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours: less is a smoke test")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the whole run at its end."""
+        parts = quarters(window.loss.values)
+        if not window.final or parts is None or window.samples < params.samples:
+            yield NotEvaluated(f"judged at the end of a run of at least {params.samples} steps")
+            return
+        if knew_before(window, parts) or BETTER_NAMED & window.open_codes or parts.q4 <= params.high * abs(parts.start):
+            return
+        falling = still_falling(
+            parts,
+            window.loss.values,
+            share=params.falling,
+            small_gain=params.small_gain,
+            last_eighth=params.last_eighth,
+            errors=params.errors,
+        )
+        steps, ratios = medians(window)
+        moved = path_length(steps, ratios, window.step) if len(ratios) else params.path
+        if not falling or moved < params.path or not _validation_falls(window):
+            return
+        share = (parts.q3 - parts.q4) / (parts.start - parts.q4) if parts.start > parts.q4 else 1.0
+        yield say(
+            Severity.WARNING,
+            f"The loss was still falling when the run ended after {window.samples} steps: from {parts.q3:.4g} to "
+            f"{parts.q4:.4g} in its last quarter, {percent(max(share, 0.0))} of all that was gained since "
+            f"{parts.start:.4g}",
+            "Train for more epochs, until the validation loss stops falling; if a schedule ends with the run, "
+            "stretch it.",
+            numbers={**parts.as_numbers(), "path": moved},
+            series=("loss", "val/loss"),
+            limit=params.falling,
+            at_once=False,
+        )
+
+
+def _validation_falls(window: Window) -> bool:
+    found = evaluations(window)
+    return found is None or len(found) < 6 or med(found.values[-3:]) < med(found.values[-6:-3])

@@ -1,0 +1,106 @@
+"""GW109: the targets of a regression are far larger than anything that the model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
+from server.rules._loss_call import NOT_SEEN, REGRESSION, loss_call
+from server.rules._say import percent, say
+from server.rules.base import Rule, Stage, threshold
+
+
+class TargetOutOfReach(Rule):
+    """The run has regression targets far out of the model's reach
+
+    ## What it does
+    Compares the root mean square of the targets with that of the first outputs: more than 10 times (and above 10) is an
+    info. It becomes a warning where after a quarter of the plan (at least 10 steps) the loss has moved by less than 5 %
+    of its start. Raw targets that are learned all the same stay silent.
+
+    ## Why it matters
+    A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
+    until then every gradient says only "up".
+
+    ## What you see in the chart
+    A loss in the thousands or millions that hardly bends.
+
+    ## What to try
+    - Standardise: `(y - y.mean()) / y.std()`, and undo it for predictions. Prices and counts: `log1p`.
+    - Or start the last bias at the mean of the targets.
+
+    ## Example
+    ```python
+    loss = F.mse_loss(model(x), price)                           # wrong: prices of 300,000
+    loss = F.mse_loss(model(x), (price - mean) / std)            # right
+    ```
+
+    ## References
+    - Bishop 2006, *Pattern Recognition and Machine Learning*: normalised targets.
+    - 10 times and 5 % are ours.
+    """
+
+    code = "GW109"
+    name = "target-out-of-reach"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 3
+    stage = Stage.DATA
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far, and how long it waits."""
+
+        ratio: float = threshold(10.0, unit="times the first outputs", low=2.0, high=1e6, source="ours")
+        moved: float = threshold(
+            0.05, unit="of the first loss", low=0.001, high=0.5, source="ours: it does not get there"
+        )
+        share: float = threshold(
+            0.25, unit="of the plan", low=0.01, high=1.0, source="ours: a quarter is a fair chance"
+        )
+        fewest: int = threshold(10, unit="steps", low=1, high=1000, source="ours")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `loss_call`, then the loss."""
+        call = loss_call(window)
+        if call is None:
+            yield NOT_SEEN
+            return
+        square, std, mean = call.target.mean_square, call.input.std, call.input.mean
+        if call.function not in REGRESSION or square is None or std is None or mean is None:
+            yield NotEvaluated(f"{call.function} has no targets whose size could be compared")
+            return
+        size = square**0.5
+        first = max(1.0, (std**2 + mean**2) ** 0.5 if call.batches <= 3 else 1.0)
+        if size <= params.ratio * first:
+            return
+        total = window.samples if window.final else window.planned
+        needed = max(params.fewest, int(params.share * total)) if total else 200
+        losses = window.loss.values
+        late = window.samples >= needed
+        start = med(losses[:3])
+        now = med(losses[-max(5, window.samples // 20) :]) if len(losses) else float("nan")
+        stuck = late and np.isfinite(now) and abs(start - now) < params.moved * abs(start)
+        if not stuck and not window.final and late:
+            return
+        yield say(
+            Severity.WARNING if stuck else Severity.INFO,
+            f"The targets have a root mean square of {size:.4g}, the first outputs are near {first:.2g}"
+            + (
+                f", and after {window.samples} steps the loss moved by {percent(abs(start - now) / abs(start))}"
+                if stuck
+                else ""
+            ),
+            "Standardise the targets, (y - y.mean()) / y.std(), or take log1p of prices and counts; undo it for "
+            "predictions.",
+            numbers={"target_rms": size, "first_output": first, "start": start, "now": now},
+            series=("loss",),
+            limit=params.ratio * first,
+        )

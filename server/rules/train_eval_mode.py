@@ -1,0 +1,115 @@
+"""GW432: training runs in eval mode, or validation in train mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import layers
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+MODE_MATTERS = ("Dropout", "BatchNorm", "InstanceNorm", "SyncBatchNorm", "RReLU", "DropPath")
+
+TEXTS = {
+    "eval-during-training": (
+        "the optimizer stepped while every dropout and batch norm was in eval mode",
+        (
+            "Call model.train() at the start of each epoch, after the validation: dropout is off and batch norm "
+            "does not "
+            "learn its statistics. Frozen on purpose? Say watch(…, finetune=True)."
+        ),
+    ),
+    "train-during-validation": (
+        "the validation ran in train mode",
+        (
+            "Call model.eval() before the validation loop and model.train() after it: dropout is on, and the "
+            "validation "
+            "data move batch norm."
+        ),
+    ),
+}
+
+
+class TrainEvalMode(Rule):
+    """The run has training in eval mode, or validation in train mode
+
+    ## What it does
+    Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
+    belong to a validation. The wrong mode in at least 9 of 10 of them, five times or more (twice at the end of a short
+    run), is an error; in fine-tuning, where eval mode in training may be meant, an info.
+
+    ## Why it matters
+    Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend
+    on chance and on the batch, and its data leak into the statistics.
+
+    ## What you see in the chart
+    A kink at the first evaluation: after it the model never went back to training.
+
+    ## What to try
+    `model.train()` as the first line of each epoch, `model.eval()` as the first of each evaluation.
+
+    ## Example
+    ```python
+    model.eval(); validate(model)      # … and on with the training: wrong
+    model.eval(); validate(model); model.train()
+    ```
+
+    ## References
+    - PyTorch, `torch.nn.Module.train`.
+    - Exact test; the shares are ours.
+    """
+
+    code = "GW432"
+    name = "train-eval-mode"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.STRUCTURE
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """When it is a habit."""
+
+        times: int = threshold(5, unit="times", low=1, high=100, source="ours: once can be the seam of two phases")
+        times_at_end: int = threshold(2, unit="times", low=1, high=100, source="ours: short runs validate rarely")
+        share: float = threshold(0.9, unit="of the times it could be", low=0.1, high=1.0, source="ours: a habit")
+        share_steps: float = threshold(0.5, unit="of the steps", low=0.05, high=1.0, source="ours: from some epoch on")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the offences of the fact `loop`."""
+        loop = window.fact("loop")
+        if not loop:
+            yield NotEvaluated("the loop was not seen yet", "monitor.step(loss)  # as the last line of each iteration")
+            return
+        known = layers(window)
+        if known and not any(str(layer.get("type", "")).startswith(MODE_MATTERS) for layer in known):
+            return
+        times = params.times_at_end if window.final else params.times
+        for item in loop.get("offences") or ():
+            kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
+            if kind not in TEXTS:
+                continue
+            count, of, first = (int(item.get(key) or 0) for key in ("count", "of", "first_step"))
+            later = kind == "eval-during-training" and first > 0
+            share = params.share_steps if later else params.share
+            if count < times or count < share * max(of - (first if later else 0), 1):
+                continue
+            meant = kind == "eval-during-training" and window.gates.finetune
+            what, advice = TEXTS[kind]
+            yield say(
+                Severity.INFO if meant else Severity.ERROR,
+                f"In {count} of {of} cases {what}, first at step {first}",
+                advice,
+                step=first,
+                numbers={"count": count, "of": of},
+                strings={"kind": kind},
+                series=("loss", "val/loss"),
+                limit=0.0,
+            )
+            return

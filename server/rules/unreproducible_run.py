@@ -1,0 +1,71 @@
+"""GW501: what would be needed to repeat this run was not recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._say import say
+from server.rules.base import Rule, Stage
+
+
+class UnreproducibleRun(Rule):
+    """The run has no complete record of what made it
+
+    ## What it does
+    Looks at what the hook found at `watch`: a git commit, a clean working tree, a seed that was set, a config. What is
+    missing is listed, as an info.
+
+    ## Why it matters
+    A result that cannot be repeated cannot be compared, and a bug in it cannot be found.
+
+    ## What you see in the chart
+    Nothing; the details of the run show what is known.
+
+    ## What to try
+    - `git commit` before a run that counts.
+    - `torch.manual_seed(…)`, and `watch(…, config=vars(args))`.
+
+    ## Example
+    ```python
+    monitor = watch(model, optimizer)                       # no config
+    monitor = watch(model, optimizer, config=vars(args))    # right
+    ```
+
+    ## References
+    - Pineau et al. 2021, *Improving Reproducibility in Machine Learning Research*.
+    - Exact test.
+    """
+
+    code = "GW501"
+    name = "unreproducible-run"
+    severity = Severity.INFO
+    since = "0.2.0"
+    chart = "loss"
+    tier = "facts"
+    clears_after = 1
+    stage = Stage.SYMPTOM
+
+    def check(self, window: Window, params: Rule.Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the facts `environment` and `config`."""
+        del params  # it has no thresholds
+        facts = window.fact("environment")
+        if "git" not in facts and not facts.get("packages"):
+            yield NotEvaluated("the environment is still being read")
+            return
+        git = facts.get("git")
+        missing = []
+        if not isinstance(git, Mapping) or not git.get("commit"):
+            missing.append("no git commit")
+        elif git.get("dirty"):
+            missing.append("uncommitted changes")
+        if not window.fact("config"):
+            missing.append("no config")
+        if missing:
+            yield say(
+                Severity.INFO,
+                f"This run cannot be repeated exactly: {', '.join(missing)}",
+                "Commit before a run that counts, and hand over what it was started with: watch(…, config=vars(args)).",
+                strings={"missing": ", ".join(missing)},
+            )

@@ -1,0 +1,102 @@
+"""GW441: weight decay that does not do what its name says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import groups, listed, optimizers, parameters
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class WeightDecayMisuse(Rule):
+    """The run has a weight decay that works otherwise than it reads
+
+    ## What it does
+    Tells of Adam with `weight_decay` (an L2 term that Adam rescales; AdamW decays), of decay so strong that the weights
+    are pulled to 0 many times over within the run (λ·η·steps above 20), and of decay on biases and norm weights.
+    Always an info: many recipes do this on purpose.
+
+    ## Why it matters
+    Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing.
+
+    ## What you see in the chart
+    Weight norms that fall in a straight line, or that do not react to λ at all.
+
+    ## What to try
+    - `AdamW` in the place of `Adam`; λ between 0.01 and 0.1.
+    - Two groups: matrices with decay, biases and norm weights without.
+
+    ## Example
+    ```python
+    Adam(model.parameters(), lr=1e-3, weight_decay=0.01)      # L2, rescaled by Adam
+    AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)     # decay
+    ```
+
+    ## References
+    - Loshchilov & Hutter 2019, *Decoupled Weight Decay Regularization*.
+    - 20 time constants are ours: nothing of the start is left, and little else can stay.
+    """
+
+    code = "GW441"
+    name = "weight-decay-misuse"
+    severity = Severity.INFO
+    since = "0.2.0"
+    chart = "weight-norms"
+    tier = "facts"
+    clears_after = None
+    stage = Stage.DECAY
+
+    @dataclass(frozen=True)
+    class Params:
+        """How strong is too strong."""
+
+        constants: float = threshold(
+            20.0, unit="λ·η·steps", low=1.0, high=1000.0, source="ours: time constants of decay"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the fact `optimizers`."""
+        if not optimizers(window):
+            yield NotEvaluated("the optimizers are not known", "monitor = watch(model, optimizer)")
+            return
+        decaying = [(name, kind, group) for name, kind, group in groups(window) if (group.get("weight_decay") or 0) > 0]
+        steps = window.planned or window.samples
+        for name, _, group in decaying:
+            rate, decay = float(group.get("lr") or 0), float(group["weight_decay"])
+            if rate * decay * steps > params.constants:
+                yield say(
+                    Severity.INFO,
+                    f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step: over {steps:,} steps that is "
+                    f"{rate * decay * steps:.0f} time constants (limit {params.constants:g})",
+                    "Lower weight_decay, or the learning rate, until λ·η·steps is near 1 to 5.",
+                    numbers={"lr": rate, "weight_decay": decay, "time_constants": rate * decay * steps},
+                    series=(f"lr/{name}",),
+                    limit=params.constants,
+                )
+                return
+        coupled = [name for name, kind, _ in decaying if kind in ("Adam", "NAdam", "RAdam", "Adamax")]
+        if coupled:
+            yield say(
+                Severity.INFO,
+                f"Adam with weight_decay on group `{coupled[0]}` adds an L2 term that Adam rescales for every weight; "
+                "AdamW decays the weights themselves",
+                "Use AdamW unless the L2 term is meant.",
+                strings={"groups": ", ".join(coupled)},
+            )
+            return
+        names = {name for name, _, _ in decaying}
+        flat = [
+            item.name for item in parameters(window)
+            if item.trainable and len(item.shape) < 2 and names.intersection(item.groups or ())
+        ]  # fmt: skip
+        if flat:
+            yield say(
+                Severity.INFO,
+                f"Weight decay pulls on {len(flat)} biases and norm weights too: {listed(flat)}",
+                "Put parameters of fewer than two dimensions into a group with weight_decay=0.",
+                numbers={"parameters": len(flat)},
+            )

@@ -1,0 +1,103 @@
+"""GW452: weights grow or shrink without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.domain.statistics import med
+from server.rules._layers import learning_matrices, listed
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class WeightNormDrift(Rule):
+    """The run has weights that grow or shrink without end
+
+    ## What it does
+    Compares each matrix's norm with its value at the end of the warm-up: ten times larger and still growing, or less
+    than a hundredth. Matrices that start at (nearly) zero are left out.
+
+    ## Why it matters
+    Growing weights make the same learning rate smaller and smaller, and the outputs sharper and sharper; shrinking ones
+    are eaten by the decay.
+
+    ## What you see in the chart
+    A weight norm that rises, or falls, in a straight line.
+
+    ## What to try
+    - Growth: weight decay, a lower learning rate, label smoothing.
+    - Shrinking: less weight decay.
+
+    ## Example
+    ```python
+    AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    ```
+
+    ## References
+    - Kosson et al. 2023, *Rotational Equilibrium*.
+    - 10 and 1/100 are ours: nets with batch norm and no decay grow slowly (√t).
+    """
+
+    code = "GW452"
+    name = "weight-norm-drift"
+    severity = Severity.WARNING
+    since = "0.2.0"
+    needs = (Kind.PARAM_WEIGHT_NORM,)
+    chart = "weight-norms"
+    tier = "layers"
+    clock = "sample"
+    persistence = (5, 5)
+    clears_after = 20
+    gates = ("warm_up",)
+    stage = Stage.SYMPTOM
+
+    @dataclass(frozen=True)
+    class Params:
+        """How far is far."""
+
+        growth: float = threshold(10.0, unit="times", low=2.0, high=1e6, relax="down", source="ours")
+        shrink: float = threshold(0.01, unit="times", low=1e-6, high=0.5, relax="up", source="ours")
+        samples: int = threshold(50, unit="samples", low=20, high=10_000, source="ours: a start and a trend")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Compares now with the start, and asks whether it goes on."""
+        norms = window.by_layer(Kind.PARAM_WEIGHT_NORM)
+        ready = {
+            item.name: norms[item.name]
+            for item in learning_matrices(window)
+            if item.name in norms and norms[item.name].count >= params.samples
+        }
+        if not ready:
+            yield NotEvaluated(f"{params.samples} samples of a weight matrix are needed")
+            return
+        found: dict[str, tuple[float, float]] = {}
+        for name, series in ready.items():
+            values = series.values
+            start = med(values[max(3, series.count // 20) : max(3, series.count // 20) + 5])
+            middle, now = med(values[series.count // 2 : series.count // 2 + 5]), med(values[-5:])
+            if not (np.isfinite(start) and start > 0 and np.isfinite(now)):
+                continue
+            grows = now > params.growth * start and now > 1.1 * middle
+            if grows or (now < params.shrink * start and now < middle):
+                found[name] = (start, now)
+        if found:
+            worst = max(found, key=lambda name: abs(np.log(max(found[name][1], 1e-30) / found[name][0])))
+            start, now = found[worst]
+            word = "grew" if now > start else "shrank"
+            yield say(
+                Severity.WARNING,
+                f"The weights of `{worst}` {word} from a norm of {start:.3g} to {now:.3g} and go on"
+                + (f"; also {listed([name for name in found if name != worst])}" if len(found) > 1 else ""),
+                "Add weight decay or lower the learning rate." if now > start else "Lower the weight decay.",
+                layers=[name.rpartition(".")[0] for name in found],
+                numbers={"start": start, "now": now, "matrices": len(found)},
+                series=[f"weight_norm/{name}" for name in list(found)[:8]],
+                limit=params.growth if now > start else params.shrink,
+                at_once=False,
+            )

@@ -1,0 +1,107 @@
+"""GW114: weights that start at zero or all alike, and stay so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
+from server.rules._layers import Parameter, listed, parameters
+from server.rules._say import say
+from server.rules.base import Rule, Stage, threshold
+
+
+class ZeroOrIdenticalInit(Rule):
+    """The run has weights that start equal and cannot become different
+
+    ## What it does
+    Looks at the weight matrices at the start and again after 10 optimizer steps: a matrix that is still exactly zero,
+    or a hidden one whose rows are still all the same. Legitimate zeros (last layer of a residual branch, LoRA-B, a zero
+    head) have moved by then; two stacked zero layers, or units that are copies of each other, never do.
+
+    ## Why it matters
+    Equal units get equal gradients and stay equal: a layer of 512 learns as much as a layer of one.
+
+    ## What you see in the chart
+    A loss that stops at the level of a linear model, or that does not move at all.
+
+    ## What to try
+    - Let PyTorch's default stand, or `nn.init.kaiming_normal_(weight)`; constants are for biases.
+    - Zero only the last layer of a branch, never two in a row.
+
+    ## Example
+    ```python
+    nn.init.constant_(layer.weight, 0.1)      # wrong: all units are the same unit
+    nn.init.kaiming_normal_(layer.weight)     # right
+    ```
+
+    ## References
+    - Goodfellow et al. 2016, *Deep Learning*, section 8.4: breaking symmetry.
+    - 1e-4 of the largest entry and 10 steps are ours: float noise alone is smaller, legitimate zeros have moved.
+    """
+
+    code = "GW114"
+    name = "zero-or-identical-init"
+    severity = Severity.ERROR
+    since = "0.2.0"
+    chart = "weight-norms"
+    tier = "facts"
+    clears_after = None
+    gates = ("resumed",)
+    stage = Stage.INITIALISATION
+    exact = True
+
+    @dataclass(frozen=True)
+    class Params:
+        """When the second look counts."""
+
+        steps: int = threshold(
+            10, unit="optimizer steps", low=2, high=1000, source="legitimate zeros have moved by then"
+        )
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Judges the second look of the fact `model`."""
+        after = int(window.fact("model").get("checked_after") or 0)
+        if after < params.steps:
+            yield NotEvaluated(f"the weights are looked at again after {params.steps} optimizer steps, {after} are in")
+            return
+        cut = set(map(str, window.fact("gradients").get("none") or ()))
+        matrices = [
+            item
+            for item in parameters(window)
+            if item.trainable and item.is_matrix and item.groups != () and item.name not in cut
+        ]
+        if not _anything_moves(window):
+            return  # a rate of 0 or a missing step: other rules
+        last = max((item.order for item in matrices if item.order is not None), default=None)
+        zero = [item for item in matrices if item.zero]
+        same = [item for item in matrices if item.rows_identical and not item.zero and item.shape[0] > 1]
+        same = [item for item in same if item.order is None or item.order != last]
+        if zero:
+            yield _verdict(zero, f"are exactly zero after {after} steps", after)
+        elif same:
+            yield _verdict(same, f"have rows that are all the same after {after} steps", after)
+
+
+def _anything_moves(window: Window) -> bool:
+    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    return not updates or any((series.values > 0).any() for series in updates.values())
+
+
+def _verdict(items: list[Parameter], what: str, after: int) -> Verdict:
+    names = [item.name for item in items]
+    many = "weight matrices" if len(names) > 1 else "weight matrix"
+    return say(
+        Severity.ERROR,
+        f"{len(names)} {many} {what if len(names) > 1 else what.replace('are', 'is', 1).replace('have', 'has', 1)}: "
+        f"{listed(names)}",
+        f"Initialise `{names[0]}` at random: nn.init.kaiming_normal_(layer.weight) for ReLU, xavier_uniform_ for tanh; "
+        "zeros or constants belong into biases.",
+        layers=[item.layer for item in items],
+        numbers={"matrices": len(names), "optimizer_steps": after},
+        strings={"parameters": ", ".join(names)},
+        series=[f"update_ratio/{name}" for name in names[:8]],
+        limit=1e-4,
+    )

@@ -1,0 +1,66 @@
+"""Batch norm: what reaches it, whether its memory moves, and whether two calls of a step agree."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.client_hook.capture.loops import batch, last, train, usual
+
+
+def normed(**arguments) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16, **arguments), nn.ReLU(), nn.Linear(16, 5))
+
+
+def layer(tape, name: str = "1"):
+    return last(tape, "batchnorm")["layers"][name]
+
+
+def test_it_counts_examples_and_values() -> None:
+    found = layer(train(model=normed()))
+    assert (found["batch"], found["values"], found["calls"], found["unmoved"]) == (12, 12, 1, 0)
+
+
+def test_statistics_that_stand_still_are_counted() -> None:
+    found = layer(train(model=normed(momentum=0.0)))
+    assert found["unmoved"] == 11  # the first of twelve has nothing to compare with
+
+
+def test_frozen_norms_are_counted_apart() -> None:
+    model = normed()
+    model[1].eval()
+    found = layer(train(model=model))
+    assert (found["samples"], found["frozen"]) == (0, 12)
+
+
+def test_two_distributions_in_one_step_are_far_apart() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y) + F.cross_entropy(model(3 * x + 5), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = layer(train(body, model=normed()))
+    assert found["calls"] == 2
+    assert min(found["distances"]) > 0.5
+
+
+def test_two_batches_of_one_distribution_are_close() -> None:
+    def body(step, model, optimizer):
+        optimizer.zero_grad()
+        parts = [batch(2 * step, 64), batch(2 * step + 1, 64)]
+        loss = sum(F.cross_entropy(model(x), y) for x, y in parts)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = layer(train(body, model=normed()))
+    assert max(found["distances"]) < 0.05
+
+
+def test_a_model_without_norms_sends_nothing() -> None:
+    assert train(usual).facts("batchnorm") == []

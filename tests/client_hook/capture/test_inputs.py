@@ -1,0 +1,91 @@
+"""What the model is fed is measured, training and validation apart, and a hole in it is told at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.tape import taped
+
+
+def test_it_measures_the_scale_of_the_training_inputs() -> None:
+    fact = last(train(), "inputs")["model"]
+    expected = torch.cat([batch(step)[0] for step in range(12)])
+    assert fact["shape"] == [12, 8]
+    assert (
+        fact["rms"] == torch.linalg.vector_norm(expected).item() / expected.numel() ** 0.5
+        or abs(fact["rms"] - expected.square().mean().sqrt().item()) < 1e-5
+    )
+    assert abs(fact["absmax"] - expected.abs().max().item()) < 1e-5
+    assert fact["nonfinite"] is None
+
+
+def test_it_lists_the_largest_columns_of_a_table() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        x[:, 3] *= 1000
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body), "inputs")["model"]
+    assert fact["features"][0]["index"] == 3
+    assert fact["features"][0]["rms"] > 300 * fact["median_rms"]
+
+
+def test_it_tells_the_step_of_a_value_that_is_not_finite() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        if step == 7:
+            x[0, 0] = float("nan")
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        if step != 7:
+            loss.backward()
+            optimizer.step()
+        else:
+            optimizer.step()
+        return loss
+
+    found = last(train(body), "inputs")["model"]["nonfinite"]
+    assert found == {"batches": 1, "first_step": 7}
+
+
+def test_it_sees_validation_between_unsampled_steps_and_leaves_no_hook() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(30):
+        monitor.step(usual(step, model, optimizer))
+        if step % 10 == 9:
+            model.eval()
+            with torch.no_grad():
+                for part in range(3):
+                    x, y = batch(100 + part)
+                    F.cross_entropy(model(4 * x), y)
+            model.train()
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "inputs")["model"]
+    assert 3.5 < fact["validation"]["rms"] / fact["rms"] < 4.5
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_tokens_have_a_shape_and_no_scale() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(24, 5))
+
+    def body(step, model, optimizer):
+        chance = torch.Generator().manual_seed(step)
+        x, y = torch.randint(0, 9, (12, 6), generator=chance), torch.randint(0, 5, (12,), generator=chance)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, model=model), "inputs")["model"]
+    assert (fact["shape"], fact["dtype"], fact["rms"]) == ([12, 6], "int64", None)

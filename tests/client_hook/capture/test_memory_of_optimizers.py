@@ -1,0 +1,39 @@
+"""The optimizer's memory is looked at, and half-precision steps that are rounded away are counted."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+
+
+def test_a_nan_in_the_memory_is_named() -> None:
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        if step == 0:
+            optimizer.state[model[0].weight]["momentum_buffer"][0, 0] = float("nan")
+        return loss
+
+    assert "0.weight: momentum_buffer" in last(train(body), "optimizer_state")["nonfinite"]
+
+
+def test_a_healthy_memory_is_empty_of_them() -> None:
+    assert last(train(), "optimizer_state") == {"looked": True, "nonfinite": []}
+
+
+def test_small_steps_of_bfloat16_weights_are_rounded_away() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x.bfloat16()).float(), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = classifier().bfloat16()
+    tape = train(body, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-6))
+    assert last(tape, "rounding")["parameters"]["0.weight"] == {"dtype": "bfloat16", "changed": 0.0}
+
+
+def test_full_precision_is_not_looked_at() -> None:
+    assert train().facts("rounding") == []

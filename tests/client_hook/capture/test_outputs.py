@@ -1,0 +1,52 @@
+"""How much answers differ within a batch, which class they name, and whether they copy the input."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.client_hook.capture.loops import batch, classifier, last, train
+
+
+def test_it_measures_the_spread_over_the_batch() -> None:
+    model = classifier()
+    with torch.no_grad():
+        first = model(batch(0)[0])
+    fact = last(train(model=model), "outputs")["model"]
+    assert abs(fact["batch_std"][0] - first.std(0, correction=0).mean().item()) < 1e-5
+    assert abs(fact["log_z"][0][1] - first.logsumexp(1).mean().item()) < 1e-5
+    top = torch.bincount(first.argmax(1)).max().item() / 12
+    assert abs(fact["top_share"][0] - top) < 1e-5
+
+
+def test_a_dead_model_answers_the_same_to_everything() -> None:
+    model = classifier()
+    nn.init.zeros_(model[2].weight)
+    nn.init.constant_(model[0].bias, -50.0)
+    fact = last(train(model=model), "outputs")["model"]
+    assert max(fact["batch_std"]) < 1e-6
+
+
+class Copycat(nn.Module):
+    """Answers each token with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * F.one_hot(x, 9).float()
+
+
+def test_it_notices_a_model_that_copies_its_input() -> None:
+    def body(step, model, optimizer):
+        x = torch.randint(0, 9, (12, 6), generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x).transpose(1, 2), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, model=Copycat()), "outputs")["model"]
+    assert fact["copies"][-1] == 1.0
