@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo serve test lint bench
+.PHONY: help install demo serve test lint bench corpus soak
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -32,6 +32,11 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.overhead_profile $(QUICK)
 	$(BIN)/python -m benchmarks.ingest $(QUICK)
 	$(BIN)/python -m benchmarks.query $(QUICK)
+
+corpus: $(VENV)/.dev ## 140 small trainings, healthy and sick: precision, recall, every miss and false alarm
+	$(BIN)/python -m tests.corpus --write
+soak: $(VENV)/.dev ## ten long healthy trainings, none of which may raise a warning
+	$(BIN)/python -m tests.corpus --soak
 
 $(VENV)/.base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -17,7 +17,7 @@ FIRST_SYMPTOM = Stage.NONFINITE_LOSS
 LAST_RESORT = Stage.STARVED  # from here on a finding speaks for itself only where no other cause is known
 
 # within one step the forward comes first, then the loss, then the backward
-NONFINITE = {"GW602": 0, "GW601": 1, "GW603": 2}
+NONFINITE = {Stage.NONFINITE_ACTIVATION: 0, Stage.NONFINITE_LOSS: 1, Stage.NONFINITE_GRADIENT: 2}
 
 
 def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
@@ -30,7 +30,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
             causes[finding.key] = finding.cause
             continue
         cause = next((root for root in roots if _absorbs(root, finding)), None)
-        if finding.code in NONFINITE and finding.verdict.severity is not Severity.INFO:
+        if finding.stage in NONFINITE and finding.verdict.severity is not Severity.INFO:
             cause = nonfinite = nonfinite or cause or finding
             cause = None if cause is finding else cause
         causes[finding.key] = cause.key if cause is not None else None
@@ -44,7 +44,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
 
 def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:
     """Sorts causes before symptoms; the three findings about values that are not finite share a place, by time."""
-    moment = NONFINITE.get(finding.code)
+    moment = NONFINITE.get(finding.stage)
     if moment is not None:
         return Stage.NONFINITE_ACTIVATION, finding.verdict.first_step, moment, False, 0, finding.code
     return finding.stage, 0, 0, not finding.exact, finding.verdict.first_step, finding.code
@@ -59,7 +59,7 @@ def _absorbs(cause: Raised, finding: Raised) -> bool:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False
-    if cause.stage >= FIRST_SYMPTOM and cause.code not in NONFINITE:
+    if cause.stage >= FIRST_SYMPTOM and cause.stage not in NONFINITE:
         return finding.stage in (Stage.ANSWERS, Stage.STUCK)
     if cause.exact or finding.stage >= LAST_RESORT:
         return True

@@ -62,6 +62,10 @@ class ConstantOutput(Rule):
         samples: int = threshold(5, unit="samples", low=2, high=20, source="ours: not one odd batch")
         top: float = threshold(0.99, unit="of the predictions", low=0.5, high=1.0, source="ours")
         labels: float = threshold(0.8, unit="of the labels", low=0.1, high=1.0, source="ours: then it may be right")
+        patience: int = threshold(200, unit="steps", low=0, high=100_000, source="ours: the common class comes first")
+        learned: float = threshold(
+            0.9, unit="of the first losses", low=0.1, high=1.0, source="ours: then it is learning"
+        )
         warm: int = threshold(50, unit="steps", low=0, high=10_000, source="ours: zero heads start with equal answers")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -117,7 +121,8 @@ def _judge(
     top = _numbers(side, "top_share")[-params.samples :]
     labels = call.labels if call is not None else {}
     largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
-    if len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1:
+    collapsed = len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1
+    if collapsed and (window.final or window.samples >= params.patience) and not _learning(window, params):
         return say(
             Severity.ERROR,
             f"One class gets {percent(min(top))} of the predictions{whose} in {where}, while no class has more than "
@@ -128,6 +133,12 @@ def _judge(
             limit=params.top,
         )
     return None
+
+
+def _learning(window: Window, params: ConstantOutput.Params) -> bool:
+    """Says whether the loss is well below its start: young networks name the most common class first."""
+    losses = window.loss.values
+    return len(losses) >= 40 and med(losses[-20:]) < params.learned * med(losses[:5])
 
 
 def _numbers(side: Mapping[str, Any], key: str) -> list[float]:

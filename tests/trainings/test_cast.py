@@ -96,4 +96,5 @@ def test_a_healthy_example_raises_nothing(script: str, server: Server) -> None:
     before = {run["id"] for run in server.get("runs?limit=500")["items"]}
     assert server.train(script).wait(timeout=500) == 0
     (run,) = [run for run in server.get("runs?limit=500")["items"] if run["id"] not in before]
-    assert [f"{item['code']}: {item['message']}" for item in findings(server, run["id"])] == []
+    told = [item for item in findings(server, run["id"]) if item["severity"] != "info"]
+    assert [f"{item['code']}: {item['message']}" for item in told] == []

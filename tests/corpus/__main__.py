@@ -1,0 +1,93 @@
+"""Runs the corpus: `python -m tests.corpus [--soak] [--only NAME] [--write] [--processes N]`.
+
+Many trainings per process; prints the table, and with --write keeps the JSON that the catalogue page shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+
+from server.rules.registry import Registry, load_rules
+from tests.corpus.judge import Judged, as_json, as_text, judge, score
+
+OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
+TRAININGS_A_PROCESS = 40
+
+_registry: list[Registry] = []
+
+
+def names(soak: bool, only: str) -> list[tuple[str, str]]:
+    """Lists what is to be run: the kind and the name."""
+    from tests.corpus.faults import FAULTS
+    from tests.corpus.healthy import HEALTHY, LONG
+
+    chosen = (
+        [("soak", name) for name in LONG]
+        if soak
+        else [("healthy", n) for n in HEALTHY] + [("fault", n) for n in FAULTS]
+    )
+    return [item for item in chosen if only in item[1]]
+
+
+def run_one(chosen: tuple[str, str]) -> Judged:
+    """Trains one and judges it."""
+    import torch
+
+    from tests.corpus.faults import FAULTS
+    from tests.corpus.healthy import HEALTHY, LONG
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # PyTorch warns of some of the mistakes, as it would anybody
+    if not _registry:
+        _registry.append(load_rules())
+    kind, name = chosen
+    fault = FAULTS[name] if kind == "fault" else None
+    setup = fault.setup if fault else {"healthy": HEALTHY, "soak": LONG}[kind][name]
+    recording = setup.run()
+    engine = recording.engine(_registry[0])
+    broken = [check for check in engine.checks if "the rule itself failed" in check.reason]
+    if broken:
+        raise RuntimeError(f"{name}: {broken[0].code}: {broken[0].reason}")
+    root, symptoms, source = (fault.root, fault.symptoms, fault.source) if fault else ((), (), "")
+    return judge(name, engine, recording.seconds, root, symptoms, source)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs, prints, and fails where a healthy training got a warning."""
+    parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
+    parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
+    parser.add_argument("--only", default="", help="only trainings whose name contains this")
+    parser.add_argument("--write", action="store_true", help=f"write {OUTPUT.name} for the catalogue page")
+    parser.add_argument("--processes", type=int, default=2)
+    chosen = parser.parse_args(arguments)
+    began = perf_counter()
+    todo = names(chosen.soak, chosen.only)
+    judged: list[Judged] = []
+    with get_context("spawn").Pool(chosen.processes, maxtasksperchild=TRAININGS_A_PROCESS) as pool:
+        for item in pool.imap(run_one, todo):
+            judged.append(item)
+            mark = "ok" if (item.hit or not item.root) and not item.alarms else "MISS" if not item.alarms else "ALARM"
+            print(
+                f"{mark:6}{item.name}: {', '.join(said.code for said in item.said) or 'silent'}",
+                file=sys.stderr,
+                flush=True,
+            )
+    total = score(judged)
+    known = {item.code: item.name for item in load_rules()}
+    print(as_text(total, known))
+    print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
+    if chosen.write and not chosen.only and not chosen.soak:
+        OUTPUT.write_text(
+            json.dumps(as_json(total, judged, known), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return 1 if total.silent < total.healthy else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""A fast slice of the corpus, the arithmetic of its score, and what a corpus owes: sources, twins, every exact rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from server.rules.registry import Registry, load_rules
+from tests.corpus.faults import FAULTS
+from tests.corpus.healthy import HEALTHY, LONG
+from tests.corpus.judge import Judged, Said, judge, score
+
+FAST_HEALTHY = ("mlp-one-hundred-steps", "wine", "table-adam", "lora", "digits-cnn-batch-norm", "mlp-accumulation")
+FAST_FAULTS = (
+    "table-not-scaled", "missing-values", "sigmoid-before-cross-entropy", "shapes-broadcast", "layers-in-a-list",
+    "no-activation", "zero-grad-per-micro-batch", "never-back-to-train", "all-weights-equal", "rate-kills-relus",
+    "scheduler-per-batch", "decay-hundred-times", "dropout-before-norm", "validation-not-scaled", "sorted-by-class",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rules() -> Registry:
+    return load_rules()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", FAST_HEALTHY)
+def test_a_healthy_training_raises_nothing(name: str, rules: Registry) -> None:
+    found = judge(name, HEALTHY[name].run().engine(rules), 0, (), (), "")
+    assert [f"{said.code}: {said.message}" for said in found.said] == []
+
+
+@pytest.mark.parametrize("name", FAST_FAULTS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_fault_is_named_and_nothing_else_is(name: str, rules: Registry) -> None:
+    fault = FAULTS[name]
+    found = judge(name, fault.setup.run().engine(rules), 0, fault.root, fault.symptoms, fault.source)
+    assert found.hit is not None, found.said
+    assert [f"{said.code}: {said.message}" for said in found.alarms] == []
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(HEALTHY) >= 40
+    assert len(FAULTS) >= 60
+    assert len(LONG) == 10
+    assert all(setup.steps >= 10_000 for setup in LONG.values())
+
+
+def test_every_fault_names_its_source_and_known_rules(rules: Registry) -> None:
+    known = {item.code for item in rules}
+    for name, fault in FAULTS.items():
+        assert fault.source, name
+        assert known.issuperset(fault.root), name
+        assert known.issuperset(fault.symptoms), name
+
+
+def said(code: str, severity: str = "warning") -> Said:
+    return Said(code, severity, 7, "words")
+
+
+def of(root: tuple[str, ...], *found: Said) -> Judged:
+    return Judged("a", root, (), found, (), 100, 1.0)
+
+
+def test_the_score_counts_what_a_person_is_told() -> None:
+    total = score(
+        [
+            of(()),
+            of((), said("GW205")),
+            of(("GW301",), said("GW301"), said("GW206")),
+            of(("GW301", "GW302"), said("GW302")),
+            of(("GW411",)),
+        ]
+    )
+    assert (total.healthy, total.silent, total.faults, total.named) == (2, 1, 3, 2)
+    assert (total.right, total.wrong) == (2, 2)
+    assert total.precision == 0.5
+    assert total.recall == pytest.approx(2 / 3)
+    assert total.rules["GW206"]["false"] == 1
+    assert total.confusion["GW411"] == {"silent": 1}
+    assert [item.root for item in total.misses] == [("GW411",)]
