@@ -30,6 +30,9 @@ _SERVER = {
     "demo": "start a server, a healthy training and a sick twin",
     "check": "print the findings of a run; exit 1 at or above a level",
     "rules": "list what the diagnosis knows",
+    "migrate": "bring the database to the newest schema",
+    "backup": "copy the database to a file while the server runs",
+    "restore": "put a backup in the place of the database",
 }
 
 

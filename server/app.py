@@ -76,7 +76,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
-        housekeeper = Housekeeper(store.sealer) if diagnose else None
+        housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
         if worker and housekeeper:
             worker.start()
             housekeeper.start()
@@ -173,6 +173,8 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
         _say(f"Database {store.describe()}")
+        if store.notice():
+            _say(store.notice())
         if bound.token and not bound.loopback and len(bound.token) < SHORT_TOKEN_CHARACTERS:
             _say(
                 f"The token is short and others can reach {bound.address}: "

@@ -1,4 +1,4 @@
-"""The server's commands: serve, demo, check, rules. The script `gradwatch` finds them through entry points.
+"""The server's commands: serve, demo, check, rules, migrate, backup, restore, found through entry points.
 
 Standard library alone until a command runs, so that a missing package is named with the line that installs it.
 """
@@ -9,6 +9,9 @@ import argparse
 import os
 import secrets
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from server import checking
 from server.config import DEFAULT_PORT, Settings, SettingsError, add_arguments
@@ -71,6 +74,48 @@ def check(argv: list[str]) -> int:
         return INTERRUPTED
     sys.stdout.write(report.as_json() if options.json else report.as_text())
     return 1 if report.reaches(options.fail_on) else 0
+
+
+def migrate(argv: list[str]) -> int:
+    """Brings the database to the newest schema; `serve` does so by itself."""
+    return _operate(argv, migrate, lambda operations, url, _: operations.migrate(url))
+
+
+def backup(argv: list[str]) -> int:
+    """Copies the database to a file while the server runs."""
+    return _operate(argv, backup, lambda operations, url, path: operations.back_up(url, path), "FILE", "the new file")
+
+
+def restore(argv: list[str]) -> int:
+    """Puts a backup in the place of the database; no server may use it meanwhile."""
+    return _operate(argv, restore, lambda operations, url, path: operations.restore(path, url), "FILE", "the backup")
+
+
+def _operate(
+    argv: list[str], command: Callable[..., int], act: Callable[[Any, str, Path], str], file: str = "", words: str = ""
+) -> int:
+    """Runs a command on the database that the settings name, and prints its sentence."""
+    parser = argparse.ArgumentParser(prog=f"gradwatch {command.__name__}", description=command.__doc__)
+    if file:
+        parser.add_argument("file", metavar=file, help=words)
+    parser.add_argument("--home", metavar="DIR", help="folder of the database [GRADWATCH_HOME]")
+    parser.add_argument("--database", metavar="URL", help="database [GRADWATCH_DATABASE]")
+    options = parser.parse_args(argv)
+    try:
+        # Imported here: these need the packages of the extra `server`.
+        from server import errors, operations
+
+        settings = Settings.read({"home": options.home, "database": options.database}, os.environ)
+        try:
+            said = act(operations, settings.database, Path(getattr(options, "file", "")).expanduser())
+        except errors.GradwatchError as error:
+            return _complain(error)
+    except SettingsError as error:
+        return _complain(error)
+    except ModuleNotFoundError as missing:
+        return _name_missing(missing)
+    sys.stdout.write(said + "\n")
+    return 0
 
 
 def rules(argv: list[str]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -47,6 +48,12 @@ class Settings:
         "GRADWATCH_SERVER_TOKEN they cannot",
         "T",
     )
+    keep_days: float | None = _setting(
+        None,
+        "GRADWATCH_KEEP_DAYS",
+        "delete runs that nothing was heard of for so many days, except those tagged `keep` (default: never)",
+        "DAYS",
+    )
     allowed_hosts: tuple[str, ...] = _setting(
         (),
         "GRADWATCH_ALLOWED_HOSTS",
@@ -65,6 +72,7 @@ class Settings:
             home=home,
             database=_database(*raw["database"], home),
             token=_token(*raw["token"]),
+            keep_days=_days(*raw["keep_days"]),
             allowed_hosts=_names(*raw["allowed_hosts"]),
         )
 
@@ -151,6 +159,18 @@ def _token(text: str | None, source: str) -> str | None:
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise SettingsError(f"{source} is empty or holds spaces or characters outside ASCII: a header cannot carry it")
     return text
+
+
+def _days(text: str | None, source: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not (math.isfinite(days) and days > 0):
+        raise SettingsError(f"{source} is {text!r}: a positive number of days is needed, such as 90")
+    return days
 
 
 def _names(text: str | None, source: str) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from server.store import Store
 
 SILENT_AFTER_MS = 60_000
 LOOK_FOR_SILENCE_S = 2.0
-KEPT_AFTER_DELETION_MS = 24 * 3_600 * 1_000
 MOST_SESSIONS = 200
 MOST_POINTS = 16_000_000  # 16 bytes each
 RUNS_A_ROUND = 100
@@ -74,10 +73,6 @@ class Diagnosis:
         now = self._clock()
         for run_id in self._store.runs.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
-
-    def purge(self) -> None:
-        """Takes away for good the runs that were deleted a day ago."""
-        self._store.runs.purge(self._clock() - KEPT_AFTER_DELETION_MS)
 
     def _diagnose(self, run_id: str) -> None:
         version = self._store.runs.frame_version(run_id)
@@ -157,7 +152,6 @@ class DiagnosisWorker:
                 if began >= look_at:
                     look_at = began + LOOK_FOR_SILENCE_S
                     self._diagnosis.look_for_silence()
-                    self._diagnosis.purge()
             except GradwatchError as error:
                 log.warning("The diagnosis pauses: %s", error)
             rest = min(time.monotonic() - began, 2.0)

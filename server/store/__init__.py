@@ -15,7 +15,7 @@ from server.store.engine import Database, open_database
 from server.store.findings import Findings
 from server.store.frames import Frames
 from server.store.heatmap import Heatmaps
-from server.store.migrations import upgrade
+from server.store.migrations import head, upgrade
 from server.store.overview import Overview
 from server.store.records import Records
 from server.store.runs import Runs
@@ -70,6 +70,15 @@ class Store:
     def listen(self, heard: Callable[[str, str, int], None]) -> None:
         """Lets `heard` be called for each change that another server process tells of."""
         self._database.listen(heard)
+
+    def notice(self) -> str:
+        """Says what the administrator should know of the database's place; empty if nothing."""
+        return self._database.notice()
+
+    @property
+    def schema(self) -> str:
+        """Names the schema that the database has."""
+        return head() or ""
 
     def describe(self) -> str:
         """Names the database and its version, for the start-up message."""

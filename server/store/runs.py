@@ -9,12 +9,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState
-from server.errors import StoreError
+from server.errors import Busy, StoreError
 from server.store import schema
 from server.store.catalogue import Catalogue
+from server.store.deletion import Deletion
 from server.store.engine import Database, in_bytes, upsert
 from server.store.run_list import RunQuery, run_of, select_runs
 from server.store.sealing import Sealer
@@ -22,11 +23,8 @@ from server.store.writer import Writer
 
 MAX_NAME = 200
 LEASE_MS = 15_000
-_OF_A_RUN = (
-    schema.blocks, schema.pieces, schema.seals, schema.frames, schema.frame_packs, schema.summaries,
-    schema.group_members, schema.groups, schema.series,
-    schema.streams, schema.facts, schema.events, schema.findings, schema.checks, schema.attempts,
-)  # fmt: skip
+KEEP_TAG = "keep"
+RETIRED_AT_ONCE = 200
 
 
 class Runs:
@@ -35,8 +33,8 @@ class Runs:
     def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, sealer: Sealer) -> None:
         self._database = database
         self._writer = writer
-        self._catalogue = catalogue
         self._sealer = sealer
+        self._deletion = Deletion(database, writer, catalogue)
 
     def open(self, new: NewRun, now_ms: int) -> tuple[Run, int, bool]:
         """Opens a run, or an attempt of it, or hears of one that is open; gives the run, the attempt's number and
@@ -142,18 +140,26 @@ class Runs:
         runs = schema.runs.c
         with self._database.read() as connection:
             found = list(connection.execute(select(runs.id).where(runs.deleted_ms < deleted_before_ms)).scalars())
+        self._deletion.finish()
         return [run_id for run_id in found if self.delete(run_id)]
+
+    def retire(self, heard_before_ms: int, now_ms: int) -> list[str]:
+        """Marks runs as deleted that have not been heard of since then, those with the tag `keep` excepted; gives
+        their ids.
+        """
+        runs = schema.runs.c
+        old = and_(
+            runs.heard_ms < heard_before_ms,
+            runs.deleted_ms.is_(None),
+            runs.tags.not_like(f'%"{KEEP_TAG}"%'),
+        )
+        with self._database.read() as connection:
+            found = list(connection.execute(select(runs.id).where(old).limit(RETIRED_AT_ONCE)).scalars())
+        return self.update_many(found, now_ms, deleted=True) if found else []
 
     def delete(self, run_id: str) -> bool:
         """Deletes a run and all that belongs to it, for good; False if it is not known."""
-
-        def remove(connection: Connection) -> bool:
-            for table in _OF_A_RUN:
-                connection.execute(delete(table).where(table.c.run_id == run_id))
-            self._catalogue.forget()
-            return connection.execute(delete(schema.runs).where(schema.runs.c.id == run_id)).rowcount > 0
-
-        return self._writer.run(remove)
+        return self._deletion.delete(run_id)
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Lists the attempts of a run by number."""
@@ -233,6 +239,8 @@ class Runs:
 
     def _open(self, connection: Connection, new: NewRun, now_ms: int) -> tuple[int, bool]:
         runs, attempts = schema.runs.c, schema.attempts.c
+        if connection.execute(select(schema.graves.c.run_id).where(schema.graves.c.run_id == new.id)).first():
+            raise Busy(f"Run {new.id} is being deleted; try again in a second.")
         row = connection.execute(select(schema.runs).where(runs.id == new.id).with_for_update()).one_or_none()
         if row is None:
             connection.execute(insert(schema.runs), self._new_row(connection, new, now_ms))

@@ -246,6 +246,12 @@ frame_packs = _table(
     rowid=True,
 )
 
+graves = _table(
+    "graves",
+    _key("run_id", Text()),
+    rowid=True,
+)
+
 facts = _table(
     "facts",
     _key("run_id", Text()),

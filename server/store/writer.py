@@ -104,8 +104,7 @@ class Writer:
             elif closed:
                 return
             elif wrote:
-                self._database.shrink()
-                wrote = False
+                wrote = self._database.shrink()
 
     def _take(self) -> list[tuple[Job, Future[Any]]]:
         batch: list[tuple[Job, Future[Any]]] = []

@@ -67,13 +67,17 @@ class Database(ABC):
     def close(self) -> None:
         """Closes every connection."""
 
+    def notice(self) -> str:
+        """Says what the administrator should know of the database's place; empty if nothing."""
+        return ""
+
     def check_in_place(self) -> None:
         """Raises StoreError when what is written now would be lost with a database that is gone."""
         return
 
-    def shrink(self) -> None:
-        """Gives free space back, in an idle moment."""
-        return
+    def shrink(self) -> bool:
+        """Gives free space back, in an idle moment; tells whether there is more to give."""
+        return False
 
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other processes that a run changed; may be called from any thread."""

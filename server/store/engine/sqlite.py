@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from client_hook import mounts
 from server.errors import StorageFull, StoreError
 from server.store.engine.base import Database
 
@@ -26,6 +27,7 @@ CACHE_KIB = 65_536
 READER_CACHE_KIB = 8_192
 READERS = 8
 CHECKPOINT_PAGES = 1_000
+VACUUM_PAGES = 1_024
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 _FULL = {sqlite3.SQLITE_FULL, getattr(sqlite3, "SQLITE_IOERR_WRITE", -1)}
@@ -38,7 +40,7 @@ class SQLite(Database):
     shared = False
 
     def __init__(self, url: str) -> None:
-        self.path = _path_of(url)
+        self.path = path_of(url)
         self.name = str(self.path)
         self._lock = _lock(self.path)
         try:
@@ -57,16 +59,17 @@ class SQLite(Database):
                 f"The database {self.path} was deleted or replaced while the server ran. Start the server again."
             )
 
-    def shrink(self) -> None:
-        """Empties the write-ahead log and gives free pages back."""
+    def shrink(self) -> bool:
+        """Empties the write-ahead log and gives free pages back; tells whether there are more."""
         with self.writing.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA busy_timeout = 0")
             try:
-                raw.execute("PRAGMA incremental_vacuum(256)").fetchall()
+                raw.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                return bool(raw.execute("PRAGMA freelist_count").fetchone()[0])
             except sqlite3.OperationalError:
-                pass  # a reader holds an old snapshot; the next idle moment tries again
+                return False  # a reader holds an old snapshot; the next idle moment tries again
             finally:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
@@ -75,6 +78,14 @@ class SQLite(Database):
         self.reading.dispose()
         self.writing.dispose()
         self._lock.close()
+
+    def notice(self) -> str:
+        """Says that the file lies on a network file system, where SQLite's locks may not hold."""
+        kind = mounts.network_kind(self.path)
+        return "" if kind is None else (
+            f"The database {self.path} lies on a network file system ({kind}): it is slow there, and can be damaged "
+            "when another machine opens it. Choose a local folder with --home, or PostgreSQL with --database."
+        )  # fmt: skip
 
     def describe(self) -> str:
         """Names the file, the library and its version."""
@@ -129,7 +140,8 @@ class SQLite(Database):
         return status.st_dev, status.st_ino
 
 
-def _path_of(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """Names the file of a URL, and makes its folder; raises StoreError where it names none."""
     parsed = make_url(url)
     if not parsed.database or parsed.database == ":memory:" or parsed.query:
         raise StoreError(f"The database URL {url!r} names no file; expected sqlite:////path/gradwatch.db.")

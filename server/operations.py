@@ -1,0 +1,38 @@
+"""What an administrator does to a database by hand: bring its schema up to date, back it up, put a backup back.
+
+Not for: what the server does by itself while it runs (server.store.housekeeping).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.store import Store
+from server.store.engine import dumps, files, open_database, sqlite_path
+
+
+def migrate(url: str) -> str:
+    """Brings the database to the newest schema and says so in a sentence; raises StoreError."""
+    store = Store.open(url)
+    try:
+        return f"{store.describe()} has the newest schema, {store.schema}"
+    finally:
+        store.close()
+
+
+def back_up(url: str, target: Path) -> str:
+    """Copies the database, whether or not a server uses it, and says so in a sentence; raises StoreError."""
+    path = sqlite_path(url)
+    size = dumps.back_up(url, target) if path is None else files.back_up(path, target)
+    return f"{target} holds the database as it was a moment ago ({size / 1e6:,.1f} MB)"
+
+
+def restore(source: Path, url: str) -> str:
+    """Puts a backup in the place of the database, which no server may use meanwhile; raises StoreError."""
+    path = sqlite_path(url)
+    if path is None:
+        dumps.restore(source, url)
+    else:
+        open_database(url).close()  # refuses where a server uses it
+        files.restore(source, path)
+    return migrate(url) + f"; it holds what {source} held"

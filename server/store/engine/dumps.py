@@ -1,0 +1,57 @@
+"""Backups of a PostgreSQL database by its own tools, pg_dump and pg_restore: one snapshot, in its custom format.
+
+Not for: SQLite (files.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+
+from server.errors import StoreError
+
+
+def back_up(url: str, target: Path) -> int:
+    """Dumps the database to a new file and gives its size in bytes; raises StoreError with a sentence."""
+    if target.exists():
+        raise StoreError(f"{target} is there already; name another file, or move it away.")
+    part = target.with_name(target.name + ".part")
+    try:
+        _run("pg_dump", make_url(url), "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def restore(source: Path, url: str) -> None:
+    """Puts a dump in the place of all that is in the database, in one transaction."""
+    if not source.is_file():
+        raise StoreError(f"There is no backup {source}.")
+    parsed = make_url(url)
+    _run("pg_restore", parsed, "--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction",
+         "--exit-on-error", f"--dbname={_address(parsed)}", str(source), address=False)  # fmt: skip
+
+
+def _run(tool: str, url: URL, *arguments: str, address: bool = True) -> None:
+    path = shutil.which(tool)
+    if path is None:
+        raise StoreError(f"{tool} is needed for this. Mend it:  sudo apt-get install postgresql-client")
+    # the password travels in the environment: other users can read the process list
+    environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    command = [path, *arguments, *([_address(url)] if address else [])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise StoreError(f"{tool} failed: {said[-1] if said else f'exit code {done.returncode}'}.")
+
+
+def _address(url: URL) -> str:
+    plain = url.set(drivername="postgresql")
+    return URL.create(
+        plain.drivername, plain.username, None, plain.host, plain.port, plain.database, plain.query
+    ).render_as_string(hide_password=False)

@@ -1,0 +1,133 @@
+"""Backup, restore, migrate: by the command line, on both databases, while a server writes and when nothing fits."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from client_hook.cli import main
+from server.store import Store
+from server.store.engine import sqlite
+from tests.postgres import Cluster
+from tests.server.store.kit import RUN, frame, group, open_run, samples, url_in
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Names two databases: the one that is used and an empty one."""
+    if request.param == "sqlite":
+        (tmp_path / "new").mkdir()
+        return url_in(tmp_path), url_in(tmp_path / "new")
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    return cluster.new_database(), cluster.new_database()
+
+
+def test_a_backup_of_a_busy_database_is_of_one_moment_and_can_be_restored(
+    urls: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store.open(urls[0])
+    open_run(store)
+    written = threading.Event()
+    stop = threading.Event()
+
+    def write() -> None:
+        for seq in range(400):
+            if stop.is_set():
+                return
+            # both series in one transaction: a copy of one moment has as much of either
+            at = range(50 * seq, 50 * seq + 50)
+            store.frames.accept(frame(seq, group({"loss": [1.0] * 50}, at), group({"x": [2.0] * 50}, at)))
+            store.sealer.run_once()
+            if seq == 30:
+                written.set()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        assert written.wait(60)
+        assert main(["backup", str(tmp_path / "copy"), "--database", urls[0]]) == 0
+    finally:
+        stop.set()
+        writing.join()
+    assert "holds the database as it was a moment ago" in capsys.readouterr().out
+    complete = len(samples(store, "loss"))
+    store.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", urls[1]]) == 0
+    assert "has the newest schema" in capsys.readouterr().out
+    copy = Store.open(urls[1])
+    losses, others = samples(copy, "loss"), samples(copy, "x")
+    assert 31 * 50 <= len(losses) <= complete
+    assert [step for step, _ in losses] == [step for step, _ in others] == list(range(len(losses)))
+    assert not copy.frames.accept(frame(9_999, group({"loss": [3.0]}, [99_999]))).duplicate
+    copy.close()
+
+
+def test_a_restore_keeps_what_was_there_and_wants_the_server_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = url_in(tmp_path)
+    store = Store.open(url)
+    open_run(store)
+    assert main(["backup", str(tmp_path / "copy"), "--database", url]) == 0
+    open_run(store, run_id="later", attempt="a")
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 2
+    assert "is in use by another Gradwatch server. Stop that one" in capsys.readouterr().err
+    store.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 0
+    restored = Store.open(url)
+    assert [run.id for run in restored.runs.page().items] == [RUN]
+    restored.close()
+    before = Store.open(f"sqlite:///{tmp_path / 'gradwatch.db.before'}")
+    assert len(before.runs.page().items) == 2
+    before.close()
+
+
+def test_what_cannot_be_done_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = url_in(tmp_path)
+    (tmp_path / "there").write_text("this is no database " * 100)
+    foreign = tmp_path / "foreign.db"
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE recipes (id INTEGER)")
+    connection.close()
+
+    def said(*command: str) -> str:
+        assert main([*command, "--database", url]) == 2
+        return capsys.readouterr().err
+
+    assert "There is no database" in said("backup", str(tmp_path / "copy"))
+    Store.open(url).close()
+    assert "is there already; name another file" in said("backup", str(tmp_path / "there"))
+    assert "The backup to " in said("backup", str(tmp_path / "no" / "folder"))
+    assert "There is no backup" in said("restore", str(tmp_path / "nothing"))
+    assert "is damaged or no SQLite database" in said("restore", str(tmp_path / "there"))
+    assert "is no database of Gradwatch: its application_id is 0" in said("restore", str(foreign))
+    assert "begins with 'mysql'" in _wrong_url(capsys)
+
+
+def _wrong_url(capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["migrate", "--database", "mysql://h/d"]) == 2
+    return capsys.readouterr().err
+
+
+def test_migrate_names_the_schema(urls: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "--database", urls[0]]) == 0
+    assert f"has the newest schema, {_head(urls[0])}" in capsys.readouterr().out
+
+
+def _head(url: str) -> str:
+    store = Store.open(url)
+    try:
+        return store.schema
+    finally:
+        store.close()
+
+
+def test_a_network_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(url_in(tmp_path))
+    assert store.notice() == ""
+    monkeypatch.setattr(sqlite.mounts, "network_kind", lambda path: "nfs4")
+    assert "lies on a network file system (nfs4)" in store.notice()
+    store.close()
