@@ -54,7 +54,14 @@ def get_series_data(
     name: Annotated[list[str], Query(min_length=1, max_length=MAX_NAMES, description="a series; may be repeated")],
     attempt: AttemptChoice = "latest",
     rank: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-    x: Annotated[str, Query(min_length=1, max_length=500, description="step, time, epoch or a series")] = "step",
+    x: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=500,
+            description="step, time (UTC ms), relative (seconds since the start of the attempt) or a series",
+        ),
+    ] = "step",
     start: Annotated[int | None, Query(alias="from", description="first step")] = None,
     stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
     points: Annotated[
@@ -72,6 +79,10 @@ def get_series_data(
         return SeriesDataPage(items=[_item(cut, cut.buckets.x) for cut in cuts], next=None)
     if x == "time":
         return SeriesDataPage(items=[_item(cut, cut.buckets.times_ms.astype(np.float64)) for cut in cuts], next=None)
+    if x == "relative":
+        began = {attempt.number: attempt.started_ms for attempt in parts.store.runs.attempts(run.id)}
+        items = [_item(cut, (cut.buckets.times_ms - began.get(cut.attempt, 0)) / 1_000) for cut in cuts]
+        return SeriesDataPage(items=items, next=None)
     axis = {data.attempt: data for data in parts.store.series.read(run.id, [x], attempt=chosen, rank=rank, stop=stop)}
     if not axis:
         raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")

@@ -131,6 +131,9 @@ def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     assert smoothed["smooth"] == pytest.approx([0.1] * 6)
     (timed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=time").json()["items"]
     assert timed["x"] == [float(open_house.clock())] * 6
+    (since,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=relative").json()["items"]
+    (attempt,) = open_house.store.runs.attempts(RUN)
+    assert since["x"] == [(open_house.clock() - attempt.started_ms) / 1_000] * 6
     assert client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=nothing").status_code == 422
 
 
