@@ -25,8 +25,9 @@ class Overfitting(Rule):
     ## What it does
     Compares the median of the newest evaluations with the best median of three before them. A rise of more than 5 % and
     3 sigmas of an evaluation (10 % with fewer than 10 evaluations), while the training loss fell on, counts. It is a
-    warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse too; else
-    an info: with few positives or hard labels the loss creeps up by 10 to 30 % in good models.
+    warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse too, and
+    where the rise gave back more than 5 % of what the validation had gained; else an info: with few positives or hard
+    labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing.
 
     ## Why it matters
     From there on the model learns the training set by heart. The checkpoint that you want is behind you.
@@ -72,6 +73,9 @@ class Overfitting(Rule):
             3.0, unit="times the training loss", low=1.1, high=100.0, source="ours: learned by heart"
         )
         large: float = threshold(0.5, unit="of the best", low=0.1, high=10.0, source="ours: no creep")
+        returned: float = threshold(
+            0.05, unit="of the gain", low=0.0, high=1.0, relax="down", source="ours: less is nothing near zero"
+        )
         training: float = threshold(0.01, unit="of the training loss", low=0.0, high=1.0, source="ours: it still falls")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -99,6 +103,8 @@ class Overfitting(Rule):
         worse = metric is not None and metric[1] < -0.02
         improved = metric is not None and metric[1] > 0.01 and now < (1 + params.large) * best
         bad = not improved and (now > params.gap * training or now > best + params.large * abs(best) or worse)
+        gained = max(0.0, float(found.values[0]) - best) if np.isfinite(found.values[0]) else 0.0
+        bad = bad and now - best > params.returned * gained
         step = int(found.steps[best_at])
         seen = f"; {metric[0]} changed by {metric[1]:+.3g}" if metric else ""
         yield say(
