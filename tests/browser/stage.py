@@ -1,0 +1,55 @@
+"""A server full of runs, as the tests of every page need them: healthy and sick, deep, odd, many, and oddly named."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tests.browser.kit import open_run, send
+from tests.serving import Server, wait_until
+
+SICK, ODD, DEEP, EMPTY = "sick", "odd", "deep", "empty"
+PAGES = (
+    "/",
+    "/?shelf=deleted",
+    "/?search=nothing-fits",
+    "/?col=config.lr&col=last.val/accuracy&sort=config.lr",
+    f"/runs/{SICK}",
+    f"/runs/{ODD}?scale=log&smooth=20",
+    f"/runs/{EMPTY}",
+    f"/runs/{SICK}/checklist",
+    f"/runs/{DEEP}/layers?layer=blocks.1.fc",
+    f"/runs/{EMPTY}/layers",
+    f"/compare?run={SICK}&run={ODD}",
+    "/compare",
+    "/rules",
+    "/rules/GW308",
+    "/nothing-is-here",
+)
+
+
+def fill(server: Server) -> None:
+    """Sends the runs and waits until they are diagnosed."""
+    noise = np.random.default_rng(0)
+    steps = 300
+    falling = 2.0 * np.exp(-np.arange(steps) / 80) + 0.02 * noise.standard_normal(steps)
+    broken = falling.copy()
+    broken[200:] = math.nan
+    open_run(server, SICK, name="sick run", config={"lr": 0.1, "model": {"width": 64}}, tags=["night"])
+    send(server, 0, {
+        "loss": broken.tolist(), "lr/0": [0.1] * steps, "momentum/0": [0.9] * steps, "grad_norm": falling.tolist(),
+        "clip/before": (2 * falling).tolist(), "clip/coefficient": [0.5] * steps, "time/step": [0.1] * steps,
+        "accuracy": (1 - falling / 3).tolist(), "update_ratio/fc.weight": [1e-3] * steps,
+    }, run_id=SICK)  # fmt: skip
+    send(server, 1, {"val/loss": [1.0], "val/accuracy": [0.5], "iou/cat": [0.2]}, first_step=steps - 1, run_id=SICK)
+    odd = falling.copy()
+    odd[50], odd[60], odd[70:80], odd[90], odd[150] = math.inf, -math.inf, 0.0, -1.0, 60.0
+    open_run(server, ODD, name="odd run", config={"lr": 0.2})
+    send(server, 0, {"loss": odd.tolist(), "loss/kl": falling.tolist()}, run_id=ODD)
+    open_run(server, DEEP, name="deep run")
+    layers = {f"act/std/blocks.{block}.{part}": falling.tolist() for block in range(4) for part in ("fc", "norm")}
+    layers["act/std/blocks.2.fc"] = [0.0] * steps
+    send(server, 0, {"loss": falling.tolist(), **layers}, run_id=DEEP)
+    open_run(server, EMPTY, name="empty run")
+    wait_until(lambda: server.get(f"runs/{SICK}/findings")["items"], "a finding of the run with NaN", 60)
