@@ -23,7 +23,15 @@ def open_run(server: Server, run_id: str = RUN, **more: Any) -> None:
     post(server, "/api/v1/runs", json.dumps(opening).encode(), "application/json")
 
 
-def send(server: Server, seq: int, series: dict[str, list[float]], first_step: int = 0, run_id: str = RUN) -> None:
+def send(
+    server: Server,
+    seq: int,
+    series: dict[str, list[float]],
+    first_step: int = 0,
+    run_id: str = RUN,
+    records: tuple[dict[str, Any], ...] = (),
+) -> None:
+    """Sends one frame with a value of each series at consecutive steps."""
     now = time.time_ns() // 1_000_000
-    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id)
+    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id, records=records)
     post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")
