@@ -155,16 +155,17 @@ class Monitor:
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
         with self._lock:
-            parts = self._stop()
+            parts = self._stop(state)
             if parts is not None:
                 self._deliver(parts, state, timeout, extra)
             return self._result
 
-    def _stop(self) -> Parts | None:
+    def _stop(self, state: str = "finished") -> Parts | None:
         """Leaves the training: no hook stays, and later calls do nothing."""
         parts, self._parts, self._log = self._parts, None, None
         if parts is None:
             return None
+        parts.context.ending = state
         parts.recorder.finish()
         parts.recorder.detach()
         living.remove(self)

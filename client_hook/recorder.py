@@ -52,6 +52,7 @@ class Recorder:
         self._calling = 0
         self._resting = False
         self._compiled_step = False
+        self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self._putting_off = False
         self._rates: dict[str, list[Any]] | None = None
         self._waiting: list[tuple[float, bool, float, list[Any], float]] = []
@@ -70,6 +71,7 @@ class Recorder:
         if self._on_backward:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
+        self.context.on_alarm = self._alarm
         self._tell_all("attach")
         self._tell(self._arm, True)
         self._closed_at = perf_counter()
@@ -81,7 +83,7 @@ class Recorder:
             handle.remove()
         self._handles = []
         self.context.patches.unsubscribe(self)
-        self.context.on_skip = None
+        self.context.on_skip = self.context.on_alarm = None
         self._tell_all("detach")
         self._signals = []
         self._loss = None
@@ -186,7 +188,7 @@ class Recorder:
         kept = [signal.keep() for signal in self._keeping]
         waiting = self._waiting
         waiting.append((value, exact, began, kept, context.spent_s))
-        if len(waiting) >= WAIT_FOR_STEPS or began - waiting[0][2] > WAIT_S:
+        if len(waiting) >= WAIT_FOR_STEPS or began - waiting[0][2] > WAIT_S or value - value != 0.0:
             self._catch_up()
             context.spent_s = perf_counter() - began
         else:
@@ -234,8 +236,17 @@ class Recorder:
 
     def _watch_loss(self, step: int, loss: float) -> None:
         kind = self._anomalies.look(loss)
-        if kind is not None and self.governor.alarm():
+        if kind is not None and (self._alarm() or self._alarmed_at == step):
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
+        if kind is not None and self.context.on_break is not None:
+            self._tell([self.context.on_break], kind, step)
+
+    def _alarm(self) -> bool:
+        """Asks for full detail for a while; False when that was a moment ago."""
+        if not self.governor.alarm():
+            return False
+        self._alarmed_at = self.context.open_step
+        return True
 
     # -- the optimizers ----------------------------------------------------------------------------------------------
 

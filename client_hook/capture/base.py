@@ -72,6 +72,10 @@ class Context:
         self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
         self._notes: dict[str, None] = {}
         self.on_skip: Callable[[], None] | None = None  # a gradient scaler left out an optimizer's step
+        # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
+        self.on_break: Callable[..., None] | None = None
+        self.on_alarm: Callable[[], object] | None = None  # asks for full detail for a while
+        self.ending: str | None = None  # the state in which the run ends, before `on_finish`
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)  # the monitor puts its own here
         self.several = len(optimizers) > 1  # then the names of groups start with the optimizer's key
         self.outbox = outbox

@@ -75,7 +75,10 @@ class GradientSignal(Signal):
         if self._count_on_device:
             counts = torch.stack([tensors.nonfinite(gradient).float() for gradient in gradients])
             columns = tuple(f"grad_nonfinite/{name}" for name in names)
-            self.context.readback.put(self.context.open_step, Context.now_ms(), columns, counts, self._heard_counts)
+            self.context.readback.put(
+                self.context.open_step, Context.now_ms(), columns, counts,
+                lambda step, read: self._heard_counts(step, names, read),
+            )  # fmt: skip
 
     def _take(self, names: list[str], gradients: list[Tensor], norms: list[float], scale: float) -> None:
         for name, gradient, norm in zip(names, gradients, norms, strict=True):
@@ -100,6 +103,8 @@ class GradientSignal(Signal):
             counts, self._counts = self._counts, {}
             columns = tuple(f"grad_nonfinite/{name}" for name in counts)
             self.context.outbox.row(step, time_ms, columns, [float(count) for count in counts.values()])
+            if self.context.on_break is not None:
+                self.context.on_break("nonfinite-gradient", step, names=tuple(counts))
         self._report(step)
 
     def _close_device(self, step: int, time_ms: int) -> None:
@@ -139,8 +144,11 @@ class GradientSignal(Signal):
         self._count_on_device = not math.isfinite(values[0])
         self._note_values(names, values[1:])
 
-    def _heard_counts(self, step: int, values: list[float]) -> None:
+    def _heard_counts(self, step: int, names: list[str], values: list[float]) -> None:
         self._count_on_device = any(values)
+        bad = tuple(name for name, count in zip(names, values, strict=True) if count)
+        if bad and self.context.on_break is not None:
+            self.context.on_break("nonfinite-gradient", step, names=bad)
 
     def _columns_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
         columns = self._columns.get(names)

@@ -130,6 +130,8 @@ def _loader_next(ears: Ears, original: Wrapper, loaders: Loaders) -> Wrapper:
             first = getattr(self, "_num_yielded", 0) == 1
             for listen in ears.batch:
                 listen(loader, wait, first)
+            for listen in ears.drawn:
+                listen(loader, batch)
         return batch
 
     return __next__

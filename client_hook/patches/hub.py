@@ -32,6 +32,7 @@ class Ears:
         "loss_call",
         "loss_failed",
         "batch",
+        "drawn",
         "scale",
     )
 
@@ -44,6 +45,7 @@ class Ears:
         self.loss_call: tuple[Ear, ...] = ()
         self.loss_failed: tuple[Ear, ...] = ()
         self.batch: tuple[Ear, ...] = ()
+        self.drawn: tuple[Ear, ...] = ()
         self.scale: tuple[Ear, ...] = ()
 
 
@@ -54,7 +56,7 @@ class Patches:
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
     `loss_failed(function, args, kwargs)` when a loss function raised; `batch(loader, wait_s, epoch_start)`;
-    `scale(scaler)`.
+    `drawn(loader, batch)`; `scale(scaler)`.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,158 @@
+"""Finds the first tensor that is no number any more after a step broke: in the loss's graph, or among the gradients.
+
+It reads what autograd has saved and computes nothing anew; what a checkpoint would have to compute again is left alone.
+Not for: deciding when to look (flight).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client_hook.capture import graph_nodes, tensors
+from client_hook.capture.base import Context
+
+MAX_NODES = 20_000
+MAX_SEARCH = 200
+MAX_NAMED = 20
+_RESULTS = ("result", "out", "output", "values")
+# operations whose result is not saved, and what makes it infinite or NaN
+_EDGES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "LogBackward0": ("self", lambda item: item <= 0),
+    "Log2Backward0": ("self", lambda item: item <= 0),
+    "Log10Backward0": ("self", lambda item: item <= 0),
+    "Log1PBackward0": ("self", lambda item: item <= -1),
+    "DivBackward0": ("other", lambda item: item == 0),
+    "XlogyBackward0": ("other", lambda item: item < 0),
+}
+
+Found = dict[str, Any]
+
+
+def in_weights(context: Context) -> Found | None:
+    """Looks for parameters that are no numbers: then the update before this step broke it.
+
+    A bad gradient spreads from where it arises towards the inputs, so the last of them is nearest to where it began.
+    """
+    bad = [name for name, item in context.parameters() if _bad(tensors.local(item))]
+    return _of_parameters(bad, "update") if bad else None
+
+
+def in_gradients(context: Context) -> Found | None:
+    """Looks for gradients that are no numbers."""
+    with_gradient = [(name, item.grad) for name, item in context.parameters() if item.grad is not None]
+    bad = [name for name, item in with_gradient if _bad(tensors.dense(tensors.local(item)))]
+    return _of_parameters(bad, "backward") if bad else None
+
+
+def of_gradients(context: Context, names: Iterable[str]) -> Found:
+    """Says the same where it is known which gradients are bad."""
+    known = set(names)
+    return _of_parameters([name for name, _ in context.parameters() if name in known], "backward")
+
+
+def _of_parameters(bad: list[str], direction: str) -> Found:
+    last = bad[-1] if bad else ""
+    return {
+        "direction": direction,
+        "module": last.rpartition(".")[0],
+        "tensor": last,
+        "operation": None,
+        "all": bad[-MAX_NAMED:],
+        "count": len(bad),
+    }
+
+
+def in_graph(context: Context, root: Tensor) -> Found:
+    """Walks the graph in the order in which the forward pass made it."""
+    nodes = _nodes(root.grad_fn)
+    nodes.sort(key=lambda node: node._sequence_nr())
+    for node in nodes:
+        name = graph_nodes.name_of(node)
+        for attribute, index, value in _saved(node):
+            if not _bad(value):
+                continue
+            if attribute.startswith(_RESULTS):
+                return _found(context, node, "output", value)
+            before = _before(node, attribute, index)
+            if before is None:
+                return _found(context, node, "input", value, direction="input")
+            return _found(context, before, "output", value)
+        edge = _EDGES.get(name)
+        if edge is not None and any(
+            attribute == edge[0] and bool(edge[1](value).any()) for attribute, _, value in _saved(node)
+        ):
+            return _found(context, node, "output", None)
+    return _found(context, root.grad_fn, "output", root.detach()) if root.grad_fn is not None else {}
+
+
+def _found(context: Context, node: Any, side: str, value: Tensor | None, direction: str = "forward") -> Found:
+    parameter = _nearest_parameter(context, node)
+    return {
+        "direction": direction,
+        "module": parameter.rpartition(".")[0] if parameter else None,
+        "tensor": side,
+        "operation": graph_nodes.name_of(node),
+        "shape": list(value.shape) if value is not None else None,
+        "count": int(tensors.nonfinite(value)) if value is not None else None,
+    }
+
+
+def _nodes(start: Any) -> list[Any]:
+    waiting, seen = deque([start] if start is not None else []), {start}
+    found: list[Any] = []
+    while waiting and len(found) < MAX_NODES:
+        node = waiting.popleft()
+        if graph_nodes.name_of(node) != graph_nodes.LEAF:
+            found.append(node)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return found
+
+
+def _saved(node: Any) -> Iterator[tuple[str, int, Tensor]]:
+    """Gives the floating-point tensors that a node saved, unless somebody's hook would have to bring them back."""
+    for attribute in dir(node):
+        if not attribute.startswith("_raw_saved_"):
+            continue
+        raw = getattr(node, attribute)
+        for index, item in enumerate(raw if isinstance(raw, tuple) else (raw,)):
+            if getattr(item, "unpack_hook", raw) is not None:
+                continue
+            value = item.data
+            if isinstance(value, Tensor) and value.is_floating_point() and value.layout is torch.strided:
+                yield attribute.removeprefix("_raw_saved_"), index, value
+
+
+def _before(node: Any, attribute: str, index: int) -> Any:
+    """Finds the node whose output a saved input was; None for data that no gradient goes to."""
+    following = [item for item, _ in node.next_functions]
+    place = {"self": 0, "input": 0, "mat1": -2, "mat2": -1, "other": 1, "weight": 1, "tensor1": 1, "tensor2": 2}
+    at = place.get(attribute, index)
+    return following[at] if -len(following) <= at < len(following) else None
+
+
+def _nearest_parameter(context: Context, node: Any) -> str | None:
+    waiting, seen = deque([node]), {node}
+    while waiting and len(seen) < MAX_SEARCH:
+        item = waiting.popleft()
+        leaf = getattr(item, "variable", None)
+        if leaf is not None:
+            name = context.parameter_name(leaf)
+            if name is not None:
+                return name
+        for following, _ in item.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return None
+
+
+def _bad(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensors.nonfinite(tensor.detach()))

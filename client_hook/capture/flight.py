@@ -1,0 +1,183 @@
+"""Is the flight recorder: when a step broke, the fact `flight` says what broke first, with which batch and state.
+
+The numbers themselves are series: the scalars of every step, the samples of the first steps, of the last ones and of
+those after the break. Not for: noticing a spike of the loss (client_hook.anomaly).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import random
+import sys
+import weakref
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client_hook.capture import batch_print, first_bad
+from client_hook.capture.base import Context, Signal
+from client_hook.guard import quietly
+
+LAST_SAMPLES = 8
+FIRST_BREAKS = 3  # these are kept, and the newest
+PAUSE_STEPS = 200  # between two that are looked into
+
+
+class FlightSignal(Signal):
+    """Keeps the last samples' random states and batches in a ring; looks for the culprit only when a step broke."""
+
+    every_step = True
+    may_rest = True
+    may_wait = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._ring: deque[dict[str, Any]] = deque(maxlen=LAST_SAMPLES)
+        self._batch: list[weakref.ref[Tensor]] = []
+        self._targets: weakref.ref[Tensor] | None = None
+        self._breaks: list[dict[str, Any]] = []
+        self._allowed_at = {"loss-spike": 0, "nonfinite": 0}
+        self._scaled_at = -1
+
+    def attach(self) -> None:
+        """Listens, and lets others tell of a break."""
+        self.context.on_break = self.broke
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self.context.patches.unsubscribe(self)
+        self.context.on_break = None
+        self._ring.clear()
+        self._batch, self._targets = [], None
+
+    def arm(self, sampled: bool) -> None:
+        """Keeps the random state in which a sampled step begins."""
+        if sampled:
+            self._ring.append({"step": self.context.open_step, "state": torch.get_rng_state(), "batch": None})
+
+    # -- what goes by, on every step ---------------------------------------------------------------------------------
+
+    def drawn(self, loader: Any, batch: Any) -> None:
+        """Hears of the batch that comes next; nothing of it is kept alive."""
+        self._batch = [weakref.ref(item) for item in batch_print.tensors_of(batch)]
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Takes the targets for the batch where no loader gives one."""
+        if not self._batch and len(args) > 1 and isinstance(args[1], Tensor) and torch.is_grad_enabled():
+            self._targets = weakref.ref(args[1])
+
+    def scale(self, scaler: Any) -> None:
+        """Hears that a scaler is at work: it finds its scale by overflows, which break nothing."""
+        self._scaled_at = self.context.open_step
+
+    def on_backward(self, root: Tensor) -> None:
+        """Reads the loss, where that makes nobody wait, while its graph is still there."""
+        if root.is_cpu and root.numel() == 1 and not math.isfinite(value := root.item()):
+            # a scaled loss may be infinite where the loss is not
+            if math.isnan(value) or self._scaled_at != self.context.open_step:
+                self.broke("nonfinite-loss", self.context.open_step, root=root)
+        elif self.context.sampled and self._ring and self._ring[-1]["batch"] is None:
+            began = perf_counter()
+            self._ring[-1]["batch"] = self._print()
+            self.context.spent_s += perf_counter() - began
+
+    def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
+        """Reads the norm that clipping has computed anyway."""
+        plain = isinstance(norm, Tensor) and norm.is_cpu and not hasattr(norm, "to_local")
+        if plain and self._scaled_at != self.context.open_step and not math.isfinite(norm.item()):
+            self.broke("nonfinite-gradient", self.context.open_step)
+
+    # -- the break ---------------------------------------------------------------------------------------------------
+
+    def broke(self, reason: str, step: int, *, root: Tensor | None = None, names: Sequence[str] = ()) -> None:
+        """Looks for what broke first, and sends it at once; the next steps are measured in full."""
+        if not self._is_ours(root):
+            return
+        kind = "loss-spike" if reason == "loss-spike" else "nonfinite"
+        allowed_at, self._allowed_at[kind] = (
+            self._allowed_at[kind],
+            step + PAUSE_STEPS,
+        )  # what stays broken is told once
+        if step < allowed_at:
+            return
+        began = perf_counter()
+        found = quietly(self._first_bad, reason, root, names)
+        self._add({"reason": reason, "step": step, "first_bad": found or None, **self._circumstances()})
+        if self.context.on_alarm is not None:
+            self.context.on_alarm()
+        self.context.spent_s += perf_counter() - began
+
+    def _is_ours(self, root: Tensor | None) -> bool:
+        if root is None or self.context.patches.owners <= 1:
+            return True
+        from client_hook.capture.owned import Owned  # inside: only where several monitors live
+
+        return Owned(self.context).graph(root)
+
+    def _first_bad(self, reason: str, root: Tensor | None, names: Sequence[str]) -> dict[str, Any] | None:
+        if names:
+            return first_bad.of_gradients(self.context, names)
+        if reason == "nonfinite-gradient":
+            return first_bad.in_gradients(self.context)
+        if reason == "loss-spike":
+            return None
+        bad = first_bad.in_weights(self.context)
+        return first_bad.in_graph(self.context, root) if bad is None and root is not None else bad
+
+    def _circumstances(self) -> dict[str, Any]:
+        last = self._ring[-1] if self._ring else None
+        batch = self._print()
+        if last is not None and last["batch"] is None:
+            last["batch"] = batch
+        return {
+            "batch": batch,
+            "rng": None if last is None else {"step": last["step"], **describe(last["state"], full=True)},
+            "samples": [
+                {"step": item["step"], "batch": item["batch"], "rng": describe(item["state"])["torch"]}
+                for item in self._ring
+            ],
+        }
+
+    def _print(self) -> dict[str, Any] | None:
+        known = [item for reference in self._batch if (item := reference()) is not None]
+        if known:
+            return {"from": "loader", "tensors": batch_print.fingerprint(known)}
+        targets = self._targets() if self._targets is not None else None
+        return None if targets is None else {"from": "targets", "tensors": batch_print.fingerprint([targets])}
+
+    def _add(self, broken: dict[str, Any]) -> None:
+        self._breaks = [*self._breaks[:FIRST_BREAKS], broken]
+        in_order = sorted(self._breaks, key=lambda item: item["step"])  # steps that close together are told late
+        self.context.outbox.record("fact", "flight", broken["step"], {"breaks": in_order})
+
+    def on_finish(self) -> None:
+        """Tells where a training stood when an exception ended it."""
+        if self.context.ending == "failed":
+            self._add(
+                {"reason": "exception", "step": self.context.open_step, "first_bad": None, **self._circumstances()}
+            )
+
+
+def describe(state: Tensor, *, full: bool = False) -> dict[str, Any]:
+    """Names a state of torch's generator by its hash; in full it can be set again with `torch.set_rng_state`."""
+    raw = bytes(state.tolist())
+    about: dict[str, Any] = {"torch": hashlib.blake2b(raw, digest_size=8).hexdigest()}
+    if full:
+        about["torch_state"] = base64.b85encode(zlib.compress(raw, 1)).decode("ascii")
+        about["python"] = _hash(random.getstate())
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            about["numpy"] = quietly(lambda: _hash(numpy.random.get_state()))
+    return about
+
+
+def _hash(state: Any) -> str:
+    return hashlib.blake2b(repr(state).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,266 @@
+"""The flight recorder names what broke first, with step, batch and random state, also on steps that are not sampled."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader, TensorDataset
+
+from client_hook.capture import batch_print, first_bad
+from client_hook.capture.flight import describe
+from tests.client_hook.tape import Tape, taped
+
+BREAKS_AT = 150  # long after the steps that are all sampled
+
+
+class Net(nn.Module):
+    """Three layers; `between` may break what goes from the first to the second."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor] = torch.relu) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head, self.between = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3), between
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.head(torch.relu(self.second(self.between(self.first(x)))))
+
+
+def train(
+    model: nn.Module, *, bad: Callable[[int, Tensor], Tensor] = lambda step, x: x, clip: bool = False, steps: int = 160,
+    loss_of: Callable[[int, Tensor], Tensor] | None = None, error_at: int = -1, sampled: bool = False,
+) -> Tape:  # fmt: skip
+    """Trains on a loader; gives what reached the outbox. Measuring in full is too dear after step 100, unless asked."""
+    data = DataLoader(TensorDataset(torch.randn(16 * steps, 8), torch.arange(16 * steps) % 3), batch_size=16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True, budget=1.0 if sampled else 1e-6)
+    error = None
+    for step, (x, y) in enumerate(data):
+        if step == error_at:
+            error = RuntimeError("the loop ended here")
+            break
+        optimizer.zero_grad()
+        out = model(bad(step, x))
+        loss = loss_of(step, out) if loss_of is not None else F.cross_entropy(out, y)
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        monitor.step(loss)
+    monitor.__exit__(type(error) if error else None, error, None)
+    return tape
+
+
+def breaks(tape: Tape) -> list[dict[str, Any]]:
+    facts = tape.facts("flight")
+    return facts[-1]["breaks"] if facts else []
+
+
+def only_break(tape: Tape) -> dict[str, Any]:
+    found = breaks(tape)
+    assert [item["reason"] for item in found] == [found[0]["reason"]], found
+    return found[0]
+
+
+def test_a_healthy_training_has_no_record() -> None:
+    assert breaks(train(Net())) == []
+
+
+def test_a_batch_that_is_no_number_is_named_with_its_print() -> None:
+    poisoned: list[Tensor] = []
+
+    def bad(step: int, x: Tensor) -> Tensor:
+        if step == BREAKS_AT:
+            x[3, 2] = math.nan
+            poisoned.append(x)
+        return x
+
+    broken = only_break(train(Net(), bad=bad))
+    assert (broken["step"], broken["reason"]) == (BREAKS_AT, "nonfinite-loss")
+    assert broken["first_bad"]["direction"] == "input"
+    assert broken["first_bad"]["module"] == "first"
+    assert broken["batch"]["from"] == "loader"
+    assert broken["batch"]["tensors"][0]["nonfinite"] == 1
+    assert broken["batch"]["tensors"][0] == batch_print.fingerprint(poisoned)[0]
+
+
+def test_the_operation_that_made_the_first_bad_value_is_named() -> None:
+    """A logarithm of zero between the layers, on one step only."""
+    model = Net()
+    step_now = [0]
+
+    def between(hidden: Tensor) -> Tensor:
+        step_now[0] += 1
+        return torch.log(torch.relu(hidden)) if step_now[0] == BREAKS_AT + 1 else torch.relu(hidden)
+
+    model.between = between
+    found = only_break(train(model))["first_bad"]
+    assert (found["direction"], found["module"], found["operation"]) == ("forward", "first", "LogBackward0")
+
+
+def test_weights_that_run_away_are_two_breaks_the_jump_and_the_overflow() -> None:
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return out.square().mean() * (1e30 if step == BREAKS_AT else 1.0)
+
+    jump, overflow = breaks(train(Net(), loss_of=loss_of, steps=200))
+    assert (jump["reason"], jump["step"], jump["first_bad"]) == ("loss-spike", BREAKS_AT, None)
+    assert (overflow["reason"], overflow["step"]) == ("nonfinite-loss", BREAKS_AT + 1)
+    assert overflow["first_bad"]["direction"] == "forward"
+
+
+def test_a_scaler_that_looks_for_its_scale_breaks_nothing() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1e36)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(12):
+        out = model(torch.randn(16, 8))
+        loss = 1e4 * (out - out.detach()).sum() + 1.0  # flat in value and steep in slope
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert any(not math.isfinite(norm) for norm in tape.series("clip/before").values()), "it did overflow"
+    assert breaks(tape) == []
+
+
+def sqrt_at_zero(step: int, out: Tensor) -> Tensor:
+    """Its value is 0, its gradient 0/0, from step 150 on."""
+    loss = out.square().mean()
+    return loss + torch.sqrt((out[:, 0] * 0.0).square().sum()) if step == BREAKS_AT else loss
+
+
+def test_a_gradient_that_breaks_is_found_at_the_clipping_of_the_same_step() -> None:
+    broken = breaks(train(Net(), loss_of=sqrt_at_zero, clip=True))[0]
+    assert (broken["step"], broken["reason"]) == (BREAKS_AT, "nonfinite-gradient")
+    assert (broken["first_bad"]["direction"], broken["first_bad"]["module"]) == ("backward", "head")
+    assert broken["first_bad"]["count"] == 6, "all of them, and the one nearest to the loss is named"
+
+
+def test_without_clipping_it_is_found_at_the_next_step_in_the_weights() -> None:
+    broken = breaks(train(Net(), loss_of=sqrt_at_zero))[0]
+    assert (broken["step"], broken["reason"]) == (BREAKS_AT + 1, "nonfinite-loss")
+    assert (broken["first_bad"]["direction"], broken["first_bad"]["module"]) == ("update", "head")
+
+
+def test_on_a_sampled_step_the_measured_gradients_tell() -> None:
+    tape = train(Net(), loss_of=lambda step, out: sqrt_at_zero(step + BREAKS_AT - 5, out), steps=10)
+    broken = breaks(tape)[0]
+    assert (broken["step"], broken["reason"]) == (5, "nonfinite-gradient")
+    assert broken["first_bad"]["module"] == "head"
+
+
+def test_a_spike_has_a_record_and_full_detail_after_it() -> None:
+    tape = train(Net(), loss_of=lambda step, out: out.square().mean() + (50.0 if step == BREAKS_AT else 0.0), steps=220)
+    broken = only_break(tape)
+    assert (broken["step"], broken["reason"], broken["first_bad"]) == (BREAKS_AT, "loss-spike", None)
+    assert broken["batch"]["tensors"][0]["shape"] == [16, 8]
+    sampled = set(tape.series("grad_norm"))
+    after = sorted(step for step in sampled if step > BREAKS_AT)[:10]
+    assert after == list(range(after[0], after[0] + 10)), "ten steps in a row"
+    assert after[0] <= BREAKS_AT + 33, "at once, or where steps are so short that several close together, after those"
+    assert BREAKS_AT - 1 not in sampled
+    assert set(tape.series("loss")) == set(range(220)), "the scalars of every step"
+
+
+def test_the_last_samples_come_with_batches_and_states() -> None:
+    tape = train(Net(), bad=lambda step, x: x * math.nan if step == 15 else x, steps=20)
+    broken = breaks(tape)[0]
+    assert [item["step"] for item in broken["samples"]] == list(range(8, 16))
+    assert all(item["batch"]["tensors"][0]["hash"] for item in broken["samples"])
+    assert len({item["batch"]["tensors"][0]["hash"] for item in broken["samples"]}) == 8
+    assert broken["rng"]["step"] == 15
+    state = torch.frombuffer(
+        bytearray(zlib.decompress(base64.b85decode(broken["rng"]["torch_state"]))), dtype=torch.uint8
+    )
+    assert describe(state)["torch"] == broken["rng"]["torch"]
+    torch.set_rng_state(state)  # it can be set again
+
+
+def test_an_exception_leaves_a_record_of_where_it_stood() -> None:
+    broken = only_break(train(Net(), error_at=30))
+    assert (broken["reason"], broken["step"]) == ("exception", 30)
+    assert broken["samples"]
+
+
+def test_targets_stand_for_the_batch_where_there_is_no_loader() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(6):
+        x, y = torch.randn(16, 8), torch.arange(16) % 3
+        loss = F.cross_entropy(model(x * (math.inf if step == 5 else 1.0)), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert breaks(tape)[0]["batch"] == {"from": "targets", "tensors": batch_print.fingerprint([y])}
+
+
+def test_a_checkpoint_is_not_computed_again_to_look_inside() -> None:
+    class Checkpointed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(super().forward, x, use_reentrant=False)
+
+    model = Checkpointed()
+    train(model, bad=lambda step, x: x * math.nan if step == 5 else x, steps=8)
+    assert model.calls == 16, "forward and its repetition in each backward"
+    loss = Checkpointed()(torch.full((4, 8), math.nan)).sum()
+    assert "direction" in first_bad.in_graph(_Nothing(), loss)  # type: ignore[arg-type]
+
+
+class _Nothing:
+    """A context that knows no parameter."""
+
+    def parameter_name(self, _: Tensor) -> None:
+        return None
+
+
+def test_breaks_are_bounded_the_first_and_the_newest_are_kept() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    monitor, tape = taped(model, optimizer, strict=True, budget=1e-6)
+    for step in range(1600):
+        loss = model(torch.randn(4, 8)).square().mean() + (1e3 if step % 210 == 205 else 0.0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    kept = [item["step"] for item in breaks(tape)]
+    assert len(kept) == 4
+    assert kept[0] < kept[1] < kept[2] < 1000 < kept[3]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(10),
+        torch.ones(3, dtype=torch.bool),
+        torch.randn(2, 3).to(torch.bfloat16),
+        torch.zeros(0),
+        torch.tensor(1),
+    ],
+    ids=["integers", "booleans", "bf16", "empty", "one number"],
+)
+def test_the_print_is_the_same_for_the_same_values(tensor: Tensor) -> None:
+    first, again = batch_print.fingerprint([tensor]), batch_print.fingerprint([tensor.clone()])
+    assert first == again
+    assert first[0]["shape"] == list(tensor.shape)
+    other = batch_print.fingerprint([tensor.logical_not()])
+    assert not tensor.numel() or first != other
