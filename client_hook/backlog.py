@@ -11,6 +11,7 @@ from pathlib import Path
 
 from client_hook import process, wire
 from client_hook.courier import Courier
+from client_hook.records import sanitise
 from client_hook.settings import Settings
 from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged
 from client_hook.transport import Transport
@@ -31,8 +32,9 @@ def spool_files(settings: Settings) -> list[Path]:
 class LeftSpool:
     """Offers the frames of a spool whose process is gone; fills gaps, and appends the status that never came."""
 
-    def __init__(self, spool: Spool, *, value: dict[str, object] | None = None) -> None:
+    def __init__(self, spool: Spool, *, value: dict[str, object] | None = None, state: str = "crashed") -> None:
         self.spool = spool
+        self._state = state
         self.opening = spool.opening
         self.crashed = not spool.has_final and self._owner_is_dead()
         if self.crashed:
@@ -46,17 +48,21 @@ class LeftSpool:
         return not process.is_alive(opening["pid"], opening.get("process_start"))
 
     def _append_crashed(self, value: dict[str, object]) -> None:
+        step, heard_ms = self.spool.last_complete(), int(self.spool.path.stat().st_mtime * 1000)
+        about = {"step": step, "time_ms": heard_ms}
+        ending = {"kind": "fact", "name": "ending", **about, "value": {"state": self._state, **value}}
+        status = {"kind": "status", "name": self._state, **about, "value": value}
+        self._append((*((ending,) if self._state == "crashed" else ()), status), heard_ms, final=True)
+
+    def add(self, name: str, value: dict[str, object]) -> None:
+        """Appends a fact that somebody beside the process knows."""
+        now_ms = time.time_ns() // 1_000_000
+        self._append((sanitise("fact", name, self.spool.last_complete(), now_ms, value),), now_ms)
+
+    def _append(self, records: tuple[dict[str, object], ...], time_ms: int, *, final: bool = False) -> None:
         spool = self.spool
-        heard_ms = int(spool.path.stat().st_mtime * 1000)
-        record = {
-            "kind": "status",
-            "name": "crashed",
-            "step": spool.last_complete(),
-            "time_ms": heard_ms,
-            "value": value,
-        }
-        data = wire.encode(self._frame(spool.next_seq, heard_ms, (record,)))
-        spool.append(Parcel(data, spool.next_seq, 0, final=True), spool.complete)
+        data = wire.encode(self._frame(spool.next_seq, time_ms, records))
+        spool.append(Parcel(data, spool.next_seq, 0, final=final), spool.complete)
 
     def _frame(self, seq: int, created_ms: int, records: tuple[dict[str, object], ...] = ()) -> wire.Frame:
         return wire.Frame(
@@ -144,14 +150,14 @@ class Backlog:
         return False
 
 
-def open_left(path: Path, *, value: dict[str, object] | None = None) -> LeftSpool | None:
+def open_left(path: Path) -> LeftSpool | None:
     """Opens a spool that nobody is using; None when somebody is, or when it cannot be read."""
     try:
         spool = Spool.open(path)
     except (OSError, SpoolBusy, SpoolDamaged):
         return None
     try:
-        return LeftSpool(spool, value=value)
+        return LeftSpool(spool)
     except OSError:
         spool.close()
         return None

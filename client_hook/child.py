@@ -1,7 +1,7 @@
 """The command `gradwatch run -- CMD`: runs a training as one attempt of a run and stays to tell how it ended.
 
-A process that is killed cannot say so itself; this one sees the exit code and reports the crash. Not for: capturing
-anything of the training (client_hook.monitor does that inside it).
+A process that is killed cannot say so itself; this one sees the signal or exit code and the last lines of the console,
+and reports them. Not for: capturing anything of the training (client_hook.monitor does that inside it).
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from client_hook.backlog import LeftSpool, open_left, spool_files
+from client_hook.backlog import LeftSpool, spool_files
+from client_hook.console import Console, our_streams
 from client_hook.courier import Courier
 from client_hook.identity import Identity
 from client_hook.settings import Settings
+from client_hook.spool import Spool, SpoolBusy, SpoolDamaged
 from client_hook.transport import HttpTransport
 
 WRONG_USAGE, NOT_FOUND, NOT_RUNNABLE = 2, 127, 126
+CLOCK_STEP_S = 60.0
 FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
@@ -47,50 +53,65 @@ def run(argv: list[str]) -> int:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
+    began_s, kills = time.time(), oom_kills()
+    console = Console()
+    streams = our_streams()
+    out, err = (None, None) if streams is None else (console.stream(streams[0]), console.stream(streams[1]))
     try:
-        child = subprocess.Popen(command, env=environment)
+        child = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
     except FileNotFoundError:
         sys.stderr.write(f"gradwatch: there is no command {command[0]!r}\n")
         return NOT_FOUND
     except OSError as problem:
         sys.stderr.write(f"gradwatch: {command[0]!r} cannot be run ({problem.strerror})\n")
         return NOT_RUNNABLE
+    console.start()
     with _forwarding(child):
         code = child.wait()
-    report(Settings.read(environ=environment), environment["GRADWATCH_RUN_ID"], code)
+    how: dict[str, Any] = {"exit_code": code} if code >= 0 else {"signal": _signal_name(-code)}
+    if (more := oom_kills() - kills) > 0:
+        how["oom_kills"] = more
+    settings = Settings.read(environ=environment)
+    report(settings, environment["GRADWATCH_RUN_ID"], code, how, console.finish(), since_s=began_s)
     return code
 
 
 def _environment(settings: Settings, identity: Identity) -> dict[str, str]:
     environment = {
+        "PYTHONUNBUFFERED": "1",  # or the last lines die in the command's memory with it
         **os.environ,
         "GRADWATCH_RUN_ID": identity.run_id,
         "GRADWATCH_ATTEMPT": identity.attempt,
         "GRADWATCH_URL": settings.url,
         "GRADWATCH_PROJECT": settings.project,
+        "GRADWATCH_JOB": identity.run_id,
     }
     if settings.token is not None:
         environment["GRADWATCH_TOKEN"] = settings.token
     return environment
 
 
-def report(settings: Settings, run_id: str, code: int) -> None:
-    """Ends what the command left open: a run without a last word crashed, and this is the code it ended with."""
-    how: dict[str, object] = {"exit_code": code}
-    if code < 0:
-        how = {"signal": _signal_name(-code)}
+def report(
+    settings: Settings, job: str, code: int, how: dict[str, Any], console: list[str], *, since_s: float = 0.0
+) -> None:
+    """Ends what the command left open, each run of it, and tells the last lines of the console where it failed."""
     for path in spool_files(settings):
-        if path.parent.name != run_id:
-            continue
-        left = open_left(path, value=how)
-        if left is None:
+        try:
+            if path.stat().st_mtime < since_s - CLOCK_STEP_S:
+                continue
+            spool = Spool.open(path)
+        except (OSError, SpoolBusy, SpoolDamaged):
             continue
         try:
-            _bring(left, settings)
+            if spool.opening.get("job") == job:
+                left = LeftSpool(spool, value=how, state="crashed" if code else "finished")
+                if code and spool.opening["rank"] == 0:
+                    left.add("console", {**how, "lines": console})
+                _bring(left, settings)
         except OSError as problem:
             sys.stderr.write(f"gradwatch: {path} cannot be read ({problem}); deliver it later with: gradwatch sync\n")
         finally:
-            left.spool.close()
+            spool.close()
 
 
 def _bring(left: LeftSpool, settings: Settings) -> None:
@@ -103,6 +124,15 @@ def _bring(left: LeftSpool, settings: Settings) -> None:
         transport.close()
     if courier.failures:
         sys.stderr.write(f"gradwatch: {settings.url}: {courier.problem}; deliver the rest with: gradwatch sync\n")
+
+
+def oom_kills(events: Path = Path("/sys/fs/cgroup/memory.events")) -> int:
+    """Reads how often the kernel killed a process of this control group for want of memory; 0 where nobody counts."""
+    try:
+        lines = events.read_text(encoding="ascii").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 @contextmanager

@@ -150,6 +150,7 @@ class Journal:
             self._acknowledged = spool.acknowledged
         else:
             spool.acknowledged = self._acknowledged
+        spool.keep_file = "job" in self._opening
         self._spool = spool
         kind = mounts.network_kind(spool.path)
         if kind is not None:
@@ -246,7 +247,9 @@ def opening_extras(settings: Settings) -> dict[str, Any]:
     from client_hook import process  # inside: only the making of an opening needs it
 
     pid = os.getpid()
+    job = os.environ.get("GRADWATCH_JOB")  # `gradwatch run` waits for the end of the process
     return {
+        **({"job": job} if job else {}),
         "spool": 1,
         "url": settings.url,
         "pid": pid,

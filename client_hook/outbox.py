@@ -192,6 +192,10 @@ class Outbox:
             self._finishing = True
             step = self._journal.watermark
             self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self._ledger_on_arrival()))
+            if extra or state != "finished":
+                self._journal.put_record(
+                    ("fact", "ending", step, self._clock.now_ms(), {"state": state, **(extra or {})})
+                )
             self._journal.put_record(("status", state, step, self._clock.now_ms(), extra or {}))
             self._closed = True
             # in this thread: whatever the others are waiting for, the status is on disk before anything else

@@ -83,6 +83,7 @@ class Spool:
         self.next_seq = 0
         self.has_final = False
         self.kept = 0
+        self.keep_file = False  # somebody beside this process adds to it and deletes it
         self.damaged = 0
         self._fd = descriptor
         self._lock = threading.RLock()
@@ -307,12 +308,12 @@ class Spool:
     # -- closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Closes the file and with that gives it free; deletes it when everything is delivered."""
+        """Closes the file and with that gives it free; deletes it when everything is delivered, unless `keep_file`."""
         with self._lock:
             if self._fd < 0:
                 return
             try:
-                if self.delivered:
+                if self.delivered and not self.keep_file:
                     self.path.unlink(missing_ok=True)
                     self._acknowledged_path.unlink(missing_ok=True)
                     self.path.parent.rmdir()
