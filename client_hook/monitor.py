@@ -5,6 +5,7 @@ Not for: driving the measurements (client_hook.recorder) or reading what `watch`
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, perf_counter
@@ -246,6 +247,7 @@ def watch(
         tags=tags,
         on_finding=on_finding,
         allow_requests=allow_requests,
+        resumes=run_id is not None or bool(os.environ.get("GRADWATCH_RUN_ID")),
         options={
             "scheduler": scheduler,
             "scaler": scaler,

@@ -43,7 +43,7 @@ class Recorder:
     def __init__(self, context: Context, guard: Guard, types: list[type[Signal]] | None = None) -> None:
         self.context = context
         self.guard = guard
-        self.counter = StepCounter()
+        self.counter = StepCounter(context.step)
         self.governor = Governor(context.options.budget)
         self._anomalies = LossWatch()
         self._signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture import secrets
@@ -25,7 +25,7 @@ from client_hook.settings import Settings
 
 # a config key with one of these names declares it, unless the argument of `watch` does
 USUAL_BUDGET = 0.01
-_DECLARABLE = ("total_steps", "moving_target", "finetune")
+_DECLARABLE = ("total_steps", "moving_target", "finetune", "first_step")
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Request:
     on_finding: Callable[[dict[str, Any]], Any] | None = None
     allow_requests: bool = True  # whether the run page may ask for an inspection
     transport: Any = None  # another one than HTTP, for tests
+    resumes: bool = False  # the run was named, so its optimizers may have steps behind them
 
 
 @dataclass
@@ -59,6 +60,8 @@ def prepare(request: Request, guard: Guard) -> Parts:
     models = read_models(request.model)
     optimizers = read_optimizers(request.optimizer)
     options = _options(request, guard)
+    if options.first_step is None:
+        options.first_step = steps_done(optimizers) if request.resumes else 0
     opening = _opening(request, options, guard)
     outbox = Outbox(request.identity, request.settings, opening, transport=request.transport)
     outbox.guard.first.update(guard.first)
@@ -106,6 +109,17 @@ def _unwrapped(optimizer: Any) -> Any:
     return optimizer
 
 
+def steps_done(optimizers: Mapping[str, Optimizer]) -> int:
+    """Reads how many steps are behind an optimizer that came from a checkpoint, where it counts them (Adam does)."""
+    counts = [
+        int(count)
+        for optimizer in optimizers.values()
+        for state in optimizer.state.values()
+        if isinstance(state, Mapping) and isinstance(count := state.get("step"), (int, float, Tensor))
+    ]
+    return max(counts, default=0)
+
+
 def _describe(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         inside = value.values() if isinstance(value, Mapping) else value
@@ -129,7 +143,14 @@ def _options(request: Request, guard: Guard) -> Options:
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 1):
         options.total_steps = None
         if request.options and request.options.get("total_steps") is not None:
+<<<<<<< HEAD
             guard.absorb(ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0"), "watch")
+=======
+            raise ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0")
+    first = options.first_step
+    if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 0):
+        options.first_step = None
+>>>>>>> 38f738b (Integrations for five frameworks; four more examples; resumed runs go on at their step)
     for name in ("moving_target", "finetune"):
         if getattr(options, name) is not None:
             setattr(options, name, bool(getattr(options, name)))
@@ -163,5 +184,6 @@ def _opening(request: Request, options: Options, guard: Guard) -> dict[str, Any]
     return {
         "name": None if request.name is None else str(request.name),
         "tags": [str(tag) for tag in tags],
+        "first_step": options.first_step or 0,
         "config": sanitise("fact", "config", -1, 0, secrets.mask(options.config))["value"],
     }

@@ -16,9 +16,9 @@ class StepCounter:
     one comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closed: int = -1) -> None:
         self.calls = 0
-        self.closed = -1  # number of the last closed step
+        self.closed = closed  # number of the last closed step
         self.micro_batches = 0  # calls that belong to the open step
         self.stepped = False  # an optimizer stepped, or was skipped, since the last call
         self.optimizer_seen = False

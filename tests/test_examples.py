@@ -11,8 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
+    "amp.py": ["--steps", "20"],
+    "ddp.py": ["--epochs", "1"],
     "digits.py": ["--epochs", "1"],
     "gan.py": ["--steps", "20"],
+    "hf_trainer.py": ["--steps", "4"],
+    "lstm.py": ["--steps", "10"],
     "regression.py": [],
     "tiny_gpt.py": ["--steps", "10"],
 }

@@ -42,6 +42,7 @@ class Options:
 
     config: dict[str, Any] = field(default_factory=dict)
     total_steps: int | None = None
+    first_step: int | None = None  # where a resumed training goes on
     moving_target: bool | None = None
     finetune: bool | None = None
     budget: float = 0.01
@@ -83,7 +84,7 @@ class Context:
         self.options = options
         self.patches = patches  # client_hook.patches.Patches
         self.readback = readback
-        self.step = -1  # the last closed step; the open one is `open_step`
+        self.step = (options.first_step or 0) - 1  # the last closed step; the open one is `open_step`
         self.sampled = True  # whether the open step is measured in full
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
@@ -116,9 +117,9 @@ class Context:
                     yield _join(key, plain_name(name)) or "model", module
 
     def leaves(self) -> Iterator[tuple[str, nn.Module]]:
-        """Walks the modules without children."""
+        """Walks the modules without children; a mere container of parameters is none, and no child either."""
         for name, module in self.modules():
-            if next(module.children(), None) is None:
+            if not isinstance(module, _HOLDERS) and all(isinstance(item, _HOLDERS) for item in module.children()):
                 yield name, module
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -234,7 +235,10 @@ def plain_name(name: str) -> str:
     return ".".join(parts)
 
 
-_WRAPPERS = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
+_HOLDERS = (nn.ParameterDict, nn.ParameterList)
+_WRAPPERS = frozenset(
+    {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_functional", "_torch_params"}  # Keras's last
+)
 
 
 def _join(key: str, name: str) -> str:

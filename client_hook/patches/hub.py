@@ -99,7 +99,8 @@ class Patches:
                 if hasattr(listener, event)
             ]
             setattr(self._ears, event, tuple(ears))
-        self.owners = len({id(getattr(listener, "context", listener)) for listener in self._listeners.values()})
+        contexts = {id(item.context) for item in self._listeners.values() if hasattr(item, "context")}
+        self.owners = len(contexts)
 
 
 class _Ear:

@@ -56,7 +56,8 @@ ENDINGS = {
     "SIGINT": Ending(WAIT, -signal.SIGINT, "stopped", signal.SIGINT),
     "SIGKILL": Ending(WAIT, -signal.SIGKILL, None, signal.SIGKILL),
     "a daemon thread that trains on": Ending(
-        "def on():\n    while not threading.Event().wait(0.001): monitor.step(1.0)\nthreading.Thread(target=on, daemon=True).start()",
+        "def on():\n    while not threading.Event().wait(0.001): monitor.step(1.0)\n"
+        "threading.Thread(target=on, daemon=True).start()",
         0,
         "finished",
     ),

@@ -1,0 +1,57 @@
+"""Takes the loss of a step from the calls of backward, for frameworks that tell it late, averaged or not at all.
+
+The losses of a step's micro-batches are divided by their number before backward, so their sum is the loss of the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client_hook.patches import patches
+
+
+class BackwardLoss:
+    """Listens from `start` to `stop`; holds detached scalars, and reads none of them."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._scaler: Any = None
+
+    def start(self) -> None:
+        """Begins to listen."""
+        patches.subscribe(self)
+
+    def stop(self) -> None:
+        """Listens no more."""
+        patches.unsubscribe(self)
+
+    def scale(self, scaler: Any) -> None:
+        """Hears that the next backward is of a scaled loss."""
+        self._scaler = scaler
+
+    def backward(self, root: Tensor) -> None:
+        """Adds the root of one backward."""
+        loss = root.detach()
+        scaler, self._scaler = self._scaler, None
+        factor = getattr(scaler, "_scale", None)
+        if isinstance(factor, Tensor):
+            loss = loss / factor.to(loss.device, non_blocking=True)
+        self._sum = loss.clone() if self._sum is None else self._sum + loss
+
+    def take(self) -> Tensor | None:
+        """Gives the sum since the last call."""
+        total, self._sum = self._sum, None
+        return total if total is None or total.ndim == 0 else total.float().mean()
+
+
+def plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what can be a point of a series."""
+    return {
+        str(name): value
+        for name, value in values.items()
+        if (isinstance(value, (int, float)) and not isinstance(value, bool))
+        or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    }

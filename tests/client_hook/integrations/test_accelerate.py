@@ -1,0 +1,46 @@
+"""Accelerate: a tracker that every step reaches, with clipping through the accelerator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from client_hook.integrations import accelerate as integration
+from tests.client_hook.integrations.kit import Net, Rows, mean_of, norm_by_hand, tape_behind
+
+pytestmark = pytest.mark.filterwarnings("default")  # theirs are not our errors
+
+
+def test_every_step_arrives_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration, "watch_training")
+    tracker = integration.GradwatchTracker(name="of accelerate")
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2, log_with=tracker)
+    model = Net()
+    prepared, optimizer, loader = accelerator.prepare(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), DataLoader(Rows(), batch_size=4)
+    )
+    accelerator.init_trackers("digits", config={"lr": 0.1})
+    tracker.watch(prepared, optimizer)
+    norms = []
+    for batch in loader:
+        with accelerator.accumulate(prepared):
+            loss = prepared(**batch)["loss"]
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(prepared.parameters(), 0.2)
+                norms.append(norm_by_hand(model))
+            optimizer.step()
+            optimizer.zero_grad()
+        accelerator.log({"train_loss": loss.item(), "note": "text is left out"})
+    accelerator.end_training()
+    (tape,) = tapes
+    assert tape.series("loss") == pytest.approx(mean_of(model.losses, 2), rel=1e-6)
+    assert tape.series("grad_norm") == pytest.approx(dict(enumerate(norms)), rel=1e-6)
+    assert list(tape.series("clip/before")) == [0, 1, 2, 3]
+    assert tape.series("train_loss")[3] == pytest.approx(model.losses[-1])
+    assert tape.facts("config") == [{"lr": 0.1}]
+    assert tracker.tracker is tracker.monitor is not None
+    inner = optimizer.optimizer
+    assert not inner._optimizer_step_post_hooks, "nothing stays"

@@ -1,0 +1,80 @@
+"""Lightning's Trainer, with accumulation, clipping and validation; and a fit that an exception ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as lightning
+import torch
+from torch.utils.data import DataLoader
+
+from client_hook.integrations import lightning as integration
+from tests.client_hook.integrations.kit import Net, Rows, mean_of, norm_by_hand, tape_behind
+
+pytestmark = pytest.mark.filterwarnings("default")  # theirs are not our errors
+
+
+class Module(lightning.LightningModule):
+    def __init__(self, breaks_at: int = -1) -> None:
+        super().__init__()
+        self.net, self.breaks_at, self.norms = Net(), breaks_at, []
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        if index == self.breaks_at:
+            raise ValueError("no more data")
+        return self.net(**batch)["loss"]
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_loss", self.net(**batch)["loss"])
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.norms.append(norm_by_hand(self))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=1e-2)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+
+def trainer(folder: Path, callback: Any, **options: Any) -> lightning.Trainer:
+    return lightning.Trainer(
+        max_epochs=2, accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **options,
+    )  # fmt: skip
+
+
+def test_every_step_arrives_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    module = Module()
+    fitting = trainer(tmp_path, integration.GradwatchCallback(), accumulate_grad_batches=2)
+    fitting.fit(module, DataLoader(Rows(), batch_size=4), DataLoader(Rows(), batch_size=32))
+    (tape,) = tapes
+    assert tape.series("loss") == pytest.approx(mean_of(module.net.losses, 2), rel=1e-6)
+    assert tape.series("grad_norm") == pytest.approx(dict(enumerate(module.norms)), rel=1e-6)
+    assert len(tape.series("loss")) == 8
+    assert list(tape.series("val/loss")) == [3, 7]
+    assert tape.facts("plan")[-1]["total_steps"] == 8
+    assert tape.facts("gradient_meaning")[-1]["0"]["backwards"] == 2
+    assert "grad_norm/net.body.0.weight" in tape.names()
+
+
+def test_clipping_of_the_trainer_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    module = Module()
+    trainer(tmp_path, integration.GradwatchCallback(), gradient_clip_val=0.1).fit(
+        module, DataLoader(Rows(), batch_size=8)
+    )
+    (tape,) = tapes
+    assert tape.series("clip/before") == pytest.approx(dict(enumerate(module.norms)), rel=1e-6), "before it was clipped"
+    assert max(tape.series("grad_norm").values()) <= 0.1 * (1 + 1e-5)
+    assert tape.facts("gradient_meaning")[-1]["0"]["clipped"] == "norm"
+
+
+def test_an_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    with pytest.raises(ValueError, match="no more data"):
+        trainer(tmp_path, integration.GradwatchCallback()).fit(Module(breaks_at=3), DataLoader(Rows(), batch_size=4))
+    (tape,) = tapes
+    assert list(tape.series("loss")) == [0, 1, 2]
+    assert tape.facts("flight")[-1]["breaks"][-1]["reason"] == "exception"
