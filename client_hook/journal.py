@@ -26,6 +26,7 @@ TAKE_BYTES = 8 * 1024 * 1024
 MAX_RECORDS_WAITING = 20_000
 SYNC_INTERVAL_S = 3.0
 RETRY_SPOOL_S = 2.0
+NO_STEP = "system metrics after the last step"
 AFTER_FINISH = "handed over after finish"
 TOO_MANY_RECORDS = "too many records waiting"
 
@@ -41,6 +42,8 @@ class Journal:
         self.watermark = -1
         self.final_waiting = False
         self._records: deque[Record] = deque()
+        self._beside: deque[tuple[int, tuple[str, ...], list[float]]] = deque()
+        self._told_complete = -1
         self._settings = settings
         self._opening = opening
         self._cutter = FrameCutter(identity, ledger)
@@ -71,6 +74,11 @@ class Journal:
                 return
             self.ledger.note(f"Records were dropped: {TOO_MANY_RECORDS} (more than {MAX_RECORDS_WAITING}).")
 
+    def put_beside(self, time_ms: int, names: tuple[str, ...], values: list[float]) -> None:
+        """Takes values over that belong to no step by themselves: they join the next one that is complete."""
+        self._beside.append((time_ms, names, values))
+        self.ledger.produce_beside(len(values))
+
     # -- the journal thread ------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -88,6 +96,10 @@ class Journal:
                 watermark = self.watermark  # read first: rows handed over before it are then surely taken
                 rows = self.rows.take(TAKE_BYTES)
                 more = bool(self.rows)
+                if not more and watermark > self._told_complete:
+                    # a step that was told to be complete may get no values after that
+                    self._told_complete = watermark
+                    rows += [(watermark, *item, True) for item in self._take_beside()]
                 records = [] if more else self._take_records()
                 for cut in self._cutter.cut(rows, records, -1 if more else watermark, now_ms):
                     self._keep(cut)
@@ -97,6 +109,13 @@ class Journal:
         finally:
             self._work.release()
         return True
+
+    def _take_beside(self) -> list[tuple[int, tuple[str, ...], list[float]]]:
+        return [self._beside.popleft() for _ in range(len(self._beside))]
+
+    def drop_beside(self) -> None:
+        """Counts what found no step to join before the end."""
+        self.ledger.drop(NO_STEP, sum(len(values) for _, _, values in self._take_beside()))
 
     def _take_records(self) -> list[dict[str, Any]]:
         records = []

@@ -20,6 +20,7 @@ class Ledger:
         self._dropped: Counter[str] = Counter()
         self._notes: list[str] = []
         self.produced = 0  # written by the training thread alone, which must not wait for a lock
+        self._beside = 0
         self.drained = 0
         self.delivered = 0
         self.changes = 0
@@ -30,6 +31,11 @@ class Ledger:
             with self._lock:
                 self._dropped[reason] += count
                 self.changes += 1
+
+    def produce_beside(self, count: int) -> None:
+        """Counts values that another thread than the training's hands over."""
+        with self._lock:
+            self._beside += count
 
     def framed(self, values: int) -> None:
         """Counts values that left the queue inside a frame."""
@@ -54,11 +60,12 @@ class Ledger:
             dropped = dict(self._dropped)
             after_framing = sum(count for reason, count in dropped.items() if reason.startswith(REFUSED))
             before_framing = sum(dropped.values()) - after_framing
+            produced = self.produced + self._beside
             return {
-                "produced": self.produced,
+                "produced": produced,
                 "delivered": self.delivered,
                 "spooled": self.drained - self.delivered - after_framing,
-                "queued": max(self.produced - self.drained - before_framing, 0),
+                "queued": max(produced - self.drained - before_framing, 0),
                 "dropped": dropped,
                 "notes": list(self._notes),
             }

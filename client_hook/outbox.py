@@ -20,6 +20,7 @@ from client_hook.settings import Settings
 
 if TYPE_CHECKING:
     from client_hook.courier import Courier
+    from client_hook.system import SystemSampler
     from client_hook.transport import Transport
 
 FLUSH_INTERVAL_S = 0.5
@@ -95,6 +96,7 @@ class Outbox:
         self._result: bool | None = None
         self._write_now = threading.Event()
         self._send_now = threading.Event()
+        self._system_names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._finish_lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._started_at = self._clock.monotonic()
@@ -200,6 +202,7 @@ class Outbox:
             self._closed = True
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
             self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
+            self._journal.drop_beside()
         self._write_now.set()
         self._send_now.set()
         for thread in reversed(self._threads):
@@ -281,6 +284,7 @@ class Outbox:
         # inside: what only this thread needs (http and ssl above all) does not hold up the import of the training
         from client_hook.backlog import Backlog
         from client_hook.courier import Courier
+        from client_hook.system import SystemSampler
         from client_hook.transport import HttpTransport
 
         if self._transport is None:
@@ -295,8 +299,11 @@ class Outbox:
         )
         self._courier = courier
         backlog = Backlog(self.settings, self._transport)
+        system = SystemSampler(self._clock.monotonic) if self.settings.system else None
         hurried = False
         while not self._stop:
+            if system is not None and not self._finishing:
+                self._measure(system)
             if self._finishing and not hurried:
                 hurried = True
                 courier.hurry()
@@ -311,6 +318,12 @@ class Outbox:
             self._send_now.wait(self._pause(courier))
             self._send_now.clear()
         backlog.close()
+
+    def _measure(self, system: SystemSampler) -> None:
+        values = system.poll()
+        if values is not None:
+            names = self._system_names.setdefault(tuple(values), tuple(values))
+            self._journal.put_beside(self._clock.now_ms(), names, list(values.values()))
 
     def _call(self, work: Callable[[], bool]) -> bool:
         self._call_began = self._clock.monotonic()

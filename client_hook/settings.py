@@ -29,6 +29,7 @@ class Settings:
     quiet: bool = False
     strict: bool = False
     disabled: bool = False
+    system: bool = True
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     spool_bytes: int = DEFAULT_SPOOL_BYTES
     notes: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class Settings:
             quiet=_flag(quiet, env, "GRADWATCH_QUIET"),
             strict=_flag(strict, env, "GRADWATCH_STRICT"),
             disabled=_flag(disabled, env, "GRADWATCH_DISABLED"),
+            system=env.get("GRADWATCH_SYSTEM", "1").strip().lower() in _TRUE,
             notes=tuple(notes),
         )
 

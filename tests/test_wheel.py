@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -34,6 +36,49 @@ def test_it_carries_pages_charts_and_examples(wheel: zipfile.ZipFile) -> None:
 def test_the_hook_stays_under_150_kB(wheel: zipfile.ZipFile) -> None:
     packed = sum(entry.compress_size for entry in wheel.infolist() if entry.filename.startswith("client_hook/"))
     assert 0 < packed < MAX_HOOK_BYTES
+
+
+def test_the_hook_in_it_is_the_same_code_line_by_line(wheel: zipfile.ZipFile) -> None:
+    sources = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "client_hook").rglob("*.py")}
+    packed = {name for name in wheel.namelist() if name.startswith("client_hook/")}
+    assert packed == set(sources), "and no notes for developers"
+    for name, path in sources.items():
+        ours, theirs = path.read_text(encoding="utf-8"), wheel.read(name).decode("utf-8")
+        assert ast.dump(_bare(ours), include_attributes=False) == ast.dump(_bare(theirs), include_attributes=False), (
+            name
+        )
+        assert [node.lineno for node in ast.walk(_bare(ours)) if hasattr(node, "lineno")] == [
+            node.lineno for node in ast.walk(_bare(theirs)) if hasattr(node, "lineno")
+        ], name
+
+
+def _bare(source: str) -> ast.Module:
+    """Parses a file and empties its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
+                first.value.value = ""
+    return tree
+
+
+def test_the_hook_trains_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path, [name for name in wheel.namelist() if name.startswith("client_hook/")])
+    code = (
+        "import client_hook, torch; from client_hook import watch\n"
+        f"assert client_hook.__file__.startswith({str(tmp_path)!r}), client_hook.__file__\n"
+        "model = torch.nn.Linear(2, 1); optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "monitor = watch(model, optimizer, url='http://127.0.0.1:9', strict=True)\n"
+        "for _ in range(3):\n"
+        "    loss = model(torch.ones(1, 2)).sum(); loss.backward(); optimizer.step(); monitor.step(loss)\n"
+        "monitor.finish(timeout=0.1); assert monitor.ledger['produced'] > 20 and watch.__doc__\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "GRADWATCH_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_hook_requires_nothing() -> None:

@@ -1,0 +1,67 @@
+"""Builds the wheel's copy of client_hook without comments, and without docstrings where nobody calls `help`.
+
+A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import shutil
+import tempfile
+import tokenize
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PACKAGE = "client_hook"
+WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
+
+
+class SlimHook(BuildHookInterface):
+    """Puts slim copies into the wheel; an editable installation uses the sources as they are."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Writes the copies."""
+        if version == "editable":
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="gradwatch-wheel-"))
+        root = Path(self.root)
+        for path in sorted((root / PACKAGE).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            copy = self._folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            keep = name in WITH_DOCSTRINGS or name.startswith(f"{PACKAGE}/integrations/")
+            copy.write_text(slim(path.read_text(encoding="utf-8"), docstrings=keep), encoding="utf-8")
+            build_data["force_include"][str(copy)] = name
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Deletes them."""
+        if version != "editable":
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def slim(source: str, *, docstrings: bool = False) -> str:
+    """Empties comments, and docstrings unless they are to stay; every line keeps its number."""
+    lines = source.splitlines()
+    if not docstrings:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = node.body[0] if node.body else None
+                if (
+                    isinstance(first, ast.Expr)
+                    and isinstance(first.value, ast.Constant)
+                    and type(first.value.value) is str
+                ):
+                    start, end = first.lineno - 1, first.end_lineno or first.lineno
+                    lines[start:end] = [lines[start][: first.col_offset] + '""', *[""] * (end - start - 1)]
+    text = "\n".join(lines) + "\n"
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    return "\n".join(lines) + "\n"
