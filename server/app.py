@@ -35,6 +35,7 @@ from server.web import (
     charts_api,
     compare_api,
     compare_pages,
+    flight_pages,
     ingest_api,
     layers_pages,
     live_api,
@@ -114,6 +115,7 @@ def create_app(
         compare_pages,
         report_pages,
         layers_pages,
+        flight_pages,
         pages,
     ):
         app.include_router(room.router)

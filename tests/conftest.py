@@ -42,3 +42,4 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GRADWATCH_HOME", str(tmp_path / "gradwatch-home"))
     monkeypatch.setenv("GRADWATCH_STRICT", "1")
     monkeypatch.setenv("GRADWATCH_QUIET", "1")
+    monkeypatch.setenv("GRADWATCH_SYSTEM", "0")  # what a slow machine adds to the counts of a test is not its subject

@@ -152,7 +152,8 @@ def test_they_join_a_step_that_was_not_told_to_be_complete_yet(tmp_path: Any) ->
 
 
 @pytest.mark.timeout(180)
-def test_they_reach_the_run_page(tmp_path: Any) -> None:
+def test_they_reach_the_run_page(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADWATCH_SYSTEM", "1")
     server = Server(tmp_path / "server")
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
