@@ -137,7 +137,7 @@ def test_a_healthy_run_has_no_panel(server: House) -> None:
     "fact",
     [None, [], "x", {"breaks": 3}, {"breaks": [None, 3, {}]}, {"breaks": [{"step": "9"}]},
      {"breaks": [{"step": 99, "first_bad": 3, "batch": [], "rng": "x", "reason": None}]},
-     {"breaks": [{"step": 99, "first_bad": {"module": 5}, "batch": {"tensors": [7, {"shape": "x"}]}, "rng": {"a": 1}}]}],
+     {"breaks": [{"step": 99, "first_bad": {"module": 5}, "batch": {"tensors": [7, {"shape": 1}]}, "rng": {"a": 1}}]}],
 )  # fmt: skip
 def test_facts_may_hold_anything(server: House, fact: Any) -> None:
     send(
