@@ -193,6 +193,8 @@ class Outbox:
         if not self._finishing:
             self._finishing = True
             step = self._journal.watermark
+            self._journal.write(self._clock.now_ms(), patience_s=0.05)
+            self._journal.drop_beside()
             self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self._ledger_on_arrival()))
             if extra or state != "finished":
                 self._journal.put_record(
@@ -202,7 +204,6 @@ class Outbox:
             self._closed = True
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
             self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
-            self._journal.drop_beside()
         self._write_now.set()
         self._send_now.set()
         for thread in reversed(self._threads):

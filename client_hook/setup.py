@@ -143,14 +143,10 @@ def _options(request: Request, guard: Guard) -> Options:
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 1):
         options.total_steps = None
         if request.options and request.options.get("total_steps") is not None:
-<<<<<<< HEAD
             guard.absorb(ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0"), "watch")
-=======
-            raise ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0")
     first = options.first_step
     if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 0):
         options.first_step = None
->>>>>>> 38f738b (Integrations for five frameworks; four more examples; resumed runs go on at their step)
     for name in ("moving_target", "finetune"):
         if getattr(options, name) is not None:
             setattr(options, name, bool(getattr(options, name)))
