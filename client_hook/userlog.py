@@ -42,9 +42,10 @@ class UserLog:
         self._send({self._free_name(name): value for name, value in scalars.items()}, step)
         epoch = scalars.get("epoch")
         if isinstance(epoch, (int, float)) and not isinstance(epoch, bool):
-            if self._context.epoch != epoch:
+            number = float(numbers.read(epoch, "epoch"))
+            if self._context.epoch != number:
                 self._context.outbox.record("event", "epoch", self._step(step), {"epoch": epoch})
-            self._context.epoch = float(epoch)
+            self._context.epoch = number
 
     def event(self, kind: str, facts: Mapping[str, Any], step: int | None) -> None:
         """Sends a record."""

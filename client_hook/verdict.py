@@ -42,25 +42,27 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
 
 
 def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> list[str]:
-    """Makes the lines: how many findings, the worst one, where to read on."""
+    """Makes the lines: how many warnings and errors and the worst one, what to do first, where to read on."""
     where = url if delivered else "not everything could be delivered; deliver it later with: gradwatch sync"
     worst = sorted(
-        (item for item in findings if item.get("state") == "open"),
+        (item for item in findings if item.get("state") == "open" and item.get("severity") != "info"),
         key=lambda item: (_ORDER.get(str(item.get("severity")), 3), item.get("first_step") or 0),
     )
     if not worst:
         return ["Gradwatch found no problem.", f"  {where}"] if final else [f"Gradwatch: {where}"]
     counts = [
-        f"{count} {severity}{'s' if count > 1 and severity != 'info' else ''}"
+        f"{count} {severity}{'s' if count > 1 else ''}"
         for severity in _ORDER
         if (count := sum(item.get("severity") == severity for item in worst))
     ]
     first = worst[0]
-    return [
-        f"Gradwatch found {', '.join(counts)}.",
-        f"  {first.get('code')} {first.get('name')}: {first.get('message')}"[:300],
-        f"  {where}",
-    ]
+    told = f"Gradwatch found {', '.join(counts)}. {first.get('code')} {first.get('name')}: {first.get('message')}"
+    advice = _one_line(first.get("advice"))
+    return [told[:400], *([f"  First: {advice}"[:400]] if advice else []), f"  {where}"]
+
+
+def _one_line(text: object) -> str:
+    return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def tell(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> None:

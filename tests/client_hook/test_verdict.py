@@ -34,8 +34,9 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, capsys: pytest.CaptureFixture) -> None:
     run_id = CAST["GW206"](True, server.url)
     said = capsys.readouterr().err.splitlines()
-    assert said[-3] == "Gradwatch found 1 warning."
-    assert said[-2].startswith("  GW206 loss-not-decreasing: After 500 steps the loss shows no progress")
+    told = "Gradwatch found 1 warning. GW206 loss-not-decreasing: After 500 steps the loss shows no progress"
+    assert said[-3].startswith(told)
+    assert said[-2].startswith("  First: Try to overfit 10 samples")
     assert said[-1] == f"  {server.url}/runs/{run_id}"
 
 
@@ -102,11 +103,11 @@ def test_the_worst_and_oldest_finding_is_the_one_that_is_told() -> None:
         finding("GW202", "error", 0, "early"),
         finding("GW601", "error", 0, "over", "resolved"),
     ]
-    assert verdict.lines(found, "http://here", delivered=True) == [
-        "Gradwatch found 2 errors, 1 warning.",
-        "  GW202 name: early",
-        "  http://here",
-    ]
+    told = "Gradwatch found 2 errors, 1 warning. GW202 name: early"
+    assert verdict.lines(found, "http://here", delivered=True) == [told, "  http://here"]
+    found[2]["advice"] = "Lower the rate.\nThen look again."
+    lines = verdict.lines(found, "http://here", delivered=True)
+    assert lines == [told, "  First: Lower the rate. Then look again.", "  http://here"]
     assert verdict.lines([], "http://here", delivered=True) == ["Gradwatch: http://here"]
     assert verdict.lines([], "http://here", delivered=False) == [
         "Gradwatch: not everything could be delivered; deliver it later with: gradwatch sync"

@@ -1,0 +1,367 @@
+"""H1 to H13: the hook never harms a training. What is not here has the name in another file:
+
+H1 also test_server_faults, H5 test_kill_training, H6 and H7 test_endings, H8 tests/trainings/loops and
+tests/client_hook/test_bit_identity, H9 benchmarks/overhead, H11 tests/test_wheel and benchmarks/footprint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from client_hook import watch
+from tests.faults.kit import losses, sync, train
+from tests.faults.test_server_faults import ANSWERS, sick_server
+from tests.serving import ROOT, Server, wait_until
+
+
+def small() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Linear(2, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+
+def steps(monitor: Any, model: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> list[float]:
+    """Trains, and gives the microseconds of each `step()`."""
+    took = []
+    for _ in range(count):
+        optimizer.zero_grad()
+        loss = model(torch.ones(4, 2)).square().mean()
+        loss.backward()
+        optimizer.step()
+        began = time.perf_counter()
+        monitor.step(loss)
+        took.append(1e6 * (time.perf_counter() - began))
+    return took
+
+
+@contextmanager
+def slow_loris() -> Iterator[str]:
+    """Answers a byte at a time, for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    while not ended.wait(0.05):
+                        connection.sendall(b" ")
+                except OSError:
+                    return
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def fault(name: str) -> Iterator[str]:
+    """Gives the address of a server that is sick in this way."""
+    if name == "refuses":
+        yield "http://127.0.0.1:9"
+    elif name == "has no name":
+        yield "http://no-such-host.invalid:8777"
+    elif name == "speaks no TLS":
+        with sick_server(ANSWERS["answers garbage"]) as url:
+            yield url.replace("http://", "https://")
+    elif name == "drips":
+        with slow_loris() as url:
+            yield url
+    else:
+        with sick_server(ANSWERS[name]) as url:
+            yield url
+
+
+@pytest.mark.parametrize("name", [*ANSWERS, "refuses", "has no name", "speaks no TLS", "drips"])
+def test_h1_no_public_call_raises_whatever_the_server_does(name: str) -> None:
+    model, optimizer = small()
+    with fault(name) as url, watch(model, optimizer, url=url, strict=False, on_finding=lambda _: None) as monitor:
+        took = steps(monitor, model, optimizer, 150)
+        monitor.step(1.0, part=2.0)
+        monitor.validation(1.0, accuracy=0.5)
+        monitor.log(a=1, step=7)
+        monitor.note("a note")
+        monitor.event("restart", why="because")
+        assert monitor.findings() == []
+        assert monitor.should_stop is False
+        assert monitor.url == f"{url}/runs/{monitor.run_id}"
+        assert 0.0 <= monitor.overhead < 1.0
+        assert monitor.finish(timeout=0.3) is False
+    ledger = monitor.ledger
+    assert ledger["dropped"] == {}
+    assert ledger["produced"] == ledger["spooled"] > 300
+    print(json.dumps({"fault": name, "step_us_p99": round(sorted(took)[148])}))
+
+
+@pytest.mark.timeout(240)
+def test_h2_a_server_that_comes_back_gets_everything_once(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    training = train(tmp_path / "hook", f"http://127.0.0.1:{port}", steps=2500, pause=0.001)
+    wait_until(lambda: len(training.written()) > 800, "800 steps without a server")
+    server = Server(tmp_path / "server", port=port)
+    ended = training.end()
+    if not ended["delivered"]:
+        assert sync(tmp_path / "hook").returncode == 0
+    assert losses(server, training.run_id) == {step: loss for step, (_, loss) in training.written().items()}
+    assert ended["ledger"]["dropped"] == {}
+    assert server.stop() == 0
+
+
+@pytest.mark.timeout(240)
+def test_h3_sync_twice_delivers_once(tmp_path: Path) -> None:
+    training = train(tmp_path / "hook", "http://127.0.0.1:9", steps=200)
+    training.end()
+    server = Server(tmp_path / "server")
+    first, second = sync(tmp_path / "hook", server.url), sync(tmp_path / "hook", server.url)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "Nothing waits" in second.stdout
+    assert losses(server, training.run_id) == {step: loss for step, (_, loss) in training.written().items()}
+    assert server.stop() == 0
+
+
+FULL_DISK = """
+import json, os, resource, sys, threading, torch
+from client_hook import watch
+limit = 8_000
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+monitor = watch(model, optimizer)
+own = []
+def train(steps):
+    for _ in range(steps):
+        optimizer.zero_grad(); loss = model(torch.randn(8, 4)).square().mean(); loss.backward(); optimizer.step()
+        monitor.step(loss); own.append(loss.item())
+def settled(done):
+    while not done():
+        threading.Event().wait(0.02)
+train(400)
+settled(lambda: not monitor.ledger["queued"])
+full = monitor.ledger
+kept = monitor._parts.outbox._journal.unkept_frames
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+train(400)
+settled(lambda: not monitor.ledger["queued"] and not monitor._parts.outbox._journal.unkept_frames)
+monitor.finish(timeout=0.5)
+print(json.dumps({"run": monitor.run_id, "full": full, "kept": kept, "end": monitor.ledger, "own": own}))
+"""
+
+
+@pytest.mark.timeout(240)
+def test_h4_a_full_disk_is_said_and_what_waits_is_written_when_there_is_room(tmp_path: Path) -> None:
+    environment = {**os.environ, "GRADWATCH_HOME": str(tmp_path / "hook"), "GRADWATCH_URL": "http://127.0.0.1:9",
+                   "GRADWATCH_STRICT": "0"}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["kept"] > 0, "frames wait in memory while the disk is full"
+    for ledger in (seen["full"], seen["end"]):
+        fates = ledger["delivered"] + ledger["spooled"] + ledger["queued"] + sum(ledger["dropped"].values())
+        assert ledger["produced"] == fates
+        assert ledger["dropped"] == {}
+    assert any("The spool could not be written (File too large)" in note for note in seen["full"]["notes"])
+    server = Server(tmp_path / "server")
+    assert sync(tmp_path / "hook", server.url).returncode == 0
+    assert losses(server, seen["run"]) == pytest.approx(dict(enumerate(seen["own"])))
+    assert server.stop() == 0
+
+
+def test_h4_a_network_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client_hook.mounts.network_kind", lambda _: "nfs4")
+    model, optimizer = small()
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9", strict=False)
+    steps(monitor, model, optimizer, 5)
+    monitor.finish(timeout=0.3)
+    assert any(note.startswith("The spool is on a network file system (nfs4)") for note in monitor.ledger["notes"])
+
+
+def test_h7_a_rank_that_dies_takes_nobody_with_it(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    survivor = train(tmp_path / "hook", server.url, steps=600, pause=0.002, RANK="0", **job)
+    victim = train(tmp_path / "hook", server.url, steps=100_000, pause=0.002, RANK="1", **job)
+    assert survivor.run_id == victim.run_id
+    wait_until(lambda: len(victim.written()) > 100, "a hundred steps")
+    victim.process.kill()
+    victim.process.communicate()
+    ended = survivor.end()
+    assert ended["ledger"]["dropped"] == {}
+    assert sync(tmp_path / "hook", server.url).returncode == 0
+    assert losses(server, survivor.run_id) == {step: loss for step, (_, loss) in survivor.written().items()}
+    assert server.get(f"runs/{survivor.run_id}/series/data?name=loss&rank=1")["items"], "the other rank has its own"
+    assert server.stop() == 0
+
+
+SOAK = """
+import json, psutil, threading, torch
+from client_hook import watch
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+monitor = watch(model, optimizer)
+process = psutil.Process()
+def calls(count):
+    for number in range(count):
+        monitor.log(a=float(number))
+        if number % 1000 == 0:
+            while monitor.ledger["queued"] > 20_000:
+                threading.Event().wait(0.01)
+def facts():
+    return process.memory_info().rss, process.num_threads(), process.num_fds()
+calls(50_000)
+before = facts()
+calls(250_000)
+print(json.dumps([before, facts()]))
+monitor.finish(timeout=0.1)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_h10_memory_threads_and_files_stay_as_they_are(tmp_path: Path) -> None:
+    environment = {**os.environ, "GRADWATCH_HOME": str(tmp_path), "GRADWATCH_URL": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", SOAK],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (rss, threads, files), (rss_after, threads_after, files_after) = json.loads(done.stdout)
+    print(json.dumps({"calls": 250_000, "rss_growth_mb": round((rss_after - rss) / 1e6, 1)}))
+    assert rss_after - rss < 20e6
+    assert threads_after <= threads
+    assert files_after <= files + 1
+
+
+def test_h10_five_thousand_layers_are_one_step(tmp_path: Path) -> None:
+    model = nn.ModuleList([nn.Linear(1, 1) for _ in range(5_000)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9")
+    for _ in range(2):
+        loss = sum(layer(torch.ones(1, 1)) for layer in model).sum()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=2.0)
+    ledger = monitor.ledger
+    assert ledger["produced"] > 5_000 * (5 + 2 + 4), "outputs, gradients, weights and updates of one step at least"
+    assert ledger["dropped"] == {}
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+ACCEPTED = [math.nan, math.inf, -math.inf, True, 10**400, 2**70, torch.tensor(1.0, dtype=torch.bfloat16),
+            torch.tensor([1.0, 2.0]), torch.tensor(3), 0]  # fmt: skip
+REFUSED = [1 + 2j, "0.5", None, Hostile(), torch.zeros(0), torch.tensor(1j), [1.0], {}, object()]
+NAMES = [
+    "émoji 🙂",
+    "nul\0in it",
+    "right\u202eto left",
+    "lone \ud800 surrogate",
+    "x" * 5_000,
+    "",
+    "a/b.c d",
+    "<script>",
+]
+
+
+def test_h12_values_are_taken_or_counted_with_a_reason() -> None:
+    model, optimizer = small()
+    config = {"cycle": CYCLE, "large": "x" * 10_000_000, 3: Hostile(), "set": {1, 2}, "numbers": list(range(100_000))}
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9", strict=False, config=config, tags=NAMES, name=NAMES[0])
+    for value in [*ACCEPTED, *REFUSED]:
+        optimizer.step()
+        monitor.step(value, part=value)
+        monitor.validation(value, metric=value)
+        monitor.log(mine=value, epoch=value)
+        monitor.event("kind", value=value)
+    for name in NAMES:
+        monitor.log(**{name: 1.0})
+        monitor.note(name)
+        monitor.event(name, **{name: name})
+    for step in (2**80, -5, "3", None, 1.5, True):
+        monitor.log(step=step, at=1.0)
+    monitor.finish("finished", timeout=0.3)
+    ledger = monitor.ledger
+    assert ledger["produced"] == ledger["spooled"] + sum(ledger["dropped"].values())
+    said = " ".join(ledger["notes"])
+    for words in ("loss: got (1+2j), expected a number or a tensor", "step: got '3', expected a whole number"):
+        assert words in said, said
+    assert "Error: " not in said.replace("NotANumber", "").replace("TypeError: step", ""), "no error of the hook's own"
+
+
+@pytest.mark.timeout(240)
+def test_h13_clocks_may_jump_and_steps_may_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(tmp_path / "server")
+    model, optimizer = small()
+    monitor = watch(model, optimizer, url=server.url)
+    real = time.time_ns
+    for jump_s in (0, -3600, 86_400, 0):
+        monkeypatch.setattr(time, "time_ns", lambda jump=jump_s: real() + jump * 1_000_000_000)
+        steps(monitor, model, optimizer, 30)
+    for step in (5, 9, 9, 2, 0, 9, 3):
+        monitor.log(step=step, mine=float(step))
+    assert monitor.finish()
+    assert sorted(losses(server, monitor.run_id)) == list(range(120))
+    found = server.get(f"runs/{monitor.run_id}/series/data?name=mine&points=100")["items"][0]
+    assert sum(found["count"]) == 7, "repeated and reversed steps are all there"
+    assert server.get(f"runs/{monitor.run_id}")["attempts"] == 1
+    monkeypatch.setattr(time, "time_ns", real)
+    model, optimizer = small()
+    again = watch(model, optimizer, url=server.url, run_id=monitor.run_id, config={"first_step": 60})
+    steps(again, model, optimizer, 10)
+    assert again.finish()
+    run = server.get(f"runs/{monitor.run_id}")
+    assert run["attempt_list"][-1]["first_step"] == 60
+    latest = server.get(f"runs/{monitor.run_id}/series/data?name=loss&points=100")["items"][0]
+    assert (latest["steps"][0], sum(latest["count"])) == (60, 10)
+    everything = server.get(f"runs/{monitor.run_id}/series/data?name=loss&points=2000&attempt=all")["items"]
+    assert [sum(item["count"]) for item in everything] == [120, 10], "nothing was overwritten"
+    assert server.stop() == 0
