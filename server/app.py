@@ -35,6 +35,7 @@ from server.web import (
     charts_api,
     compare_api,
     compare_pages,
+    doctor_api,
     flight_pages,
     ingest_api,
     layers_pages,
@@ -53,6 +54,9 @@ GZIP_LEVEL = 5
 YEAR_S = 365 * 24 * 3600
 GRACE_S = 6
 START_S = 60
+OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
+
+log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -70,7 +74,9 @@ def create_app(
     clock: Callable[[], int] = now_ms,
 ) -> FastAPI:
     """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
-    registry = registry if registry is not None else load_rules()
+    registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
+    for problem in registry.problems:
+        log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
     services = Services(settings, store, live, Ingest(store, live, clock), registry, clock)
     door = auth.Door(settings.token, settings.port)
 
@@ -111,6 +117,7 @@ def create_app(
         live_api,
         charts_api,
         compare_api,
+        doctor_api,
         runs_pages,
         compare_pages,
         report_pages,

@@ -16,12 +16,15 @@ from server.diagnosis.causes import absorb_symptoms
 from server.diagnosis.evidence import Evidence
 from server.diagnosis.gates import REASONS, gates_at
 from server.diagnosis.lifecycle import Course, Raised
+from server.diagnosis.rooms import Rooms
 from server.domain.evidence import Window
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series, Steps
 from server.rules.base import Rule, relaxed
 
+FACTS_OFTEN_UNTIL = 500  # closed steps
+FACTS_LESS_OFTEN = 5  # times a rule's own distance
 EVERY_STEP_UNTIL = 20  # closed steps: the beginning is judged step by step
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
@@ -60,7 +63,9 @@ class Engine:
         gates: Mapping[str, bool] | None = None,
         params: Mapping[str, Any] | None = None,
         open_codes: frozenset[str] = frozenset(),
+        rooms: Rooms | None = None,
     ) -> None:
+        self._rooms = rooms
         self.evidence = Evidence()
         self._rules = tuple(rules)
         self.courses = [Course(rule) for rule in self._rules]
@@ -132,7 +137,7 @@ class Engine:
         due = [
             course
             for course in self.courses
-            if (sampled if course.rule.clock == "sample" else early or index % course.rule.every == 0)
+            if (sampled if course.rule.clock == "sample" else early or index % _every(course.rule, index) == 0)
         ]
         self.judged_step = step
         if not due:
@@ -192,10 +197,10 @@ class Engine:
             return False
         own = replace(window, firing=True) if course.open is not None else window
         try:
-            answer = _answer(rule, own, self.params[rule.code])
+            answer = self._answer(rule, own, self.params[rule.code])
             holds = False
             if answer is None and course.open is not None:
-                holds = isinstance(_answer(rule, own, self._relaxed[rule.code]), Verdict)
+                holds = isinstance(self._answer(rule, own, self._relaxed[rule.code]), Verdict)
         except RULE_FAULTS as error:
             course.failures += 1
             course.miss(NotEvaluated(f"the rule itself failed ({type(error).__name__}: {error})", "report it as a bug"))
@@ -204,6 +209,16 @@ class Engine:
             course.miss(answer)
             return False
         return course.judge(answer, holds=holds, step=window.step, sample=window.samples, final=window.final)
+
+    def _answer(self, rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
+        """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
+        if self._rooms is not None and rule.code in self._rooms.guests:
+            said = self._rooms.ask(rule, window, params)
+            answers = [said] if isinstance(said, NotEvaluated) else said
+        else:
+            answers = list(rule.check(window, params))
+        verdict = next((answer for answer in answers if isinstance(answer, Verdict)), None)
+        return verdict or (answers[0] if answers else None)
 
     def _cannot(self, rule: Rule, window: Window) -> NotEvaluated | None:
         for kind in rule.needs:
@@ -262,11 +277,9 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
 
 
-def _answer(rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
-    """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
-    answers = list(rule.check(window, params))
-    verdict = next((answer for answer in answers if isinstance(answer, Verdict)), None)
-    return verdict or (answers[0] if answers else None)
+def _every(rule: Rule, index: int) -> int:
+    """Says how often a rule is asked at this point: facts change rarely once the beginning is over."""
+    return rule.every * FACTS_LESS_OFTEN if rule.tier == "facts" and index > FACTS_OFTEN_UNTIL else rule.every
 
 
 def _result(course: Course) -> CheckResult:

@@ -8,13 +8,15 @@ same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from server.diagnosis.engine import Engine, verdict_sentence
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
+from server.diagnosis.rooms import Rooms
+from server.diagnosis.thresholds import params_of
 from server.domain.findings import CheckResult, Evidence, Finding
 from server.domain.runs import Attempt
 from server.rules.registry import Registry
@@ -45,10 +47,19 @@ class Part:
 class Session:
     """Holds the engines of one run; `read` and `judge` bring it up to date, `outcome` tells what to save."""
 
-    def __init__(self, store: Store, registry: Registry, run_id: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        run_id: str,
+        thresholds: Mapping[str, Mapping[str, float]] | None = None,
+        rooms: Rooms | None = None,
+    ) -> None:
         self.run_id = run_id
         self._store = store
         self._registry = registry
+        self._params = params_of(registry, thresholds or {})
+        self._rooms = rooms
         self._parts: dict[int, Part] = {}
         self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
         self._numbers: dict[Key, int] = {}
@@ -110,6 +121,17 @@ class Session:
             verdict=verdict_sentence(top, checks),
         )
 
+    def findings(self) -> list[Finding]:
+        """Gives everything that was raised, by number."""
+        newest = self._newest()
+        return [item for _, item in sorted(self._numbered(newest.attempt.number if newest else 0).items())]
+
+    @property
+    def step(self) -> int:
+        """Gives the step up to which it has judged; −1 before the first."""
+        newest = self._newest()
+        return newest.step if newest else -1
+
     def saved(self, outcome: Outcome) -> None:
         """Remembers what the store holds now."""
         self._saved |= {finding.number: finding for finding in outcome.changed}
@@ -119,7 +141,12 @@ class Session:
 
     def _engine(self, part: Part) -> Engine:
         if part.engine is None:
-            part.engine = Engine((item.rule for item in self._registry), resumed=part.attempt.first_step > 0)
+            part.engine = Engine(
+                (item.rule for item in self._registry),
+                resumed=part.attempt.first_step > 0,
+                params=self._params,
+                rooms=self._rooms,
+            )
             part.after_seq = -1
             before = self._parts.get(part.attempt.number - 1)
             if before is not None and before.tail:
@@ -197,7 +224,7 @@ class Session:
             layers=verdict.layers,
             ranks=(JUDGED_RANK,),
             evidence=_storable(verdict.evidence),
-            params=asdict(info.rule.Params()) if info else {},
+            params=asdict(self._params.get(item.code) or info.rule.Params()) if info else {},
             attempt=attempt,
             cause=self._numbers.get((attempt, *item.cause)) if item.cause else None,
             acknowledged=before.acknowledged if before else False,

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from server.diagnosis.engine import RULE_FAULTS
+from server.diagnosis.rooms import Rooms
 from server.diagnosis.session import Session
 from server.domain.runs import ENDED, DiagnosisState, RunState
 from server.errors import GradwatchError
@@ -41,6 +42,9 @@ class Diagnosis:
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._threshold_versions: dict[str, int] = {}  # of a run's session
+        self._mutes_looked_at = clock()
+        self.rooms = Rooms(item.code for item in registry if item.guest)
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
 
@@ -74,13 +78,20 @@ class Diagnosis:
         for run_id in self._store.runs.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
 
+    def look_for_expired_mutes(self) -> None:
+        """Gives findings their voice back whose mute has run out."""
+        since, now = self._mutes_looked_at, self._clock()
+        self._mutes_looked_at = now
+        for run_id in self._store.wishes.expire_mutes(since, now):
+            self._live.publish(run_id, "findings", -1)
+
     def _diagnose(self, run_id: str) -> None:
         version = self._store.runs.frame_version(run_id)
         run = self._store.runs.get(run_id)
         if run is None:
             self._sessions.pop(run_id, None)
             return
-        session = self._session(run_id)
+        session = self._session(run_id, run.project)
         everything = session.read()
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
         session.judge(ended=ended, state=run.state.value)
@@ -96,16 +107,22 @@ class Diagnosis:
             verdict=outcome.verdict,
         )
         session.saved(outcome)
+        if outcome.changed:
+            self._store.wishes.apply_mutes([run_id], self._clock())
         if outcome.changed or outcome.verdict != run.verdict:
             self._live.publish(run_id, "findings", outcome.step)
         if diagnosis is not run.diagnosis:
             self._live.publish(run_id, "state", outcome.step)
         self._forget_some()
 
-    def _session(self, run_id: str) -> Session:
+    def _session(self, run_id: str, project: str) -> Session:
+        """Gives the session of a run; a change of its project's thresholds begins a new one, which replays the run."""
         session = self._sessions.get(run_id)
-        if session is None:
-            session = self._sessions[run_id] = Session(self._store, self._registry, run_id)
+        version = self._store.wishes.thresholds_version(project)
+        if session is None or self._threshold_versions.get(run_id) != version:
+            wanted = self._store.wishes.thresholds(project)
+            session = self._sessions[run_id] = Session(self._store, self._registry, run_id, wanted, self.rooms)
+            self._threshold_versions[run_id] = version
         self._sessions.move_to_end(run_id)
         return session
 
@@ -114,7 +131,8 @@ class Diagnosis:
         stays."""
         points = sum(session.points for session in self._sessions.values())
         while len(self._sessions) > 1 and (len(self._sessions) > MOST_SESSIONS or points > MOST_POINTS):
-            _, dropped = self._sessions.popitem(last=False)
+            run_id, dropped = self._sessions.popitem(last=False)
+            self._threshold_versions.pop(run_id, None)
             points -= dropped.points
 
 
@@ -152,6 +170,7 @@ class DiagnosisWorker:
                 if began >= look_at:
                     look_at = began + LOOK_FOR_SILENCE_S
                     self._diagnosis.look_for_silence()
+                    self._diagnosis.look_for_expired_mutes()
             except GradwatchError as error:
                 log.warning("The diagnosis pauses: %s", error)
             rest = min(time.monotonic() - began, 2.0)

@@ -13,6 +13,7 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.series import Floats, Series, Steps
+from server.rules._facts import read_once
 
 SHOWN = 5  # names in a sentence; all are in the finding's list of layers
 
@@ -49,14 +50,18 @@ class Parameter:
 
 def layers(window: Window) -> list[Mapping[str, Any]]:
     """Lists the leaf modules of the `model` fact; an empty list while it is not known."""
-    return _objects(window.fact("model").get("layers"))
+    return list(read_once(window.fact("model"), "layers", lambda fact: _objects(fact.get("layers"))))
 
 
 def parameters(window: Window) -> list[Parameter]:
     """Lists the parameters of the `model` fact; an empty list while it is not known."""
-    known = {layer.get("name"): layer for layer in layers(window)}
+    return list(read_once(window.fact("model"), "parameters", _parameters))
+
+
+def _parameters(fact: Mapping[str, Any]) -> list[Parameter]:
+    known = {layer.get("name"): layer for layer in _objects(fact.get("layers"))}
     found = []
-    for item in _objects(window.fact("model").get("parameters")):
+    for item in _objects(fact.get("parameters")):
         name = str(item.get("name", ""))
         layer = str(item.get("layer") or name.rpartition(".")[0])
         groups = item.get("groups")
@@ -86,7 +91,13 @@ def parameters(window: Window) -> list[Parameter]:
 
 def learning_matrices(window: Window) -> list[Parameter]:
     """Lists the trainable matrices that did not start at zero; those are the weights whose rates can be compared."""
-    return [item for item in parameters(window) if item.trainable and item.is_matrix and item.std != 0]
+    return list(
+        read_once(
+            window.fact("model"),
+            "learning",
+            lambda fact: [item for item in _parameters(fact) if item.trainable and item.is_matrix and item.std != 0],
+        )
+    )
 
 
 def optimizers(window: Window) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated
 from server.domain.statistics import Quarters
+from server.rules._facts import read_once
 
 CROSS_ENTROPIES = frozenset({"cross_entropy", "nll_loss"})
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
@@ -95,7 +96,10 @@ class LossCall:
 
 def loss_call(window: Window) -> LossCall | None:
     """Reads the fact `loss_call`; None while no call of a known loss was seen."""
-    fact = window.fact("loss_call")
+    return read_once(window.fact("loss_call"), "loss_call", _read)
+
+
+def _read(fact: Mapping[str, Any]) -> LossCall | None:
     if not fact.get("function") or not fact.get("batches"):
         return None
     arguments = fact.get("arguments") or {}

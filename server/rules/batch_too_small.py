@@ -13,6 +13,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import quarters
 from server.rules._layers import uses_closures
 from server.rules._loss_call import NOT_SEEN, loss_call
+from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -75,6 +76,9 @@ class BatchTooSmall(Rule):
         labels = call.per_batch / max(size, 1)
         several = int(window.fact("loop").get("backwards_per_step") or 1) > 1
         if size > params.batch or labels > 4 or several or uses_closures(window):
+            return
+        if not due(window, self.every):
+            yield LATER
             return
         parts = quarters(window.loss.values)
         if window.samples < params.samples or parts is None:

@@ -83,7 +83,7 @@ class LargeBatchGeneralisation(Rule):
             return
         if per_epoch >= params.steps or uses_closures(window):
             return
-        parts = quarters(window.loss.values)
+        parts = quarters(window.loss.values) if window.final else None
         falling = window.final and parts is not None and still_falling(parts, window.loss.values)
         starved = falling and parts is not None and parts.q4 > 0.5 * abs(parts.start)
         few = window.samples < params.updates and per_epoch <= params.starved and batch >= params.batch

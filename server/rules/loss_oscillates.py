@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, quarters, window_size
+from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -82,6 +83,9 @@ class LossOscillates(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Tests the newest window, then the run."""
+        if not due(window, self.every):
+            yield LATER
+            return
         values = window.loss.values
         if window.samples < params.samples or not np.isfinite(values).all():
             yield NotEvaluated(f"{params.samples} finite losses are needed")

@@ -72,6 +72,9 @@ class MissingWarmup(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the first steps."""
         rates = list(window.by_layer(Kind.LEARNING_RATE).values())
+        if window.samples > params.steps + 5 * self.every and not window.firing:
+            yield NotEvaluated(f"only the first {params.steps} steps are the start")
+            return
         if window.samples < 50:
             yield NotEvaluated("50 losses are needed")
             return

@@ -91,8 +91,8 @@ class MomentumUnusual(Rule):
                 return
         plain = [name for name, kind, group in groups(window) if kind == "SGD" and not group.get("momentum")]
         if plain:
-            parts = quarters(window.loss.values)
-            creeping = window.final and parts is not None and still_falling(parts, window.loss.values)
+            parts = quarters(window.loss.values) if window.final else None
+            creeping = parts is not None and still_falling(parts, window.loss.values)
             yield say(
                 Severity.INFO,
                 f"SGD of group `{plain[0]}` has no momentum"

@@ -1,9 +1,8 @@
 """Finds the rules: every module of this package holds exactly one, and one that is not complete is refused with
 its place.
 
-There is no list to edit. Modules that begin with an underscore are helpers; other distributions add modules
-through the entry
-point group `gradwatch.rules`.
+There is no list to edit. Modules that begin with an underscore are helpers. Teams add rules of their own as files in
+the folder `rules` of the server's home, other distributions through the entry point group `gradwatch.rules` (own.py).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +20,7 @@ import server.rules
 from server.domain.evidence import Gates
 from server.domain.findings import Severity
 from server.rules.base import ParamInfo, Rule, describe_params
+from server.rules.own import Problem, own_modules
 
 SECTIONS = (
     "What it does",
@@ -32,9 +31,9 @@ SECTIONS = (
     "References",
 )
 LONGEST_SUMMARY = 80
-PLUGIN_GROUP = "gradwatch.rules"
-_NOT_RULES = ("base", "registry")
+_NOT_RULES = ("base", "caught", "own", "registry")
 _CODE = re.compile(r"GW\d{3}")
+_GUEST_CODE = re.compile(r"[A-Z]{2,6}\d{3}")
 
 
 class RuleError(ValueError):
@@ -55,6 +54,7 @@ class RuleInfo:
     sections: Mapping[str, str]
     params: tuple[ParamInfo, ...]
     source: str
+    guest: bool = False  # written by others; runs in a room of its own
 
     @property
     def chart(self) -> str:
@@ -65,7 +65,8 @@ class RuleInfo:
 class Registry:
     """Holds the rules by code, in the order of their codes."""
 
-    def __init__(self, items: Iterable[RuleInfo]) -> None:
+    def __init__(self, items: Iterable[RuleInfo], problems: Iterable[Problem] = ()) -> None:
+        self.problems = tuple(problems)  # rules of others that could not be loaded
         self.items = tuple(sorted(items, key=lambda item: item.code))
         self._by_code = {item.code: item for item in self.items}
         self._by_name = {item.name: item for item in self.items}
@@ -81,29 +82,43 @@ class Registry:
         return self._by_code.get(code_or_name) or self._by_name.get(code_or_name)
 
 
-def load_rules() -> Registry:
-    """Loads and checks every rule; raises RuleError with the file, the line and what is wrong."""
-    modules = [
+def load_rules(own: Path | None = None) -> Registry:
+    """Loads and checks every rule; raises RuleError with the file, the line and what is wrong with one of ours.
+
+    `own` is a folder with rules that a team wrote itself. What is wrong with one of those, or with one that another
+    distribution brings, is told in `problems`, and the rest is loaded.
+    """
+    ours = registry_of(
         import_module(f"{server.rules.__name__}.{found.name}")
         for found in pkgutil.iter_modules(server.rules.__path__)
         if found.name not in _NOT_RULES and not found.name.startswith("_")
-    ]
-    modules += [point.load() for point in entry_points(group=PLUGIN_GROUP)]
-    return registry_of(modules)
+    )
+    items, problems = list(ours.items), []
+    for source, module in own_modules(own):
+        if isinstance(module, Problem):
+            problems.append(module)
+            continue
+        try:
+            items = list(Registry([*items, *registry_of([module], taken=items, guest=True)]).items)
+        except RuleError as error:
+            problems.append(Problem(source, str(error)))
+    return Registry(items, problems)
 
 
-def registry_of(modules: Iterable[ModuleType]) -> Registry:
-    """Makes a registry of these modules, each with exactly one rule."""
-    taken: dict[str, RuleInfo] = {}
+def registry_of(modules: Iterable[ModuleType], *, taken: Iterable[RuleInfo] = (), guest: bool = False) -> Registry:
+    """Makes a registry of these modules, each with exactly one rule, whose codes and names nobody has taken."""
+    known = {key: item for item in taken for key in (item.code, item.name)}
+    found: list[RuleInfo] = []
     for module in modules:
-        item = _inspect(module)
+        item = _inspect(module, guest=guest)
         for key in (item.code, item.name):
-            if key in taken:
+            if key in known:
                 raise RuleError(
-                    f"{item.source}: {key} is taken by {taken[key].source}; codes and names are never reused"
+                    f"{item.source}: {key} is taken by {known[key].source}; codes and names are never reused"
                 )
-            taken[key] = item
-    return Registry({item.code: item for item in taken.values()}.values())
+            known[key] = item
+        found.append(item)
+    return Registry(found)
 
 
 def split_sections(docstring: str) -> tuple[str, dict[str, str]]:
@@ -125,7 +140,7 @@ def _line(module: ModuleType, kind: type) -> int:
     return next((at for at, line in enumerate(lines, 1) if line.startswith(f"class {kind.__name__}(")), 1)
 
 
-def _inspect(module: ModuleType) -> RuleInfo:
+def _inspect(module: ModuleType, *, guest: bool = False) -> RuleInfo:
     own = [
         thing
         for thing in vars(module).values()
@@ -135,11 +150,13 @@ def _inspect(module: ModuleType) -> RuleInfo:
     if len(own) != 1:
         raise RuleError(f"{module.__file__}:1: a rule file holds exactly one Rule class, this one holds {len(own)}")
     kind = own[0]
-    place = f"server/rules/{stem}.py:{_line(module, kind)}"
+    place = f"{module.__file__ if guest else f'server/rules/{stem}.py'}:{_line(module, kind)}"
     for attribute in ("code", "name", "severity", "since"):
         if not hasattr(kind, attribute):
             raise RuleError(f"{place}: {kind.__name__} has no `{attribute}`")
-    if not _CODE.fullmatch(kind.code):
+    if guest and (not _GUEST_CODE.fullmatch(kind.code) or _CODE.fullmatch(kind.code)):
+        raise RuleError(f"{place}: the code is {kind.code!r}; it must be 2 to 6 capitals, not GW, and three digits")
+    if not guest and not _CODE.fullmatch(kind.code):
         raise RuleError(f"{place}: the code is {kind.code!r}; it must be GW and three digits")
     if kind.name.replace("-", "_") != stem:
         raise RuleError(f"{place}: the name is {kind.name!r}; the file must be called {kind.name.replace('-', '_')}.py")
@@ -159,5 +176,5 @@ def _inspect(module: ModuleType) -> RuleInfo:
     except ValueError as error:
         raise RuleError(f"{place}: {error}") from error
     return RuleInfo(
-        kind(), kind.code, kind.name, kind.severity, kind.since, kind.version, summary, sections, params, place
+        kind(), kind.code, kind.name, kind.severity, kind.since, kind.version, summary, sections, params, place, guest
     )

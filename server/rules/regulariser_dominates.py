@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, quarters, window_size
 from server.rules._layers import groups, learning_matrices
+from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -84,6 +85,9 @@ class RegulariserDominates(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the decay's share, then the named penalties."""
+        if not due(window, self.every):
+            yield LATER
+            return
         parts = quarters(window.loss.values)
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")

@@ -21,6 +21,7 @@ from server.store.records import Records
 from server.store.runs import Runs
 from server.store.sealing import Sealer
 from server.store.series import SeriesReader
+from server.store.wishes import Wishes
 from server.store.writer import Writer
 
 __all__ = ["Store"]
@@ -47,6 +48,7 @@ class Store:
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
+        self.wishes = Wishes(database, self._writer)
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], int] = now_ms) -> Store:

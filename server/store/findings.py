@@ -84,7 +84,7 @@ class Findings:
                 "diagnosis": (DiagnosisState.LIVE if final else diagnosis).value,
                 "verdict": verdict,
                 "findings_version": schema.runs.c.findings_version + 1,
-                **_standing(connection, run_id),
+                **standing(connection, run_id),
             }
             if current:
                 values["dirty"] = 0
@@ -109,7 +109,7 @@ class Findings:
             connection.execute(
                 update(schema.runs)
                 .where(schema.runs.c.id == run_id)
-                .values(findings_version=schema.runs.c.findings_version + 1, **_standing(connection, run_id))
+                .values(findings_version=schema.runs.c.findings_version + 1, **standing(connection, run_id))
             )
             return _finding(row)
 
@@ -124,7 +124,7 @@ class Findings:
         return -1 if found is None else found
 
 
-def _standing(connection: Connection, run_id: str) -> dict[str, Any]:
+def standing(connection: Connection, run_id: str) -> dict[str, Any]:
     """Counts the open findings that nobody muted and no other finding explains."""
     findings = schema.findings.c
     rows = connection.execute(

@@ -316,3 +316,44 @@ checks = _table(
     _text("remedy"),
     rowid=False,
 )
+
+thresholds = _table(
+    "thresholds",
+    Column("id", Integer, primary_key=True),
+    _text("project"),
+    _text("code"),
+    _text("name"),
+    _real("value"),
+    _text("who", default=""),
+    _text("reason", default=""),
+    _whole("created_ms"),
+    Index("thresholds_by_project", "project", "id"),
+    rowid=True,
+)
+
+mutes = _table(
+    "mutes",
+    Column("id", Integer, primary_key=True),
+    _text("project"),
+    _text("run", default=""),
+    _text("code"),
+    _text("layers", default=""),
+    _text("who", default=""),
+    _text("reason", default=""),
+    _whole("created_ms"),
+    _whole("expires_ms", nullable=True),
+    Index("mutes_by_project", "project", "id"),
+    rowid=True,
+)
+
+remarks = _table(
+    "remarks",
+    _key("run_id", Text()),
+    _key("number"),
+    _whole("finding"),
+    _text("action"),
+    _text("who", default=""),
+    _text("reason", default=""),
+    _whole("at_ms"),
+    rowid=True,
+)

@@ -151,6 +151,8 @@ def change_finding(run: TheRun, finding_id: str, change: FindingChange, parts: P
     changed = parts.store.findings.patch(run.id, number, acknowledged=change.acknowledged, muted=change.muted)
     if changed is None:
         raise HTTPException(404, f"Run {run.id} has no finding {finding_id[:20]!r}")
+    for action in change.actions():
+        parts.store.wishes.remark(run.id, number, action, who=change.who, reason=change.reason, now_ms=parts.clock())
     parts.live.publish(run.id, "findings", run.diagnosed_step)
     return FindingItem.of(changed)
 

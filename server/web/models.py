@@ -266,6 +266,14 @@ class FindingChange(BaseModel):
 
     acknowledged: bool | None = None
     muted: bool | None = None
+    who: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+    def actions(self) -> list[str]:
+        """Names what is done, for the remarks of the run."""
+        words = {"acknowledged": ("acknowledged", "no longer acknowledged"), "muted": ("muted", "unmuted")}
+        said = {name: getattr(self, name) for name in words}
+        return [words[name][0 if value else 1] for name, value in said.items() if value is not None]
 
 
 class ChecklistItem(BaseModel):

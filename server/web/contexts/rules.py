@@ -10,6 +10,7 @@ from markupsafe import Markup
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
 from server.web.chapters import chapter_of, section_of
+from server.web.contexts.proof import ProofView, proof_view
 from server.web.markdown import inline, to_html
 
 TIERS = {
@@ -49,6 +50,7 @@ class RulesView:
     chapters: tuple[RuleChapter, ...]
     count_text: str
     find: str
+    proof: ProofView
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def rules_view(registry: Registry, find: str) -> RulesView:
         ),
         count_text=formats.plural(len(registry), "rule"),
         find=find,
+        proof=proof_view(registry),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.rules._planned import PLANNED
 from server.web import formats
 from server.web.contexts.sparkline import sparkline
 from server.web.markdown import to_html
@@ -24,6 +25,19 @@ def home(tmp_path: Path) -> Iterator[House]:
 def test_the_catalogue_lists_every_rule(home: House) -> None:
     registry = home.app.state.services.registry
     assert look(home, "/rules").values("data-rule") == [rule.code for rule in registry]
+
+
+def test_the_catalogue_lists_what_is_planned_and_what_it_waits_for(home: House) -> None:
+    page = look(home, "/rules")
+    assert page.values("data-planned") == [item.code for item in PLANNED]
+    assert "evidence of all ranks" in page.text
+    assert not {item.code for item in PLANNED} & {rule.code for rule in home.app.state.services.registry}
+
+
+def test_the_catalogue_shows_what_the_corpus_said(home: House) -> None:
+    page = look(home, "/rules")
+    assert "healthy trainings got no warning" in page.text
+    assert "How often it is right" in page.text
 
 
 def test_the_catalogue_is_searched_by_every_word_and_says_when_nothing_fits(home: House) -> None:

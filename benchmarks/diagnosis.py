@@ -1,0 +1,159 @@
+"""Measures a diagnosis: points a second, time from a point to its finding, growth with layers and length.
+
+`python -m benchmarks.diagnosis [--quick]`; one JSON object a line, as the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from server.diagnosis import Diagnosis
+from server.diagnosis.engine import Engine
+from server.live import Live
+from server.rules.registry import load_rules
+from server.store import Store
+from server.store.accepted import AcceptedFrame, AcceptedGroup
+
+RUN = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e77"
+SAMPLE_EVERY = 10  # steps between two samples of the layers
+FRAME_STEPS = 64
+
+
+def say(case: str, metric: str, value: float, unit: str, target: float | None = None, lower: bool = True) -> None:
+    """Prints one figure."""
+    meets = None if target is None else (value <= target if lower else value >= target)
+    line = {"benchmark": "diagnosis", "case": case, "metric": metric, "value": round(value, 4), "unit": unit,
+            "target": target, "meets": meets}  # fmt: skip
+    print(json.dumps(line), flush=True)
+
+
+def model(layers: int) -> dict[str, Any]:
+    """Makes the facts of a network with this many layers."""
+    names = [f"blocks.{at}" for at in range(layers)]
+    return {
+        "model": {
+            "layers": [
+                {"name": name, "type": "Linear", "order": at, "calls": 1, "trainable": 2, "arguments": {}}
+                for at, name in enumerate(names)
+            ],
+            "parameters": [
+                {"name": f"{name}.weight", "layer": name, "shape": [64, 64], "numel": 4096, "trainable": True,
+                 "std": 0.07, "fan_in": 64, "groups": ["0"]}
+                for name in names
+            ],
+        },
+        "optimizers": [{"name": "0", "type": "AdamW", "stale": 0, "groups": [{"name": "0", "lr": 1e-3, "eps": 1e-8}]}],
+    }  # fmt: skip
+
+
+def pieces(
+    steps: range, layers: int, chance: np.random.Generator
+) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
+    """Makes what a healthy training sends for these steps: names, steps, values."""
+    at = np.array(steps)
+    loss = 0.5 + 2.0 * np.exp(-at / 3000) + chance.normal(0, 0.05, len(at))
+    plain = np.stack([loss, np.full(len(at), 1e-3), 0.05 + chance.normal(0, 0.002, len(at))])
+    found = [(("loss", "lr/0", "time/step"), at, plain)]
+    sampled = at[at % SAMPLE_EVERY == 0]
+    if len(sampled):
+        names = [f"blocks.{layer}" for layer in range(layers)]
+        columns = (
+            *(f"grad_norm/{name}.weight" for name in names), *(f"weight_norm/{name}.weight" for name in names),
+            *(f"update_ratio/{name}.weight" for name in names), *(f"act/std/{name}" for name in names),
+            *(f"act/absmax/{name}" for name in names), *(f"act/zeros/{name}" for name in names),
+            "grad_norm",
+        )  # fmt: skip
+        levels = np.concatenate([np.repeat([1.0, 4.0, 1e-3, 1.0, 4.0, 0.5], layers), [10.0]])
+        values = levels[:, None] * np.exp(chance.normal(0, 0.1, (len(columns), len(sampled))))
+        found.append((columns, sampled, values))
+    return found
+
+
+def engine_of(layers: int) -> Engine:
+    """Makes an engine with all rules that knows the model."""
+    engine = Engine([item.rule for item in load_rules()], planned=1_000_000)
+    for name, value in model(layers).items():
+        engine.evidence.add_fact(name, -1, value)
+    return engine
+
+
+def feed(engine: Engine, steps: range, layers: int, chance: np.random.Generator) -> tuple[int, float]:
+    """Judges these steps frame by frame; gives points and seconds of CPU."""
+    points, spent = 0, 0.0
+    for start in range(steps.start, steps.stop, FRAME_STEPS):
+        part = range(start, min(start + FRAME_STEPS, steps.stop))
+        made = pieces(part, layers, chance)
+        began = time.process_time()
+        for columns, at, values in made:
+            engine.evidence.add(columns, at, values)
+            points += values.size
+        engine.evidence.settle(part.stop - 1)
+        engine.advance()
+        spent += time.process_time() - began
+    return points, spent
+
+
+def cost(layers: int, length: int) -> None:
+    """Measures points a second of one core, and the last stretch of the run against an early one."""
+    chance = np.random.default_rng(0)
+    engine = engine_of(layers)
+    stretch = max(length // 8, 256)
+    points, spent = feed(engine, range(stretch), layers, chance)
+    early_points, early = feed(engine, range(stretch, 2 * stretch), layers, chance)
+    more_points, more = feed(engine, range(2 * stretch, length - stretch), layers, chance)
+    late_points, late = feed(engine, range(length - stretch, length), layers, chance)
+    whole = points + early_points + more_points + late_points
+    case = f"{layers} layers, {length} steps"
+    say(case, "points diagnosed", whole / (spent + early + more + late), "points/s of one core")
+    say(case, "cost of a step", 1e6 * late / stretch, "us of CPU, last eighth")
+    say(
+        case, "growth with the run's length", (late / late_points) / (early / early_points), "last eighth / second", 2.0
+    )
+
+
+def latency(runs: int) -> None:
+    """Measures from a stored frame to a stored finding, with other runs around."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(f"sqlite:///{Path(folder) / 'gradwatch.db'}")
+        diagnosis = Diagnosis(store, Live(), load_rules(), lambda: 1_790_000_000_000)
+        from server.domain.runs import NewRun  # here: only this case opens runs
+
+        for number in range(runs):
+            run_id = f"{RUN[:-4]}{number:04x}"
+            store.runs.open(NewRun(run_id, "a", started_ms=1), 1)
+            at = np.arange(200)
+            values = np.where(at == 199, np.nan, 1.0)[None, :]
+            group = AcceptedGroup(("loss",), at, at + 1, values)
+            began = time.perf_counter()
+            store.frames.accept(AcceptedFrame(run_id, "a", 0, 0, 0, 199, 1, (group,), ()))
+            diagnosis.diagnose(run_id)
+            assert "GW601" in [item.code for item in store.findings.list(run_id)]
+            times.append(time.perf_counter() - began)
+        store.close()
+    say(f"{runs} runs of 200 steps", "from a point to its finding", statistics.median(times), "s (median)", 3.0)
+    say(f"{runs} runs of 200 steps", "from a point to its finding", max(times), "s (slowest)", 5.0)
+
+
+def main() -> None:
+    """Runs all cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    for layers in (10, 100) if quick else (10, 100, 1000):
+        cost(layers, 4096 if quick else 16_384)
+    if not quick:
+        cost(10, 131_072)
+    latency(5 if quick else 20)
+
+
+if __name__ == "__main__":
+    main()

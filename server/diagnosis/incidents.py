@@ -1,0 +1,153 @@
+"""Makes incidents of a run's findings: the most probable cause, what followed from it and when, how sure that is, and
+what would disprove it.
+
+Works on stored findings, so a page, an API answer and a replay show the same. Not for: deciding what absorbs what
+(causes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from server.domain.findings import Finding, Severity
+from server.rules._corpus import proof
+from server.rules.base import Stage
+from server.rules.registry import Registry
+
+EXACT_CONFIDENCE = 0.95  # an exact fact is seen, not inferred; what it explains is still a guess
+UNPROVEN_CONFIDENCE = 0.6  # a statistic that no training of the corpus concerns
+LEAST, MOST = 0.3, 0.98
+
+DISPROOFS: Mapping[Stage, str] = {
+    Stage.DATA: "Print one batch where it is made: if its values and labels are as they should be, this is wrong.",
+    Stage.STRUCTURE: "Take one step by hand and compare the parameters before and after: if all of them that should "
+    "change do, this is wrong.",
+    Stage.OUTPUT: "Print the outputs and targets of one batch before the loss: if every target can be reached, this is "
+    "wrong.",
+    Stage.INITIALISATION: "Start once more with PyTorch's own initialisation: if nothing gets better, this is wrong.",
+    Stage.OPTIMISER: "Print the optimizer's settings and scheduler.get_last_lr() at a few steps: if they are what you "
+    "meant, this is wrong.",
+    Stage.DECAY: "Train 200 steps without the penalty: if the loss does not fall faster, this is wrong.",
+    Stage.EARLY_RATE: "Train 100 steps at a tenth of the learning rate: if the start looks the same, this is wrong.",
+    Stage.GRADIENT: "Compare the gradient norms of the first and last layer: if they are of one order, this is wrong.",
+    Stage.NONFINITE_ACTIVATION: "Turn on torch.autograd.set_detect_anomaly(True) for one such step: if another "
+    "operation is named first, this is wrong.",
+    Stage.REGULARISATION: "Evaluate the same batch in train and in eval mode: if the losses agree, this is wrong.",
+    Stage.STATISTICS: "Repeat with another seed: if the two curves do not part again, this is chance.",
+    Stage.GENERALISATION: "Look at ten training examples with their labels: if they belong together, this is wrong.",
+    Stage.STARVED: "Train as long with a quarter of the batch: if the loss falls no further, this is wrong.",
+    Stage.LOW_RATE: "Train 100 steps at ten times the learning rate: if the loss falls no faster, this is wrong.",
+    Stage.STOPPED: "Train half as long again: if the loss falls no further, this is wrong.",
+    Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, this is wrong.",
+}
+LAST_WORD = "If none of the advice changes the curve within a few hundred steps, this is wrong."
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened in an incident; `cause` marks its beginning."""
+
+    step: int
+    code: str
+    name: str
+    number: int
+    severity: Severity
+    message: str
+    cause: bool
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One cause with all that followed from it. `confidence` is between 0 and 1."""
+
+    cause: Finding
+    symptoms: tuple[Finding, ...]
+    timeline: tuple[Moment, ...]
+    confidence: float
+    because: str
+    disproof: str
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers concerned, those of the cause first."""
+        names = [name for finding in (self.cause, *self.symptoms) for name in finding.layers]
+        return tuple(dict.fromkeys(names))
+
+
+def incidents(findings: Iterable[Finding], registry: Registry) -> tuple[Incident, ...]:
+    """Groups the open findings, the most probable cause of the run first."""
+    known = [finding for finding in findings if finding.state == "open" and not finding.muted]
+    numbers = {finding.number for finding in known}
+    below: dict[int, list[Finding]] = {}
+    for finding in known:
+        if finding.cause in numbers:
+            below.setdefault(finding.cause or 0, []).append(finding)
+    tops = [finding for finding in known if finding.cause not in numbers]
+    made = [_incident(top, _all_below(top.number, below), registry) for top in tops]
+    return tuple(
+        sorted(
+            made,
+            key=lambda item: (
+                -item.cause.severity.rank,
+                _stage(item.cause, registry),
+                item.cause.first_step,
+                item.cause.number,
+            ),
+        )
+    )
+
+
+def _all_below(number: int, below: Mapping[int, Sequence[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    waiting = list(below.get(number, ()))
+    while waiting:
+        finding = waiting.pop()
+        if finding.number not in {item.number for item in found}:
+            found.append(finding)
+            waiting += below.get(finding.number, ())
+    return sorted(found, key=lambda item: (item.first_step, item.number))
+
+
+def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> Incident:
+    confidence, because = _confidence(cause, symptoms, registry)
+    moments = [_moment(cause, cause=True), *(_moment(item, cause=False) for item in symptoms)]
+    return Incident(
+        cause=cause,
+        symptoms=tuple(symptoms),
+        timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
+        confidence=confidence,
+        because=because,
+        disproof=DISPROOFS.get(_stage(cause, registry), LAST_WORD),
+    )
+
+
+def _moment(finding: Finding, *, cause: bool) -> Moment:
+    return Moment(
+        max(finding.first_step, 0), finding.code, finding.name, finding.number, finding.severity, finding.message, cause
+    )
+
+
+def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> tuple[float, str]:
+    """Says how sure the cause is: seen or inferred, its record in the corpus, and whether symptoms bear it out."""
+    info = registry.get(cause.code)
+    record = proof(cause.code)
+    if info is not None and info.rule.exact:
+        value, words = EXACT_CONFIDENCE, "it was seen, not inferred"
+    elif record is not None and record.hits + record.false:
+        value = record.precision
+        words = f"in the corpus {record.hits} of {record.hits + record.false} such findings named the cause"
+    else:
+        value, words = UNPROVEN_CONFIDENCE, "a statistic that no training of the corpus concerns"
+    after = [item for item in symptoms if item.first_step >= cause.first_step]
+    if after:
+        value += 0.1 * (1 - value) * min(len(after), 3)
+        words += f"; {len(after)} {'symptom' if len(after) == 1 else 'symptoms'} followed"
+    if cause.severity is Severity.INFO:
+        value *= 0.8
+    return round(min(max(value, LEAST), MOST), 2), words
+
+
+def _stage(finding: Finding, registry: Registry) -> Stage:
+    info = registry.get(finding.code)
+    return info.rule.stage if info is not None else Stage.SYMPTOM

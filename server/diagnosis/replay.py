@@ -1,0 +1,59 @@
+"""Judges a stored run again with other thresholds, or with a new version of a rule, and shows what would change.
+
+Nothing is saved. Without a change it gives the very findings that the live diagnosis gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from server.diagnosis.session import Session
+from server.diagnosis.thresholds import checked
+from server.domain.findings import Finding
+from server.domain.runs import ENDED, Run, RunState
+from server.rules.registry import Registry
+from server.store import Store
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a run would say: all findings, and how they differ from the stored ones."""
+
+    findings: tuple[Finding, ...]
+    added: tuple[Finding, ...]
+    gone: tuple[Finding, ...]
+    same: int
+    step: int
+
+
+def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, Mapping[str, float]]) -> Replay:
+    """Replays a run with a project's thresholds and these on top; raises WrongThreshold for one that no rule has."""
+    for code, values in thresholds.items():
+        for name, value in values.items():
+            checked(registry, code, name, value)
+    merged = {code: dict(values) for code, values in store.wishes.thresholds(run.project).items()}
+    for code, values in thresholds.items():
+        info = registry.get(code)
+        merged.setdefault(info.code if info else code, {}).update(values)
+    session = Session(store, registry, run.id, thresholds=merged)
+    while not session.read():
+        pass
+    session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
+    found = session.findings()
+    stored = store.findings.list(run.id)
+    return _compare(found, stored, session.step)
+
+
+def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int) -> Replay:
+    def key(finding: Finding) -> tuple[object, ...]:
+        return finding.attempt, finding.code, finding.severity, finding.state, finding.first_step, finding.message
+
+    before, now = {key(item) for item in stored}, {key(item) for item in found}
+    return Replay(
+        findings=tuple(found),
+        added=tuple(item for item in found if key(item) not in before),
+        gone=tuple(item for item in stored if key(item) not in now),
+        same=len(before & now),
+        step=step,
+    )

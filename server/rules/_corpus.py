@@ -1,0 +1,47 @@
+"""Reads what the corpus said of each rule (`corpus.json`, written by `make corpus`): hits, faults and false alarms.
+
+Not for: running the corpus (tests/corpus).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("corpus.json")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How one rule fared: faults of its kind, those that it named, and findings that were wrong."""
+
+    faults: int
+    hits: int
+    false: int
+    steps_to_finding: int | None
+
+    @property
+    def precision(self) -> float:
+        """Gives the share of its findings that were right; careful where few were seen (Laplace's rule)."""
+        return (self.hits + 1) / (self.hits + self.false + 2)
+
+
+@cache
+def corpus() -> Mapping[str, Any]:
+    """Gives the whole file; empty where the corpus has not been run."""
+    if not FILE.exists():
+        return {}
+    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def proof(code: str) -> Proof | None:
+    """Gives a rule's record; None where no training of the corpus concerns it."""
+    item = corpus().get("rules", {}).get(code)
+    if not isinstance(item, dict):
+        return None
+    return Proof(int(item["faults"]), int(item["hits"]), int(item["false"]), item.get("steps_to_finding"))

@@ -1,0 +1,71 @@
+"""Lists the rules of the catalogue that do not exist yet, each with what it waits for.
+
+Not for: rules that exist (one file each beside this one). A code here is never given to another rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One rule to come: what it will find, and what is missing for it."""
+
+    code: str
+    name: str
+    summary: str
+    missing: str
+
+
+PREFLIGHT = "`gradwatch preflight`, which may run the model before training"
+
+PLANNED: tuple[Planned, ...] = (
+    Planned("GW101", "overfit-tiny-batch", "The model cannot learn eight fixed examples by heart", PREFLIGHT),
+    Planned("GW102", "input-independent-baseline", "Zeroed inputs train as well as real ones", PREFLIGHT),
+    Planned("GW103", "batch-leak", "The output for one example depends on another one of the batch", PREFLIGHT),
+    Planned("GW104", "future-leak", "Logits of a position change with later tokens", PREFLIGHT),
+    Planned("GW105", "gradient-check", "Analytic and numeric gradients disagree", PREFLIGHT),
+    Planned(
+        "GW106", "lr-range-test", "The learning rate lies outside the range that a test over 100 steps finds", PREFLIGHT
+    ),
+    Planned(
+        "GW402",
+        "batch-vs-noise-scale",
+        "The batch is far above or below the gradient noise scale",
+        "gradient norms of two batch sizes (micro-batches, or local and reduced gradients)",
+    ),
+    Planned("GW504", "no-checkpoint", "A long run saves no checkpoint", "a signal of what the training saves"),
+    Planned(
+        "GW508",
+        "worse-than-baseline",
+        "At equal steps the loss is above that of the chosen baseline run",
+        "a baseline run that a project chooses",
+    ),
+    Planned("GW704", "memory-growth", "Memory rises steadily", "the machine's memory as evidence of a rule"),
+    Planned("GW705", "gpu-idle", "The device is idle while the training runs", "the device's utilisation as evidence"),
+    Planned(
+        "GW806",
+        "representation-collapse",
+        "Embeddings of self-supervised training shrink to a point",
+        "which output is the embedding (a declaration)",
+    ),
+    Planned("GW901", "rank-divergence", "Weights differ between ranks that must be equal", "evidence of all ranks"),
+    Planned("GW902", "straggler", "One rank is slower than the others", "evidence of all ranks"),
+    Planned("GW904", "ranks-see-same-data", "Two ranks train on the same batches", "evidence of all ranks"),
+    Planned("GW905", "unused-params-ddp", "DDP looks for unused parameters in vain", "the wrapper's settings"),
+    Planned("GW906", "uneven-gradient-scale", "Losses are summed over ranks or windows", "evidence of all ranks"),
+    Planned(
+        "GW951",
+        "attention-logit-growth",
+        "Scores before the softmax of attention grow without bound",
+        "scores of fused attention, recomputed for one head of one example",
+    ),
+    Planned("GW956", "router-collapse", "A mixture of experts uses few of them", "the load of each expert"),
+    Planned(
+        "GW957",
+        "embedding-grad-spike",
+        "A jump of the gradient comes from the embedding alone",
+        "the share of one layer in the global norm, at every step",
+    ),
+)

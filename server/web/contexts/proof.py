@@ -1,0 +1,108 @@
+"""What the corpus says of the catalogue, and the rules that are still to come, as the catalogue page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from server.rules._corpus import corpus
+from server.rules._planned import PLANNED
+from server.rules.registry import Registry
+from server.web import formats
+
+
+@dataclass(frozen=True)
+class ProofRow:
+    """One rule of the corpus: how often it was asked for, right, and wrong."""
+
+    code: str
+    name: str
+    url: str
+    faults: int
+    hits: int
+    false: int
+    steps: str
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A miss or a false alarm, in a sentence."""
+
+    training: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One rule to come, and what it waits for."""
+
+    code: str
+    name: str
+    summary: str
+    missing: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """A rule of a team that could not be loaded."""
+
+    source: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ProofView:
+    """The corpus in numbers, with every miss and every false alarm; empty where it has not been run."""
+
+    lead: str
+    rows: tuple[ProofRow, ...]
+    misses: tuple[Wrong, ...]
+    alarms: tuple[Wrong, ...]
+    planned: tuple[PlannedRow, ...]
+    left_out: tuple[Left, ...]
+
+
+def proof_view(registry: Registry) -> ProofView:
+    """Reads the corpus' output and the list of planned rules."""
+    found = corpus()
+    return ProofView(
+        lead=_lead(found) if found else "",
+        rows=tuple(_row(code, item) for code, item in found.get("rules", {}).items()),
+        misses=tuple(
+            Wrong(item["name"], f"wanted {' or '.join(item['root'])}, said {_said(item['said'])}")
+            for item in found.get("misses", ())
+        ),
+        alarms=tuple(
+            Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}")
+            for item in found.get("false_alarms", ())
+        ),
+        planned=tuple(PlannedRow(item.code, item.name, item.summary, item.missing) for item in PLANNED),
+        left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
+    )
+
+
+def _lead(found: Mapping[str, object]) -> str:
+    recall, precision = float(str(found["recall"])), float(str(found["precision"]))
+    return (
+        f"{found['healthy_silent']} of {found['healthy']} healthy trainings got no warning. Of "
+        f"{formats.plural(int(str(found['faults'])), 'faulty training')} the root cause was named in {found['named']} "
+        f"({recall:.0%}); {precision:.0%} of all findings that were told name a root cause."
+    )
+
+
+def _row(code: str, item: dict[str, object]) -> ProofRow:
+    steps = item.get("steps_to_finding")
+    return ProofRow(
+        code=code,
+        name=str(item.get("name") or ""),
+        url="/rules/" + quote(code, safe=""),
+        faults=int(str(item["faults"])),
+        hits=int(str(item["hits"])),
+        false=int(str(item["false"])),
+        steps="" if steps is None else formats.count(int(str(steps))),
+    )
+
+
+def _said(said: list[dict[str, object]]) -> str:
+    return ", ".join(str(item["code"]) for item in said) or "nothing"

@@ -1,0 +1,85 @@
+"""One incident, one cause: the timeline, how sure it is, and what would disprove it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.diagnosis.incidents import incidents
+from server.domain.findings import Evidence, Finding, Severity
+from server.rules.registry import load_rules
+
+REGISTRY = load_rules()
+
+
+def finding(number: int, code: str, step: int, **more) -> Finding:
+    info = REGISTRY.get(code)
+    name = info.name if info else code
+    base = Finding(
+        "r",
+        number,
+        code,
+        name,
+        1,
+        Severity.ERROR,
+        "open",
+        step,
+        step,
+        step + 50,
+        f"{code} at {step}",
+        "do",
+        evidence=Evidence(),
+    )
+    return replace(base, **more)
+
+
+def test_the_cause_leads_and_its_symptoms_follow_in_the_order_of_time() -> None:
+    found = [
+        finding(1, "GW308", 40, cause=2, severity=Severity.WARNING),
+        finding(2, "GW411", 3),
+        finding(3, "GW206", 300, cause=1, severity=Severity.WARNING),
+    ]
+    (incident,) = incidents(found, REGISTRY)
+    assert incident.cause.code == "GW411"
+    assert [(moment.step, moment.code, moment.cause) for moment in incident.timeline] == [
+        (3, "GW411", True),
+        (40, "GW308", False),
+        (300, "GW206", False),
+    ]
+
+
+def test_what_was_seen_is_surer_than_what_was_inferred() -> None:
+    seen, inferred = incidents([finding(1, "GW302", 0), finding(2, "GW208", 0)], REGISTRY)
+    assert seen.cause.code == "GW302"
+    assert seen.confidence > inferred.confidence
+    assert seen.because == "it was seen, not inferred"
+
+
+def test_symptoms_bear_a_cause_out() -> None:
+    alone = incidents([finding(1, "GW411", 3)], REGISTRY)[0]
+    borne_out = incidents([finding(1, "GW411", 3), finding(2, "GW206", 9, cause=1)], REGISTRY)[0]
+    assert borne_out.confidence >= alone.confidence
+    assert borne_out.because.endswith("; 1 symptom followed")
+
+
+def test_every_incident_says_what_would_disprove_it() -> None:
+    for item in REGISTRY:
+        (incident,) = incidents([finding(1, item.code, 0)], REGISTRY)
+        assert incident.disproof.endswith("."), item.code
+        assert 0.2 < incident.confidence < 1
+
+
+def test_the_worst_and_deepest_cause_is_the_top_line() -> None:
+    found = [finding(1, "GW801", 90, severity=Severity.WARNING), finding(2, "GW411", 3), finding(3, "GW107", 0)]
+    assert [item.cause.code for item in incidents(found, REGISTRY)] == ["GW107", "GW411", "GW801"]
+
+
+def test_a_thousand_layers_are_one_incident_with_a_list() -> None:
+    layers = tuple(f"blocks.{at}" for at in range(1000))
+    (incident,) = incidents([finding(1, "GW308", 5, layers=layers)], REGISTRY)
+    assert incident.layers == layers
+    assert len(incident.timeline) == 1
+
+
+def test_muted_and_resolved_findings_make_no_incident() -> None:
+    found = [finding(1, "GW411", 3, muted=True), finding(2, "GW801", 3, state="resolved")]
+    assert incidents(found, REGISTRY) == ()

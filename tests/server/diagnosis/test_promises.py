@@ -1,0 +1,215 @@
+"""What the doctor promises, D1 to D8: each promise is a test by its name. (D1, the whole corpus, is `make corpus`; its
+fast slice is tests/corpus.)"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.engine import Engine
+from server.diagnosis.replay import replay
+from server.diagnosis.rooms import Rooms
+from server.rules._corpus import FILE
+from server.rules.registry import load_rules
+from tests.server.house import RUN, House, house
+from tests.server.rules.test_own import write
+from tests.serving import wait_until
+
+REGISTRY = load_rules()
+RULES = [item.rule for item in REGISTRY]
+FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
+chance = np.random.default_rng(5)
+SICK = np.concatenate([np.linspace(2.0, 0.8, 300) + chance.normal(0, 0.02, 300), np.full(60, 2.5), np.full(40, 0.8)])
+HEALTHY = np.linspace(2.0, 0.4, 400) + chance.normal(0, 0.03, 400)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as built:
+        built.open_run()
+        yield built
+
+
+def verdicts(losses: np.ndarray, *, first: int = 0, more: dict[str, np.ndarray] | None = None) -> list[str]:
+    """Gives the codes and severities that an engine ends with."""
+    engine = Engine(RULES)
+    steps = np.arange(first, first + len(losses))
+    for name, values in {"loss": losses, **(more or {})}.items():
+        engine.evidence.add((name,), steps, values[None, :])
+    engine.evidence.settle(int(steps[-1]))
+    engine.advance()
+    engine.finish()
+    return sorted(f"{item.code} {item.verdict.severity}" for item in engine.findings if item.open)
+
+
+def test_d1_the_corpus_was_run_and_keeps_its_promise() -> None:
+    found = json.loads(FILE.read_text())
+    assert found["healthy"] >= 40
+    assert found["faults"] >= 60
+    assert found["healthy_silent"] == found["healthy"], "a healthy training got a warning"
+    assert found["recall"] >= 0.8
+    assert found["precision"] >= 0.9
+
+
+def test_d2_live_replay_and_another_cut_of_the_frames_give_the_same_findings(home: House, tmp_path: Path) -> None:
+    for seq, part in enumerate(np.array_split(SICK, 13)):
+        first = int(sum(len(item) for item in np.array_split(SICK, 13)[:seq]))
+        home.send(seq, {"loss": list(part)}, first_step=first, records=[FINISHED] if seq == 12 else [])
+        home.diagnose()
+    live = home.store.findings.list(RUN)
+    assert live
+    run = home.store.runs.get(RUN)
+    assert run is not None
+    again = replay(home.store, home.app.state.services.registry, run, {})
+    assert [_shown(item) for item in again.findings] == [_shown(item) for item in live]
+    with house(tmp_path / "other") as other:
+        other.open_run()
+        other.send(0, {"loss": list(SICK)}, records=[FINISHED])
+        other.diagnose()
+        assert [_shown(item) for item in other.store.findings.list(RUN)] == [_shown(item) for item in live]
+
+
+def _shown(finding: Any) -> tuple[Any, ...]:
+    return (
+        finding.code,
+        finding.severity,
+        finding.state,
+        finding.first_step,
+        finding.raised_step,
+        finding.message,
+        finding.cause,
+    )
+
+
+@pytest.mark.parametrize("losses", [SICK, HEALTHY], ids=["sick", "healthy"])
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_d3_a_loss_in_other_units_gets_the_same_verdict(losses: np.ndarray, factor: float) -> None:
+    assert verdicts(losses * factor) == verdicts(losses)
+
+
+@pytest.mark.parametrize("losses", [SICK, HEALTHY], ids=["sick", "healthy"])
+def test_d3_steps_that_begin_elsewhere_change_nothing(losses: np.ndarray) -> None:
+    assert verdicts(losses, first=1000) == verdicts(losses)
+
+
+def test_d3_layers_by_another_name_change_nothing() -> None:
+    norms = np.concatenate([np.full(390, 1.0), np.full(10, np.nan)])
+    one = verdicts(SICK, more={"grad_norm/a.weight": norms, "grad_norm": norms})
+    other = verdicts(SICK, more={"grad_norm/tower.7.weight": norms, "grad_norm": norms})
+    assert one == other
+
+
+def test_d3_every_second_point_gone_leaves_the_verdict() -> None:
+    engine = Engine(RULES)
+    engine.evidence.add(("loss",), np.arange(0, 800, 2), SICK[None, :])
+    engine.evidence.settle(799)
+    engine.advance()
+    engine.finish()
+    assert sorted(f"{item.code} {item.verdict.severity}" for item in engine.findings if item.open) == verdicts(SICK)
+
+
+def test_d4_a_critical_finding_is_there_as_soon_as_the_worker_looked(home: House) -> None:
+    services = home.app.state.services
+    worker = DiagnosisWorker(Diagnosis(home.store, services.live, services.registry, home.clock), interval_s=0.02)
+    worker.start()
+    try:
+        home.send(0, {"loss": [2.0, 1.9, math.nan]})
+        wait_until(lambda: [item.code for item in home.store.findings.list(RUN)] == ["GW601"], "the finding")
+    finally:
+        worker.stop()
+
+
+def test_d5_the_cost_of_a_point_does_not_grow_with_the_run() -> None:
+    """Counted, not timed: how many evaluations a thousand further points cause."""
+    asked: list[int] = []
+
+    class Counting(type(REGISTRY.get("GW205").rule)):  # type: ignore[misc, union-attr]
+        def check(self, window: Any, params: Any) -> Any:
+            asked.append(window.step)
+            return super().check(window, params)
+
+    engine = Engine([Counting()])
+    counts = []
+    for start in (0, 1000, 2000, 8000, 9000):
+        engine.evidence.add(("loss",), np.arange(start, start + 1000), np.full((1, 1000), 1.0))
+        engine.evidence.settle(start + 999)
+        before = len(asked)
+        engine.advance()
+        counts.append(len(asked) - before)
+    assert max(counts[1:]) == min(counts[1:]) <= 100
+
+
+def test_d6_a_thousand_layers_that_die_at_once_are_one_finding() -> None:
+    engine = Engine(RULES)
+    names = [f"act.{at}" for at in range(1000)]
+    facts = {name: {"units": 64, "dead": 64, "samples": 60, "inputs": 3000} for name in names}
+    engine.evidence.add(("loss",), np.arange(200), np.full((1, 200), 2.3) + chance.normal(0, 0.01, 200))
+    engine.evidence.add_fact("dead_units", 60, facts)
+    engine.evidence.settle(199)
+    engine.advance()
+    found = [item for item in engine.findings if item.code == "GW308"]
+    assert len(found) == 1
+    assert len(found[0].verdict.layers) == 1000
+
+
+def test_d7_a_flapping_series_opens_no_flood() -> None:
+    flapping = np.tile(np.concatenate([np.full(30, 1.0), np.full(30, 4.0)]), 40) + chance.normal(0, 0.02, 2400)
+    engine = Engine(RULES)
+    engine.evidence.add(("loss",), np.arange(2400), flapping[None, :])
+    engine.evidence.settle(2399)
+    engine.advance()
+    opened = [item.code for item in engine.findings]
+    assert max((opened.count(code) for code in set(opened)), default=0) <= 12, opened
+
+
+THROWS = "        raise KeyError('a mistake')\n        yield\n"
+LOOPS = "        while True:\n            pass\n        yield\n"
+SLEEPS = "        import time\n        time.sleep(3600)\n        yield\n"
+LIES = "        yield 42\n"
+SAYS = """        if window.loss and window.loss.last > params.limit:
+            yield Verdict(Severity.WARNING, window.step, "too high", "Lower it.", at_once=True)
+"""
+
+
+def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    for code, name, body in (
+        ("OWN001", "throws", THROWS), ("OWN002", "loops", LOOPS), ("OWN003", "sleeps", SLEEPS),
+        ("OWN004", "lies", LIES), ("OWN005", "says", SAYS),
+    ):  # fmt: skip
+        write(folder, name, body, code)
+    registry = load_rules(folder)
+    rooms = Rooms([item.code for item in registry if item.guest], limit_s=0.3)
+    engine = Engine([item.rule for item in registry if item.guest], rooms=rooms)
+    engine.evidence.add(("loss",), np.arange(60), np.full((1, 60), 9.0))
+    engine.evidence.settle(59)
+    engine.advance()
+    reasons = {check.code: check.reason for check in engine.checks}
+    assert [item.code for item in engine.findings] == ["OWN005"]
+    assert "KeyError" in reasons["OWN001"]
+    assert "did not answer within 0.3 s" in rooms.off["OWN002"]
+    assert "did not answer within 0.3 s" in rooms.off["OWN003"]
+    assert "a Verdict or a NotEvaluated is needed" in reasons["OWN004"]
+    wait_until(
+        lambda: sum(thread.name == "gradwatch-own-rules" for thread in threading.enumerate()) <= 2,
+        "the thread that looped to end (the one that sleeps cannot)",
+    )
+
+
+def test_d8_a_sick_rule_of_a_team_does_not_keep_frames_from_being_stored(tmp_path: Path) -> None:
+    write(tmp_path / "rules", "throws", THROWS)
+    with house(tmp_path) as home:
+        home.open_run()
+        assert home.send(0, {"loss": [2.0, 1.9, math.nan]}).status_code == 200
+        home.diagnose()
+        assert "GW601" in [item.code for item in home.store.findings.list(RUN)]
+        checks = {item.code: item for item in home.store.findings.checks(RUN)}
+        assert "KeyError" in checks["OWN001"].reason

@@ -1,0 +1,137 @@
+"""The life cycle of findings over HTTP: incidents, thresholds with history, mutes that end, remarks, replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.house import RUN, House, house
+
+FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
+SPIKE = [1.0 + 0.01 * (step % 7) for step in range(300)] + [3.0] * 40 + [1.0 + 0.01 * (step % 7) for step in range(60)]
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as built:
+        built.open_run()
+        built.send(0, {"loss": SPIKE}, records=[FINISHED])
+        built.diagnose()
+        yield built
+
+
+def findings(home: House) -> dict[str, Any]:
+    found = home.client.get(f"/api/v1/runs/{RUN}/findings").json()["items"]
+    return {item["code"]: item for item in found}
+
+
+def test_an_incident_has_a_timeline_a_confidence_and_a_disproof(home: House) -> None:
+    items = home.client.get(f"/api/v1/runs/{RUN}/incidents").json()["items"]
+    top = items[0]
+    assert top["timeline"][0]["code"] == top["cause"]["code"]
+    assert 0 < top["confidence"] < 1
+    assert top["disproof"].endswith(".")
+
+
+def test_a_threshold_has_a_range_a_history_and_an_end(home: House) -> None:
+    wrong = home.client.post(
+        "/api/v1/thresholds", json={"project": "default", "code": "GW308", "name": "dead", "value": 7}
+    )
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"] == "GW308 dead: got 7, expected 0.05 to 1 share of units (default 0.5)"
+    unknown = home.client.post(
+        "/api/v1/thresholds", json={"project": "default", "code": "GW308", "name": "x", "value": 1}
+    )
+    assert "has no threshold 'x'; it has: dead, " in unknown.json()["detail"]
+    for value, who in ((0.8, "alice"), (None, "bob")):
+        sent = {
+            "project": "default",
+            "code": "dead-relu",
+            "name": "dead",
+            "value": value,
+            "who": who,
+            "reason": "sparse on purpose",
+        }
+        assert home.client.post("/api/v1/thresholds", json=sent).status_code == 201
+    shown = home.client.get("/api/v1/thresholds?project=default").json()
+    assert shown["now"] == {}
+    assert [(item["code"], item["value"], item["who"]) for item in shown["history"]] == [
+        ("GW308", 0.8, "alice"),
+        ("GW308", None, "bob"),
+    ]
+
+
+def test_a_replay_without_a_change_finds_what_is_stored(home: House) -> None:
+    result = home.client.post(f"/api/v1/runs/{RUN}/replay", json={}).json()
+    assert (result["added"], result["gone"]) == ([], [])
+    assert result["same"] == len(findings(home)) > 0
+
+
+def test_a_replay_shows_what_other_thresholds_would_have_said(home: House) -> None:
+    assert "GW205" in findings(home)
+    asked = {"thresholds": {"GW205": {"short_ratio": 10.0, "long_ratio": 10.0}}}
+    result = home.client.post(f"/api/v1/runs/{RUN}/replay", json=asked)
+    assert "GW205" in [item["code"] for item in result.json()["gone"]]
+    assert "GW205" in findings(home), "a replay saves nothing"
+
+
+def test_a_projects_threshold_is_used_from_the_next_frame_on_for_the_whole_run(home: House) -> None:
+    for name in ("short_ratio", "long_ratio"):
+        sent = {"project": "default", "code": "GW205", "name": name, "value": 10.0}
+        assert home.client.post("/api/v1/thresholds", json=sent).status_code == 201
+    home.send(1, {"loss": [1.0] * 5}, first_step=400)
+    home.diagnose()
+    assert findings(home).get("GW205", {"state": "resolved"})["state"] == "resolved"
+
+
+def test_a_mute_has_a_reason_and_an_end(home: House) -> None:
+    without = home.client.post("/api/v1/mutes", json={"project": "default", "code": "GW205"})
+    assert without.status_code == 422
+    sent = {"project": "default", "code": "GW205", "days": 1, "who": "alice", "reason": "known bad shard"}
+    mute = home.client.post("/api/v1/mutes", json=sent).json()
+    assert findings(home)["GW205"]["muted"] is True
+    home.clock.now_ms += 2 * DAY_MS
+    diagnosis_of(home).look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is False
+    assert home.client.get("/api/v1/mutes?project=default").json()["items"][0]["id"] == mute["id"]
+
+
+def diagnosis_of(home: House):
+    from server.diagnosis import Diagnosis  # here: the clock must not have moved when it is made
+
+    services = home.app.state.services
+    earlier = home.clock.now_ms
+    home.clock.now_ms = earlier - 3 * DAY_MS
+    made = Diagnosis(home.store, services.live, services.registry, home.clock)
+    home.clock.now_ms = earlier
+    return made
+
+
+def test_a_mute_can_be_taken_back(home: House) -> None:
+    sent = {"project": "default", "run": RUN, "code": "*", "reason": "an experiment"}
+    mute = home.client.post("/api/v1/mutes", json=sent).json()
+    assert all(item["muted"] for item in findings(home).values())
+    home.client.delete(f"/api/v1/mutes/{mute['id']}")
+    assert not any(item["muted"] for item in findings(home).values())
+    assert home.client.delete("/api/v1/mutes/999").json()["detail"] == "There is no mute 999"
+
+
+def test_a_mute_of_layers_needs_every_layer_to_fit(home: House) -> None:
+    sent = {"project": "default", "code": "*", "layers": "encoder.*", "reason": "frozen"}
+    home.client.post("/api/v1/mutes", json=sent)
+    assert not any(item["muted"] for item in findings(home).values()), "these findings have no layers"
+
+
+def test_it_remembers_who_did_what_to_a_finding(home: House) -> None:
+    number = findings(home)["GW205"]["id"]
+    change = {"acknowledged": True, "muted": True, "who": "alice", "reason": "seen"}
+    assert home.client.patch(f"/api/v1/runs/{RUN}/findings/{number}", json=change).status_code == 200
+    items = home.client.get(f"/api/v1/runs/{RUN}/remarks").json()["items"]
+    assert [(item["action"], item["who"], item["finding"]) for item in items] == [
+        ("acknowledged", "alice", number),
+        ("muted", "alice", number),
+    ]
