@@ -14,7 +14,8 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps
-from server.rules._layers import learning_matrices, medians_over, optimizers
+from server.domain.statistics import med, window_size
+from server.rules._layers import groups, learning_matrices, medians_over, optimizers
 
 
 def update_series(window: Window) -> list[Series]:
@@ -67,3 +68,24 @@ def _balance(window: Window, name: str, group: Mapping[str, Any]) -> float:
     if betas:
         return math.sqrt(2 * rate * decay * (1 - float(betas[0])) / (1 + float(betas[0])))
     return math.sqrt(2 * rate * decay / (1 + float(group.get("momentum") or 0.0)))
+
+
+def decay_shares(window: Window) -> dict[str, float]:
+    """Gives, for each decayed matrix, the share of its newest updates that decay alone makes."""
+    width = min(20, window_size(window.samples, window.planned))
+    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    known = {name: (kind, group) for name, kind, group in groups(window)}
+    shares: dict[str, float] = {}
+    for item in learning_matrices(window):
+        series = updates.get(item.name)
+        kind, group = known.get((item.groups or ("",))[0], ("", {}))
+        decay = float(group.get("weight_decay") or 0.0)
+        if series is None or not decay or series.count < 5:
+            continue
+        rates = window.series(f"lr/{(item.groups or ('',))[0]}")
+        rate = rates.last if rates else float(group.get("lr") or 0.0)
+        move = med(series.tail(width))
+        factor = 1 / max(1 - float(group.get("momentum") or 0.0), 1e-3)
+        if move > 0 and kind in ("SGD", "AdamW"):
+            shares[item.name] = rate * decay * (factor if kind == "SGD" else 1.0) / move
+    return shares

@@ -14,13 +14,14 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, quarters, window_size
 from server.rules._progress import first_finite
-from server.rules._rates import equilibrium, medians
+from server.rules._rates import decay_shares, equilibrium, medians
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
 START = 20  # samples of the early look
 AFTER = 20  # samples after a large step in which the loss may answer
 RECENT = 40  # newest samples in which a single step that rewrote the weights is looked for
+DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites the weights
 ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
@@ -213,6 +214,9 @@ def _never_learned(
     symptoms = sorted(NEVER_LEARNED & window.open_codes)
     if usual <= params.harm or len(ratios) < START // 2 or not (ends_above or symptoms):
         return None
+    shares = decay_shares(window)
+    if shares and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE:
+        return None  # GW451 says so
     return _verdict(
         Severity.WARNING,
         int(steps[0]),

@@ -10,9 +10,9 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med, quarters, window_size
-from server.rules._layers import groups, learning_matrices
+from server.domain.statistics import med, quarters
 from server.rules._pace import LATER, due
+from server.rules._rates import decay_shares
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -114,27 +114,6 @@ class RegulariserDominates(Rule):
         verdict = _collapsed(window, params)
         if verdict is not None:
             yield verdict
-
-
-def decay_shares(window: Window) -> dict[str, float]:
-    """Gives, for each decayed matrix, the share of its newest updates that decay alone makes."""
-    width = min(20, window_size(window.samples, window.planned))
-    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
-    known = {name: (kind, group) for name, kind, group in groups(window)}
-    shares: dict[str, float] = {}
-    for item in learning_matrices(window):
-        series = updates.get(item.name)
-        kind, group = known.get((item.groups or ("",))[0], ("", {}))
-        decay = float(group.get("weight_decay") or 0.0)
-        if series is None or not decay or series.count < 5:
-            continue
-        rates = window.series(f"lr/{(item.groups or ('',))[0]}")
-        rate = rates.last if rates else float(group.get("lr") or 0.0)
-        move = med(series.tail(width))
-        factor = 1 / max(1 - float(group.get("momentum") or 0.0), 1e-3)
-        if move > 0 and kind in ("SGD", "AdamW"):
-            shares[item.name] = rate * decay * (factor if kind == "SGD" else 1.0) / move
-    return shares
 
 
 def _shrunk(window: Window, names: Iterable[str]) -> float:
