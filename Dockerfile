@@ -2,6 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY .ci .ci
 COPY client_hook client_hook
 COPY server server
 COPY templates templates

@@ -54,7 +54,17 @@ def test_both_have_health_checks_and_the_server_waits_for_the_database() -> None
 
 def test_the_image_holds_what_the_wheel_needs() -> None:
     copied = {word for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE) for word in line.split()}
-    needed = {"pyproject.toml", "README.md", "LICENSE", "client_hook", "server", "templates", "static", "examples"}
+    needed = {
+        ".ci",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "client_hook",
+        "server",
+        "templates",
+        "static",
+        "examples",
+    }
     assert needed <= copied
 
 
