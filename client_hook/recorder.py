@@ -68,7 +68,7 @@ class Recorder:
             # the optimizer holds these and so the recorder, which holds no optimizer
             self._handles.append(optimizer.register_step_pre_hook(partial(self.pre_step, key)))
             self._handles.append(optimizer.register_step_post_hook(partial(self.post_step, key)))
-        if self._on_backward:
+        if self._on_backward[True]:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
         self.context.on_alarm = self._alarm
@@ -122,9 +122,10 @@ class Recorder:
 
     def backward(self, root: Tensor) -> None:
         """Hears that `torch.autograd.backward` begins."""
-        if self._on_backward:
+        hearing = self._on_backward[self.context.sampled]
+        if hearing:
             began = perf_counter()
-            self._tell(self._on_backward, root)
+            self._tell(hearing, root)
             self.context.spent_s += perf_counter() - began
 
     def _close(self, began: float) -> None:
@@ -308,7 +309,10 @@ class Recorder:
             ]
 
         self._arm = hearing("arm", always=True)
-        self._on_backward = hearing("on_backward", always=True)
+        every = hearing("on_backward", always=True)
+        # heard also by those that rest: the root of a backward is seen then or never
+        each_step = [signal.on_backward for signal in self._signals if signal.every_step]
+        self._on_backward = {True: every, False: [method for method in every if method in each_step]}
         self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
         self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
         self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}

@@ -76,6 +76,7 @@ class Context:
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
         self.on_break: Callable[..., None] | None = None
         self.on_alarm: Callable[[], object] | None = None  # asks for full detail for a while
+        self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
         self.ending: str | None = None  # the state in which the run ends, before `on_finish`
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)  # the monitor puts its own here
         self.several = len(optimizers) > 1  # then the names of groups start with the optimizer's key
@@ -169,7 +170,7 @@ class Context:
 class Signal:
     """Measures one thing. Every method may be left out.
 
-    With `every_step = False` the step methods (`on_pre_step`, `on_post_step`, `on_close`) are called on sampled steps
+    With `every_step = False` the step methods (`on_backward`, `on_pre_step`, …) are called on sampled steps
     only, and `arm` only when a sampled step begins and when the first unsampled one after it begins. With
     `every_step = True` they are called on each step: then they must cost about a microsecond.
     """
@@ -205,7 +206,7 @@ class Signal:
         """Runs just after a watched optimizer stepped."""
 
     def on_backward(self, root: Tensor) -> None:
-        """Runs before `torch.autograd.backward`, on every step; `root` is the tensor it was called on."""
+        """Runs before `torch.autograd.backward`, also while the signal rests; `root` is the tensor it was called on."""
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over what belongs to the step that just closed."""

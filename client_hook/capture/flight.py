@@ -41,7 +41,6 @@ class FlightSignal(Signal):
         super().__init__(context)
         self._ring: deque[dict[str, Any]] = deque(maxlen=LAST_SAMPLES)
         self._batch: list[weakref.ref[Tensor]] = []
-        self._targets: weakref.ref[Tensor] | None = None
         self._breaks: list[dict[str, Any]] = []
         self._allowed_at = {"loss-spike": 0, "nonfinite": 0}
         self._scaled_at = -1
@@ -56,7 +55,7 @@ class FlightSignal(Signal):
         self.context.patches.unsubscribe(self)
         self.context.on_break = None
         self._ring.clear()
-        self._batch, self._targets = [], None
+        self._batch = []
 
     def arm(self, sampled: bool) -> None:
         """Keeps the random state in which a sampled step begins."""
@@ -68,11 +67,6 @@ class FlightSignal(Signal):
     def drawn(self, loader: Any, batch: Any) -> None:
         """Hears of the batch that comes next; nothing of it is kept alive."""
         self._batch = [weakref.ref(item) for item in batch_print.tensors_of(batch)]
-
-    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
-        """Takes the targets for the batch where no loader gives one."""
-        if not self._batch and len(args) > 1 and isinstance(args[1], Tensor) and torch.is_grad_enabled():
-            self._targets = weakref.ref(args[1])
 
     def scale(self, scaler: Any) -> None:
         """Hears that a scaler is at work: it finds its scale by overflows, which break nothing."""
@@ -150,7 +144,8 @@ class FlightSignal(Signal):
         known = [item for reference in self._batch if (item := reference()) is not None]
         if known:
             return {"from": "loader", "tensors": batch_print.fingerprint(known)}
-        targets = self._targets() if self._targets is not None else None
+        reference = self.context.targets  # where no loader gives a batch, what the loss was told stands for it
+        targets = reference() if reference is not None else None
         return None if targets is None else {"from": "targets", "tensors": batch_print.fingerprint([targets])}
 
     def _add(self, broken: dict[str, Any]) -> None:

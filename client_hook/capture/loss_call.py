@@ -5,6 +5,7 @@ Not for: the loss as `monitor.step` is told it (loss), or judging any of it.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from time import perf_counter
 from typing import Any
@@ -84,6 +85,8 @@ class LossCallSignal(Signal):
         if training:
             self._functions[function] += 1
             self._calls += function == self._main
+            if len(args) > 1 and type(args[1]) is Tensor:
+                self.context.targets = weakref.ref(args[1])
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
         else:
