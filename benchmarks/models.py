@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -104,12 +105,46 @@ def gpt_large() -> Training:
     return _gpt(192, 12, 8, 96)
 
 
+class _Recurrent(nn.Module):
+    def __init__(self, letters: int = 64, width: int = 128) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(letters, 64), nn.Linear(width, letters)
+        self.lstm = nn.LSTM(64, width, num_layers=2, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        states, _ = self.lstm(self.tokens(ids))
+        return self.head(states)
+
+
+def lstm() -> Training:
+    """Two layers of width 128, 16 x 32 characters."""
+    model = _Recurrent()
+    ids = torch.randint(0, 64, (16, 33))
+    return _training(model, lambda: F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()), 1e-3)
+
+
+def autoencoder() -> Training:
+    """Convolutions down and up again, 16 x 3 x 32 x 32."""
+    widths = [3, 24, 48, 96]
+    down = [layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3, 2, 1), nn.SiLU())]
+    up = [
+        layer
+        for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        for layer in (nn.ConvTranspose2d(a, b, 4, 2, 1), nn.SiLU())
+    ]
+    model = nn.Sequential(*down, *up[:-1])
+    x = torch.rand(16, 3, 32, 32)
+    return _training(model, lambda: F.mse_loss(model(x), x), 1e-3)
+
+
 def _training(model: nn.Module, compute: Callable[[], Tensor], rate: float) -> Training:
     return Training(model, torch.optim.AdamW(model.parameters(), lr=rate), compute)
 
 
 MODELS: dict[str, Callable[[], Training]] = {
     "mlp": mlp,
+    "lstm": lstm,
+    "autoencoder": autoencoder,
     "cnn": cnn,
     "gpt-small": gpt_small,
     "gpt-large": gpt_large,

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -24,6 +27,19 @@ BUDGET = 0.01
 UNSAMPLED_US = 15.0
 EARLY_SHARE = 0.10
 FIRST_STEPS_S = 2.0
+GROWTH_MB = 20.0
+EXIT_S = 10.0
+TRAINING = """
+import sys, torch
+from client_hook import watch
+model = torch.nn.Linear(8, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+monitor = watch(model, optimizer, url=sys.argv[1])
+for _ in range(200):
+    optimizer.zero_grad(); loss = model(torch.randn(4, 8)).square().mean(); loss.backward(); optimizer.step()
+    monitor.step(loss)
+print("over", flush=True)
+"""
 
 
 def main() -> None:
@@ -40,6 +56,7 @@ def main() -> None:
             for way, prepare in WAYS.items():
                 share = measure_way(make(), prepare, steps, seconds)
                 emit(case, f"share of step time, {way}", 100 * share, "%", None)
+        measure_exit()
 
 
 def measure_hook(case: str, training: Training, after_100_s: float) -> float:
@@ -51,6 +68,7 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
     inside_us: list[float] = []
     sampled_ms: list[float] = []
     deadline = float("inf")
+    at_100 = 0
     while perf_counter() < deadline:
         parts = monitor._parts
         assert parts is not None
@@ -65,7 +83,10 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
         (sampled_ms if sampled else inside_us).append(inside * (1e3 if sampled else 1e6))
         if len(step_s) == 100:
             deadline = perf_counter() + after_100_s
+            at_100 = resident_bytes()
+    growth = resident_bytes() - at_100
     summary = parts.recorder.governor.summary()
+    waited = parts.outbox.peak_bytes
     monitor.finish(timeout=0.2)
     typical = statistics.median(step_s)
     emit(case, "step without the hook", 1e3 * typical, "ms", None)
@@ -75,7 +96,27 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
     emit(case, "steps between samples after step 100", _interval(summary, len(step_s)), "steps", None)
     emit(case, "share of steps 20-100", 100 * summary["steps_20_100_share"], "%", 100 * EARLY_SHARE)
     emit(case, "first 20 steps", summary["first_20_s"], "s", FIRST_STEPS_S)
+    emit(case, "growth of the process after step 100", growth / 1e6, "MB", GROWTH_MB)
+    emit(case, "most that waited in memory", waited / 1e6, "MB", None)
     return typical
+
+
+def resident_bytes() -> int:
+    """Reads the resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_exit() -> None:
+    """Times the end of a process, from its last step on, where nobody answers, and where somebody only listens."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for case, port in (("server refuses", 9), ("server never answers", silent.getsockname()[1])):
+            command = [sys.executable, "-c", TRAINING, f"http://127.0.0.1:{port}"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                began = perf_counter()
+                process.wait()
+                emit(case, "end of the process", perf_counter() - began, "s", EXIT_S)
 
 
 def _interval(summary: dict[str, float], steps: int) -> float:

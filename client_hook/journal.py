@@ -40,6 +40,7 @@ class Journal:
         self.ledger = ledger
         self.rows = RowBuffer(int(settings.memory_bytes * ROWS_SHARE), ledger)
         self.watermark = -1
+        self.peak_bytes = 0  # the most that waited in memory, looked at twice a second
         self.final_waiting = False
         self._records: deque[Record] = deque()
         self._beside: deque[tuple[int, tuple[str, ...], list[float]]] = deque()
@@ -91,6 +92,7 @@ class Journal:
         if not self._work.acquire(timeout=patience_s):
             return False
         try:
+            self.peak_bytes = max(self.peak_bytes, self.rows.waiting_bytes + self._memory_bytes)
             self._rescue()
             while self._memory_bytes < self._memory_limit:
                 watermark = self.watermark  # read first: rows handed over before it are then surely taken

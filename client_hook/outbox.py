@@ -169,6 +169,11 @@ class Outbox:
         return counts
 
     @property
+    def peak_bytes(self) -> int:
+        """Gives the most bytes that waited in memory; the limit is the setting's."""
+        return self._journal.peak_bytes
+
+    @property
     def online(self) -> bool:
         """Tells whether the server's last answer was a good one."""
         return self._courier is not None and self._courier.answered and not self._courier.problem

@@ -99,7 +99,8 @@ class Recorder:
         self._tell_all("on_finish")
         self.context.readback.flush(wait=True)
         self.context.outbox.complete(self.counter.closed)
-        self.context.outbox.record("fact", "overhead", self.counter.closed, self.governor.summary())
+        summary = {**self.governor.summary(), "memory_bytes": getattr(self.context.outbox, "peak_bytes", None)}
+        self.context.outbox.record("fact", "overhead", self.counter.closed, summary)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,11 @@ class RowBuffer:
             self._bytes_out = before  # mends what two threads that counted at once may have lost
         return rows
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Gives about how many bytes wait."""
+        return self._bytes_in - self._bytes_out
+
     def __bool__(self) -> bool:
         return bool(self._narrow or self._wide)
 

@@ -148,6 +148,7 @@ def _overhead(overhead: Mapping[str, Any]) -> tuple[Pair, ...]:
         ("first_20_s", "first 20 steps, in all", lambda seconds: f"{formats.number(seconds, 3)} s"),
         ("steps_20_100_share", "share in steps 20 to 100", formats.percent),
         ("unsampled_us", "a step without layer samples", lambda micros: f"{formats.number(micros, 3)} µs"),
+        ("memory_bytes", "most that waited in memory", lambda size: f"{formats.number(size / 1e6, 3)} MB"),
         ("sampled_steps", "steps with layer samples", lambda steps: formats.count(int(steps))),
     )
     return tuple(
