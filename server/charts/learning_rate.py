@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from server.charts.attempts import newest_of
 from server.charts.base import COLOURS, Chart, Drawing, Request, text
 from server.charts.lines import draw_lines, line, placed
 
@@ -19,7 +20,7 @@ def wants(names: Sequence[str], _asked: Sequence[str]) -> list[str]:
 def draw(request: Request) -> Drawing:
     """Draws them; a rate that falls by orders of magnitude on a logarithmic axis."""
     rates = [data for data in request.series if not data.name.startswith(MOMENTUM)]
-    momenta = [placed(data, request) for data in request.series if data.name.startswith(MOMENTUM)]
+    momenta = [placed(data, request) for data in newest_of(request.series) if data.name.startswith(MOMENTUM)]
     drawing = draw_lines(Request(**{**vars(request), "series": rates or request.series}))
     if rates and momenta:
         for index, data in enumerate(momenta):

@@ -14,6 +14,7 @@ import numpy as np
 
 from server import downsample
 from server.axes import STEP
+from server.charts import attempts
 from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
 from server.charts.marks import mark_findings
 from server.domain.series import Floats, Steps
@@ -24,7 +25,7 @@ FEW_POINTS = 60
 LOG_RATIO = 50.0
 MOST_TICKS = 6
 _SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
-_ATTEMPT_DASHES = ("solid", "dot", "dash", "dashdot")
+HISTORY = "#7f7f7f"
 
 
 def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = False) -> Drawing:
@@ -32,15 +33,13 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
 
     What the reader chose goes before both: the scale of the axis, and a smoothed curve over what was sent.
     """
-    series = [placed(data, request) for data in request.series]
+    every = [placed(data, request) for data in request.series]
+    series = attempts.newest_of(every)
     logarithmic = is_logarithmic(request, series, log)
-    several = len({data.attempt for data in series}) > 1
-    traces: list[dict[str, Any]] = []
+    traces = _earlier(every)
     averaged = False
     for index, data in enumerate(series):
-        name = text(data.name) + (f" · attempt {data.attempt}" if several else "")
-        dash = _ATTEMPT_DASHES[(data.attempt - 1) % len(_ATTEMPT_DASHES)] if several else "solid"
-        made = with_average(data, name, COLOURS[index % len(COLOURS)], dash, request, smooth)
+        made = with_average(data, text(data.name), COLOURS[index % len(COLOURS)], "solid", request, smooth)
         averaged = averaged or len(made) > 1
         traces += made
     traces += nonfinite_marks(series, request)
@@ -58,6 +57,19 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
         detail_of(series, request, averaged),
         axis_of(series, request),
     )
+
+
+def _earlier(series: Sequence[Cut]) -> list[dict[str, Any]]:
+    """Draws what earlier attempts left, under the newest one."""
+    traces = []
+    for data in attempts.older_than_newest(series):
+        history, tail = attempts.split(data, series)
+        if history is not None:
+            drawn = line(history.buckets, f"{text(data.name)} · attempt {data.attempt}", HISTORY, width=1.0)
+            traces.append({**drawn, "showlegend": False})
+        if tail is not None:
+            traces.append(attempts.as_dead(line(tail.buckets, data.name, HISTORY, width=1.0), tail))
+    return traces
 
 
 def placed(data: Cut, request: Request) -> Cut:

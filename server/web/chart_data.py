@@ -17,6 +17,8 @@ from server.grid import NOTHING, Grid
 from server.web.contexts.runs import lasted_ms
 from server.web.services import Services
 
+MOST_WITH_HISTORY = 8
+
 
 @dataclass(frozen=True)
 class Span:
@@ -43,8 +45,10 @@ def read(
         columns = kind.columns(len(names))
         grid = parts.store.heatmaps.grid(run.id, names, columns=columns, start=span.start, stop=span.stop)
         names = kind.lines(grid, findings)
+    # what earlier attempts left is drawn under the newest one, where there are only a few lines
+    attempt = "all" if run.attempts > 1 and kind.columns is None and len(names) <= MOST_WITH_HISTORY else "latest"
     series = parts.store.overview.buckets(
-        run.id, names, start=span.start, stop=span.stop, points=span.points, half_life=half_life
+        run.id, names, attempt=attempt, start=span.start, stop=span.stop, points=span.points, half_life=half_life
     )
     return grid, series
 

@@ -364,4 +364,8 @@ def test_h13_clocks_may_jump_and_steps_may_go_back(tmp_path: Path, monkeypatch: 
     assert (latest["steps"][0], sum(latest["count"])) == (60, 10)
     everything = server.get(f"runs/{monitor.run_id}/series/data?name=loss&points=2000&attempt=all")["items"]
     assert [sum(item["count"]) for item in everything] == [120, 10], "nothing was overwritten"
+    traces = server.get(f"runs/{monitor.run_id}/charts/loss")["figure"]["data"]
+    assert [trace["name"] for trace in traces if trace.get("visible") == "legendonly"] == [
+        "loss · attempt 1, dead tail"
+    ]
     assert server.stop() == 0

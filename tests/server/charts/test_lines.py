@@ -68,10 +68,31 @@ def test_near_findings_share_a_label() -> None:
     assert len(drawing.layout["shapes"]) == 2
 
 
-def test_attempts_are_told_apart_by_name_and_dash() -> None:
-    drawing = draw("loss", series("loss", [2.0, 1.0]), series("loss", [1.5, 1.2], attempt=2, first=1))
-    lines = [(trace["name"], trace["line"]["dash"]) for trace in drawing.data]
-    assert lines == [("loss · attempt 1", "solid"), ("loss · attempt 2", "dot")]
+def test_the_newest_attempt_is_drawn_and_what_came_before_lies_under_it() -> None:
+    """Attempt 2 went on at step 3: what attempt 1 did after that is its dead tail, grey behind the legend."""
+    first = series("loss", [5.0, 4.0, 3.0, 9.0, 9.5])
+    drawing = draw("loss", first, series("loss", [2.5, 2.0], attempt=2, first=3))
+    history, tail, newest = (trace for trace in drawing.data if trace["mode"] != "markers" or trace["name"] == "loss")
+    assert (history["x"], history["y"], history["showlegend"]) == ([0.0, 1.0, 2.0], [5.0, 4.0, 3.0], False)
+    assert (tail["x"], tail["y"], tail["visible"]) == ([3.0, 4.0], [9.0, 9.5], "legendonly")
+    assert tail["name"] == "loss · attempt 1, dead tail"
+    assert (newest["x"], newest["y"], newest["name"]) == ([3.0, 4.0], [2.5, 2.0], "loss")
+
+
+def test_an_attempt_that_began_anew_leaves_a_dead_tail_alone() -> None:
+    drawing = draw("loss", series("loss", [2.0, 1.0]), series("loss", [1.5, 1.2], attempt=2))
+    assert [trace.get("visible") for trace in drawing.data[:2]] == ["legendonly", None]
+
+
+def test_of_three_attempts_each_ends_where_the_next_one_went_on() -> None:
+    drawing = draw(
+        "loss", series("loss", [1.0] * 10), series("loss", [2.0] * 10, attempt=2, first=5),
+        series("loss", [3.0, 3.0], attempt=3, first=8),
+    )  # fmt: skip
+    lines = [(trace["x"][0], trace["x"][-1], trace.get("visible")) for trace in drawing.data]
+    assert lines[:5] == [
+        (0.0, 4.0, None), (5.0, 9.0, "legendonly"), (5.0, 7.0, None), (8.0, 14.0, "legendonly"), (8.0, 9.0, None)
+    ]  # fmt: skip
 
 
 def test_one_point_is_a_point() -> None:
