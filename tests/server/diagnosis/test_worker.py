@@ -131,3 +131,28 @@ def test_the_worker_thread_finds_by_itself_and_stops(home: House) -> None:
     home.send(0, {"loss": [2.0, NAN, NAN]})
     wait_until(lambda: codes(home) == ["GW601"], "the finding")
     worker.stop()
+
+
+def test_a_run_that_falls_silent_is_an_error_until_it_speaks_again(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 50})
+    home.diagnose()
+    assert "GW503" not in codes(home)
+    home.clock.now_ms += 120_000
+    services = home.app.state.services
+    Diagnosis(home.store, services.live, services.registry, home.clock).look_for_silence()
+    home.diagnose()
+    assert "GW503" in codes(home)
+    home.send(1, {"loss": [2.0] * 10}, first_step=50)
+    home.diagnose()
+    assert "GW503" not in codes(home)
+
+
+def test_a_resume_whose_loss_jumps_is_told(home: House) -> None:
+    home.send(0, {"loss": [0.5, 0.51, 0.49] * 30})
+    home.open_run(attempt=SECOND, first_step=90, started_ms=home.clock() + 1000)
+    body = frame_bytes(0, {"loss": [1.5, 1.51, 1.49] * 10}, first_step=90, attempt=SECOND)
+    headers = {"Content-Type": "application/vnd.gradwatch.frame"}
+    assert home.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers=headers).status_code == 200
+    home.diagnose()
+    found = {item.code: item for item in home.store.findings.list(RUN) if item.attempt == 2}
+    assert found["GW507"].message == "After the resume at step 90 the loss is 1.5; before it was 0.5"
