@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from server.charts.evidence import Picture
@@ -12,6 +12,7 @@ from server.domain.runs import DiagnosisState, Run, RunState
 from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import chart_anchor
+from server.web.contexts.incidents import IncidentView, incident_views
 
 SHOWN_LAYERS = 6
 
@@ -47,6 +48,7 @@ class Card:
     chart_href: str
     symptoms: tuple[Card, ...]
     picture: Picture | None = None
+    incident: IncidentView | None = None
 
     @property
     def more_text(self) -> str:
@@ -110,7 +112,11 @@ def findings_view(
             children.setdefault(finding.cause or 0, []).append(finding)
         else:
             tops.append(finding)
-    cards = [_card(finding, children, registry, pictures or {}, frozenset()) for finding in tops]
+    made = incident_views(findings, registry)
+    cards = [
+        replace(_card(finding, children, registry, pictures or {}, frozenset()), incident=made.get(finding.number))
+        for finding in tops
+    ]
     return FindingsView(
         open=tuple(card for card in cards if card.state == "open" and not card.muted),
         muted=tuple(card for card in cards if card.state == "open" and card.muted),
