@@ -75,12 +75,11 @@ class BatchNormSignal(Signal):
         found = [(name, module) for name, module in self.context.modules() if isinstance(module, _BatchNorm)]
         self._calls = WatchedCalls(self.context, found[:MAX_LAYERS], self._see)
         if found:
-            self.context.patches.subscribe(self._calls)
+            self._calls.join()
 
     def detach(self) -> None:
         """Takes every hook off."""
-        self.context.patches.unsubscribe(self._calls)
-        self._calls.clear()
+        self._calls.leave()
         self._later.clear()
         self._this_step.clear()
 

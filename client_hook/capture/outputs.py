@@ -68,12 +68,11 @@ class OutputsSignal(Signal):
     def attach(self) -> None:
         """Hooks the models."""
         self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
-        self.context.patches.subscribe(self._calls)
+        self._calls.join()
 
     def detach(self) -> None:
         """Takes every hook off."""
-        self.context.patches.unsubscribe(self._calls)
-        self._calls.clear()
+        self._calls.leave()
         self._later.clear()
 
     def arm(self, sampled: bool) -> None:

@@ -40,19 +40,32 @@ class WatchedCalls:
         """Returns the guard of the monitor."""
         return self._context.guard
 
-    @property
-    def context(self) -> Context:
-        """Returns the context, by which the patches count monitors."""
-        return self._context
-
     def arm(self, sampled: bool) -> None:
         """Hears whether the step that begins is measured."""
         self._sampled = sampled
         self._update()
 
-    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
-        """Hears a loss function: one without gradients belongs to a validation."""
-        if self._validating or self._sampled or torch.is_grad_enabled() or self._validations >= MOST_VALIDATIONS:
+    def join(self) -> None:
+        """Begins to hear of validations."""
+        ear = _ears.get(id(self._context))
+        if ear is None:
+            ear = _ears[id(self._context)] = _Ear(self._context)
+            self._context.patches.subscribe(ear)
+        ear.members.append(self)
+
+    def leave(self) -> None:
+        """Takes every hook off and hears no more."""
+        ear = _ears.get(id(self._context))
+        if ear is not None and self in ear.members:
+            ear.members.remove(self)
+            if not ear.members:
+                del _ears[id(self._context)]
+                self._context.patches.unsubscribe(ear)
+        self.clear()
+
+    def validate(self) -> None:
+        """Puts the hooks on until the next training forward."""
+        if self._validating or self._sampled or self._validations >= MOST_VALIDATIONS:
             return
         self._validating = True
         self._validations += 1
@@ -86,6 +99,23 @@ class WatchedCalls:
         if (self._sampled or not with_graph) and not torch._C._get_tracing_state():
             self._see(name, module, inputs, output, with_graph)
         self._context.spent_s += perf_counter() - began
+
+
+class _Ear:
+    """Hears the loss functions for all of a monitor's signals at once: a training call costs one test."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.members: list[WatchedCalls] = []
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Hears a loss function: one without gradients belongs to a validation."""
+        if not torch.is_grad_enabled():
+            for member in self.members:
+                member.validate()
+
+
+_ears: dict[int, _Ear] = {}
 
 
 class _Hook:
