@@ -76,10 +76,20 @@ def bad_layers(window: Window, upto: int) -> list[str]:
 
 
 def first_positive(series: Series) -> int | None:
-    """Gives the first step at which a count or share is above zero or not finite; None if there is none."""
-    values = series.values
-    bad = np.flatnonzero((values > 0) | ~np.isfinite(values))
-    return int(series.steps[bad[0]]) if len(bad) else None
+    """Gives the first step at which a count or share is above zero or not finite; None if there is none.
+
+    What was looked at is remembered on the track: a long run is not read again at every sample.
+    """
+    memo = series.track.memo.setdefault("first positive", {"seen": 0, "at": None})
+    values = series.track.values
+    if memo["at"] is None and memo["seen"] < len(values):
+        fresh = values[memo["seen"] :]
+        bad = np.flatnonzero((fresh > 0) | ~np.isfinite(fresh))
+        if len(bad):
+            memo["at"] = memo["seen"] + int(bad[0])
+        memo["seen"] = len(values)
+    at = memo["at"]
+    return int(series.track.steps[at]) if at is not None and at < series.count else None
 
 
 def value_at(series: Series, step: int) -> float | None:

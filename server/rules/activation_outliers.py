@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import listed
+from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -70,6 +71,9 @@ class ActivationOutliers(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares the newest ten samples with the first ten."""
+        if not due(window, 10):
+            yield LATER
+            return
         found: dict[str, tuple[float, float]] = {}
         counted = 0
         for name, largest in window.by_layer(Kind.ACT_ABSMAX).items():
@@ -80,9 +84,10 @@ class ActivationOutliers(Rule):
             ):
                 continue
             counted += 1
-            square = np.sqrt(std.values**2 + mean.values**2)
-            ratios = largest.values / np.maximum(square, 1e-30)
-            now, start = med(ratios[-10:]), med(ratios[:10])
+            now, start = (
+                med(largest.values[part] / np.maximum(np.hypot(std.values[part], mean.values[part]), 1e-30))
+                for part in (slice(-10, None), slice(None, 10))
+            )
             if now > params.ratio and now > params.growth * start:
                 found[name] = (now, start)
         if not counted:

@@ -14,13 +14,14 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, quarters, window_size
 from server.rules._progress import first_finite
-from server.rules._rates import decay_shares, equilibrium, medians
+from server.rules._rates import decay_shares, equilibrium, medians, update_series
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
 START = 20  # samples of the early look
 AFTER = 20  # samples after a large step in which the loss may answer
 RECENT = 40  # newest samples in which a single step that rewrote the weights is looked for
+SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
 DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites the weights
 ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
@@ -126,14 +127,15 @@ class LrTooHigh(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the beginning, then at the newest window."""
-        steps, ratios = medians(window, head=START)
         start = first_finite(window.loss.values[:START])
-        if not len(ratios):
+        if not any(np.isfinite(series.values[:START]).any() for series in update_series(window)):
             yield NotEvaluated("the updates of no weight matrix were measured yet")
             return
         verdict = None
-        if start is not None and not window.gates.moving_target and INPUT_FAULT not in window.open_codes:
-            verdict = _early(window, steps, ratios, start, params)
+        learnable = start is not None and not window.gates.moving_target and INPUT_FAULT not in window.open_codes
+        if learnable and start is not None and (window.samples <= SETTLED or window.final or window.firing):
+            steps, ratios = medians(window, head=START)
+            verdict = _early(window, steps, ratios, start, params) if len(ratios) else None
         if verdict is None and start is not None and not window.gates.moving_target:
             verdict = _late_blow(window, params)
         if verdict is None:
