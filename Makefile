@@ -33,6 +33,7 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.ingest $(QUICK)
 	$(BIN)/python -m benchmarks.query $(QUICK)
 	$(BIN)/python -m benchmarks.diagnosis $(QUICK)
+	$(BIN)/python -m benchmarks.pages $(QUICK)
 
 corpus: $(VENV)/.dev ## 140 small trainings, healthy and sick: precision, recall, every miss and false alarm
 	$(BIN)/python -m tests.corpus --write
