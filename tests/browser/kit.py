@@ -30,8 +30,9 @@ def send(
     first_step: int = 0,
     run_id: str = RUN,
     records: tuple[dict[str, Any], ...] = (),
+    attempt: str = ATTEMPT,
 ) -> None:
     """Sends one frame with a value of each series at consecutive steps."""
     now = time.time_ns() // 1_000_000
-    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id, records=records)
+    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id, records=records, attempt=attempt)
     post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")

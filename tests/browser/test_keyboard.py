@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import stage
+from tests.browser.kit import open_run, send
+from tests.server.house import RUN
 from tests.serving import Server
 
 pytestmark = pytest.mark.browser
@@ -137,3 +139,24 @@ def test_a_row_of_the_heatmap_opens_its_layer_and_the_tree_folds_it(
     assert page.locator("[data-drawer-title]").inner_text() == "blocks.0.fc"
     assert page.locator("[data-module='blocks.3']").get_attribute("open") is None
     page.close()
+
+
+def test_a_name_in_the_legend_hides_its_line_and_shows_the_tail_of_an_attempt_that_ended(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    open_run(server)
+    send(server, 0, {"loss": [3.0, 2.0, 1.0, 0.5], "loss/kl": [0.1] * 4})
+    open_run(server, attempt="second", first_step=2)
+    send(server, 0, {"loss": [1.1, 0.9], "loss/kl": [0.1] * 2}, first_step=2, attempt="second")
+    page.goto(f"{server.url}/runs/{RUN}")
+    legend = page.locator("[data-chart=loss] .chart-legend")
+    tail = legend.get_by_role("button", name="loss · attempt 1, dead tail")
+    tail.wait_for()
+    shown = """() => document.querySelector("[data-chart=loss] .plot").data
+      .filter((one) => one.visible === true || one.visible === undefined).map((one) => one.name)"""
+    assert tail.get_attribute("aria-pressed") == "false"
+    assert not [name for name in page.evaluate(shown) if "dead tail" in name]
+    tail.press("Enter")
+    eventually(lambda: "loss · attempt 1, dead tail" in page.evaluate(shown))
+    legend.get_by_role("button", name="loss/kl", exact=True).press("Enter")
+    eventually(lambda: "loss/kl" not in page.evaluate(shown))

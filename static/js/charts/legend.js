@@ -1,11 +1,14 @@
 // The legend of a chart as text in the page: it can be searched, wraps on narrow screens, and a click hides a line.
 
-const hidden = new WeakMap(); // chart element → names of the lines that the reader took away
+const chosen = new WeakMap(); // chart element → name of a line → whether the reader wants to see it
 
 export function withHidden(element, data) {
-  const names = hidden.get(element);
-  if (!names?.size) return data;
-  return data.map((trace) => (names.has(nameOf(trace)) ? { ...trace, visible: false } : trace));
+  return data.map((trace) => (isShown(element, trace) === (trace.visible !== "legendonly") ? trace : { ...trace, visible: isShown(element, trace) }));
+}
+
+// What is drawn only when it is asked for (the tail of an attempt that ended) comes as "legendonly".
+function isShown(element, trace) {
+  return chosen.get(element)?.get(nameOf(trace)) ?? trace.visible !== "legendonly";
 }
 
 export function drawLegend(element, data, redraw) {
@@ -30,7 +33,7 @@ function entry(element, trace, redraw) {
   button.type = "button";
   button.className = "chart-legend__name";
   const name = nameOf(trace);
-  const off = hidden.get(element)?.has(name) ?? false;
+  const off = !isShown(element, trace);
   button.setAttribute("aria-pressed", String(!off));
   button.title = off ? "Show this line" : "Hide this line";
   const key = document.createElement("i");
@@ -40,9 +43,7 @@ function entry(element, trace, redraw) {
   key.style.color = marks ? trace.marker.color : trace.line.color;
   button.append(key, plain(name));
   button.addEventListener("click", () => {
-    const names = hidden.get(element) ?? new Set();
-    if (!names.delete(name)) names.add(name);
-    hidden.set(element, names);
+    chosen.set(element, (chosen.get(element) ?? new Map()).set(name, off));
     redraw();
   });
   item.append(button);
