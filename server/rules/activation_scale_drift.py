@@ -26,7 +26,7 @@ class ActivationScaleDrift(Rule):
     In models without normalisation and residual sums it compares, in the first samples, the outputs of the weighted
     layers in the order of the forward: the last a thousand times larger or smaller than the first, or one layer 30
     times larger than the one before it. Later, in any model, a layer whose outputs grew tenfold since the warm-up and
-    are still growing. Warnings.
+    are still growing; not an embedding and not the last layer, whose logits grow as the model learns. Warnings.
 
     ## Why it matters
     What fades does not reach the loss; what explodes ends in NaN. Both are set by the start.
@@ -134,10 +134,25 @@ def _with_depth(chain: list[str], stds: list[float], params: ActivationScaleDrif
     )
 
 
+def _heads(window: Window) -> set[str]:
+    """Names the layers whose outputs may grow: the last ones, whose logits grow as the model learns, and embeddings."""
+    known = layers(window)
+    apart = {str(item.get("name")) for item in known if "Embedding" in str(item.get("type"))}
+    called = [item for item in known if item.get("order") is not None and item.get("parameters")]
+    if called:
+        apart.add(str(max(called, key=lambda item: int(item["order"])).get("name")))
+    for item in reversed(window.fact("graph").get("sequence") or []):
+        if item.get("kind") != "weighted":
+            break
+        apart.add(str(item.get("layer")))
+    return apart
+
+
 def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict | None:
     worst: tuple[float, str, float, float] | None = None
+    apart = _heads(window)
     for name, series in window.by_layer(Kind.ACT_STD).items():
-        if series.count < params.samples:
+        if series.count < params.samples or name in apart:
             continue
         values = series.values
         early = med(values[series.count // 10 : series.count // 10 + 10])
