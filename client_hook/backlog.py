@@ -13,7 +13,7 @@ from client_hook import process, wire
 from client_hook.courier import Courier
 from client_hook.records import sanitise
 from client_hook.settings import Settings
-from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged
+from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of
 from client_hook.transport import Transport
 
 
@@ -26,7 +26,7 @@ def spool_files(settings: Settings) -> list[Path]:
         except OSError:
             return 0.0
 
-    return sorted(settings.spool_dir.glob("*/*.spool"), key=age)
+    return sorted((path for path in files_of(settings.spool_dir) if path.suffix == ".spool"), key=age)
 
 
 class LeftSpool:

@@ -381,12 +381,28 @@ def make_private(folder: Path) -> None:
 def folder_bytes(folder: Path) -> int:
     """Counts the bytes of all spools of a home."""
     total = 0
-    for path in folder.glob("*/*"):
+    for path in files_of(folder):
         try:
             total += path.stat().st_size
         except OSError:
             continue  # just delivered by another process
     return total
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Lists the files of all spools of a home; a run's folder may be taken away by its own process meanwhile."""
+    found: list[Path] = []
+    for of_run in _listed(folder):
+        found += _listed(of_run)
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / entry.name for entry in entries]
+    except OSError:
+        return []
 
 
 def _pack(payload: bytes, seq: int, values: int, flags: int) -> bytes:

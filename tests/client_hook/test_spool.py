@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged
+from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of, folder_bytes
 from tests.serving import ROOT
 
 OPENING = {"id": "01920000-0000-7000-8000-000000000001", "attempt": "a", "rank": 0, "url": "http://127.0.0.1:9"}
@@ -138,3 +138,21 @@ def test_it_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     assert spool.path.stat().st_mode & 0o077 == 0
     assert spool.path.parent.stat().st_mode & 0o077 == 0
     spool.close()
+
+
+def test_listing_survives_a_run_that_is_delivered_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stays, goes = filled(tmp_path), Spool.create(tmp_path, {**OPENING, "id": "goes"})
+    real = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if Path(folder).name == "goes":
+            goes.close()  # everything of it was acknowledged: it takes its folder away
+            assert not goes.path.parent.exists()
+        return real(folder)
+
+    goes.append(Parcel(b"frame", 0, 1, final=True), complete=0)
+    goes.acknowledge(0)
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert files_of(tmp_path) == [stays.path]
+    assert folder_bytes(tmp_path) == stays.path.stat().st_size
+    stays.close()
