@@ -34,6 +34,8 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.query $(QUICK)
 	$(BIN)/python -m benchmarks.diagnosis $(QUICK)
 	$(BIN)/python -m benchmarks.pages $(QUICK)
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks.storage $(QUICK)
 
 corpus: $(VENV)/.dev ## 140 small trainings, healthy and sick: precision, recall, every miss and false alarm
 	$(BIN)/python -m tests.corpus --write

@@ -1,4 +1,6 @@
-"""Measures how fast a real server process takes frames over HTTP into SQLite: `python -m benchmarks.ingest [--quick]`.
+"""Measures how fast a real server process takes frames over HTTP into its database.
+
+`python -m benchmarks.ingest [--quick] [--database KIND]`
 
 Two loads: large frames from a few senders (points a second), and small frames from 500 runs at once (frames a second
 and the time to the acknowledgement). Not for: the store alone (tests) or what the hook costs.
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from benchmarks.databases import add_option, database
 from client_hook import wire
 
 STEPS, SERIES = 64, 1_000
@@ -38,20 +41,21 @@ def main() -> None:
     parser.add_argument(
         "--address", help="measure this server instead of a fresh one, for example http://127.0.0.1:8777"
     )
+    add_option(parser)
     chosen = parser.parse_args()
-    with served(chosen.address) as address:
-        large_frames(address, frames=20 if chosen.quick else 150)
-        many_runs(address, rounds=3 if chosen.quick else 20)
+    with database(chosen.database) as (name, url), served(chosen.address, url) as address:
+        large_frames(name, address, frames=20 if chosen.quick else 150)
+        many_runs(name, address, rounds=3 if chosen.quick else 20)
 
 
 @contextmanager
-def served(address: str | None) -> Iterator[str]:
+def served(address: str | None, url: str) -> Iterator[str]:
     """Starts a server in a process of its own, or takes the one that was named."""
     if address is not None:
         yield address
         return
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "client_hook.cli", "serve", "--port", "0", "--home", home]
+        command = [sys.executable, "-m", "client_hook.cli", "serve", "--port", "0", "--home", home, "--database", url]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "GRADWATCH_HOME": home}
         ) as server:
@@ -108,7 +112,7 @@ def together(jobs: list[Callable[[], None]]) -> float:
         return time.perf_counter() - began
 
 
-def large_frames(address: str, frames: int) -> None:
+def large_frames(name: str, address: str, frames: int) -> None:
     """Sends frames of 64 steps × 1,000 series, as a large model does."""
     for compress in (False, True):
         runs = [f"large-{compress}-{number}-{os.getpid()}" for number in range(SENDERS)]
@@ -122,11 +126,11 @@ def large_frames(address: str, frames: int) -> None:
 
         seconds = together([lambda run=run: work(run) for run in runs])  # type: ignore[misc]
         points = SENDERS * frames * STEPS * SERIES
-        case = f"{STEPS} steps x {SERIES} series, {'zlib' if compress else 'raw'}"
+        case = f"{name}, {STEPS} steps x {SERIES} series, {'zlib' if compress else 'raw'}"
         emit(case, "throughput", points / seconds, "points/s", 3_000_000, least=True)
 
 
-def many_runs(address: str, rounds: int) -> None:
+def many_runs(name: str, address: str, rounds: int) -> None:
     """Sends a small frame of each of 500 runs in turn, as a cluster does."""
     runs = [f"many-{number}-{os.getpid()}" for number in range(RUNS)]
     bodies = {run: [frame(run, seq, 10, 12, compress=False) for seq in range(rounds)] for run in runs}
@@ -144,9 +148,16 @@ def many_runs(address: str, rounds: int) -> None:
 
     opened = together([lambda index=index: prepare(index) for index in range(RUN_SENDERS)])  # type: ignore[misc]
     seconds = together([lambda index=index: work(index) for index in range(RUN_SENDERS)])  # type: ignore[misc]
-    emit(f"{RUNS} runs opened", "rate", RUNS / opened, "runs/s", None)
-    emit(f"{RUNS} runs, small frames", "rate", len(waits) / seconds, "frames/s", 500, least=True)
-    emit(f"{RUNS} runs, small frames", "ack p99", 1000 * statistics.quantiles(waits, n=100)[98], "ms", 300, least=False)
+    emit(f"{name}, {RUNS} runs opened", "rate", RUNS / opened, "runs/s", None)
+    emit(f"{name}, {RUNS} runs, small frames", "rate", len(waits) / seconds, "frames/s", 500, least=True)
+    emit(
+        f"{name}, {RUNS} runs, small frames",
+        "ack p99",
+        1000 * statistics.quantiles(waits, n=100)[98],
+        "ms",
+        300,
+        least=False,
+    )
 
 
 def emit(case: str, metric: str, value: float, unit: str, target: float | None, *, least: bool = False) -> None:

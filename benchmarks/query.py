@@ -1,7 +1,8 @@
-"""Measures what the server needs to answer a page: `python -m benchmarks.query [--quick]`.
+"""Measures what the server needs to answer a page: `python -m benchmarks.query [--quick] [--database KIND]`.
 
 A chart of a long series, the heatmap of many layers and the table of many runs, through the whole application and with
-the response as it would travel (gzip). Not for: what the browser then does with it.
+the response as it would travel (gzip); then what it costs as series, steps and runs grow.
+Not for: what the browser then does with it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from starlette.testclient import TestClient
 
-from client_hook import wire
+from benchmarks.databases import add_option, database
 from server.app import create_app
 from server.config import Settings
+from server.domain.runs import NewRun
 from server.live import Live
 from server.store import Store
+from server.store.accepted import AcceptedFrame, AcceptedGroup
 
 ADDRESS = "http://127.0.0.1:8777"
 NOW_MS = 1_790_000_000_000
@@ -33,86 +36,124 @@ def main() -> None:
     """Prints one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes")
-    small = 10 if parser.parse_args().quick else 1
-    with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), database=f"sqlite:///{home}/gradwatch.db")
-        store = Store.open(settings.database)
+    add_option(parser)
+    chosen = parser.parse_args()
+    small = 10 if chosen.quick else 1
+    with database(chosen.database) as (name, url), tempfile.TemporaryDirectory() as home:
+        store = Store.open(url)
+        settings = Settings(home=Path(home), database=url)
         app = create_app(settings, store, Live(), diagnose=False, clock=lambda: NOW_MS)
         with TestClient(app, base_url=ADDRESS) as client:
-            long_series(client, 1_000_000 // small)
-            heatmap(client, 2_000 // small, 2_000)
-            many_runs(client, 10_000 // small)
+            bench = Bench(name, store, client)
+            long_series(bench, 1_000_000 // small)
+            heatmap(bench, 2_000 // small, 2_000)
+            growing_length(bench, [10_000 // small, 100_000 // small])
+            growing_width(bench, [10, 100 // small, 1_000 // small])
+            many_runs(bench, [100 // small, 1_000 // small, 10_000 // small])
         store.close()
 
 
-def long_series(client: TestClient, length: int) -> None:
-    """Draws one series of a million points, whole and a zoomed part of it."""
-    values = np.random.default_rng(0).normal(1.0, 0.1, length)
-    fill(client, "long", ("loss",), values[:, None])
+@dataclass
+class Bench:
+    """What is measured: a store and a client of the application around it."""
+
+    name: str
+    store: Store
+    client: TestClient
+
+
+def long_series(bench: Bench, length: int) -> None:
+    """Draws one series of a million points, whole and a zoomed part of it; from frames as they came, then sealed."""
+    values = np.random.default_rng(0).normal(1.0, 0.1, length).astype(np.float32)
+    fill(bench, "long", ("loss",), values[:, None], sealed=False)
     path = "/api/v1/runs/long/charts/loss?points=1000"
-    report("chart of a long series", f"{length:,} points", path, client, target_ms=30, target_kb=40)
-    report("zoomed chart", "2,000 of them", f"{path}&from={length // 2}&to={length // 2 + 2_000}", client)
+    report(bench, "chart of a long series, not sealed", f"{length:,} points", path)
+    bench.store.sealer.run_once(everything=True)
+    data = f"/api/v1/runs/long/series/data?name=loss&points=1000&from=1&to={length - 2}"
+    report(bench, "series of a long run, cold", f"{length:,} points", data, target_ms=30, target_kb=40, cold=True)
+    report(bench, "chart of a long series, from outlines", f"{length:,} points", path, target_ms=30, target_kb=40)
+    overview = "/api/v1/runs/long/series/data?name=loss&points=1000"
+    report(bench, "series of a long run, from outlines", f"{length:,} points", overview, target_ms=5, target_kb=40)
+    report(bench, "zoomed chart", "2,000 of them", f"{path}&from={length // 2}&to={length // 2 + 2_000}")
 
 
-def heatmap(client: TestClient, layers: int, steps: int) -> None:
+def heatmap(bench: Bench, layers: int, steps: int) -> None:
     """Draws the heatmap of a deep model."""
     values = np.random.default_rng(0).lognormal(0, 1, (steps, layers)).astype(np.float32)
-    fill(client, "deep", tuple(f"act/std/layer{index}" for index in range(layers)), values, steps_a_frame=200)
-    report(
-        "heatmap", f"{layers:,} layers × {steps:,} steps", "/api/v1/runs/deep/charts/layers", client, target_ms=1_000
-    )
+    fill(bench, "deep", tuple(f"act/std/layer{index}" for index in range(layers)), values, steps_a_frame=200)
+    what = f"{layers:,} layers x {steps:,} steps"
+    report(bench, "heatmap", what, "/api/v1/runs/deep/charts/layers", target_ms=1_000, times=3)
 
 
-def many_runs(client: TestClient, count: int) -> None:
-    """Filters and sorts a long table."""
-    for index in range(count):
-        opening = {"id": f"r{index}", "attempt": "a", "started_ms": NOW_MS + index, "name": f"run {index % 97}"}
-        client.post("/api/v1/runs", json={**opening, "project": f"p{index % 5}"})
-    for path in ("/?project=p3&search=run+5&sort=loss", "/", "/api/v1/runs?limit=50&project=p3"):
-        report("runs table", f"{count:,} runs, {path}", path, client, target_ms=150)
+def growing_length(bench: Bench, lengths: list[int]) -> None:
+    """Draws a whole run, shorter and longer."""
+    for length in lengths:
+        values = np.random.default_rng(0).normal(size=(length, 1)).astype(np.float32)
+        fill(bench, f"length-{length}", ("loss",), values)
+        path = f"/api/v1/runs/length-{length}/series/data?name=loss&points=1000"
+        report(bench, "cost against length", f"{length:,} points", path)
+
+
+def growing_width(bench: Bench, widths: list[int]) -> None:
+    """Draws one series of runs that have few and many."""
+    for width in widths:
+        values = np.random.default_rng(0).normal(size=(2_048, width)).astype(np.float32)
+        fill(bench, f"width-{width}", ("loss", *(f"x/{number}" for number in range(width - 1))), values)
+        path = f"/api/v1/runs/width-{width}/series/data?name=loss&points=1000"
+        report(bench, "cost against series", f"one of {width:,}", path)
+
+
+def many_runs(bench: Bench, counts: list[int]) -> None:
+    """Filters and sorts a table that becomes longer."""
+    made = 0
+    for count in counts:
+        for index in range(made, count):
+            name = f"run {index % 97}"
+            new = NewRun(f"r{index}", "a", project=f"p{index % 5}", name=name, started_ms=NOW_MS + index)
+            bench.store.runs.open(new, NOW_MS)
+        made = count
+        target = 150 if count == counts[-1] else None
+        for path in ("/?project=p3&search=run+5&sort=loss", "/", "/api/v1/runs?limit=50&project=p3"):
+            report(bench, "runs table", f"{count:,} runs, {path}", path, target_ms=target)
 
 
 def fill(
-    client: TestClient, run: str, names: tuple[str, ...], values: np.ndarray, *, steps_a_frame: int = FRAME_STEPS
-) -> None:
-    """Sends a run through the ingest."""
-    client.post("/api/v1/runs", json={"id": run, "attempt": run, "started_ms": NOW_MS}).raise_for_status()
-    dtype, kind = ("f4", "<f4") if values.dtype == np.float32 else ("f8", "<f8")
+    bench: Bench, run: str, names: tuple[str, ...], values: np.ndarray, *, steps_a_frame: int = FRAME_STEPS,
+    sealed: bool = True,
+) -> None:  # fmt: skip
+    """Stores a run as the ingest does, and seals it."""
+    bench.store.runs.open(NewRun(run, run, started_ms=NOW_MS), NOW_MS)
     for seq, first in enumerate(range(0, len(values), steps_a_frame)):
-        part = values[first : first + steps_a_frame]
-        steps = np.arange(first, first + len(part), dtype="<i8")
-        group = wire.Group(
-            names, dtype, len(part), steps.tobytes(), np.full(len(part), NOW_MS, "<i8").tobytes(),
-            np.ascontiguousarray(part.T, kind).tobytes(),
-        )  # fmt: skip
-        frame = wire.encode(wire.Frame(run, run, 0, seq, NOW_MS, int(steps[-1]), (group,)), compress=False)
-        kind_header = {"Content-Type": wire.CONTENT_TYPE}
-        client.post(f"/api/v1/runs/{run}/frames", content=frame, headers=kind_header).raise_for_status()
+        part = np.ascontiguousarray(values[first : first + steps_a_frame].T)
+        steps = np.arange(first, first + part.shape[1], dtype=np.int64)
+        group = AcceptedGroup(names, steps, NOW_MS + 100 * steps, part)
+        bench.store.frames.accept(AcceptedFrame(run, run, 0, seq, seq, int(steps[-1]), NOW_MS, (group,), ()))
+    if sealed:
+        bench.store.sealer.run_once(everything=True)
 
 
 def report(
+    bench: Bench,
     case: str,
     what: str,
     path: str,
-    client: TestClient,
     *,
     target_ms: float | None = None,
     target_kb: float | None = None,
+    cold: bool = False,
+    times: int = 7,
 ) -> None:
-    """Asks a few times and prints the median time, and the size as it travels."""
-    body = client.get(path).raise_for_status().content
-    emit(f"{case}, {what}", "median", 1e3 * median(lambda: client.get(path)), "ms", target_ms)
-    emit(f"{case}, {what}", "compressed", len(gzip.compress(body, 5)) / 1e3, "kB", target_kb)
-
-
-def median(ask: Callable[[], object], times: int = 7) -> float:
-    """Gives the median seconds of a call."""
+    """Asks a few times and prints the median time, and the size as it travels; `cold` empties the page caches first."""
+    body = bench.client.get(path).raise_for_status().content
     taken = []
     for _ in range(times):
+        if cold:
+            bench.store._database.reading.dispose()
         began = time.perf_counter()
-        ask()
+        bench.client.get(path)
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    emit(f"{bench.name}, {case}, {what}", "median", 1e3 * statistics.median(taken), "ms", target_ms)
+    emit(f"{bench.name}, {case}, {what}", "compressed", len(gzip.compress(body, 5)) / 1e3, "kB", target_kb)
 
 
 def emit(case: str, metric: str, value: float, unit: str, target: float | None) -> None:

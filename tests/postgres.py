@@ -56,8 +56,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Makes a cluster, starts it, and removes it in the end."""
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """Makes a cluster, starts it, and removes it in the end; `durable` as the benchmarks need it, slower."""
     folder = Path(tempfile.mkdtemp(prefix="gw-pg-", dir="/tmp"))  # a socket's path may be 107 characters long
     user = _other_user()
     bin_folder = binaries()
@@ -76,7 +76,8 @@ def cluster() -> Iterator[Cluster]:
     # a locale that sorts otherwise than by bytes, and no promise beyond the crash of a test
     run(str(bin_folder / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
         "--no-sync")  # fmt: skip
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c max_connections=200"
+    options += "" if durable else " -c fsync=off"
     run(str(bin_folder / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         yield Cluster(folder)
