@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ VERSION = 1
 FLAG_DIFFERENCES = 1
 LEVEL = 1
 MOST_SAMPLES = 0xFFFF
+SHORT_BYTES = 32  # of a compressed plane that is worth to be remembered
 
 _PREFIX = struct.Struct("<BBBBI")
 _WHOLE = np.dtype("<i8")
@@ -71,7 +73,7 @@ def unpack(chunk: bytes | memoryview, dtype: np.dtype[Any], samples: int) -> NDA
     at = 2 * width
     for plane, size in enumerate(struct.unpack_from(f"<{width}H", payload)):
         part = payload[at : at + size]
-        planes[plane] = np.frombuffer(part if size == samples else zstd.decompress(part), np.uint8)
+        planes[plane] = np.frombuffer(part if size == samples else _decompress(part), np.uint8)
         at += size
     whole = np.ascontiguousarray(planes.T).view(f"<u{width}").reshape(samples)
     return (_unfold(whole) if flags & FLAG_DIFFERENCES else whole).view(dtype)
@@ -123,6 +125,22 @@ def _compress(raw: bytes) -> bytes:
         compressor = _local.compressor = zstd.ZstdCompressor(level=LEVEL)
     packed: bytes = compressor.compress(raw, mode=zstd.ZstdCompressor.FLUSH_FRAME)
     return packed
+
+
+def _decompress(part: memoryview) -> bytes:
+    return _same_again(bytes(part)) if len(part) <= SHORT_BYTES else _decompress_frame(part)
+
+
+def _decompress_frame(part: bytes | memoryview) -> bytes:
+    whole = zstd.ZstdDecompressor()
+    plane: bytes = whole.decompress(part)
+    if not whole.eof:
+        raise StoreError("A chunk of the database ends too early. Restore a backup.")
+    return plane
+
+
+# Most high planes of steps and times are one byte repeated: the same few bytes in every seal of a run.
+_same_again = lru_cache(maxsize=256)(_decompress_frame)
 
 
 def _fold(whole: Whole) -> Whole:
