@@ -48,10 +48,12 @@ class Diagnosis:
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
 
-    def run_once(self) -> int:
-        """Diagnoses the runs that changed, the one that waits longest first; gives how many."""
+    def run_once(self, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Diagnoses the runs that changed, the one that waits longest first, until `stopped`; gives how many."""
         count = 0
         for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
+            if stopped():
+                break
             if self._given_up.get(run_id) == self._store.runs.frame_version(run_id):
                 continue
             self.diagnose(run_id)
@@ -153,7 +155,7 @@ class DiagnosisWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after its present round."""
+        """Ends the thread after the run that it is at: a server that is told to end has seconds for it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
@@ -166,7 +168,7 @@ class DiagnosisWorker:
         while not self._stop.wait(max(self._interval_s, rest)):
             began = time.monotonic()
             try:
-                self._diagnosis.run_once()
+                self._diagnosis.run_once(self._stop.is_set)
                 if began >= look_at:
                     look_at = began + LOOK_FOR_SILENCE_S
                     self._diagnosis.look_for_silence()

@@ -63,7 +63,7 @@ class Housekeeper:
         while not self._stop.wait(max(INTERVAL_S, rest)):
             began = time.monotonic()
             try:
-                self._sealer.run_once()
+                self._sealer.run_once(stopped=self._stop.is_set)
                 if began >= tidy_at:
                     tidy_at = began + TIDY_UP_S
                     self.tidy_up()

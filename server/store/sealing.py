@@ -102,11 +102,11 @@ class Sealer:
             )
         self.note_end(over)
 
-    def run_once(self, *, everything: bool = False) -> int:
-        """Seals what is due (`everything`: all that is open) and gives how many tails that was."""
+    def run_once(self, *, everything: bool = False, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Seals what is due (`everything`: all that is open) until `stopped`, and gives how many tails that was."""
         count = 0
         for tail, least in self._due(everything=everything):
-            while self.seal(tail, least):
+            while not stopped() and self.seal(tail, least):
                 count += 1
         return count
 

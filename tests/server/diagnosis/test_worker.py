@@ -156,3 +156,16 @@ def test_a_resume_whose_loss_jumps_is_told(home: House) -> None:
     home.diagnose()
     found = {item.code: item for item in home.store.findings.list(RUN) if item.attempt == 2}
     assert found["GW507"].message == "After the resume at step 90 the loss is 1.5; before it was 0.5"
+
+
+def test_a_round_ends_after_the_run_that_it_is_at_when_the_server_stops(home: House) -> None:
+    runs = [f"{SECOND[:-2]}{number}" for number in range(10, 15)]
+    for run_id in runs:
+        home.open_run(run_id)
+        home.send(0, {"loss": [2.0]}, run_id=run_id)
+    services = home.app.state.services
+    diagnosis = Diagnosis(home.store, services.live, services.registry, home.clock)
+    assert diagnosis.run_once(lambda: True) == 0
+    asked = iter((False, False, True))
+    assert diagnosis.run_once(lambda: next(asked)) == 2
+    assert diagnosis.run_once() == len(runs) + 1 - 2, "the others are still waiting"

@@ -268,3 +268,12 @@ def test_whatever_is_sealed_when_every_reader_sees_the_same(
         finally:
             plain.close()
             sealed.close()
+
+
+def test_sealing_stops_between_two_tails(store: Store) -> None:
+    open_run(store)
+    store.frames.accept(frame(0, group({"loss": [1.0]}, [0]), group({"x": [1.0]}, [0]), group({"y": [1.0]}, [0])))
+    assert store.sealer.run_once(everything=True, stopped=lambda: True) == 0
+    asked = iter((False, True, True, True))
+    assert store.sealer.run_once(everything=True, stopped=lambda: next(asked)) == 1
+    assert store.sealer.run_once(everything=True) == 2
