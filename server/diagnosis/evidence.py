@@ -150,6 +150,9 @@ class Evidence:
 
     def _mark(self, track: Track, steps: Steps) -> None:
         """Adds steps to a track of distinct steps."""
+        newest = track.steps[-len(steps) :]
+        if len(newest) == len(steps) and newest[-1] == steps[-1] and bool((newest == steps).all()):
+            return  # another series of the same group was here first
         unique = np.unique(steps[steps >= 0])
         if track.size:
             fresh = unique[unique > int(track.steps[-1])]

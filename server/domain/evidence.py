@@ -46,15 +46,19 @@ class Window:
     facts: Mapping[str, Any] = field(default_factory=dict)
     lookup: Callable[[str], Series] = lambda _name: EMPTY
     names: Callable[[Kind], Mapping[str, str]] = lambda _kind: {}
+    memo: dict[Kind, dict[str, Series]] = field(default_factory=dict, compare=False, repr=False)  # many rules ask alike
 
     def series(self, name: str) -> Series:
         """Gives a series by its name; an empty one if the run has none of that name yet."""
         return self.lookup(name)
 
     def by_layer(self, kind: Kind) -> dict[str, Series]:
-        """Gives the non-empty series of a kind by layer, parameter, group or metric, oldest first."""
-        found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
-        return {subject: series for subject, series in found.items() if series}
+        """Gives the non-empty series of a kind by layer, parameter, group or metric, oldest first; to read only."""
+        known = self.memo.get(kind)
+        if known is None:
+            found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
+            known = self.memo[kind] = {subject: series for subject, series in found.items() if series}
+        return known
 
     def fact(self, name: str) -> Mapping[str, Any]:
         """Gives a fact that is an object; an empty one while it is not known."""
