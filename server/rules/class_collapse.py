@@ -56,6 +56,9 @@ class ClassCollapse(Rule):
         """How many labels a class must have."""
 
         labels: int = threshold(30, unit="labels", low=5, high=10_000, source="ours: a class that is really there")
+        share: float = threshold(
+            0.05, unit="of the labels", low=0.0, high=0.5, source="ours: or a fair share, where classes are many"
+        )
         batches: int = threshold(
             30, unit="batches", low=5, high=10_000, source="ours: the first ones show an untrained net"
         )
@@ -76,8 +79,10 @@ class ClassCollapse(Rule):
         if call.batches < params.batches:
             yield NotEvaluated(f"{params.batches} batches must have been looked at, {call.batches} were")
             return
-        lost = [item for item, count in labels.items() if count >= params.labels and not predictions.get(item)]
-        known = [item for item, count in labels.items() if count >= params.labels]
+        # of many classes (the characters of a text) the rarer ones need not come first anywhere
+        least = max(params.labels, sum(labels.values()) * min(params.share, 1 / len(labels)))
+        known = [item for item, count in labels.items() if count >= least]
+        lost = [item for item in known if not predictions.get(item)]
         if lost and len(known) >= 2:
             parts = quarters(window.loss.values)
             falling = parts is not None and still_falling(parts, window.loss.values)

@@ -34,8 +34,9 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, capsys: pytest.CaptureFixture) -> None:
     run_id = CAST["GW206"](True, server.url)
     said = capsys.readouterr().err.splitlines()
-    told = "Gradwatch found 1 warning. GW206 loss-not-decreasing: After 500 steps the loss shows no progress"
-    assert said[-3].startswith(told)
+    told = "GW206 loss-not-decreasing: After 500 steps the loss shows no progress"
+    assert said[-3].startswith("Gradwatch found ")
+    assert told in said[-3]
     assert said[-2].startswith("  First: Try to overfit 10 samples")
     assert said[-1] == f"  {server.url}/runs/{run_id}"
 
