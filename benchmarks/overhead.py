@@ -16,9 +16,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.models import MODELS, Training
 from client_hook import watch
@@ -159,9 +160,9 @@ def gradient_norms(training: Training) -> Callable[[], None]:
 def activation_statistics(training: Training) -> Callable[[], None]:
     """Reads mean, std and largest value of every output."""
 
-    def hook(module: nn.Module, arguments: object, output: Tensor) -> None:  # noqa: ARG001
+    def hook(module: nn.Module, arguments: object, output: Any) -> None:  # noqa: ARG001
         began = perf_counter()
-        output = output.detach()
+        output = (output[0] if isinstance(output, tuple) else output).detach()
         output.mean().item(), output.std().item(), output.abs().max().item()
         _spent[0] += perf_counter() - began
 

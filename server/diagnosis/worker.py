@@ -28,6 +28,7 @@ MOST_SESSIONS = 200
 MOST_POINTS = 16_000_000  # 16 bytes each
 RUNS_A_ROUND = 100
 JOIN_TIMEOUT_S = 10.0
+MOST_REST_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -163,16 +164,23 @@ class DiagnosisWorker:
             self._diagnosis.release()
 
     def _work(self) -> None:
-        look_at = 0.0
+        look_at = self._since = 0.0
         rest = 0.0
         while not self._stop.wait(max(self._interval_s, rest)):
             began = time.monotonic()
             try:
-                self._diagnosis.run_once(self._stop.is_set)
+                self._since = began
+                self._diagnosis.run_once(self._breathe)
                 if began >= look_at:
                     look_at = began + LOOK_FOR_SILENCE_S
                     self._diagnosis.look_for_silence()
                     self._diagnosis.look_for_expired_mutes()
             except GradwatchError as error:
                 log.warning("The diagnosis pauses: %s", error)
-            rest = min(time.monotonic() - began, 2.0)
+            rest = min(time.monotonic() - self._since, MOST_REST_S)
+
+    def _breathe(self) -> bool:
+        """Rests between two runs, twice as long as the last one took: frames and pages go first. True to stop."""
+        stopped = self._stop.wait(min(2 * (time.monotonic() - self._since), MOST_REST_S))
+        self._since = time.monotonic()
+        return stopped
