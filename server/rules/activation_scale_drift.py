@@ -140,7 +140,9 @@ def _heads(window: Window) -> set[str]:
     apart = {str(item.get("name")) for item in known if "Embedding" in str(item.get("type"))}
     called = [item for item in known if item.get("order") is not None and item.get("parameters")]
     if called:
-        apart.add(str(max(called, key=lambda item: int(item["order"])).get("name")))
+        head = max(int(item["order"]) for item in called)
+        # what is called after the head (an identity, a reshape) passes its outputs on
+        apart |= {str(item.get("name")) for item in known if int(item.get("order") or 0) >= head}
     for item in reversed(window.fact("graph").get("sequence") or []):
         if item.get("kind") != "weighted":
             break
