@@ -165,8 +165,10 @@ def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict |
     if worst is None:
         return None
     factor, name, early, now = worst
+    losses = window.loss.values
+    learned = len(losses) > 20 and med(losses[-10:]) < 0.5 * med(losses[:10])  # growth that serves its purpose
     return say(
-        Severity.WARNING,
+        Severity.INFO if learned else Severity.WARNING,
         f"The outputs of `{name}` grew {factor:.0f} times since the warm-up (standard deviation {early:.3g} to "
         f"{now:.3g}) "
         "and still grow",
