@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import quarters
-from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
 from server.rules._progress import still_falling
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -19,8 +19,9 @@ class ClassCollapse(Rule):
 
     ## What it does
     At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation
-    if its loss is computed with the same function, else in training. An info while the loss still falls, else a
-    warning.
+    if its loss is computed with the same function, else in training. An info while the loss still falls, and where
+    a few of very many classes are missing and the loss is still above half of the labels' entropy (a language model
+    whose next letter is a guess need never put a rare one first), else a warning.
 
     ## Why it matters
     The accuracy can look fine while whole classes are lost.
@@ -63,6 +64,14 @@ class ClassCollapse(Rule):
             30, unit="batches", low=5, high=10_000, source="ours: the first ones show an untrained net"
         )
 
+        many: int = threshold(
+            20, unit="classes", low=3, high=100_000, source="ours: from here on a hard task need not name each of them"
+        )
+        few: float = threshold(0.5, unit="of the classes", low=0.0, high=1.0, source="ours: more is a collapse")
+        guessing: float = threshold(
+            0.5, unit="of the labels' entropy", low=0.0, high=1.0, source="ours: the largest output is often wrong"
+        )
+
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares labels and predictions."""
         call = loss_call(window)
@@ -86,9 +95,15 @@ class ClassCollapse(Rule):
         if lost and len(known) >= 2:
             parts = quarters(window.loss.values)
             falling = parts is not None and still_falling(parts, window.loss.values)
+            guessing = (
+                parts is not None
+                and len(labels) > params.many
+                and len(lost) < params.few * len(known)
+                and parts.q4 > params.guessing * entropy(labels)
+            )
             where = "validation" if side is validation else "training"
             yield say(
-                Severity.INFO if falling else Severity.WARNING,
+                Severity.INFO if falling or guessing else Severity.WARNING,
                 f"{len(lost)} of {len(known)} classes were never predicted in {where} (class {lost[0]} has "
                 f"{labels[lost[0]]} labels)" + (", while the loss still falls" if falling else ""),
                 "Look for what made the outputs collapse; then class weights or a balanced sampler.",

@@ -42,7 +42,7 @@ def test_the_loss_grows_and_a_finding_appears_on_the_sick_twin_alone(
     eventually(lambda: "finished" in page.locator("[data-run-state]").first.inner_text().lower())
     assert page.evaluate("() => window.neverReloaded") is True
 
-    healthy = server.train("digits.py", "--epochs", "6")
+    healthy = server.train("digits.py", "--epochs", "40")  # as long as the demo's
     page.goto(server.url)
     eventually(lambda: page.get_by_role("link", name="digits, healthy twin").count())
     page.get_by_role("link", name="digits, healthy twin").first.click()
