@@ -1,4 +1,4 @@
-"""The training side of Gradwatch: `watch` a model, `step` in the loop.
+"""The training side of Gradwatch: `preflight` and then `watch` a model, `step` in the loop.
 
 Names load when they are first used, so importing this package costs nothing and does not import torch.
 """
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client_hook.monitor import watch
+    from client_hook.preflight import preflight
 
-__all__ = ["watch"]
+__all__ = ["preflight", "watch"]
 
-_HOME_OF = {"watch": "client_hook.monitor"}
+_HOME_OF = {"preflight": "client_hook.preflight", "watch": "client_hook.monitor"}
 
 
 def __getattr__(name: str) -> Any:

@@ -86,6 +86,14 @@ def quietly(function: Callable[..., Any], *args: Any, default: Any = None) -> An
         return default
 
 
+def attempted(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+    """Calls code that is not ours and answers what it returned, and what it raised."""
+    try:
+        return function(*args), None
+    except Exception as error:
+        return None, error
+
+
 def run_thread(name: str, guard: Guard, body: Callable[[], None]) -> threading.Thread:
     """Makes a daemon thread whose errors go to the guard instead of the console."""
 

@@ -1,0 +1,82 @@
+"""Checks a model before its training: `preflight(model, loss_fn, batch, optimizer, train_loader)`.
+
+Everything is put back afterwards, bit for bit. Not for: what happens while it trains (`watch`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+from client_hook.guard import say
+from client_hook.living import living
+from client_hook.preflight.checks import chosen
+from client_hook.preflight.results import CheckResult, LeftOut, Report
+from client_hook.preflight.runner import run_checks
+from client_hook.preflight.sending import Sending
+from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.settings import Settings
+
+__all__ = ["CheckResult", "LeftOut", "PreflightError", "Report", "preflight"]
+
+
+def preflight(
+    model: Any,
+    loss_fn: Any,
+    batch: Any = None,
+    optimizer: Any = None,
+    train_loader: Any = None,
+    *,
+    checks: Iterable[str] | None = None,
+    seconds: float = 60.0,
+    forward: Callable[[Any, Any], Any] | None = None,
+    causal: bool | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    project: str | None = None,
+    name: str | None = None,
+    config: Any = None,
+    run_id: str | None = None,
+    send: bool = True,
+    quiet: bool | None = None,
+    transport: Any = None,
+) -> Report:
+    """Checks a model, its loss, its data and its optimizer; prints the table on stderr and returns it.
+
+    `batch` is one batch as the loop uses it: (inputs…, targets), or a dict. `loss_fn(output, targets)`; None where the
+    model returns its loss. `forward(model, batch)` replaces the call of the model. `checks` names some by code or name.
+    `causal=True` says that outputs may depend on earlier positions alone. Raises PreflightError over an argument.
+    """
+    settings = Settings.read(url=url, token=token, project=project, quiet=quiet)
+    if settings.disabled:
+        return Report([], [LeftOut(item.code, item.name, "GRADWATCH_DISABLED is set") for item in chosen(checks)])
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
+        raise PreflightError(f"seconds: got {seconds!r}, expected a number above 0")
+    todo = chosen(checks)
+    subject = Subject(model, loss_fn, batch, optimizer, train_loader, forward=forward, causal=causal)
+    if living.sharing([item for item in (model, optimizer) if item is not None]):
+        raise PreflightError("model: a monitor watches it; call preflight before watch, or monitor.finish() first")
+    sending = Sending(settings, run_id, name, config, transport) if send else None
+    try:
+        report = run_checks(subject, todo, float(seconds), tell=sending.tell if sending else lambda _: None)
+    except BaseException as error:
+        if sending is not None:
+            sending.fail(error)
+        raise
+    if sending is not None:
+        report.run_id, report.url = sending.run_id, sending.url
+        report.delivered = sending.finish(report)
+    if not settings.quiet:
+        say(str(report))
+    return report
+
+
+class _Callable(ModuleType):
+    """Lets `from client_hook import preflight` be called, although the name is that of this package."""
+
+    __call__ = staticmethod(preflight)
+
+
+sys.modules[__name__].__class__ = _Callable

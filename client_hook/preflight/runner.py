@@ -1,0 +1,106 @@
+"""Runs the checks within their time, each from the same start, and says what was left out and why.
+
+Not for: what a check does (one file each).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, TextIO
+
+from client_hook.guard import attempted
+from client_hook.preflight.checks import Budget, Check, not_evaluated
+from client_hook.preflight.restore import kept, prepare
+from client_hook.preflight.results import CheckResult, LeftOut, Report
+from client_hook.preflight.subject import PreflightError, Subject
+
+BAR = 24
+
+
+class Bar:
+    """Draws a progress bar on a terminal, and nothing elsewhere."""
+
+    def __init__(self, stream: TextIO | None, total: int) -> None:
+        self._stream = stream if stream is not None and attempted(stream.isatty)[0] else None
+        self._total = max(total, 1)
+        self._drawn = ""
+
+    def show(self, done: float, name: str) -> None:
+        """Draws it: `done` counts checks."""
+        filled = round(BAR * min(done / self._total, 1.0))
+        self._draw(f"Gradwatch preflight [{'#' * filled}{'.' * (BAR - filled)}] {int(done)}/{self._total} {name}")
+
+    def clear(self) -> None:
+        """Takes it away."""
+        self._draw("")
+
+    def _draw(self, line: str) -> None:
+        if self._stream is not None and line != self._drawn:
+            attempted(self._stream.write, f"\r{line:<{len(self._drawn)}}{'' if line else chr(13)}")
+            attempted(self._stream.flush)
+            self._drawn = line
+
+
+def run_checks(
+    subject: Subject,
+    checks: Iterable[Check],
+    seconds: float,
+    tell: Callable[[CheckResult], Any] = lambda _: None,
+    stream: TextIO | None = None,
+) -> Report:
+    """Asks every check; `tell` hears each result as it comes. Afterwards everything is as it was, whatever happens."""
+    todo, began, report = list(checks), monotonic(), Report()
+    bar = Bar(stream if stream is not None else sys.stderr, len(todo))
+    with kept(subject) as before:
+        try:
+            subject.load(until=began + seconds / 4)
+            prepare(subject)
+            tried = monotonic()
+            subject.try_out().loss.backward()
+            one_pass = monotonic() - tried
+            for index, check in enumerate(todo):
+                before.put_back()
+                prepare(subject)
+                budget = Budget(seconds - (monotonic() - began), _shower(bar, index, check.name))
+                reason = _no_time(budget, check, one_pass, seconds)
+                if reason:
+                    report.left_out.append(LeftOut(check.code, check.name, reason))
+                    continue
+                result = _ask(check, subject, budget)
+                report.results.append(result)
+                tell(result)
+        finally:
+            bar.clear()
+    report.seconds = monotonic() - began
+    return report
+
+
+def _ask(check: Check, subject: Subject, budget: Budget) -> CheckResult:
+    budget.at(0.0)
+    began = monotonic()
+    result, error = attempted(check.run, subject, budget)
+    if isinstance(error, PreflightError):
+        raise error
+    if error is not None:
+        text = str(error).strip().partition("\n")[0][:200]
+        result = not_evaluated(check, f"it failed on this model ({type(error).__name__}: {text})")
+    answer: CheckResult = result
+    answer.seconds = monotonic() - began
+    return answer
+
+
+def _no_time(budget: Budget, check: Check, one_pass: float, seconds: float) -> str:
+    needs = check.passes * one_pass
+    if budget.left > 0 and needs <= 2 * budget.left:  # what estimates too much by half still gets its try
+        return ""
+    took = f"it needs about {needs:.0f} s ({check.passes} passes of {one_pass:.2g} s), "
+    return (
+        f"{took if needs >= 1 else ''}{max(budget.left, 0):.0f} of {seconds:.0f} s were left; "
+        f"preflight(…, seconds={max(2 * seconds, seconds + 2 * needs):.0f})"
+    )
+
+
+def _shower(bar: Bar, index: int, name: str) -> Callable[[float], None]:
+    return lambda done: bar.show(index + min(max(done, 0.0), 1.0), name)

@@ -1,0 +1,329 @@
+"""What preflight tests: a model with its loss, a batch, an optimizer and a loader, however they are called.
+
+Knows which tensors of a batch are inputs and which targets, and says in a sentence what does not fit. Not for: putting
+back what a check changes (restore).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from client_hook.guard import attempted
+from client_hook.preflight import trees
+
+TARGET_NAMES = ("labels", "label", "targets", "target", "y", "start_positions", "end_positions")
+LOADED = 20  # batches of the loader that checks look at
+SEED = 1234
+_EMPTY = "train_loader: it gave no batch; is the data set empty, or drop_last with few samples?"
+
+
+class PreflightError(ValueError):
+    """Says which argument of `preflight` cannot be used, why, and what would be right."""
+
+
+@dataclass
+class Answer:
+    """What one forward gave: the loss, what the model answered, and the parts of the loss by name, if it has any."""
+
+    loss: Tensor
+    output: Any
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Tensor | None:
+        """The output that the loss is about: `logits` where there are some, else the first floats."""
+        output = self.output
+        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        if isinstance(named, Tensor):
+            return named
+        floats = [item for _, item in trees.leaves(output) if item.is_floating_point() and item.ndim > 0]
+        return floats[0] if floats else None
+
+
+class Subject:
+    """Runs the model on a batch as the training would."""
+
+    def __init__(
+        self,
+        model: Any,
+        loss_fn: Any,
+        batch: Any = None,
+        optimizer: Any = None,
+        loader: Any = None,
+        *,
+        forward: Callable[[nn.Module, Any], Any] | None = None,
+        causal: bool | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise PreflightError(f"model: got {_kind(model)}, expected a torch.nn.Module")
+        if loss_fn is not None and not callable(loss_fn):
+            raise PreflightError(
+                f"loss_fn: got {_kind(loss_fn)}, expected a function (output, targets) → loss, or None where the model "
+                "returns its own loss"
+            )
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
+        self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
+        self.forward, self.causal = forward, causal
+        self.parameters = {name: item for name, item in model.named_parameters() if item.requires_grad}
+        if not self.parameters:
+            total = sum(1 for _ in model.parameters())
+            raise PreflightError(
+                f"model: {type(model).__name__} has no parameter to train"
+                + (
+                    f" (all {total} have requires_grad=False)"
+                    if total
+                    else "; its layers may be in a list, not ModuleList"
+                )
+            )
+        lazy = [name for name, item in model.named_parameters() if nn.parameter.is_lazy(item)]
+        if lazy:
+            raise PreflightError(f"model: `{lazy[0]}` has no shape yet; call the lazy model once with a batch before")
+        self.device = next(iter(self.parameters.values())).device
+        if batch is None:
+            if loader is None:
+                raise PreflightError("batch: got None; pass one batch as your loop uses it, or train_loader=")
+            batch = self._first()
+        elif isinstance(batch, torch.utils.data.DataLoader):
+            raise PreflightError("batch: got a DataLoader; pass it as train_loader= (then batch may be None)")
+        self.batch = self.placed(batch)
+        self._loaded: list[Any] = []
+        if not any(True for _ in trees.leaves(self.batch)) and forward is None:
+            raise PreflightError(
+                f"batch: found no tensor in {_kind(batch)}; pass (inputs, targets), a dict of tensors, or "
+                "forward=function(model, batch)"
+            )
+        sizes = [item.shape[0] for _, item in trees.leaves(self.inputs()) if item.ndim > 0]
+        self.batch_size = sizes[0] if sizes else 0
+        if self.batch_size == 0 and sizes:
+            raise PreflightError("batch: its first input holds no samples (its first dimension is 0)")
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def placed(self, batch: Any) -> Any:
+        """Puts a batch on the model's device."""
+        return trees.convert(batch, lambda item: item.to(self.device))
+
+    def inputs(self, batch: Any = None) -> Any:
+        """Gives the part of a batch that the model sees."""
+        batch = self.batch if batch is None else batch
+        if isinstance(batch, Mapping):
+            return {key: item for key, item in batch.items() if key not in TARGET_NAMES}
+        if isinstance(batch, (tuple, list)):
+            given = batch[:-1] if len(batch) > 1 else batch
+            return given[0] if len(given) == 1 else tuple(given)
+        return batch
+
+    def targets(self, batch: Any = None) -> Any:
+        """Gives the part of a batch that the loss compares with; None where there is none."""
+        batch = self.batch if batch is None else batch
+        if isinstance(batch, Mapping):
+            named = {key: item for key, item in batch.items() if key in TARGET_NAMES}
+            return next(iter(named.values())) if len(named) == 1 else named or None
+        return batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+
+    def with_inputs(self, inputs: Any, batch: Any = None) -> Any:
+        """Copies a batch with other inputs."""
+        batch = self.batch if batch is None else batch
+        if isinstance(batch, Mapping):
+            return trees.convert({**batch, **inputs}, lambda item: item)
+        if isinstance(batch, (tuple, list)) and len(batch) > 1:
+            given = [inputs] if len(batch) == 2 else list(inputs)
+            return trees.like(batch, [*given, batch[-1]])
+        return trees.like(batch, [inputs]) if isinstance(batch, (tuple, list)) else inputs
+
+    def rows(self, index: Any, batch: Any = None) -> Any:
+        """Picks samples of a batch: a slice or a tensor of places."""
+        batch, size = (self.batch, self.batch_size) if batch is None else (batch, self.size_of(batch))
+        return trees.convert(batch, lambda item: item[index] if item.ndim > 0 and item.shape[0] == size else item)
+
+    def size_of(self, batch: Any) -> int:
+        """Counts the samples of a batch."""
+        return next((item.shape[0] for _, item in trees.leaves(self.inputs(batch)) if item.ndim > 0), 0)
+
+    def batches(self, count: int = LOADED) -> list[Any]:
+        """Gives the first batches of the loader, or the one batch that there is."""
+        return (self._loaded or [self.batch])[:count]
+
+    def load(self, until: float) -> None:
+        """Reads the first batches of the loader, as many as come until then."""
+        self._loaded = []
+        for batch in self.loader if self.loader is not None else ():
+            self._loaded.append(self.placed(batch))
+            if len(self._loaded) == LOADED or monotonic() > until:
+                break
+        if self.loader is not None and not self._loaded:
+            raise PreflightError(_EMPTY)
+
+    def _first(self) -> Any:
+        if not hasattr(self.loader, "__iter__"):
+            raise PreflightError(f"train_loader: got {_kind(self.loader)}, expected a DataLoader or a list of batches")
+        for batch in self.loader:
+            return batch
+        raise PreflightError(_EMPTY)
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    def run(self, batch: Any = None, *, seed: int | None = SEED) -> Answer:
+        """Computes the loss of a batch; `seed` makes dropout and noise the same in each call (None: as they come)."""
+        batch = self.batch if batch is None else batch
+        if seed is not None:
+            torch.manual_seed(seed)
+        output = self.forward(self.model, batch) if self.forward is not None else self._call(batch)
+        if self.loss_fn is None:
+            return _own_loss(output)
+        targets = self.targets(batch)
+        if targets is None:
+            one = _takes_one(self.loss_fn)
+            result = self.loss_fn(output) if one else self.loss_fn(output, self.inputs(batch))
+        elif isinstance(self.loss_fn, nn.modules.loss._Loss) and not isinstance(output, Tensor):
+            result = self.loss_fn(Answer(torch.zeros(()), output).main, targets)
+        else:
+            result = self.loss_fn(output, targets)
+        return _with_loss(result, output)
+
+    def _call(self, batch: Any) -> Any:
+        inputs = batch if self.loss_fn is None and isinstance(batch, Mapping) else self.inputs(batch)
+        if isinstance(inputs, Mapping):
+            taken = _named_arguments(self.model.forward)
+            if taken is not None and not set(inputs) <= taken and len(inputs) == 1:
+                return self.model(next(iter(inputs.values())))
+            return self.model(**inputs)
+        return self.model(*inputs) if isinstance(inputs, (tuple, list)) else self.model(inputs)
+
+    def try_out(self) -> Answer:
+        """Runs the model once; raises PreflightError with a sentence where it does not work as it was given."""
+        answer, error = attempted(self.run)
+        if isinstance(error, PreflightError):
+            raise error
+        if error is not None:
+            raise PreflightError(self._explained(error)) from error
+        if not answer.loss.requires_grad:
+            raise PreflightError(
+                "loss: it does not depend on any parameter (no grad_fn): look for detach(), .item(), no_grad() or "
+                "argmax between the model and the loss"
+            )
+        checked: Answer = answer
+        return checked
+
+    def _explained(self, error: Exception) -> str:
+        shapes = ", ".join(f"{name or 'inputs'} {_shape(item)}" for name, item in trees.leaves(self.inputs()))
+        wanted = ", ".join(f"{name or 'targets'} {_shape(item)}" for name, item in trees.leaves(self.targets()))
+        told = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        return (
+            f"batch: the model or the loss failed on it ({told}). The model got {shapes or 'no tensor'}; the loss "
+            f"compares with {wanted or 'nothing'}. Where your loop calls them in another way, pass "
+            "forward=function(model, batch)"
+        )
+
+    @contextmanager
+    def mode(self, training: bool, *, dropout: bool = True) -> Iterator[None]:
+        """Switches the whole model to training or evaluation for a while; `dropout=False` sets every rate to 0."""
+        before = [(module, module.training) for module in self.model.modules()]
+        rates: list[tuple[nn.Module, str, Any]] = []
+        try:
+            self.model.train(training)
+            for module in self.model.modules() if not dropout else ():
+                name = "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "dropout"
+                rate = getattr(module, name, None)
+                if isinstance(rate, float) and rate > 0:
+                    rates.append((module, name, rate))
+                    setattr(module, name, 0.0)
+            yield
+        finally:
+            for module, name, rate in rates:
+                setattr(module, name, rate)
+            for module, state in before:
+                module.training = state
+
+
+def _own_loss(output: Any) -> Answer:
+    """Reads the loss that a model, or the user's forward, returned itself."""
+    if isinstance(output, Tensor):
+        return Answer(_scalar(output, alone=True), output)
+    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    if isinstance(loss, Tensor):
+        parts = _parts(output, ("loss",)) if type(output) is dict else {}
+        return Answer(_scalar(loss), output, parts)
+    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor) and output[0].numel() == 1:
+        return Answer(_scalar(output[0]), output[1:])
+    raise PreflightError(
+        f"loss_fn: got None, and the model returned {_kind(output)} without a loss; pass "
+        "loss_fn=function(output, targets)"
+    )
+
+
+def _with_loss(result: Any, output: Any) -> Answer:
+    """Reads what a loss function returned: a loss, a dict of its parts, or a loss and such a dict."""
+    if isinstance(result, Mapping):
+        loss = result.get("loss")
+        parts = _parts(result, ("loss",))
+        if not isinstance(loss, Tensor):
+            if not parts:
+                raise PreflightError("loss: the dict that the loss function returned holds no tensor")
+            loss = torch.stack([part.reshape(()) for part in parts.values()]).sum()
+        return Answer(_scalar(loss), output, parts)
+    if isinstance(result, (tuple, list)) and result and isinstance(result[0], Tensor):
+        rest = next((item for item in result[1:] if isinstance(item, Mapping)), {})
+        return Answer(_scalar(result[0]), output, _parts(rest, ("loss",)))
+    return Answer(_scalar(result), output)
+
+
+def _parts(found: Mapping[Any, Any], without: tuple[str, ...]) -> dict[str, Tensor]:
+    return {
+        str(key): item
+        for key, item in found.items()
+        if key not in without and isinstance(item, Tensor) and item.numel() == 1 and item.requires_grad
+    }
+
+
+def _scalar(loss: Any, *, alone: bool = False) -> Tensor:
+    if not isinstance(loss, Tensor):
+        raise PreflightError(f"loss: got {_kind(loss)}, expected a tensor with one number")
+    if loss.numel() != 1:
+        hint = (
+            "loss_fn is None, so the model must return its loss; pass loss_fn=function(output, targets)"
+            if alone
+            else 'average it: reduction="mean", or .mean()'
+        )
+        raise PreflightError(f"loss: got a tensor of shape {_shape(loss)}, expected one number; {hint}")
+    return loss.reshape(())
+
+
+def _takes_one(function: Any) -> bool:
+    """Says whether a loss function needs the output alone."""
+    signature, error = attempted(inspect.signature, getattr(function, "forward", function))
+    if error is not None:
+        return False
+    needed = [
+        item
+        for item in signature.parameters.values()
+        if item.default is item.empty and item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) == 1
+
+
+def _named_arguments(function: Any) -> set[str] | None:
+    """Lists the arguments of a function; None where it takes any."""
+    signature, error = attempted(inspect.signature, function)
+    if error is not None or any(item.kind is item.VAR_KEYWORD for item in signature.parameters.values()):
+        return None
+    return set(signature.parameters)
+
+
+def _shape(tensor: Tensor) -> str:
+    sizes = "×".join(map(str, tensor.shape)) or "a number"
+    return f"{sizes} ({str(tensor.dtype).removeprefix('torch.')})"
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
