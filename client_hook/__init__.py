@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from client_hook.monitor import watch
     from client_hook.preflight import preflight
+    from client_hook.preflight.lr_range import lr_range_test
 
-__all__ = ["preflight", "watch"]
+__all__ = ["lr_range_test", "preflight", "watch"]
 
-_HOME_OF = {"preflight": "client_hook.preflight", "watch": "client_hook.monitor"}
+_HOME_OF = {
+    "lr_range_test": "client_hook.preflight.lr_range",
+    "preflight": "client_hook.preflight",
+    "watch": "client_hook.monitor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,6 @@ Model (values, gradients, buffers, modes, attributes, hooks), optimizer, loader,
 
 from __future__ import annotations
 
-import random
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from client_hook.preflight import chance
 from client_hook.preflight.subject import Subject
 
 Undo = Callable[[], Any]
@@ -26,7 +25,7 @@ class Kept:
     """Remembers how everything was; `put_back` may be called as often as needed."""
 
     def __init__(self, subject: Subject) -> None:
-        self._random = _generators(subject.loader)
+        self._random = chance.generators(subject.loader)
         self._tensors: dict[int, tuple[Tensor, Tensor, bool, Tensor | None]] = {}
         self._undo: list[Undo] = []
         for owner in (subject.model, subject.loss_fn):
@@ -111,26 +110,3 @@ def _refill(container: Any) -> Undo:
         (container.extend if isinstance(container, (list, deque)) else container.update)(before)
 
     return undo
-
-
-def _generators(loader: Any) -> list[Undo]:
-    """Remembers every random generator that training code uses."""
-    python, cpu = random.getstate(), torch.get_rng_state()
-    undo: list[Undo] = [lambda: random.setstate(python), lambda: torch.set_rng_state(cpu)]
-    numpy = sys.modules.get("numpy")  # never imported for this
-    if numpy is not None and hasattr(numpy, "random"):
-        numbers = numpy.random.get_state()
-        undo.append(lambda: numpy.random.set_state(numbers))
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        devices = torch.cuda.get_rng_state_all()
-        undo.append(lambda: torch.cuda.set_rng_state_all(devices))
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    for owner in (loader, getattr(loader, "sampler", None), inner):
-        generator = getattr(owner, "generator", None)
-        if isinstance(generator, torch.Generator):
-            undo.append(_generator_undo(generator, generator.get_state()))
-    return undo
-
-
-def _generator_undo(generator: torch.Generator, state: Tensor) -> Undo:
-    return lambda: generator.set_state(state)

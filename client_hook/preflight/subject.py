@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import attempted
-from client_hook.preflight import trees
+from client_hook.preflight import chance, trees
 
 TARGET_NAMES = ("labels", "label", "targets", "target", "y", "start_positions", "end_positions")
 LOADED = 20  # batches of the loader that checks look at
@@ -167,7 +167,10 @@ class Subject:
     def _first(self) -> Any:
         if not hasattr(self.loader, "__iter__"):
             raise PreflightError(f"train_loader: got {_kind(self.loader)}, expected a DataLoader or a list of batches")
+        undo = chance.generators(self.loader)
         for batch in self.loader:
+            for put_back in undo:
+                put_back()
             return batch
         raise PreflightError(_EMPTY)
 
