@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import numpy as np
 from plotly.io.json import to_json_plotly
 
 from server.charts import by_parameter, grad_norm, layers, learning_rate, loss, series, step_time
@@ -30,7 +32,7 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
     if drawing is None:
         content: dict[str, Any] = {"figure": None, "summary": empty, "last_step": -1}
     else:
-        figure = {"data": drawing.data, "layout": drawing.layout}
+        figure = {"data": [_packed(trace) for trace in drawing.data], "layout": drawing.layout}
         content = {
             "figure": figure,
             "summary": drawing.summary,
@@ -41,3 +43,12 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
         }
     written: str = to_json_plotly(content)
     return written
+
+
+def _packed(trace: dict[str, Any]) -> dict[str, Any]:
+    """Writes the cells of a heatmap as bytes (plotly.js reads `bdata`): a third of their size as text, and no parsing."""
+    cells = trace.get("z")
+    if not isinstance(cells, np.ndarray):
+        return trace
+    content = base64.b64encode(np.ascontiguousarray(cells, "<f4").tobytes()).decode()
+    return trace | {"z": {"dtype": "f4", "bdata": content, "shape": f"{cells.shape[0]}, {cells.shape[1]}"}}
