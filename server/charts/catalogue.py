@@ -46,7 +46,7 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
 
 
 def _packed(trace: dict[str, Any]) -> dict[str, Any]:
-    """Writes the cells of a heatmap as bytes (plotly.js reads `bdata`): a third of their size as text, and no parsing."""
+    """Writes the cells of a heatmap as bytes (plotly.js reads `bdata`): a third of the text, and no parsing."""
     cells = trace.get("z")
     if not isinstance(cells, np.ndarray):
         return trace

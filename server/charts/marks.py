@@ -1,4 +1,7 @@
-"""Marks findings and notes on the x axis: a line at the first evidence, the severity's sign and the code above it."""
+"""Marks findings and notes on the x axis: a line at the first evidence, the severity's sign and the code above it.
+
+A remark (info) has its line and its sign alone, so that a healthy run looks like one.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ SIGNS = {Severity.ERROR: "✖", Severity.WARNING: "▲", Severity.INFO: "●"}
 COLOURS = {Severity.ERROR: "#b3261e", Severity.WARNING: "#8f5a00", Severity.INFO: "#0a65a8"}
 NOTE_COLOUR = "note"  # the script knows the colour of the page's text
 NOTE_SIGN = "✎"
-NEAR = 0.14
+NEAR = 0.2  # of the width: what a label needs on the smallest charts
 LATE = 0.72
-MOST_CODES = 2
 MOST_NOTES = 60
 LONGEST_NOTE = 200
 
@@ -77,12 +79,13 @@ def _line(x: float, one: Finding | Event) -> dict[str, Any]:
 
 
 def _label(bundle: Sequence[Mark], late: float) -> dict[str, Any]:
-    found = [one for _, _, one in bundle if isinstance(one, Finding)]
-    worst = max(found, key=lambda one: one.severity.rank, default=None)
-    signs = list(dict.fromkeys(f"{SIGNS[one.severity]} {one.code}" for one in found))
-    if len(found) < len(bundle):
-        signs.append(NOTE_SIGN)
-    more = f" +{len(signs) - MOST_CODES}" if len(signs) > MOST_CODES else ""
+    found = sorted((one for _, _, one in bundle if isinstance(one, Finding)), key=lambda one: -one.severity.rank)
+    worst = found[0] if found else None
+    alarms = list(dict.fromkeys(one.code for one in found if one.severity is not Severity.INFO))
+    signs = [f"{SIGNS[worst.severity]} {worst.code}"] if worst and alarms else []
+    signs += [f"+{len(alarms) - 1}"] if len(alarms) > 1 else []
+    signs += [NOTE_SIGN] if len(found) < len(bundle) else []
+    signs += [SIGNS[Severity.INFO]] if found and found[-1].severity is Severity.INFO else []
     x = bundle[0][1]
     return {
         "x": x,
@@ -92,7 +95,7 @@ def _label(bundle: Sequence[Mark], late: float) -> dict[str, Any]:
         "xanchor": "right" if x > late else "left",
         "yanchor": "bottom",
         "showarrow": False,
-        "text": " ".join(signs[:MOST_CODES]) + more,
+        "text": " ".join(signs),
         "hovertext": "<br>".join(_said(one) for _, _, one in bundle),
         "font": {"size": 10, "color": COLOURS[worst.severity] if worst else NOTE_COLOUR},
     }

@@ -265,15 +265,17 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
     consequence."""
     ranked = sorted(findings, key=lambda item: -item[0].rank)
     outcomes = [check.outcome for check in checks]
-    if ranked:
+    remarks = [item for item in ranked if item[0] is Severity.INFO]
+    if len(remarks) < len(ranked):
         message = ranked[0][1]
         more = len(ranked) - 1
         rest = f" (and {more} more {'finding' if more == 1 else 'findings'})" if more else ""
         return f"{message}{rest}"
     passed, unknown = outcomes.count("passed"), outcomes.count("not-evaluated")
     if not passed:
-        return "Nothing could be judged yet"
+        return ranked[0][1] if ranked else "Nothing could be judged yet"
     rest = f"; {unknown} could not be judged" if unknown else ""
+    rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
 
 

@@ -138,7 +138,7 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
         value = record.precision
         words = f"in the corpus {record.hits} of {record.hits + record.false} such findings named the cause"
     else:
-        value, words = UNPROVEN_CONFIDENCE, "a statistic that no training of the corpus concerns"
+        value, words = UNPROVEN_CONFIDENCE, "how often this statistic is right was not measured"
     after = [item for item in symptoms if item.first_step >= cause.first_step]
     if after:
         value += 0.1 * (1 - value) * min(len(after), 3)

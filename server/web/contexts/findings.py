@@ -137,6 +137,8 @@ def strip(run: Run, view: FindingsView) -> Strip:
         word = "no finding" if run.diagnosis is not DiagnosisState.PENDING else "waiting"
         return Strip("none", word, _quiet(run, view), (), note)
     worst = view.open[0]
+    if worst.severity == Severity.INFO.value:  # a remark is no problem
+        return Strip("none", "no problem", run.verdict or worst.message, counts, note)
     return Strip(worst.severity, worst.severity, run.verdict or worst.message, counts, note)
 
 

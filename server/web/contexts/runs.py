@@ -13,7 +13,7 @@ from server.web import formats
 from server.web.contexts.sparkline import Sparkline, sparkline
 
 DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
-NO_FINDING = "no finding"
+NO_FINDING = "no problem"
 NO_NUMBERS = "waiting"
 SORTS = {
     "started": "newest first",
@@ -267,6 +267,7 @@ def two_lines(address: str) -> str:
 
 def run_row(run: Run, now_ms: int) -> RunRow:
     """Makes one row, which is also the head of the run's own page."""
+    worst = run.worst_severity if run.worst_severity != Severity.INFO.value else None  # a remark is no problem
     return RunRow(
         id=run.id,
         url="/runs/" + quote(run.id, safe=""),
@@ -276,9 +277,9 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         tags=run.tags,
         state=run.state.value,
         diagnosis=run.diagnosis.value,
-        severity=run.worst_severity or "none",
-        severity_word=run.worst_severity or (NO_NUMBERS if run.last_step < 0 else NO_FINDING),
-        verdict=run.verdict if run.worst_severity else "",
+        severity=worst or "none",
+        severity_word=worst or (NO_NUMBERS if run.last_step < 0 else NO_FINDING),
+        verdict=run.verdict if worst else open_text(run),
         open_text=open_text(run),
         spark=sparkline(run.sparkline),
         progress=progress(run),

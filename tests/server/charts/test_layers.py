@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 
 import numpy as np
 import pytest
 
+from server.charts.catalogue import to_json
 from tests.server.charts.kit import draw, finding, grid, series
 
 
@@ -26,6 +29,14 @@ def test_a_cell_shows_the_value_farthest_from_zero() -> None:
     values[5_000] = -50.0
     drawing = draw("layers", series("act/mean/a", values), stat="mean")
     assert float(np.nanmin(drawing.data[0]["z"])) == -50.0
+
+
+def test_cells_travel_as_bytes_that_hold_the_same_values() -> None:
+    drawing = draw("layers", *many("act/std/", 3, 4))
+    told = json.loads(to_json(drawing, ""))["figure"]["data"][0]["z"]
+    assert (told["dtype"], told["shape"]) == ("f4", "3, 4")
+    cells = np.frombuffer(base64.b64decode(told["bdata"]), "<f4").reshape(3, 4)
+    np.testing.assert_array_equal(cells, drawing.data[0]["z"])
 
 
 def test_cells_with_values_that_are_no_number_have_their_own_colour() -> None:

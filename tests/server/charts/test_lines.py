@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from server.charts.catalogue import CHARTS, to_json
+from server.domain.findings import Severity
 from tests.server.charts.kit import draw, finding, series, values_of
 
 EVIL = "<b>x</b><img src=x onerror=alert(1)>&amp;"
@@ -64,8 +65,15 @@ def test_muted_and_absorbed_findings_and_those_out_of_sight_have_no_mark() -> No
 
 def test_near_findings_share_a_label() -> None:
     drawing = draw("loss", series("loss", np.ones(1_000)), findings=[finding(500), finding(505, code="GW307")])
-    assert [item["text"] for item in drawing.layout["annotations"]] == ["▲ GW205 ▲ GW307"]
+    assert [item["text"] for item in drawing.layout["annotations"]] == ["▲ GW205 +1"]
     assert len(drawing.layout["shapes"]) == 2
+
+
+def test_a_remark_has_a_sign_and_no_name() -> None:
+    remarks = [finding(100, code="GW501", severity=Severity.INFO), finding(105, code="GW441", severity=Severity.INFO)]
+    drawing = draw("loss", series("loss", np.ones(1_000)), findings=[*remarks, finding(700)])
+    assert [item["text"] for item in drawing.layout["annotations"]] == ["●", "▲ GW205"]
+    assert "info: GW501" in drawing.layout["annotations"][0]["hovertext"]
 
 
 def test_the_newest_attempt_is_drawn_and_what_came_before_lies_under_it() -> None:

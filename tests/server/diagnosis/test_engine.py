@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.diagnosis.engine import verdict_sentence
+from server.domain.findings import CheckResult, Severity
 from server.rules.base import Stage
 from server.rules.registry import load_rules
 from tests.server.diagnosis.frames import Above, AboveTen, BadLayer, BadLoss, Broken, engine_of, feed, story
@@ -72,6 +74,24 @@ def test_dead_units_explain_a_loss_that_stands_still_and_no_other_symptom(stage:
     engine = feed(engine_of(Dead(), Symptom()), [2] * 80)
     causes = {item.code: item.cause for item in engine.findings}
     assert causes == {"GW904": None, "GW901": ("GW904", 0) if absorbed else None}
+
+
+@pytest.mark.parametrize(
+    ("severities", "said"),
+    [
+        ("", "No problem found by 2 checks; 1 could not be judged"),
+        ("i", "No problem found by 2 checks; 1 could not be judged; 1 remark"),
+        ("ii", "No problem found by 2 checks; 1 could not be judged; 2 remarks"),
+        ("iw", "message w (and 1 more finding)"),
+        ("wie", "message e (and 2 more findings)"),
+    ],
+)
+def test_the_verdict_is_the_worst_message_and_remarks_are_no_problem(severities: str, said: str) -> None:
+    of = {"i": Severity.INFO, "w": Severity.WARNING, "e": Severity.ERROR}
+    checks = [
+        CheckResult(f"GW{number}", outcome) for number, outcome in enumerate(("passed", "passed", "not-evaluated"))
+    ]
+    assert verdict_sentence([(of[letter], f"message {letter}") for letter in severities], checks) == said
 
 
 def test_a_rule_that_fails_is_named_and_harms_no_other() -> None:

@@ -65,6 +65,15 @@ def test_a_finding_shows_its_proof_and_where_to_go_on(home: House) -> None:
     assert "One layer is dying." in page.text
 
 
+def test_a_remark_is_no_problem_and_its_advice_is_folded(home: House) -> None:
+    remark = finding(code="GW501", name="unreproducible-run", severity=Severity.INFO)
+    diagnose(home, remark, verdict="No problem found by 12 checks; 1 remark")
+    page = look(home, AT)
+    assert "no problem: No problem found by 12 checks; 1 remark" in page.text
+    assert "about-1" in page.values("id")
+    assert "strip strip--none" in page.values("class")
+
+
 def test_a_symptom_is_folded_under_its_cause(home: House) -> None:
     diagnose(home, finding(1, code="GW411", name="lr-too-high", severity=Severity.ERROR), finding(2, cause=1))
     page = look(home, AT)
