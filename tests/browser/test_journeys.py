@@ -1,4 +1,4 @@
-"""A reader's way through every page with two real trainings: light and dark, on a phone, at twice its size, on a desk."""
+"""A reader's way through every page with two real trainings: light and dark, on a phone, a tablet and a desk."""
 
 from __future__ import annotations
 
