@@ -46,6 +46,7 @@ from server.web import (
     runs_pages,
     series_api,
 )
+from server.web.hangups import Hangups
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 
@@ -106,6 +107,7 @@ def create_app(
             Middleware(HostCheck, settings=settings),
             Middleware(OriginCheck),
             Middleware(auth.Gate, door=door),
+            Middleware(Hangups),
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
         ],
     )
