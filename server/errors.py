@@ -9,6 +9,7 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
     ├── FrameConflict     another frame has this identity already
     ├── InvalidFrame      what came is not a frame, or a field of it is not valid
     │   └── TooLarge      … because it is beyond a limit
+    ├── TooSlow           the rest of a request does not come
     └── Busy              more waits than can be worked off; try again later
 """
 
@@ -45,6 +46,10 @@ class InvalidFrame(GradwatchError):
 
 class TooLarge(InvalidFrame):
     """A request is larger than what is accepted."""
+
+
+class TooSlow(GradwatchError):
+    """A request began, and then nothing more of it came."""
 
 
 class Busy(GradwatchError):

@@ -5,6 +5,7 @@ Not for: what is in them (server.ingest).
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -14,15 +15,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from client_hook import wire
-from server.errors import InvalidFrame, TooLarge
+from server.errors import InvalidFrame, TooLarge, TooSlow
 from server.web.lookup import RunId
 from server.web.problems import Problem
 from server.web.services import Parts
 
 MAX_OPENING_BYTES = 1024 * 1024
+PATIENCE_S = 30.0  # for the next part of a body: a sender that stalls holds memory that others need
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "the run is not open here"},
+    408: {"model": Problem, "description": "the body began and did not go on"},
     409: {"model": Problem, "description": "another frame has this identity"},
     413: {"model": Problem, "description": "larger than what is accepted"},
     422: {"model": Problem, "description": "not a frame, or a field is wrong"},
@@ -98,18 +101,23 @@ def _announced(request: Request) -> int | None:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Reads the body; raises TooLarge as soon as it is known to be."""
+    """Reads the body; raises TooLarge as soon as it is known to be, TooSlow where it stalls."""
     announced = _announced(request)
     if announced is not None and announced > limit:
         raise TooLarge("body", f"body: {announced} bytes, at most {limit} are accepted")
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise TooLarge("body", f"body: more than {limit} bytes, at most {limit} are accepted")
-            parts.append(part)
+        async with asyncio.timeout(PATIENCE_S) as patience:
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge("body", f"body: more than {limit} bytes, at most {limit} are accepted")
+                parts.append(part)
+                patience.reschedule(asyncio.get_running_loop().time() + PATIENCE_S)
+    except TimeoutError:
+        said = f"body: nothing came for {PATIENCE_S:g} s after {size} bytes; send the whole of it again"
+        raise TooSlow(said) from None
     except ClientDisconnect:
         raise InvalidFrame("body", f"body: the connection was closed after {size} bytes") from None
     return b"".join(parts)

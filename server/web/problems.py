@@ -24,6 +24,7 @@ from server.errors import (
     StorageFull,
     StoreError,
     TooLarge,
+    TooSlow,
     UnknownRun,
 )
 from server.web.security import headers_for
@@ -35,6 +36,7 @@ _STATUS: Sequence[tuple[type[GradwatchError], int]] = (
     (FrameConflict, 409),
     (TooLarge, 413),
     (InvalidFrame, 422),
+    (TooSlow, 408),
     (Busy, 503),
     (StorageFull, 507),
     (StoreError, 503),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from client_hook import wire
 from server.errors import Busy, StorageFull
-from server.ingest import Ingest
+from server.ingest import MAX_BODIES_BYTES, Ingest
 from server.live import Live
 from server.store import Store
 from server.web import ingest_api, problems
@@ -29,6 +31,7 @@ class Home:
 
     def __init__(self, folder: Path, client: TestClient, store: Store) -> None:
         self.folder, self.client, self.store = folder, client, store
+        self.app: Any = client.app
 
     def send(self, seq: int, series: dict[str, list[float]]) -> Any:
         """Sends one frame."""
@@ -89,6 +92,31 @@ def test_bodies_are_cut_off_at_their_limit_announced_or_not(home: Home) -> None:
     assert (
         announced.json()["detail"] == f"body: {MAX_OPENING_BYTES + 1} bytes, at most {MAX_OPENING_BYTES} are accepted"
     )
+
+
+def test_a_sender_that_stalls_gives_its_memory_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_api, "PATIENCE_S", 0.05)
+    answers: list[Message] = []
+
+    async def begin_and_stall() -> None:
+        parts = [{"type": "http.request", "body": b"12345", "more_body": True}]
+
+        async def receive() -> Message:
+            return parts.pop() if parts else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        headers = [(b"host", b"127.0.0.1:8777"), (b"content-length", b"8000000")]
+        await home.app({"type": "http", "method": "POST", "path": FRAMES, "headers": headers, "query_string": b"",
+                        "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1), "root_path": "",
+                        "server": ("127.0.0.1", 8777)}, receive, send)  # fmt: skip
+
+    asyncio.run(begin_and_stall())
+    assert answers[0]["status"] == 408
+    assert b"body: nothing came for 0.05 s after 5 bytes; send the whole of it again" in answers[1]["body"]
+    with home.app.state.services.ingest.hold(MAX_BODIES_BYTES):  # nothing of it is held any more
+        pass
 
 
 @pytest.mark.parametrize(("error", "status"), [(Busy("Too much waits.", 3), 503), (StorageFull("It is full."), 507)])
