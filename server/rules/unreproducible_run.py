@@ -51,7 +51,7 @@ class UnreproducibleRun(Rule):
         """Judges the facts `environment` and `config`."""
         del params  # it has no thresholds
         facts = window.fact("environment")
-        if "git" not in facts and not facts.get("packages"):
+        if facts.get("git") is None and not facts.get("packages"):  # both come a moment later, together
             yield NotEvaluated("the environment is still being read")
             return
         git = facts.get("git")

@@ -63,6 +63,9 @@ class ZeroOrIdenticalInit(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the second look of the fact `model`."""
+        known = [item for item in parameters(window) if item.zero is not None]
+        if known and not any(item.zero or item.rows_identical for item in known):
+            return  # nothing was suspect at the start, so that there is no second look
         after = int(window.fact("model").get("checked_after") or 0)
         if after < params.steps:
             yield NotEvaluated(f"the weights are looked at again after {params.steps} optimizer steps, {after} are in")
