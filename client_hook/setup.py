@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from client_hook import preflighted
 from client_hook.capture import secrets
 from client_hook.capture.base import Context, Options
 from client_hook.guard import Guard
@@ -71,6 +72,8 @@ def prepare(request: Request, guard: Guard) -> Parts:
     context.guard = guard
     if opening["tags"]:
         outbox.record("fact", "tags", -1, opening["tags"])
+    for kind, name, value in preflighted.take(models.values()):
+        outbox.record(kind, name, -1, value)
     return Parts(context, Recorder(context, guard), outbox)
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
+from client_hook import preflighted
 from client_hook.guard import say
 from client_hook.living import living
 from client_hook.preflight.checks import chosen
 from client_hook.preflight.results import CheckResult, LeftOut, Report
 from client_hook.preflight.runner import run_checks
-from client_hook.preflight.sending import Sending
+from client_hook.preflight.sending import Sending, records_of
 from client_hook.preflight.subject import PreflightError, Subject
 from client_hook.settings import Settings
 
@@ -68,6 +69,7 @@ def preflight(
     if sending is not None:
         report.run_id, report.url = sending.run_id, sending.url
         report.delivered = sending.finish(report)
+    preflighted.keep(model, records_of(report))
     if not settings.quiet:
         say(str(report))
     return report

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from client_hook.preflight.results import CheckResult
 from client_hook.preflight.subject import PreflightError, Subject
 
-ORDER: tuple[str, ...] = ("lr_range",)
+ORDER: tuple[str, ...] = ("baseline", "lr_range")
 
 
 class Check(Protocol):

@@ -12,6 +12,7 @@ from client_hook.capture import secrets
 from client_hook.identity import Identity, uuid7
 from client_hook.outbox import Outbox
 from client_hook.preflight.results import CheckResult, Report
+from client_hook.preflighted import Record
 from client_hook.records import plain
 from client_hook.settings import Settings
 
@@ -43,10 +44,7 @@ class Sending:
 
     def finish(self, report: Report) -> bool:
         """Sends the whole without curves, which rules read; True when a server has it all."""
-        results = [{**asdict(result), "curves": sorted(result.curves)} for result in report.results]
-        left_out = [asdict(item) for item in report.left_out]
-        fact = {"results": results, "left_out": left_out, "seconds": report.seconds, "worst": report.worst}
-        self._outbox.record("fact", "preflight", BEFORE_START, fact)
+        self._outbox.record("fact", "preflight", BEFORE_START, fact_of(report))
         return self._outbox.finish("finished", FINISH_S)
 
     def fail(self, error: BaseException) -> None:
@@ -55,3 +53,20 @@ class Sending:
         self._outbox.finish(
             "stopped" if stopped else "failed", FINISH_S, {"exception": f"{type(error).__name__}: {error}"}
         )
+
+
+def fact_of(report: Report) -> dict[str, Any]:
+    """Describes a report without its curves."""
+    return {
+        "results": [{**asdict(result), "curves": sorted(result.curves)} for result in report.results],
+        "left_out": [asdict(item) for item in report.left_out],
+        "seconds": report.seconds,
+        "worst": report.worst,
+        "run": report.run_id,
+    }
+
+
+def records_of(report: Report) -> list[Record]:
+    """Lists all that a preflight says, for the run of the training that follows."""
+    events: list[Record] = [("event", "preflight", asdict(result)) for result in report.results]
+    return [*events, ("fact", "preflight", fact_of(report))]

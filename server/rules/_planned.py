@@ -27,9 +27,6 @@ PLANNED: tuple[Planned, ...] = (
     Planned("GW104", "future-leak", "Logits of a position change with later tokens", PREFLIGHT),
     Planned("GW105", "gradient-check", "Analytic and numeric gradients disagree", PREFLIGHT),
     Planned(
-        "GW106", "lr-range-test", "The learning rate lies outside the range that a test over 100 steps finds", PREFLIGHT
-    ),
-    Planned(
         "GW402",
         "batch-vs-noise-scale",
         "The batch is far above or below the gradient noise scale",
