@@ -13,7 +13,32 @@ from typing import Any, Protocol
 from client_hook.preflight.results import CheckResult
 from client_hook.preflight.subject import PreflightError, Subject
 
-ORDER: tuple[str, ...] = ("baseline", "lr_range")
+ORDER = (
+    "finite",
+    "data",
+    "order",
+    "loss_fit",
+    "initial_loss_high",
+    "initial_loss_low",
+    "connections",
+    "registration",
+    "initialisation",
+    "identical_units",
+    "activation_scale",
+    "norm_lint",
+    "dropout_order",
+    "dropout_lint",
+    "functional_dropout",
+    "batch_leak",
+    "future_leak",
+    "loss_terms",
+    "train_eval",
+    "gradient_check",
+    "baseline",
+    "lr_range",
+    "overfit",
+    "input_independent",
+)
 
 
 class Check(Protocol):

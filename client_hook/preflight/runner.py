@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from client_hook.guard import attempted
 from client_hook.preflight.checks import Budget, Check, not_evaluated
+from client_hook.preflight.loss_seen import watched
 from client_hook.preflight.restore import kept, prepare
 from client_hook.preflight.results import CheckResult, LeftOut, Report
 from client_hook.preflight.subject import PreflightError, Subject
@@ -58,7 +59,10 @@ def run_checks(
             subject.load(until=began + seconds / 4)
             prepare(subject)
             tried = monotonic()
-            subject.try_out().loss.backward()
+            answer, call = watched(subject.try_out)
+            answer.loss.backward()
+            if call is not None:
+                subject.drop_bad_labels(call.classes, call.arguments.get("ignore_index", -100))
             one_pass = monotonic() - tried
             for index, check in enumerate(todo):
                 before.put_back()

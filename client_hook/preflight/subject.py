@@ -74,6 +74,9 @@ class Subject:
             raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
         self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
         self.forward, self.causal = forward, causal
+        self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
+        self.first_loss: Any = None
+        self.bad_labels = ""  # a sentence on labels that are no class; their batches are not used
         self.parameters = {name: item for name, item in model.named_parameters() if item.requires_grad}
         if not self.parameters:
             total = sum(1 for _ in model.parameters())
@@ -102,10 +105,15 @@ class Subject:
                 f"batch: found no tensor in {_kind(batch)}; pass (inputs, targets), a dict of tensors, or "
                 "forward=function(model, batch)"
             )
-        sizes = [item.shape[0] for _, item in trees.leaves(self.inputs()) if item.ndim > 0]
-        self.batch_size = sizes[0] if sizes else 0
-        if self.batch_size == 0 and sizes:
+        self.batch_dim, self.batch_size = _samples(self)
+        if self.batch_size == 0 and any(item.ndim for _, item in trees.leaves(self.inputs())):
             raise PreflightError("batch: its first input holds no samples (its first dimension is 0)")
+
+    @property
+    def pretrained(self) -> bool:
+        """Says whether the weights seem to be trained: layers are frozen, or the config names where they come from."""
+        frozen = any(not item.requires_grad and item.ndim > 1 for item in self.model.parameters())
+        return frozen or bool(getattr(getattr(self.model, "config", None), "_name_or_path", ""))
 
     # -- batches -----------------------------------------------------------------------------------------------------
 
@@ -141,20 +149,31 @@ class Subject:
             return trees.like(batch, [*given, batch[-1]])
         return trees.like(batch, [inputs]) if isinstance(batch, (tuple, list)) else inputs
 
-    def rows(self, index: Any, batch: Any = None) -> Any:
-        """Picks samples of a batch: a slice or a tensor of places."""
-        batch, size = (self.batch, self.batch_size) if batch is None else (batch, self.size_of(batch))
-        return trees.convert(batch, lambda item: item[index] if item.ndim > 0 and item.shape[0] == size else item)
+    def rows(self, index: Tensor, batch: Any = None) -> Any:
+        """Picks samples of a batch by their places; what has no row for each sample stays whole."""
+        batch = self.batch if batch is None else batch
+        size, at = self.size_of(batch), self.batch_dim or 0
+
+        def pick(item: Tensor) -> Tensor:
+            for dim in (at, 0):
+                if item.ndim > dim and item.shape[dim] == size:
+                    return item.index_select(dim, index)
+            return item
+
+        return trees.convert(batch, pick)
 
     def size_of(self, batch: Any) -> int:
         """Counts the samples of a batch."""
-        return next((item.shape[0] for _, item in trees.leaves(self.inputs(batch)) if item.ndim > 0), 0)
+        at = self.batch_dim or 0
+        return next((item.shape[at] for _, item in trees.leaves(self.inputs(batch)) if item.ndim > at), 0)
 
     def batches(self, count: int = LOADED) -> list[Any]:
         """Gives the first batches of the loader, or the one batch that there is."""
+        if self.loader is not None and not self._loaded and not self.bad_labels:
+            self.load()
         return (self._loaded or [self.batch])[:count]
 
-    def load(self, until: float) -> None:
+    def load(self, until: float = float("inf")) -> None:
         """Reads the first batches of the loader, as many as come until then."""
         self._loaded = []
         for batch in self.loader if self.loader is not None else ():
@@ -163,6 +182,21 @@ class Subject:
                 break
         if self.loader is not None and not self._loaded:
             raise PreflightError(_EMPTY)
+
+    def drop_bad_labels(self, classes: int | None, ignored: int) -> None:
+        """Sets batches aside whose labels are no class of the model: they would only raise (on CUDA, for good)."""
+        good = []
+        for batch in self._loaded:
+            labels = self.targets(batch)
+            if classes and isinstance(labels, Tensor) and not labels.is_floating_point():
+                bad = labels[(labels != ignored) & ((labels < 0) | (labels >= classes))]
+                if len(bad):
+                    self.bad_labels = (
+                        f"a label is {int(bad[0])}, the model has {classes} outputs: classes are 0 to {classes - 1}"
+                    )
+                    continue
+            good.append(batch)
+        self._loaded = good
 
     def _first(self) -> Any:
         if not hasattr(self.loader, "__iter__"):
@@ -185,14 +219,17 @@ class Subject:
         if self.loss_fn is None:
             return _own_loss(output)
         targets = self.targets(batch)
+        if targets is None and not _takes_one(self.loss_fn):
+            targets = self.inputs(batch)  # an autoencoder: the batch is what it should give back
+        return self.loss_of(output, targets)
+
+    def loss_of(self, output: Any, targets: Any) -> Answer:
+        """Asks the loss function about an output."""
         if targets is None:
-            one = _takes_one(self.loss_fn)
-            result = self.loss_fn(output) if one else self.loss_fn(output, self.inputs(batch))
-        elif isinstance(self.loss_fn, nn.modules.loss._Loss) and not isinstance(output, Tensor):
-            result = self.loss_fn(Answer(torch.zeros(()), output).main, targets)
-        else:
-            result = self.loss_fn(output, targets)
-        return _with_loss(result, output)
+            return _with_loss(self.loss_fn(output), output)
+        if isinstance(self.loss_fn, nn.modules.loss._Loss) and not isinstance(output, Tensor):
+            return _with_loss(self.loss_fn(Answer(torch.zeros(()), output).main, targets), output)
+        return _with_loss(self.loss_fn(output, targets), output)
 
     def _call(self, batch: Any) -> Any:
         inputs = batch if self.loss_fn is None and isinstance(batch, Mapping) else self.inputs(batch)
@@ -247,6 +284,25 @@ class Subject:
                 setattr(module, name, rate)
             for module, state in before:
                 module.training = state
+
+
+def _samples(subject: Subject) -> tuple[int | None, int]:
+    """Finds the dimension of the inputs that counts samples, and how many there are; None where two could.
+
+    Recurrent and attention layers take sequences first unless told otherwise, so there the targets decide, or the loader.
+    """
+    first = next((item for _, item in trees.leaves(subject.inputs()) if item.ndim > 0), None)
+    if first is None:
+        return 0, 0
+    target = next((item for _, item in trees.leaves(subject.targets()) if item.ndim > 0), None)
+    if first.ndim > 1 and any(getattr(module, "batch_first", True) is False for module in subject.model.modules()):
+        size = getattr(subject.loader, "batch_size", None) or (target.shape[0] if target is not None else None)
+        fits = [at for at in (0, 1) if first.shape[at] == size]
+        both = target is not None and target.ndim > 1 and target.shape[:2] == first.shape[:2]
+        if len(fits) != 1 or (both and getattr(subject.loader, "batch_size", None) is None):
+            return None, first.shape[0]
+        return fits[0], first.shape[fits[0]]
+    return 0, first.shape[0]
 
 
 def _own_loss(output: Any) -> Answer:

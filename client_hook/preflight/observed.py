@@ -1,0 +1,119 @@
+"""Trains a few steps under the hook's own signals, and keeps the facts that they tell for checks to judge.
+
+What a monitor would see of the first steps is so seen by the same code. Not for: judging.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from client_hook.capture.activations import ActivationSignal
+from client_hook.capture.base import Context, Options
+from client_hook.capture.batchnorm import BatchNormSignal
+from client_hook.capture.gradients import GradientSignal
+from client_hook.capture.graph import GraphSignal
+from client_hook.capture.inputs import InputsSignal
+from client_hook.capture.loss import LossSignal
+from client_hook.capture.loss_call import LossCallSignal
+from client_hook.capture.model_table import ModelTableSignal
+from client_hook.patches import patches
+from client_hook.preflight.subject import Subject
+from client_hook.readback import Readback
+from client_hook.recorder import Recorder
+from client_hook.settings import Settings
+
+STEPS = 11  # the second look at the weights comes after ten
+RATE = 1e-3
+_SIGNALS = (
+    ActivationSignal,
+    BatchNormSignal,
+    GradientSignal,
+    GraphSignal,
+    InputsSignal,
+    LossCallSignal,
+    LossSignal,
+    ModelTableSignal,
+)
+
+
+@dataclass
+class Observed:
+    """What the signals said: the newest facts, and series as (step, value)."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    # what signals use of an outbox
+
+    def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:  # noqa: ARG002
+        """Keeps the values of one step."""
+        for name, value in zip(names, values, strict=True):
+            self.series.setdefault(name, []).append((step, value))
+
+    def record(self, kind: str, name: str, step: int, value: Any) -> None:  # noqa: ARG002
+        """Keeps a fact."""
+        if kind == "fact":
+            self.facts[name] = value
+
+    def complete(self, step: int) -> None:
+        """Needs no watermark."""
+
+    # what checks read
+
+    def first(self, name: str) -> float:
+        """Gives the first value of a series; NaN where there is none."""
+        return self.series[name][0][1] if name in self.series else math.nan
+
+    @property
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """Describes the leaf modules by name, in the order of their calls."""
+        return {item["name"]: item for item in self.facts.get("model", {}).get("layers", ())}
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        """Describes the trainable parameters."""
+        return [item for item in self.facts.get("model", {}).get("parameters", ()) if item["trainable"]]
+
+    @property
+    def graph(self) -> dict[str, Any]:
+        """Tells what the first backwards showed."""
+        found: dict[str, Any] = self.facts.get("graph", {})
+        return found
+
+
+def observe(subject: Subject) -> Observed:
+    """Trains with Adam for a few steps over the batches that there are; done once for all checks."""
+    if subject.observed is None:
+        subject.observed = _observe(subject)
+    observed: Observed = subject.observed
+    return observed
+
+
+def _observe(subject: Subject) -> Observed:
+    tape = Observed()
+    optimizer = torch.optim.Adam(subject.parameters.values(), RATE)
+    settings = Settings(quiet=True)
+    context = Context({"": subject.model}, {"0": optimizer}, tape, settings, Options(), patches, Readback(tape))
+    recorder = Recorder(context, context.guard, list(_SIGNALS))
+    batches = subject.batches()
+    with subject.mode(True):
+        recorder.attach()
+        try:
+            for step in range(STEPS):
+                for item in (optimizer, subject.optimizer):
+                    if item is not None:
+                        item.zero_grad()
+                loss = subject.run(batches[step % len(batches)], seed=step).loss
+                loss.backward()
+                optimizer.step()
+                recorder.step(loss, {}, perf_counter())
+            recorder.finish()
+        finally:
+            recorder.detach()
+    return tape
