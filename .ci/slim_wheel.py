@@ -45,7 +45,7 @@ class SlimHook(BuildHookInterface):
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
-    """Empties comments, and docstrings unless they are to stay; every line keeps its number."""
+    """Empties comments, and docstrings unless they are to stay, and indents by one; every line keeps its number."""
     lines = source.splitlines()
     if not docstrings:
         for node in ast.walk(ast.parse(source)):
@@ -60,8 +60,15 @@ def slim(source: str, *, docstrings: bool = False) -> str:
                     lines[start:end] = [lines[start][: first.col_offset] + '""', *[""] * (end - start - 1)]
     text = "\n".join(lines) + "\n"
     lines = text.splitlines()
+    inside: set[int] = set()  # lines that begin within a text: their spaces belong to it
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row, column = token.start
         if token.type == tokenize.COMMENT:
-            row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
-    return "\n".join(lines) + "\n"
+        inside.update(range(row + 1, token.end[0] + 1))
+    return "\n".join(line if row in inside else _narrow(line) for row, line in enumerate(lines, 1)) + "\n"
+
+
+def _narrow(line: str) -> str:
+    rest = line.lstrip(" ")
+    return " " * ((len(line) - len(rest)) // 4) + rest

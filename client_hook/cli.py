@@ -23,6 +23,10 @@ PIPE_CLOSED = 141  # as a process that SIGPIPE ended
 _HERE = {
     "sync": ("client_hook.sync", "deliver what trainings could not send"),
     "status": ("client_hook.sync", "show what waits for delivery, and whether the server answers"),
+    "preflight": (
+        "client_hook.preflight.command",
+        "check a model before its training: gradwatch preflight train:check",
+    ),
     "run": ("client_hook.child", "run a command as one attempt of a run: gradwatch run -- python train.py"),
 }
 _SERVER = {
@@ -89,7 +93,7 @@ def own_version() -> str:
 def usage() -> str:
     """Makes the text of `gradwatch --help`."""
     words = {**_SERVER, **{name: what for name, (_, what) in _HERE.items()}}
-    lines = "".join(f"  {name:<8} {what}\n" for name, what in words.items())
+    lines = "".join(f"  {name:<9} {what}\n" for name, what in words.items())
     return (
         "usage: gradwatch COMMAND [options]\n\n"
         "A doctor for PyTorch training runs.\n\n"

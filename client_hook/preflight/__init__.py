@@ -41,7 +41,7 @@ def preflight(
     config: Any = None,
     run_id: str | None = None,
     send: bool = True,
-    quiet: bool | None = None,
+    show: bool = True,
     transport: Any = None,
 ) -> Report:
     """Checks a model, its loss, its data and its optimizer; prints the table on stderr and returns it.
@@ -50,7 +50,7 @@ def preflight(
     model returns its loss. `forward(model, batch)` replaces the call of the model. `checks` names some by code or name.
     `causal=True` says that outputs may depend on earlier positions alone. Raises PreflightError over an argument.
     """
-    settings = Settings.read(url=url, token=token, project=project, quiet=quiet)
+    settings = Settings.read(url=url, token=token, project=project)
     if settings.disabled:
         return Report([], [LeftOut(item.code, item.name, "GRADWATCH_DISABLED is set") for item in chosen(checks)])
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
@@ -70,7 +70,7 @@ def preflight(
         report.run_id, report.url = sending.run_id, sending.url
         report.delivered = sending.finish(report)
     preflighted.keep(model, records_of(report))
-    if not settings.quiet:
+    if show and not settings.quiet:
         say(str(report))
     return report
 

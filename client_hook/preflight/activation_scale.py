@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.observed import Observed, observe
@@ -43,12 +44,12 @@ class Check:
             reason = "no plain chain of four weighted layers: norms, branches or recurrence keep the scale"
             return not_evaluated(self, reason, curves=curves)
         ratio = values[-1] / values[0]
-        gains = [after / before for before, after in zip(values, values[1:], strict=False)]
+        gains = [after / before for before, after in pairwise(values)]
         at = max(range(len(gains)), key=lambda index: abs(math.log(gains[index])))
         steep = max(gains[at], 1 / gains[at])
         numbers = {"first": values[0], "last": values[-1], "ratio": ratio, "largest gain": gains[at]}
         if 1 / PRODUCT < ratio < PRODUCT and steep < GAIN:
-            words = f"standard deviation {values[0]:.2g} behind the first layer, {values[-1]:.2g} behind the last hidden one"
+            words = f"standard deviation {values[0]:.2g} behind the first layer, {values[-1]:.2g} behind the last"
             return passed(self, words, numbers=numbers, curves=curves, thresholds=LIMITS)
         return found(
             self,

@@ -36,7 +36,7 @@ class Check:
                 self,
                 "error",
                 subject.bad_labels,
-                "Count the classes of the data; ids go from 0 to C−1 (subtract 1 if yours begin at 1), or set ignore_index.",
+                "Count the classes of the data; ids go from 0 to C−1 (subtract 1 if yours begin at 1).",
                 thresholds=LIMITS,
             )
         observed = observe(subject)
@@ -122,7 +122,7 @@ class Check:
         if rms > LARGE or rms < SMALL:
             hint = (
                 "divide pictures by 255"
-                if 40 < largest <= 255
+                if len(shape) > 2 and 40 < largest <= 255
                 else "subtract the mean, divide by the standard deviation"
             )
             return found(

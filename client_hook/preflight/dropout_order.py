@@ -30,8 +30,8 @@ class Check:
         return found(
             self,
             "info" if pair["weighted_between"] else "warning",
-            f"dropout `{pair['dropout']}` (p = {pair['p']:g}) comes before batch norm `{pair['norm']}`, {between} weighted "
-            "layer between: in evaluation the norm divides by a variance that only training has",
+            f"dropout `{pair['dropout']}` (p = {pair['p']:g}) comes before batch norm `{pair['norm']}`, {between} "
+            "weighted layer between: in evaluation the norm divides by a variance that only training has",
             f"Move `{pair['dropout']}` behind the last batch norm, or use LayerNorm or GroupNorm.",
             layers=[pair["dropout"], pair["norm"]],
             numbers={"p": float(pair["p"])},

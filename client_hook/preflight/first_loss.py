@@ -6,7 +6,9 @@ Not for: judging (initial_loss_high, initial_loss_low).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -19,7 +21,7 @@ BATCHES, DRAWS = 8, 8
 
 @dataclass
 class FirstLoss:
-    """`value` averages up to eight batches; `unit` turns the surplus into the variance that random outputs would need."""
+    """`value` averages up to eight batches; `unit` turns a surplus into the variance of random outputs."""
 
     value: float
     expected: float | None
@@ -52,7 +54,7 @@ def _measure(subject: Subject) -> FirstLoss:
     labels, call = 0, None
     words, uneven = "", 0.0
     for batch in batches:
-        answer, call = watched(lambda batch=batch: subject.run(batch))  # type: ignore[misc]
+        answer, call = watched(partial(subject.run, batch))
         values.append(answer.loss.item())
         at_zero, unit, words = _of_call(call) if call is not None else (None, 0.0, "")
         if at_zero is None:
@@ -102,7 +104,7 @@ def _measure(subject: Subject) -> FirstLoss:
 
 
 def _of_call(call: LossCall) -> tuple[float | None, float, str]:
-    """Gives the loss of no opinion, the surplus of outputs with variance 1 (targets' variance, for a regression), words."""
+    """Gives the loss of no opinion, what outputs of variance 1 (a regression: the targets') add, and words."""
     zero = call.again(call.knowing_nothing()).item()
     if call.classes is not None and call.classes > 1:
         scale = zero / math.log(call.classes)
@@ -124,8 +126,8 @@ def _of_call(call: LossCall) -> tuple[float | None, float, str]:
     return zero, unit, "outputs without an opinion"
 
 
-def _mean_of(draw: object) -> float:
-    return sum(draw() for _ in range(DRAWS)) / DRAWS  # type: ignore[operator]
+def _mean_of(draw: Callable[[], float]) -> float:
+    return sum(draw() for _ in range(DRAWS)) / DRAWS
 
 
 def _scale(targets: object) -> float:

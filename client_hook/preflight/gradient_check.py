@@ -42,9 +42,7 @@ class Check:
     def _judge(self, twin: Subject, budget: Budget) -> CheckResult:
         low: list[str] = []
         for name, module in twin.model.named_modules():
-            module.register_forward_hook(
-                lambda _, __, output, name=name: low.append(name) if _narrow(output) else None  # type: ignore[misc]
-            )
+            module.register_forward_hook(lambda _, __, output, name=name: low.append(name) if _narrow(output) else None)
         with twin.mode(False, dropout=False):
             began = monotonic()
             answer, error = attempted(twin.run)
@@ -62,7 +60,7 @@ class Check:
                     self, f"in float64 on the CPU it needs {needs:.0f} s, {budget.left:.0f} s are left"
                 )
             names = list(twin.parameters)
-            weights = list(twin.parameters.values())
+            weights: list[Tensor] = list(twin.parameters.values())
             given = torch.autograd.grad(answer.loss, weights, allow_unused=True)
             gradient = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, given, strict=True)]
             chance = torch.Generator().manual_seed(SEED)
@@ -138,7 +136,7 @@ def _difference(
     best = float("inf")
     for step in STEPS:
         h = step * size
-        ends = []
+        ends: list[float] = []
         for sign in (1, -2, 1):
             for at, item in zip(where, direction, strict=True):
                 weights[at].add_(item, alpha=sign * h / length.item())

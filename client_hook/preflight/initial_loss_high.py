@@ -53,7 +53,7 @@ class Check:
         advice = (
             "Standardise the targets and inputs, and scale the last layer down."
             if seen.regression
-            else 'Scale the last layer down (std=0.01, bias 0), standardise the inputs, average the loss (reduction="mean").'
+            else 'Scale the last layer down (std=0.01, bias 0), standardise the inputs, use reduction="mean".'
         )
         return found(self, severity, words + cause, advice, **more)
 

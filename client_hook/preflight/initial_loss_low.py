@@ -37,7 +37,7 @@ class Check:
             return found(
                 self,
                 "warning",
-                f"the first loss is {seen.value:.4g}, but no answer that ignores the inputs can be below {seen.entropy:.4g}",
+                f"the first loss is {seen.value:.4g}; what ignores the inputs cannot be below {seen.entropy:.4g}",
                 "Look for the target among the inputs, labels that are not shifted, or a loss divided once too often.",
                 numbers=numbers,
                 thresholds=LIMITS,

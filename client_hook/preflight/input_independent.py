@@ -38,7 +38,7 @@ class Check:
                 self,
                 "warning",
                 f"the answers do not depend on {what} at all",
-                "Look for detach(), a wrong tensor that is fed, a dead first layer, or an argument that forward ignores.",
+                "Look for detach(), a wrong tensor, a dead first layer, or an argument that forward ignores.",
                 **more,
             )
         targets = subject.targets()
@@ -67,12 +67,12 @@ class Check:
             self,
             "info",
             words,
-            "The model sees its inputs but gains nothing from them yet: more steps, or inputs and labels do not belong together.",
+            "It sees its inputs but gains nothing yet: too few steps, or inputs and labels do not belong together.",
             **more,
         )
 
     def _ignored(self, subject: Subject, budget: Budget) -> tuple[list[str], dict[str, float]]:
-        """Trains a little, so that a head that starts at zero answers something, then changes one input after another."""
+        """Trains a little (a head may start at zero), then changes one input after another."""
         optimizer = torch.optim.Adam(subject.parameters.values(), 1e-3)
         with subject.mode(True, dropout=False):
             for batch in (subject.batches() * TRIAL)[:TRIAL]:

@@ -52,8 +52,8 @@ class Check:
             return found(
                 self,
                 "error" if ratio > ERROR else "warning",
-                f"the gradient of `{large}` is {ratio:.3g} times that of `{small}` on the {len(shared)} parameters they share",
-                f"Weight the parts so that their gradients are alike: {large} × {1 / ratio:.1g}, or {small} × {ratio:.1g}.",
+                f"the gradient of `{large}` is {ratio:.3g} times that of `{small}` on {len(shared)} shared parameters",
+                f"Weight the parts so that their gradients are alike: {large} × {1 / ratio:.1g}.",
                 **more,
             )
         return passed(self, f"gradient norms on {len(shared)} shared parameters: {words}", **more)

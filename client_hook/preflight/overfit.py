@@ -71,7 +71,7 @@ class Check:
                 STEPS,
                 budget,
                 factor=factor,
-                until=lambda loss, answer, done=done: learned(loss, answer) and not done.append(True),  # type: ignore[misc, func-returns-value]
+                until=lambda loss, answer, done=done: learned(loss, answer) and not done.append(True),  # type: ignore[misc]
             )
             curves[words] = curve(
                 range(len(losses)),
@@ -128,7 +128,8 @@ class Check:
         return found(
             self,
             "warning" if broke else "info",
-            f"{count} samples are learned with {way}, but not in {STEPS} steps with {own} (loss {numbers['first']:.3g} to {last:.3g})",
+            f"{count} samples are learned with {way}, but not in {STEPS} steps with {own} "
+            f"(loss {numbers['first']:.3g} to {last:.3g})",
             "Lower the learning rate; the LR range test shows how far."
             if broke
             else "Fine if the training is long; else raise the learning rate (the LR range test shows how far).",

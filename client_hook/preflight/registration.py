@@ -35,7 +35,7 @@ class Check:
             return found(
                 self,
                 "error",
-                f"the optimizer does not hold {len(missing)} of {len(subject.parameters)} trainable parameters: `{missing[0]}`"
+                f"the optimizer lacks {len(missing)} of {len(subject.parameters)} trainable parameters: `{missing[0]}`"
                 + (" …" if len(missing) > 1 else ""),
                 "Make the optimizer after the model is complete: optim.Adam(model.parameters()).",
                 layers=list(dict.fromkeys(name.rpartition(".")[0] or name for name in missing)),

@@ -289,7 +289,7 @@ class Subject:
 def _samples(subject: Subject) -> tuple[int | None, int]:
     """Finds the dimension of the inputs that counts samples, and how many there are; None where two could.
 
-    Recurrent and attention layers take sequences first unless told otherwise, so there the targets decide, or the loader.
+    Recurrent and attention layers take sequences first unless told otherwise: there the targets decide, or the loader.
     """
     first = next((item for _, item in trees.leaves(subject.inputs()) if item.ndim > 0), None)
     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ LIMITS = [
 
 
 class Check:
-    """Lets running statistics settle (5 / momentum forwards), then compares both modes on the same batches, dropout off."""
+    """Lets running statistics settle (5 / momentum forwards), then compares both modes, dropout off."""
 
     code, name, passes = "GW434", "bn-train-eval-gap", 35
 
@@ -80,14 +81,14 @@ class Check:
                 self,
                 "error" if gap > LARGE else "warning",
                 f"the loss of the same batches is {train:.4g} in training and {evaluated:.4g} in evaluation{where}",
-                "momentum=0.1 (not 0.9), larger batches, one batch norm for each kind of data; dropout behind the norms.",
+                "momentum=0.1 (not 0.9), larger batches, one batch norm for each kind of data.",
                 layers=off,
                 **more,
             )
         return passed(self, f"the loss is {train:.4g} in training mode and {evaluated:.4g} in evaluation mode", **more)
 
 
-def _measure(name: str, variances: dict[str, list[Tensor]], values: dict[str, int]) -> object:
+def _measure(name: str, variances: dict[str, list[Tensor]], values: dict[str, int]) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if module.training:
             rows = inputs[0].detach().transpose(0, 1).flatten(1).float()

@@ -27,7 +27,7 @@ def gradwatch(*arguments: str, home: Path, **environment: str) -> subprocess.Com
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     said = capsys.readouterr().out
-    for command in ("serve", "demo", "sync", "status", "run", "check", "rules"):
+    for command in ("serve", "demo", "sync", "status", "preflight", "run", "check", "rules"):
         assert f"  {command} " in said
 
 
@@ -44,7 +44,7 @@ def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.Ca
     assert cli.main(["sevre"]) == 2
     assert capsys.readouterr().err == (
         "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, migrate, "
-        "backup, restore, sync, status, run. See: gradwatch --help\n"
+        "backup, restore, sync, status, preflight, run. See: gradwatch --help\n"
     )
 
 
