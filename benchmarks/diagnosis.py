@@ -112,7 +112,8 @@ def cost(layers: int, length: int) -> None:
     late_points, late = feed(engine, range(length - stretch, length), layers, chance)
     whole = points + early_points + more_points + late_points
     case = f"{layers} layers, {length} steps"
-    say(case, "points diagnosed", whole / (spent + early + more + late), "points/s of one core")
+    say(case, "points diagnosed", whole / (spent + early + more + late), "points/s of one core", 200_000, lower=False)
+    say(case, "points diagnosed, last eighth", late_points / late, "points/s of one core", 200_000, lower=False)
     say(case, "cost of a step", 1e6 * late / stretch, "us of CPU, last eighth")
     say(
         case, "growth with the run's length", (late / late_points) / (early / early_points), "last eighth / second", 2.0

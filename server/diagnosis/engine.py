@@ -7,12 +7,13 @@ Not for: reading or saving (worker.py and session.py do).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from server.diagnosis.causes import absorb_symptoms
+from server.diagnosis.causes import NONFINITE, absorb_symptoms
+from server.diagnosis.clock import Clock
 from server.diagnosis.evidence import Evidence
 from server.diagnosis.gates import REASONS, gates_at
 from server.diagnosis.lifecycle import Course, Raised
@@ -20,12 +21,9 @@ from server.diagnosis.rooms import Rooms
 from server.domain.evidence import Window
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.series import Series, Steps
+from server.domain.series import Series
 from server.rules.base import Rule, relaxed
 
-FACTS_OFTEN_UNTIL = 500  # closed steps
-FACTS_LESS_OFTEN = 5  # times a rule's own distance
-EVERY_STEP_UNTIL = 20  # closed steps: the beginning is judged step by step
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
 # What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the
@@ -49,6 +47,14 @@ REMEDIES: Mapping[Kind, str] = {
     Kind.EPOCH: "report the epoch: monitor.log(epoch=epoch)",
     Kind.LEARNING_RATE: "watch the optimizer: watch(model, optimizer)",
 }
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a rule said; `holds` is true as well where only the relaxed limits of an open finding are crossed."""
+
+    verdict: Verdict | None
+    holds: bool
 
 
 class Engine:
@@ -77,10 +83,10 @@ class Engine:
         self._planned = planned
         self._forced_gates = dict(gates or {})
         self._other_codes = open_codes
-        self._steps_done = 0
-        self._samples_done = 0
+        self._clock = Clock(self._rules)
+        self._steps_done = 0  # places in the row of closed steps that need no stop any more
         self._facts: tuple[int, dict[str, Any]] = (-1, {})
-        self._before_end: list[Course] | None = None
+        self._before_end: tuple[list[Course], int] | None = None
         self.judged_step = -1
 
     def advance(self) -> bool:
@@ -88,13 +94,14 @@ class Engine:
         resolved."""
         self._undo_finish()
         steps = self.evidence.closed.steps
-        samples = self.evidence.sampled.steps
         upto = int(np.searchsorted(steps, self.evidence.complete, side="right"))
+        self._clock.look(self.evidence, upto)
         changed = False
         with np.errstate(all="ignore"):
-            for index in range(self._steps_done, upto):
-                changed |= self._at(int(steps[index]), index, self._sampled_at(samples, int(steps[index])))
-        self._steps_done = max(self._steps_done, upto)
+            while (place := self._clock.next_stop(self.evidence, self._steps_done, upto)) is not None:
+                changed |= self._at(place)
+                self._steps_done = place + 1
+        self.judged_step = max(self.judged_step, int(steps[upto - 1]) if upto else self.judged_step)
         return changed
 
     def finish(self, state: str = "finished") -> None:
@@ -104,10 +111,12 @@ class Engine:
         if self.evidence.disordered:
             self._start_over()
         self.advance()
-        self._before_end = [course.copy() for course in self.courses]
+        self._before_end = [course.copy() for course in self.courses], self._steps_done
         steps = self.evidence.closed.steps
         last = max(int(steps[-1]) if len(steps) else -1, self.evidence.complete)
         with np.errstate(all="ignore"):
+            if len(steps) > self._steps_done:
+                self._at(len(steps) - 1)  # the beat that the end cut short
             self._ask(self.courses, self.window(last, len(steps), final=True, state=state))
         self.judged_step = last
         self._absorb()
@@ -125,27 +134,47 @@ class Engine:
         """What became of each rule."""
         return [_result(course) for course in self.courses]
 
-    def _sampled_at(self, samples: Steps, step: int) -> bool:
-        """Says whether layers were measured since the closed step before; each measured step counts once."""
-        before = self._samples_done
-        while self._samples_done < len(samples) and samples[self._samples_done] <= step:
-            self._samples_done += 1
-        return self._samples_done > before
+    def _at(self, place: int) -> bool:
+        """Judges up to a stop: a rule that is quiet there is asked once, the others at each point since their last.
 
-    def _at(self, step: int, index: int, sampled: bool) -> bool:
-        early = index <= EVERY_STEP_UNTIL
-        due = [
-            course
-            for course in self.courses
-            if (sampled if course.rule.clock == "sample" else early or index % _every(course.rule, index) == 0)
-        ]
-        self.judged_step = step
-        if not due:
-            return False
-        changed = self._ask(due, self.window(step, index + 1))
+        So a long healthy run costs an evaluation a beat, and a sick one is judged as finely as its rules want.
+        """
+        facts = self.evidence.fact_generation(int(self.evidence.closed.steps[place]))
+        alarmed = self._clock.alarmed(place)
+        windows: dict[int, Window] = {}
+        waiting: dict[int, list[Course]] = {}
+        changed = False
+        for course in self.courses:
+            points = self._clock.points(course, place, news=facts != course.facts_seen)
+            if alarmed and (course.rule.exact or course.rule.stage in NONFINITE) and place not in points:
+                points.append(place)
+            if not points:
+                continue
+            course.asked, course.facts_seen = place, facts
+            if len(points) == 1 or not self._clock.may_skip(course.rule, place):
+                for point in points:
+                    waiting.setdefault(point, []).append(course)
+                continue
+            window = windows.get(points[-1])
+            if window is None:
+                window = windows[points[-1]] = self._window_at(points[-1])
+            answer = self._hear(course, window)
+            if answer is None or (course.open is not None and answer.holds):
+                changed |= self._take(course, window, answer)
+            elif answer.verdict is None and course.calm:
+                course.skip(len(points) - 1)
+                changed |= self._take(course, window, answer)
+            else:
+                for point in points:
+                    waiting.setdefault(point, []).append(course)
+        for point in sorted(waiting):
+            changed |= self._ask(waiting[point], windows.get(point) or self._window_at(point))
         if changed:
             self._absorb()
         return changed
+
+    def _window_at(self, place: int) -> Window:
+        return self.window(int(self.evidence.closed.steps[place]), place + 1)
 
     def window(self, step: int, samples: int, *, final: bool = False, state: str = "") -> Window:
         """Cuts the window that rules look at: `samples` steps closed so far, up to this one."""
@@ -184,31 +213,40 @@ class Engine:
     def _ask(self, due: list[Course], window: Window) -> bool:
         changed = False
         for course in due:
-            changed |= self._judge(course, window)
+            changed |= self._take(course, window, self._hear(course, window))
         return changed
 
-    def _judge(self, course: Course, window: Window) -> bool:
+    def _take(self, course: Course, window: Window, answer: _Answer | None) -> bool:
+        """Lets a course go on with an answer; None is one that was missed, and said so already."""
+        if answer is None:
+            return False
+        return course.judge(
+            answer.verdict, holds=answer.holds, step=window.step, sample=window.samples, final=window.final
+        )
+
+    def _hear(self, course: Course, window: Window) -> _Answer | None:
+        """Asks a rule; None where it could not judge."""
         rule = course.rule
         if course.failures >= MOST_FAILURES:
-            return False
+            return None
         why = self._cannot(rule, window)
         if why is not None:
             course.miss(why)
-            return False
+            return None
         own = replace(window, firing=True) if course.open is not None else window
         try:
             answer = self._answer(rule, own, self.params[rule.code])
-            holds = False
+            holds = isinstance(answer, Verdict)
             if answer is None and course.open is not None:
                 holds = isinstance(self._answer(rule, own, self._relaxed[rule.code]), Verdict)
         except RULE_FAULTS as error:
             course.failures += 1
             course.miss(NotEvaluated(f"the rule itself failed ({type(error).__name__}: {error})", "report it as a bug"))
-            return False
+            return None
         if isinstance(answer, NotEvaluated):
             course.miss(answer)
-            return False
-        return course.judge(answer, holds=holds, step=window.step, sample=window.samples, final=window.final)
+            return None
+        return _Answer(answer, holds)
 
     def _answer(self, rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
         """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
@@ -236,13 +274,14 @@ class Engine:
         """Forgets all answers: what came late is in its place now, and the steps are judged as if it always had
         been."""
         self.courses = [Course(rule) for rule in self._rules]
-        self._steps_done = self._samples_done = 0
+        self._clock = Clock(self._rules)
+        self._steps_done = 0
         self._facts = (-1, {})
         self.evidence.disordered = False
 
     def _undo_finish(self) -> None:
         if self._before_end is not None:
-            self.courses, self._before_end = self._before_end, None
+            (self.courses, self._steps_done), self._before_end = self._before_end, None
 
 
 def describe(kind: Kind) -> str:
@@ -277,11 +316,6 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
     rest = f"; {unknown} could not be judged" if unknown else ""
     rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
-
-
-def _every(rule: Rule, index: int) -> int:
-    """Says how often a rule is asked at this point: facts change rarely once the beginning is over."""
-    return rule.every * FACTS_LESS_OFTEN if rule.tier == "facts" and index > FACTS_OFTEN_UNTIL else rule.every
 
 
 def _result(course: Course) -> CheckResult:

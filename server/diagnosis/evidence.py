@@ -7,9 +7,10 @@ Not for: series that no rule reads (the user's own, the machine's); those stay i
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from server.domain.statistics import baseline
 UNREAD = frozenset({Kind.USER, Kind.SYSTEM, Kind.OVERHEAD})
 BEFORE_START = -1
 TAIL = 50  # newest losses that say how an attempt ended
+COUNTS = frozenset({Kind.ACT_NONFINITE, Kind.PARAM_GRAD_NONFINITE})
 CLOSING = (Kind.LOSS.value, Kind.TIME_STEP.value)  # a value of one of these says that the step was closed
 
 
@@ -32,10 +34,12 @@ class Evidence:
         self.disordered = False  # something came for a step that had been judged: a replay would see it in time
         self.closed = Track()  # one entry for each closed step
         self.sampled = Track()  # one entry for each step at which layers were measured
+        self.alarms: list[int] = []  # steps, in order, at which a series stopped being finite or a layer's values did
         self._tracks: dict[str, Track] = {}
         self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
         self._kinds: dict[str, Kind] = {}
-        self._waiting: dict[str, list[tuple[Steps, Floats]]] = {}
+        self._waiting: list[tuple[_Columns, Steps, Floats]] = []
+        self._columns: dict[tuple[str, ...], _Columns] = {}
         self._facts: dict[str, list[tuple[int, int, Any]]] = {}
         self._fact_steps: list[int] = []
         self._arrivals = itertools.count()
@@ -47,10 +51,15 @@ class Evidence:
 
     def add(self, columns: Sequence[str], steps: Any, values: Any) -> None:
         """Takes in a group: a row of values for each column."""
-        where = np.asarray(steps, np.int64)
-        for name, row in zip(columns, np.asarray(values, np.float64), strict=True):
-            if self._kind(name) not in UNREAD:
-                self._waiting.setdefault(name, []).append((where, row))
+        names = tuple(columns)
+        known = self._columns.get(names)
+        if known is None:
+            known = self._columns[names] = _Columns.of(names, self._kind)
+        if known.rows:
+            table = np.asarray(values, np.float64)
+            if len(table) != len(names):
+                raise ValueError(f"got {len(table)} rows of values for {len(names)} columns; each column needs one")
+            self._waiting.append((known, np.asarray(steps, np.int64), table))
 
     def add_fact(self, name: str, step: int, value: Any) -> None:
         """Takes in a fact; windows of later steps see it."""
@@ -66,13 +75,20 @@ class Evidence:
     def settle(self, complete: int) -> None:
         """Raises the watermark: what waited for steps up to it can be looked at."""
         complete = max(complete, self.complete)
-        for name in [name for name in self._waiting if self._promote(name, complete)]:
-            del self._waiting[name]
+        waiting, self._waiting = self._waiting, []
+        for columns, steps, table in waiting:
+            ready = steps <= complete
+            if ready.all():
+                self._promote(columns, steps, table)
+                continue
+            self._waiting.append((columns, steps[~ready], table[:, ~ready]))
+            if ready.any():
+                self._promote(columns, steps[ready], table[:, ready])
         self.complete = complete
 
     def settle_all(self) -> None:
         """Raises the watermark to the last step that has a value, because nothing more comes."""
-        last = [int(steps.max()) for parts in self._waiting.values() for steps, _ in parts if len(steps)]
+        last = [int(steps.max()) for _, steps, _ in self._waiting if len(steps)]
         self.settle(max([self.complete, *last]))
 
     def facts_at(self, step: int | None) -> dict[str, Any]:
@@ -118,35 +134,51 @@ class Evidence:
             self._by_kind[kind][subject] = name
         return track
 
-    def _promote(self, name: str, complete: int) -> bool:
-        parts = self._waiting[name]
-        steps = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
-        values = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
-        ready = steps <= complete
-        everything = bool(ready.all())
-        if not everything:
-            self._waiting[name] = [(steps[~ready], values[~ready])]
-            steps, values = steps[ready], values[ready]
-        if len(steps):
-            self._append(self._track(name), steps, values)
-            if name in CLOSING:
-                self._mark(self.closed, steps)
-            if self._kind(name) in LAYER_KINDS:
-                self._mark(self.sampled, steps)
-        return everything
-
-    def _append(self, track: Track, steps: Steps, values: Floats) -> None:
-        if len(steps) > 1 and (np.diff(steps) < 0).any():
+    def _promote(self, columns: _Columns, steps: Steps, table: Floats) -> None:
+        """Appends a group whose steps are all complete to its tracks."""
+        if not len(steps):
+            return
+        if len(steps) > 1 and bool((steps[1:] < steps[:-1]).any()):
             order = np.argsort(steps, kind="stable")
-            steps, values = steps[order], values[order]
-        if int(steps[0]) <= self.complete:
+            steps, table = steps[order], table[:, order]
+        first = int(steps[0])
+        if first <= self.complete:
             self.disordered = True
-        if track.size and int(steps[0]) < int(track.steps[-1]):
-            all_steps = np.concatenate([track.steps, steps])
-            order = np.argsort(all_steps, kind="stable")
-            track.replace(all_steps[order], np.concatenate([track.values, values])[order])
-        else:
-            track.extend(steps, values)
+        if columns.tracks is None:
+            columns.tracks = [self._track(columns.names[row]) for row in columns.rows]
+        self._note_alarms(columns, steps, table)
+        for row, track in zip(columns.rows, columns.tracks, strict=True):
+            if track.size and first < track.last_step:
+                all_steps = np.concatenate([track.steps, steps])
+                order = np.argsort(all_steps, kind="stable")
+                track.replace(all_steps[order], np.concatenate([track.values, table[row]])[order])
+            else:
+                track.extend(steps, table[row])
+        if columns.closing:
+            self._mark(self.closed, steps)
+        if columns.layers:
+            self._mark(self.sampled, steps)
+
+    def _note_alarms(self, columns: _Columns, steps: Steps, table: Floats) -> None:
+        """Notes where a row that was finite until then is not, or where a count of bad values leaves zero."""
+        bad = ~np.isfinite(table)
+        if columns.counts:
+            bad[columns.counts] |= table[columns.counts] > 0
+        if not bad.any():
+            return
+        tracks = dict(zip(columns.rows, columns.tracks or (), strict=True))
+        for row in np.flatnonzero(bad.any(axis=1)).tolist():
+            track = tracks.get(row)
+            if track is None:
+                continue
+            before = track.size > 0 and not (
+                track.values[-1] <= 0 if row in columns.counts else np.isfinite(track.values[-1])
+            )
+            begins = bad[row] & ~np.concatenate([[before], bad[row, :-1]])
+            for step in steps[begins].tolist():
+                place = bisect_left(self.alarms, step)
+                if place == len(self.alarms) or self.alarms[place] != step:
+                    insort(self.alarms, step)
 
     def _mark(self, track: Track, steps: Steps) -> None:
         """Adds steps to a track of distinct steps."""
@@ -164,6 +196,31 @@ class Evidence:
             unique = fresh
         if len(unique):
             track.extend(unique, np.zeros(len(unique)))
+
+
+@dataclass
+class _Columns:
+    """What is known of the columns of a group: which rows a rule may read, and their tracks once they have values."""
+
+    names: tuple[str, ...]
+    rows: list[int]
+    counts: list[int]  # rows that count values which are not finite
+    closing: bool
+    layers: bool
+    tracks: list[Track] | None = None
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], kind_of: Callable[[str], Kind]) -> _Columns:
+        """Reads the names once; a group of the same columns comes again and again."""
+        kinds = [kind_of(name) for name in names]
+        rows = [row for row, kind in enumerate(kinds) if kind not in UNREAD]
+        return cls(
+            names=names,
+            rows=rows,
+            counts=[row for row in rows if kinds[row] in COUNTS],
+            closing=any(name in CLOSING for name in names),
+            layers=any(kinds[row] in LAYER_KINDS for row in rows),
+        )
 
 
 def absorb(evidence: Evidence, groups: Iterable[Any], facts: Iterable[Any], complete: int) -> None:

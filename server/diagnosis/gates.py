@@ -6,6 +6,7 @@ Most false alarms die here. A rule names the gates that it respects; exact rules
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from server.diagnosis.evidence import Evidence
 from server.domain.evidence import Gates
 from server.domain.kinds import Kind
-from server.domain.series import Floats, Series
+from server.domain.series import Floats, Series, Track
 from server.domain.statistics import window_size
 
 WARM_UP_SAMPLES = 100
@@ -81,11 +82,12 @@ def _only_rises(rate: Series) -> bool:
     not."""
     memo = rate.track.memo.setdefault("gate/rise", {"seen": 1, "stopped": None})
     values = rate.track.values
-    while memo["stopped"] is None and memo["seen"] < len(values):
+    if memo["stopped"] is None and memo["seen"] < len(values):
         # schedulers that move once an epoch hold a rate for many samples: only a fall, or a long rest, ends a warm-up
-        if values[memo["seen"]] <= values[memo["seen"] - 1]:
-            memo["stopped"] = memo["seen"]
-        memo["seen"] += 1
+        fresh = values[memo["seen"] - 1 :]
+        rests = np.flatnonzero(fresh[1:] <= fresh[:-1])
+        memo["stopped"] = memo["seen"] + int(rests[0]) if len(rests) else None
+        memo["seen"] = len(values)
     return memo["stopped"] is None or bool(memo["stopped"] >= rate.count)
 
 
@@ -96,16 +98,31 @@ def _jumped(rate: Series, window: int) -> bool:
     if memo["seen"] < len(values):
         tail = np.abs(values[memo["seen"] - 1 :])
         low, high = np.minimum(tail[1:], tail[:-1]), np.maximum(tail[1:], tail[:-1])
-        largest = np.maximum.accumulate(np.abs(values))[memo["seen"] :]
-        jumps = (high >= RATE_JUMP * low) & (high > LATE_SHARE * largest)
+        jumps = (high >= RATE_JUMP * low) & (high > LATE_SHARE * _largest(rate.track)[memo["seen"] :])
         memo["at"] += [int(i) + memo["seen"] for i in np.flatnonzero(jumps)]
         memo["seen"] = len(values)
     return any(rate.count - window <= position < rate.count for position in reversed(memo["at"][-1000:]))
 
 
 def _late(rate: Series) -> bool:
-    values = rate.values
-    return bool(values[-1] < LATE_SHARE * np.nanmax(values)) if np.isfinite(values).any() else False
+    largest = float(_largest(rate.track)[rate.count - 1])
+    return math.isfinite(largest) and rate.last < LATE_SHARE * largest
+
+
+def _largest(track: Track) -> Floats:
+    """Gives the largest finite rate up to each sample; −inf before the first. Kept on the track as it grows."""
+    memo = track.memo.setdefault("gate/largest", {"seen": 0, "rows": np.empty(64)})
+    values = track.values
+    if memo["seen"] < len(values):
+        if len(memo["rows"]) < len(values):
+            memo["rows"] = np.resize(memo["rows"], max(len(values), 2 * len(memo["rows"])))
+        fresh = np.abs(values[memo["seen"] :])
+        before = memo["rows"][memo["seen"] - 1] if memo["seen"] else -math.inf
+        kept = np.where(np.isfinite(fresh), fresh, -math.inf)
+        memo["rows"][memo["seen"] : len(values)] = np.maximum(np.maximum.accumulate(kept), before)
+        memo["seen"] = len(values)
+    rows: Floats = memo["rows"][: len(values)]
+    return rows
 
 
 def _moving_target(evidence: Evidence, facts: Mapping[str, Any]) -> bool:

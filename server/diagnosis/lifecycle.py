@@ -50,6 +50,8 @@ class Course:
     judged: int = 0
     failures: int = 0
     missing: NotEvaluated | None = None
+    asked: int = -1  # the last place in the row of closed steps at which it was asked
+    facts_seen: int = -1  # the facts that it saw then
     last_judged_step: int | None = None
     raised: list[Raised] = field(default_factory=list)
 
@@ -57,6 +59,16 @@ class Course:
     def open(self) -> Raised | None:
         """The open finding of this rule."""
         return self.raised[-1] if self.raised and self.raised[-1].open else None
+
+    @property
+    def calm(self) -> bool:
+        """Says whether nothing was found lately, so that a quiet answer now stands for those that were left out."""
+        return self.open is None and not any(self.recent)
+
+    def skip(self, count: int) -> None:
+        """Counts evaluations that were left out because the one after them was quiet."""
+        self.recent.extend([False] * min(count, self.rule.persistence[1]))
+        self.cool_down = max(0, self.cool_down - count)
 
     def copy(self) -> Course:
         """Gives a copy that can go on by itself: what is tried on it does not touch this one."""

@@ -6,13 +6,15 @@ diagnosis, replay and `gradwatch check` hand a rule the same window and get the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from server.domain.kinds import Kind
 from server.domain.series import EMPTY, Series
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Window:
     facts: Mapping[str, Any] = field(default_factory=dict)
     lookup: Callable[[str], Series] = lambda _name: EMPTY
     names: Callable[[Kind], Mapping[str, str]] = lambda _kind: {}
-    memo: dict[Kind, dict[str, Series]] = field(default_factory=dict, compare=False, repr=False)  # many rules ask alike
+    memo: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # many rules ask alike
 
     def series(self, name: str) -> Series:
         """Gives a series by its name; an empty one if the run has none of that name yet."""
@@ -54,11 +56,18 @@ class Window:
 
     def by_layer(self, kind: Kind) -> dict[str, Series]:
         """Gives the non-empty series of a kind by layer, parameter, group or metric, oldest first; to read only."""
-        known = self.memo.get(kind)
-        if known is None:
-            found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
-            known = self.memo[kind] = {subject: series for subject, series in found.items() if series}
-        return known
+        return self.shared(kind, lambda: self._by_layer(kind))
+
+    def _by_layer(self, kind: Kind) -> dict[str, Series]:
+        found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
+        return {subject: series for subject, series in found.items() if series}
+
+    def shared(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Gives what was made for this window by another rule, or makes it."""
+        if key not in self.memo:
+            self.memo[key] = make()
+        made: Made = self.memo[key]
+        return made
 
     def fact(self, name: str) -> Mapping[str, Any]:
         """Gives a fact that is an object; an empty one while it is not known."""

@@ -77,6 +77,13 @@ class Track:
         return Series(self, int(np.searchsorted(self._steps[: self.size], step, side="right")))
 
     @property
+    def last_step(self) -> int:
+        """The newest step; an empty track raises IndexError."""
+        if not self.size:
+            raise IndexError("an empty track has no last step")
+        return int(self._steps[self.size - 1])
+
+    @property
     def steps(self) -> Steps:
         """All steps so far."""
         return self._steps[: self.size]
@@ -113,7 +120,7 @@ class Series:
     @property
     def last(self) -> float:
         """The newest value; raises IndexError on an empty series."""
-        return float(self.values[-1])
+        return float(self.track.values[: self.count][-1])
 
     @property
     def last_step(self) -> int:
@@ -139,12 +146,12 @@ class Series:
 
     def _grid(self, key: Hashable, width: int, every: int, reduce: Callable[[Floats], float]) -> Floats:
         wanted = max(0, (self.count - width) // every + 1) if self.count >= width else 0
-        cached: list[float] = self.track.memo.setdefault(key, [])
-        values = self.track.values
-        while len(cached) < wanted:
-            start = len(cached) * every
-            cached.append(reduce(values[start : start + width]))
-        return np.asarray(cached[:wanted])
+        cached: Track = self.track.memo.setdefault(key, Track())
+        if cached.size < wanted:
+            values = self.track.values
+            places = range(cached.size, wanted)
+            cached.extend(places, [reduce(values[place * every : place * every + width]) for place in places])
+        return cached.values[:wanted]
 
 
 EMPTY = Series(Track(), 0)

@@ -17,6 +17,9 @@ SMALLEST_GAIN = 0.01  # of the first quarter's median
 SMALLEST_START_GAIN = 0.05  # of the very first losses, which fall quickly to the best constant answer
 SURE_ERRORS = 3.0
 FEWEST_LIVE = 100
+EXACT_UNTIL = 512  # losses
+STRIDE_BITS = 7
+KEPT = 8
 FEWEST_FINAL = 20
 
 
@@ -25,8 +28,23 @@ def stuck(window: Window) -> bool | None:
     fewest = FEWEST_FINAL if window.final else FEWEST_LIVE
     if window.loss.count < fewest:
         return None
-    parts = quarters(window.loss.values)
+    parts = loss_quarters(window)
     return None if parts is None else is_stuck(parts)
+
+
+def loss_quarters(window: Window) -> Quarters | None:
+    """Gives the quarters of the loss so far. In a long run they move on in strides of at most a 64th of it, so that
+    all rules of many windows share them."""
+    loss = window.loss
+    count = loss.count
+    if count > EXACT_UNTIL and not window.final:
+        count -= count % (1 << (count.bit_length() - STRIDE_BITS))
+    memo: dict[int, Quarters | None] = loss.track.memo.setdefault("loss quarters", {})
+    if count not in memo:
+        while len(memo) >= KEPT:
+            memo.pop(next(iter(memo)))
+        memo[count] = quarters(loss.values[:count])
+    return memo[count]
 
 
 def is_stuck(parts: Quarters) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.kinds import Kind
-from server.domain.series import Floats, Series, Steps
+from server.domain.series import Floats, Series, Steps, Track
 from server.domain.statistics import med, window_size
 from server.rules._layers import groups, learning_matrices, medians_over, optimizers
 
@@ -29,7 +29,39 @@ def update_series(window: Window) -> list[Series]:
 
 def medians(window: Window, *, tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:
     """Gives the median update ratio over the matrices at each sampled step."""
-    return medians_over(update_series(window), tail=tail, head=head)
+    known = window.shared("update medians", lambda: _known_medians(update_series(window)))
+    if known is None:
+        return medians_over(update_series(window), tail=tail, head=head)
+    steps, values = known.steps, known.values
+    if head is not None:
+        steps, values = steps[:head], values[:head]
+    elif tail is not None:
+        steps, values = steps[-tail:], values[-tail:]
+    kept = np.isfinite(values)
+    return (steps, values) if kept.all() else (steps[kept], values[kept])
+
+
+def _known_medians(items: list[Series]) -> Series | None:
+    """Keeps the medians beside the first series as they grow; None where the series do not share their steps."""
+    count = items[0].count if items else 0
+    if not count or any(item.count != count for item in items):
+        return None
+    memo = items[0].track.memo
+    known: Track = memo.setdefault(("medians", len(items), id(items[-1].track)), Track())
+    fresh = known.size
+    if fresh >= count:
+        return Series(known, count)
+    steps = items[0].steps[fresh:]
+    if any(not np.array_equal(item.steps[fresh:], steps) for item in items):
+        return None
+    table = np.array([item.values[fresh:] for item in items])
+    good = np.isfinite(table)
+    if good.all():
+        values = np.median(table, axis=0)
+    else:
+        values = np.array([med(table[:, column]) for column in range(table.shape[1])])
+    known.extend(steps, values)
+    return Series(known, count)
 
 
 def path_length(steps: Steps, ratios: Floats, last_step: int) -> float:

@@ -29,6 +29,10 @@ def norms(window: Window) -> tuple[str, Series]:
 
 def marks(window: Window, series: Series) -> Mapping[int, float]:
     """Gives the steps of the newest samples whose norm is far above the baseline before it, with the factor."""
+    return window.shared(("marks", id(series.track)), lambda: _marks(window, series))
+
+
+def _marks(window: Window, series: Series) -> Mapping[int, float]:
     width = window_size(window.samples, window.planned)
     if series.count <= FEWEST_BEFORE:
         return {}
@@ -39,9 +43,9 @@ def marks(window: Window, series: Series) -> Mapping[int, float]:
     lowest = np.min(logs[np.isfinite(logs)], initial=math.inf)
     limit_factor = short_factor(width)
     found: dict[int, float] = {}
-    for index in range(max(FEWEST_BEFORE, len(values) - RECENT), len(values)):
-        if not (math.isfinite(logs[index]) and logs[index] - lowest > SMALLEST_JUMP):
-            continue
+    first = max(FEWEST_BEFORE, len(values) - RECENT)
+    high = np.isfinite(logs[first:]) & (logs[first:] - lowest > SMALLEST_JUMP)
+    for index in (first + np.flatnonzero(high)).tolist():
         before = logs[max(0, index - width) : index]
         base = baseline(before)
         if base.count < FEWEST_BEFORE:

@@ -12,7 +12,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import listed
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -55,6 +54,7 @@ class ActivationOutliers(Rule):
     clock = "sample"
     persistence = (5, 10)
     clears_after = 20
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -71,9 +71,6 @@ class ActivationOutliers(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares the newest ten samples with the first ten."""
-        if not due(window, 10):
-            yield LATER
-            return
         found: dict[str, tuple[float, float]] = {}
         counted = 0
         for name, largest in window.by_layer(Kind.ACT_ABSMAX).items():

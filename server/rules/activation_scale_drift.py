@@ -12,7 +12,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import layers, learning_matrices
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -59,6 +58,7 @@ class ActivationScaleDrift(Rule):
     clock = "sample"
     persistence = (3, 5)
     clears_after = 20
+    whole_run = True
     stage = Stage.INITIALISATION
 
     @dataclass(frozen=True)
@@ -75,9 +75,6 @@ class ActivationScaleDrift(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares layers at the start, then each layer with its own past."""
-        if not due(window, 10):
-            yield LATER
-            return
         stds = window.by_layer(Kind.ACT_STD)
         chain = _chain(window)
         if len(chain) >= params.depth:

@@ -11,7 +11,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import learning_matrices, listed, optimizers
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -56,6 +55,7 @@ class AdamEpsDominates(Rule):
     persistence = (5, 10)
     clears_after = 20
     gates = ("warm_up", "late")
+    whole_run = True
     stage = Stage.OPTIMISER
 
     @dataclass(frozen=True)
@@ -72,9 +72,6 @@ class AdamEpsDominates(Rule):
             yield NotEvaluated("no optimizer of this run is an Adam")
             return
         eps = max(float(group.get("eps") or 0) for item in adams for group in item.get("groups") or [{}])
-        if not due(window, 10):
-            yield LATER
-            return
         width = window_size(window.samples, window.planned)
         norms = window.by_layer(Kind.PARAM_GRAD_NORM)
         found = {

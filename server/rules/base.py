@@ -94,7 +94,10 @@ class Rule(ABC):
     resolve it (None: never). `gates` names the fields of `Gates` that make it not evaluated. `exact` marks facts that
     need no statistics: they absorb everything of a later stage. `levels` names the evidence's numbers that are
     values of its first series ("the limit" is its limit), with the words to draw them by. A rule without `needs` is
-    always asked and says itself what it misses.
+    always asked and says itself what it misses. `whole_run` marks rules that look at the run from its start: they are
+    asked ever more rarely, so that a step costs the same at any length. In a long run a rule that is quiet is asked
+    every few seconds of the training; what it says then stands for the points between, so a window has to be longer
+    than 50 steps, unless `every` is below 10: such a rule is asked at each of its points.
     """
 
     code: ClassVar[str]
@@ -107,6 +110,7 @@ class Rule(ABC):
     tier: ClassVar[Literal["scalars", "layers", "facts"]] = "scalars"
     clock: ClassVar[Literal["step", "sample"]] = "step"
     every: ClassVar[int] = 10
+    whole_run: ClassVar[bool] = False
     persistence: ClassVar[tuple[int, int]] = (1, 1)
     clears_after: ClassVar[int | None] = 10
     gates: ClassVar[tuple[str, ...]] = ()

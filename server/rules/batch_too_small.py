@@ -10,10 +10,9 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import quarters
 from server.rules._layers import uses_closures
 from server.rules._loss_call import NOT_SEEN, loss_call
-from server.rules._pace import LATER, due
+from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -56,6 +55,7 @@ class BatchTooSmall(Rule):
     chart = "loss"
     clears_after = 10
     gates = ("moving_target",)
+    whole_run = True
     stage = Stage.REGULARISATION
 
     @dataclass(frozen=True)
@@ -77,10 +77,7 @@ class BatchTooSmall(Rule):
         several = int(window.fact("loop").get("backwards_per_step") or 1) > 1
         if size > params.batch or labels > 4 or several or uses_closures(window):
             return
-        if not due(window, self.every):
-            yield LATER
-            return
-        parts = quarters(window.loss.values)
+        parts = loss_quarters(window)
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return

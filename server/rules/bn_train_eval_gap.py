@@ -10,7 +10,6 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._batchnorm import norm_layers
 from server.rules._layers import layers, listed
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
@@ -54,6 +53,7 @@ class BnTrainEvalGap(Rule):
     tier = "facts"
     clears_after = 3
     gates = ("moving_target",)
+    whole_run = True
     stage = Stage.STATISTICS
 
     @dataclass(frozen=True)
@@ -72,9 +72,6 @@ class BnTrainEvalGap(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `batchnorm` with the validation loss."""
-        if not due(window, self.every):
-            yield LATER
-            return
         momenta = [float((item.get("arguments") or {}).get("momentum") or 0.1) for item in layers(window)
                    if "BatchNorm" in str(item.get("type"))]  # fmt: skip
         settled = params.updates / max(min(momenta, default=0.1), 1e-3)

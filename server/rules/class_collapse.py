@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.domain.statistics import quarters
 from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
-from server.rules._progress import still_falling
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -93,7 +92,7 @@ class ClassCollapse(Rule):
         known = [item for item, count in labels.items() if count >= least]
         lost = [item for item in known if not predictions.get(item)]
         if lost and len(known) >= 2:
-            parts = quarters(window.loss.values)
+            parts = loss_quarters(window)
             falling = parts is not None and still_falling(parts, window.loss.values)
             guessing = (
                 parts is not None

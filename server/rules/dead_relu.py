@@ -10,6 +10,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.rules._facts import read_once
 from server.rules._layers import layers, listed
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
@@ -97,19 +98,23 @@ class DeadReLU(Rule):
         if worst:
             yield _dead(window, worst, ready, params)
             return
-        types = {str(layer.get("name")): str(layer.get("type", "")) for layer in layers(window)}
+        types = read_once(window.fact("model"), "types", lambda _: _types(window))
         zeros = {
             layer: series for layer, series in window.by_layer(Kind.ACT_ZEROS).items() if types.get(layer) in RELU_TYPES
         }
         silent = {
             layer: float(np.min(series.tail(samples)))
             for layer, series in zeros.items()
-            if series.count >= samples and np.all(series.tail(samples) > params.zeros)
+            if series.count >= samples and series.last > params.zeros and np.all(series.tail(samples) > params.zeros)
         }
         if silent:
             yield _silent(window, silent, samples, params.zeros)
         elif not ready and not any(series.count >= samples for series in zeros.values()):
             yield _why_not(counted, zeros, types, samples)
+
+
+def _types(window: Window) -> dict[str, str]:
+    return {str(layer.get("name")): str(layer.get("type", "")) for layer in layers(window)}
 
 
 def _why_not(

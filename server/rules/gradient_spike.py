@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.series import Series
 from server.domain.statistics import baseline, finite, med, short_factor, window_size
+from server.rules._facts import read_once
 from server.rules._layers import layers, parameters
 from server.rules._progress import first_finite
 from server.rules._spikes import RECENT, marks, norms
@@ -124,7 +125,7 @@ class GradientSpike(Rule):
 
 
 def _scale(window: Window) -> float:
-    total = sum(item.numel for item in parameters(window))
+    total = read_once(window.fact("model"), "numel", lambda _: sum(item.numel for item in parameters(window)))
     start = first_finite(window.loss.values[:START])
     return max(1.0, math.sqrt(total) * 1e-2) * max(1.0, abs(start or 0.0))
 

@@ -10,7 +10,6 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules._schedules import schedulers
 from server.rules.base import Rule, Stage, threshold
@@ -49,6 +48,7 @@ class HyperparameterChanged(Rule):
     chart = "learning-rate"
     every = 50
     clears_after = None
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -59,9 +59,6 @@ class HyperparameterChanged(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks for few, single changes."""
-        if not due(window, self.every):
-            yield LATER
-            return
         kinds = [Kind.MOMENTUM, Kind.BETA2, Kind.WEIGHT_DECAY]
         if not schedulers(window):
             kinds.append(Kind.LEARNING_RATE)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.domain.statistics import quarters
 from server.rules._layers import uses_closures
 from server.rules._loss_call import loss_call
-from server.rules._progress import still_falling
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -83,7 +82,7 @@ class LargeBatchGeneralisation(Rule):
             return
         if per_epoch >= params.steps or uses_closures(window):
             return
-        parts = quarters(window.loss.values) if window.final else None
+        parts = loss_quarters(window) if window.final else None
         falling = window.final and parts is not None and still_falling(parts, window.loss.values)
         starved = falling and parts is not None and parts.q4 > 0.5 * abs(parts.start)
         few = window.samples < params.updates and per_epoch <= params.starved and batch >= params.batch

@@ -107,13 +107,27 @@ def _best(loss: Series, width: int) -> tuple[int, Baseline]:
         ends = range(width, loss.count + 1, GRID)
         end = min(ends, key=lambda end: _median(loss, end, width))
         return end - 1, baseline(loss.values[end - width : end])
-    memo: dict[str, Any] = loss.track.memo.setdefault("loss-divergence", {"seen": WIDEST, "medians": []})
+    memo: dict[str, Any] = loss.track.memo.setdefault("loss-divergence", {"seen": WIDEST, "low": math.inf, "best": []})
     while memo["seen"] <= loss.count:
-        memo["medians"].append(_median(loss, memo["seen"], WIDEST))
+        middle = _median(loss, memo["seen"], WIDEST)
+        best = memo["best"]  # for each place of the grid, the lowest one up to it
+        if not best or middle < memo["low"]:
+            memo["low"] = middle
+            best.append(len(best))
+        else:
+            best.append(best[-1])
         memo["seen"] += GRID
-    known = np.asarray(memo["medians"][: (loss.count - WIDEST) // GRID + 1])
-    end = WIDEST + GRID * int(np.argmin(known))
-    return end - 1, baseline(loss.values[end - WIDEST : end])
+    end = WIDEST + GRID * int(memo["best"][(loss.count - WIDEST) // GRID])
+    return end - 1, _measured(loss, end)
+
+
+def _measured(loss: Series, end: int) -> Baseline:
+    """Measures the window that ends there; the best one stays the best for long."""
+    known: dict[int, Baseline] = loss.track.memo.setdefault("loss-divergence best", {})
+    if end not in known:
+        known.clear()
+        known[end] = baseline(loss.values[end - WIDEST : end])
+    return known[end]
 
 
 def _median(loss: Series, end: int, width: int) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import Quarters, quarters
+from server.domain.statistics import Quarters
 from server.rules._loss_call import CROSS_ENTROPIES, expected, loss_call
-from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck
+from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters
 from server.rules.base import Rule, Stage, threshold
 
 AT_CHANCE = 0.02
@@ -59,6 +59,7 @@ class LossNotDecreasing(Rule):
     every = 50
     clears_after = 2
     gates = ("warm_up", "moving_target")
+    whole_run = True
     stage = Stage.STUCK
     levels = {"the limit": "limit", "q1": "first quarter"}  # noqa: RUF012 - declared ClassVar by Rule
 
@@ -94,7 +95,7 @@ class LossNotDecreasing(Rule):
             needed = min(needed, max(params.fewest, int(params.planned_share * window.planned)))
         if window.final:
             needed = min(needed, params.fewest_final)
-        parts = quarters(window.loss.values) if window.samples >= needed else None
+        parts = loss_quarters(window) if window.samples >= needed else None
         if parts is None:
             yield NotEvaluated(f"{needed} losses are needed, {window.samples} are in")
             return

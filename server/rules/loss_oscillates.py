@@ -12,7 +12,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, quarters, window_size
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -62,6 +61,7 @@ class LossOscillates(Rule):
     persistence = (3, 3)
     clears_after = 10
     gates = ("warm_up", "lr_changed", "moving_target")
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -83,9 +83,6 @@ class LossOscillates(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Tests the newest window, then the run."""
-        if not due(window, self.every):
-            yield LATER
-            return
         values = window.loss.values
         if window.samples < params.samples or not np.isfinite(values).all():
             yield NotEvaluated(f"{params.samples} finite losses are needed")
@@ -104,6 +101,8 @@ class LossOscillates(Rule):
         if parts is None:
             return
         start = abs(parts.start)
+        if not window.final and _flat(values, params.part * start):
+            return
         smooth = np.convolve(values, np.ones(SMOOTH) / SMOOTH, "valid")
         trend = _running(smooth, min(51, 2 * (len(smooth) // 8) + 1))
         swing = smooth - trend
@@ -125,6 +124,14 @@ class LossOscillates(Rule):
             yield _say(step, f"The loss does not settle: in the second half of the run it still swings by {size:.3g}, "
                        f"more than its first value {start:.3g}", {"swing": size, "start": start, "turns": turns},
                        params.settle * start)  # fmt: skip
+
+
+def _flat(values: Floats, size: float) -> bool:
+    """Says whether the means of the last third lie so close together that no swing among them reaches a size."""
+    last = values[-(len(values) // 3 + SMOOTH) :]
+    sums = np.cumsum(last)
+    means = (sums[SMOOTH:] - sums[:-SMOOTH]) / SMOOTH
+    return len(means) > 0 and 2 * float(np.max(means) - np.min(means)) <= size
 
 
 def _same_rate(window: Window) -> bool:

@@ -11,7 +11,6 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, quarters
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -53,6 +52,7 @@ class LossPlateau(Rule):
     persistence = (3, 3)
     clears_after = 5
     gates = ("warm_up", "lr_changed", "moving_target", "late")
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -68,9 +68,6 @@ class LossPlateau(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Extrapolates the last half of the run."""
-        if not due(window, self.every):
-            yield LATER
-            return
         count = window.loss.count
         if count < params.samples:
             yield NotEvaluated(f"{params.samples} losses are needed, {count} are in")

@@ -125,22 +125,60 @@ def spikes(loss: Series, planned: int | None, params: LossSpike.Params, first: i
 def _new_spikes(
     values: Floats, seen: int, planned: int | None, params: LossSpike.Params, floor: float
 ) -> Iterator[Spike]:
-    for index in range(seen, len(values)):
-        for width, limits in (
-            (SHORT, (params.short_scales, params.short_scales_signed, params.short_ratio)),
-            (LONG, (params.long_scales, params.long_scales_signed, params.long_ratio)),
-        ):
-            newest = values[index + 1 - width : index + 1]
-            # cheap first: a median that is no higher than its own quarter-window ago needs no baseline
-            height = float(np.partition(newest, width // 2)[width // 2])
+    kinds = (
+        (SHORT, (params.short_scales, params.short_scales_signed, params.short_ratio)),
+        (LONG, (params.long_scales, params.long_scales_signed, params.long_ratio)),
+    )
+    high = {width: _high(values, seen, planned, width, limits[2], floor) for width, limits in kinds}
+    for index in sorted(set(high[SHORT]) | set(high[LONG])):
+        for width, limits in kinds:
+            height = high[width].get(index)
+            if height is None:
+                continue
             span = window_size(index + 1, planned)
             before = values[max(0, index + 1 - width - span) : index + 1 - width]
-            if not np.isfinite(height) or (height <= before[-1] and height <= before[len(before) // 2]):
-                continue
             base = baseline(before)
             if base.count >= FEWEST_BEFORE and _is_spike(height, base, before, limits, floor, short_factor(span)):
                 yield Spike(index, width, height, base)
                 break
+
+
+def _high(values: Floats, seen: int, planned: int | None, width: int, ratio: float, floor: float) -> dict[int, float]:
+    """Gives the places from `seen` on where a median of `width` losses may be a spike, with that median.
+
+    All are compared at once with the least that a spike needs: the share above the median of the baseline.
+    """
+    places = np.arange(seen, len(values))
+    newest = values[(places + 1 - width)[:, None] + np.arange(width)]
+    heights = np.partition(newest, width // 2, axis=1)[:, width // 2]
+    ends = places + 1 - width
+    first_span, last_span = window_size(seen + 1, planned), window_size(len(values), planned)
+    # a median that is no higher than two values of its baseline needs no look at the baseline
+    spans = np.array([window_size(int(place) + 1, planned) for place in places]) if first_span != last_span else None
+    lengths = np.minimum(ends, last_span if spans is None else spans)
+    middle_values = values[ends - lengths + lengths // 2]
+    maybe = np.isfinite(heights) & ~((heights <= values[ends - 1]) & (heights <= middle_values))
+    if spans is None and len(values) and np.isfinite(values[max(0, seen + 1 - width - last_span) :]).all():
+        least = _lowest_median(values, int(ends[0]), last_span, len(places))
+        if least is not None:
+            maybe &= heights - least > max(ratio * least, floor)
+        rows = np.flatnonzero(maybe & (ends >= last_span))
+        if len(rows):
+            table = values[(ends[rows] - last_span)[:, None] + np.arange(last_span)]
+            half = last_span // 2
+            middles = np.partition(table, [half - 1, half], axis=1)
+            middle = (middles[:, half - 1] + middles[:, half]) / 2 if last_span % 2 == 0 else middles[:, half]
+            maybe[rows] = heights[rows] - middle > np.maximum(ratio * np.abs(middle), floor)
+    return {int(places[row]): float(heights[row]) for row in np.flatnonzero(maybe)}
+
+
+def _lowest_median(values: Floats, end: int, span: int, count: int) -> float | None:
+    """Gives what no median of `count` windows in a row can be below, from the first of them: each shares all but
+    `count` values with it. None where the first window is short, or moves on too far."""
+    rank = (span - 1) // 2 - count
+    if end < span or rank < 0:
+        return None
+    return float(np.partition(values[end - span : end], rank)[rank])
 
 
 def _is_spike(

@@ -12,7 +12,6 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules._schedules import falling_kinds, has_restarts
 from server.rules.base import Rule, Stage, threshold
@@ -59,6 +58,7 @@ class LrScheduleBug(Rule):
     chart = "learning-rate"
     persistence = (1, 1)
     clears_after = 20
+    whole_run = True
     stage = Stage.OPTIMISER
     exact = True
 
@@ -77,9 +77,6 @@ class LrScheduleBug(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges each group's rate; the first fault of the worst kind is told."""
-        if not due(window, self.every):
-            yield LATER
-            return
         rates = window.by_layer(Kind.LEARNING_RATE)
         for name, series in rates.items():
             bad = np.flatnonzero((series.values < 0) | (np.abs(series.values) > params.absurd))

@@ -12,9 +12,9 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import finite, med, quarters, window_size
-from server.rules._progress import first_finite
-from server.rules._rates import decay_shares, equilibrium, medians, update_series
+from server.domain.statistics import finite, med, window_size
+from server.rules._progress import first_finite, loss_quarters
+from server.rules._rates import decay_shares, equilibrium, medians
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
@@ -128,7 +128,7 @@ class LrTooHigh(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the beginning, then at the newest window."""
         start = first_finite(window.loss.values[:START])
-        if not any(np.isfinite(series.values[:START]).any() for series in update_series(window)):
+        if not len(medians(window, head=START)[1]):
             yield NotEvaluated("the updates of no weight matrix were measured yet")
             return
         verdict = None
@@ -233,9 +233,10 @@ def _late_blow(window: Window, params: LrTooHigh.Params) -> Verdict | None:
     """Finds a single step, after the start, that rewrote the weights and was answered by the loss at once."""
     steps, ratios = medians(window, tail=RECENT)
     losses, at = window.loss.values, window.loss.steps
-    for step, ratio in zip(steps, ratios, strict=True):
+    for index in np.flatnonzero(ratios >= params.rewrite):
+        step, ratio = steps[index], ratios[index]
         begin = int(np.searchsorted(at, step, side="right"))
-        if not ratio >= params.rewrite or begin < 3 * START:
+        if begin < 3 * START:
             continue
         level = med(losses[max(0, begin - 5 * START) : max(1, begin - 3)])
         answer = level + (params.loss_answer - 1) * abs(level)
@@ -265,7 +266,7 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
     limit = max(params.late, params.equilibria * balance)
     needed = min(params.late_samples, max(1, width // 2))
     over = ratios > limit
-    usual = float(np.median(ratios))
+    usual = med(ratios)
     if int(np.count_nonzero(over)) >= needed and not _at_floor(window, params):
         return _verdict(
             Severity.WARNING,
@@ -293,7 +294,7 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
 
 
 def _at_floor(window: Window, params: LrTooHigh.Params) -> bool:
-    parts = quarters(window.loss.values)
+    parts = loss_quarters(window)
     return parts is not None and abs(med(window.loss.tail(START))) <= params.floor * abs(parts.start)
 
 

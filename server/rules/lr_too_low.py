@@ -11,9 +11,9 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import Quarters, finite, quarters
+from server.domain.statistics import Quarters, finite
 from server.rules._loss_call import knew_before
-from server.rules._progress import still_falling
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._rates import medians, path_length, update_series
 from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
@@ -67,6 +67,7 @@ class LrTooLow(Rule):
     every = 50
     clears_after = 1
     gates = ("finetune", "moving_target")
+    whole_run = True
     stage = Stage.LOW_RATE
 
     @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class LrTooLow(Rule):
                 "watch(…, total_steps=N)",
             )
             return
-        parts = quarters(window.loss.values)
+        parts = loss_quarters(window)
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return

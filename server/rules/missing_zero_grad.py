@@ -110,12 +110,17 @@ class MissingZeroGrad(Rule):
                 "monitor = watch(model, optimizer)  # before the first backward",
             )
             return
+        memo = norms.track.memo
+        if memo.get("no ramp") == params:
+            return  # the first samples do not change
+        memo["no ramp"] = params
         steps, values = norms.steps[: params.ramp_samples], norms.values[: params.ramp_samples]
         if not np.isfinite(values).all() or not values.std() > 0 or not values[0] > 0:
             return
         correlation = float(np.corrcoef(steps, values)[0, 1])
         growth = float(values[-1] / values[0])
         if correlation > params.ramp_correlation and growth >= params.ramp_growth:
+            del memo["no ramp"]
             yield Verdict(
                 severity=Severity.WARNING,
                 first_step=int(steps[0]),

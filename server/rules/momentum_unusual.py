@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.domain.statistics import quarters
 from server.rules._layers import groups, optimizers
-from server.rules._progress import still_falling
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -91,7 +90,7 @@ class MomentumUnusual(Rule):
                 return
         plain = [name for name, kind, group in groups(window) if kind == "SGD" and not group.get("momentum")]
         if plain:
-            parts = quarters(window.loss.values) if window.final else None
+            parts = loss_quarters(window) if window.final else None
             creeping = parts is not None and still_falling(parts, window.loss.values)
             yield say(
                 Severity.INFO,

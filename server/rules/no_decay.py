@@ -11,7 +11,6 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._layers import optimizers
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -54,6 +53,7 @@ class NoDecay(Rule):
     chart = "learning-rate"
     every = 50
     clears_after = 2
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -65,9 +65,6 @@ class NoDecay(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the rate of every group."""
-        if not due(window, self.every):
-            yield LATER
-            return
         if window.samples < params.samples:
             yield NotEvaluated(f"judged after {params.samples} samples, {window.samples} are in")
             return

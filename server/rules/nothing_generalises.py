@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import quarters
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
+from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
@@ -66,7 +66,7 @@ class NothingGeneralises(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares both losses with the entropy of the training labels."""
-        call, found, parts = loss_call(window), evaluations(window), quarters(window.loss.values)
+        call, found, parts = loss_call(window), evaluations(window), loss_quarters(window)
         labels = sum(call.labels.values()) if call else 0
         if not window.final or found is None or len(found) < params.evaluations or parts is None:
             yield NotEvaluated(

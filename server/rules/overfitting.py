@@ -12,7 +12,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules._validation import Evaluations, evaluations, rising_metric
 from server.rules.base import Rule, Stage, threshold
@@ -59,6 +58,7 @@ class Overfitting(Rule):
     chart = "loss"
     clears_after = 20
     gates = ("moving_target",)
+    whole_run = True
     stage = Stage.STATISTICS
 
     @dataclass(frozen=True)
@@ -81,9 +81,6 @@ class Overfitting(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the evaluations so far."""
-        if not due(window, self.every):
-            yield LATER
-            return
         found = evaluations(window)
         if found is None or len(found) < params.evaluations:
             yield NotEvaluated(

@@ -70,6 +70,8 @@ class ParamNotChanging(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges each optimizer group by all of its matrices."""
         updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+        if all(_moves(series, params.samples) for series in updates.values()) and updates:
+            return
         gradients = window.by_layer(Kind.PARAM_GRAD_NORM)
         groups = _groups(window, updates)
         enough = {group: names for group, names in groups.items() if _count(updates, names) >= params.samples}
@@ -98,6 +100,11 @@ def _groups(window: Window, updates: dict[str, Series]) -> dict[str | None, list
             for group in item.groups or ():
                 groups.setdefault(group, []).append(item.name)
     return groups
+
+
+def _moves(series: Series, samples: int) -> bool:
+    """Says whether there are enough samples, and the newest one is of a weight that moved."""
+    return series.count >= samples and series.last != 0
 
 
 def _count(updates: dict[str, Series], names: list[str]) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med, quarters
-from server.rules._pace import LATER, due
+from server.domain.statistics import med
+from server.rules._progress import loss_quarters
 from server.rules._rates import decay_shares
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
@@ -60,6 +60,7 @@ class RegulariserDominates(Rule):
     tier = "layers"
     persistence = (3, 5)
     clears_after = 20
+    whole_run = True
     stage = Stage.DECAY
 
     @dataclass(frozen=True)
@@ -85,10 +86,7 @@ class RegulariserDominates(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the decay's share, then the named penalties."""
-        if not due(window, self.every):
-            yield LATER
-            return
-        parts = quarters(window.loss.values)
+        parts = loss_quarters(window)
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return

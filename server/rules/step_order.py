@@ -10,7 +10,6 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -48,6 +47,7 @@ class StepOrder(Rule):
     since = "0.2.0"
     chart = "loss"
     clears_after = None
+    whole_run = True
     stage = Stage.SYMPTOM
     every = 50
 
@@ -59,9 +59,6 @@ class StepOrder(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares neighbours of equal step."""
-        if not due(window, self.every):
-            yield LATER
-            return
         found = {"loss": window.loss} | {f"val/{name}": item for name, item in window.by_layer(Kind.VALIDATION).items()}
         found = {name: item for name, item in found.items() if len(item) >= 2}
         if not found:

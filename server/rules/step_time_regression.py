@@ -51,7 +51,7 @@ class StepTimeRegression(Rule):
     since = "0.2.0"
     needs = (Kind.TIME_STEP,)
     chart = "series"
-    every = 50
+    every = 100
     persistence = (5, 5)
     clears_after = 10
     stage = Stage.STATISTICS

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med, quarters
+from server.domain.statistics import med
 from server.rules._loss_call import knew_before
-from server.rules._progress import still_falling
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._rates import medians, path_length
 from server.rules._say import percent, say
 from server.rules._validation import evaluations
@@ -77,8 +77,8 @@ class StoppedTooEarly(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the whole run at its end."""
-        parts = quarters(window.loss.values)
-        if not window.final or parts is None or window.samples < params.samples:
+        parts = loss_quarters(window) if window.final else None
+        if parts is None or window.samples < params.samples:
             yield NotEvaluated(f"judged at the end of a run of at least {params.samples} steps")
             return
         if knew_before(window, parts) or BETTER_NAMED & window.open_codes or parts.q4 <= params.high * abs(parts.start):

@@ -11,7 +11,6 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
 from server.rules._loss_call import NOT_SEEN, REGRESSION, loss_call
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -53,6 +52,7 @@ class TargetOutOfReach(Rule):
     chart = "loss"
     tier = "facts"
     clears_after = 3
+    whole_run = True
     stage = Stage.DATA
 
     @dataclass(frozen=True)
@@ -77,9 +77,6 @@ class TargetOutOfReach(Rule):
         square, std, mean = call.target.mean_square, call.input.std, call.input.mean
         if call.function not in REGRESSION or square is None or std is None or mean is None:
             yield NotEvaluated(f"{call.function} has no targets whose size could be compared")
-            return
-        if not due(window, self.every):
-            yield LATER
             return
         size = square**0.5
         first = max(1.0, (std**2 + mean**2) ** 0.5 if call.batches <= 3 else 1.0)

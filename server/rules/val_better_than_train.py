@@ -10,7 +10,6 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._pace import LATER, due
 from server.rules._say import percent, say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
@@ -51,6 +50,7 @@ class ValBetterThanTrain(Rule):
     chart = "loss"
     clears_after = 20
     gates = ("moving_target",)
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -63,9 +63,6 @@ class ValBetterThanTrain(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares each evaluation with the training loss before it."""
-        if not due(window, self.every):
-            yield LATER
-            return
         found = evaluations(window)
         if found is None or len(found) < params.evaluations:
             yield NotEvaluated(f"{params.evaluations} validation losses are needed", "monitor.validation(loss)")

@@ -12,7 +12,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import learning_matrices, listed
-from server.rules._pace import LATER, due
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -56,6 +55,7 @@ class WeightNormDrift(Rule):
     persistence = (5, 5)
     clears_after = 20
     gates = ("warm_up",)
+    whole_run = True
     stage = Stage.SYMPTOM
 
     @dataclass(frozen=True)
@@ -68,9 +68,6 @@ class WeightNormDrift(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares now with the start, and asks whether it goes on."""
-        if not due(window, 10):
-            yield LATER
-            return
         norms = window.by_layer(Kind.PARAM_WEIGHT_NORM)
         ready = {
             item.name: norms[item.name]
