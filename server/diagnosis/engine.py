@@ -45,6 +45,7 @@ REMEDIES: Mapping[Kind, str] = {
     Kind.VALIDATION: "report validation: monitor.validation(loss)",
     Kind.LOSS_PART: "name the parts of the loss: monitor.step(loss, data=a, penalty=b)",
     Kind.EPOCH: "report the epoch: monitor.log(epoch=epoch)",
+    Kind.SYSTEM: 'pip install "gradwatch[system]"',
     Kind.LEARNING_RATE: "watch the optimizer: watch(model, optimizer)",
 }
 
@@ -296,6 +297,7 @@ def describe(kind: Kind) -> str:
         Kind.PARAM_WEIGHT_NORM: "weight norms",
         Kind.PARAM_UPDATE_RATIO: "update ratios of parameters",
         Kind.EPOCH: "epoch",
+        Kind.SYSTEM: "figures of the machine",
     }.get(kind, f"series {kind.value}*" if kind.value.endswith("/") else f"series {kind.value}")
 
 

@@ -1,7 +1,7 @@
 """Collects what one attempt sent, in arrival order, into tracks ordered by step, and cuts evidence windows from them.
 
 Values wait until the watermark says that their step is complete, so windows do not depend on how the frames were cut.
-Not for: series that no rule reads (the user's own, the machine's); those stay in the store.
+Not for: series that no rule reads (the user's own); those stay in the store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.series import EMPTY, Floats, Series, Steps, Track
 from server.domain.statistics import baseline
 
-UNREAD = frozenset({Kind.USER, Kind.SYSTEM, Kind.OVERHEAD})
+UNREAD = frozenset({Kind.USER, Kind.OVERHEAD})
 BEFORE_START = -1
 TAIL = 50  # newest losses that say how an attempt ended
 COUNTS = frozenset({Kind.ACT_NONFINITE, Kind.PARAM_GRAD_NONFINITE})

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from server.diagnosis.causes import absorb_symptoms
 from server.diagnosis.engine import Engine, verdict_sentence
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
+from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.thresholds import params_of
 from server.domain.findings import CheckResult, Evidence, Finding
@@ -25,6 +27,7 @@ from server.store import Store
 FRAMES_A_READ = 256
 POINTS_A_SLICE = 2_000_000  # then the other runs have their turn
 JUDGED_RANK = 0
+ONE_PROCESS = "the training is one process"
 
 Key = tuple[int, str, int]  # attempt, code, how many of that code came before
 
@@ -39,6 +42,7 @@ class Part:
     ended: bool = False
     state: str = ""
     tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
+    ranks: Ranks | None = None  # where several processes train together
     raised: list[Raised] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     step: int = -1
@@ -72,7 +76,9 @@ class Session:
     @property
     def points(self) -> int:
         """How many numbers its engines hold in memory."""
-        return sum(part.engine.evidence.points for part in self._parts.values() if part.engine is not None)
+        engines = [part.engine for part in self._parts.values() if part.engine is not None]
+        engines += [part.ranks.engine for part in self._parts.values() if part.ranks is not None]
+        return sum(engine.evidence.points for engine in engines)
 
     def read(self) -> bool:
         """Reads and judges the new frames of all attempts; False when a slice was full and more is waiting."""
@@ -84,7 +90,7 @@ class Session:
                 return False
             if not newest:
                 self._end(part)
-                part.engine = None  # its findings are known; late frames make a new one
+                part.engine = part.ranks = None  # its findings are known; late frames make a new one
         return True
 
     def judge(self, *, ended: bool, state: str = "finished") -> None:
@@ -96,6 +102,8 @@ class Session:
             self._end(part, state)
         elif part.ended:
             self._engine(part).advance()  # takes the evaluation of the end back
+            if part.ranks is not None:
+                part.ranks.engine.advance()
             self._note(part, ended=False)
 
     def outcome(self) -> Outcome:
@@ -141,8 +149,9 @@ class Session:
 
     def _engine(self, part: Part) -> Engine:
         if part.engine is None:
+            part.ranks = None
             part.engine = Engine(
-                (item.rule for item in self._registry),
+                (item.rule for item in self._registry if not item.rule.across_ranks),
                 resumed=part.attempt.first_step > 0,
                 params=self._params,
                 rooms=self._rooms,
@@ -170,7 +179,23 @@ class Session:
             if points >= POINTS_A_SLICE:
                 return False
             fresh = self._frames(part)
+        self._read_ranks(part)
         return True
+
+    def _read_ranks(self, part: Part) -> None:
+        """Looks at the other processes of the training, once there are any."""
+        number = part.attempt.number
+        ranks = self._store.frames.ranks(self.run_id, number)
+        if len(ranks) < 2 or part.engine is None:
+            return
+        if part.ranks is None:
+            part.ranks = Ranks(
+                (item.rule for item in self._registry if item.rule.across_ranks),
+                self._params,
+                lambda rank, after: self._store.frames.since(self.run_id, number, rank, after, limit=FRAMES_A_READ),
+            )
+        part.ranks.read(ranks)
+        self._note(part, ended=False)
 
     def _frames(self, part: Part) -> Sequence[Any]:
         return self._store.frames.since(
@@ -182,13 +207,22 @@ class Session:
             return
         engine = self._engine(part)
         engine.finish(state)
+        if part.ranks is not None:
+            part.ranks.engine.finish(state)
         part.state = state
         part.tail = tail_of(engine.evidence)
         self._note(part, ended=True)
 
     def _note(self, part: Part, *, ended: bool) -> None:
         engine = self._engine(part)
-        part.ended, part.raised, part.checks, part.step = ended, engine.findings, engine.checks, engine.judged_step
+        part.ended, part.step = ended, engine.judged_step
+        part.raised, part.checks = engine.findings, engine.checks
+        if part.ranks is not None:
+            part.raised = absorb_symptoms([*part.raised, *part.ranks.engine.findings])
+            part.checks = [*part.checks, *part.ranks.engine.checks]
+        else:
+            alone = [item.code for item in self._registry if item.rule.across_ranks]
+            part.checks = [*part.checks, *(CheckResult(code, "not-evaluated", ONE_PROCESS) for code in alone)]
 
     def _numbered(self, newest: int) -> dict[int, Finding]:
         """Gives every raised finding its number: the one that it had, or the next free one."""
@@ -222,7 +256,7 @@ class Session:
             message=verdict.message,
             advice=verdict.advice,
             layers=verdict.layers,
-            ranks=(JUDGED_RANK,),
+            ranks=verdict.ranks or (JUDGED_RANK,),
             evidence=_storable(verdict.evidence),
             params=asdict(self._params.get(item.code) or info.rule.Params()) if info else {},
             attempt=attempt,

@@ -35,8 +35,9 @@ class Evidence:
 class Verdict:
     """Says that a rule's condition holds now. `message` and `advice` are ready to read.
 
-    `first_step` is the step of the first evidence; `at_once` skips the rule's persistence (exact facts). `stage` and
-    `exact` take the place of the rule's own where one rule says both causes and symptoms.
+    `first_step` is the step of the first evidence; `ranks` are those concerned (none: the one that is judged);
+    `at_once` skips the rule's persistence (exact facts). `stage` and `exact` take the place of the rule's own where one
+    rule says both causes and symptoms.
     """
 
     severity: Severity
@@ -46,6 +47,7 @@ class Verdict:
     layers: tuple[str, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     at_once: bool = False
+    ranks: tuple[int, ...] = ()
     stage: int | None = None
     exact: bool | None = None
 

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     EPOCH = "epoch"
     OVERHEAD = "hook/overhead"
     SYSTEM = "system/"
+    RANK = "@rank/"  # only in the evidence of several ranks: rank and name
     USER = ""
 
 

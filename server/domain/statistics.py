@@ -88,6 +88,19 @@ def median_error(values: Floats) -> float:
     return baseline(values).se
 
 
+def rank_correlation(values: Floats) -> float:
+    """Gives Spearman's correlation of finite values with their order; ties share their mean rank, 0 where all are
+    equal."""
+    order = np.argsort(values, kind="stable")
+    _, starts, counts = np.unique(values[order], return_index=True, return_counts=True)
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat(starts + (counts - 1) / 2, counts)
+    centred = ranks - ranks.mean()
+    time = np.arange(len(values)) - (len(values) - 1) / 2
+    power = float(np.sqrt(np.dot(centred, centred) * np.dot(time, time)))
+    return float(np.dot(centred, time)) / power if power > 0 else 0.0
+
+
 def logs(values: Floats) -> Floats:
     """Takes natural logarithms of the positive finite values; norms and ratios are always tested so."""
     kept = finite(values)

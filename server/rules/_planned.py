@@ -39,17 +39,12 @@ PLANNED: tuple[Planned, ...] = (
         "At equal steps the loss is above that of the chosen baseline run",
         "a baseline run that a project chooses",
     ),
-    Planned("GW704", "memory-growth", "Memory rises steadily", "the machine's memory as evidence of a rule"),
-    Planned("GW705", "gpu-idle", "The device is idle while the training runs", "the device's utilisation as evidence"),
     Planned(
         "GW806",
         "representation-collapse",
         "Embeddings of self-supervised training shrink to a point",
         "which output is the embedding (a declaration)",
     ),
-    Planned("GW901", "rank-divergence", "Weights differ between ranks that must be equal", "evidence of all ranks"),
-    Planned("GW902", "straggler", "One rank is slower than the others", "evidence of all ranks"),
-    Planned("GW904", "ranks-see-same-data", "Two ranks train on the same batches", "evidence of all ranks"),
     Planned("GW905", "unused-params-ddp", "DDP looks for unused parameters in vain", "the wrapper's settings"),
     Planned("GW906", "uneven-gradient-scale", "Losses are summed over ranks or windows", "evidence of all ranks"),
     Planned(
@@ -59,10 +54,4 @@ PLANNED: tuple[Planned, ...] = (
         "scores of fused attention, recomputed for one head of one example",
     ),
     Planned("GW956", "router-collapse", "A mixture of experts uses few of them", "the load of each expert"),
-    Planned(
-        "GW957",
-        "embedding-grad-spike",
-        "A jump of the gradient comes from the embedding alone",
-        "the share of one layer in the global norm, at every step",
-    ),
 )

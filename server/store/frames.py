@@ -93,6 +93,10 @@ class Frames:
         """Reads the frames after `after_seq` up to the first gap, in the order of seq."""
         return self._replay.since(run_id, attempt, rank, after_seq, limit)
 
+    def ranks(self, run_id: str, attempt: int) -> list[int]:
+        """Lists the ranks that sent values in an attempt, in order."""
+        return self._replay.ranks(run_id, attempt)
+
     def _store(
         self, connection: Connection, batch: AcceptedFrame, prepared: Sequence[_Prepared]
     ) -> tuple[FrameReceipt, list[tuple[int, int]]]:

@@ -55,6 +55,12 @@ class Replay:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def ranks(self, run_id: str, attempt: int) -> list[int]:
+        """Lists the ranks that sent values in an attempt, in order."""
+        with self._database.read() as connection:
+            where = {"b_run": run_id, "b_attempt": attempt}
+            return [int(rank) for (rank,) in connection.execute(statements.RANKS, where)]
+
     def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int) -> list[StoredFrame]:
         """Reads the frames after `after_seq` up to the first gap, at most `limit`, in the order of seq."""
         where = {"b_run": run_id, "b_attempt": attempt, "b_rank": rank, "b_after": after_seq, "b_limit": limit}

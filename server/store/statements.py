@@ -56,6 +56,7 @@ def _of_stream(columns: Any) -> Any:
     )
 
 
+RANKS = select(_s.rank).where(_s.run_id == bindparam("b_run"), _s.attempt == bindparam("b_attempt")).order_by(_s.rank)
 LATER = select(_f.seq).where(_of_stream(_f)).order_by(_f.seq)
 SINCE = select(_f.seq, _f.complete).where(_of_stream(_f)).order_by(_f.seq).limit(bindparam("b_limit"))
 SINCE_BLOCKS = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,20 @@ def test_it_has_a_sick_a_healthy_and_an_unknown_case_that_say_why(item) -> None:
     assert sum(case.expect == "quiet" for case in cases) >= 2
     assert any(isinstance(case.expect, dict) and "not_evaluated" in case.expect for case in cases)
     assert all(len(case.why) > 10 for case in cases)
+
+
+@EACH
+def test_it_has_a_case_with_values_that_are_not_finite(item) -> None:
+    cases = read_cases(item.name)
+    assert any(_is_bad(case.numbers) or _is_bad(case.facts) for case in cases), "add a case with nan or inf"
+
+
+def _is_bad(value) -> bool:
+    if isinstance(value, Mapping):
+        return any(_is_bad(part) for part in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_is_bad(part) for part in value)
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 @EACH

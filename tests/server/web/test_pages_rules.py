@@ -30,7 +30,7 @@ def test_the_catalogue_lists_every_rule(home: House) -> None:
 def test_the_catalogue_lists_what_is_planned_and_what_it_waits_for(home: House) -> None:
     page = look(home, "/rules")
     assert page.values("data-planned") == [item.code for item in PLANNED]
-    assert "evidence of all ranks" in page.text
+    assert "the load of each expert" in page.text
     assert not {item.code for item in PLANNED} & {rule.code for rule in home.app.state.services.registry}
 
 
