@@ -6,7 +6,7 @@ Not for: judging; `loss-task-mismatch`, `initial-loss-high`, `loss-not-decreasin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,6 +127,41 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         input=_spread(fact.get("input")),
         target=_spread(fact.get("target")),
     )
+
+
+_BEGIN = ("Addmm", "Mm", "Mv", "Addmv", "Bmm", "Baddbmm", "Linear", "Convolution", "Mkldnn", "Cudnn")
+
+
+def own_operations(window: Window) -> tuple[str, ...]:
+    """Lists the operations of a loss that the user wrote, from the loss up to the last weighted layer; empty where a
+    function of PyTorch's made it, or where its graph was not seen."""
+    if window.fact("loss_call").get("function"):
+        return ()
+    names = window.fact("graph").get("operations")
+    if not isinstance(names, (list, tuple)):
+        return ()
+    found = [str(name) for name in names]
+    end = next((at for at, name in enumerate(found) if name.startswith(_BEGIN)), len(found))
+    return tuple(found[:end]) if not any("Loss" in name or "Nll" in name for name in found[:end]) else ()
+
+
+def never_negative(operations: Sequence[str]) -> str:
+    """Says why a loss of these operations cannot be below 0; "" where it may be."""
+    inner = [name for name in operations if not name.startswith(("Mean", "Sum", "Div"))]
+    if inner and inner[0].startswith(("PowBackward", "AbsBackward")):
+        return "a mean of squares or absolute values"
+    logs = any(name.startswith("LogBackward") for name in operations)
+    squashed = next((at for at, name in enumerate(inner) if name.startswith(("Softmax", "Sigmoid"))), None)
+    if not logs or squashed is None or not inner[0].startswith("NegBackward"):
+        return ""
+    between = inner[1:squashed]
+    plain = all(name.startswith(_OF_CROSS_ENTROPY) for name in between)
+    return "minus the logarithm of a probability" if plain else ""
+
+
+_OF_CROSS_ENTROPY = (
+    "Log", "Add", "Mul", "Index", "Select", "Gather", "Squeeze", "Clamp", "Rsub", "View", "Unsqueeze", "Slice",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,16 @@ def first_finite(values: Floats) -> float | None:
     return float(kept[0]) if len(kept) else None
 
 
+STEPS_TO_HALF = 500
+
+
+def brisk(parts: Quarters, samples: int, steps_to_half: float = STEPS_TO_HALF, share: float = 0.5) -> bool:
+    """Says whether the loss fell at a pace that reaches a share of its start in so many steps: such a run is short
+    rather than slow."""
+    gained = (parts.start - parts.q4) * steps_to_half / max(samples, 1)
+    return gained > (1 - share) * abs(parts.start)
+
+
 def still_falling(
     parts: Quarters,
     losses: Floats,

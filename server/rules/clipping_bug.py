@@ -78,9 +78,12 @@ class ClippingBug(Rule):
                 "Call scaler.unscale_(optimizer) between backward() and clip_grad_norm_().",
                 {"calls": calls, "scaled": scaled},
             )
-        elif empty >= params.times and empty >= params.share * calls:
+        elif empty >= params.times and (empty >= params.share * calls or fact.get("parameters") == 0):
+            often = f"{empty} of {calls} calls"
+            if empty < params.share * calls:
+                often = f"{empty} calls, the last among them,"
             yield _say(
-                f"{empty} of {calls} calls clipped no gradient at all: they were given no parameters that have one",
+                f"{often} clipped no gradient at all: they were given no parameters that have one",
                 "model.parameters() is a generator: hand a fresh one to each call, or keep "
                 "list(model.parameters()); and "
                 "clip after backward().",

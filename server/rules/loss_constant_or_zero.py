@@ -11,13 +11,14 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, loss_call
+from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
 
 SOLVED = 0.05  # of the first losses: a loss that training brought down there may stand still
 FEWEST_FALLING = 5  # losses on the way down
 HALFWAY = 0.5  # of the first losses: one that falls to 0 from above was not brought there by training
 ROUNDING = -1e-6
+SURELY = 1e-3  # below 0: a small number before a logarithm makes a loss slightly negative
 MISMATCH = frozenset({"GW202", "GW212"})
 RECENT = 1000  # newest losses in which a negative one still counts
 
@@ -84,20 +85,23 @@ class LossConstantOrZero(Rule):
             if MISMATCH & window.open_codes:
                 return  # the targets are at fault
             yield _negative(window, str(call.function))
+        elif bool((recent < -SURELY).any()) and (why := never_negative(own_operations(window))):
+            yield _negative(window, why, own=True)
         elif zero or constant:
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
 
 
-def _negative(window: Window, function: str) -> Verdict:
+def _negative(window: Window, function: str, *, own: bool = False) -> Verdict:
     recent = window.loss.tail(RECENT)
-    index = int(np.flatnonzero(recent < ROUNDING)[0])
+    index = int(np.flatnonzero(recent < (-SURELY if own else ROUNDING))[0])
     least = float(recent[index])
     step = int(window.loss.steps[window.loss.count - len(recent) + index])
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,
-        message=f"The loss is {least:.4g} at step {step}, but {function} cannot be negative",
+        message=f"The loss is {least:.4g} at step {step}, but {function} cannot be negative"
+        + (" while targets and weights are not" if own else ""),
         advice=(
             "Look for a minus sign, a term that is subtracted, or targets outside [0, 1] (class ids under a binary "
             "cross-entropy, images that were not divided by 255)."

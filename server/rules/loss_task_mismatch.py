@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, NOT_SEEN, REGRESSION, LossCall, loss_call
+from server.rules._loss_call import BINARY, NOT_SEEN, REGRESSION, LossCall, loss_call, own_operations
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -75,7 +75,11 @@ class LossTaskMismatch(Rule):
         """Judges the fact `loss_call`."""
         call = loss_call(window)
         if call is None:
-            yield NOT_SEEN
+            own = own_operations(window)
+            if _log_of_zero(own):
+                yield _OF_ZERO
+            elif not own:
+                yield NOT_SEEN
             return
         sure = call.batches >= params.batches or window.final
         for found in (
@@ -91,6 +95,33 @@ class LossTaskMismatch(Rule):
             if verdict is not None:
                 yield verdict
                 return
+
+
+_OF_ZERO = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The loss takes the logarithm of what a ReLU gives, with nothing between that keeps it above 0: where the ReLU "
+        "answers 0 the loss is infinite"
+    ),
+    advice=(
+        "Hand the outputs before the ReLU to cross_entropy, which normalises them itself; or add a small number before "
+        "the logarithm."
+    ),
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
+_SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")
+
+
+def _log_of_zero(operations: Sequence[str]) -> bool:
+    """Says whether a logarithm reaches a ReLU with nothing between them that lifts a 0."""
+    log = next((at for at, name in enumerate(operations) if name.startswith("LogBackward")), None)
+    if log is None:
+        return False
+    behind = operations[log + 1 :]
+    relu = next((at for at, name in enumerate(behind) if name.startswith("ReluBackward")), None)
+    return relu is not None and not any(name.startswith(_SAFE) for name in behind[:relu])
 
 
 class _Seen(NamedTuple):

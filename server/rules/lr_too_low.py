@@ -13,7 +13,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import Quarters, finite
 from server.rules._loss_call import knew_before
-from server.rules._progress import loss_quarters, still_falling
+from server.rules._progress import brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length, update_series
 from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
@@ -168,9 +168,8 @@ class LrTooLow(Rule):
         if high and path < params.path:
             yield _verdict(window, path, params.path, ratios, parts, "")
         elif high and path < params.path_falling and falling:
-            gained = (parts.start - parts.q4) * params.steps_to_half / window.samples
-            brisk = gained > (1 - params.high_loss) * abs(parts.start)
-            level = Severity.INFO if brisk else Severity.WARNING
+            short = brisk(parts, window.samples, params.steps_to_half, params.high_loss)
+            level = Severity.INFO if short else Severity.WARNING
             yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling", level)
 
 

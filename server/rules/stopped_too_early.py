@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med
+from server.domain.statistics import Quarters, med
 from server.rules._loss_call import knew_before
-from server.rules._progress import loss_quarters, still_falling
+from server.rules._progress import brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length
 from server.rules._say import percent, say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
-BETTER_NAMED = frozenset({"GW412", "GW401", "GW413"})
+SLOW = "GW412"
+BETTER_NAMED = frozenset({SLOW, "GW401", "GW413"})
 
 
 class StoppedTooEarly(Rule):
@@ -25,7 +26,8 @@ class StoppedTooEarly(Rule):
     ## What it does
     At the end: the last quarter still gained a large part of all that was gained (more than 15 %; a straight line gives
     a third, a converged run nothing), the loss is still above half of its start, the validation loss (if any) falls
-    too, and the weights have moved far enough that the learning rate is not the reason.
+    too, and the weights have moved far enough that the learning rate is not the reason — or the loss fell at a usual
+    pace, and the run ended before a fifth of it was gained.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
@@ -73,6 +75,9 @@ class StoppedTooEarly(Rule):
         path: float = threshold(
             0.6, unit="of the weights", low=0.0, high=10.0, source="below it the rate is to blame (GW412)"
         )
+        begun: float = threshold(
+            0.8, unit="of the first losses", low=0.1, high=1.0, source="ours: not a fifth of the loss was gained"
+        )
         samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours: less is a smoke test")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -81,7 +86,11 @@ class StoppedTooEarly(Rule):
         if parts is None or window.samples < params.samples:
             yield NotEvaluated(f"judged at the end of a run of at least {params.samples} steps")
             return
-        if knew_before(window, parts) or BETTER_NAMED & window.open_codes or parts.q4 <= params.high * abs(parts.start):
+        if (
+            knew_before(window, parts)
+            or _better_named(window, parts, params)
+            or parts.q4 <= params.high * abs(parts.start)
+        ):
             return
         falling = still_falling(
             parts,
@@ -93,7 +102,8 @@ class StoppedTooEarly(Rule):
         )
         steps, ratios = medians(window)
         moved = path_length(steps, ratios, window.step) if len(ratios) else params.path
-        if not falling or moved < params.path or not _validation_falls(window):
+        short = moved >= params.path or _hardly_begun(window, parts, params)
+        if not falling or not short or not _validation_falls(window):
             return
         share = (parts.q3 - parts.q4) / (parts.start - parts.q4) if parts.start > parts.q4 else 1.0
         yield say(
@@ -108,6 +118,16 @@ class StoppedTooEarly(Rule):
             limit=params.falling,
             at_once=False,
         )
+
+
+def _hardly_begun(window: Window, parts: Quarters, params: StoppedTooEarly.Params) -> bool:
+    """Says whether a run at a usual pace ended before it had learned anything much: more steps, not larger ones."""
+    return brisk(parts, window.samples) and parts.q4 > params.begun * abs(parts.start)
+
+
+def _better_named(window: Window, parts: Quarters, params: StoppedTooEarly.Params) -> bool:
+    named = BETTER_NAMED & window.open_codes
+    return bool(named - {SLOW}) or (SLOW in named and not _hardly_begun(window, parts, params))
 
 
 def _validation_falls(window: Window) -> bool:
