@@ -1,4 +1,4 @@
-"""Runs the corpus: `python -m tests.corpus [--soak] [--only NAME] [--write] [--processes N]`.
+"""Runs the corpus: `python -m tests.corpus [--soak | --held-out] [--only NAME] [--write] [--processes N]`.
 
 Many trainings per process; prints the table, and with --write keeps the JSON that the catalogue page shows.
 """
@@ -24,12 +24,14 @@ def main(arguments: list[str]) -> int:
     """Runs, prints, and fails where a healthy training got a warning."""
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
+    parser.add_argument("--held-out", action="store_true", help="the trainings that no rule was tuned on")
     parser.add_argument("--only", default="", help="only trainings whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"write {OUTPUT.name} for the catalogue page")
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args(arguments)
     began = perf_counter()
-    todo = names(chosen.soak, chosen.only)
+    kind = "soak" if chosen.soak else "held-out" if chosen.held_out else "corpus"
+    todo = names(kind, chosen.only)
     judged: list[Judged] = []
     with get_context("spawn").Pool(chosen.processes, maxtasksperchild=TRAININGS_A_PROCESS) as pool:
         for item in pool.imap(run_one, todo):
@@ -44,10 +46,11 @@ def main(arguments: list[str]) -> int:
     known = {item.code: item.name for item in load_rules()}
     print(as_text(total, known))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
-    if chosen.write and not chosen.only and not chosen.soak:
-        OUTPUT.write_text(
-            json.dumps(as_json(total, judged, known), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    if chosen.write and not chosen.only and kind != "soak":
+        before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
+        found = as_json(total, judged, known)
+        content = {**before, "held_out": found} if kind == "held-out" else {**found, "held_out": before.get("held_out")}
+        OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if total.silent < total.healthy else 0
 
 

@@ -10,16 +10,16 @@ from tests.corpus.judge import Judged, judge
 _registry: list[Registry] = []
 
 
-def names(soak: bool, only: str) -> list[tuple[str, str]]:
-    """Lists what is to be run: the kind and the name."""
-    from tests.corpus.faults import FAULTS
-    from tests.corpus.healthy import HEALTHY, LONG
+def names(kind: str, only: str) -> list[tuple[str, str]]:
+    """Lists what is to be run, the corpus, "soak" or "held-out": the kind and the name of each training."""
+    from tests.corpus import faults, healthy, held_out
 
-    chosen = (
-        [("soak", name) for name in LONG]
-        if soak
-        else [("healthy", n) for n in HEALTHY] + [("fault", n) for n in FAULTS]
-    )
+    if kind == "soak":
+        chosen = [("soak", name) for name in healthy.LONG]
+    elif kind == "held-out":
+        chosen = [("held-out", n) for n in held_out.HEALTHY] + [("held-out-fault", n) for n in held_out.FAULTS]
+    else:
+        chosen = [("healthy", n) for n in healthy.HEALTHY] + [("fault", n) for n in faults.FAULTS]
     return [item for item in chosen if only in item[1]]
 
 
@@ -27,16 +27,16 @@ def run_one(chosen: tuple[str, str]) -> Judged:
     """Trains one and judges it."""
     import torch
 
-    from tests.corpus.faults import FAULTS
-    from tests.corpus.healthy import HEALTHY, LONG
+    from tests.corpus import faults, healthy, held_out
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # PyTorch warns of some of the mistakes, as it would anybody
     if not _registry:
         _registry.append(load_rules())
     kind, name = chosen
-    fault = FAULTS[name] if kind == "fault" else None
-    setup = fault.setup if fault else {"healthy": HEALTHY, "soak": LONG}[kind][name]
+    fault = {"fault": faults.FAULTS, "held-out-fault": held_out.FAULTS}.get(kind, {}).get(name)
+    sound = {"healthy": healthy.HEALTHY, "soak": healthy.LONG, "held-out": held_out.HEALTHY}
+    setup = fault.setup if fault else sound[kind][name]
     recording = setup.run()
     engine = recording.engine(_registry[0])
     broken = [check for check in engine.checks if "the rule itself failed" in check.reason]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from server.rules.registry import Registry, load_rules
+from tests.corpus import held_out
 from tests.corpus.faults import FAULTS
 from tests.corpus.healthy import HEALTHY, LONG
 from tests.corpus.judge import Judged, Said, judge, score
@@ -51,6 +52,14 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(FAULTS) >= 60
     assert len(LONG) == 10
     assert all(setup.steps >= 10_000 for setup in LONG.values())
+
+
+def test_what_is_held_out_is_large_enough_and_shares_no_name_with_the_corpus(rules: Registry) -> None:
+    assert len(held_out.HEALTHY) >= 20
+    assert len(held_out.FAULTS) >= 20
+    assert not held_out.HEALTHY.keys() & HEALTHY.keys()
+    assert not held_out.FAULTS.keys() & FAULTS.keys()
+    assert {item.code for item in rules}.issuperset(code for fault in held_out.FAULTS.values() for code in fault.root)
 
 
 def test_every_fault_names_its_source_and_known_rules(rules: Registry) -> None:
