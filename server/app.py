@@ -45,6 +45,7 @@ from server.web import (
     report_pages,
     runs_pages,
     series_api,
+    settings_pages,
 )
 from server.web.hangups import Hangups
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
@@ -125,6 +126,7 @@ def create_app(
         report_pages,
         layers_pages,
         flight_pages,
+        settings_pages,
         pages,
     ):
         app.include_router(room.router)

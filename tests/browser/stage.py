@@ -25,6 +25,8 @@ PAGES = (
     "/compare",
     "/rules",
     "/rules/GW308",
+    "/settings",
+    "/settings?project=default&rule=GW308",
     "/nothing-is-here",
 )
 

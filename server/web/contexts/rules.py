@@ -81,6 +81,7 @@ class RuleView:
     sections: tuple[Section, ...]
     thresholds: tuple[Threshold, ...]
     facts: tuple[tuple[str, str], ...]
+    settings_url: str
     previous: RuleRow | None
     next: RuleRow | None
 
@@ -122,6 +123,7 @@ def rule_view(rule: RuleInfo, registry: Registry) -> RuleView:
             for one in rule.params
         ),
         facts=_facts(rule),
+        settings_url="/settings?rule=" + quote(rule.code, safe=""),
         previous=_row(order[place - 1]) if place else None,
         next=_row(order[place + 1]) if place + 1 < len(order) else None,
     )

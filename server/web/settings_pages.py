@@ -1,0 +1,217 @@
+"""The settings of a project: the page, and the forms that change thresholds and mutes and try a replay.
+
+Plain forms, so that the page works without scripts; every change goes through the same checks as the API's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from server.diagnosis.replay import replay
+from server.diagnosis.thresholds import WrongThreshold, checked
+from server.domain.wishes import EVERY_CODE
+from server.rules.registry import RuleInfo
+from server.web.contexts import settings
+from server.web.services import Parts, Services
+from server.web.templating import render
+
+MAX_FORM_BYTES = 16 * 1024
+MOST_FIELDS = 100
+LONGEST_WORDS = 500
+LONGEST_NAME = 200
+RUNS_OFFERED = 50
+DEFAULT_PROJECT = "default"
+DAY_MS = 86_400_000
+MOST_DAYS = 3650.0
+
+router = APIRouter(include_in_schema=False)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Reads the fields of a form, without the spaces around them."""
+    body = (await request.body()).decode("utf-8", "replace")
+    pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    return {name: value.strip() for name, value in pairs}
+
+
+Form = Annotated[dict[str, str], Depends(form_of)]
+Name = Annotated[str, Query(max_length=LONGEST_NAME)]
+
+
+@router.get("/settings")
+def settings_page(request: Request, parts: Parts, project: Name = "", rule: Name = "", run: Name = "") -> Response:
+    """Shows the settings of a project."""
+    return _page(request, parts, _project(parts, project), rule, run=run)
+
+
+@router.post("/settings/thresholds", max_body_size=MAX_FORM_BYTES)
+def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
+    """Sets the thresholds of one rule that were changed, gives its own back, or replays a run with them."""
+    project, rule = form.get("project", ""), parts.registry.get(form.get("rule", ""))
+    try:
+        if rule is None:
+            raise WrongThreshold(f"No rule is called {form.get('rule', '')[:100]!r}")
+        _check_words(form, project)
+        wanted = _wanted(parts, project, rule, form)
+        if form.get("do") == "replay":
+            return _replayed(request, parts, project, rule, form, wanted)
+        _save(parts, project, rule, form, wanted)
+    except WrongThreshold as error:
+        return _page(request, parts, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
+    return RedirectResponse(settings.address(project, rule.code), 303)
+
+
+@router.post("/settings/mutes", max_body_size=MAX_FORM_BYTES)
+def add_mute(request: Request, parts: Parts, form: Form) -> Response:
+    """Silences findings from now on."""
+    project = form.get("project", "")
+    try:
+        _check_words(form, project)
+        code, days = _muted_code(parts, form), _days(form)
+        if not form.get("reason"):
+            raise WrongThreshold("Say why this is to be silent: the next person who wonders will read it")
+    except WrongThreshold as error:
+        return _page(request, parts, project, "", problem=str(error), draft=form, status=422)
+    now, run = parts.clock(), form.get("run", "")
+    parts.store.wishes.add_mute(
+        project, code, run=run, layers=form.get("layers", ""), who=form.get("who", ""), reason=form["reason"],
+        now_ms=now, expires_ms=None if days is None else now + int(days * DAY_MS),
+    )  # fmt: skip
+    _tell(parts, run)
+    return RedirectResponse(f"{settings.address(project)}#mutes", 303)
+
+
+@router.post("/settings/mutes/{mute_id}/end", max_body_size=MAX_FORM_BYTES)
+def end_mute(parts: Parts, mute_id: int, form: Form) -> Response:
+    """Ends a mute now; it stays in the list of those that are over."""
+    ended = parts.store.wishes.end_mute(mute_id, parts.clock())
+    _tell(parts, ended.run if ended else "")
+    project = ended.project if ended else form.get("project", "")
+    return RedirectResponse(f"{settings.address(project)}#mutes", 303)
+
+
+def _page(
+    request: Request,
+    parts: Services,
+    project: str,
+    rule: str,
+    *,
+    run: str = "",
+    replayed: settings.ReplayView | None = None,
+    problem: str = "",
+    draft: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    wishes, known = parts.store.wishes, list(parts.store.runs.projects())
+    material = settings.Material(
+        project=project,
+        projects=list(dict.fromkeys([*known, project])),
+        thresholds=wishes.thresholds(project),
+        history=wishes.threshold_history(project),
+        mutes=wishes.mutes(project),
+        runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED).items,
+    )
+    view = settings.settings_view(
+        material, parts.registry, parts.registry.get(rule), parts.clock(), run=run, replayed=replayed, problem=problem,
+        draft=draft,
+    )  # fmt: skip
+    return render(request, "pages/settings.html", view, section="settings", status=status)
+
+
+def _replayed(
+    request: Request, parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: dict[str, float]
+) -> Response:
+    run = parts.store.runs.get(form.get("run", ""))
+    if run is None:
+        raise WrongThreshold("Choose a run to replay: its id is not known here")
+    shown = settings.replay_view(run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}))
+    return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
+
+
+def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: Mapping[str, float]) -> None:
+    own = parts.store.wishes.thresholds(project).get(rule.code, {})
+    now = {item.name: own.get(item.name, item.default) for item in rule.params}
+    changes: dict[str, float | None] = {name: value for name, value in wanted.items() if value != now[name]}
+    if form.get("do") == "reset":
+        changes = dict.fromkeys(own)
+    for name, value in changes.items():
+        parts.store.wishes.set_threshold(
+            project,
+            rule.code,
+            name,
+            value,
+            who=form.get("who", ""),
+            reason=form.get("reason", ""),
+            now_ms=parts.clock(),
+        )
+
+
+def _wanted(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]) -> dict[str, float]:
+    """Reads the thresholds of a form; raises WrongThreshold for what is no number or out of range."""
+    if not project:
+        raise WrongThreshold("Choose a project: its name is empty")
+    found: dict[str, float] = {}
+    for field, text in form.items():
+        if not field.startswith(settings.THRESHOLD):
+            continue
+        name = field.removeprefix(settings.THRESHOLD)
+        value = _number(text, f"{rule.code} {name}")
+        checked(parts.registry, rule.code, name, value)
+        found[name] = value
+    return found
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        raise WrongThreshold(f"{what}: got {text[:50]!r}, expected a number") from None
+    if not math.isfinite(value):
+        raise WrongThreshold(f"{what}: got {text[:50]!r}, expected a finite number")
+    return value
+
+
+def _days(form: Mapping[str, str]) -> float | None:
+    if not form.get("days"):
+        return None
+    days = _number(form["days"], "Days")
+    if not 0 < days <= MOST_DAYS:
+        raise WrongThreshold(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}")
+    return days
+
+
+def _muted_code(parts: Services, form: Mapping[str, str]) -> str:
+    code = form.get("code", "")
+    if code == EVERY_CODE:
+        return code
+    rule = parts.registry.get(code)
+    if rule is None:
+        raise WrongThreshold(f"No rule is called {code[:100]!r}")
+    run = form.get("run", "")
+    if run and parts.store.runs.get(run) is None:
+        raise WrongThreshold(f"No run has the id {run[:100]!r}")
+    return rule.code
+
+
+def _check_words(form: Mapping[str, str], project: str) -> None:
+    if not project or len(project) > LONGEST_NAME:
+        raise WrongThreshold(f"Choose a project: got a name of {len(project)} characters, 1 to {LONGEST_NAME} fit")
+    for name in ("who", "reason", "layers", "run"):
+        if len(form.get(name, "")) > LONGEST_WORDS:
+            raise WrongThreshold(f"The field {name} has {len(form[name])} characters; at most {LONGEST_WORDS} fit")
+
+
+def _project(parts: Services, asked: str) -> str:
+    known = list(parts.store.runs.projects())
+    return asked or (known[0] if known else DEFAULT_PROJECT)
+
+
+def _tell(parts: Services, run: str) -> None:
+    if run:
+        parts.live.publish(run, "findings", -1)
