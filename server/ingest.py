@@ -127,7 +127,9 @@ class Ingest:
         return {"id": run.id, "attempt": attempt, "url": f"/runs/{run.id}", "created": created}
 
     def _short_findings(self, run_id: str, version: int) -> list[dict[str, Any]]:
-        """Gives the open findings that nobody muted, read again only when they changed."""
+        """Gives the open findings that nobody muted, read again only when they changed; 0: there never were any."""
+        if version == 0:
+            return []
         with self._lock:
             known = self._findings.get(run_id)
             if known is not None and known[0] == version:

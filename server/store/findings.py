@@ -83,9 +83,10 @@ class Findings:
                 "diagnosed_step": diagnosed_step,
                 "diagnosis": (DiagnosisState.LIVE if final else diagnosis).value,
                 "verdict": verdict,
-                "findings_version": schema.runs.c.findings_version + 1,
                 **standing(connection, run_id),
             }
+            if findings:
+                values["findings_version"] = schema.runs.c.findings_version + 1
             if current:
                 values["dirty"] = 0
             connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(**values))

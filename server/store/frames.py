@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from server.domain.runs import ENDED
 from server.errors import FrameConflict, UnknownRun
@@ -50,22 +49,17 @@ class _Prepared:
 
     group: AcceptedGroup
     seq: int
-    dtype: str = field(init=False)
+    dtype: str
+    block: bytes
+    summary: Summary
+    digest: bytes
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", blocks.dtype_of(self.group.values))
-
-    @cached_property
-    def block(self) -> bytes:
-        return blocks.pack(self.group.steps, self.group.times_ms, self.group.values)
-
-    @cached_property
-    def summary(self) -> Summary:
-        return summarise(self.group.steps, self.group.values, self.seq)
-
-    @cached_property
-    def digest(self) -> bytes:
-        return digest(self.group.columns, self.dtype)
+    @classmethod
+    def of(cls, group: AcceptedGroup, seq: int) -> _Prepared:
+        """Works it out."""
+        dtype = blocks.dtype_of(group.values)
+        block = blocks.pack(group.steps, group.times_ms, group.values)
+        return cls(group, seq, dtype, block, summarise(group.steps, group.values, seq), digest(group.columns, dtype))
 
 
 class Frames:
@@ -82,9 +76,11 @@ class Frames:
 
         Raises UnknownRun (the hook opens the run and sends again) and FrameConflict.
         """
-        prepared = [_Prepared(group, batch.seq) for group in batch.groups]
+        prepared = [_Prepared.of(group, batch.seq) for group in batch.groups]
         size = sum(len(item.block) + 64 * len(item.summary.count) + len(item.digest) for item in prepared)
-        receipt, added = self._writer.run(lambda connection: self._store(connection, batch, prepared), size)
+        receipt, added = self._writer.run(
+            lambda connection: self._store(connection, batch, prepared), size, defers=True
+        )
         if not receipt.duplicate:
             self._sealer.note(batch.run_id, receipt.attempt, batch.rank, added, ended=receipt.ended)
         return receipt
@@ -100,6 +96,8 @@ class Frames:
     def _store(
         self, connection: Connection, batch: AcceptedFrame, prepared: Sequence[_Prepared]
     ) -> tuple[FrameReceipt, list[tuple[int, int]]]:
+        later = self._writer.later
+        later.settle(connection, batch.run_id)
         row = self._find(connection, batch)
         crc = row.crc
         if crc is None and row.contiguous is not None and batch.seq <= row.contiguous:
@@ -115,17 +113,15 @@ class Frames:
         dropped: dict[str, int] = defaultdict(int)
         admitted = self._admit(connection, batch.run_id, prepared, dropped)
         self._insert_values(connection, identity, admitted)
-        self._insert_records(connection, identity, batch.records)
-        connection.execute(
-            statements.INSERT_FRAME,
-            {**identity, "crc": batch.crc, "complete": batch.complete, "received_ms": batch.received_ms},
-        )
+        self._insert_records(identity, batch.records)
+        told = {"crc": batch.crc, "complete": batch.complete, "received_ms": batch.received_ms}
+        later.add(batch.run_id, statements.INSERT_FRAME, {**identity, **told})
         contiguous = self._advance_stream(connection, row, batch, identity)
         moved = advance(row, batch, [(item.group, item.summary) for item, _ in admitted])
-        connection.execute(statements.UPDATE_RUN, {"b_id": batch.run_id, **moved.run})
+        later.add(batch.run_id, statements.UPDATE_RUN, {"b_id": batch.run_id, **moved.run})
         if moved.attempt:
             where = {"b_run": batch.run_id, "b_number": row.number}
-            connection.execute(statements.UPDATE_ATTEMPT, {**where, **moved.attempt})
+            later.add(batch.run_id, statements.UPDATE_ATTEMPT, {**where, **moved.attempt})
         receipt = FrameReceipt(
             batch.seq,
             False,
@@ -165,7 +161,7 @@ class Frames:
                 except CatalogueFull as full:
                     kept = group.keep(full.admitted)
                     dropped[str(full)] += len(group.columns) - (0 if kept is None else len(kept.columns))
-                    left = None if kept is None else _Prepared(kept, left.seq)
+                    left = None if kept is None else _Prepared.of(kept, left.seq)
                 else:
                     admitted.append((left, number))
                     break
@@ -191,7 +187,8 @@ class Frames:
             summaries[number] = summaries[number].merge(item.summary) if number in summaries else item.summary
         if not rows:
             return
-        connection.execute(statements.INSERT_BLOCKS, rows)
+        later = self._writer.later
+        later.add(identity["run_id"], statements.INSERT_BLOCKS, *rows)
         key = {name: identity[name] for name in ("run_id", "attempt", "rank")}
         for number, summary in summaries.items():
             old = connection.execute(
@@ -199,11 +196,9 @@ class Frames:
             )
             data = old.scalar_one_or_none()
             packed = (Summary.unpack(data).merge(summary) if data is not None else summary).pack()
-            connection.execute(statements.PUT_SUMMARY, {**key, "group": number, "data": packed})
+            later.add(key["run_id"], statements.PUT_SUMMARY, {**key, "group": number, "data": packed})
 
-    def _insert_records(
-        self, connection: Connection, identity: dict[str, Any], records: Sequence[AcceptedRecord]
-    ) -> None:
+    def _insert_records(self, identity: dict[str, Any], records: Sequence[AcceptedRecord]) -> None:
         facts: list[dict[str, Any]] = []
         events: list[dict[str, Any]] = []
         for part, record in enumerate(records):
@@ -212,10 +207,8 @@ class Frames:
                 facts.append({**row, "name": record.name})
             else:
                 events.append({**row, "kind": record.name, "time_ms": record.time_ms})
-        if facts:
-            connection.execute(insert(schema.facts), facts)
-        if events:
-            connection.execute(insert(schema.events), events)
+        self._writer.later.add(identity["run_id"], statements.INSERT_FACTS, *facts)
+        self._writer.later.add(identity["run_id"], statements.INSERT_EVENTS, *events)
 
     def _advance_stream(
         self, connection: Connection, row: Row[Any], batch: AcceptedFrame, identity: dict[str, Any]
@@ -231,5 +224,6 @@ class Frames:
                         break
                     contiguous = seq
         stream = {name: identity[name] for name in ("run_id", "attempt", "rank")}
-        connection.execute(statements.PUT_STREAM, {**stream, "contiguous": contiguous, "highest": highest})
+        told = {**stream, "contiguous": contiguous, "highest": highest}
+        self._writer.later.add(batch.run_id, statements.PUT_STREAM, told)
         return contiguous

@@ -86,6 +86,8 @@ SINCE_FACTS = (
 )
 INSERT_FRAME = insert(schema.frames)
 INSERT_BLOCKS = insert(schema.blocks)
+INSERT_FACTS = insert(schema.facts)
+INSERT_EVENTS = insert(schema.events)
 UPDATE_RUN = update(schema.runs).where(schema.runs.c.id == bindparam("b_id"))
 UPDATE_ATTEMPT = update(schema.attempts).where(_a.run_id == bindparam("b_run"), _a.number == bindparam("b_number"))
 SUMMARY = select(schema.summaries.c.data).where(

@@ -1,7 +1,7 @@
 """The one thread that writes: it takes what waits, runs the jobs in one transaction, commits, then answers everyone.
 
-Many small jobs share one fsync this way. When one fails, all are rolled back and run again, a savepoint each, so that
-it fails alone.
+Many small jobs share one fsync this way, and statements that they leave for later. When one fails, all are rolled back
+and run again, a savepoint each, so that it fails alone.
 Not for: what the jobs do (the repositories).
 """
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server.errors import Busy, GradwatchError, StoreError
 from server.store.engine import Database
+from server.store.later import Later
 
 Result = TypeVar("Result")
 Job = Callable[[Connection], Any]
@@ -52,15 +53,19 @@ class Writer:
     def __init__(self, database: Database, on_rollback: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._on_rollback = on_rollback
-        self._waiting: deque[tuple[Job, int, Future[Any]]] = deque()
+        self.later = Later()  # for jobs, in the writer's thread
+        self._waiting: deque[tuple[Job, int, bool, Future[Any]]] = deque()
         self._waiting_bytes = 0
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="gradwatch-writer", daemon=True)
         self._thread.start()
 
-    def run(self, job: Callable[[Connection], Result], size: int = 0) -> Result:
-        """Runs a job in the next transaction and returns its result after the commit; raises Busy if too many wait."""
+    def run(self, job: Callable[[Connection], Result], size: int = 0, *, defers: bool = False) -> Result:
+        """Runs a job in the next transaction and returns its result after the commit; raises Busy if too many wait.
+
+        A job that `defers` settles `later` itself for the runs that it reads; before any other, all of it is run.
+        """
         answer: Future[Result] = Future()
         with self._wake:
             if self._closed:
@@ -68,7 +73,7 @@ class Writer:
             over = self._waiting_bytes + size > MAX_WAITING_BYTES and self._waiting
             if len(self._waiting) >= MAX_WAITING_JOBS or over:
                 raise Busy(f"{len(self._waiting)} writes wait for the database already; try again in a second.")
-            self._waiting.append((job, size, answer))
+            self._waiting.append((job, size, defers, answer))
             self._waiting_bytes += size
             self._wake.notify()
         return answer.result()
@@ -86,7 +91,7 @@ class Writer:
         finally:
             with self._wake:
                 self._closed = True
-                left = [answer for _, _, answer in self._waiting]
+                left = [answer for *_, answer in self._waiting]
                 self._waiting.clear()
             for answer in left:
                 answer.set_exception(StoreError("The store stopped writing; its log says why. Start the server again."))
@@ -107,39 +112,44 @@ class Writer:
             elif wrote:
                 wrote = self._database.shrink()
 
-    def _take(self) -> list[tuple[Job, Future[Any]]]:
-        batch: list[tuple[Job, Future[Any]]] = []
+    def _take(self) -> list[tuple[Job, bool, Future[Any]]]:
+        batch: list[tuple[Job, bool, Future[Any]]] = []
         taken_bytes = 0
         while self._waiting and len(batch) < MAX_JOBS_PER_COMMIT and taken_bytes <= MAX_BYTES_PER_COMMIT:
-            job, size, answer = self._waiting.popleft()
-            batch.append((job, answer))
+            job, size, defers, answer = self._waiting.popleft()
+            batch.append((job, defers, answer))
             taken_bytes += size
             self._waiting_bytes -= size
         return batch
 
-    def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> None:
+    def _commit(self, batch: list[tuple[Job, bool, Future[Any]]]) -> None:
         """Runs the jobs of one transaction; whatever happens, every caller gets an answer."""
         try:
             if not self._all_went_well(batch):
-                self._settle(batch, TRIES)
+                self._settle([(job, answer) for job, _, answer in batch], TRIES)
         except BaseException:
-            for _, answer in batch:
+            for *_, answer in batch:
                 if not answer.done():
                     answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
             raise
 
-    def _all_went_well(self, batch: list[tuple[Job, Future[Any]]]) -> bool:
+    def _all_went_well(self, batch: list[tuple[Job, bool, Future[Any]]]) -> bool:
         """Runs the jobs without savepoints, each of which costs as much as a small job; False when one fails: then
         nothing is stored.
         """
         try:
             self._database.check_in_place()
             with self._database.writing.connect() as connection, connection.begin():
-                results = [job(connection) for job, _ in batch]
+                results = []
+                for job, defers, _ in batch:
+                    if not defers:
+                        self.later.settle(connection)
+                    results.append(job(connection))
+                self.later.settle(connection)
         except FAULTS:
-            self._on_rollback()
+            self._undone()
             return False
-        for (_, answer), result in zip(batch, results, strict=True):
+        for (*_, answer), result in zip(batch, results, strict=True):
             answer.set_result(result)
         return True
 
@@ -154,7 +164,7 @@ class Writer:
                 for job, _ in batch:
                     outcomes.append(self._attempt(connection, job))
         except FAULTS as error:
-            self._on_rollback()
+            self._undone()
             if tries > 1 and isinstance(error, DBAPIError) and self._database.worth_retrying(error):
                 for one in batch:
                     self._settle([one], tries - 1)
@@ -175,13 +185,19 @@ class Writer:
             tries -= 1
             try:
                 with connection.begin_nested():
-                    return job(connection), None
+                    result = job(connection)
+                    self.later.settle(connection)
+                    return result, None
             except FAULTS as error:
                 if isinstance(error, DBAPIError) and self._database.transaction_lost(connection):
                     raise
-                self._on_rollback()
+                self._undone()
                 if not (tries and isinstance(error, DBAPIError) and self._database.worth_retrying(error)):
                     return None, self._explain(error)
+
+    def _undone(self) -> None:
+        self.later.forget()
+        self._on_rollback()
 
     def _explain(self, error: Exception) -> Exception:
         if isinstance(error, GradwatchError) or not isinstance(error, DBAPIError):

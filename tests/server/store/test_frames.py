@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from server.domain.runs import DiagnosisState, RunState
 from server.errors import FrameConflict, UnknownRun
 from server.store import Store, catalogue
 from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, status, url_in
+from tests.serving import wait_until
 
 
 def test_a_frame_sent_again_is_acknowledged_and_stored_once(store: Store) -> None:
@@ -41,6 +44,40 @@ def test_an_unknown_run_or_attempt_is_named(store: Store) -> None:
     open_run(store)
     with pytest.raises(UnknownRun, match=f"Attempt a9 of run {RUN} is not known here"):
         store.frames.accept(frame(0, attempt="a9"))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_frames_that_share_a_transaction_see_each_other_and_fail_alone(store: Store, refused: bool) -> None:
+    """What they write is left for the end of the transaction; with a refused one in it, each runs by itself."""
+    open_run(store)
+    open_run(store, "other")
+    jobs = [frame(0, group({"loss": [3.0]}, [0])), frame(2, group({"loss": [1.0]}, [2])),
+            frame(0, group({"loss": [9.0]}, [0]), run_id="other"), frame(1, group({"loss": [2.0]}, [1])),
+            frame(2, group({"loss": [1.0]}, [2])), frame(3, records=[status("finished", 2)])]  # fmt: skip
+    jobs += [frame(0, run_id="unknown")] if refused else []
+    held, free = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(len(jobs) + 2) as pool:
+        holding = pool.submit(store._writer.run, lambda _connection: (held.set(), free.wait(30)))
+        assert held.wait(30)
+        waiting = []
+        for number, job in enumerate(jobs, start=1):
+            waiting.append(pool.submit(store.frames.accept, job))
+            wait_until(lambda number=number: len(store._writer._waiting) == number, "the frame in the queue")
+        renamed = pool.submit(store.runs.update, "other", name="named")
+        free.set()
+        assert holding.result(30)
+        receipts = [one.result(30) for one in waiting if one.exception(30) is None]
+        assert renamed.result(30)
+    assert [(receipt.contiguous, receipt.duplicate) for receipt in receipts] == [
+        (0, False), (0, False), (0, False), (2, False), (2, True), (3, False)
+    ]  # fmt: skip
+    assert [one.exception() is None for one in waiting] == [True] * 6 + [False] * refused
+    assert samples(store, "loss") == [(0, 3.0), (1, 2.0), (2, 1.0)]
+    run, other = store.runs.get(RUN), store.runs.get("other")
+    assert run
+    assert other
+    assert (run.state, run.last_step, run.last_loss) == (RunState.FINISHED, 2, 1.0)
+    assert (other.name, other.last_loss) == ("named", 9.0)
 
 
 def test_values_come_back_bit_by_bit(store: Store) -> None:
