@@ -41,6 +41,7 @@ from server.web import (
     layers_pages,
     live_api,
     pages,
+    preflight_pages,
     problems,
     report_pages,
     runs_pages,
@@ -127,6 +128,7 @@ def create_app(
         layers_pages,
         flight_pages,
         settings_pages,
+        preflight_pages,
         pages,
     ):
         app.include_router(room.router)

@@ -35,13 +35,25 @@ class Records:
         newest = {row.name: row.value for row in rows}
         return {name: json.loads(value) for name, value in newest.items()}
 
-    def events(self, run_id: str, *, limit: int = 1000) -> list[Event]:
-        """Gives the newest events of a run, all attempts and ranks together, oldest first."""
+    def newest_fact(self, run_id: str, name: str) -> Any:
+        """Gives the newest value of a fact from any attempt; None where there is none."""
+        facts = schema.facts.c
+        with self._database.read() as connection:
+            value = connection.execute(
+                select(facts.value)
+                .where(facts.run_id == run_id, facts.name == name, facts.rank == 0)
+                .order_by(facts.attempt.desc(), facts.step.desc(), facts.seq.desc(), facts.part.desc())
+                .limit(1)
+            ).scalar()
+        return None if value is None else json.loads(value)
+
+    def events(self, run_id: str, *, kind: str | None = None, limit: int = 1000) -> list[Event]:
+        """Gives the newest events of a run, all attempts and ranks together, oldest first; `kind` keeps one kind."""
         events = schema.events.c
         with self._database.read() as connection:
             rows = connection.execute(
                 select(schema.events)
-                .where(events.run_id == run_id)
+                .where(events.run_id == run_id, *([] if kind is None else [events.kind == kind]))
                 .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
                 .limit(limit)
             ).all()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from server.domain.runs import Run
 from server.store.run_list import SORTS
+from server.web import preflighted
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
 from server.web.models import (
     AttemptItem,
@@ -163,7 +164,11 @@ def get_checklist(run: TheRun, parts: Parts, cursor: Cursor = None, limit: Limit
     checks = {check.code: check for check in parts.store.findings.checks(run.id)}
     findings = parts.store.findings.list(run.id)
     page = page_of(list(parts.registry), cursor, limit)
-    items = [ChecklistItem.of(rule, checks.get(rule.code), findings) for rule in page.items]
+    before = preflighted.without_curves(run.id, parts)
+    items = [
+        ChecklistItem.of(rule, checks.get(rule.code), findings, before.get(rule.code) if before else None)
+        for rule in page.items
+    ]
     return ChecklistPage(items=items, next=page.next)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from server.domain.findings import CheckResult, Finding
 from server.domain.kinds import parse
+from server.domain.preflight import BASELINE, Result
 from server.domain.runs import Attempt, Run
 from server.domain.series import SeriesInfo
 from server.rules.registry import RuleInfo
@@ -289,8 +290,26 @@ class ChecklistItem(BaseModel):
     findings: list[str]
 
     @classmethod
-    def of(cls, rule: RuleInfo, check: CheckResult | None, findings: Iterable[Finding]) -> ChecklistItem:
-        """Makes it from a rule and what is known of it; a rule that was not asked yet says so."""
+    def of(
+        cls, rule: RuleInfo, check: CheckResult | None, findings: Iterable[Finding], told: Result | None = None
+    ) -> ChecklistItem:
+        """Makes it from a rule and what is known of it; a rule that was not asked yet says so.
+
+        `told` is what preflight said of the same: it counts where the training could not show it, or shows less.
+        """
+        found = cls._of(rule, check, findings)
+        if told is None or told.verdict == "not_evaluated" or told.code == BASELINE or found.outcome == "found":
+            return found
+        if told.verdict == "found":
+            reason = f"Before the training: {told.message}"
+            return found.model_copy(update={"outcome": "found", "reason": reason, "remedy": ""})
+        if found.outcome == "passed":
+            return found
+        reason = f"Passed before the training: {told.message}"
+        return found.model_copy(update={"outcome": "passed", "reason": reason, "remedy": ""})
+
+    @classmethod
+    def _of(cls, rule: RuleInfo, check: CheckResult | None, findings: Iterable[Finding]) -> ChecklistItem:
         return cls(
             code=rule.code,
             name=rule.name,

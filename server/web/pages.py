@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, Response
 
 from server import paths
 from server.domain.runs import Run
+from server.web import preflighted
 from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
@@ -140,4 +141,5 @@ def _details(run: Run, parts: Services) -> run_contexts.DetailsView:
 
 def _checklist(run: Run, parts: Services, outcome: str = "") -> checklist.ChecklistView:
     checks, found = parts.store.findings.checks(run.id), parts.store.findings.list(run.id)
-    return checklist.checklist_view(run, checks, found, parts.registry, parts.clock(), outcome)
+    before = preflighted.without_curves(run.id, parts)
+    return checklist.checklist_view(run, checks, found, parts.registry, parts.clock(), outcome, before)

@@ -16,6 +16,7 @@ from server.domain.kinds import Kind, parse
 from server.domain.metrics import partners, subject
 from server.domain.runs import Run
 from server.downsample import Buckets
+from server.web import preflighted
 from server.web.contexts import checklist, findings, report
 from server.web.evidence import pictures
 from server.web.lookup import existing_run
@@ -57,7 +58,9 @@ def _report(run: Run, parts: Services) -> report.ReportView:
     return report.report_view(
         run,
         shown,
-        checklist.checklist_view(run, checks, found, parts.registry, now),
+        checklist.checklist_view(
+            run, checks, found, parts.registry, now, before=preflighted.without_curves(run.id, parts)
+        ),
         _stills(run, parts, [(one.first_step, one.code) for one in found if one.cause is None and not one.muted]),
         parts.store.records.facts(run.id),
         parts.store.runs.attempts(run.id),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from server.domain.findings import CheckResult, Finding
+from server.domain.preflight import Preflight
 from server.domain.runs import Run
 from server.rules.registry import Registry
 from server.web import formats
@@ -36,6 +37,7 @@ class CheckRow:
     remedy: str
     rule_url: str
     finding_urls: tuple[str, ...]
+    preflight_url: str
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,16 @@ def checklist_view(
     registry: Registry,
     now_ms: int,
     outcome: str = "",
+    before: Preflight | None = None,
 ) -> ChecklistView:
-    """Sorts every rule of the catalogue into its chapter; `outcome` keeps one kind of rows."""
+    """Sorts every rule into its chapter; `outcome` keeps one kind of rows, `before` is the preflight."""
     by_code = {check.code: check for check in checks}
-    items = [ChecklistItem.of(rule, by_code.get(rule.code), findings) for rule in registry]
+    told = {result.code: result for result in before.results} if before else {}
+    items = [ChecklistItem.of(rule, by_code.get(rule.code), findings, told.get(rule.code)) for rule in registry]
     url = "/runs/" + quote(run.id, safe="")
     chapters = dict.fromkeys((*FIRST_FIVE, *(chapter_of(item.code) for item in items)))
     made = [
-        _chapter(chapter, [item for item in items if chapter_of(item.code) == chapter], url, outcome)
+        _chapter(chapter, [item for item in items if chapter_of(item.code) == chapter], url, outcome, told)
         for chapter in chapters
     ]
     chosen = f"?outcome={outcome}" if outcome else ""
@@ -101,7 +105,9 @@ def checklist_view(
     )
 
 
-def _chapter(chapter: ChapterInfo, items: Sequence[ChecklistItem], url: str, outcome: str) -> Chapter:
+def _chapter(
+    chapter: ChapterInfo, items: Sequence[ChecklistItem], url: str, outcome: str, told: Collection[str]
+) -> Chapter:
     shown = sorted((item for item in items if outcome in ("", item.outcome)), key=_place)
     empty = "" if shown else (
         f"No check of this chapter has come out as “{WORDS[outcome]}”." if items
@@ -111,7 +117,7 @@ def _chapter(chapter: ChapterInfo, items: Sequence[ChecklistItem], url: str, out
         id="chapter-" + (chapter.digit or "more"),
         title=f"{chapter.digit} {chapter.title}".strip(),
         lead=chapter.lead,
-        rows=tuple(_row(item, url) for item in shown),
+        rows=tuple(_row(item, url, checked_before=item.code in told) for item in shown),
         tally=_tally(items),
         empty=empty,
     )
@@ -128,7 +134,7 @@ def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str)
     )
 
 
-def _row(item: ChecklistItem, run_url: str) -> CheckRow:
+def _row(item: ChecklistItem, run_url: str, *, checked_before: bool) -> CheckRow:
     return CheckRow(
         code=item.code,
         name=item.name,
@@ -140,6 +146,7 @@ def _row(item: ChecklistItem, run_url: str) -> CheckRow:
         remedy=item.remedy,
         rule_url=f"/rules/{item.code}",
         finding_urls=tuple(f"{run_url}#finding-{number}" for number in item.findings),
+        preflight_url=f"{run_url}/preflight#{item.code}" if checked_before else "",
     )
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-_TABS = (("overview", "Overview", ""), ("layers", "Layers", "/layers"), ("checklist", "Checklist", "/checklist"))
+_TABS = (
+    ("overview", "Overview", ""),
+    ("layers", "Layers", "/layers"),
+    ("checklist", "Checklist", "/checklist"),
+    ("preflight", "Preflight", "/preflight"),
+)
 
 
 @dataclass(frozen=True)
