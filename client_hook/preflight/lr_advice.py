@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from client_hook.preflight.lr_curve import STANDARD_ERRORS, Reading
+from client_hook.preflight.lr_curve import STANDARD_ERRORS, STOP, Reading
 
 HALF_DECADE = math.sqrt(10.0)
 BELOW_TURN = 10.0  # the suggestion stands at least this far below the turn of the curve
@@ -42,14 +42,19 @@ class Advice:
 
 
 def judge_trial(rate: float, before: Sequence[float], after: Sequence[float], noise: float) -> Trial:
-    """Compares the last quarter of a trial with what the same batches had at the initial weights."""
+    """Compares the last quarter of a trial with what the same batches had at the initial weights.
+
+    One that jumped to several times the first loss was not stable, whatever became of it.
+    """
     if not after or not all(math.isfinite(loss) for loss in after):
         return Trial(rate, -math.inf, stable=False)
     tail = max(2, len(after) // 4)
     old = before[: len(after)][-tail:]
     fall = median(then - now for then, now in zip(old, after[-tail:], strict=True))
     scatter = STANDARD_ERRORS * noise / math.sqrt(tail) + STILL * max(abs(loss) for loss in old)
-    return Trial(rate, fall, stable=fall > -scatter)
+    size = max(abs(loss) for loss in before[: len(after)])
+    jumped = max(after) > max(before[: len(after)]) + (STOP - 1) * size  # even where it came back
+    return Trial(rate, fall, stable=fall > -scatter and not jumped)
 
 
 def first_guess(reading: Reading) -> float | None:

@@ -169,7 +169,7 @@ class Check:
         if problem:
             return not_evaluated(self, problem)
         test = measure(subject, budget)
-        told = {"numbers": _numbers(test), "curves": {"range test": picture(test)}, "thresholds": _thresholds()}
+        told = {"numbers": _numbers(test), "curves": pictures(test), "thresholds": _thresholds()}
         reasons = " ".join((*test.advice.reasons, test.ended)).strip()
         told["strings"] = {"reasons": reasons, "optimizer": type(subject.optimizer).__name__}
         yours, start = f"Your learning rate of {test.yours:.3g}", suggested(test)
@@ -195,22 +195,31 @@ def suggested(test: LRRange) -> str:
     return f"Start near {advice.rate:.2g} (between {advice.low:.2g} and {advice.high:.2g})."
 
 
-def picture(test: LRRange) -> dict[str, Any]:
-    """Draws the smoothed curve over the rates, with the marks."""
+def pictures(test: LRRange) -> dict[str, Any]:
+    """Draws the smoothed curve over the rates with its marks, and what the stable trials gained."""
     marks = [
         ("steepest", test.steepest),
         ("runs away", test.diverges),
         ("yours", test.yours if test.yours > 0 else None),
         ("suggestion", test.suggestion),
     ]
-    return curve(
-        test.rates[: len(test.reading.smooth)],
-        test.reading.smooth,
-        "learning rate",
-        "loss (smoothed)",
-        log_x=True,
-        marks=[{"x": rate, "label": f"{label} {rate:.2g}"} for label, rate in marks if rate is not None],
-    )
+    drawn = [{"x": rate, "label": f"{label} {rate:.2g}"} for label, rate in marks if rate is not None]
+    found = {
+        "range test": curve(
+            test.rates[: len(test.reading.smooth)],
+            test.reading.smooth,
+            "learning rate",
+            "loss (smoothed)",
+            log_x=True,
+            marks=drawn,
+        )
+    }
+    stable = sorted((trial.rate, trial.fall) for trial in test.trials if trial.stable)
+    if len(stable) > 1:
+        rates, falls = zip(*stable, strict=True)
+        gained = f"fall of the loss in {TRIAL_STEPS} steps"
+        found["short trials"] = curve(rates, falls, "learning rate", gained, log_x=True, marks=drawn[-1:])
+    return found
 
 
 def _optimizer(subject: Subject) -> Optimizer:

@@ -26,6 +26,7 @@ from server.web.markdown import inline
 WORDS = {"found": "found", "passed": "passed", "not-evaluated": "could not be judged", "left-out": "left out"}
 RANGE_TEST = "GW106"
 SHOWN_LAYERS = 12
+SHOWN_S = 0.05
 PYTHON = """from client_hook import preflight, watch
 
 preflight(model, loss_fn, batch=None, optimizer=optimizer, train_loader=loader)
@@ -72,6 +73,7 @@ class CheckCard:
     word: str
     said: str
     advice: str
+    reasons: str
     layers: tuple[str, ...]
     more_layers: str
     numbers: tuple[Pair, ...]
@@ -84,6 +86,16 @@ class CheckCard:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Checks that are shown alike: `wide` with large pictures, `tight` several in a row, `plain` as a list."""
+
+    id: str
+    title: str
+    look: str
+    cards: tuple[CheckCard, ...]
+
+
+@dataclass(frozen=True)
 class PreflightView:
     """The page; `empty` where there was no preflight, `nothing` where no check has the chosen outcome."""
 
@@ -93,7 +105,7 @@ class PreflightView:
     nothing: str
     lead: str
     tallies: tuple[Tally, ...]
-    cards: tuple[CheckCard, ...]
+    groups: tuple[Group, ...]
     fragment_url: str
     api_url: str
     python: str
@@ -116,7 +128,7 @@ def preflight_view(
         nothing=f"No check came out as “{WORDS[outcome]}”." if found and not shown and outcome else "",
         lead=_lead(found) if found else "",
         tallies=tuple(_tally(kind, cards, here, outcome) for kind in WORDS) if found else (),
-        cards=tuple(shown),
+        groups=tuple(_groups(shown)),
         fragment_url=f"{url}/fragments/preflight{query}",
         api_url=f"/api/v1{url}/preflight",
         python=PYTHON,
@@ -124,12 +136,30 @@ def preflight_view(
     )
 
 
+def _groups(cards: Sequence[CheckCard]) -> list[Group]:
+    """Puts what needs a look first; then the range test, whose chart everybody wants; then what passed."""
+    found = [card for card in cards if card.outcome == "found"]
+    rate = [card for card in cards if card.code == RANGE_TEST and card.outcome == "passed"]
+    passed = [card for card in cards if card.outcome == "passed" and card.code != RANGE_TEST]
+    drawn = [card for card in passed if card.pictures or card.baseline]
+    quiet = [card for card in passed if not (card.pictures or card.baseline)]
+    rest = [card for card in cards if card.outcome in ("not-evaluated", "left-out")]
+    made = (
+        Group("found", "Found", "wide", tuple(found)),
+        Group("rate", "Learning rate", "wide", tuple(rate)),
+        Group("passed", "Passed", "tight", tuple(drawn)),
+        Group("quiet", "Passed, without a picture", "plain", tuple(quiet)),
+        Group("rest", "Not judged", "plain", tuple(rest)),
+    )
+    return [group for group in made if group.cards]
+
+
 def _cards(found: Preflight, registry: Registry, here: str) -> list[CheckCard]:
-    """Orders what was found by its severity; then the range test, whose chart is looked at most; then by code."""
-    results = sorted(found.results, key=lambda item: (-item.rank, item.code != RANGE_TEST, item.code))
-    judged = [_card(item, registry, here) for item in results if item.verdict != "not_evaluated"]
-    unknown = [_card(item, registry, here) for item in results if item.verdict == "not_evaluated"]
-    return [*judged, *unknown, *(_left_out(item, registry, here) for item in found.left_out)]
+    results = sorted(found.results, key=lambda item: (-item.rank, item.code))
+    return [
+        *(_card(item, registry, here) for item in results),
+        *(_left_out(item, registry, here) for item in found.left_out),
+    ]
 
 
 def _card(item: Result, registry: Registry, here: str) -> CheckCard:
@@ -145,13 +175,14 @@ def _card(item: Result, registry: Registry, here: str) -> CheckCard:
         word=item.severity if severe else WORDS[outcome],
         said=item.reason if item.verdict == "not_evaluated" else item.message,
         advice=item.advice,
+        reasons=item.strings.get("reasons", "") if item.verdict == "passed" else "",
         layers=item.layers[:SHOWN_LAYERS],
         more_layers=f"and {len(item.layers) - SHOWN_LAYERS} more" if len(item.layers) > SHOWN_LAYERS else "",
         numbers=_numbers(item) if item.code != BASELINE else (),
         limits=tuple(Limit(one.name, f"{formats.number(one.value)} {one.unit}", one.source) for one in item.thresholds),
         pictures=tuple(picture for picture in pictures if picture is not None),
         baseline=_baseline(item.numbers, item.strings) if item.code == BASELINE else None,
-        took=f"{formats.number(item.seconds, 2)} s" if math.isfinite(item.seconds) else "",
+        took=f"{item.seconds:.1f} s" if item.seconds >= SHOWN_S else "",
         rule_url=f"/rules/{quote(item.code, safe='')}" if registry.get(item.code) else "",
         url=f"{here}#{quote(item.code, safe='')}",
     )
@@ -167,6 +198,7 @@ def _left_out(item: LeftOut, registry: Registry, here: str) -> CheckCard:
         word=WORDS["left-out"],
         said=item.reason,
         advice="",
+        reasons="",
         layers=(),
         more_layers="",
         numbers=(),
@@ -181,12 +213,16 @@ def _left_out(item: LeftOut, registry: Registry, here: str) -> CheckCard:
 
 def _summary(code: str, registry: Registry) -> Markup:
     rule = registry.get(code)
-    return inline(rule.summary) if rule else Markup("")
+    return inline(rule.summary.removeprefix("The run has ")) if rule else Markup("")
 
 
 def _numbers(item: Result) -> tuple[Pair, ...]:
     told = [(name.replace("_", " "), formats.number(value)) for name, value in item.numbers.items()]
-    told += [(name.replace("_", " "), formats.shortened(value, 300)) for name, value in item.strings.items() if value]
+    told += [
+        (name.replace("_", " "), formats.shortened(value, 300))
+        for name, value in item.strings.items()
+        if value and name != "reasons"
+    ]
     return tuple(Pair(name, value) for name, value in told)
 
 

@@ -83,4 +83,7 @@ def test_a_trial_is_compared_with_the_same_batches_before() -> None:
     assert judge_trial(0.1, before, [0.9, 2.9] * 8, noise=1.4).fall == pytest.approx(0.1)
     assert judge_trial(0.1, before, [1.1, 3.1] * 8, noise=0.0).stable is False
     assert judge_trial(0.1, before, [1.001, 3.001] * 8, noise=0.0).stable is True  # a thousandth is no rise
+    jumped = [1.0, 13.0, *[0.9, 2.9] * 7]  # 4 times the largest loss before is 12
+    assert judge_trial(0.1, before, jumped, noise=1.4).stable is False
+    assert judge_trial(0.1, before, [1.0, 11.0, *[0.9, 2.9] * 7], noise=1.4).stable is True
     assert judge_trial(0.1, before, [0.9, math.nan], noise=0.0).stable is False

@@ -24,7 +24,7 @@ def test_the_next_training_of_the_model_tells_what_preflight_found() -> None:
     assert [item["code"] for item in fact["results"]] == [value["code"] for _, value in events]
     assert [step for step, _ in events] == [-1, -1]
     by_code = {item["code"]: item for item in fact["results"]}
-    assert by_code["GW106"]["curves"] == ["range test"]
+    assert by_code["GW106"]["curves"] == ["range test", "short trials"]
     assert by_code["GW108"]["numbers"]["linear_loss"] > 0
     curves = {value["code"]: value["curves"] for _, value in events}
     assert len(curves["GW106"]["range test"]["x"]) == len(curves["GW106"]["range test"]["y"]) > 20
