@@ -28,6 +28,7 @@ class Request:
     grid: Grid = NOTHING
     findings: Sequence[Finding] = ()
     notes: Sequence[Event] = ()
+    levels: Sequence[tuple[str, float]] = ()  # what simple models reach, in words and as a number
     axis: Axis = STEPS
     scale: str = ""  # linear, log, or as the chart chooses
     half_life: float | None = None  # in steps, of the smoothed curves

@@ -14,7 +14,7 @@ import numpy as np
 
 from server import downsample
 from server.axes import STEP
-from server.charts import attempts
+from server.charts import attempts, baselines
 from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
 from server.charts.marks import mark_findings
 from server.domain.series import Floats, Steps
@@ -42,19 +42,23 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
         made = with_average(data, text(data.name), COLOURS[index % len(COLOURS)], "solid", request, smooth)
         averaged = averaged or len(made) > 1
         traces += made
+    levels = baselines.fitting(request.levels, series)
+    traces += baselines.traces(levels, series, logarithmic=logarithmic)
     traces += nonfinite_marks(series, request)
     if logarithmic:
         traces += zero_marks(series)
     layout = line_layout(logarithmic, request.axis.title)
     fit_y_axis(layout, [data.buckets for data in series])
     mark_findings(layout, request.findings, _span(request), request.notes, placer(request))
+    layout["annotations"] += baselines.labels(levels, logarithmic=logarithmic)
     newest = newest_step(series)
+    simple, compared = baselines.words(levels, series)
     return Drawing(
         traces,
         layout,
-        summary_of(series, newest),
+        summary_of(series, newest) + simple,
         newest,
-        detail_of(series, request, averaged),
+        " · ".join(filter(None, (compared, detail_of(series, request, averaged)))),
         axis_of(series, request),
     )
 

@@ -30,6 +30,18 @@ def better(name: str) -> Better | None:
     return None
 
 
+def measured_as(name: str) -> Literal["loss", "accuracy", "r2"] | None:
+    """Says which figure of a simple model can be compared with a metric; None where none can."""
+    if name in ("loss", "val/loss"):
+        return "loss"
+    found = set(_WORD.findall(name.lower()))
+    if found & {"top5", "top3", "balanced"}:
+        return None
+    if found & {"acc", "accuracy", "top1"}:
+        return "accuracy"
+    return "r2" if "r2" in found else None
+
+
 def subject(name: str) -> str:
     """Takes `val/` or `train/` off a name: what is measured, wherever it was measured."""
     return name.removeprefix("val/").removeprefix("train/")

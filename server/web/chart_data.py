@@ -11,9 +11,12 @@ from fastapi import HTTPException
 from server import axes
 from server.charts.base import Chart
 from server.domain.findings import Finding
+from server.domain.metrics import measured_as
+from server.domain.preflight import baselines
 from server.domain.runs import Run
 from server.downsample import Cut
 from server.grid import NOTHING, Grid
+from server.web import preflighted
 from server.web.contexts.runs import lasted_ms
 from server.web.services import Services
 
@@ -82,3 +85,9 @@ def layers(run: Run, parts: Services) -> list[str]:
     found = [layer for layer in told if isinstance(layer, dict)] if isinstance(told, list) else []
     ordered = sorted(found, key=lambda layer: (layer.get("order") is None, layer.get("order") or 0))
     return [str(layer.get("name", "")) for layer in ordered]
+
+
+def levels(run: Run, parts: Services, series: Sequence[Cut]) -> list[tuple[str, float]]:
+    """Gives what simple models reach of the first series, as preflight measured it before the training."""
+    what = measured_as(series[0].name) if series else None
+    return baselines(parts.store.records.newest_fact(run.id, preflighted.FACT), what) if what else []

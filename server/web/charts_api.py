@@ -20,6 +20,7 @@ from server.web.services import Parts
 DEFAULT_POINTS = 1_000
 MAX_POINTS = 8_000
 EVENTS = 1_000
+WITH_LEVELS = ("loss", "series")
 
 _SENTENCES: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such run or chart"},
@@ -66,6 +67,7 @@ def get_chart(
             grid,
             findings,
             notes=parts.store.records.events(run.id, limit=EVENTS),
+            levels=chart_data.levels(run, parts, series) if chart in WITH_LEVELS else (),
             axis=chart_data.axis_for(run, parts, x),
             scale=scale,
             half_life=half_life,
