@@ -35,6 +35,8 @@ class Request:
     chosen: bool = False  # whether the reader asked for that smoothing
     start: int | None = None
     stop: int | None = None
+    last_step: int = -1  # of the run, and when it came
+    last_ms: int = 0
     stat: str = ""
     layers: Sequence[str] = ()  # in the order in which the model calls them
     unfolded: Sequence[str] = ()  # modules; none = as many as are comfortable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from server.charts.base import BAD, Chart, Drawing, Request, short, text
 from server.charts.marks import mark_findings
 from server.domain import modules
 from server.domain.findings import Finding
+from server.domain.order import of_model
 from server.domain.series import Floats, Steps
 from server.grid import Grid
 
@@ -24,6 +26,9 @@ LABEL_CHARACTERS = 28
 ZERO = "#cc79a7"
 MOST_SHARE = 0.99  # of the cells lie within the colours; the others have the colours of the ends
 LEAST_DECADES = 1.0
+FINE_DECADES = 2.5  # so many have marks between them
+MOST_DECADES = 8
+LOG = "log10"  # said of cells that hold logarithms
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,15 @@ def draw(request: Request) -> Drawing:
     """
     grid = request.grid
     statistic = STATISTICS.get(request.stat, STATISTICS["std"])
-    order = {layer: index for index, layer in enumerate(request.layers)}
     subjects = [name.removeprefix(statistic.prefix) for name in grid.names]
-    places = sorted(range(len(subjects)), key=lambda row: _place(subjects[row], order))
+    places = of_model(subjects, request.layers)
     names = [subjects[row] for row in places]
     root = modules.tree(names)
     rows = modules.rows(root, modules.opened(root, request.unfolded))
     low, high, bad = _folded(grid, places, rows)
     values = np.where(np.abs(high) >= np.abs(low), high, low)
     labels = [_label(row) for row in rows]
-    steps = grid.steps.tolist()
+    steps = [*grid.steps.tolist(), grid.last_step + 1]  # a cell lasts until the next one begins
     traces = [_cells(values, steps, statistic, labels)]
     if statistic.log:
         dead = (low <= 0) & (high >= 0)
@@ -93,7 +97,7 @@ def draw(request: Request) -> Drawing:
     span = (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
     mark_findings(layout, request.findings, span, request.notes)
     said = _summary(names, values, statistic, grid.last_step, int(bad.sum()))
-    detail = "purple: exactly 0 · red: not finite · a cell is the value farthest from 0"
+    detail = "pink: exactly 0 · red: not finite · a cell is the value farthest from 0"
     shown = [{"path": row.path, "folded": row.folded} for row in rows]
     return Drawing(traces, layout, said, grid.last_step, detail, rows=shown)
 
@@ -114,12 +118,6 @@ def _label(row: modules.Row) -> str:
     return f"{row.path} ▸ {len(row.members)}" if row.folded else row.path or "(the model itself)"
 
 
-def _place(subject: str, order: dict[str, int]) -> tuple[int, str]:
-    """Sorts parameters by their module; what the model table does not know comes last."""
-    index = order.get(subject, order.get(subject.rpartition(".")[0], len(order)))
-    return index, subject if index == len(order) else ""
-
-
 def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Sequence[str]) -> dict[str, Any]:
     shown = values
     bar: dict[str, Any] = {
@@ -127,13 +125,12 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Seque
         "thickness": 12,
         "outlinewidth": 0,
     }
-    hover = "step %{x}<br>%{z:.4g}"
+    meta = ""
     if statistic.log:
         with np.errstate(divide="ignore", invalid="ignore"):
             shown = np.log10(np.abs(values))
         shown = np.where(np.isfinite(shown), shown, np.nan)
-        bar |= {"tickprefix": "10<sup>", "ticksuffix": "</sup>"}
-        hover = "step %{x}<br>10<sup>%{z:.2f}</sup>"
+        meta = LOG
     trace: dict[str, Any] = {
         "type": "heatmap",
         "x": steps,
@@ -142,13 +139,32 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Seque
         "colorscale": "RdBu" if statistic.two_sided else "Viridis",
         "colorbar": bar,
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>" + hover + "<extra></extra>",
+        "hoverinfo": "none",  # the script says it: the value itself, not its logarithm, and the steps of the cell
+        "meta": meta,
     }
     if statistic.share:
         trace |= {"zmin": 0, "zmax": 1}
     else:
         trace |= _range(shown, statistic.two_sided)
+    if statistic.log and "zmin" in trace:
+        bar |= _decades(trace["zmin"], trace["zmax"])
     return trace
+
+
+def _decades(low: float, high: float) -> dict[str, Any]:
+    """Writes values beside the colours of their logarithms: 1, 2 and 5 of each decade, or some decades."""
+    within = range(math.floor(low), math.ceil(high) + 1)
+    every = max(1, round((high - low) / MOST_DECADES))
+    if high - low > FINE_DECADES:
+        marks = [(float(power), 10.0**power) for power in within if power % every == 0]
+    else:
+        marks = [(power + math.log10(of), of * 10.0**power) for power in within for of in (1, 2, 5)]
+    kept = [(at, value) for at, value in marks if low <= at <= high]
+    return {
+        "tickmode": "array",
+        "tickvals": [at for at, _ in kept],
+        "ticktext": [short(value).replace("e+0", "e").replace("e-0", "e-") for _, value in kept],
+    }
 
 
 def _range(shown: Floats, two_sided: bool) -> dict[str, float]:
@@ -177,7 +193,8 @@ def _flagged(
         "colorscale": [[0, colour], [1, colour]],
         "showscale": False,
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>step %{x}<br>" + said + "<extra></extra>",
+        "hoverinfo": "none",
+        "meta": said,
     }
 
 

@@ -16,6 +16,7 @@ from server import downsample
 from server.axes import STEP
 from server.charts import attempts, baselines
 from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
+from server.charts.held import hold, is_held, stepped
 from server.charts.marks import mark_findings
 from server.domain.series import Floats, Steps
 from server.downsample import Cut
@@ -33,7 +34,7 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
 
     What the reader chose goes before both: the scale of the axis, and a smoothed curve over what was sent.
     """
-    every = [placed(data, request) for data in request.series]
+    every = [placed(hold(data, request), request) for data in request.series]
     series = attempts.newest_of(every)
     logarithmic = is_logarithmic(request, series, log)
     traces = _earlier(every)
@@ -120,7 +121,8 @@ def with_average(data: Cut, name: str, colour: str, dash: str, request: Request,
     cut = data.buckets
     wanted = request.chosen or (smooth and len(cut.steps) >= SMOOTH_FROM)
     if data.smooth is None or not wanted or len(cut.steps) < 2:
-        return [line(cut, name, colour, dash=dash)]
+        drawn = line(cut, name, colour, dash=dash)
+        return [stepped(drawn) if is_held(data.name) else drawn]
     raw = line(cut, name, faint(colour), dash=dash, width=1.0)
     raw |= {"showlegend": False, "legendgroup": name}
     return [raw, {**_plain(cut.x, data.smooth, name, colour, dash), "legendgroup": name}]

@@ -11,9 +11,11 @@ from typing import Any
 
 from server.axes import Axis
 from server.charts.base import COLOURS, Drawing, Request, text
+from server.charts.held import hold, is_held, stepped
 from server.charts.lines import (
     axis_of,
     detail_of,
+    faint,
     fit_y_axis,
     is_logarithmic,
     line_layout,
@@ -24,12 +26,14 @@ from server.charts.lines import (
     with_average,
     zero_marks,
 )
+from server.domain.kinds import Kind, parse
 from server.downsample import Cut
 
 DASHES = ("solid", "dash", "dot")
 ALL_POINTS = 16_000
 FEWEST_POINTS = 500
 MANY = 6
+HAZE = "22"  # how much of a colour is left of the noise of many runs
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ class RunLine:
     label: str
     slot: int
     axis: Axis
+    last_step: int
+    last_ms: int
+
+
+def is_noisy(name: str) -> bool:
+    """Says whether a series is drawn under its average unless the reader wants none: what each batch measures anew."""
+    return parse(name)[0] in (Kind.LOSS, Kind.LOSS_PART, Kind.USER, Kind.GRAD_NORM, Kind.TIME_STEP, Kind.TIME_DATA)
 
 
 def points_for(runs: int, points: int) -> int:
@@ -51,20 +62,36 @@ def draw(lines: Sequence[RunLine], request: Request, smooth: bool) -> Drawing:
     """Draws them."""
     axis = lines[0].axis if lines else request.axis
     request = replace(request, axis=axis)
-    series = [replace(placed(one.cut, replace(request, axis=one.axis)), name=one.label) for one in lines]
+    series = [_placed(one, request) for one in lines]
     logarithmic = is_logarithmic(request, series, None)
-    traces: list[dict[str, Any]] = []
-    averaged = False
+    below: list[dict[str, Any]] = []
+    above: list[dict[str, Any]] = []
+    many = len(lines) > MANY
     for one, data in zip(lines, series, strict=True):
         colour, dash = COLOURS[one.slot % len(COLOURS)], DASHES[one.slot // len(COLOURS) % len(DASHES)]
-        made = with_average(data, text(one.label), colour, dash, request, smooth)
-        averaged = averaged or len(made) > 1
-        traces += [{**trace, "showlegend": False} for trace in made]
+        *raw, top = [{**trace, "showlegend": False} for trace in _made(one, data, colour, dash, request, smooth)]
+        below += [{**trace, "line": {"color": _hazy(colour, many), "width": 1.0}} for trace in raw]
+        above.append(top)
+    traces = below + above  # no run's noise over another one's course
     traces += nonfinite_marks(series, request) + (zero_marks(series) if logarithmic else [])
     layout = line_layout(logarithmic, axis.title)
-    if len(lines) > MANY:
+    if many:
         layout["hovermode"] = "closest"
     fit_y_axis(layout, [data.buckets for data in series])
     newest = newest_step(series)
-    detail = detail_of(series, request, averaged)
+    detail = detail_of(series, request, bool(below))
     return Drawing(traces, layout, summary_of(series, newest), newest, detail, axis_of(series, request))
+
+
+def _placed(one: RunLine, request: Request) -> Cut:
+    own = replace(request, axis=one.axis, last_step=one.last_step, last_ms=one.last_ms)
+    return replace(placed(hold(one.cut, own), own), name=one.label)
+
+
+def _made(one: RunLine, data: Cut, colour: str, dash: str, request: Request, smooth: bool) -> list[dict[str, Any]]:
+    made = with_average(data, text(one.label), colour, dash, request, smooth)
+    return [stepped(trace) for trace in made] if is_held(one.cut.name) else made
+
+
+def _hazy(colour: str, many: bool) -> str:
+    return colour + HAZE if many else faint(colour)

@@ -59,7 +59,11 @@ class RunSilent(Rule):
             usual = med(window.series(Kind.TIME_STEP.value).tail(200))
             yield say(
                 Severity.ERROR,
-                f"Nothing was heard of the run since step {window.step}"
+                (
+                    f"Nothing was heard of the run since step {window.step:,}"
+                    if window.step >= 0
+                    else "Nothing was heard of the run since its start: no step was closed"
+                )
                 + (f"; a step used to take {usual:.3g} s" if usual == usual else ""),
                 "Look at the process: py-spy dump --pid … shows where it stands (a data worker, a collective, a "
                 "disk). If "

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 
 from server import axes
 from server.charts.base import Chart
+from server.charts.held import is_held
 from server.domain.findings import Finding
 from server.domain.metrics import measured_as
 from server.domain.preflight import baselines
@@ -50,10 +51,20 @@ def read(
         names = kind.lines(grid, findings)
     # what earlier attempts left is drawn under the newest one, where there are only a few lines
     attempt = "all" if run.attempts > 1 and kind.columns is None and len(names) <= MOST_WITH_HISTORY else "latest"
-    series = parts.store.overview.buckets(
-        run.id, names, attempt=attempt, start=span.start, stop=span.stop, points=span.points, half_life=half_life
-    )
-    return grid, series
+    shown: dict[str, Any] = {"attempt": attempt, "stop": span.stop, "points": span.points, "half_life": half_life}
+    held = [name for name in names if is_held(name)] if span.start is not None else []
+    measured = [name for name in names if name not in held]
+    series = parts.store.overview.buckets(run.id, measured, start=span.start, **shown)
+    for name in held:
+        series += parts.store.overview.buckets(run.id, [name], start=_stood_since(run, parts, name, span), **shown)
+    return grid, sorted(series, key=lambda cut: names.index(cut.name))
+
+
+def _stood_since(run: Run, parts: Services, name: str, span: Span) -> int | None:
+    """Gives the step of the last sample before what is shown: there begins a value that still holds."""
+    assert span.start is not None  # noqa: S101 - asked only where a stretch is shown
+    earlier = parts.store.overview.buckets(run.id, [name], stop=span.start - 1, points=2)
+    return int(earlier[0].buckets.last_steps[-1]) if earlier else span.start
 
 
 def half_life(run: Run, kind: Chart, asked: float | None, span: Span) -> float | None:

@@ -13,6 +13,7 @@ from server.charts.layers import STATISTICS
 from server.domain.runs import Run
 from server.web import chart_data
 from server.web.chart_data import Span
+from server.web.contexts.runs import lasted_ms
 from server.web.lookup import existing_run
 from server.web.problems import Problem
 from server.web.services import Parts
@@ -74,6 +75,8 @@ def get_chart(
             chosen=bool(smooth),
             start=start,
             stop=stop,
+            last_step=run.last_step,
+            last_ms=run.started_ms + lasted_ms(run),
             stat=stat,
             unfolded=unfolded or (),
             layers=chart_data.layers(run, parts) if chart == "layers" else (),

@@ -21,6 +21,7 @@ from server.web.services import Parts, Services
 
 DEFAULT_POINTS = 1_000
 MAX_POINTS = 8_000
+MOST_AVERAGED = 4_000_000  # steps of all runs together, unless the reader asks
 EMPTY = "None of these runs has sent this series."
 
 router = APIRouter(prefix="/api/v1", tags=["charts"], responses={422: {"model": Problem}})
@@ -49,10 +50,12 @@ def compare_chart(
     span = chart_data.Span(start, stop, overlay.points_for(len(known), points))
     longest = max(known, key=lambda one: one.last_step, default=None)
     half_life = chart_data.half_life(longest, loss.CHART, smooth, span) if longest else None
+    if smooth is None and not (overlay.is_noisy(name) and sum(one.last_step for one in known) < MOST_AVERAGED):
+        half_life = None  # an average reads every sample
     unit = axes.since(0, max((lasted_ms(one) for one in known), default=0))
     lines = [line for one in known if (line := _line(one, parts, name, x, span, half_life, of[one.id], unit))]
     wanted = Wanted(scale=scale, half_life=half_life, chosen=bool(smooth), start=start, stop=stop)
-    drawing = overlay.draw(lines, wanted, smooth is None and name == "loss") if lines else None
+    drawing = overlay.draw(lines, wanted, smooth is None and overlay.is_noisy(name)) if lines else None
     return Response(to_json(drawing, EMPTY), media_type="application/json")
 
 
@@ -77,4 +80,4 @@ def _line(
             axis = chart_data.axis_for(run, parts, x)
         except HTTPException:
             return None  # this run has no such axis; the others may
-    return overlay.RunLine(found[0], run.name or run.id, slot, axis)
+    return overlay.RunLine(found[0], run.name or run.id, slot, axis, run.last_step, run.started_ms + lasted_ms(run))

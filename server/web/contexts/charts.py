@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.metrics import better, partners, subject
+from server.domain.order import natural
 from server.domain.series import SeriesInfo
 from server.web import formats
 
@@ -209,7 +210,7 @@ def _named(
 def _metrics(base: str, export: str, known: Mapping[str, SeriesInfo], look: Look) -> list[Chart]:
     own = [name for name in known if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name not in _ON_LOSS_CHART]
     topics = dict.fromkeys(subject(name) for name in own)
-    order = sorted(topics) if look.order == "" else list(topics)
+    order = sorted(topics, key=natural) if look.order == "" else list(topics)
     found = []
     for topic in order:
         series = [name for name in partners(topic, known) if name in own]
@@ -234,7 +235,7 @@ def _grouped(charts: Sequence[Chart]) -> tuple[Group, ...]:
     for chart in charts:
         prefix, slash, _ = chart.series.partition("/")
         found.setdefault(prefix if slash and prefix else PLAIN_GROUP, []).append(chart)
-    titles = sorted(found, key=lambda title: (title != PLAIN_GROUP, title))
+    titles = sorted(found, key=lambda title: (title != PLAIN_GROUP, natural(title)))
     return tuple(
         Group("group-" + quote(title, safe=""), title, tuple(found[title]), formats.plural(len(found[title]), "chart"))
         for title in titles
@@ -244,7 +245,7 @@ def _grouped(charts: Sequence[Chart]) -> tuple[Group, ...]:
 def _machinery(base: str, export: str, known: Mapping[str, SeriesInfo]) -> tuple[Group, ...]:
     found = []
     for title, kinds in _MACHINERY:
-        names = sorted(name for name in known if parse(name)[0] in kinds)
+        names = sorted((name for name in known if parse(name)[0] in kinds), key=natural)
         charts = tuple(
             Chart(
                 _metric_id(name),

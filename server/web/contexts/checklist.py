@@ -138,7 +138,7 @@ def _row(item: ChecklistItem, run_url: str, *, checked_before: bool) -> CheckRow
     return CheckRow(
         code=item.code,
         name=item.name,
-        summary=inline(item.summary),
+        summary=inline(_aim(item)),
         section=section_of(item.code),
         outcome=item.outcome,
         word=WORDS[item.outcome],
@@ -148,6 +148,12 @@ def _row(item: ChecklistItem, run_url: str, *, checked_before: bool) -> CheckRow
         finding_urls=tuple(f"{run_url}#finding-{number}" for number in item.findings),
         preflight_url=f"{run_url}/preflight#{item.code}" if checked_before else "",
     )
+
+
+def _aim(item: ChecklistItem) -> str:
+    """Says what was looked for; that the run has it is said of what was found alone."""
+    problem = item.summary.removeprefix("The run has ")
+    return item.summary if item.outcome == "found" or problem == item.summary else f"Looks for {problem}"
 
 
 def _place(item: ChecklistItem) -> tuple[int, str]:

@@ -162,7 +162,7 @@ def compare_view(
         ),
         overlays=_overlays(chosen),
         diff=diff,
-        same_text=formats.plural(same, "setting is", "settings are") + " the same in all runs",
+        same_text=formats.plural(same, "setting is", "settings are") + " the same in all runs" if same else "",
         all_url=address(ids, all="1") + "#settings",
         only_url=address(ids) + "#settings",
         everything=everything,

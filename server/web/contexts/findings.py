@@ -13,6 +13,7 @@ from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import chart_anchor
 from server.web.contexts.incidents import IncidentView, incident_views
+from server.web.contexts.runs import WAITING
 
 SHOWN_LAYERS = 6
 
@@ -134,8 +135,9 @@ def strip(run: Run, view: FindingsView) -> Strip:
         if (amount := run.open_counts.get(severity.value, 0))
     )
     if not view.open:
-        word = "no finding" if run.diagnosis is not DiagnosisState.PENDING else "waiting"
-        return Strip("none", word, _quiet(run, view), (), note)
+        if run.diagnosis is DiagnosisState.PENDING or run.last_step < 0:  # nothing was judged: no tick
+            return Strip(WAITING, WAITING, _quiet(run, view), (), note)
+        return Strip("none", "no finding", _quiet(run, view), (), note)
     worst = view.open[0]
     if worst.severity == Severity.INFO.value:  # a remark is no problem
         return Strip("none", "no problem", run.verdict or worst.message, counts, note)
@@ -213,8 +215,8 @@ def _quiet(run: Run, view: FindingsView) -> str:
 def _diagnosis_note(run: Run) -> str:
     if run.diagnosis is DiagnosisState.FINAL:
         return "final diagnosis"
+    if run.diagnosed_step < 0:
+        return "not diagnosed yet"
     if run.state is RunState.RUNNING:
-        return (
-            f"diagnosed to step {formats.count(run.diagnosed_step)}" if run.diagnosed_step >= 0 else "not diagnosed yet"
-        )
+        return f"diagnosed to step {formats.count(run.diagnosed_step)}"
     return f"diagnosed to step {formats.count(run.diagnosed_step)} of {formats.count(run.last_step)}"

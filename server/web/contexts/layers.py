@@ -11,6 +11,7 @@ from server.charts.layers import STATISTICS
 from server.domain import modules
 from server.domain.findings import Finding
 from server.domain.kinds import LAYER_KINDS, parse
+from server.domain.order import of_model
 from server.domain.runs import Run
 from server.rules.registry import Registry
 from server.web import formats
@@ -165,13 +166,7 @@ def drawer_view(
 
 def in_order(subjects: Sequence[str], order: Sequence[str]) -> list[str]:
     """Sorts layers or parameters by the order in which the model calls them; unknown ones come last."""
-    place = {layer: index for index, layer in enumerate(order)}
-
-    def key(subject: str) -> tuple[int, str]:
-        index = place.get(subject, place.get(subject.rpartition(".")[0], len(place)))
-        return index, subject if index == len(place) else ""
-
-    return sorted(subjects, key=key)
+    return [subjects[place] for place in of_model(subjects, order)]
 
 
 def _node(node: modules.Module, url: str, asked: Asked, unfolded: set[str], suspects: set[str]) -> TreeNode:

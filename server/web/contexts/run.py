@@ -22,7 +22,7 @@ from server.web.contexts.facts import (
     model_view,
 )
 from server.web.contexts.findings import FindingsView, Strip, strip
-from server.web.contexts.runs import RunRow, run_row
+from server.web.contexts.runs import WAITING, RunRow, run_row
 from server.web.contexts.tabs import Tab, tabs
 
 
@@ -76,10 +76,11 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
         ("attempt", str(run.attempts) if run.attempts > 1 else ""),
         ("last heard", formats.ago(now_ms - run.heard_ms)),
     )
+    said = strip(run, findings)
     return HeadView(
         run=row,
-        strip=strip(run, findings),
-        tallies=checklist.tallies,
+        strip=said,
+        tallies=() if said.severity == WAITING else checklist.tallies,
         checklist_url=checklist.url,
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",

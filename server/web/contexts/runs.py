@@ -8,13 +8,13 @@ from urllib.parse import quote, urlencode
 
 from server.config import DEFAULT_PORT
 from server.domain.findings import Severity
-from server.domain.runs import ENDED, Page, Run, RunState
+from server.domain.runs import ENDED, DiagnosisState, Page, Run, RunState
 from server.web import formats
 from server.web.contexts.sparkline import Sparkline, sparkline
 
 DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
 NO_FINDING = "no problem"
-NO_NUMBERS = "waiting"
+WAITING = "waiting"  # nothing was judged yet
 SORTS = {
     "started": "newest first",
     "heard": "last heard",
@@ -268,6 +268,7 @@ def two_lines(address: str) -> str:
 def run_row(run: Run, now_ms: int) -> RunRow:
     """Makes one row, which is also the head of the run's own page."""
     worst = run.worst_severity if run.worst_severity != Severity.INFO.value else None  # a remark is no problem
+    waits = not worst and (run.last_step < 0 or run.diagnosis is DiagnosisState.PENDING)
     return RunRow(
         id=run.id,
         url="/runs/" + quote(run.id, safe=""),
@@ -277,8 +278,8 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         tags=run.tags,
         state=run.state.value,
         diagnosis=run.diagnosis.value,
-        severity=worst or "none",
-        severity_word=worst or (NO_NUMBERS if run.last_step < 0 else NO_FINDING),
+        severity=worst or (WAITING if waits else "none"),
+        severity_word=worst or (WAITING if waits else NO_FINDING),
         verdict=run.verdict if worst else open_text(run),
         open_text=open_text(run),
         spark=sparkline(run.sparkline),

@@ -1,6 +1,7 @@
 // Draws every element with data-chart: asks the server for its figure, draws it with plotly, and asks again when the
 // page hears of new data or somebody changes how it is looked at. One zoom and one crosshair serve all charts of a page.
 import { stepAt } from "./axis.js";
+import { tipOf } from "./cells.js";
 import { pointAll } from "./crosshair.js";
 import { CONFIG, coloured, styled } from "./figure.js";
 import { drawLegend, withHidden } from "./legend.js";
@@ -142,8 +143,14 @@ function listen(chart, plot) {
     else if (change["xaxis.autorange"]) setZoom(null);
   });
   plot.on("plotly_doubleclick", () => setZoom(null));
-  plot.on("plotly_hover", (event) => pointAll(charts, chart, stepAt(chart.answer, event.xvals?.[0] ?? event.points?.[0]?.x)));
-  plot.on("plotly_unhover", () => pointAll(charts, chart, null));
+  plot.on("plotly_hover", (event) => {
+    pointAll(charts, chart, stepAt(chart.answer, event.xvals?.[0] ?? event.points?.[0]?.x));
+    tipOf(chart, event);
+  });
+  plot.on("plotly_unhover", () => {
+    pointAll(charts, chart, null);
+    tipOf(chart, null);
+  });
   plot.on("plotly_click", (event) => {
     const point = event.points?.[0];
     if (point?.data.type !== "heatmap") return;

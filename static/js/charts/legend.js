@@ -41,7 +41,7 @@ function entry(element, trace, redraw) {
   key.className = marks ? `chart-legend__mark chart-legend__mark--${trace.marker.symbol ?? "circle"}` : "chart-legend__line";
   if (!marks) key.style.borderTopStyle = { dot: "dotted", dash: "dashed", dashdot: "dashed" }[trace.line.dash] ?? "solid";
   key.style.color = marks ? trace.marker.color : trace.line.color;
-  button.append(key, plain(name));
+  button.append(key, text(name));
   button.addEventListener("click", () => {
     chosen.set(element, (chosen.get(element) ?? new Map()).set(name, off));
     redraw();
@@ -53,6 +53,6 @@ function entry(element, trace, redraw) {
 const nameOf = (trace) => trace.legendgroup || trace.name;
 
 // Names come escaped, because plotly reads tags in them.
-function plain(name) {
+export function text(name) {
   return name.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 }

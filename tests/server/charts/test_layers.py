@@ -58,7 +58,7 @@ def test_an_exact_zero_has_a_colour_of_its_own() -> None:
     cells, zeros = drawing.data[0]["z"], drawing.data[1]["z"]
     assert np.isnan(cells[0][1])
     assert np.isfinite(zeros).tolist() == [[False, True], [False, False]]
-    assert "exactly 0" in drawing.data[1]["hovertemplate"]
+    assert drawing.data[1]["meta"] == "exactly 0"
 
 
 def test_one_exploding_layer_does_not_turn_the_others_into_one_colour() -> None:
@@ -104,3 +104,21 @@ def test_the_grid_loses_no_extreme() -> None:
     assert cells.high[0].max() == values.max()
     assert cells.nonfinite.sum() == 0
     assert len(cells.steps) == 60
+
+
+def test_a_cell_lasts_until_the_next_one_and_the_last_to_the_end() -> None:
+    drawing = draw("layers", series("act/std/a", [1.0, 2.0, 3.0], every=10))
+    assert drawing.data[0]["x"] == [0, 10, 20, 21]
+
+
+def test_colours_are_labelled_with_values_not_with_their_logarithms() -> None:
+    near = draw("layers", series("act/std/a", [0.1, 1.0])).data[0]["colorbar"]
+    assert near["ticktext"] == ["0.1", "0.2", "0.5", "1"]
+    assert near["tickvals"] == pytest.approx([math.log10(float(words)) for words in near["ticktext"]], abs=1e-9)
+    far = draw("layers", series("act/std/a", [1e-7, 1e7])).data[0]["colorbar"]
+    assert far["ticktext"] == ["1e-6", "0.0001", "0.01", "1", "100", "1e4", "1e6"]
+
+
+def test_without_a_model_table_layers_are_counted_as_readers_count() -> None:
+    given = [series(f"act/std/blocks.{index}", [1.0]) for index in (10, 2, 1)]
+    assert draw("layers", *given).data[0]["y"] == ["blocks.1", "blocks.2", "blocks.10"]

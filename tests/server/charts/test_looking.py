@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from server import axes
+from server.charts import overlay
+from server.charts.base import Request
 from server.charts.overlay import FEWEST_POINTS, points_for
 from server.domain.runs import Event
-from tests.server.charts.kit import draw, finding, series
+from tests.server.charts.kit import cut, draw, finding, series
 
 
 def test_time_is_counted_in_the_unit_that_fits_the_run() -> None:
@@ -99,3 +101,34 @@ def test_many_runs_share_the_points_that_a_browser_draws_quickly() -> None:
     assert points_for(2, 1_000) == 1_000
     assert points_for(20, 2_000) == 800
     assert points_for(1_000, 2_000) == FEWEST_POINTS
+
+
+def test_what_is_sent_when_it_changes_is_drawn_until_the_end() -> None:
+    rate, momentum = series("lr/0", np.full(10, 0.1)), series("momentum/0", [0.9])
+    drawing = draw("learning-rate", rate, momentum, last_step=9, last_ms=9_000)
+    held = drawing.data[-1]
+    assert (held["name"], held["x"], held["y"]) == ("momentum/0", [0.0, 9.0], [0.9, 0.9])
+    assert (held["line"]["shape"], held["mode"]) == ("hv", "lines")
+    alone = draw("series", series("weight_decay/0", [0.1, 0.2], every=4), last_step=16, stop=12)
+    assert (alone.data[0]["x"], alone.data[0]["y"]) == ([0.0, 4.0, 12.0], [0.1, 0.2, 0.2])
+    timed = draw("series", series("momentum/0", [0.9]), axis=axes.since(0, 8_000), last_step=8, last_ms=8_000)
+    assert timed.data[0]["x"] == [0.0, 8.0]
+
+
+def test_what_is_measured_ends_where_it_was_measured_last() -> None:
+    drawing = draw("series", series("mine", [1.0, 2.0]), last_step=9)
+    assert drawing.data[0]["x"] == [0.0, 1.0]
+
+
+def test_the_noise_of_many_runs_lies_under_the_courses_of_all() -> None:
+    from_run = series("loss", np.arange(200.0))
+    lines = [
+        overlay.RunLine(cut(from_run, 1_000, half_life=5.0), f"run {slot}", slot, axes.STEPS, 199, 0)
+        for slot in range(overlay.MANY + 1)
+    ]
+    drawing = overlay.draw(lines, Request(half_life=5.0), smooth=True)
+    widths = [trace["line"]["width"] for trace in drawing.data]
+    assert widths == sorted(widths)
+    assert {trace["line"]["color"][-2:] for trace in drawing.data[: len(lines)]} == {overlay.HAZE}
+    assert [trace["hoverinfo"] for trace in drawing.data[len(lines) :]] == ["skip"] * len(lines)
+    assert [overlay.is_noisy(name) for name in ("loss", "mine", "lr/0", "val/loss")] == [True, True, False, False]

@@ -31,6 +31,8 @@ def test_only_the_settings_that_differ_are_shown_until_all_are_asked_for(home: H
     assert "depth" not in page.texts
     assert "1 setting is the same in all runs" in page.text
     assert "depth" in look(home, BOTH + "&all=1").texts
+    home.open_run("bare", config={})
+    assert "the same in all runs" not in look(home, f"/compare?run={RUN}&run=bare").text
 
 
 def test_each_series_of_any_run_has_a_chart_of_all_runs(home: House) -> None:

@@ -32,6 +32,16 @@ def test_a_run_without_numbers_says_so_and_has_a_place_for_the_loss(home: House)
     assert page.values("data-severity") == []
 
 
+def test_before_the_first_diagnosis_nothing_is_ticked_off(home: House) -> None:
+    page = look(home, AT)
+    assert "2 steps arrived. The first diagnosis is on its way." in page.text
+    assert "waiting: 2 steps" in page.text
+    assert "not diagnosed yet" in page.text
+    assert "strip strip--waiting" in page.values("class")
+    assert not [found for found in page.values("class") if "outcome" in found or found.endswith("--none")]
+    assert "waiting" in look(home, "/").texts
+
+
 def test_charts_are_there_for_the_series_that_were_sent(home: House) -> None:
     page = look(home, AT)
     assert page.values("data-chart") == ["loss", "learning-rate", "grad-norm", "step-time", "series", "layers"]
@@ -164,6 +174,10 @@ def test_the_checklist_has_five_chapters_and_says_what_would_enable_a_check(home
     assert (outcomes["GW308"], outcomes["GW306"], outcomes["GW303"]) == ("found", "passed", "not-evaluated")
     assert "No layer was sampled yet. To enable it watch(model, optimizer, budget=0.02)" in page.text
     assert f"{AT}#finding-1" in page.values("href")
+    assert [text for text in page.texts if text.startswith("The run has ")] == [
+        "The run has ReLU layers most of whose units never fire"
+    ]
+    assert len([text for text in page.texts if text.startswith("Looks for ")]) > 50
     chapters = ("1 Start simple", "2 Confirm your loss", "3 Intermediate outputs and connections",
                 "4 Diagnose parameters", "5 Track your work")  # fmt: skip
     assert [text for text in page.texts if text in chapters] == list(chapters)
