@@ -22,8 +22,7 @@ import torch
 from benchmarks.models import MODELS
 from client_hook import watch
 
-METHODS = ("on_pre_step", "on_post_step", "on_close", "keep", "recall")
-LISTENING = ("backward", "after_backward", "zero_grad", "clip", "scheduler_step", "loss_call", "batch")
+METHODS = ("plain_close", "plain_backward", "plain_loss_call", "plain_clip", "plain_batch", "plain_drawn")
 
 
 def main() -> None:
@@ -64,6 +63,11 @@ def profile(case: str, steps: int) -> None:
             if getattr(type(signal), method, None) is not None:
                 setattr(signal, method, timed(f"{type(signal).__name__}.{method}", getattr(signal, method)))
     recorder._arrange()
+    patches = parts.context.patches
+    for listener in list(patches._listeners.values()):
+        patches.subscribe(listener)  # its methods are others now
+    recorder._end_plain(midway=False)
+    monitor.step(training.step())
     whole: list[float] = []
     idle: list[float] = []
     for _ in range(steps):

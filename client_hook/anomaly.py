@@ -5,8 +5,6 @@ Not for: judging a training: that is the server's work, with more care and bette
 
 from __future__ import annotations
 
-import math
-
 WARM_UP = 20
 RATE = 0.05
 JUMP = 8.0  # mean distances from the running mean
@@ -23,14 +21,19 @@ class LossWatch:
 
     def look(self, loss: float) -> str | None:
         """Takes the loss of a step; returns what is odd about it, the first time."""
-        if not math.isfinite(loss):
+        if loss - loss != 0.0:  # not finite
             first, self._was_finite = self._was_finite, False
             return "nonfinite-loss" if first else None
         self._was_finite = True
-        self._seen += 1
-        rate = max(RATE, 1.0 / self._seen)
         off = loss - self._mean
-        jumped = self._seen > WARM_UP and off > JUMP * self._distance and off > 1e-3 * abs(self._mean)
+        distance = self._distance
+        if self._seen <= WARM_UP:
+            self._seen += 1
+            rate = max(RATE, 1.0 / self._seen)
+            jumped = False
+        else:
+            rate = RATE
+            jumped = off > JUMP * distance and off > 1e-3 * abs(self._mean)
         self._mean += rate * off
-        self._distance += rate * (abs(off) - self._distance)
+        self._distance = distance + rate * ((off if off > 0.0 else -off) - distance)
         return "loss-spike" if jumped else None

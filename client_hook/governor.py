@@ -15,7 +15,7 @@ EARLY_BUDGET = 0.10
 MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
 PLAIN_PART = 0.5  # of the budget: the other half is for measurements
 LONGEST_GAP = 250
-SHORT_STEP_S = 0.01
+MOST_PLAIN = 16  # steps that are added up before the accounts are looked at again
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
 BURST_S = 1.0
@@ -45,16 +45,52 @@ class Governor:
         self._burst_spent_s = 0.0
         self._burst_allowed_at = 0
         self._in_early = True
+        # plain steps since the accounts were looked at last: how many, their length, and the hook's part of it
+        self._plain = 0
+        self._plain_elapsed_s = 0.0
+        self._plain_spent_s = 0.0
+        self._look_at = 1
 
-    def after_step(self, elapsed_s: float, spent_s: float, sampled: bool) -> bool:
-        """Takes the length of the step and the hook's part of it; True = measure the next."""
-        self.steps += 1
-        self.sampled_steps += sampled
+    def plain_step(self, elapsed_s: float, spent_s: float) -> bool:
+        """Does what `after_step` does for one that is not measured, with less: only now and then it looks closely."""
+        self._plain_elapsed_s += elapsed_s
+        self._plain_spent_s += spent_s
+        self._plain += 1
+        return self._plain >= self._look_at and self._settle()
+
+    def _settle(self) -> bool:
+        """Adds the plain steps to the accounts; True = measure the next."""
+        count, self._plain = self._plain, 0
+        elapsed, self._plain_elapsed_s = self._plain_elapsed_s, 0.0
+        spent, self._plain_spent_s = self._plain_spent_s, 0.0
+        self._add(elapsed, spent, count)
+        part = self._early if self.steps <= EARLY_STEPS else self._late
+        part[0] += spent
+        part[1] += elapsed
+        self._learn(elapsed / count, spent / count, False)
+        self._gap += count - 1  # `_earn` adds one
+        sample = self._earn(elapsed, spent, False, self.budget)
+        # not later than half the steps that the next measurement has to be saved up for
+        missing = self._sample_cost_s - self._plain_cost_s - self._credit_s
+        earned = MARGIN * self.budget * (elapsed - spent) - spent
+        ahead = 0.5 * missing * count / earned if earned > 0.0 else MOST_PLAIN
+        self._look_at = max(1, min(MOST_PLAIN, int(ahead)))
+        return sample
+
+    def _add(self, elapsed_s: float, spent_s: float, count: int) -> None:
+        self.steps += count
         self.elapsed_s += elapsed_s
         self.spent_s += spent_s
         report = self._since_report
         report[0] += spent_s
         report[1] += elapsed_s
+
+    def after_step(self, elapsed_s: float, spent_s: float, sampled: bool) -> bool:
+        """Takes the length of the step and the hook's part of it; True = measure the next."""
+        if self._plain:
+            self._settle()
+        self._add(elapsed_s, spent_s, 1)
+        self.sampled_steps += sampled
         self._learn(elapsed_s, spent_s, sampled)
         early = self.steps <= EARLY_STEPS
         if self.steps <= FIRST_STEPS:
@@ -102,20 +138,16 @@ class Governor:
         return self._credit_s >= cost or (self._gap >= LONGEST_GAP and cost <= 0.5 * budget * self._gap * self._step_s)
 
     @property
-    def steps_are_short(self) -> bool:
-        """Says whether steps follow each other so fast that work should be done for several at once."""
-        return self.steps > EARLY_STEPS and self._step_s < SHORT_STEP_S
-
-    @property
     def too_dear(self) -> bool:
         """Says whether the steps that are not measured take more than their part of the budget."""
         return self._plain_cost_s > PLAIN_PART * self.budget * self._step_s
 
     def alarm(self) -> bool:
         """Asks for full detail for a while; False when the last time was a moment ago. It is paid back afterwards."""
-        if self.steps < self._burst_allowed_at:
+        if self.steps + self._plain < self._burst_allowed_at:
             return False
-        self._burst_allowed_at = self.steps + BURST_PAUSE_STEPS
+        self._look_at = 1
+        self._burst_allowed_at = self.steps + self._plain + BURST_PAUSE_STEPS
         self._burst_left = BURST_STEPS
         self._burst_spent_s = 0.0
         return True
@@ -129,7 +161,8 @@ class Governor:
     @property
     def share(self) -> float:
         """Gives the hook's share of the training time after step 100; before that, of all of it."""
-        spent, elapsed = self._late if self._late[1] > 0 else [self.spent_s, self.elapsed_s]
+        late = [self._late[0] + self._plain_spent_s, self._late[1] + self._plain_elapsed_s]
+        spent, elapsed = late if late[1] > 0 else [self.spent_s, self.elapsed_s]
         return spent / elapsed if elapsed > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:

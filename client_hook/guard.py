@@ -66,16 +66,32 @@ def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
             try:
                 return function(*args, **kwargs)
             except Exception as error:
-                guard = getattr(args[0], "guard", None) if args else None
-                if not isinstance(guard, Guard):
-                    guard = _fallback
-                    guard.strict = os.environ.get("GRADWATCH_STRICT") == "1"
-                guard.absorb(error, where)
+                _or_fallback(getattr(args[0], "guard", None) if args else None).absorb(error, where)
                 return default
 
         return safe
 
     return decorate
+
+
+def shielded(method: Callable[..., Any], guard: Guard | None) -> Callable[..., None]:
+    """Makes a method of ours that torch's wrappers call: an error in it stays with the guard."""
+    where = getattr(method, "__qualname__", type(method).__name__)
+
+    def safe(*arguments: Any) -> None:
+        try:
+            method(*arguments)
+        except Exception as error:
+            _or_fallback(guard).absorb(error, where)
+
+    return safe
+
+
+def _or_fallback(guard: object) -> Guard:
+    if isinstance(guard, Guard):
+        return guard
+    _fallback.strict = os.environ.get("GRADWATCH_STRICT") == "1"
+    return _fallback
 
 
 def quietly(function: Callable[..., Any], *args: Any, default: Any = None) -> Any:

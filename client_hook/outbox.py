@@ -16,6 +16,7 @@ from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, Journal, opening_extras
 from client_hook.ledger import Ledger
+from client_hook.rows import Parts
 from client_hook.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Outbox:
             "rank": identity.rank,
         }
         self._journal = Journal(identity, settings, self._opening | owner, self._ledger)
+        self._rows = self._journal.rows
         self._transport = transport
         self._courier: Courier | None = None
         self._seen_findings: dict[str, Any] = {}
@@ -125,6 +127,14 @@ class Outbox:
             self._ledger.produced += len(values)
             return
         self._journal.put_row((step, time_ms, names, values, exact))
+
+    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
+        """Hands over the rows of one step at once: label, values, label, values, …"""
+        if self._closed:
+            for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
+                self.row(step, time_ms, names, values, exact)
+            return
+        self._rows.put_parts(step, time_ms, parts)
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Hands over a fact, an event or a status."""

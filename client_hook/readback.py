@@ -37,7 +37,7 @@ class Readback:
 
     def __init__(self, outbox: Sink) -> None:
         self._outbox = outbox
-        self._waiting: deque[_Item] = deque()
+        self.waiting: deque[_Item] = deque()
 
     def put(self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None) -> None:
         """Takes a vector of len(names) values of `step`; `then(step, values)` is called when they are read."""
@@ -49,11 +49,11 @@ class Readback:
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(tensor.device))
             tensor = host
-        self._waiting.append(_Item(step, time_ms, names, tensor, event, then))
+        self.waiting.append(_Item(step, time_ms, names, tensor, event, then))
 
     def flush(self, wait: bool = False) -> int | None:
         """Hands over what has arrived, in order; returns the step of the oldest value still on its way."""
-        waiting = self._waiting
+        waiting = self.waiting
         while waiting:
             item = waiting[0]
             if item.event is not None:

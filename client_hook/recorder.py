@@ -25,16 +25,15 @@ from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
 from client_hook.guard import Guard, guarded
+from client_hook.plain import PlainSteps
 from client_hook.steps import StepCounter
 
 _OVERHEAD = ("hook/overhead",)
 FAULTS_BEFORE_OFF = 20
-FEW_GROUPS = 8
-LOOK_AGAIN_AFTER = 64  # steps
-WAIT_FOR_STEPS = 32
-WAIT_S = 0.1
-_PLAIN = frozenset({torch.float32, torch.float16, torch.bfloat16})
-REST_AFTER_STEPS = 100  # what a loop does wrong, it does from the beginning
+HEARD_STEPS = 100  # before any is plain: what a loop does wrong, it does from the beginning
+# wishes to hear a plain step after all that are granted where that is dear: so many, and one in so many steps
+FREE_WAKES = 50
+STEPS_A_WAKE = 64
 
 
 class Recorder:
@@ -50,12 +49,12 @@ class Recorder:
         self._loss = next((signal for signal in self._signals if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
         self._calling = 0
-        self._resting = False
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
-        self._putting_off = False
-        self._rates: dict[str, list[Any]] | None = None
-        self._waiting: list[tuple[float, bool, float, list[Any], float]] = []
+        self._plain: PlainSteps | None = None  # while steps are plain
+        self._plain_steps: PlainSteps | None = None
+        self._plain_failed = False
+        self._wakes = 0
         self._faults: dict[int, int] = {}
         self._closed_at = perf_counter()
         self._arrange()
@@ -72,6 +71,7 @@ class Recorder:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
         self.context.on_alarm = self._alarm
+        self.context.on_wake = self._wake
         self._tell_all("attach")
         self._tell(self._arm, True)
         self._closed_at = perf_counter()
@@ -83,7 +83,7 @@ class Recorder:
             handle.remove()
         self._handles = []
         self.context.patches.unsubscribe(self)
-        self.context.on_skip = self.context.on_alarm = None
+        self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self._tell_all("detach")
         self._signals = []
         self._loss = None
@@ -91,8 +91,7 @@ class Recorder:
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
-        if self._waiting:
-            self._catch_up()
+        self._end_plain(midway=True)
         if self.counter.stepped or self.counter.micro_batches:
             self.context.closed_at = perf_counter()
             self._close(perf_counter())
@@ -106,10 +105,18 @@ class Recorder:
 
     def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
-        if self._putting_off and not components and self._put_off(loss, began):
-            return True
-        if self._waiting:
-            self._catch_up()
+        plain = self._plain
+        if plain is not None and self.counter.stepped:
+            if not plain.failed:
+                sample_next = plain.close(loss, components, began)
+                if sample_next or not plain.left:
+                    self._plain_is_over(sample_next)
+                return True
+            self._plain_failed = True
+            self._end_plain(midway=True)  # the long way finds out who it is
+        return self._close_with(loss, components, began)
+
+    def _close_with(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         if self._loss is not None:
             self._loss.take(loss, components)
         counter = self.counter
@@ -140,7 +147,9 @@ class Recorder:
         waiting = context.readback.flush()
         context.outbox.complete(step if waiting is None else waiting - 1)
         if self._loss is not None and self._loss.last is not None:
-            self._watch_loss(step, self._loss.last)
+            odd = self._anomalies.look(self._loss.last)
+            if odd is not None:
+                self._found_odd(odd, step, self._loss.last)
         governor = self.governor
         if self._compiled_step:
             context.note(
@@ -159,88 +168,61 @@ class Recorder:
         self.context.sampled = next_sampled
         if sampled or next_sampled:
             self._tell(self._arm, next_sampled)
-        if sampled or next_sampled or self.counter.closed % LOOK_AGAIN_AFTER == 0:
-            self._rest(not next_sampled)
-        self._putting_off = not next_sampled and self.governor.steps_are_short and self._all_may_wait()
+        if not next_sampled and self.governor.steps >= HEARD_STEPS:
+            self._begin_plain()
 
-    def _all_may_wait(self) -> bool:
-        rates = next((signal for signal in self._signals if isinstance(signal, LearningRateSignal)), None)
-        hearing = [signal for signal in self._signals if signal.on_pre_step in self._on_pre_step[False]]
-        alone = rates is not None and all(signal in self._keeping for signal in hearing)
-        self._rates = rates.rates if rates is not None and alone else None
-        return all(signal.may_wait for signal in self._closing_plain)
+    # -- plain steps -------------------------------------------------------------------------------------------------
 
-    # -- short steps: their closing waits until there are several ------------------------------------------------------
+    def _begin_plain(self) -> None:
+        """Hands the next steps over to `PlainSteps`: from here on nearly nobody hears the loop's calls."""
+        if self._loss is None or self._plain_failed or not (self._all_rest and self.counter.optimizer_seen):
+            return
+        if self._plain_steps is None:
+            self._plain_steps = PlainSteps(
+                self.context, self.counter, self.governor, self._anomalies, self._loss, self._found_odd
+            )
+        self._plain = self._plain_steps
+        self._plain.begin(
+            [
+                signal.plain_close
+                for signal in self._signals
+                if overrides(signal, "plain_close") and signal is not self._loss and not signal.plain_silent
+            ],
+            self._closed_at,
+        )
+        self.context.patches.set_plain(self.context, True)
 
-    def _put_off(self, loss: Any, began: float) -> bool:
-        """Keeps what belongs to a plain step that closes now; False where it is not plain."""
-        counter, context = self.counter, self.context
-        if not counter.stepped or counter.micro_batches or context.sampled:
+    def _end_plain(self, *, midway: bool) -> None:
+        """Listens again, from the next call on."""
+        plain, self._plain = self._plain, None
+        if plain is None:
+            return
+        self._closed_at = plain.closed_at
+        self.context.patches.set_plain(self.context, False)
+        self._tell([signal.resume for signal in self._signals if overrides(signal, "resume")], midway)
+
+    def _wake(self) -> bool:
+        """Hears the rest of a step that began as a plain one, unless the loop asks for that so often that it is
+        dear."""
+        if self._plain is None:
             return False
-        if type(loss) is Tensor and loss.is_cpu and loss.ndim == 0 and loss.dtype in _PLAIN:
-            value, exact = loss.item(), False
-        elif type(loss) is float:
-            value, exact = loss, True
-        else:
+        if self.governor.too_dear and self._wakes > FREE_WAKES + self.governor.steps // STEPS_A_WAKE:
             return False
-        counter.calls += 1
-        counter.closed += 1
-        counter.stepped = False
-        context.step = counter.closed
-        kept = [signal.keep() for signal in self._keeping]
-        waiting = self._waiting
-        waiting.append((value, exact, began, kept, context.spent_s))
-        if len(waiting) >= WAIT_FOR_STEPS or began - waiting[0][2] > WAIT_S or value - value != 0.0:
-            self._catch_up()
-            context.spent_s = perf_counter() - began
-        else:
-            context.spent_s = 0.0
-            # the call itself belongs to its step
-            waiting[-1] = (value, exact, began, kept, waiting[-1][4] + perf_counter() - began)
+        self._wakes += 1
+        self._end_plain(midway=True)
         return True
 
-    def _catch_up(self) -> None:
-        """Closes the steps that wait, in order."""
-        waiting, self._waiting = self._waiting, []
-        context, governor = self.context, self.governor
-        first = context.step - len(waiting) + 1
-        ahead_ms = time.time_ns() // 1_000_000 - perf_counter() * 1e3
-        sample_next = False
-        context.micro_batches = 1
-        for step, (value, exact, at, kept, spent) in enumerate(waiting, first):
-            if self._loss is not None:
-                self._loss.take_number(value, exact)
-            for signal, item in zip(self._keeping, kept, strict=True):
-                signal.recall(item)
-            context.closed_at = at
-            self._tell(self._on_close[False], step, int(ahead_ms + at * 1e3), False)
-            self._watch_loss(step, value)
-            sample_next = governor.after_step(at - self._closed_at, spent, False) or sample_next
-            self._closed_at = at
-        context.micro_batches = 0
-        reading = context.readback.flush()
-        context.outbox.complete(context.step if reading is None else reading - 1)
-        self._begin_next(False, sample_next)
+    def _plain_is_over(self, sample_next: bool) -> None:
+        began = perf_counter()
+        self._end_plain(midway=False)
+        if sample_next:
+            self._begin_next(False, True)
+        self.context.spent_s += perf_counter() - began
 
-    def _rest(self, resting: bool) -> None:
-        """Lets the signals that may rest do so until the next sampled step, where plain steps cost too much."""
-        # a loop in which nothing steps is heard until that is certain
-        habits_known = self.counter.optimizer_seen and self.counter.closed >= REST_AFTER_STEPS
-        resting = resting and habits_known and self.governor.too_dear
-        if resting == self._resting:
-            return
-        self._resting = resting
-        patches = self.context.patches
-        for signal in self._signals:
-            if signal.may_rest:
-                (patches.unsubscribe if resting else patches.subscribe)(signal)
-        self._arrange()
-
-    def _watch_loss(self, step: int, loss: float) -> None:
-        kind = self._anomalies.look(loss)
-        if kind is not None and (self._alarm() or self._alarmed_at == step):
+    def _found_odd(self, kind: str, step: int, loss: float) -> None:
+        if self._alarm() or self._alarmed_at == step:
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
-        if kind is not None and self.context.on_break is not None:
+        if self.context.on_break is not None:
             self._tell([self.context.on_break], kind, step)
 
     def _alarm(self) -> bool:
@@ -256,9 +238,13 @@ class Recorder:
         """Runs just before a watched optimizer steps; a closure is handed on inside one of ours on sampled steps."""
         if is_compiling():
             return None
-        if self._putting_off and self._rates is not None and len(optimizer.param_groups) <= FEW_GROUPS:
-            # all that a plain step needs, without calling anybody
-            self._rates[key] = [group.get("lr", 0.0) for group in optimizer.param_groups]
+        if self._plain is not None:
+            if self._rates is not None:
+                groups = optimizer.param_groups
+                if len(groups) == 1:
+                    self._rates.rates[key] = (groups[0]["lr"],)
+                else:
+                    self._rates.on_pre_step(key, optimizer)
             return None
         hearing = self._on_pre_step[self.context.sampled]
         if not hearing:
@@ -289,6 +275,8 @@ class Recorder:
             return
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
+        if self._plain is not None:
+            return
         hearing = self._on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
@@ -300,18 +288,15 @@ class Recorder:
     def _arrange(self) -> None:
         """Lists once who hears what, so that a step calls nobody in vain; the keys say whether the step is sampled."""
 
-        resting = self._resting
-
         def hearing(method: str, *, always: bool) -> list[Callable[..., None]]:
             return [
                 getattr(signal, method)
                 for signal in self._signals
-                if overrides(signal, method) and (always or (signal.every_step and not (resting and signal.may_rest)))
+                if overrides(signal, method) and (always or signal.every_step)
             ]
 
         self._arm = hearing("arm", always=True)
         every = hearing("on_backward", always=True)
-        # heard also by those that rest: the root of a backward is seen then or never
         each_step = [signal.on_backward for signal in self._signals if signal.every_step]
         self._on_backward = {True: every, False: [method for method in every if method in each_step]}
         self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
@@ -321,8 +306,8 @@ class Recorder:
         self._at_gradients_too = [
             signal.on_pre_step for signal in self._signals if signal.at_gradients and overrides(signal, "on_pre_step")
         ]
-        self._closing_plain = [signal for signal in self._signals if signal.on_close in self._on_close[False]]
-        self._keeping = [signal for signal in self._signals if overrides(signal, "keep")]
+        self._all_rest = all(signal.may_rest for signal in self._signals if signal.every_step)
+        self._rates = next((signal for signal in self._signals if isinstance(signal, LearningRateSignal)), None)
 
     def _tell_all(self, method: str) -> None:
         self._tell([getattr(signal, method) for signal in self._signals if overrides(signal, method)])

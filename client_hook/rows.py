@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from client_hook.ledger import Ledger
 
 Row = tuple[int, int, tuple[str, ...], Sequence[float], bool]
+Label = tuple[tuple[str, ...], bool]  # the names of a row, and whether its values are exact
+Parts = list[Any]  # the rows of one step: label, values, label, values, …
+_Bundle: TypeAlias = "tuple[int, int, Parts]"
 
 ROW_BYTES = 200
 VALUE_BYTES = 32
@@ -25,7 +29,7 @@ class RowBuffer:
     def __init__(self, limit_bytes: int, ledger: Ledger) -> None:
         self._limit = limit_bytes
         self._ledger = ledger
-        self._narrow: deque[Row] = deque()
+        self._narrow: deque[Row | _Bundle] = deque()
         self._wide: deque[Row] = deque()
         self._bytes_in = 0  # written by producers
         self._bytes_out = 0  # written by the consumer, and by a producer that finds the buffer full
@@ -36,6 +40,15 @@ class RowBuffer:
         (self._narrow if count <= NARROW_VALUES else self._wide).append(row)
         self._ledger.produced += count
         self._bytes_in += ROW_BYTES + VALUE_BYTES * count
+        if self._bytes_in - self._bytes_out > self._limit:
+            self._make_room()
+
+    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
+        """Appends the narrow rows of one step as one, which the consumer takes apart."""
+        count = sum(map(len, parts[1::2]))
+        self._narrow.append((step, time_ms, parts))
+        self._ledger.produced += count
+        self._bytes_in += ROW_BYTES * (len(parts) // 2) + VALUE_BYTES * count
         if self._bytes_in - self._bytes_out > self._limit:
             self._make_room()
 
@@ -50,8 +63,9 @@ class RowBuffer:
                     row = queue.popleft()
                 except IndexError:
                     break
-                rows.append(row)
-                taken += ROW_BYTES + VALUE_BYTES * len(row[3])
+                for whole in _apart(row):
+                    rows.append(whole)
+                    taken += ROW_BYTES + VALUE_BYTES * len(whole[3])
         self._bytes_out += taken
         if not self._narrow and not self._wide and self._bytes_in == before:
             self._bytes_out = before  # mends what two threads that counted at once may have lost
@@ -76,5 +90,15 @@ class RowBuffer:
                 row = (self._wide or self._narrow).popleft()
             except IndexError:
                 return
-            self._bytes_out += ROW_BYTES + VALUE_BYTES * len(row[3])
-            self._ledger.drop(MEMORY_FULL, len(row[3]))
+            for whole in _apart(row):
+                self._bytes_out += ROW_BYTES + VALUE_BYTES * len(whole[3])
+                self._ledger.drop(MEMORY_FULL, len(whole[3]))
+
+
+def _apart(row: Row | _Bundle) -> Sequence[Row]:
+    if len(row) == 5:
+        return (row,)
+    step, time_ms, parts = row
+    return [
+        (step, time_ms, names, values, exact) for (names, exact), values in zip(parts[::2], parts[1::2], strict=True)
+    ]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import Guard
+from client_hook.rows import Parts
 
 if TYPE_CHECKING:
     from client_hook.readback import Readback
@@ -28,6 +29,9 @@ class Sink(Protocol):
 
     def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:
         """Takes the values of one step; the same `names` object from call to call makes one group."""
+
+    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
+        """Takes several rows of one step: (names, exact), values, (names, exact), values, …"""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Takes a fact, an event or a status."""
@@ -76,6 +80,8 @@ class Context:
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
         self.on_break: Callable[..., None] | None = None
         self.on_alarm: Callable[[], object] | None = None  # asks for full detail for a while
+        self.on_bad_norm: Callable[[], None] | None = None  # a norm that clipping computed is not finite
+        self.on_wake: Callable[[], bool] | None = None  # ends the plain steps: the open one is heard from here on
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
         self.ending: str | None = None  # the state in which the run ends, before `on_finish`
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)  # the monitor puts its own here
@@ -92,6 +98,10 @@ class Context:
         self.epoch: float | None = None  # set by the data signal where it knows it
         self.closed_at = 0.0  # perf_counter() at the call that closed the step; set before `on_close`
         self.spent_s = 0.0  # the hook's own time since the last call of monitor.step(); wrappers and hooks add theirs
+
+    def wake(self) -> bool:
+        """Asks that the rest of the open step is heard although it is plain; False where that would be too dear."""
+        return self.on_wake is not None and self.on_wake()
 
     @property
     def open_step(self) -> int:
@@ -172,16 +182,17 @@ class Signal:
 
     With `every_step = False` the step methods (`on_backward`, `on_pre_step`, …) are called on sampled steps
     only, and `arm` only when a sampled step begins and when the first unsampled one after it begins. With
-    `every_step = True` they are called on each step: then they must cost about a microsecond.
+    `every_step = True` they are called on each of the first hundred steps, on sampled ones, and now and then.
+
+    All other steps are *plain*. Nothing of a signal is called then but `plain_close` and what the patches call
+    `plain_<event>`: together a plain step may take some microseconds, and after a training step every line of Python
+    takes ten times as long as in a row, because code and data have left the caches.
     """
 
     every_step = False
-    # heard on sampled steps alone where steps are so short that hearing every call would break the budget: for signals
-    # that count what happens and send no series. Between two sampled steps they are taken off the patches
+    # nothing of importance is lost where plain steps are not heard, or `plain_…` methods see to it. One signal without
+    # this, and no step is plain
     may_rest = False
-    # `on_close` of steps that are not sampled may be called some steps later, in order: code and data that a training
-    # step has pushed out of the caches cost ten times as much as in a row. What it needs of the step, `keep` returns
-    may_wait = False
     # `on_pre_step` wants the gradients that the step uses: where `step` is given a closure, it is called after the
     # first evaluation of that, and not before
     at_gradients = False
@@ -211,11 +222,16 @@ class Signal:
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over what belongs to the step that just closed."""
 
-    def keep(self) -> Any:
-        """Returns what `on_close` needs of the step that closes now, for when that is called later."""
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds what belongs to a plain step: (names, exact), values. Not called where `plain_silent` was True."""
 
-    def recall(self, kept: Any) -> None:
-        """Takes back what `keep` returned: `on_close` of that step comes next."""
+    @property
+    def plain_silent(self) -> bool:
+        """Says, when plain steps begin, that there is nothing to add to them."""
+        return False
+
+    def resume(self, midway: bool) -> None:
+        """Hears that plain steps are over; `midway` = a part of the open step was not heard."""
 
     def on_finish(self) -> None:
         """Hands over what is left, before the outbox closes."""

@@ -19,8 +19,10 @@ from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
+from client_hook.rows import Parts
 
 _NAMES = ("clip/before", "clip/coefficient")
+_LABEL = (_NAMES, False)
 _SEND_AT = frozenset({0, 3, 20, 100})
 _EPSILON = 1e-6  # torch divides by the norm plus this
 
@@ -34,6 +36,7 @@ class ClippingSignal(Signal):
     """
 
     every_step = True
+    may_rest = True
     at_gradients = True
 
     def __init__(self, context: Context) -> None:
@@ -125,22 +128,40 @@ class ClippingSignal(Signal):
                 self._norms.append((before, float("nan")))
         self._value_clipped = []
 
+    def plain_clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
+        """Reads the norm where that makes nobody wait; the rest, and what is out of the ordinary, goes the long way."""
+        alone = self.context.patches.owners <= 1 and not self.context.several
+        if not alone or kind != "norm" or type(norm) is not Tensor or not norm.is_cpu or kind != self._kind:
+            self.clip(kind, parameters, limit, norm, norm_type)
+            if self._calls == 1:
+                self.context.wake()
+            return
+        value = norm.item()
+        self._calls += 1
+        self._limit = limit = float(limit)
+        self._norms.append((value, limit))
+        if value - value != 0.0 and self.context.on_bad_norm is not None:
+            self.context.on_bad_norm()
+
     @property
-    def may_wait(self) -> bool:  # type: ignore[override]
-        """What clipping did to values or shards is known at the optimizer's step alone, which then must be heard."""
-        return self._kind != "value" and not self._value_clipped
+    def plain_silent(self) -> bool:
+        """Says that nothing was ever clipped."""
+        return not self._calls
 
-    def keep(self) -> tuple[list[tuple[Any, float]], list[Tensor]] | None:
-        """Keeps the norms of this step's calls."""
-        if not self._norms:
-            return None
-        kept = (self._norms, self._factors)
-        self._norms, self._factors = [], []
-        return kept
-
-    def recall(self, kept: tuple[list[tuple[Any, float]], list[Tensor]] | None) -> None:
-        """Takes them back."""
-        self._norms, self._factors = kept or ([], [])
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds norm and factor."""
+        norms = self._norms
+        if len(norms) == 1 and type(norm := norms[0][0]) is float and not self._factors:
+            factor = norms[0][1] / (norm + _EPSILON)
+            if factor >= 1.0:
+                factor = 1.0
+            else:
+                self._clipped += factor < 1.0
+                self._nonfinite += norm - norm != 0.0
+            parts += (_LABEL, (norm, factor))
+            norms.clear()
+        elif norms:
+            self.on_close(step, self.context.now_ms(), False)
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over norm and factor."""

@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
+from client_hook.rows import Parts
 
 _WAIT = ("time/data",)
 _EPOCH = ("epoch",)
+_WAIT_LABEL, _EPOCH_LABEL = (_WAIT, True), (_EPOCH, True)
 STEPS_WITHOUT_LOADER = 3
 MAX_GONE = 20
 _BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
@@ -57,7 +59,7 @@ class DataSignal(Signal):
     """Adds up, on every step, what the loaders made the loop wait; one loader a step is the usual case."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -66,7 +68,6 @@ class DataSignal(Signal):
         self._last: _Loader | None = None
         self._steps = 0
         self._changed = False
-        self._kept: _Drawn | None = None
         self._own_epoch: float | None = None  # what this signal told the context last
         self._from_config: tuple[float, float] | None = None  # batch size, size of the training set
 
@@ -124,8 +125,45 @@ class DataSignal(Signal):
             if other.batches == last.batches and other.in_epoch == last.in_epoch:
                 other.training = True
 
-    def keep(self) -> _Drawn | None:
-        """Returns what was drawn for the step."""
+    def plain_batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
+        """Hears of one batch; a loader that is new here is looked at closely."""
+        seen = self._last
+        if epoch_start or seen is None or seen.reference() is not loader:
+            self.batch(loader, wait_s, epoch_start)
+            if self._last is not None and not self._last.training:
+                self.context.wake()
+            return
+        seen.in_epoch += 1
+        seen.batches += 1
+        seen.wait_s += wait_s
+
+    @property
+    def plain_silent(self) -> bool:
+        """Says that no loader is at work, and nothing else tells the epoch."""
+        return not self._loaders and self._from_config is None
+
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds the wait and the epoch."""
+        self._steps += 1
+        drawn = self._drawn()
+        if drawn is not None:
+            wait, length, epochs, in_epoch = drawn
+            parts += (_WAIT_LABEL, (wait,))
+            if length:
+                self._add_epoch(parts, epochs - 1 + in_epoch / length)
+            if in_epoch == 1 and epochs == 2:
+                self._send(step)
+        elif self._from_config is not None and not any(seen.training for seen in self._loaders.values()):
+            batch, size = self._from_config
+            self._add_epoch(parts, (step + 1) * batch / size)
+
+    def _add_epoch(self, parts: Parts, epoch: float) -> None:
+        if self.context.epoch == self._own_epoch:
+            self.context.epoch = self._own_epoch = epoch
+            parts += (_EPOCH_LABEL, (epoch,))
+
+    def _drawn(self) -> _Drawn | None:
+        """Returns what was drawn for the step, and begins to count the next."""
         wait, main = 0.0, None
         for seen in self._loaders.values():
             if seen.training and seen.batches:
@@ -134,14 +172,10 @@ class DataSignal(Signal):
             seen.batches, seen.wait_s = 0, 0.0
         return None if main is None else (wait, main.length, main.epochs, main.in_epoch)
 
-    def recall(self, kept: _Drawn | None) -> None:
-        """Takes it back."""
-        self._kept = kept
-
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the wait and the epoch."""
         self._steps += 1
-        drawn, self._kept = self._kept or self.keep(), None
+        drawn = self._drawn()
         if drawn is not None:
             wait, length, epochs, in_epoch = drawn
             self.context.outbox.row(step, time_ms, _WAIT, (wait,), True)

@@ -35,7 +35,6 @@ class FlightSignal(Signal):
 
     every_step = True
     may_rest = True
-    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -48,12 +47,13 @@ class FlightSignal(Signal):
     def attach(self) -> None:
         """Listens, and lets others tell of a break."""
         self.context.on_break = self.broke
+        self.context.on_bad_norm = self._bad_norm
         self.context.patches.subscribe(self)
 
     def detach(self) -> None:
         """Listens no more."""
         self.context.patches.unsubscribe(self)
-        self.context.on_break = None
+        self.context.on_break = self.context.on_bad_norm = None
         self._ring.clear()
         self._batch = []
 
@@ -68,9 +68,23 @@ class FlightSignal(Signal):
         """Hears of the batch that comes next; nothing of it is kept alive."""
         self._batch = [weakref.ref(item) for item in batch_print.tensors_of(batch)]
 
+    def plain_drawn(self, loader: Any, batch: Any) -> None:
+        """Does the same for the usual batch with less."""
+        if type(batch) is list or type(batch) is tuple:
+            self._batch = [weakref.ref(item) for item in batch if type(item) is Tensor]
+        else:
+            self.drawn(loader, batch)
+
     def scale(self, scaler: Any) -> None:
         """Hears that a scaler is at work: it finds its scale by overflows, which break nothing."""
         self._scaled_at = self.context.open_step
+
+    plain_scale = scale
+
+    def plain_backward(self, root: Tensor) -> None:
+        """Reads the loss of a plain step, where that makes nobody wait."""
+        if root.is_cpu and root.ndim == 0 and (value := root.item()) - value != 0.0:
+            self.on_backward(root)
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the loss, where that makes nobody wait, while its graph is still there."""
@@ -86,7 +100,11 @@ class FlightSignal(Signal):
     def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
         """Reads the norm that clipping has computed anyway."""
         plain = isinstance(norm, Tensor) and norm.is_cpu and not hasattr(norm, "to_local")
-        if plain and self._scaled_at != self.context.open_step and not math.isfinite(norm.item()):
+        if plain and not math.isfinite(norm.item()):
+            self._bad_norm()
+
+    def _bad_norm(self) -> None:
+        if self._scaled_at != self.context.open_step:
             self.broke("nonfinite-gradient", self.context.open_step)
 
     # -- the break ---------------------------------------------------------------------------------------------------

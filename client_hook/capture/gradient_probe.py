@@ -53,6 +53,11 @@ class GradientProbe:
         self._mark = _mark(parameter)
         self._version = parameter._version if parameter is not None else 0
 
+    def forget(self) -> None:
+        """Knows nothing of the gradient any more, after steps that were not heard."""
+        self._mark = None
+        self.cleared = self.arrived = False
+
     def touched(self) -> bool:
         """Says whether somebody wrote to the gradient since the last mark, or it was replaced."""
         parameter = self._parameter() if self._parameter is not None else None

@@ -29,7 +29,7 @@ class GraphSignal(Signal):
     """Walks the graph of every backward in the first three steps: a GAN has one for each of its losses."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

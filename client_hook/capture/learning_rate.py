@@ -5,6 +5,7 @@ Not for: schedulers as such (schedulers).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
+from client_hook.rows import Label, Parts
 
 MANY_GROUPS = 8  # with more, the others are read on sampled steps and when one of these changed
 
@@ -21,12 +23,15 @@ class LearningRateSignal(Signal):
     step's."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._names: dict[tuple[str, int], tuple[str, ...]] = {}
-        self.rates: dict[str, list[Any]] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
+        self._labels: dict[str, Label] = {}
+        self.rates: dict[
+            str, Sequence[Any]
+        ] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
         self._others: dict[str, float] = {}
         self._single: dict[str, tuple[str]] = {}
 
@@ -40,14 +45,17 @@ class LearningRateSignal(Signal):
                 return
         self.rates[key] = [group["lr"] for group in groups]
 
-    def keep(self) -> dict[str, list[Any]]:
-        """Keeps the rates of this step; each step makes new lists."""
-        return dict(self.rates)
-
-    def recall(self, kept: dict[str, list[Any]]) -> None:
-        """Takes them back."""
-        self.rates.clear()
-        self.rates.update(kept)
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds the rates; the recorder took them down when the optimizers stepped."""
+        labels = self._labels
+        for key, rates in self.rates.items():
+            label = labels.get(key)
+            if label is None or len(label[0]) != len(rates):
+                label = labels[key] = (self._name(key, len(rates)), True)
+            if Tensor in map(type, rates):
+                self._send_tensors(step, self.context.now_ms(), label[0], rates)
+            else:
+                parts += (label, rates)
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the rates of the step that closed."""
@@ -73,7 +81,7 @@ class LearningRateSignal(Signal):
         labels += [str(index) for index in range(len(labels), count)]
         return tuple(f"lr/{prefix}{label}" for label in labels[:count])
 
-    def _send_tensors(self, step: int, time_ms: int, names: tuple[str, ...], rates: list[Any]) -> None:
+    def _send_tensors(self, step: int, time_ms: int, names: tuple[str, ...], rates: Sequence[Any]) -> None:
         """A rate may be a tensor (`capturable`, a compiled optimizer); one on a device is read later."""
         for name, rate in zip(names, rates, strict=True):
             single = self._single.setdefault(name, (name,))

@@ -51,7 +51,6 @@ class LoopOrderSignal(Signal):
 
     every_step = True
     may_rest = True
-    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -73,6 +72,7 @@ class LoopOrderSignal(Signal):
         self._scaler: weakref.ref[Any] | None = None
         self._first_scheduler_early = False
         self._sent_kinds = 0
+        self._midway = False  # the open step was heard in part
 
     def attach(self) -> None:
         """Listens to the calls."""
@@ -99,7 +99,7 @@ class LoopOrderSignal(Signal):
 
     def backward(self, root: Tensor) -> None:
         """Hears that a backward begins."""
-        if not self._owned.graph(root):
+        if self._midway or not self._owned.graph(root):
             return
         self._counts["backward"] += 1
         self._mode.backward()
@@ -145,6 +145,8 @@ class LoopOrderSignal(Signal):
 
     def clip(self, kind: str, parameters: Any, limit: Any, norm: Any, norm_type: Any) -> None:
         """Hears that gradients are clipped, and looks whether there are new ones."""
+        if self._midway:
+            return
         alone = len(self._turns) == 1 and self.context.patches.owners <= 1
         key = next(iter(self._turns)) if alone else self._owned.key_of_tensors(parameters)
         turn = self._turns.get(key) if key is not None else None
@@ -170,6 +172,8 @@ class LoopOrderSignal(Signal):
 
     def scheduler_step(self, scheduler: Any) -> None:
         """Hears that a scheduler moved on."""
+        if self._midway:
+            return
         key = self._owned.key(getattr(scheduler, "optimizer", None))
         if key is None or key not in self._turns:
             return
@@ -204,6 +208,17 @@ class LoopOrderSignal(Signal):
         """Hears which loader gave the batch that comes next."""
         self._mode.batch(loader)
 
+    plain_batch = batch
+
+    def resume(self, midway: bool) -> None:
+        """Forgets what plain steps made of its counts; a step that is heard in part is not judged."""
+        self._midway = midway
+        self._root = self._in_step = None
+        self._mode.resume()
+        for turn in self._turns.values():
+            turn.restart()
+            turn.probe.forget()
+
     @property
     def _closed_since_step(self) -> bool:
         return self.context.open_step > self._stepped_in
@@ -212,6 +227,8 @@ class LoopOrderSignal(Signal):
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Hears that an optimizer is about to step."""
+        if self._midway:
+            return
         self._in_step = key
         turn = self._turns.get(key)
         if turn is None:
@@ -237,7 +254,7 @@ class LoopOrderSignal(Signal):
         """Hears that an optimizer stepped, and begins its next turn."""
         self._in_step = None
         turn = self._turns.get(key)
-        if turn is None:
+        if turn is None or self._midway:
             return
         self._counts["optimizer_step"] += 1
         if turn.backwards == 0 and not turn.probe.touched():
@@ -263,6 +280,10 @@ class LoopOrderSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Counts the step, and sends the fact at the first steps and when something new is out of order."""
+        if self._midway:
+            self.resume(midway=False)
+            self._stepped = False
+            return
         counts = self._counts
         counts["calls"] += max(self.context.micro_batches, 1)
         counts["steps"] += 1

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from client_hook import numbers
 from client_hook.capture.base import Context, Signal
+from client_hook.rows import Parts
 
 
 class LossSignal(Signal):
     """Takes what `monitor.step` is called with. Non-finite values stay as they are; so does their mean."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -45,11 +46,6 @@ class LossSignal(Signal):
         self._add("loss", loss)
         for part, value in components.items():
             self._add(f"loss/{part}", value)
-
-    def take_number(self, number: float, exact: bool) -> None:
-        """Sets the value of a step that has one call and no parts."""
-        self._single = number
-        self._exact = exact
 
     def _add(self, name: str, value: Any) -> None:
         try:
@@ -81,12 +77,23 @@ class LossSignal(Signal):
         self.last = means[0] if names[0] == "loss" else None
         self.context.outbox.row(step, time_ms, names, means, exact or any(len(values) > 1 for values in sums.values()))
 
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds the loss."""
+        if self._single is None:
+            self.on_close(step, self.context.now_ms(), False)
+            return
+        self.last = self._single
+        parts += (EXACT_LOSS if self._exact else PLAIN_LOSS, (self._single,))
+        self._single = None
+        self._exact = False
+
     def on_finish(self) -> None:
         """Forgets what is left: the monitor closed the open step before."""
         self._sums = {}
 
 
 _LOSS = ("loss",)
+EXACT_LOSS, PLAIN_LOSS = (_LOSS, True), (_LOSS, False)
 
 
 def _means_on_device(sums: dict[str, list[float | Tensor]]) -> Tensor:

@@ -34,7 +34,6 @@ class LossCallSignal(Signal):
 
     every_step = True
     may_rest = True
-    may_wait = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -96,6 +95,18 @@ class LossCallSignal(Signal):
         began = perf_counter()
         self._look(function, args, kwargs, result, training)
         self.context.spent_s += perf_counter() - began
+
+    def plain_loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Hears one call in a plain step: keeps the targets for the flight recorder, and notices a validation."""
+        if type(result) is Tensor and result.requires_grad:
+            if len(args) > 1 and type(args[1]) is Tensor:
+                self.context.targets = weakref.ref(args[1])
+        elif not torch.is_grad_enabled() and self.context.wake():
+            self.context.patches.tell(self.context, "loss_call", function, args, kwargs, result)
+
+    def plain_loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
+        """Hears that a call raised in a plain step."""
+        self.loss_failed(function, args, kwargs)
 
     def loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
         """Hears that a call raised. The run is likely to end here, so labels that are no class are told at once."""

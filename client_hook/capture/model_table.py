@@ -32,7 +32,7 @@ class ModelTableSignal(Signal):
     optimizer steps."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

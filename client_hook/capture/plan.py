@@ -35,7 +35,7 @@ class PlanSignal(Signal):
     length."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

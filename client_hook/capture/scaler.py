@@ -14,18 +14,23 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.owned import Owned
 from client_hook.guard import guarded
+from client_hook.rows import Parts
 
 _NAMES = ("scaler/scale",)
+_LABEL = (_NAMES, False)
 
 
 class ScalerSignal(Signal):
     """Sends `scaler/scale` once a scaler has stepped one of the watched optimizers."""
 
     every_step = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._owned = Owned(context)
         self._scaler: weakref.ref[GradScaler] | None = None
 
     def attach(self) -> None:
@@ -41,17 +46,27 @@ class ScalerSignal(Signal):
         _unlisten(self)
 
     @property
-    def may_wait(self) -> bool:  # type: ignore[override]
-        """Nothing to send: then nothing is lost by waiting."""
+    def plain_silent(self) -> bool:
+        """Says that no scaler is at work."""
         return self._scaler is None
+
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds the scale."""
+        scale = getattr(self._scaler() if self._scaler is not None else None, "_scale", None)
+        if isinstance(scale, Tensor):
+            if scale.is_cpu:
+                parts += (_LABEL, (scale.item(),))
+            else:
+                self.context.readback.put(step, self.context.now_ms(), _NAMES, scale.reshape(1))
 
     @guarded(None)
     def scaler_stepped(self, scaler: GradScaler, optimizer: Any) -> None:
         """Runs after `scaler.step(optimizer)`, whether or not the optimizer stepped."""
-        if not any(optimizer is item for item in self.context.optimizers.values()):
+        if self._owned.key(optimizer) is None:
             return
         if self._scaler is None or self._scaler() is not scaler:
             self._take(scaler)
+            self.context.wake()
         if self.context.on_skip is not None:
             self.context.on_skip()
 

@@ -43,7 +43,7 @@ class SchedulersSignal(Signal):
     """Listens to every scheduler of the process, and keeps those of the watched optimizers."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -86,6 +86,8 @@ class SchedulersSignal(Signal):
         seen.calls += 1
         seen.last_at = self.context.optimizer_steps
         self._changed = self._changed or seen.calls == KNOWN_AFTER
+
+    plain_scheduler_step = scheduler_step
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact when one more is known, or its rhythm is."""

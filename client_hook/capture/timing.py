@@ -8,15 +8,17 @@ from __future__ import annotations
 from time import perf_counter
 
 from client_hook.capture.base import Context, Signal
+from client_hook.rows import Parts
 
 _NAMES = ("time/step",)
+_LABEL = (_NAMES, False)
 
 
 class TimingSignal(Signal):
     """Measures the wall clock of every step; the first one starts at `watch`."""
 
     every_step = True
-    may_wait = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -30,4 +32,10 @@ class TimingSignal(Signal):
         """Hands over the seconds since the last step closed."""
         now = self.context.closed_at
         self.context.outbox.row(step, time_ms, _NAMES, (now - self._began,), False)
+        self._began = now
+
+    def plain_close(self, step: int, parts: Parts) -> None:
+        """Adds the seconds since the last step closed."""
+        now = self.context.closed_at
+        parts += (_LABEL, (now - self._began,))
         self._began = now

@@ -41,6 +41,11 @@ class ValidationMode:
         self._passes = self._counted()
         self._called.clear()
 
+    def resume(self) -> None:
+        """Begins anew after steps that were not heard."""
+        self._passes = self._counted()
+        self._called.clear()
+
     def training_call(self, first: Any) -> None:
         """Hears of a loss with gradients."""
         self._rows = _rows(first)

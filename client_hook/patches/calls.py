@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.compiler import is_compiling
 from torch.nn.utils import clip_grad
@@ -47,10 +48,8 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(tensors, *args, **kwargs)
-        root = tensors
-        if not isinstance(tensors, torch.Tensor) and isinstance(tensors, (list, tuple)) and tensors:
-            root = tensors[0]
-        if not isinstance(root, torch.Tensor):
+        root = tensors if isinstance(tensors, Tensor) else _first_tensor(tensors)
+        if root is None:
             return original(tensors, *args, **kwargs)
         for listen in ears.backward:
             listen(root)
@@ -60,6 +59,11 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
         return result
 
     return backward
+
+
+def _first_tensor(tensors: Any) -> Tensor | None:
+    first = tensors[0] if isinstance(tensors, (list, tuple)) and tensors else None
+    return first if isinstance(first, Tensor) else None
 
 
 def _zero_grad(ears: Ears, original: Wrapper) -> Wrapper:
@@ -179,9 +183,12 @@ def _clip_with_norm(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     def _clip_grads_with_norm_(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
         if is_compiling():
             return original(parameters, max_norm, total_norm, *args, **kwargs)
-        if isinstance(parameters, Iterable) and not isinstance(parameters, (torch.Tensor, list, tuple)):
-            parameters = list(parameters)  # a generator can be read only once
-        listed = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        listed = parameters
+        if not isinstance(parameters, (list, tuple)):
+            if isinstance(parameters, Tensor):
+                listed = [parameters]
+            elif isinstance(parameters, Iterable):
+                parameters = listed = list(parameters)  # a generator can be read only once
         for listen in ears.clip:
             listen("norm", listed, max_norm, total_norm, state.norm_type)
         state.level += 1

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from client_hook.guard import Guard, guarded
+from client_hook.guard import Guard, shielded
 from client_hook.patches import calls, losses
 from client_hook.patches.attributes import Replacement
 
 Ear = Callable[..., None]
+MAX_SHARES = 64
 
 
 class Ears:
@@ -35,6 +36,7 @@ class Ears:
         "drawn",
         "scale",
     )
+    __slots__ = EVENTS
 
     def __init__(self) -> None:
         self.backward: tuple[Ear, ...] = ()
@@ -57,11 +59,16 @@ class Patches:
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
     `loss_failed(function, args, kwargs)` when a loss function raised; `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`.
+
+    While a monitor's step is plain (`set_plain`), its listeners hear only what they have a method `plain_<event>` for.
     """
 
     def __init__(self) -> None:
         self.owners = 0  # how many monitors listen: with one, every call is its own
         self._listeners: dict[int, Any] = {}
+        self._hearing: dict[int, _Hearing] = {}
+        self._plain: frozenset[int] = frozenset()  # contexts, by id
+        self._shares: dict[frozenset[int], list[tuple[Ear, ...]]] = {}  # which are plain → the ears of each event
         self._installed: list[Replacement] = []
         self._ears = Ears()
         self._lock = threading.RLock()
@@ -70,7 +77,8 @@ class Patches:
         """Passes calls on to this listener; the first one brings the wrappers."""
         with self._lock:
             self._listeners[id(listener)] = listener
-            self._share_out()
+            self._hearing[id(listener)] = _Hearing(listener)
+            self._count()
             if not self._installed:
                 self._installed = [*calls.install(self._ears), *losses.install(self._ears)]
 
@@ -79,43 +87,66 @@ class Patches:
         with self._lock:
             if self._listeners.pop(id(listener), None) is None:
                 return
-            self._share_out()
+            del self._hearing[id(listener)]
+            self._count()
             if not self._listeners:
                 installed, self._installed = self._installed, []
                 for replacement in reversed(installed):
                     replacement.restore()
                 self._ears = Ears()
 
+    def set_plain(self, context: Any, plain: bool) -> None:
+        """Says whether the open step of one monitor is plain: then nearly nobody hears its calls."""
+        with self._lock:
+            others = self._plain - {id(context)}
+            self._plain = others | {id(context)} if plain else others
+            self._share_out()
+
+    def tell(self, context: Any, event: str, *arguments: Any) -> None:
+        """Passes one call on to the listeners of one monitor, as if its step were not plain."""
+        for hearing in list(self._hearing.values()):
+            if hearing.context == id(context) and event in hearing.full:
+                hearing.full[event](*arguments)
+
     @property
     def installed(self) -> bool:
         """Says whether torch's functions are wrapped now."""
         return bool(self._installed)
 
-    def _share_out(self) -> None:
-        for event in Ears.EVENTS:
-            ears = [
-                _Ear(listener, getattr(listener, event))
-                for listener in self._listeners.values()
-                if hasattr(listener, event)
-            ]
-            setattr(self._ears, event, tuple(ears))
-        contexts = {id(item.context) for item in self._listeners.values() if hasattr(item, "context")}
+    def _count(self) -> None:
+        contexts = {item.context for item in self._hearing.values() if item.context is not None}
         self.owners = len(contexts)
+        self._plain &= contexts
+        self._shares.clear()
+        self._share_out()
+
+    def _share_out(self) -> None:
+        shares = self._shares.get(self._plain)
+        if shares is None:
+            hearing = [item.plain if item.context in self._plain else item.full for item in self._hearing.values()]
+            shares = [tuple(ears[event] for ears in hearing if event in ears) for event in Ears.EVENTS]
+            if len(self._shares) > MAX_SHARES:
+                self._shares.clear()
+            self._shares[self._plain] = shares
+        for event, ears in zip(Ears.EVENTS, shares, strict=True):
+            setattr(self._ears, event, ears)
 
 
-class _Ear:
-    """Calls one listener's method; an error of ours stays with the guard."""
+class _Hearing:
+    """Holds what one listener hears; an error of ours stays with its guard."""
 
-    __slots__ = ("guard", "method")
-
-    def __init__(self, listener: Any, method: Callable[..., None]) -> None:
-        guard = getattr(listener, "guard", None) or getattr(getattr(listener, "context", None), "guard", None)
-        self.guard: Guard | None = guard
-        self.method = method
-
-    @guarded(None)
-    def __call__(self, *arguments: Any) -> None:
-        self.method(*arguments)
+    def __init__(self, listener: Any) -> None:
+        context = getattr(listener, "context", None)
+        guard: Guard | None = getattr(listener, "guard", None) or getattr(context, "guard", None)
+        self.context = None if context is None else id(context)
+        self.full, self.plain = (
+            {
+                event: shielded(method, guard)
+                for event in Ears.EVENTS
+                if (method := getattr(listener, prefix + event, None)) is not None
+            }
+            for prefix in ("", "plain_")
+        )
 
 
 patches = Patches()  # of this process: torch's functions are wrapped once, however many monitors there are

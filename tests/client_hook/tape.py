@@ -31,6 +31,10 @@ class Tape:
         assert all(isinstance(value, float) for value in values), values
         self.rows.append((step, names, list(values)))
 
+    def put_parts(self, step: int, time_ms: int, parts: list[Any]) -> None:
+        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
+            self.row(step, time_ms, names, values, exact)
+
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         self.records.append((kind, name, step, value))
 
@@ -93,17 +97,21 @@ def taped(*args: Any, **kwargs: Any) -> tuple[Monitor, Tape]:
     parts = monitor._parts
     assert parts is not None
     outbox = parts.outbox
-    row, record = outbox.row, outbox.record
+    row, put_parts, record = outbox.row, outbox.put_parts, outbox.record
 
     def row_too(step: int, time_ms: int, names: Any, values: Any, exact: bool = True) -> None:
         tape.row(step, time_ms, names, values, exact)
         row(step, time_ms, names, values, exact)
 
+    def parts_too(step: int, time_ms: int, parts: list[Any]) -> None:
+        tape.put_parts(step, time_ms, parts)
+        put_parts(step, time_ms, parts)
+
     def record_too(kind: str, name: str, step: int, value: Any) -> None:
         tape.record(kind, name, step, value)
         record(kind, name, step, value)
 
-    outbox.row, outbox.record = row_too, record_too  # type: ignore[method-assign]
+    outbox.row, outbox.put_parts, outbox.record = row_too, parts_too, record_too  # type: ignore[method-assign]
     return monitor, tape
 
 

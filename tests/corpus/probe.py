@@ -43,6 +43,11 @@ class Recording:
         steps.append(step)
         table.append([float(value) for value in values] if exact else [float(np.float32(value)) for value in values])
 
+    def put_parts(self, step: int, time_ms: int, parts: list[Any]) -> None:
+        """Keeps the values of a plain step."""
+        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
+            self.row(step, time_ms, names, values, exact)
+
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Keeps a fact."""
         if kind == "fact":

@@ -19,13 +19,6 @@ from client_hook.capture import batch_print, first_bad
 from client_hook.capture.flight import describe
 from tests.client_hook.tape import Tape, taped
 
-
-@pytest.fixture(autouse=True)
-def nobody_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where steps are shorter than the hook's own part of them, it hears less; on a busy machine that may be now."""
-    monkeypatch.setattr("client_hook.governor.Governor.too_dear", property(lambda _: False))
-
-
 BREAKS_AT = 150  # long after the steps that are all sampled
 
 

@@ -101,11 +101,11 @@ def test_clipping_before_the_backward_is_seen() -> None:
     assert kinds(train(body)).keys() & {"clip-before-backward"}
 
 
-def test_clipping_before_the_backward_keeps_its_name_where_closing_waits() -> None:
+def test_clipping_before_the_backward_keeps_its_name_where_few_steps_are_heard() -> None:
     model = classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     monitor, tape = taped(model, optimizer, strict=True)
-    waited = 0
+    plain = 0
     for step in range(300):
         inputs, labels = batch(step)
         optimizer.zero_grad()
@@ -113,11 +113,10 @@ def test_clipping_before_the_backward_keeps_its_name_where_closing_waits() -> No
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         loss.backward()
         optimizer.step()
-        monitor._parts.recorder.governor._step_s = 0.002  # short steps, whatever this machine makes of them
         monitor.step(loss)
-        waited += bool(monitor._parts.recorder._waiting)
+        plain += monitor._parts.recorder._plain is not None
     monitor.finish(timeout=0.1)
-    assert waited > 50, "most of them waited"
+    assert plain > 50
     assert set(kinds(tape)) == {"clip-before-backward"}
 
 

@@ -1,0 +1,276 @@
+"""Steps that nobody measures: nothing of them is lost, mixed up or late, and they cost the same for every model."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import client_hook
+from client_hook.capture.timing import TimingSignal
+from tests.client_hook.tape import Tape, taped
+
+STEPS = 400
+HOOK = str(Path(client_hook.__file__).parent)
+MOST_OPERATIONS = 900  # of Python's, in the hook's files; there were 3,093 when every signal heard every step
+MOST_CALLS = 28
+
+
+def stay_plain(monitor: Any) -> None:
+    """Lets nothing be measured any more, whatever this machine makes of the times."""
+    governor = monitor._parts.recorder.governor
+    after_step, plain_step = governor.after_step, governor.plain_step
+    governor.after_step = lambda *given: after_step(*given) and False
+    governor.plain_step = lambda *given: plain_step(*given) and False
+
+
+def is_plain(monitor: Any) -> bool:
+    return monitor._parts.recorder._plain is not None
+
+
+def run(*, clip: str | None = None):
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=STEPS)
+    monitor, tape = taped(model, optimizer, strict=True)
+    losses, rates, norms, plain = [], [], [], 0
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        if clip == "norm":
+            norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 0.1)))
+        elif clip == "value":
+            nn.utils.clip_grad_value_(model.parameters(), 0.01)
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+        plain += is_plain(monitor)
+        monitor.step(loss)
+        losses.append(loss.item())
+        if step == 350:
+            monitor.log(mark=1.0)
+    monitor.finish(timeout=0.2)
+    assert plain > 100
+    return tape, losses, rates, norms
+
+
+@pytest.mark.parametrize("clip", [None, "norm"])
+def test_every_step_arrives_in_order_with_its_own_values(clip: str | None) -> None:
+    tape, losses, rates, norms = run(clip=clip)
+    assert tape.series("loss") == dict(enumerate(losses))
+    assert tape.series("lr/0") == dict(enumerate(rates))
+    assert list(tape.series("time/step")) == list(range(STEPS))
+    assert all(seconds >= 0 for seconds in tape.series("time/step").values())
+    assert tape.series("clip/before") == pytest.approx(dict(enumerate(norms)))
+    assert tape.series("mark") == {350: 1.0}
+    assert tape.completed <= STEPS - 1
+
+
+def test_what_value_clipping_did_is_known_on_measured_steps() -> None:
+    tape, losses, _, _ = run(clip="value")
+    measured = set(tape.series("grad_norm"))
+    assert set(tape.series("clip/coefficient")) == measured >= set(range(20))
+    assert tape.series("loss") == dict(enumerate(losses))
+
+
+def test_micro_batches_parts_of_the_loss_and_numbers_arrive_as_ever() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for call in range(900):
+        if call % 3 == 2 or call < 300:
+            optimizer.step()
+        if call < 600:
+            monitor.step(float(call % 3))
+        else:
+            monitor.step(torch.tensor(float(call % 3)), inner=torch.tensor(call / 2, dtype=torch.float64))
+    monitor.finish(timeout=0.2)
+    losses = tape.series("loss")
+    assert list(losses) == list(range(500))
+    assert losses[399] == losses[499] == 1.0, "the mean of three"
+    assert tape.series("loss/inner")[499] == 898 / 2
+
+
+def test_the_loader_and_the_scaler_are_followed_through_plain_steps() -> None:
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=50)
+    loader = DataLoader(TensorDataset(torch.randn(128, 4)), batch_size=4, shuffle=True)
+    monitor, tape = taped(model, optimizer, strict=True)
+    scales = []
+    for _ in range(10):
+        for (x,) in loader:
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            monitor.step(loss)
+            scales.append(float(scaler._scale))
+    monitor.finish(timeout=0.2)
+    assert tape.series("scaler/scale") == dict(enumerate(scales))
+    assert tape.series("epoch") == pytest.approx({step: (step + 1) / 32 for step in range(320)})
+    assert list(tape.series("time/data")) == list(range(320))
+    assert tape.facts("data")[-1]["epochs"] == 10
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_loss_that_cannot_be_read_at_once_takes_the_long_way(device: str) -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    put: list[tuple[int, tuple[str, ...]]] = []
+    for step in range(150):
+        optimizer.step()
+        if step == 120:  # a tensor without values stands for one whose values are far away
+            monitor._parts.context.readback.put = lambda step, ms, names, tensor, then=None: put.append((step, names))
+        monitor.step(torch.ones((), device=device if step >= 120 else "cpu"))
+    monitor.finish(timeout=0.2)
+    assert put == ([(step, ("loss",)) for step in range(120, 150)] if device == "meta" else [])
+    assert len(tape.series("loss")) + len(put) == 150
+
+
+# -- what is noticed all the same --------------------------------------------------------------------------------------
+
+
+def train(steps: int, body: Callable[[int, nn.Module, torch.optim.Optimizer], Tensor]) -> Tape:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(steps):
+        if step == 110:
+            stay_plain(monitor)
+        loss = body(step, model, optimizer)
+        monitor.step(loss)
+    assert is_plain(monitor)
+    monitor.finish(timeout=0.2)
+    return tape
+
+
+def ordinary(model: nn.Module, optimizer: torch.optim.Optimizer, *, clear: bool = True) -> Tensor:
+    if clear:
+        optimizer.zero_grad()
+    loss = F.cross_entropy(model(torch.randn(16, 8)), torch.randint(0, 3, (16,)))
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def offences(tape: Tape) -> set[str]:
+    return {found["kind"] for found in tape.facts("loop")[-1]["offences"]}
+
+
+def test_a_validation_ends_the_plain_steps_for_a_while_and_is_looked_at() -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        if step in (130, 140):
+            model.train(mode=step == 140)
+            with torch.no_grad():
+                for _ in range(4):
+                    F.cross_entropy(model(torch.randn(64, 8)), torch.randint(0, 3, (64,)))
+            model.train()
+        return ordinary(model, optimizer)
+
+    tape = train(160, body)
+    assert tape.facts("loss_call")[-1]["validation"]["batches"] == 8
+    assert tape.facts("outputs")[-1]["model"]["validation"]["samples"] >= 6
+    assert offences(tape) == {"train-during-validation"}
+
+
+def test_a_metric_without_gradients_in_each_step_is_no_validation() -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        loss = ordinary(model, optimizer)
+        with torch.no_grad():
+            F.mse_loss(torch.randn(16, 3), torch.zeros(16, 3))
+        return loss
+
+    tape = train(200, body)
+    assert offences(tape) == set()
+
+
+def test_what_a_loop_begins_to_do_wrong_late_is_noticed_when_it_is_heard_again() -> None:
+    tape = train(600, lambda step, model, optimizer: ordinary(model, optimizer, clear=step < 150))
+    assert offences(tape) == {"zero-grad-missing"}
+
+
+def test_a_healthy_loop_has_no_offence_after_plain_steps() -> None:
+    assert offences(train(900, lambda step, model, optimizer: ordinary(model, optimizer))) == set()
+
+
+def test_a_signal_that_fails_in_plain_steps_is_switched_off_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: TimingSignal, *given: Any) -> None:
+        raise RuntimeError("this signal is broken")
+
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=False)
+    for step in range(200):
+        optimizer.step()
+        if step == 120:
+            monkeypatch.setattr(TimingSignal, "plain_close", fail)
+            monkeypatch.setattr(TimingSignal, "on_close", fail)
+            monitor._parts.recorder._arrange()
+            monitor._parts.recorder._end_plain(midway=False)
+        monitor.step(float(step))
+    assert any("TimingSignal failed" in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.2)
+    assert len(tape.series("loss")) >= 199, "at most the step in which it was noticed has no loss"
+    assert len(tape.series("time/step")) < 150
+
+
+# -- what they cost ----------------------------------------------------------------------------------------------------
+
+
+def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, int, Counter[str]]:
+    """Counts Python's operations and calls in the hook's files in one plain step."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(), nn.ReLU())]
+    model = nn.Sequential(*layers)
+    optimizer = torch.optim.AdamW(model.parameters())
+    monitor, _ = taped(model, optimizer, strict=True)
+    count, calls = [0], Counter[str]()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "call":
+            if not frame.f_code.co_filename.startswith(HOOK):
+                return None
+            calls[frame.f_code.co_qualname] += 1
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count[0] += event == "opcode"
+        return trace
+
+    for step in range(160):
+        if step == 110:
+            stay_plain(monitor)
+        if step == 150:
+            assert is_plain(monitor)
+            sys.settrace(trace)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(torch.randn(16, 16)), torch.randint(0, 3, (16,)))
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    sys.settrace(None)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    monitor.finish(timeout=0.2)
+    return count[0] // 10, sum(calls.values()) // 10, calls
+
+
+def test_a_plain_step_costs_a_few_calls_whatever_the_number_of_layers() -> None:
+    shallow, deep = operations(1), operations(12)
+    assert shallow[:2] == deep[:2]
+    assert shallow[0] <= MOST_OPERATIONS, shallow[2].most_common()
+    assert shallow[1] <= MOST_CALLS, shallow[2].most_common()
