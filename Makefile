@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo serve test lint bench corpus soak
+.PHONY: help install demo serve test lint bench corpus soak reliability
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -21,6 +21,8 @@ serve: $(VENV)/.demo ## the server alone, on http://127.0.0.1:8777
 test: $(VENV)/.dev ## the whole test suite: real trainings, real servers, a real browser
 	@$(BIN)/python -m tests.needs
 	$(BIN)/python -m pytest -n 2 $(PYTEST)
+reliability: $(VENV)/.dev ## the fault tests with the full counts: 50 kills, 8 ranks, 10 million calls; takes an hour
+	GRADWATCH_COUNTS=full $(BIN)/python -m pytest -q -rP tests/faults tests/server/reliability/test_hooks.py $(PYTEST)
 lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
