@@ -26,6 +26,7 @@ from client_hook.patches import patches
 from client_hook.preflight.subject import Subject
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
+from client_hook.rows import Parts
 from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
@@ -55,6 +56,11 @@ class Observed:
         """Keeps the values of one step."""
         for name, value in zip(names, values, strict=True):
             self.series.setdefault(name, []).append((step, value))
+
+    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
+        """Keeps the values of a plain step."""
+        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
+            self.row(step, time_ms, names, values, exact)
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:  # noqa: ARG002
         """Keeps a fact."""

@@ -7,14 +7,19 @@ import pytest
 from client_hook.governor import BURST_STEPS, Governor
 
 
-def drive(governor: Governor, steps: int, *, step_s: float, sample_s: float, plain_s: float = 5e-6) -> list[bool]:
+def drive(
+    governor: Governor, steps: int, *, step_s: float, sample_s: float, plain_s: float = 5e-6, plain: bool = False
+) -> list[bool]:
     """Plays a training: every step takes `step_s`, a measured one `sample_s` more."""
     sampled = True
     history = []
     for _ in range(steps):
         history.append(sampled)
         spent = plain_s + (sample_s if sampled else 0.0)
-        sampled = governor.after_step(step_s + spent, spent, sampled)
+        if plain and not sampled and governor.steps > 100:
+            sampled = governor.plain_step(step_s + spent, spent)
+        else:
+            sampled = governor.after_step(step_s + spent, spent, sampled)
     return history
 
 
@@ -31,9 +36,10 @@ def test_the_first_steps_take_at_most_two_seconds_in_all() -> None:
 
 @pytest.mark.parametrize("step_s", [0.002, 0.02, 0.2])
 @pytest.mark.parametrize("sample_s", [0.0002, 0.002, 0.02, 0.2])
-def test_the_share_stays_under_the_budget(step_s: float, sample_s: float) -> None:
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_share_stays_under_the_budget(step_s: float, sample_s: float, plain: bool) -> None:
     governor = Governor(0.01)
-    drive(governor, 5_000, step_s=step_s, sample_s=sample_s)
+    drive(governor, 5_000, step_s=step_s, sample_s=sample_s, plain=plain)
     summary = governor.summary()
     assert summary["share"] <= 0.01
     assert summary["steps_20_100_share"] <= 0.10
@@ -45,6 +51,23 @@ def test_a_cheap_measurement_uses_most_of_its_budget() -> None:
     assert 0.006 < governor.share <= 0.01
     gaps = [late - early for early, late in zip(_measured(history), _measured(history)[1:], strict=False)]
     assert max(gaps[-50:]) <= 2 * min(gaps[-50:]), "an even rhythm"
+
+
+@pytest.mark.parametrize("sample_s", [0.0002, 0.002, 0.02])
+def test_plain_steps_lead_to_about_as_many_measurements(sample_s: float) -> None:
+    closely, seldom = Governor(0.01), Governor(0.01)
+    often = sum(drive(closely, 5_000, step_s=0.02, sample_s=sample_s)[100:])
+    plain = sum(drive(seldom, 5_000, step_s=0.02, sample_s=sample_s, plain=True)[100:])
+    assert often * 0.8 <= plain <= often * 1.05
+    assert seldom.steps + seldom._plain == closely.steps == 5_000
+    assert seldom.share <= 0.01
+
+
+def test_an_alarm_is_heard_at_the_next_plain_step() -> None:
+    governor = Governor(0.01)
+    drive(governor, 500, step_s=0.02, sample_s=0.01, plain=True)
+    governor.alarm()
+    assert governor.plain_step(0.02, 5e-6)
 
 
 def test_steps_20_to_100_are_measured_more_densely() -> None:
