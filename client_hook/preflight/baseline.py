@@ -56,7 +56,7 @@ class Check:
 def loss_for(subject: Subject, answer: Answer, table: Table) -> tuple[LossOf, str]:
     """Gives the loss for simple models: the user's own, or a usual one that agrees with what the model returned."""
     device = subject.device
-    if subject.loss_fn is not None and subject.forward is None and isinstance(answer.output, Tensor):
+    if subject.loss_fn is not None and isinstance(answer.output, Tensor):
         loss_fn = subject.loss_fn
         return (lambda raw, y: _with_loss(loss_fn(raw.to(device), y.to(device)), raw).loss.cpu()), "your loss function"
     usual = _usual(table.layout.kind)

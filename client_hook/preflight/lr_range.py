@@ -26,6 +26,7 @@ from client_hook.preflight.subject import PreflightError, Subject
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 TRIAL_STEPS = 16
+TRIALS_SHARE = 0.4  # of the time that is left may be gone when a trial begins: other checks train too
 MOST_HALVINGS = 4  # of the gap between a stable and an unstable rate: it ends within a factor of 1.4
 FAR_BELOW = 100.0  # times below the steepest point a rate is worth a word
 ALIKE = 0.9  # of the best trial's fall is as good
@@ -117,6 +118,7 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
     began, peaks = monotonic(), lr_sweep.peaks(optimizer)
     shares, yours, gentle = lr_sweep.shares_of(peaks), max(peaks), lr_sweep.warms_up(optimizer)
     batches, until = subject.batches(), monotonic() + max(budget.left, 0.0)
+    enough = monotonic() + TRIALS_SHARE * max(budget.left, 0.0)
 
     def loss_of(index: int) -> Tensor:
         budget.at(0.5 * index / steps)
@@ -134,7 +136,7 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
         reading = read(seen, losses[1:], steps)
         trials: list[Trial] = []
         for rate in _next_rates(reading, yours, high, trials):
-            if monotonic() > until:
+            if monotonic() > enough:
                 break
             _start(subject, before)
             tried = lr_sweep.train(optimizer, loss_of, [rate] * TRIAL_STEPS, shares, until=until)
@@ -151,7 +153,7 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
         tuple(shares),
         gentle,
         len(batches),
-        _ended(len(seen), steps, seen[-1], timed_out=monotonic() > until),
+        _ended(len(seen), steps, seen[-1], timed_out=monotonic() > enough),
         monotonic() - began,
     )
 

@@ -30,7 +30,8 @@ class LossAboveSimpleModel(Rule):
     Preflight fits a constant answer and a linear model (counts of word pairs for a text) to batches of the loader,
     with the loss of the training, and scores them on samples that were held out. At the end of the run the last
     quarter of the training loss is compared with them, and so is the best validation loss where there is one: both
-    must be above by more than 2 % and 3 standard errors. While the loss still falls it is an info.
+    must be above by more than 2 % and 3 standard errors. It is an info while the
+    loss still falls, and where less than a quarter of what the linear model gains is lost.
 
     ## Why it matters
     A network that is worse than a linear model has learned nothing that it is there for. The loss curve alone does not
@@ -74,6 +75,10 @@ class LossAboveSimpleModel(Rule):
             0.02, unit="of the simple model's loss", low=0.0, high=1.0, source="ours: below is a tie"
         )
         errors: float = threshold(3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise of both")
+        lost: float = threshold(
+            0.25, unit="of what a linear model gains over a constant answer", low=0.0, high=1.0,
+            source="ours: less is a network that learns a linear task well, a remark",
+        )  # fmt: skip
         samples: int = threshold(100, unit="steps", low=10, high=1_000_000, source="ours: a beginning proves nothing")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -100,11 +105,13 @@ class LossAboveSimpleModel(Rule):
         if parts.q4 <= simple + margin or (validation is not None and validation <= simple + margin):
             return
         words = "a linear model" if best == "linear" else "a constant answer"
+        gain = numbers.get("constant_loss", np.nan) - simple
+        slight = gain > 0 and parts.q4 - simple < params.lost * gain
         falling = parts.q3 - parts.q4 > params.errors * parts.se_last
         told = f", and the best validation loss {validation:.4g}" if validation is not None else ""
         more = {"validation": validation} if validation is not None else {}
         yield say(
-            Severity.INFO if falling else Severity.WARNING,
+            Severity.INFO if falling or slight else Severity.WARNING,
             f"Your network is still worse than {words}: the loss ended at {parts.q4:.4g}{told}; {words} gets "
             f"{simple:.4g} on the same batches",
             FALLING if falling else STUCK,

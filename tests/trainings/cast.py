@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from client_hook import watch
+from client_hook import preflight, watch
 
 CLASSES, INPUTS, BATCH = 5, 20, 64
 Training = Callable[[bool, str], str]
@@ -253,7 +253,30 @@ def root_at_zero(sick: bool, url: str) -> str:
     return Loop(url, model, sgd(model.parameters()), compute=compute).run()
 
 
+def checked_before(loop: Loop, code: str) -> str:
+    """Runs one check of preflight on what the loop trains, then trains it."""
+    chance = torch.Generator().manual_seed(5)
+    teacher = torch.randn(INPUTS, CLASSES, generator=chance)
+    inputs = torch.randn(20, BATCH, INPUTS, generator=chance)
+    loader = [(x, (x @ teacher).argmax(1)) for x in inputs]
+    preflight(loop.model, F.cross_entropy, None, loop.optimizer, loader, checks=[code], send=False)
+    return loop.run()
+
+
+def rate_above_the_range(sick: bool, url: str) -> str:
+    model = mlp()
+    return checked_before(Loop(url, model, sgd(model.parameters(), 30.0 if sick else 0.05), steps=120), "GW106")
+
+
+def bottleneck(sick: bool, url: str) -> str:
+    """One number in the middle cannot tell five classes apart; a linear model can."""
+    model = mlp(width=1 if sick else 64)
+    return checked_before(Loop(url, model, sgd(model.parameters(), 0.1), steps=500), "GW108")
+
+
 CAST: dict[str, Training] = {
+    "GW106": rate_above_the_range,
+    "GW108": bottleneck,
     "GW201": initial_loss,
     "GW202": softmax_twice,
     "GW205": bad_shard,
