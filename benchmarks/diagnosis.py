@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -17,6 +18,7 @@ import numpy as np
 
 from server.diagnosis import Diagnosis
 from server.diagnosis.engine import Engine
+from server.domain.runs import NewRun
 from server.live import Live
 from server.rules.registry import load_rules
 from server.store import Store
@@ -126,8 +128,6 @@ def latency(runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(f"sqlite:///{Path(folder) / 'gradwatch.db'}")
         diagnosis = Diagnosis(store, Live(), load_rules(), lambda: 1_790_000_000_000)
-        from server.domain.runs import NewRun  # here: only this case opens runs
-
         for number in range(runs):
             run_id = f"{RUN[:-4]}{number:04x}"
             store.runs.open(NewRun(run_id, "a", started_ms=1), 1)
@@ -144,6 +144,51 @@ def latency(runs: int) -> None:
     say(f"{runs} runs of 200 steps", "from a point to its finding", max(times), "s (slowest)", 5.0)
 
 
+def resident_mb() -> float:
+    """Reads how much memory this process has."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def active(runs: int) -> None:
+    """Measures many runs that all train: CPU of the diagnosis at 500 points/s, and the memory that each run takes."""
+    columns = ("loss", "lr/0", "time/step", "grad_norm", "clip/before")
+    chance = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(f"sqlite:///{Path(folder) / 'gradwatch.db'}")
+        diagnosis = Diagnosis(store, Live(), load_rules(), lambda: 1_790_000_000_000)
+        names = [f"{RUN[:-8]}{number:08x}" for number in range(runs)]
+
+        def send(seq: int, at: np.ndarray) -> None:
+            for name in names:
+                values = 1 + 0.05 * chance.normal(size=(len(columns), len(at)))
+                group = AcceptedGroup(columns, at, at + 1, values)
+                store.frames.accept(AcceptedFrame(name, "a", 0, seq, seq, int(at[-1]), 1, (group,), ()))
+
+        def judge() -> float:
+            began, count = time.process_time(), 0
+            while done := diagnosis.run_once():
+                count += done
+            assert count == runs
+            return time.process_time() - began
+
+        for name in names:
+            store.runs.open(NewRun(name, "a", started_ms=1), 1)
+        send(0, np.arange(30))
+        before = resident_mb()
+        judge()
+        after = resident_mb()
+        spent = 0.0
+        for step in range(3):
+            send(step + 1, np.arange(30 + step, 31 + step))
+            spent += judge()
+        store.close()
+    case = f"{runs} active runs"
+    share = 500 / len(columns) * spent / (3 * runs)
+    say(case, "CPU at 500 points/s, frames of one step", share, "of one core", 0.3)
+    say(case, "memory of the diagnosis", 1000 * (after - before) / runs, "kB a run")
+
+
 def main() -> None:
     """Runs all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -154,6 +199,7 @@ def main() -> None:
     if not quick:
         cost(10, 131_072)
     latency(5 if quick else 20)
+    active(300 if quick else 10_000)
 
 
 if __name__ == "__main__":

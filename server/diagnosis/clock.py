@@ -72,6 +72,8 @@ class Clock:
                 return found
             pace = _pace(place, 1)
             return found[-1:] if found[-1] // pace > asked // pace else []
+        if place <= EVERY_STEP_UNTIL:
+            return list(range(asked + 1, place + 1))
         every = _pace(place, rule.every) if rule.whole_run else rule.every
         if rule.tier == "facts" and place > FACTS_OFTEN_UNTIL and not rule.whole_run:
             rare = _multiples(asked, place, every * FACTS_LESS_OFTEN)

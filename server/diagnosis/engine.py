@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Series
 from server.rules.base import Rule, relaxed
 
+MOST_SHARED = 64
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
 # What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the
@@ -76,10 +78,7 @@ class Engine:
         self.evidence = Evidence()
         self._rules = tuple(rules)
         self.courses = [Course(rule) for rule in self._rules]
-        self.params = {
-            course.rule.code: (params or {}).get(course.rule.code) or course.rule.Params() for course in self.courses
-        }
-        self._relaxed = {code: relaxed(chosen) for code, chosen in self.params.items()}
+        self.params, self._relaxed = _chosen(self._rules, params or {})
         self._resumed = resumed
         self._planned = planned
         self._forced_gates = dict(gates or {})
@@ -262,7 +261,7 @@ class Engine:
     def _cannot(self, rule: Rule, window: Window) -> NotEvaluated | None:
         for kind in rule.needs:
             if not self.evidence.has(kind, window.step):
-                return NotEvaluated(f"the run has sent no {describe(kind)}", REMEDIES.get(kind, ""))
+                return _missing(kind)
         gate = next((gate for gate in rule.gates if getattr(window.gates, gate)), None)
         return NotEvaluated(REASONS[gate]) if gate is not None else None
 
@@ -283,6 +282,27 @@ class Engine:
     def _undo_finish(self) -> None:
         if self._before_end is not None:
             (self.courses, self._steps_done), self._before_end = self._before_end, None
+
+
+@cache
+def _missing(kind: Kind) -> NotEvaluated:
+    return NotEvaluated(f"the run has sent no {describe(kind)}", REMEDIES.get(kind, ""))
+
+
+def _chosen(rules: tuple[Rule, ...], params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gives the parameters of the rules, and those with which open findings are tested; most runs share them."""
+    key = (*map(id, rules), *params.items())
+    known = _shared.get(key)
+    if known is None:
+        own = {rule.code: params.get(rule.code) or rule.Params() for rule in rules}
+        while len(_shared) >= MOST_SHARED:
+            _shared.pop(next(iter(_shared)))
+        # the rules are kept beside them: as long as they are here, their ids belong to nobody else
+        known = _shared[key] = rules, own, {code: relaxed(chosen) for code, chosen in own.items()}
+    return known[1], known[2]
+
+
+_shared: dict[tuple[Any, ...], tuple[tuple[Rule, ...], dict[str, Any], dict[str, Any]]] = {}
 
 
 def describe(kind: Kind) -> str:

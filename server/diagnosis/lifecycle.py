@@ -3,7 +3,6 @@ resolves."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field, replace
 
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -39,12 +38,12 @@ class Raised:
         return self.resolved_step is None
 
 
-@dataclass
+@dataclass(slots=True)
 class Course:
     """Follows one rule through a run."""
 
     rule: Rule
-    recent: deque[bool] = field(default_factory=deque)
+    recent: tuple[bool, ...] = ()  # the newest answers; a tuple, because ten thousand runs have a hundred courses each
     quiet: int = 0
     cool_down: int = 0
     judged: int = 0
@@ -67,12 +66,13 @@ class Course:
 
     def skip(self, count: int) -> None:
         """Counts evaluations that were left out because the one after them was quiet."""
-        self.recent.extend([False] * min(count, self.rule.persistence[1]))
+        of = self.rule.persistence[1]
+        self.recent = (*self.recent, *[False] * min(count, of))[-of:]
         self.cool_down = max(0, self.cool_down - count)
 
     def copy(self) -> Course:
         """Gives a copy that can go on by itself: what is tried on it does not touch this one."""
-        return replace(self, recent=deque(self.recent), raised=list(self.raised))
+        return replace(self, raised=list(self.raised))
 
     def miss(self, why: NotEvaluated) -> None:
         """Notes that the rule could not judge; an open finding stays as it is."""
@@ -87,9 +87,7 @@ class Course:
         self.missing = None
         self.last_judged_step = step
         needed, of = self.rule.persistence
-        self.recent.append(verdict is not None)
-        while len(self.recent) > of:
-            self.recent.popleft()
+        self.recent = (*self.recent, verdict is not None)[-of:]
         if self.open is not None:
             return self._follow(self.open, verdict, holds=holds, step=step)
         self.cool_down = max(0, self.cool_down - 1)

@@ -27,6 +27,7 @@ from server.store import Store
 FRAMES_A_READ = 256
 POINTS_A_SLICE = 2_000_000  # then the other runs have their turn
 JUDGED_RANK = 0
+ASK_OFTEN, ASK_SELDOM = 10, 20  # reads
 ONE_PROCESS = "the training is one process"
 
 Key = tuple[int, str, int]  # attempt, code, how many of that code came before
@@ -66,6 +67,8 @@ class Session:
         self._rooms = rooms
         self._parts: dict[int, Part] = {}
         self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
+        self.saved_checks: tuple[CheckResult, ...] | None = None  # None before the first save
+        self._reads = 0
         self._numbers: dict[Key, int] = {}
         seen: dict[tuple[int, str], int] = {}
         for finding in self._saved.values():
@@ -143,6 +146,7 @@ class Session:
     def saved(self, outcome: Outcome) -> None:
         """Remembers what the store holds now."""
         self._saved |= {finding.number: finding for finding in outcome.changed}
+        self.saved_checks = outcome.checks
 
     def _newest(self) -> Part | None:
         return self._parts[max(self._parts)] if self._parts else None
@@ -178,13 +182,18 @@ class Session:
             self._note(part, ended=False)
             if points >= POINTS_A_SLICE:
                 return False
-            fresh = self._frames(part)
+            # a page that is not full was the last one: what comes meanwhile makes the run dirty again
+            fresh = self._frames(part) if len(fresh) == FRAMES_A_READ else ()
         self._read_ranks(part)
         return True
 
-    def _read_ranks(self, part: Part) -> None:
-        """Looks at the other processes of the training, once there are any."""
+    def _read_ranks(self, part: Part, *, ended: bool = False) -> None:
+        """Looks at the other processes of the training, once there are any. A run that had none in its first reads is
+        asked again now and then, and at its end."""
         number = part.attempt.number
+        self._reads += 1
+        if part.ranks is None and self._reads > ASK_OFTEN and self._reads % ASK_SELDOM and not ended:
+            return
         ranks = self._store.frames.ranks(self.run_id, number)
         if len(ranks) < 2 or part.engine is None:
             return
@@ -205,6 +214,7 @@ class Session:
     def _end(self, part: Part, state: str = "finished") -> None:
         if part.ended and part.state == state:
             return
+        self._read_ranks(part, ended=True)
         engine = self._engine(part)
         engine.finish(state)
         if part.ranks is not None:

@@ -24,7 +24,9 @@ from server.store import Store
 
 SILENT_AFTER_MS = 60_000
 LOOK_FOR_SILENCE_S = 2.0
-MOST_SESSIONS = 200
+MOST_SESSIONS = (
+    12_000  # about 50 kB each before their points; a run that is not among them is replayed at its next frame
+)
 MOST_POINTS = 16_000_000  # 16 bytes each
 RUNS_A_ROUND = 100
 JOIN_TIMEOUT_S = 10.0
@@ -44,6 +46,9 @@ class Diagnosis:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._threshold_versions: dict[str, int] = {}  # of a run's session
+        self._wanted: dict[str, int] = {}  # versions of the projects' thresholds, asked once a round
+        self._points: dict[str, int] = {}  # that a session holds
+        self._held = 0  # points, all sessions together
         self._mutes_looked_at = clock()
         self.rooms = Rooms(item.code for item in registry if item.guest)
         self._given_up: dict[str, int] = {}
@@ -52,10 +57,11 @@ class Diagnosis:
     def run_once(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Diagnoses the runs that changed, the one that waits longest first, until `stopped`; gives how many."""
         count = 0
+        self._wanted.clear()
         for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
             if stopped():
                 break
-            if self._given_up.get(run_id) == self._store.runs.frame_version(run_id):
+            if run_id in self._given_up and self._given_up[run_id] == self._store.runs.frame_version(run_id):
                 continue
             self.diagnose(run_id)
             count += 1
@@ -68,7 +74,7 @@ class Diagnosis:
                 self._diagnose(run_id)
             except RULE_FAULTS:
                 log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
-                self._sessions.pop(run_id, None)
+                self._drop(run_id)
                 self._given_up[run_id] = self._store.runs.frame_version(run_id)
 
     def release(self) -> None:
@@ -92,7 +98,7 @@ class Diagnosis:
         version = self._store.runs.frame_version(run_id)
         run = self._store.runs.get(run_id)
         if run is None:
-            self._sessions.pop(run_id, None)
+            self._drop(run_id)
             return
         session = self._session(run_id, run.project)
         everything = session.read()
@@ -103,7 +109,7 @@ class Diagnosis:
         self._store.findings.save(
             run_id,
             findings=outcome.changed,
-            checks=outcome.checks,
+            checks=None if outcome.checks == session.saved_checks else outcome.checks,
             diagnosed_step=outcome.step,
             diagnosis=diagnosis,
             seen_version=version if everything else -1,
@@ -116,12 +122,14 @@ class Diagnosis:
             self._live.publish(run_id, "findings", outcome.step)
         if diagnosis is not run.diagnosis:
             self._live.publish(run_id, "state", outcome.step)
-        self._forget_some()
+        self._forget_some(run_id, session.points)
 
     def _session(self, run_id: str, project: str) -> Session:
         """Gives the session of a run; a change of its project's thresholds begins a new one, which replays the run."""
         session = self._sessions.get(run_id)
-        version = self._store.wishes.thresholds_version(project)
+        version = self._wanted.get(project)
+        if version is None:
+            version = self._wanted[project] = self._store.wishes.thresholds_version(project)
         if session is None or self._threshold_versions.get(run_id) != version:
             wanted = self._store.wishes.thresholds(project)
             session = self._sessions[run_id] = Session(self._store, self._registry, run_id, wanted, self.rooms)
@@ -129,14 +137,18 @@ class Diagnosis:
         self._sessions.move_to_end(run_id)
         return session
 
-    def _forget_some(self) -> None:
+    def _forget_some(self, run_id: str, points: int) -> None:
         """Drops the sessions that were not needed for longest, so that memory stays bounded; the newest always
         stays."""
-        points = sum(session.points for session in self._sessions.values())
-        while len(self._sessions) > 1 and (len(self._sessions) > MOST_SESSIONS or points > MOST_POINTS):
-            run_id, dropped = self._sessions.popitem(last=False)
-            self._threshold_versions.pop(run_id, None)
-            points -= dropped.points
+        self._held += points - self._points.get(run_id, 0)
+        self._points[run_id] = points
+        while len(self._sessions) > 1 and (len(self._sessions) > MOST_SESSIONS or self._held > MOST_POINTS):
+            self._drop(next(iter(self._sessions)))
+
+    def _drop(self, run_id: str) -> None:
+        self._sessions.pop(run_id, None)
+        self._threshold_versions.pop(run_id, None)
+        self._held -= self._points.pop(run_id, 0)
 
 
 class DiagnosisWorker:

@@ -42,12 +42,15 @@ class SeriesData:
     values: Floats
 
 
+FIRST_CAPACITY = 16
+
+
 class Track:
     """Collects the samples of a series as they arrive, in doubling arrays; `memo` caches what grows with it."""
 
     def __init__(self) -> None:
-        self._steps: Steps = np.empty(64, np.int64)
-        self._values: Floats = np.empty(64, np.float64)
+        self._steps: Steps = np.empty(FIRST_CAPACITY, np.int64)
+        self._values: Floats = np.empty(FIRST_CAPACITY, np.float64)
         self.size = 0
         self.memo: dict[Hashable, Any] = {}
 

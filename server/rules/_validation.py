@@ -5,6 +5,8 @@ Not for: judging; the rules of chapter 8 and `nothing-generalises` do.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from server.domain.series import Floats, Steps
 from server.domain.statistics import MAD_TO_SIGMA, med
 
 RISING = ("acc", "f1", "auc", "iou", "dice", "map", "bleu", "rouge", "r2", "recall", "precision", "top1", "top5")
+SURE_ERRORS, SURE_GAIN = 3.0, 0.05  # sampling errors, and points of accuracy
 TRAIN_WINDOW = 50  # training losses before an evaluation that stand for it
 
 
@@ -61,3 +64,14 @@ def rising_metric(window: Window) -> tuple[str, Steps, Floats] | None:
             if keep.any():
                 return name, series.steps[keep], series.values[keep]
     return None
+
+
+def beats_the_commonest(window: Window, labels: Mapping[int, int]) -> bool:
+    """Says whether the accuracy of the validation is surely above what naming the most common class would give."""
+    found = rising_metric(window)
+    if found is None or "acc" not in found[0].lower() or not 0 < float(found[2][-1]) <= 1 or not labels:
+        return False
+    total = sum(labels.values())
+    level = max(labels.values()) / total
+    error = math.sqrt(level * (1 - level) / total)
+    return float(found[2][-1]) > level + max(SURE_ERRORS * error, SURE_GAIN)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
+from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
+
+MANY = 10  # classes
+UNKNOWN = 0.3  # of the entropy of the labels
 
 
 class ClassImbalance(Rule):
@@ -87,6 +91,8 @@ class ClassImbalance(Rule):
         missed = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
         late = window.final and int(side.get("batches") or 0) >= params.batches
         share = labels[common] / sum(labels.values())
+        if missed and late and _hard(window, labels):
+            missed = None  # rare ones of many classes come last, and this task is far from learned
         if missed and late:
             message = (
                 f"Class {missed[0]} makes up {percent(labels.get(missed[0], 0) / sum(labels.values()))} of the "
@@ -106,6 +112,12 @@ class ClassImbalance(Rule):
             series=("loss",),
             limit=params.ratio,
         )
+
+
+def _hard(window: Window, labels: Mapping[int, int]) -> bool:
+    """Says whether there are many classes and much of what their labels hold is still unknown to the model."""
+    parts = loss_quarters(window)
+    return len(labels) > MANY and parts is not None and parts.q4 > UNKNOWN * entropy(labels)
 
 
 def _favours(common: int, labels: Mapping[int, int], predictions: Mapping[int, int]) -> bool:

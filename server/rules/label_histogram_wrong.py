@@ -80,7 +80,11 @@ class LabelHistogramWrong(Rule):
             return
         seen, outputs = sum(call.labels.values()), call.classes or 0
         if outputs >= 3 and len(call.labels) == 1 and call.function in CROSS_ENTROPIES:
-            if seen >= max(params.labels, params.per_class * outputs):
+            if _only_sorted(window):
+                yield NotEvaluated(
+                    "the data are not shuffled: judged after the first epoch", "DataLoader(…, shuffle=True)"
+                )
+            elif seen >= max(params.labels, params.per_class * outputs):
                 yield _single(next(iter(call.labels)), seen, outputs)
             return
         if "GW111" in window.open_codes:
@@ -101,6 +105,12 @@ class LabelHistogramWrong(Rule):
         limit = params.distance + params.errors * math.sqrt(len(classes) / fewest)
         if distance > limit:
             yield _different(call.labels, other, distance, limit, bool(call.arguments.get("weight")))
+
+
+def _only_sorted(window: Window) -> bool:
+    """Says whether the first epoch of data that are not shuffled goes on: sorted labels look like equal ones."""
+    data = window.fact("data")
+    return data.get("shuffle") is False and int(data.get("epochs") or 0) < 2 and not window.final
 
 
 def _single(label: int, seen: int, outputs: int) -> Verdict:

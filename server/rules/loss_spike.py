@@ -20,6 +20,7 @@ FEWEST_BEFORE = 20
 RECENT = 60  # samples in which a spike counts as now
 WARM_UP, WARM_UP_SHARE = 100, 0.1
 FLOOR = 0.1  # of the first losses: near a loss of 0 a doubling is nothing
+SHORT_FLOOR = 0.25  # where three losses decide: near zero a short step back is nothing
 BACK = 1.5  # scales from the old level: recovered
 
 
@@ -117,19 +118,20 @@ def spikes(loss: Series, planned: int | None, params: LossSpike.Params, first: i
     values = loss.values
     if memo["seen"] < loss.count:
         start = med(values[: max(3, len(values[:1000]) // 100)])
-        memo["found"] += _new_spikes(values, memo["seen"], planned, params, FLOOR * abs(start))
+        memo["found"] += _new_spikes(values, memo["seen"], planned, params, abs(start))
         memo["seen"] = loss.count
     return [spike for spike in memo["found"] if spike.index < loss.count]
 
 
 def _new_spikes(
-    values: Floats, seen: int, planned: int | None, params: LossSpike.Params, floor: float
+    values: Floats, seen: int, planned: int | None, params: LossSpike.Params, start: float
 ) -> Iterator[Spike]:
     kinds = (
         (SHORT, (params.short_scales, params.short_scales_signed, params.short_ratio)),
         (LONG, (params.long_scales, params.long_scales_signed, params.long_ratio)),
     )
-    high = {width: _high(values, seen, planned, width, limits[2], floor) for width, limits in kinds}
+    floors = {SHORT: SHORT_FLOOR * start, LONG: FLOOR * start}
+    high = {width: _high(values, seen, planned, width, limits[2], floors[width]) for width, limits in kinds}
     for index in sorted(set(high[SHORT]) | set(high[LONG])):
         for width, limits in kinds:
             height = high[width].get(index)
@@ -138,7 +140,9 @@ def _new_spikes(
             span = window_size(index + 1, planned)
             before = values[max(0, index + 1 - width - span) : index + 1 - width]
             base = baseline(before)
-            if base.count >= FEWEST_BEFORE and _is_spike(height, base, before, limits, floor, short_factor(span)):
+            if base.count >= FEWEST_BEFORE and _is_spike(
+                height, base, before, limits, floors[width], short_factor(span)
+            ):
                 yield Spike(index, width, height, base)
                 break
 

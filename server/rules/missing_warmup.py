@@ -16,6 +16,8 @@ from server.rules._say import say
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
+TOO_HIGH = "GW411"
+
 
 class MissingWarmup(Rule):
     """The run has a rough start at its full learning rate
@@ -78,6 +80,8 @@ class MissingWarmup(Rule):
         if window.samples < 50:
             yield NotEvaluated("50 losses are needed")
             return
+        if TOO_HIGH in window.open_codes:
+            return  # GW411 names the cause: a rate that no warm-up would save
         if any(item.values[0] < params.full * np.nanmax(item.values[: params.steps]) for item in rates):
             return
         losses = window.loss.values[: params.steps]

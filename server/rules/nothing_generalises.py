@@ -11,7 +11,7 @@ from server.domain.kinds import Kind
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
-from server.rules._validation import evaluations
+from server.rules._validation import beats_the_commonest, evaluations
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -80,6 +80,8 @@ class NothingGeneralises(Rule):
         chance = entropy(call.labels)
         best = float(found.values.min())
         learned = chance - parts.q4
+        if beats_the_commonest(window, call.labels):
+            return  # it does generalise; that it is too sure of itself is GW801
         if best >= params.share * chance and learned > max(params.errors * parts.se_last, 0.1 * chance):
             yield say(
                 Severity.WARNING,

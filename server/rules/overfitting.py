@@ -13,7 +13,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
 from server.rules._say import percent, say
-from server.rules._validation import Evaluations, evaluations, rising_metric
+from server.rules._validation import Evaluations, beats_the_commonest, evaluations, rising_metric
 from server.rules.base import Rule, Stage, threshold
 
 NEVER = 0.98  # of the entropy of the labels: above it validation never learned anything
@@ -126,7 +126,9 @@ class Overfitting(Rule):
 def _never_better_than_chance(window: Window, best: float) -> bool:
     call = loss_call(window)
     known = call is not None and call.function in CROSS_ENTROPIES and len(call.labels) > 1 and call.reduction == "mean"
-    return known and call is not None and best >= NEVER * entropy(call.labels)
+    if not known or call is None or beats_the_commonest(window, call.labels):
+        return False
+    return best >= NEVER * entropy(call.labels)
 
 
 def _best(found: Evaluations, width: int) -> tuple[int, float]:

@@ -63,6 +63,9 @@ class TargetOutOfReach(Rule):
         moved: float = threshold(
             0.05, unit="of the first loss", low=0.001, high=0.5, source="ours: it does not get there"
         )
+        far: float = threshold(
+            2.0, unit="times the variance of the targets", low=1.0, high=100.0, source="the mean alone gets to 1"
+        )
         share: float = threshold(
             0.25, unit="of the plan", low=0.01, high=1.0, source="ours: a quarter is a fair chance"
         )
@@ -88,7 +91,10 @@ class TargetOutOfReach(Rule):
         late = window.samples >= needed
         start = med(losses[:3])
         now = med(losses[-max(5, window.samples // 20) :]) if len(losses) else float("nan")
-        stuck = late and np.isfinite(now) and abs(start - now) < params.moved * abs(start)
+        # what answers the mean has the variance as its squared error: a loss far above that is still on its way there
+        far = call.function == "mse_loss" and bool(call.target.std) and now > params.far * (call.target.std or 0.0) ** 2
+        slow = start - now < params.moved * abs(start)
+        stuck = late and bool(np.isfinite(now)) and (slow or (far and (window.final or window.firing)))
         if not stuck and not window.final and late:
             return
         yield say(

@@ -49,7 +49,7 @@ class Findings:
         run_id: str,
         *,
         findings: Sequence[Finding],
-        checks: Sequence[CheckResult],
+        checks: Sequence[CheckResult] | None,
         diagnosed_step: int,
         diagnosis: DiagnosisState,
         seen_version: int,
@@ -58,6 +58,7 @@ class Findings:
         """Stores a diagnosis of the run as it was at `seen_version`, in one transaction.
 
         What users said to a finding stays. A run that changed meanwhile stays dirty, and its diagnosis is not final.
+        `checks` None: they are as they were.
         """
 
         def store(connection: Connection) -> None:
@@ -68,7 +69,8 @@ class Findings:
                 return  # deleted meanwhile
             if findings:
                 connection.execute(_PUT, [_row(finding) for finding in findings])
-            connection.execute(delete(schema.checks).where(schema.checks.c.run_id == run_id))
+            if checks is not None:
+                connection.execute(delete(schema.checks).where(schema.checks.c.run_id == run_id))
             if checks:
                 connection.execute(
                     insert(schema.checks),
@@ -83,10 +85,9 @@ class Findings:
                 "diagnosed_step": diagnosed_step,
                 "diagnosis": (DiagnosisState.LIVE if final else diagnosis).value,
                 "verdict": verdict,
-                **standing(connection, run_id),
             }
             if findings:
-                values["findings_version"] = schema.runs.c.findings_version + 1
+                values |= {"findings_version": schema.runs.c.findings_version + 1, **standing(connection, run_id)}
             if current:
                 values["dirty"] = 0
             connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(**values))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, delete, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 
 from server.store import chunks, schema
 
@@ -67,16 +67,25 @@ def crc_of(connection: Connection, run_id: str, attempt: int, rank: int, seq: in
 
 def after(connection: Connection, run_id: str, attempt: int, rank: int, seq: int) -> Iterator[tuple[int, int]]:
     """Gives seq and complete of the packed frames after `seq`, in order."""
-    packs = schema.frame_packs.c
-    rows = connection.execute(
-        select(packs.first_seq, packs.last_seq, packs.data)
-        .where(_of(packs, run_id, attempt, rank), packs.last_seq > seq)
-        .order_by(packs.first_seq)
-    ).all()
+    where = {"b_run": run_id, "b_attempt": attempt, "b_rank": rank, "b_seq": seq}
+    rows = connection.execute(_AFTER, where).all()
     for row in rows:
         _, complete = _unpack(row)
         for offset in range(max(0, seq + 1 - row.first_seq), len(complete)):
             yield row.first_seq + offset, int(complete[offset])
+
+
+_p = schema.frame_packs.c
+_AFTER = (
+    select(_p.first_seq, _p.last_seq, _p.data)
+    .where(
+        _p.run_id == bindparam("b_run"),
+        _p.attempt == bindparam("b_attempt"),
+        _p.rank == bindparam("b_rank"),
+        _p.last_seq > bindparam("b_seq"),
+    )
+    .order_by(_p.first_seq)
+)
 
 
 def _unpack(row: Any) -> list[Any]:

@@ -10,13 +10,17 @@ from collections import OrderedDict
 from collections.abc import Collection
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from server.store import schema
 
 GROUPS_REMEMBERED = 4_096
 
 Members = tuple[tuple[str, ...], str]  # names of the columns, dtype
+
+
+_g = schema.groups.c
+_GROUPS = select(_g.number, _g.digest, _g.dtype).where(_g.run_id == bindparam("b_run"))
 
 
 class GroupNames:
@@ -30,10 +34,7 @@ class GroupNames:
         """Gives the members of groups of one run by the group's number."""
         if not numbers:
             return {}
-        groups = schema.groups.c
-        rows = connection.execute(
-            select(groups.number, groups.digest, groups.dtype).where(groups.run_id == run_id)
-        ).all()
+        rows = connection.execute(_GROUPS, {"b_run": run_id}).all()
         found: dict[int, Members] = {}
         missing: dict[int, tuple[bytes, str]] = {}
         with self._lock:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
 
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState
 from server.errors import Busy, StoreError
@@ -25,6 +25,14 @@ MAX_NAME = 200
 LEASE_MS = 15_000
 KEEP_TAG = "keep"
 RETIRED_AT_ONCE = 200
+
+
+# what the diagnosis asks at every frame: made once, because making a statement takes longer than running it
+_RUN = select_runs().where(schema.runs.c.id == bindparam("b_run"))
+_VERSION = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run"))
+_ATTEMPTS = (
+    select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run")).order_by(schema.attempts.c.number)
+)
 
 
 class Runs:
@@ -49,7 +57,7 @@ class Runs:
     def get(self, run_id: str) -> Run | None:
         """Gives one run; None if it is not known."""
         with self._database.read() as connection:
-            row = connection.execute(select_runs().where(schema.runs.c.id == run_id)).one_or_none()
+            row = connection.execute(_RUN, {"b_run": run_id}).one_or_none()
         return None if row is None else run_of(row)
 
     def page(
@@ -163,11 +171,8 @@ class Runs:
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Lists the attempts of a run by number."""
-        attempts = schema.attempts.c
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(schema.attempts).where(attempts.run_id == run_id).order_by(attempts.number)
-            ).all()
+            rows = connection.execute(_ATTEMPTS, {"b_run": run_id}).all()
         return [Attempt(row.run_id, row.number, row.key, row.started_ms, row.first_step, row.last_step) for row in rows]
 
     def mark_silent(self, heard_before_ms: int, now_ms: int) -> list[str]:
@@ -232,9 +237,7 @@ class Runs:
     def frame_version(self, run_id: str) -> int:
         """Gives a number that grows with every accepted frame and every change of state of the run; −1 if unknown."""
         with self._database.read() as connection:
-            version = connection.execute(
-                select(schema.runs.c.version).where(schema.runs.c.id == run_id)
-            ).scalar_one_or_none()
+            version = connection.execute(_VERSION, {"b_run": run_id}).scalar_one_or_none()
         return -1 if version is None else version
 
     def _open(self, connection: Connection, new: NewRun, now_ms: int) -> tuple[int, bool]:

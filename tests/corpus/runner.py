@@ -14,12 +14,14 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
     """Lists what is to be run, the corpus, "soak" or "held-out": the kind and the name of each training."""
     from tests.corpus import faults, healthy, held_out
 
+    aside = [("held-out", n) for n in held_out.HEALTHY] + [("held-out-fault", n) for n in held_out.FAULTS]
     if kind == "soak":
         chosen = [("soak", name) for name in healthy.LONG]
     elif kind == "held-out":
-        chosen = [("held-out", n) for n in held_out.HEALTHY] + [("held-out-fault", n) for n in held_out.FAULTS]
+        chosen = [item for item in aside if item[1] not in held_out.ADOPTED]
     else:
         chosen = [("healthy", n) for n in healthy.HEALTHY] + [("fault", n) for n in faults.FAULTS]
+        chosen += [item for item in aside if item[1] in held_out.ADOPTED]
     return [item for item in chosen if only in item[1]]
 
 
