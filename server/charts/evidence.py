@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,19 @@ class Picture:
     bottom: str
     scale: str
     summary: str
+
+
+def picture_of(stored: Mapping[str, Any]) -> Picture:
+    """Makes a picture of one that was stored as JSON."""
+    parts = {name: stored[name] for name in Picture.__dataclass_fields__}
+    return Picture(
+        **{
+            **parts,
+            "shade": tuple(parts["shade"]),
+            "levels": tuple(Level(**one) for one in parts["levels"]),
+            "marks": tuple(Mark(**one) for one in parts["marks"]),
+        }
+    )
 
 
 def span_of(finding: Finding) -> tuple[int, int]:

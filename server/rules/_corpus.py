@@ -30,6 +30,12 @@ class Proof:
         return (self.hits + 1) / (self.hits + self.false + 2)
 
 
+def example(code: str) -> Mapping[str, Any] | None:
+    """Gives a finding of this rule on a sick training of the corpus, drawn; None where it found none with a series."""
+    found = corpus().get("pictures", {}).get(code)
+    return found if isinstance(found, dict) else None
+
+
 @cache
 def corpus() -> Mapping[str, Any]:
     """Gives the whole file; empty where the corpus has not been run."""

@@ -56,6 +56,7 @@ class ActivationExplosion(Rule):
     clock = "sample"
     clears_after = None
     stage = Stage.GRADIENT
+    levels = {"first": "first layer"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

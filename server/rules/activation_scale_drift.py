@@ -60,6 +60,7 @@ class ActivationScaleDrift(Rule):
     clears_after = 20
     whole_run = True
     stage = Stage.INITIALISATION
+    levels = {"first": "first layer", "last": "last layer", "early": "after the warm-up"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -57,6 +57,7 @@ class BatchTooSmall(Rule):
     gates = ("moving_target",)
     whole_run = True
     stage = Stage.REGULARISATION
+    levels = {"first_quarter": "first quarter"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -56,6 +56,7 @@ class ClippingAlwaysOn(Rule):
     clears_after = 10
     gates = ("warm_up",)
     stage = Stage.OPTIMISER
+    levels = {"coefficient": "median"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -54,6 +54,7 @@ class ClippingBug(Rule):
     clears_after = 1
     stage = Stage.OPTIMISER
     exact = True
+    levels = {"max_norm": "clipping limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -53,6 +53,7 @@ class DataBound(Rule):
     persistence = (3, 5)
     clears_after = 10
     stage = Stage.STATISTICS
+    levels = {"wait_s": "median wait", "step_s": "a whole step"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -58,6 +58,7 @@ class DeadReLU(Rule):
     tier = "layers"
     clears_after = 10
     stage = Stage.UNITS
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

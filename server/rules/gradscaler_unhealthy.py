@@ -53,6 +53,7 @@ class GradscalerUnhealthy(Rule):
     chart = "loss"
     clears_after = 20
     stage = Stage.OPTIMISER
+    levels = {"scale": "the scale now"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

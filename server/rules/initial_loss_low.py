@@ -55,6 +55,7 @@ class InitialLossLow(Rule):
     clears_after = None
     gates = ("finetune", "resumed")
     stage = Stage.INITIALISATION
+    levels = {"entropy": "entropy of the labels", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -52,6 +52,7 @@ class LabelShiftError(Rule):
     gates = ("finetune", "resumed")
     stage = Stage.DATA
     exact = True
+    levels = {"start": "first losses"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

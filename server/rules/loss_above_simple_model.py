@@ -66,6 +66,7 @@ class LossAboveSimpleModel(Rule):
     clears_after = None
     gates = ("moving_target",)
     stage = Stage.SYMPTOM
+    levels = {"simple": "simple model", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

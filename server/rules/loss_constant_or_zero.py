@@ -62,6 +62,7 @@ class LossConstantOrZero(Rule):
     chart = "loss"
     clears_after = 2
     stage = Stage.STOPPED
+    levels = {"loss": "the value", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

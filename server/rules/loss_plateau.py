@@ -54,6 +54,7 @@ class LossPlateau(Rule):
     gates = ("warm_up", "lr_changed", "moving_target", "late")
     whole_run = True
     stage = Stage.SYMPTOM
+    levels = {"then": "half of the run ago"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -61,6 +61,7 @@ class LrScheduleBug(Rule):
     whole_run = True
     stage = Stage.OPTIMISER
     exact = True
+    levels = {"maximum": "highest so far"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

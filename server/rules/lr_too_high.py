@@ -77,6 +77,7 @@ class LrTooHigh(Rule):
     persistence = (1, 1)
     clears_after = 10
     stage = Stage.EARLY_RATE
+    levels = {"first_loss": "first loss"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

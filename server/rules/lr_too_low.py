@@ -69,6 +69,7 @@ class LrTooLow(Rule):
     gates = ("finetune", "moving_target")
     whole_run = True
     stage = Stage.LOW_RATE
+    levels = {"start": "first losses"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

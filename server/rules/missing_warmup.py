@@ -59,6 +59,7 @@ class MissingWarmup(Rule):
     clears_after = None
     gates = ("moving_target", "resumed")
     stage = Stage.EARLY_RATE
+    levels = {"first_loss": "first loss", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

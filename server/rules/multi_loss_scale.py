@@ -55,6 +55,7 @@ class MultiLossScale(Rule):
     clears_after = 10
     gates = ("warm_up", "moving_target")
     stage = Stage.STATISTICS
+    levels = {"largest": "largest part"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -54,6 +54,7 @@ class NearOverflow(Rule):
     clock = "sample"
     clears_after = 50
     stage = Stage.GRADIENT
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

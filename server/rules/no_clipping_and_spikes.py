@@ -51,6 +51,7 @@ class NoClippingAndSpikes(Rule):
     clears_after = 20
     gates = ("warm_up", "lr_changed")
     stage = Stage.SYMPTOM
+    levels = {"norm_q90": "90 % of the norms"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

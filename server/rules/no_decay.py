@@ -55,6 +55,7 @@ class NoDecay(Rule):
     clears_after = 2
     whole_run = True
     stage = Stage.SYMPTOM
+    levels = {"lr": "the rate"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -58,6 +58,7 @@ class NonfiniteActivation(Rule):
     clock = "sample"
     clears_after = 10
     stage = Stage.NONFINITE_ACTIVATION
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -57,6 +57,7 @@ class NonfiniteGradient(Rule):
     tier = "layers"
     clears_after = 10
     stage = Stage.NONFINITE_GRADIENT
+    levels = {"last_finite_norm": "last finite norm"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

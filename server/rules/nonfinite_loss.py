@@ -54,6 +54,7 @@ class NonfiniteLoss(Rule):
     chart = "loss"
     clears_after = 10
     stage = Stage.NONFINITE_LOSS
+    levels = {"last_finite_loss": "last finite loss"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

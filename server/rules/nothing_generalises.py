@@ -52,6 +52,7 @@ class NothingGeneralises(Rule):
     chart = "loss"
     clears_after = None
     stage = Stage.GENERALISATION
+    levels = {"entropy": "a constant answer", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -60,6 +60,7 @@ class Overfitting(Rule):
     gates = ("moving_target",)
     whole_run = True
     stage = Stage.STATISTICS
+    levels = {"best": "best", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -58,6 +58,7 @@ class ParamNotChanging(Rule):
     clears_after = 3
     stage = Stage.STRUCTURE
     exact = True
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

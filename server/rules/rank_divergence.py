@@ -9,12 +9,10 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.domain.ranks import fact_of, name_of, ranks_in, series_of
+from server.domain.ranks import fact_of, ranks_in, series_of
 from server.domain.series import Series
 from server.rules._ranks import parameters_compared, reduced
 from server.rules.base import Rule, Stage, threshold
-
-SHOWN_RANKS = 8
 
 
 class RankDivergence(Rule):
@@ -60,6 +58,7 @@ class RankDivergence(Rule):
     stage = Stage.STRUCTURE
     exact = True
     across_ranks = True
+    levels = {"there": "the other rank"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:
@@ -114,8 +113,14 @@ class RankDivergence(Rule):
             ),
             layers=tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in sorted(apart))),
             evidence=Evidence(
-                numbers={"difference": size, "weights": len(apart), "ranks": len(others) + 1},
-                series=tuple(name_of(item, f"weight_norm/{parameter}") for item in ranks[:SHOWN_RANKS]),
+                numbers={
+                    "here": one,
+                    "there": two,
+                    "difference": size,
+                    "weights": len(apart),
+                    "ranks": len(others) + 1,
+                },
+                series=(f"weight_norm/{parameter}",),
                 limit=params.difference,
             ),
             at_once=True,

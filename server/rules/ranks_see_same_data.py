@@ -8,7 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.domain.ranks import fact_of, name_of, ranks_in
+from server.domain.ranks import fact_of, ranks_in
 from server.rules._ranks import reduced
 from server.rules.base import Rule, Stage, threshold
 
@@ -103,7 +103,7 @@ class RanksSeeSameData(Rule):
             evidence=Evidence(
                 numbers={"ranks": len(same) + 1, "of": len(ranks), "batches": batches},
                 strings={what: ", ".join(map(str, values))},
-                series=tuple(name_of(rank, "loss") for rank in ranks[:8]),
+                series=("loss",),
             ),
             at_once=True,
             ranks=(ranks[0], *same),

@@ -62,6 +62,7 @@ class RegulariserDominates(Rule):
     clears_after = 20
     whole_run = True
     stage = Stage.DECAY
+    levels = {"first": "its first value"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

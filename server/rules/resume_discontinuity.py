@@ -52,6 +52,7 @@ class ResumeDiscontinuity(Rule):
     clears_after = None
     stage = Stage.STRUCTURE
     exact = True
+    levels = {"before": "before the join"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -55,6 +55,7 @@ class SaturatedActivation(Rule):
     tier = "layers"
     clears_after = 10
     stage = Stage.UNITS
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

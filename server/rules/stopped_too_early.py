@@ -58,6 +58,7 @@ class StoppedTooEarly(Rule):
     clears_after = None
     gates = ("moving_target", "finetune")
     stage = Stage.STOPPED
+    levels = {"q3": "third quarter", "q4": "last quarter"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -9,14 +9,13 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.domain.ranks import name_of, ranks_in, series_of
+from server.domain.ranks import ranks_in, series_of
 from server.domain.series import Series
 from server.domain.statistics import med, window_size
 from server.rules.base import Rule, Stage, threshold
 
 FIRST = 50
 PARTS = 5
-SHOWN_RANKS = 8
 
 
 class Straggler(Rule):
@@ -57,6 +56,7 @@ class Straggler(Rule):
     persistence = (3, 5)
     stage = Stage.STATISTICS
     across_ranks = True
+    levels = {"median_of_ranks": "median rank", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:
@@ -101,9 +101,7 @@ class Straggler(Rule):
                 advice=f"Look at what rank {rank} does or has alone: workers, disk, host, longer examples.",
                 evidence=Evidence(
                     numbers={"rank": rank, "seconds": own, "median_of_ranks": others, "step_s": whole},
-                    series=tuple(
-                        name_of(item, name) for item in [rank, *(r for r in steps if r != rank)][:SHOWN_RANKS]
-                    ),
+                    series=(name,),
                     limit=others + params.excess * whole,
                 ),
                 ranks=(rank,),

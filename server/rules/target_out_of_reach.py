@@ -54,6 +54,7 @@ class TargetOutOfReach(Rule):
     clears_after = 3
     whole_run = True
     stage = Stage.DATA
+    levels = {"start": "first losses"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

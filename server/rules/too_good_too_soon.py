@@ -51,6 +51,7 @@ class TooGoodTooSoon(Rule):
     clears_after = None
     gates = ("finetune", "resumed")
     stage = Stage.SYMPTOM
+    levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

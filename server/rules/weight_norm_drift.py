@@ -57,6 +57,7 @@ class WeightNormDrift(Rule):
     gates = ("warm_up",)
     whole_run = True
     stage = Stage.SYMPTOM
+    levels = {"start": "at the start"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:

@@ -11,9 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from server.charts import evidence
 from server.diagnosis.engine import Engine
 from server.diagnosis.lifecycle import Raised
-from server.domain.findings import Severity
+from server.domain.findings import Finding, Severity
+from server.downsample import buckets
+
+PICTURE_POINTS = 120
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Judged:
     steps: int
     seconds: float
     source: str = ""
+    pictures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by code, of the faulty ones
 
     @property
     def hit(self) -> Said | None:
@@ -72,7 +77,31 @@ def judge(
         steps=len(engine.evidence.closed.steps),
         seconds=round(seconds, 2),
         source=source,
+        pictures=_pictures(name, engine) if root else {},
     )
+
+
+def _pictures(name: str, engine: Engine) -> dict[str, dict[str, Any]]:
+    """Draws the evidence of every open finding, as its page would, for the rule's page."""
+    found: dict[str, dict[str, Any]] = {}
+    levels = {course.rule.code: course.rule.levels for course in engine.courses}
+    for item in engine.findings:
+        series = item.verdict.evidence.series
+        track = engine.evidence.series(series[0], engine.judged_step) if series and item.open else None
+        if not track:
+            continue
+        finding = Finding(
+            "", 1, item.code, "", 1, item.verdict.severity, "open", item.verdict.first_step, item.raised_step,
+            item.last_step, item.verdict.message, item.verdict.advice, evidence=item.verdict.evidence,
+        )  # fmt: skip
+        start, stop = evidence.span_of(finding)
+        near = (track.steps >= start) & (track.steps <= stop)
+        cut = buckets(track.steps[near], track.steps[near], track.values[near], PICTURE_POINTS)
+        drawn = evidence.draw(finding, series[0], cut, levels[item.code]) if near.any() else None
+        if drawn is not None:
+            about = {"training": name, "message": finding.message, "severity": finding.severity.value}
+            found[item.code] = {**about, "picture": asdict(drawn)}
+    return found
 
 
 def _rank(item: Raised) -> tuple[int, int, int]:
@@ -155,6 +184,7 @@ def as_json(total: Score, judged: Iterable[Judged], known: Mapping[str, str]) ->
             }
             for code in sorted(total.rules)
         },
+        "pictures": _one_a_rule(judged),
         "confusion": {code: dict(found) for code, found in sorted(total.confusion.items())},
         "misses": [
             {"name": item.name, "root": item.root, "said": [asdict(said) for said in item.said]}
@@ -166,6 +196,17 @@ def as_json(total: Score, judged: Iterable[Judged], known: Mapping[str, str]) ->
             for item in judged
         ],
     }
+
+
+def _one_a_rule(judged: Iterable[Judged]) -> dict[str, Mapping[str, Any]]:
+    """Chooses a picture for each rule: of a training that is sick of just that, else of any."""
+    best: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    for item in judged:
+        for code, picture in item.pictures.items():
+            worth = 2 * (code in item.root) + (code == item.top) + bool(picture["picture"]["levels"])
+            if code not in best or worth > best[code][0]:
+                best[code] = worth, picture
+    return {code: picture for code, (_, picture) in sorted(best.items())}
 
 
 def as_text(total: Score, known: Mapping[str, str]) -> str:

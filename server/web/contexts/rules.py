@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from server.charts.evidence import Picture, picture_of
+from server.rules._corpus import example
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
 from server.web.chapters import chapter_of, section_of
@@ -73,6 +75,16 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A finding of the rule on a sick training of the corpus."""
+
+    training: str
+    severity: str
+    message: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
 class RuleView:
     """The page of one rule."""
 
@@ -81,6 +93,7 @@ class RuleView:
     sections: tuple[Section, ...]
     thresholds: tuple[Threshold, ...]
     facts: tuple[tuple[str, str], ...]
+    example: Example | None
     settings_url: str
     previous: RuleRow | None
     next: RuleRow | None
@@ -123,6 +136,7 @@ def rule_view(rule: RuleInfo, registry: Registry) -> RuleView:
             for one in rule.params
         ),
         facts=_facts(rule),
+        example=_example(rule.code),
         settings_url="/settings?rule=" + quote(rule.code, safe=""),
         previous=_row(order[place - 1]) if place else None,
         next=_row(order[place + 1]) if place + 1 < len(order) else None,
@@ -141,6 +155,13 @@ def _row(rule: RuleInfo) -> RuleRow:
         section=section_of(rule.code),
         words=_words(rule),
     )
+
+
+def _example(code: str) -> Example | None:
+    found = example(code)
+    if found is None:
+        return None
+    return Example(found["training"], found["severity"], found["message"], picture_of(found["picture"]))
 
 
 def _words(rule: RuleInfo) -> str:

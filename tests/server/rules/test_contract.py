@@ -8,8 +8,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from server.charts.evidence import THE_LIMIT
+from server.domain.findings import Verdict
 from server.rules.registry import SECTIONS, load_rules
 from tests.server.rules.test_cases import read_cases
 
@@ -91,3 +94,21 @@ def test_it_imports_nothing_that_reads_or_remembers(item) -> None:
         "server.rules",
     )
     assert [module for module in modules if not module.startswith(allowed)] == []
+
+
+@EACH
+def test_the_levels_of_its_picture_are_values_of_what_the_picture_shows(item) -> None:
+    wanted = set(item.rule.levels) - {THE_LIMIT}
+    shown, limits = set(), 0
+    for case in read_cases(item.name):
+        if not case.fires:
+            continue
+        with np.errstate(all="ignore"):
+            found = list(item.rule.check(case.window(item.rule), item.rule.Params()))
+        evidence = [answer.evidence for answer in found if isinstance(answer, Verdict)]
+        shown |= {name for one in evidence for name in one.numbers}
+        limits += sum(one.limit is not None for one in evidence)
+        drawn = [one for one in evidence if one.series and item.rule.levels]
+        assert all(set(one.numbers) & wanted or one.limit is not None for one in drawn), case.name
+    assert wanted <= shown
+    assert limits or THE_LIMIT not in item.rule.levels
