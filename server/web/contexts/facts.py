@@ -15,6 +15,7 @@ from server.web.contexts.findings import Pair
 
 MAX_LAYERS = 5_000
 MAX_CONFIG = 500
+ELSEWHERE = "preflight"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
 
 
 def happenings(events: Sequence[Event]) -> tuple[Happening, ...]:
-    """Lists what happened, the newest first."""
+    """Lists what happened, the newest first; the results of preflight have a page of their own."""
     return tuple(
         Happening(
             kind=event.kind,
@@ -120,6 +121,7 @@ def happenings(events: Sequence[Event]) -> tuple[Happening, ...]:
             iso=formats.iso(event.time_ms),
         )
         for event in reversed(events)
+        if event.kind != ELSEWHERE
     )
 
 

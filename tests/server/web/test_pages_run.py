@@ -115,11 +115,13 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
         fact("overhead", {"share": 0.0062, "unsampled_us": 9.25}),
         fact("optimizers", [{"type": "SGD", "groups": [{"name": "0", "lr": 0.1, "momentum": None}]}]),
         {"kind": "event", "name": "note", "step": 2, "time_ms": 1_790_000_000_000, "value": {"text": "warm start"}},
+        {"kind": "event", "name": "preflight", "step": -1, "time_ms": 1_790_000_000_000, "value": {"code": "GW101"}},
     ])  # fmt: skip
     text = look(home, AT).text
     for part in ("1 layer, 61,706 parameters", "relu ReLU 8 × 16 0", "model.width 64", "dropped: queue full 2",
                  "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
         assert part in text
+    assert "code: GW101" not in text, "the results of preflight have their own page"
 
 
 @pytest.mark.parametrize("name", ["model", "ledger", "overhead", "optimizers", "schedulers", "loss_call", "data",
