@@ -43,6 +43,7 @@ class Part:
     ended: bool = False
     state: str = ""
     tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
+    preflight: Any = None  # what it found, where it was a preflight and no training
     ranks: Ranks | None = None  # where several processes train together
     raised: list[Raised] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
@@ -164,6 +165,8 @@ class Session:
             before = self._parts.get(part.attempt.number - 1)
             if before is not None and before.tail:
                 part.engine.evidence.add_fact("previous_attempt", BEFORE_START, before.tail)
+            if before is not None and before.preflight:
+                part.engine.evidence.add_fact("preflight", BEFORE_START, before.preflight)
         return part.engine
 
     def _read(self, part: Part) -> bool:
@@ -221,6 +224,7 @@ class Session:
             part.ranks.engine.finish(state)
         part.state = state
         part.tail = tail_of(engine.evidence)
+        part.preflight = None if engine.evidence.closed.size else engine.evidence.facts_at(None).get("preflight")
         self._note(part, ended=True)
 
     def _note(self, part: Part, *, ended: bool) -> None:

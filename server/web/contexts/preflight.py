@@ -106,6 +106,7 @@ class PreflightView:
     lead: str
     tallies: tuple[Tally, ...]
     groups: tuple[Group, ...]
+    own_url: str
     fragment_url: str
     api_url: str
     python: str
@@ -113,9 +114,14 @@ class PreflightView:
 
 
 def preflight_view(
-    run: Run, found: Preflight | None, registry: Registry, now_ms: int, outcome: str = ""
+    run: Run,
+    found: Preflight | None,
+    registry: Registry,
+    now_ms: int,
+    outcome: str = "",
+    own_run: str = "",
 ) -> PreflightView:
-    """Makes the page; `outcome` keeps one kind of checks."""
+    """Makes the page; `outcome` keeps one kind of checks, `own_run` is the run that the preflight has for itself."""
     url = "/runs/" + quote(run.id, safe="")
     here = f"{url}/preflight"
     cards = _cards(found, registry, here) if found else []
@@ -129,6 +135,7 @@ def preflight_view(
         lead=_lead(found) if found else "",
         tallies=tuple(_tally(kind, cards, here, outcome) for kind in WORDS) if found else (),
         groups=tuple(_groups(shown)),
+        own_url=f"/runs/{quote(own_run, safe='')}/preflight" if own_run else "",
         fragment_url=f"{url}/fragments/preflight{query}",
         api_url=f"/api/v1{url}/preflight",
         python=PYTHON,

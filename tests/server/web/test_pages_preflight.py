@@ -185,3 +185,13 @@ def test_the_charts_of_the_run_show_what_simple_models_reach(server: House) -> N
     assert names == ["val/accuracy", "a linear model 0.91", "the nearest class mean 0.8"]
     rate = server.client.get(f"{base}/series?name=loss&x=step").json()
     assert len(rate["figure"]["data"]) == 3
+
+
+def test_a_training_leads_to_the_run_of_its_preflight_where_that_is_known(server: House) -> None:
+    other = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e78"
+    server.open_run()
+    told = {"results": [RESULTS[0]], "left_out": [], "seconds": 1.0, "run": other}
+    server.send(0, {"loss": [1.0]}, records=[record("fact", told)])
+    assert f"/runs/{other}/preflight" not in look(server, PAGE).values("href")
+    server.open_run(other, attempt="0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e79")
+    assert f"/runs/{other}/preflight" in look(server, PAGE).values("href")
