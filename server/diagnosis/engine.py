@@ -23,6 +23,7 @@ from server.domain.evidence import Window
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
+from server.rules._preflight import told_before
 from server.rules.base import Rule, relaxed
 
 MOST_SHARED = 64
@@ -229,10 +230,10 @@ class Engine:
         rule = course.rule
         if course.failures >= MOST_FAILURES:
             return None
+        before = told_before(window, rule)
         why = self._cannot(rule, window)
         if why is not None:
-            course.miss(why)
-            return None
+            return _without_training(course, before, why)
         own = replace(window, firing=True) if course.open is not None else window
         try:
             answer = self._answer(rule, own, self.params[rule.code])
@@ -244,9 +245,10 @@ class Engine:
             course.miss(NotEvaluated(f"the rule itself failed ({type(error).__name__}: {error})", "report it as a bug"))
             return None
         if isinstance(answer, NotEvaluated):
-            course.miss(answer)
-            return None
-        return _Answer(answer, holds)
+            return _without_training(course, before, answer)
+        if answer is None and isinstance(before, Verdict):
+            answer = before
+        return _Answer(answer, holds or answer is not None)
 
     def _answer(self, rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
         """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
@@ -338,6 +340,15 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
     rest = f"; {unknown} could not be judged" if unknown else ""
     rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
+
+
+def _without_training(course: Course, before: Verdict | bool | None, why: NotEvaluated) -> _Answer | None:
+    """Takes what preflight said where the training itself cannot be judged."""
+    if before is None:
+        course.miss(why)
+        return None
+    verdict = before if isinstance(before, Verdict) else None
+    return _Answer(verdict, verdict is not None)
 
 
 def _result(course: Course) -> CheckResult:

@@ -18,14 +18,7 @@ class Planned:
     missing: str
 
 
-PREFLIGHT = "`gradwatch preflight`, which may run the model before training"
-
 PLANNED: tuple[Planned, ...] = (
-    Planned("GW101", "overfit-tiny-batch", "The model cannot learn eight fixed examples by heart", PREFLIGHT),
-    Planned("GW102", "input-independent-baseline", "Zeroed inputs train as well as real ones", PREFLIGHT),
-    Planned("GW103", "batch-leak", "The output for one example depends on another one of the batch", PREFLIGHT),
-    Planned("GW104", "future-leak", "Logits of a position change with later tokens", PREFLIGHT),
-    Planned("GW105", "gradient-check", "Analytic and numeric gradients disagree", PREFLIGHT),
     Planned(
         "GW402",
         "batch-vs-noise-scale",

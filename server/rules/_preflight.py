@@ -1,6 +1,7 @@
 """Turns what a check of preflight found before the training into a finding; the check has judged already.
 
-A rule of this kind holds the words of its page and no thresholds. Not for: rules that judge the training itself.
+A rule of this kind holds the words of its page and no thresholds. For a rule that judges the training itself, what
+preflight found is evidence too (`told_before`); the engine asks.
 """
 
 from __future__ import annotations
@@ -62,18 +63,29 @@ class PreflightRule(Rule):
         elif result.get("verdict") == "not_evaluated":
             yield NotEvaluated(f"preflight could not judge it: {result.get('reason') or 'it gave no reason'}", LINE)
         elif result.get("verdict") == "found":
-            strings = result.get("strings")
-            layers = result.get("layers")
-            yield say(
-                _SEVERITIES.get(str(result.get("severity")), Severity.INFO),
-                f"Before training: {result.get('message')}",
-                str(result.get("advice") or ""),
-                layers=[str(name) for name in layers] if isinstance(layers, list) else (),
-                numbers=numbers_of(result),
-                strings={str(name): str(value) for name, value in strings.items()}
-                if isinstance(strings, Mapping)
-                else {},
-            )
+            yield _verdict(result)
+
+
+def told_before(window: Window, rule: Rule) -> Verdict | bool | None:
+    """Gives what preflight said about a rule that judges trainings too: a verdict, True where it passed, or None."""
+    if not window.facts.get("preflight") or isinstance(rule, PreflightRule):
+        return None
+    result = result_of(window, rule.code)
+    if isinstance(result, NotEvaluated):
+        return None
+    return _verdict(result) if result.get("verdict") == "found" else result.get("verdict") == "passed" or None
+
+
+def _verdict(result: Mapping[str, Any]) -> Verdict:
+    strings, layers = result.get("strings"), result.get("layers")
+    return say(
+        _SEVERITIES.get(str(result.get("severity")), Severity.INFO),
+        f"Before training: {result.get('message')}",
+        str(result.get("advice") or ""),
+        layers=[str(name) for name in layers] if isinstance(layers, list) else (),
+        numbers=numbers_of(result),
+        strings={str(name): str(value) for name, value in strings.items()} if isinstance(strings, Mapping) else {},
+    )
 
 
 def _mappings(items: Any) -> list[Mapping[str, Any]]:
