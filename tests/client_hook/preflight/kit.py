@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -92,3 +93,40 @@ def gpt() -> Case:
 
 
 HEALTHY = {"mlp": mlp, "cnn": cnn, "lstm": lstm, "gpt": gpt}
+
+
+class After(nn.Module):
+    """Puts a function behind a model."""
+
+    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(self.model(*inputs))
+
+
+class Before(After):
+    """Puts a function in front of a model."""
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.model(*(self.function(item) for item in inputs))
+
+
+def changed(case: Case, model: nn.Module, **more: Any) -> Case:
+    """Gives the case another model, with an optimizer of its own."""
+    kind, rate = type(case.optimizer), case.optimizer.param_groups[0]["lr"] if case.optimizer is not None else 1e-3
+    return replace(case, model=model, optimizer=kind(model.parameters(), rate) if case.optimizer else None, **more)
+
+
+def with_loader(case: Case, change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], shuffle: bool = True) -> Case:
+    """Changes the data of a case, batch and loader alike."""
+    x, y = change(*case.loader.dataset.tensors)
+    loader = DataLoader(TensorDataset(x, y), 16, shuffle=shuffle, generator=torch.Generator().manual_seed(1))
+    return replace(case, batch=(x[:16], y[:16]), loader=loader)
+
+
+@cache
+def healthy_report(name: str) -> Report:
+    """Runs every check on a healthy case, once for all tests."""
+    return seeded(HEALTHY[name]).report()
