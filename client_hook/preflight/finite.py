@@ -49,7 +49,7 @@ class Check:
             else f"first in the output of `{bad[0]}`"
             if bad
             else f"no output is; the gradient of `{broken[0]}` is not"
-            if broken
+            if broken and _finite(loss)
             else "every output of the model is finite: it is the loss function"
         )
         return found(

@@ -141,7 +141,8 @@ def _difference(
             for at, item in zip(where, direction, strict=True):
                 weights[at].add_(item, alpha=sign * h / length.item())
             if sign != 1 or not ends:
-                ends.append(twin.run().loss.item())
+                with torch.enable_grad():  # without, attention may take another way
+                    ends.append(twin.run().loss.item())
         numeric = (ends[0] - ends[1]) / (2 * h)
         rounding = 2e-14 * max(abs(ends[0]), 1e-300) / h
         best = min(
