@@ -21,7 +21,7 @@ from client_hook.preflight.baseline_fit import LossOf, Score
 from client_hook.preflight.baseline_rows import NoTable, Table, read_table, with_head
 from client_hook.preflight.checks import Budget, not_evaluated, passed
 from client_hook.preflight.results import CheckResult, limit
-from client_hook.preflight.subject import Answer, PreflightError, Subject, _with_loss
+from client_hook.preflight.subject import Answer, PreflightError, Subject
 
 READING_SHARE = 0.3  # of the time that is left may be spent on reading samples
 ALIKE = 0.01  # relative: so near, a loss that we compute is the one that the model returns
@@ -57,8 +57,7 @@ def loss_for(subject: Subject, answer: Answer, table: Table) -> tuple[LossOf, st
     """Gives the loss for simple models: the user's own, or a usual one that agrees with what the model returned."""
     device = subject.device
     if subject.loss_fn is not None and isinstance(answer.output, Tensor):
-        loss_fn = subject.loss_fn
-        return (lambda raw, y: _with_loss(loss_fn(raw.to(device), y.to(device)), raw).loss.cpu()), "your loss function"
+        return (lambda raw, y: subject.loss_of(raw.to(device), y.to(device)).loss.cpu()), "your loss function"
     usual = _usual(table.layout.kind)
     output, targets = answer.main, subject.targets()
     if output is None or not isinstance(targets, Tensor):

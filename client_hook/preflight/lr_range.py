@@ -168,6 +168,8 @@ class Check:
         if subject.optimizer is None:
             return not_evaluated(self, "it needs the optimizer: preflight(model, loss_fn, batch, optimizer)")
         problem = lr_sweep.problem(subject.optimizer)
+        if type(subject.optimizer).__name__ == "LBFGS":
+            problem = "LBFGS chooses the length of its steps itself: on single batches its rate says little"
         if problem:
             return not_evaluated(self, problem)
         test = measure(subject, budget)

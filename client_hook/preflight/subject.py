@@ -76,6 +76,7 @@ class Subject:
         self.forward, self.causal = forward, causal
         self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
         self.first_loss: Any = None
+        self._part_names: set[str] = set()
         self.bad_labels = ""  # a sentence on labels that are no class; their batches are not used
         self.parameters = {name: item for name, item in model.named_parameters() if item.requires_grad}
         if not self.parameters:
@@ -217,7 +218,7 @@ class Subject:
             torch.manual_seed(seed)
         output = self.forward(self.model, batch) if self.forward is not None else self._call(batch)
         if self.loss_fn is None:
-            return _own_loss(output)
+            return self._own_loss(output)
         targets = self.targets(batch)
         if targets is None and not _takes_one(self.loss_fn):
             targets = self.inputs(batch)  # an autoencoder: the batch is what it should give back
@@ -226,10 +227,10 @@ class Subject:
     def loss_of(self, output: Any, targets: Any) -> Answer:
         """Asks the loss function about an output."""
         if targets is None:
-            return _with_loss(self.loss_fn(output), output)
+            return self._with_loss(self.loss_fn(output), output)
         if isinstance(self.loss_fn, nn.modules.loss._Loss) and not isinstance(output, Tensor):
-            return _with_loss(self.loss_fn(Answer(torch.zeros(()), output).main, targets), output)
-        return _with_loss(self.loss_fn(output, targets), output)
+            return self._with_loss(self.loss_fn(Answer(torch.zeros(()), output).main, targets), output)
+        return self._with_loss(self.loss_fn(output, targets), output)
 
     def _call(self, batch: Any) -> Any:
         inputs = batch if self.loss_fn is None and isinstance(batch, Mapping) else self.inputs(batch)
@@ -285,6 +286,43 @@ class Subject:
             for module, state in before:
                 module.training = state
 
+    # -- the loss ----------------------------------------------------------------------------------------------------
+
+    def _own_loss(self, output: Any) -> Answer:
+        """Reads the loss that a model, or the user's forward, returned itself."""
+        if isinstance(output, Tensor):
+            return Answer(_scalar(output, alone=True), output)
+        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        if isinstance(loss, Tensor):
+            return Answer(_scalar(loss), output, self._parts(output) if type(output) is dict else {})
+        if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor) and output[0].numel() == 1:
+            return Answer(_scalar(output[0]), output[1:])
+        raise PreflightError(
+            f"loss_fn: got None, and the model returned {_kind(output)} without a loss; pass "
+            "loss_fn=function(output, targets)"
+        )
+
+    def _with_loss(self, result: Any, output: Any) -> Answer:
+        """Reads what a loss function returned: a loss, a dict of its parts, or a loss and such a dict."""
+        if isinstance(result, Mapping):
+            loss = result.get("loss")
+            parts = self._parts(result)
+            if not isinstance(loss, Tensor):
+                if not parts:
+                    raise PreflightError("loss: the dict that the loss function returned holds no tensor")
+                loss = torch.stack([part.reshape(()) for part in parts.values()]).sum()
+            return Answer(_scalar(loss), output, parts)
+        if isinstance(result, (tuple, list)) and result and isinstance(result[0], Tensor):
+            rest = next((item for item in result[1:] if isinstance(item, Mapping)), {})
+            return Answer(_scalar(result[0]), output, self._parts(rest))
+        return Answer(_scalar(result), output)
+
+    def _parts(self, found: Mapping[Any, Any]) -> dict[str, Tensor]:
+        """Takes the parts that have a gradient, and the same ones where gradients are off."""
+        numbers = {str(key): item for key, item in found.items() if isinstance(item, Tensor) and item.numel() == 1}
+        self._part_names |= {key for key, item in numbers.items() if item.requires_grad and key != "loss"}
+        return {key: item for key, item in numbers.items() if key in self._part_names}
+
 
 def _samples(subject: Subject) -> tuple[int | None, int]:
     """Finds the dimension of the inputs that counts samples, and how many there are; None where two could.
@@ -303,46 +341,6 @@ def _samples(subject: Subject) -> tuple[int | None, int]:
             return None, first.shape[0]
         return fits[0], first.shape[fits[0]]
     return 0, first.shape[0]
-
-
-def _own_loss(output: Any) -> Answer:
-    """Reads the loss that a model, or the user's forward, returned itself."""
-    if isinstance(output, Tensor):
-        return Answer(_scalar(output, alone=True), output)
-    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    if isinstance(loss, Tensor):
-        parts = _parts(output, ("loss",)) if type(output) is dict else {}
-        return Answer(_scalar(loss), output, parts)
-    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor) and output[0].numel() == 1:
-        return Answer(_scalar(output[0]), output[1:])
-    raise PreflightError(
-        f"loss_fn: got None, and the model returned {_kind(output)} without a loss; pass "
-        "loss_fn=function(output, targets)"
-    )
-
-
-def _with_loss(result: Any, output: Any) -> Answer:
-    """Reads what a loss function returned: a loss, a dict of its parts, or a loss and such a dict."""
-    if isinstance(result, Mapping):
-        loss = result.get("loss")
-        parts = _parts(result, ("loss",))
-        if not isinstance(loss, Tensor):
-            if not parts:
-                raise PreflightError("loss: the dict that the loss function returned holds no tensor")
-            loss = torch.stack([part.reshape(()) for part in parts.values()]).sum()
-        return Answer(_scalar(loss), output, parts)
-    if isinstance(result, (tuple, list)) and result and isinstance(result[0], Tensor):
-        rest = next((item for item in result[1:] if isinstance(item, Mapping)), {})
-        return Answer(_scalar(result[0]), output, _parts(rest, ("loss",)))
-    return Answer(_scalar(result), output)
-
-
-def _parts(found: Mapping[Any, Any], without: tuple[str, ...]) -> dict[str, Tensor]:
-    return {
-        str(key): item
-        for key, item in found.items()
-        if key not in without and isinstance(item, Tensor) and item.numel() == 1 and item.requires_grad
-    }
 
 
 def _scalar(loss: Any, *, alone: bool = False) -> Tensor:

@@ -224,7 +224,8 @@ MISFITS: dict[str, tuple[Callable[[Tensor], Tensor], Any, Any, str, str]] = {
     "shapes": (
         lambda x: x[:, :1], F.mse_loss, lambda x, y: (x, x.flatten(1)[:, 0]), "error", "broadcasting blows up"),
     "sigmoid twice": (
-        lambda x: x[:, :1].sigmoid(), F.binary_cross_entropy_with_logits, lambda x, y: (x, (y > 0).float().unsqueeze(1)),
+        lambda x: x[:, :1].sigmoid(), F.binary_cross_entropy_with_logits,
+        lambda x, y: (x, (y > 0).float().unsqueeze(1)),
         "error", "it is applied twice"),
     "amounts as probabilities": (
         lambda x: x[:, :1], F.binary_cross_entropy_with_logits, lambda x, y: (x, 5 + y.float().unsqueeze(1)),
