@@ -155,7 +155,7 @@ def _counted(report: Report, passed: int, unknown: int) -> str:
 
 def _row(word: str, item: CheckResult | LeftOut, text: str, width: int) -> list[str]:
     head = f"  {word:<8} {item.code} "
-    spent = f" ({item.seconds:.1f} s)" if isinstance(item, CheckResult) and item.seconds >= 0.05 else ""
+    spent = f" ({item.seconds:.1f}\u00a0s)" if isinstance(item, CheckResult) and item.seconds >= 0.05 else ""
     return textwrap.wrap(
         f"{item.name}: {text}{spent}", width, initial_indent=head, subsequent_indent=" " * len(head)
     ) or [head.rstrip()]

@@ -102,7 +102,7 @@ def _no_time(budget: Budget, check: Check, one_pass: float, seconds: float) -> s
         return ""
     took = f"it needs about {needs:.0f} s ({check.passes} passes of {one_pass:.2g} s), "
     return (
-        f"{took if needs >= 1 else ''}{max(budget.left, 0):.0f} of {seconds:.0f} s were left; "
+        f"{took if needs >= 1 else ''}{max(budget.left, 0):.0f} of {seconds:g} s were left; "
         f"preflight(…, seconds={max(2 * seconds, seconds + 2 * needs):.0f})"
     )
 
