@@ -48,7 +48,8 @@ def preflight(
 
     `batch` is one batch as the loop uses it: (inputs…, targets), or a dict. `loss_fn(output, targets)`; None where the
     model returns its loss. `forward(model, batch)` replaces the call of the model. `checks` names some by code or name.
-    `causal=True` says that outputs may depend on earlier positions alone. Raises PreflightError over an argument.
+    `causal=True` says that outputs may depend on earlier positions alone; `config={"finetune": True}` that the weights
+    are trained. Raises PreflightError over an argument.
     """
     settings = Settings.read(url=url, token=token, project=project)
     if settings.disabled:
@@ -56,7 +57,11 @@ def preflight(
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
         raise PreflightError(f"seconds: got {seconds!r}, expected a number above 0")
     todo = chosen(checks)
-    subject = Subject(model, loss_fn, batch, optimizer, train_loader, forward=forward, causal=causal)
+    declared = config.get("finetune") if isinstance(config, dict) else getattr(config, "finetune", None)
+    subject = Subject(
+        model, loss_fn, batch, optimizer, train_loader, forward=forward, causal=causal,
+        finetune=declared if isinstance(declared, bool) else None,
+    )  # fmt: skip
     if living.sharing([item for item in (model, optimizer) if item is not None]):
         raise PreflightError("model: a monitor watches it; call preflight before watch, or monitor.finish() first")
     sending = Sending(settings, run_id, name, config, transport) if send else None

@@ -15,7 +15,7 @@ from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import SEED, Subject
 
-WRONG, SUSPICIOUS, DIRECTIONS, STEPS, ROWS, MOST_NAMED = 1e-2, 1e-4, 5, (1e-4, 1e-5, 1e-6), 8, 40
+WRONG, SUSPICIOUS, DIRECTIONS, STEPS, ROWS, MOST_NAMED, ASIDE = 1e-2, 1e-4, 5, (1e-4, 1e-5, 1e-6), 8, 40, 0.01
 LIMITS = [
     limit("error", WRONG, "relative difference", "Stanford's CS231n: above it the gradient is probably wrong"),
     limit("warning", SUSPICIOUS, "relative difference", "CS231n: acceptable only where there are kinks"),
@@ -101,6 +101,12 @@ def _twin(subject: Subject) -> Subject:
     """Copies model, loss and a few samples to float64 on the CPU."""
     model, loss = copy.deepcopy((subject.model, subject.loss_fn if isinstance(subject.loss_fn, nn.Module) else None))
     model = model.double().cpu()
+    chance = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():  # biases of 0 and inputs of 0 put units exactly on the kink of a ReLU: step aside a little
+        for weight in model.parameters():
+            spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
+            aside = torch.randn(weight.shape, generator=chance, dtype=torch.float64)
+            weight.add_(aside, alpha=ASIDE * max(spread.item(), 1.0 if not spread else 0.0))
     batch = (
         subject.rows(torch.arange(min(ROWS, subject.batch_size), device=subject.device))
         if subject.batch_dim is not None

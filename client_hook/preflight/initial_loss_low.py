@@ -8,6 +8,7 @@ import torch
 
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.first_loss import first_loss
+from client_hook.preflight.observed import observe
 from client_hook.preflight.results import CheckResult, limit
 from client_hook.preflight.subject import Subject
 
@@ -34,9 +35,10 @@ class Check:
         numbers = {"first loss": seen.value, "entropy of the labels": seen.entropy}
         margin = max(MARGIN, ERRORS / math.sqrt(max(seen.labels, 1)))
         if seen.value < seen.entropy - margin:
+            fresh = observe(subject).untrained
             return found(
                 self,
-                "warning",
+                "warning" if fresh else "info",
                 f"the first loss is {seen.value:.4g}; what ignores the inputs cannot be below {seen.entropy:.4g}",
                 "Look for the target among the inputs, labels that are not shifted, or a loss divided once too often.",
                 numbers=numbers,

@@ -31,6 +31,7 @@ from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
 RATE = 1e-3
+NEAR, NEAR_NORMAL, UNIFORM_EDGE = 0.12, 0.04, 1.78  # relative, relative, standard deviations
 _SIGNALS = (
     ActivationSignal,
     BatchNormSignal,
@@ -87,6 +88,13 @@ class Observed:
         return [item for item in self.facts.get("model", {}).get("parameters", ()) if item["trainable"]]
 
     @property
+    def untrained(self) -> bool:
+        """Says whether most weights have the spread that a usual initialiser gives them."""
+        known = [item for item in self.parameters if item.get("fan_in") and "Embedding" not in item["layer_type"]]
+        fresh = sum(item["numel"] for item in known if _is_standard(item))
+        return bool(known) and fresh >= 0.5 * sum(item["numel"] for item in known)
+
+    @property
     def graph(self) -> dict[str, Any]:
         """Tells what the first backwards showed."""
         found: dict[str, Any] = self.facts.get("graph", {})
@@ -99,6 +107,17 @@ def observe(subject: Subject) -> Observed:
         subject.observed = _observe(subject)
     observed: Observed = subject.observed
     return observed
+
+
+def _is_standard(item: dict[str, Any]) -> bool:
+    std, inward = item.get("std"), item["fan_in"]
+    if not std:
+        return True
+    outward = max(item["numel"] // inward, 1)
+    usual = (1 / (3 * inward), 1 / inward, 2 / inward, 2 / (inward + outward), 2 / outward, 1 / outward)
+    # a uniform start has no entry beyond √3 standard deviations: what was trained does
+    near = NEAR if item["absmax"] <= UNIFORM_EDGE * std else NEAR_NORMAL
+    return any(abs(std / usually - 1) <= near for usually in (*(value**0.5 for value in usual), 0.02, 0.01))
 
 
 def _observe(subject: Subject) -> Observed:

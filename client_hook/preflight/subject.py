@@ -62,6 +62,7 @@ class Subject:
         *,
         forward: Callable[[nn.Module, Any], Any] | None = None,
         causal: bool | None = None,
+        finetune: bool | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise PreflightError(f"model: got {_kind(model)}, expected a torch.nn.Module")
@@ -73,7 +74,7 @@ class Subject:
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
         self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
-        self.forward, self.causal = forward, causal
+        self.forward, self.causal, self.finetune = forward, causal, finetune
         self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
         self.first_loss: Any = None
         self._part_names: set[str] = set()
@@ -112,7 +113,9 @@ class Subject:
 
     @property
     def pretrained(self) -> bool:
-        """Says whether the weights seem to be trained: layers are frozen, or the config names where they come from."""
+        """Says whether the weights are trained: declared, layers are frozen, or the config names their origin."""
+        if self.finetune is not None:
+            return self.finetune
         frozen = any(not item.requires_grad and item.ndim > 1 for item in self.model.parameters())
         return frozen or bool(getattr(getattr(self.model, "config", None), "_name_or_path", ""))
 

@@ -32,12 +32,14 @@ class Case:
     loader: Any = None
     forward: Callable[[nn.Module, Any], Any] | None = None
     causal: bool | None = None
+    finetune: bool | None = None
 
     def subject(self) -> Subject:
         """Makes what the checks are handed."""
         return Subject(
-            self.model, self.loss_fn, self.batch, self.optimizer, self.loader, forward=self.forward, causal=self.causal
-        )
+            self.model, self.loss_fn, self.batch, self.optimizer, self.loader,
+            forward=self.forward, causal=self.causal, finetune=self.finetune,
+        )  # fmt: skip
 
     def report(self, *codes: str, seconds: float = 60.0) -> Report:
         """Runs some checks as `preflight` does, and sends nothing."""
