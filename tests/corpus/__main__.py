@@ -1,4 +1,4 @@
-"""Runs the corpus: `python -m tests.corpus [--soak | --held-out] [--only NAME] [--write] [--processes N]`.
+"""Runs the corpus: `python -m tests.corpus [--preflight] [--soak | --held-out] [--only NAME] [--write]`.
 
 Many trainings per process; prints the table, and with --write keeps the JSON that the catalogue page shows.
 """
@@ -13,8 +13,9 @@ from pathlib import Path
 from time import perf_counter
 
 from server.rules.registry import load_rules
+from tests.corpus import preflight
 from tests.corpus.judge import Judged, as_json, as_text, score
-from tests.corpus.runner import names, run_one
+from tests.corpus.runner import fly_one, names, run_one
 
 OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
 TRAININGS_A_PROCESS = 40
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
     parser.add_argument("--held-out", action="store_true", help="the trainings that no rule was tuned on")
+    parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")
     parser.add_argument("--only", default="", help="only trainings whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"write {OUTPUT.name} for the catalogue page")
     parser.add_argument("--processes", type=int, default=2)
@@ -32,6 +34,8 @@ def main(arguments: list[str]) -> int:
     began = perf_counter()
     kind = "soak" if chosen.soak else "held-out" if chosen.held_out else "corpus"
     todo = names(kind, chosen.only)
+    if chosen.preflight:
+        return _fly(todo, chosen.processes, chosen.write and not chosen.only and kind == "corpus")
     judged: list[Judged] = []
     with get_context("spawn").Pool(chosen.processes, maxtasksperchild=TRAININGS_A_PROCESS) as pool:
         for item in pool.imap(run_one, todo):
@@ -49,9 +53,23 @@ def main(arguments: list[str]) -> int:
     if chosen.write and not chosen.only and kind != "soak":
         before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
         found = as_json(total, judged, known)
-        content = {**before, "held_out": found} if kind == "held-out" else {**found, "held_out": before.get("held_out")}
+        kept = {key: before.get(key) for key in ("held_out", "preflight")}
+        content = {**before, "held_out": found} if kind == "held-out" else {**found, **kept}
         OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if total.silent < total.healthy else 0
+
+
+def _fly(todo: list[tuple[str, str]], processes: int, write: bool) -> int:
+    """Runs preflight on each model, prints its table, and fails where a healthy one got a warning."""
+    flown: list[preflight.Flown] = []
+    with get_context("spawn").Pool(processes, maxtasksperchild=TRAININGS_A_PROCESS) as pool:
+        for item in pool.imap(fly_one, todo):
+            flown.append(item)
+            print(f"{item.name}: {', '.join(item.said) or item.refused or 'silent'}", file=sys.stderr, flush=True)
+    print(preflight.as_text(flown))
+    if write:
+        preflight.write(OUTPUT, flown)
+    return int(any(item.said or item.refused for item in flown if not item.root))
 
 
 if __name__ == "__main__":

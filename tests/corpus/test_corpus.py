@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from client_hook.preflight.checks import chosen
 from server.rules.registry import Registry, load_rules
 from tests.corpus import held_out
 from tests.corpus.faults import FAULTS
 from tests.corpus.healthy import HEALTHY, LONG
 from tests.corpus.judge import Judged, Said, judge, score
+from tests.corpus.preflight import fly
 
 FAST_HEALTHY = ("mlp-one-hundred-steps", "wine", "table-adam", "lora", "digits-cnn-batch-norm", "mlp-accumulation")
 FAST_FAULTS = (
@@ -45,6 +47,24 @@ def test_a_fault_is_named_and_nothing_else_is(name: str, rules: Registry) -> Non
     found = judge(name, fault.setup.run().engine(rules), 0, fault.root, fault.symptoms, fault.source)
     assert found.hit is not None, found.said
     assert [f"{said.code}: {said.message}" for said in found.alarms] == []
+
+
+@pytest.mark.parametrize("name", ["wine", "digits-cnn-batch-norm", "lstm", "lora", "vae", "diffusion"])
+def test_preflight_says_nothing_of_a_healthy_model(name: str) -> None:
+    flown = fly(name, HEALTHY[name])
+    assert (flown.said, flown.refused) == ({}, ""), str(flown.report)
+    assert [item.reason for item in flown.report.results if "failed on this model" in item.reason] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["table-not-scaled", "softmax-before-cross-entropy", "layers-in-a-list", "all-weights-equal"]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_preflight_names_a_fault_before_the_training(name: str) -> None:
+    fault = FAULTS[name]
+    codes = [check.code for check in chosen() if check.code not in ("GW101", "GW102", "GW106", "GW108")]
+    flown = fly(name, fault.setup, fault.root, *codes)
+    assert set(flown.said) & set(fault.root), str(flown.report)
 
 
 def test_the_corpus_is_large_enough() -> None:
