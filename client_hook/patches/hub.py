@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from client_hook.guard import Guard, shielded
-from client_hook.patches import calls, losses
+from client_hook.patches import attention, calls, losses
 from client_hook.patches.attributes import Replacement
 
 Ear = Callable[..., None]
@@ -32,6 +32,7 @@ class Ears:
         "scheduler_step",
         "loss_call",
         "loss_failed",
+        "attention",
         "batch",
         "drawn",
         "scale",
@@ -46,6 +47,7 @@ class Ears:
         self.scheduler_step: tuple[Ear, ...] = ()
         self.loss_call: tuple[Ear, ...] = ()
         self.loss_failed: tuple[Ear, ...] = ()
+        self.attention: tuple[Ear, ...] = ()
         self.batch: tuple[Ear, ...] = ()
         self.drawn: tuple[Ear, ...] = ()
         self.scale: tuple[Ear, ...] = ()
@@ -57,7 +59,8 @@ class Patches:
     `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`;
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
-    `loss_failed(function, args, kwargs)` when a loss function raised; `batch(loader, wait_s, epoch_start)`;
+    `loss_failed(function, args, kwargs)` when a loss function raised; `attention(args, kwargs)` after fused attention;
+    `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`.
 
     While a monitor's step is plain (`set_plain`), its listeners hear only what they have a method `plain_<event>` for.
@@ -80,7 +83,11 @@ class Patches:
             self._hearing[id(listener)] = _Hearing(listener)
             self._count()
             if not self._installed:
-                self._installed = [*calls.install(self._ears), *losses.install(self._ears)]
+                self._installed = [
+                    *calls.install(self._ears),
+                    *losses.install(self._ears),
+                    *attention.install(self._ears),
+                ]
 
     def unsubscribe(self, listener: Any) -> None:
         """Passes nothing on any more; the last one takes the wrappers away. A stranger is no error."""

@@ -29,6 +29,8 @@ class Kind(StrEnum):
     ACT_ZEROS = "act/zeros/"
     ACT_SATURATED = "act/saturated/"
     ACT_NONFINITE = "act/nonfinite/"
+    ACT_SCORES = "act/scores/"  # largest |score| before the softmax, by the call's place in the forward
+    ACT_ENTROPY = "act/attention_entropy/"  # of the weights, as a share of an even row's
     SCALER_SCALE = "scaler/scale"
     CLIP_BEFORE = "clip/before"
     CLIP_COEFFICIENT = "clip/coefficient"
@@ -54,6 +56,7 @@ LAYER_KINDS = (
     Kind.ACT_ZEROS,
     Kind.ACT_SATURATED,
     Kind.ACT_NONFINITE,
+    Kind.ACT_SCORES,
 )
 
 

@@ -40,11 +40,5 @@ PLANNED: tuple[Planned, ...] = (
     ),
     Planned("GW905", "unused-params-ddp", "DDP looks for unused parameters in vain", "the wrapper's settings"),
     Planned("GW906", "uneven-gradient-scale", "Losses are summed over ranks or windows", "evidence of all ranks"),
-    Planned(
-        "GW951",
-        "attention-logit-growth",
-        "Scores before the softmax of attention grow without bound",
-        "scores of fused attention, recomputed for one head of one example",
-    ),
     Planned("GW956", "router-collapse", "A mixture of experts uses few of them", "the load of each expert"),
 )

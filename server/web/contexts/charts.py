@@ -53,6 +53,7 @@ _PER_PARAMETER = (
 _MACHINERY = (
     ("Optimizer", (Kind.MOMENTUM, Kind.BETA2, Kind.WEIGHT_DECAY, Kind.SCALER_SCALE, Kind.CLIP_COEFFICIENT)),
     ("Hook", (Kind.OVERHEAD, Kind.EPOCH)),
+    ("Attention", (Kind.ACT_SCORES, Kind.ACT_ENTROPY)),
     ("Machine", (Kind.SYSTEM,)),
 )
 _ON_LOSS_CHART = ("val/loss",)
