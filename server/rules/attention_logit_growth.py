@@ -114,7 +114,7 @@ def _rises(values: Floats, z: float) -> bool:
     """Tests for a rising trend: Mann and Kendall's count of rising pairs against chance."""
     kept = finite(values)
     count = len(kept)
-    if count < FEWEST:
+    if count < FEWEST // 2:
         return False
     rising = float(np.sign(kept[None, :] - kept[:, None])[np.triu_indices(count, 1)].sum())
     sigma = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)

@@ -290,7 +290,7 @@ ADOPTED = frozenset(
         "encoder-rate-too-high",
         "friedman-in-thousands",
         "shapes-sorted",
-        "few-examples-by-heart",
+        "few-examples-by-heart", "encoder-scores-grow",
     }
 )  # fmt: skip
 
@@ -383,6 +383,12 @@ def zero_convolutions() -> nn.Module:
 FAULTS: dict[str, Fault] = {
     "encoder-rate-too-high": Fault(
         replace(ATTENDS, optimizer=adam(0.3, AdamW), scheduler=None, clip=None), ("GW411",), FORUMS, ("GW206", "GW207")
+    ),
+    "encoder-scores-grow": Fault(
+        replace(ATTENDS, optimizer=adam(0.04, AdamW), scheduler=None, clip=None),
+        ("GW951", "GW411", "GW415"),
+        "Wortsman et al. 2023, Small-scale proxies for large-scale Transformer training instabilities",
+        ("GW207", "GW205", "GW415"),
     ),
     "letters-never-cleared": Fault(replace(LETTERS, clear=lambda opt, step: None, clip=None), ("GW304",), FORUMS),
     "group-norm-softmax": Fault(
