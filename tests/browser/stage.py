@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 
-from tests.browser.kit import open_run, send
+from tests.browser.kit import open_run, post, send
 from tests.serving import Server, wait_until
 
 SICK, ODD, DEEP, EMPTY = "sick", "odd", "deep", "empty"
@@ -55,3 +56,14 @@ def fill(server: Server) -> None:
     send(server, 0, {"loss": falling.tolist(), **layers}, run_id=DEEP)
     open_run(server, EMPTY, name="empty run")
     wait_until(lambda: server.get(f"runs/{SICK}/findings")["items"], "a finding of the run with NaN", 60)
+    mute = {"project": "default", "code": "GW954", "reason": "Texts of one line", "days": 30, "who": "Ada"}
+    change = {
+        "project": "default",
+        "code": "GW308",
+        "name": "dead",
+        "value": 0.7,
+        "reason": "Wide layers",
+        "who": "Ada",
+    }
+    for path, content in (("mutes", mute), ("thresholds", change)):
+        post(server, f"/api/v1/{path}", json.dumps(content).encode(), "application/json")
