@@ -25,6 +25,7 @@ from client_hook.preflight.subject import Answer, PreflightError, Subject
 
 READING_SHARE = 0.3  # of the time that is left may be spent on reading samples
 ALIKE = 0.01  # relative: so near, a loss that we compute is the one that the model returns
+RELATED = 2.0  # times: a loss with smoothing or weights is still about the same targets
 METRICS = {"classes": "accuracy", "binary": "accuracy", "numbers": "r2"}
 _WORDS = {"accuracy": "accuracy", "r2": "R²"}
 
@@ -43,7 +44,12 @@ class Check:
             return not_evaluated(self, f"{error}.")
         if error is not None:
             raise error
-        loss_of, whose = loss_for(subject, answer, table)
+        said, error = attempted(loss_for, subject, answer, table)
+        if isinstance(error, NoTable):
+            return not_evaluated(self, f"{error}.")
+        if error is not None:
+            raise error
+        loss_of, whose = said
         table = with_head(table, loss_of)
         budget.at(0.3)
         until = monotonic() + max(budget.left, 0.0)
@@ -62,9 +68,11 @@ def loss_for(subject: Subject, answer: Answer, table: Table) -> tuple[LossOf, st
     output, targets = answer.main, subject.targets()
     if output is None or not isinstance(targets, Tensor):
         raise PreflightError("loss: the model's answer has no output to compare with")
-    mine = float(usual(output.float(), targets))
-    if abs(mine - float(answer.loss)) <= ALIKE * abs(mine):
+    mine, theirs = float(usual(output.float(), targets)), float(answer.loss)
+    if abs(mine - theirs) <= ALIKE * abs(mine):
         return usual, "the usual loss, which agrees with the model's own"
+    if not mine / RELATED <= theirs <= mine * RELATED:
+        raise NoTable(f"the model's own loss of {theirs:.4g} is no usual one of its targets (that is {mine:.4g})")
     return usual, ""
 
 

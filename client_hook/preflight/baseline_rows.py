@@ -79,7 +79,8 @@ def read_table(subject: Subject, answer: Answer, until: float) -> Table:
         y = subject.targets(batch)
         if not isinstance(y, Tensor) or y.shape[1:] != targets.shape[1:]:
             continue  # a last, shorter sequence has another layout
-        x, words, said = features_of(subject.inputs(batch), y, per_position)
+        x, size, said = features_of(subject.inputs(batch), y, per_position)
+        words = max(words, size)
         if xs and x.shape[1:] != xs[0].shape[1:]:
             continue
         xs.append(x.detach().cpu())

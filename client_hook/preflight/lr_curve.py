@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 SPAN = 0.1  # of the steps is what the drawn average remembers: 0.9 for 100 steps, where 0.98 would lag by two decades
 RISE = 0.25  # above the best average: the loss runs away
@@ -18,6 +18,7 @@ FALL_ERRORS = 4.0  # of a slope: it is looked for in many places, and one of tho
 LEAST_POINTS = 8  # for a slope
 STOP = 4.0  # times the best average ends the test, as in fast.ai and Lightning
 WINDOW_DECADES = 0.5  # to either side, for the slope at a point
+LEVEL_GAIN = 0.3  # how fast the level follows that says how much of the first loss is left
 _MAD = 1.4826
 _DIFFERENCE = math.sqrt(2.0)  # the spread of a difference of two neighbours over their own
 
@@ -42,6 +43,25 @@ class Reading:
 def growing(low: float, high: float, steps: int) -> list[float]:
     """Gives rates that grow by the same factor at each step, both ends included."""
     return [low * (high / low) ** (index / (steps - 1)) for index in range(steps)]
+
+
+class Evened:
+    """Takes out of each loss what its batch has more than the others at the initial weights; less, as the loss falls.
+
+    Easy and hard batches would look like noise otherwise, and on a pretrained model like a loss that runs away.
+    """
+
+    def __init__(self, before: Sequence[float]) -> None:
+        self._more = [loss - fmean(before) for loss in before]
+        self._mean = self._level = fmean(before)
+
+    def __call__(self, index: int, loss: float) -> float:
+        """Evens the loss of step `index`, whose batch is that of the same place in the cycle."""
+        share = min(1.0, max(0.0, self._level / self._mean)) if self._mean > 0 else 1.0
+        evened = loss - share * self._more[index % len(self._more)]
+        if math.isfinite(evened):
+            self._level += LEVEL_GAIN * (evened - self._level)
+        return evened
 
 
 class Average:

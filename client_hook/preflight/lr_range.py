@@ -7,19 +7,21 @@ because a growing rate notices late that it is too high. Not for: reading the cu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from client_hook.guard import attempted
 from client_hook.living import living
 from client_hook.preflight import lr_advice, lr_sweep
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.lr_advice import Advice, Trial
-from client_hook.preflight.lr_curve import RISE, STOP, Average, Reading, growing, read
+from client_hook.preflight.lr_curve import RISE, STOP, Average, Evened, Reading, growing, read
 from client_hook.preflight.restore import Kept, kept, prepare
 from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import PreflightError, Subject
@@ -127,7 +129,11 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
     with kept(subject) as before, subject.mode(True):
         rates = growing(low, high, steps)
         _start(subject, before)
-        losses = lr_sweep.train(optimizer, loss_of, rates, shares, until=until, average=Average(steps))
+        first = _first_losses(batches, loss_of)
+        _start(subject, before)
+        losses = lr_sweep.train(
+            optimizer, loss_of, rates, shares, even=Evened(first), until=until, average=Average(steps)
+        )
         if len(losses) < 3:
             raise PreflightError(
                 f"seconds: only {len(losses) - 1} steps of the range test fitted in; give it more time"
@@ -141,7 +147,8 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
             _start(subject, before)
             tried = lr_sweep.train(optimizer, loss_of, [rate] * TRIAL_STEPS, shares, until=until)
             if len(tried) > TRIAL_STEPS or not math.isfinite(tried[-1]):
-                trials.append(lr_advice.judge_trial(rate, losses, tried, reading.noise))
+                same = [first[index % len(first)] for index in range(len(tried))]
+                trials.append(lr_advice.judge_trial(rate, same, tried, reading.noise))
             budget.at(0.5 + 0.05 * len(trials))
     return LRRange(
         tuple(seen),
@@ -172,7 +179,11 @@ class Check:
             problem = "LBFGS chooses the length of its steps itself: on single batches its rate says little"
         if problem:
             return not_evaluated(self, problem)
-        test = measure(subject, budget)
+        test, error = attempted(measure, subject, budget)
+        if isinstance(error, PreflightError):
+            return not_evaluated(self, str(error))
+        if error is not None:
+            raise error
         told = {"numbers": _numbers(test), "curves": pictures(test), "thresholds": _thresholds()}
         reasons = " ".join((*test.advice.reasons, test.ended)).strip()
         told["strings"] = {"reasons": reasons, "optimizer": type(subject.optimizer).__name__}
@@ -181,6 +192,8 @@ class Check:
             message = f"{yours} lies above {test.diverges:.3g}, from where on the loss runs away"
             if test.warms_up:
                 return found(self, "info", message, f"{start} Your schedule begins below it: keep its warm-up.", **told)
+            if lr_sweep.needs_closure(subject.optimizer):  # its steps are short where the loss is the same each time
+                return found(self, "info", message, f"{start} Small batches mislead this optimizer.", **told)
             return found(self, "warning", message, f"{start} {reasons}", **told)
         if test.steepest is not None and 0 < test.yours < test.steepest / FAR_BELOW and not _as_good(test):
             times = f"{test.steepest / test.yours:.0f} times below {test.steepest:.3g}"
@@ -234,6 +247,15 @@ def _optimizer(subject: Subject) -> Optimizer:
         raise PreflightError(f"optimizer: {problem}")
     optimizer: Optimizer = subject.optimizer
     return optimizer
+
+
+def _first_losses(batches: Sequence[Any], loss_of: Callable[[int], Tensor]) -> list[float]:
+    with torch.no_grad():
+        found = [float(loss_of(index)) for index in range(len(batches))]
+    for index, loss in enumerate(found):
+        if not math.isfinite(loss):
+            raise PreflightError(f"loss: batch {index} has a loss of {loss} before any step; a finite one is needed")
+    return found
 
 
 def _start(subject: Subject, before: Kept) -> None:

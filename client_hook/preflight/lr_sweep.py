@@ -64,6 +64,7 @@ def train(
     rates: Sequence[float],
     shares: Sequence[float],
     *,
+    even: Callable[[int, float], float] = lambda _, loss: loss,
     until: float = math.inf,
     average: Average | None = None,
 ) -> list[float]:
@@ -71,18 +72,18 @@ def train(
 
     It ends early at a loss that is no number, where `average` says that the loss runs away, and at the time `until`.
     """
-    needs_closure = _needs_closure(optimizer)
+    again = needs_closure(optimizer)
     losses: list[float] = []
     for index in range(len(rates) + 1):
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
             loss = loss_of(index)
-            losses.append(float(loss.detach()))
+            losses.append(even(index, float(loss.detach())))
             if _ends(losses, average) or index == len(rates) or monotonic() > until:
                 break
             loss.backward()
         set_rate(optimizer, rates[index], shares)
-        _step(optimizer, loss_of, index, needs_closure)
+        _step(optimizer, loss_of, index, again)
     return losses
 
 
@@ -92,8 +93,8 @@ def _ends(losses: Sequence[float], average: Average | None) -> bool:
     return average is not None and len(losses) > 1 and average.runs_away(average.add(losses[-1]))
 
 
-def _step(optimizer: Optimizer, loss_of: LossOf, index: int, needs_closure: bool) -> None:
-    if not needs_closure:
+def _step(optimizer: Optimizer, loss_of: LossOf, index: int, again: bool) -> None:
+    if not again:
         optimizer.step()
         return
 
@@ -107,7 +108,8 @@ def _step(optimizer: Optimizer, loss_of: LossOf, index: int, needs_closure: bool
     optimizer.step(closure)  # type: ignore[arg-type]
 
 
-def _needs_closure(optimizer: Optimizer) -> bool:
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Says whether an optimizer computes the loss itself, as often as it likes (L-BFGS)."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
 

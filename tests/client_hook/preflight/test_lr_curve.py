@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from client_hook.preflight.lr_advice import judge_trial
-from client_hook.preflight.lr_curve import Average, growing, noise_of, read
+from client_hook.preflight.lr_curve import Average, Evened, growing, noise_of, read
 
 RATES = growing(1e-7, 10.0, 100)
 
@@ -87,3 +87,16 @@ def test_a_trial_is_compared_with_the_same_batches_before() -> None:
     assert judge_trial(0.1, before, jumped, noise=1.4).stable is False
     assert judge_trial(0.1, before, [1.0, 11.0, *[0.9, 2.9] * 7], noise=1.4).stable is True
     assert judge_trial(0.1, before, [0.9, math.nan], noise=0.0).stable is False
+
+
+def test_evening_takes_out_what_a_batch_always_has_more_and_less_of_it_as_the_loss_falls() -> None:
+    before = [1.0, 3.0]
+    even = Evened(before)
+    assert [even(0, 1.0), even(1, 3.0), even(2, 1.0)] == pytest.approx([2.0, 2.0, 2.0])
+    for index in range(3, 40):
+        even(index, 0.1)
+    assert even(40, 0.1) == pytest.approx(0.1, abs=0.1)  # hardly anything is left of the difference
+    negative = Evened([-3.0, -1.0])
+    assert negative(0, -3.0) == negative(1, -1.0) == -2.0
+    assert math.isnan(even(41, math.nan))
+    assert math.isfinite(even(42, 0.1))

@@ -222,3 +222,49 @@ def test_bad_arguments_get_a_sentence(options: dict[str, Any], sentence: str) ->
     assert str(told.value) == sentence
     with pytest.raises(PreflightError, match="optimizer: got NoneType, expected a torch"):
         lr_range_test(Bowl([1.0]), None, torch.ones(4, 1), None)  # type: ignore[arg-type]
+
+
+class Scaled(nn.Module):
+    """Classifies well from the start; some samples are easy, others hopeless."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+        with torch.no_grad():
+            self.head.weight.zero_()
+            self.head.weight[:, :3] = 4 * torch.eye(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+def test_batches_of_unequal_difficulty_are_no_loss_that_runs_away() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(320, 8)
+    y = x[:, :3].argmax(1)
+    wrong = torch.arange(320) % 7 == 0
+    y[wrong] = (y[wrong] + 1) % 3
+    loader = list(zip(x.split(4), y.split(4), strict=True))  # losses of 0.01 to 5
+    model = Scaled()
+    test = lr_range_test(model, F.cross_entropy, loader, torch.optim.Adam(model.parameters(), lr=1e-3))
+    assert test.diverges is None or test.diverges > 1e-2
+    assert test.suggestion is None or test.suggestion > 1e-4
+    assert not test.yours_runs_away
+
+
+def test_a_batch_whose_loss_is_no_number_is_named() -> None:
+    case = seeded(HEALTHY["mlp"])
+    loader = [(x.clone(), y) for x, y in case.loader]
+    loader[3][0][0, 0] = math.inf
+    with pytest.raises(PreflightError, match="loss: batch 3 has a loss of nan before any step; a finite one is needed"):
+        lr_range_test(case.model, case.loss_fn, loader, case.optimizer)
+    case.loader = loader
+    assert case.check("GW106").reason == "loss: batch 3 has a loss of nan before any step; a finite one is needed"
+
+
+def test_a_high_rate_of_an_optimizer_that_looks_for_its_own_step_is_a_remark() -> None:
+    case = seeded(HEALTHY["mlp"])
+    case.optimizer = torch.optim.LBFGS(case.model.parameters(), lr=10.0, max_iter=4)
+    result = case.check("GW106")
+    assert (result.verdict, result.severity) == ("found", "info")
+    assert result.advice.endswith("Small batches mislead this optimizer.")
