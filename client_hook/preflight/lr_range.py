@@ -192,8 +192,6 @@ class Check:
             message = f"{yours} lies above {test.diverges:.3g}, from where on the loss runs away"
             if test.warms_up:
                 return found(self, "info", message, f"{start} Your schedule begins below it: keep its warm-up.", **told)
-            if lr_sweep.needs_closure(subject.optimizer):  # its steps are short where the loss is the same each time
-                return found(self, "info", message, f"{start} Small batches mislead this optimizer.", **told)
             return found(self, "warning", message, f"{start} {reasons}", **told)
         if test.steepest is not None and 0 < test.yours < test.steepest / FAR_BELOW and not _as_good(test):
             times = f"{test.steepest / test.yours:.0f} times below {test.steepest:.3g}"

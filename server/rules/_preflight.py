@@ -11,6 +11,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.preflight import BASELINE
 from server.rules._say import say
 from server.rules.base import Rule, Stage
 
@@ -68,8 +69,8 @@ class PreflightRule(Rule):
 
 def told_before(window: Window, rule: Rule) -> Verdict | bool | None:
     """Gives what preflight said about a rule that judges trainings too: a verdict, True where it passed, or None."""
-    if not window.facts.get("preflight") or isinstance(rule, PreflightRule):
-        return None
+    if not window.facts.get("preflight") or isinstance(rule, PreflightRule) or rule.code == BASELINE:
+        return None  # the baseline is only measured before
     result = result_of(window, rule.code)
     if isinstance(result, NotEvaluated):
         return None

@@ -98,7 +98,7 @@ def test_a_text_is_measured_by_counting_which_word_follows_which() -> None:
     for _ in range(8 * 400):
         text.append(int(chance.choice(12, p=follows[text[-1]])))
     x, y = torch.tensor(text[:-1]).view(400, 8), torch.tensor(text[1:]).view(400, 8)
-    order = torch.cat([x, y], 1).max(1).values.argsort(descending=True)  # rare words come early, and not in the last batch
+    order = torch.cat([x, y], 1).max(1).values.argsort(descending=True)  # the last batch lacks rare words
     x, y = x[order], y[order]
 
     class Last(nn.Module):

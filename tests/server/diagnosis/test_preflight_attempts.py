@@ -50,6 +50,8 @@ def test_it_counts_for_the_next_attempt_alone(home: House) -> None:
     fact = record("fact", "preflight", {"results": [FOUND, BASELINE], "left_out": []})
     attempt(home, "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e80", [], fact, later_ms=0)
     assert found(home) == {("GW106", 1): "open"}
+    checks = {item.code: item.outcome for item in home.store.findings.checks(RUN)}
+    assert (checks["GW106"], checks["GW108"]) == ("found", "not-evaluated")  # the baseline is only measured before
     stuck = [1.2 + 0.01 * (step % 5) for step in range(200)]
     attempt(home, SECOND, stuck, later_ms=1_000)
     states = found(home)
