@@ -161,12 +161,14 @@ def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid"
         "hovertemplate": "%{y:.5g}",
     }
     if len(count) and count.max() > 1:
-        drawn["customdata"] = ["" if one == 1 else f" (min–max of {one:,} points)" for one in count.tolist()]
-        drawn["hovertemplate"] = "%{y:.5g}%{customdata}"
+        drawn["customdata"] = count
+        drawn["hovertemplate"] = (
+            "%{y:.5g} (min–max of %{customdata:,} points)"
+        )
     return drawn
 
 
-def extremes(cut: downsample.Buckets) -> tuple[list[float | None], list[float | None], Steps]:
+def extremes(cut: downsample.Buckets) -> tuple[Floats, Floats, Steps]:
     """Gives two points a bucket (one where it holds one value): rising buckets from min to max, falling from max.
 
     The third part counts the samples that each point stands for.
@@ -180,11 +182,11 @@ def extremes(cut: downsample.Buckets) -> tuple[list[float | None], list[float | 
     at = np.cumsum(1 + twice) - (1 + twice)
     y[at] = one
     y[at[twice] + 1] = other[twice]
-    return numbers(x), numbers(y), np.repeat(cut.count, 1 + twice)
+    return x, y, np.repeat(cut.count, 1 + twice)
 
 
 def numbers(values: Floats) -> list[float | None]:
-    """Writes values for JSON with seven digits, as many as float32 has; None where there is no number."""
+    """Writes a few values for JSON with seven digits, as many as float32 has; None where there is no number."""
     if np.array_equal(values, np.floor(values)):  # steps: whole numbers keep all their digits
         return [float(value) if np.isfinite(value) else None for value in values.tolist()]
     return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]
@@ -281,8 +283,8 @@ def _plain(x: Floats, y: Floats, name: str, colour: str, dash: str) -> dict[str,
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": x.tolist(),
-        "y": numbers(y),
+        "x": x,
+        "y": y,
         "name": name,
         "line": {"color": colour, "width": 2.2, "dash": dash},
         "hoverinfo": "skip",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from server.store.blocks import Values
 SAMPLES = 1_024
 PIECE_BYTES = 16_200  # with a run id of up to 100 bytes a row of this size fills one page of 16 KiB
 AXES = 3  # steps, times, seqs
+AXES_KEPT = 512  # unpacked, about 25 kB each
 RUNG_SAMPLES = 64
 LADDER_FROM_COLUMNS = 8  # narrower groups are drawn as lines, whose chunks are few
 
@@ -150,9 +152,14 @@ def unpack_ladder(packed: bytes, dtype: str, columns: int) -> tuple[Values, Valu
     return both[0], both[1]
 
 
+@lru_cache(maxsize=AXES_KEPT)
 def unpack_axis(axis: bytes, count: int) -> tuple[Steps, Steps, Steps]:
-    """Gives steps, times and seqs of a seal."""
+    """Gives steps, times and seqs of a seal, not to be written to: all series of a group share them, and a zoom asks
+    for the same ones again.
+    """
     steps, times_ms, seqs = chunks.unpack_table(axis, AXES, count)
+    for one in (steps, times_ms, seqs):
+        one.flags.writeable = False
     return steps, times_ms, seqs
 
 

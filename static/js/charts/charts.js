@@ -7,6 +7,7 @@ import { CONFIG, coloured, styled } from "./figure.js";
 import { drawLegend, withHidden } from "./legend.js";
 import { look, onLook, query, setZoom, startLook } from "./look.js";
 import { startTools } from "./tools.js";
+import { unpacked } from "./unpack.js";
 
 const PAUSE_MS = 1000;
 const POINTS = { least: 200, most: 4000 };
@@ -82,7 +83,7 @@ async function refresh(chart) {
     const response = await fetch(addressOf(chart), { headers: { Accept: "application/json" } });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail ?? `The server answered ${response.status}.`);
-    chart.answer = answer;
+    chart.answer = unpacked(answer);
     draw(chart);
   } catch (error) {
     if (!chart.answer) failed(chart, error);

@@ -1,5 +1,6 @@
 // The buttons of a chart, and its keys while it has the focus: full screen, a picture, reading point by point.
 import { CONFIG, surface } from "./figure.js";
+import { text } from "./legend.js";
 import { look, setZoom } from "./look.js";
 import { stepAt } from "./axis.js";
 
@@ -57,9 +58,11 @@ function read(chart, by) {
   globalThis.Plotly.Fx.hover(plot, [{ curveNumber: curve, pointNumber: chart.cursor }]);
   const said = plot.data
     .filter((trace) => trace.type === "scatter" && trace.hoverinfo !== "skip" && trace.x?.[chart.cursor] === x[chart.cursor])
-    .map((trace) => `${trace.name} ${trace.y[chart.cursor] ?? "not finite"}`);
+    .map((trace) => `${text(trace.name)} ${valueOf(trace.y[chart.cursor])}`);
   speak(chart, `step ${stepAt(chart.answer, x[chart.cursor])}: ${said.join(", ")}`);
 }
+
+const valueOf = (y) => (Number.isFinite(y) ? String(Number(y.toPrecision(6))) : "not finite");
 
 function speak(chart, words) {
   let place = chart.element.querySelector("[data-read-out]");

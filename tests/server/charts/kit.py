@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from server.charts.base import Drawing, Request
 from server.charts.catalogue import CHARTS
+from server.charts.lines import numbers
 from server.domain.findings import Evidence, Finding, Severity
 from server.domain.series import SeriesData
 from server.downsample import Cut, buckets, edges, last_finite
@@ -56,7 +58,15 @@ def draw(chart: str, *given: SeriesData, points: int = 1_000, **more: Any) -> Dr
         chosen = kind.lines(more["grid"], more.get("findings", ()))
         lines = [data for name in chosen for data in given if data.name == name]
     half_life = None if kind.half_life is None else kind.half_life(max((len(data.steps) for data in given), default=1))
-    return kind.draw(Request([cut(data, points, half_life) for data in lines], **more))
+    drawing = kind.draw(Request([cut(data, points, half_life) for data in lines], **more))
+    return replace(drawing, data=[{key: _told(value) for key, value in trace.items()} for trace in drawing.data])
+
+
+def _told(value: Any) -> Any:
+    """Writes the numbers of a line as JSON would, None where there is none."""
+    if not isinstance(value, np.ndarray) or value.ndim > 1:
+        return value
+    return numbers(value) if value.dtype.kind == "f" else value.tolist()
 
 
 def values_of(drawing: Drawing) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 
 from server.web.contexts.compare import MOST_RUNS, SLOTS, slots
 from tests.server.house import RUN, House, house
-from tests.server.web.pages_kit import EVIL, diagnose, finding, look
+from tests.server.web.pages_kit import EVIL, diagnose, finding, look, numbers_of
 
 OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 BOTH = f"/compare?run={RUN}&run={OTHER}"
@@ -88,5 +88,5 @@ def test_names_are_text_on_the_page_and_in_the_figures(home: House) -> None:
 def test_time_is_counted_from_each_runs_own_start_in_one_unit(home: House) -> None:
     answer = home.client.get(f"/api/v1/compare/chart?run={RUN}&run={OTHER}&name=loss&x=time").json()
     assert answer["figure"]["layout"]["xaxis"]["title"]["text"] == "time since the start (s)"
-    assert all(trace["x"] == [0.0, 0.0] for trace in answer["figure"]["data"])
+    assert all(numbers_of(trace["x"]) == [0, 0] for trace in answer["figure"]["data"])
     assert answer["axis"] == {"steps": [0, 1], "x": [0.0, 0.0]}
