@@ -53,6 +53,7 @@ class Drawing:
     detail: str = ""
     axis: dict[str, Any] | None = None  # where the x axis is not steps: {"steps": […], "x": […]}
     rows: list[dict[str, Any]] | None = None  # of a heatmap
+    columns: list[int] | None = None  # of a heatmap: the first step of each, and the step after the last
 
 
 @dataclass(frozen=True)

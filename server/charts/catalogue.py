@@ -45,6 +45,7 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
             "detail": drawing.detail,
             "axis": drawing.axis,
             "rows": drawing.rows,
+            "columns": drawing.columns,
         }
     written: str = to_json_plotly(content)
     return written

@@ -18,10 +18,12 @@ from server.domain.order import of_model
 from server.domain.series import Floats, Steps
 from server.grid import Grid
 
-MOST_CELLS = 240_000
+MOST_CELLS = 400_000
 LEAST_COLUMNS = 60
 MOST_COLUMNS = 400
 MOST_LABELS = 40
+MOST_ROWS = 480  # about as many as a screen has lines for them
+MODEL = "(the model itself)"
 LABEL_CHARACTERS = 28
 ZERO = "#cc79a7"
 MOST_SHARE = 0.99  # of the cells lie within the colours; the others have the colours of the ends
@@ -81,25 +83,60 @@ def draw(request: Request) -> Drawing:
     places = of_model(subjects, request.layers)
     names = [subjects[row] for row in places]
     root = modules.tree(names)
-    rows = modules.rows(root, modules.opened(root, request.unfolded))
+    rows = _together(modules.rows(root, modules.opened(root, request.unfolded)))
     low, high, bad = _folded(grid, places, rows)
     values = np.where(np.abs(high) >= np.abs(low), high, low)
     labels = [_label(row) for row in rows]
-    steps = [*grid.steps.tolist(), grid.last_step + 1]  # a cell lasts until the next one begins
-    traces = [_cells(values, steps, statistic, labels)]
+    edges = _edges(grid)
+    traces = [_cells(values, edges, statistic, labels)]
     if statistic.log:
         dead = (low <= 0) & (high >= 0)
         if dead.any():
-            traces.append(_flagged(dead, steps, labels, ZERO, "exactly 0"))
+            traces.append(_flagged(dead, edges, labels, ZERO, "exactly 0"))
     if bad.any():
-        traces.append(_flagged(bad > 0, steps, labels, BAD, "not finite"))
-    layout = _layout(labels)
+        traces.append(_flagged(bad > 0, edges, labels, BAD, "not finite"))
+    layout = _layout(labels, [_label(row) if row.folded else row.path or MODEL for row in rows])
     span = (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
     mark_findings(layout, request.findings, span, request.notes)
     said = _summary(names, values, statistic, grid.last_step, int(bad.sum()))
     detail = "pink: exactly 0 · red: not finite · a cell is the value farthest from 0"
+    most = max((len(row.members) for row in rows if isinstance(row, _Several)), default=1)
+    detail = f"a row: up to {most} layers · {detail}" if most > 1 else detail
     shown = [{"path": row.path, "folded": row.folded} for row in rows]
-    return Drawing(traces, layout, said, grid.last_step, detail, rows=shown)
+    columns = [*grid.steps.tolist(), grid.last_step + 1]
+    return Drawing(traces, layout, said, grid.last_step, detail, rows=shown, columns=columns)
+
+
+class _Several(modules.Row):
+    """Neighbouring rows that share one row of the picture."""
+
+
+def _together(rows: list[modules.Row]) -> list[modules.Row]:
+    """Joins neighbours where there are more rows than a screen has lines: it would leave out most of them unseen."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    found: list[modules.Row] = []
+    for part in np.array_split(np.arange(len(rows)), MOST_ROWS):
+        inside = [rows[at] for at in part]
+        members = tuple(member for row in inside for member in row.members)
+        found.append(inside[0] if len(inside) == 1 else _Several(inside[0].path, members, inside[0].folded))
+    return found
+
+
+def _edges(grid: Grid) -> list[float]:
+    """Says where each cell begins and the last one ends. A cell lasts until the next one begins.
+
+    Where steps are sampled regularly, equal widths are off by less than the finest cell, and the browser draws them
+    at once.
+    """
+    edges = np.append(grid.steps, grid.last_step + 1).astype(np.float64)
+    if len(edges) > 2:
+        width = (edges[-2] - edges[0]) / (len(edges) - 2)
+        equal = edges[0] + width * np.arange(len(edges))
+        if (np.abs(equal - edges)[:-1] <= (edges[-1] - edges[0]) / MOST_COLUMNS).all():
+            edges = equal
+    whole: list[float] = edges.tolist()
+    return whole
 
 
 def _folded(grid: Grid, places: Sequence[int], rows: Sequence[modules.Row]) -> tuple[Floats, Floats, Steps]:
@@ -115,10 +152,12 @@ def _folded(grid: Grid, places: Sequence[int], rows: Sequence[modules.Row]) -> t
 
 
 def _label(row: modules.Row) -> str:
-    return f"{row.path} ▸ {len(row.members)}" if row.folded else row.path or "(the model itself)"
+    if isinstance(row, _Several):
+        return f"{row.path or MODEL} and the next, {len(row.members)} in all"
+    return f"{row.path} ▸ {len(row.members)}" if row.folded else row.path or MODEL
 
 
-def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Sequence[str]) -> dict[str, Any]:
+def _cells(values: Floats, edges: list[float], statistic: Statistic, labels: Sequence[str]) -> dict[str, Any]:
     shown = values
     bar: dict[str, Any] = {
         "title": {"text": text(statistic.title), "side": "right"},
@@ -133,7 +172,7 @@ def _cells(values: Floats, steps: list[int], statistic: Statistic, labels: Seque
         meta = LOG
     trace: dict[str, Any] = {
         "type": "heatmap",
-        "x": steps,
+        "x": edges,
         "y": [text(label) for label in labels],
         "z": shown.astype(np.float32),
         "colorscale": "RdBu" if statistic.two_sided else "Viridis",
@@ -181,11 +220,11 @@ def _range(shown: Floats, two_sided: bool) -> dict[str, float]:
 
 
 def _flagged(
-    where: NDArray[np.bool_], steps: list[int], labels: Sequence[str], colour: str, said: str
+    where: NDArray[np.bool_], edges: list[float], labels: Sequence[str], colour: str, said: str
 ) -> dict[str, Any]:
     return {
         "type": "heatmap",
-        "x": steps,
+        "x": edges,
         "y": [text(label) for label in labels],
         "z": np.where(where, 1.0, np.nan).astype(np.float32),
         "zmin": 0,
@@ -198,7 +237,7 @@ def _flagged(
     }
 
 
-def _layout(labels: Sequence[str]) -> dict[str, Any]:
+def _layout(labels: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     every = max(1, -(-len(labels) // MOST_LABELS))
     shown = list(range(0, len(labels), every))
     return {
@@ -208,7 +247,7 @@ def _layout(labels: Sequence[str]) -> dict[str, Any]:
             "autorange": "reversed",
             "tickmode": "array",
             "tickvals": [text(labels[index]) for index in shown],
-            "ticktext": [text(_brief(labels[index])) for index in shown],
+            "ticktext": [text(_brief(names[index])) for index in shown],
             "zeroline": False,
             "showgrid": False,
             "automargin": True,

@@ -162,9 +162,7 @@ def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid"
     }
     if len(count) and count.max() > 1:
         drawn["customdata"] = count
-        drawn["hovertemplate"] = (
-            "%{y:.5g} (min–max of %{customdata:,} points)"
-        )
+        drawn["hovertemplate"] = "%{y:.5g} (min–max of %{customdata:,} points)"
     return drawn
 
 

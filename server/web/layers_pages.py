@@ -33,7 +33,8 @@ def layers_page(
 ) -> Response:
     """Shows the layers of a run."""
     names = [info.name for info in parts.store.series.names(run.id)]
-    asked = layers.Asked(stat or charts.best_stat(names), layer, tuple(unfolded or ()), look)
+    plain = look.x == "step" and not (look.smooth or look.scale or {"from", "to"} & request.query_params.keys())
+    asked = layers.Asked(stat or charts.best_stat(names), layer, tuple(unfolded or ()), look, plain)
     view = layers.layers_view(
         run,
         names,

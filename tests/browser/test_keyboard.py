@@ -123,14 +123,23 @@ def test_a_row_of_the_heatmap_opens_its_layer_and_the_tree_folds_it(
     full: Server, browser: Browser, eventually: Callable[..., None]
 ) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1200})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/charts/layers" in request.url else None)
     page.goto(f"{full.url}/runs/{stage.DEEP}/layers")
     rows = "() => document.querySelector('#chart-layers .plot')?.data?.[0].y"
     eventually(lambda: page.evaluate(rows))
     assert len(page.evaluate(rows)) == 8
+    assert len(asked) == 1, "what the page asked for in advance is what is drawn"
     page.locator("[data-module='blocks.3'] > summary").click()
     eventually(lambda: page.evaluate(rows)[-1] == "blocks.3 ▸ 2")
     box = page.locator("#chart-layers .nsewdrag").first.bounding_box()
     assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 8)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+    eventually(lambda: page.locator(".cell-tip").is_visible())
+    layer, steps, value = page.locator(".cell-tip").inner_text().split("\n")
+    assert (layer, steps.split()[0]) == ("blocks.0.fc", "step")
+    assert 0 < float(value) < 2, "the value, not its logarithm"
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
     eventually(lambda: page.locator("[data-drawer-title]").count())
     assert page.locator("[data-drawer-title]").inner_text() == "blocks.0.fc"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from server.charts.layers import STATISTICS
 from server.domain import modules
@@ -59,6 +59,7 @@ class LayersView:
     run: RunRow
     tabs: tuple[Tab, ...]
     heatmap: Chart | None
+    preload_url: str  # of the heatmap, where the script will ask for that very address
     stats: tuple[Choice, ...]
     tree: tuple[TreeNode, ...]
     count_text: str
@@ -83,6 +84,7 @@ class Asked:
     layer: str
     unfolded: tuple[str, ...]
     look: Look
+    plain: bool = False  # nothing but these
 
     def query(self, **changes: str) -> str:
         """Writes the query of this view with some fields changed."""
@@ -111,6 +113,7 @@ def layers_view(
     suspects = {layer for finding in findings if finding.state == "open" for layer in finding.layers}
     kinds = {parse(name)[0] for name in names}
     present = [stat for stat, one in STATISTICS.items() if any(name.startswith(one.prefix) for name in names)]
+    link = url + "/layers" + asked.query(layer="") + "&layer="  # made once: there may be thousands
     chart_url = f"/api/v1{url}/charts/layers" + Asked(asked.stat, "", asked.unfolded, asked.look).query()
     return LayersView(
         run=run_row(run, now_ms),
@@ -118,8 +121,9 @@ def layers_view(
         heatmap=Chart("chart-layers", "layers", STATS[asked.stat], chart_url, True)
         if kinds & set(LAYER_KINDS)
         else None,
+        preload_url=chart_url if asked.plain else "",
         stats=tuple(Choice(stat, STATS[stat], stat == asked.stat) for stat in present or [asked.stat]),
-        tree=tuple(_node(child, url, asked, unfolded, suspects) for child in root.children),
+        tree=tuple(_node(child, link, asked, unfolded, suspects) for child in root.children),
         count_text=formats.plural(len(subjects), "row"),
         drawer=drawer_view(run, names, findings, facts, registry, asked.layer) if asked.layer else None,
         layer=asked.layer,
@@ -169,13 +173,13 @@ def in_order(subjects: Sequence[str], order: Sequence[str]) -> list[str]:
     return [subjects[place] for place in of_model(subjects, order)]
 
 
-def _node(node: modules.Module, url: str, asked: Asked, unfolded: set[str], suspects: set[str]) -> TreeNode:
-    children = tuple(_node(child, url, asked, unfolded, suspects) for child in node.children)
+def _node(node: modules.Module, link: str, asked: Asked, unfolded: set[str], suspects: set[str]) -> TreeNode:
+    children = tuple(_node(child, link, asked, unfolded, suspects) for child in node.children)
     return TreeNode(
         path=node.path,
         word=node.word,
         count_text=formats.count(len(node.leaves)) if children else "",
-        url=url + "/layers" + asked.query(layer=node.path),
+        url=link + quote_plus(node.path),
         open=node.path in unfolded,
         chosen=node.path == asked.layer,
         found=any(_within(suspect, node.path) for suspect in suspects),

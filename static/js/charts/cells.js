@@ -18,7 +18,7 @@ export function tipOf(chart, event) {
     chart.element.append(tip);
   }
   const [row, column] = point.pointIndex ?? point.pointNumber;
-  tip.textContent = `${text(point.data.y[row])}\n${steps(point.data.x, column)}\n${value(point)}`;
+  tip.textContent = `${text(point.data.y[row])}\n${steps(chart.answer.columns, column)}\n${value(point)}`;
   tip.hidden = false;
   const box = chart.element.getBoundingClientRect();
   const x = event.event.clientX - box.left;

@@ -103,6 +103,7 @@ async function refresh(chart) {
 }
 
 function addressOf(chart) {
+  if (chart.element.dataset.chart === "layers") return query(new URL(chart.url, location.href), null); // as the page preloads it
   const points = Math.min(POINTS.most, Math.max(POINTS.least, 2 * chart.element.clientWidth));
   return query(new URL(chart.url, location.href), points);
 }

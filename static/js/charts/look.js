@@ -43,7 +43,7 @@ export function setZoom(range) {
 }
 
 export function query(url, points) {
-  url.searchParams.set("points", String(points));
+  if (points) url.searchParams.set("points", String(points));
   if (look.x !== "step") url.searchParams.set("x", look.x);
   if (look.smooth) url.searchParams.set("smooth", look.smooth);
   if (look.scale) url.searchParams.set("scale", look.scale);

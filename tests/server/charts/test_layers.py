@@ -48,8 +48,8 @@ def test_cells_with_values_that_are_no_number_have_their_own_colour() -> None:
 
 def test_two_thousand_layers_stay_a_picture_of_bounded_size() -> None:
     drawing = draw("layers", *many("act/std/", 2_000, 100), layers=[])
-    assert drawing.data[0]["z"].shape[0] == 2_000
-    assert drawing.data[0]["z"].size <= 300_000
+    assert drawing.data[0]["z"].shape == (480, 100)
+    assert drawing.detail.startswith("a row: up to 5 layers · ")
     assert len(drawing.layout["yaxis"]["tickvals"]) <= 40
 
 
@@ -107,8 +107,8 @@ def test_the_grid_loses_no_extreme() -> None:
 
 
 def test_a_cell_lasts_until_the_next_one_and_the_last_to_the_end() -> None:
-    drawing = draw("layers", series("act/std/a", [1.0, 2.0, 3.0], every=10))
-    assert drawing.data[0]["x"] == [0, 10, 20, 21]
+    drawing = draw("layers", series("act/std/a", [1.0, 2.0, 3.0], every=50), series("act/std/b", [1.0, 2.0], every=7))
+    assert drawing.data[0]["x"] == drawing.columns == [0, 7, 50, 100, 101]
 
 
 def test_colours_are_labelled_with_values_not_with_their_logarithms() -> None:
@@ -122,3 +122,27 @@ def test_colours_are_labelled_with_values_not_with_their_logarithms() -> None:
 def test_without_a_model_table_layers_are_counted_as_readers_count() -> None:
     given = [series(f"act/std/blocks.{index}", [1.0]) for index in (10, 2, 1)]
     assert draw("layers", *given).data[0]["y"] == ["blocks.1", "blocks.2", "blocks.10"]
+
+
+def test_what_is_dead_or_broken_shows_also_among_more_layers_than_a_screen_has_lines() -> None:
+    given = many("act/std/", 2_000, 10)
+    given[777] = series("act/std/layer0777", [0.0] * 10)
+    given[1_500] = series("act/std/layer1500", [math.nan] * 10)
+    given[3] = series("act/std/layer0003", [1e9] * 10)
+    drawing = draw("layers", *given, layers=[])
+    cells, dead, broken = (trace["z"] for trace in drawing.data)
+    assert float(np.nanmax(cells)) == 9.0
+    assert np.isfinite(dead).sum() == np.isfinite(broken).sum() == 10
+    row = int(np.flatnonzero(np.isfinite(dead[:, 0]))[0])
+    members = int(drawing.data[0]["y"][row].partition(", ")[2].split()[0])
+    first = int(drawing.rows[row]["path"].removeprefix("layer"))
+    assert first <= 777 < first + members
+
+
+def test_regular_samples_have_cells_of_one_width_and_the_true_steps_beside_them() -> None:
+    drawing = draw("layers", series("act/std/a", np.ones(1_000), every=3))
+    edges = np.array(drawing.data[0]["x"])
+    np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+    assert drawing.columns[:3] == [0, 6, 15]  # 1,000 samples on 400 columns: two or three each
+    assert drawing.columns[-1] == 2_998
+    assert np.abs(edges - drawing.columns).max() <= edges[1]
