@@ -35,6 +35,19 @@ def smooth(steps: Steps, values: Floats, half_life: float) -> Floats:
     return smoothed
 
 
+def smooth_factors(steps: Steps, values: Floats, half_life: float) -> Floats:
+    """Averages the logarithms, for a logarithmic axis: there the plain average of a falling curve lies far above it, as
+    its oldest values outweigh all others. Where a value is not above zero it is the plain average.
+    """
+    finite = values[np.isfinite(values)]
+    if not (finite > 0).all():
+        return smooth(steps, values, half_life)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = np.log(values)
+    averaged: Floats = np.exp(smooth(steps, logarithms, half_life))
+    return averaged
+
+
 def _average(steps: Steps, values: Floats, half_life: float) -> Floats:
     age = (steps - steps[0]) / half_life
     averaged = np.empty(len(values))

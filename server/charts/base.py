@@ -32,6 +32,7 @@ class Request:
     axis: Axis = STEPS
     scale: str = ""  # linear, log, or as the chart chooses
     half_life: float | None = None  # in steps, of the smoothed curves
+    factors: bool = False  # the curves average logarithms
     chosen: bool = False  # whether the reader asked for that smoothing
     start: int | None = None
     stop: int | None = None

@@ -136,7 +136,8 @@ def faint(colour: str) -> str:
 def detail_of(series: Sequence[Cut], request: Request, averaged: bool) -> str:
     """Says how much of the data the picture shows, and how a smoothed curve was made."""
     most = max((int(data.buckets.count.max()) for data in series if len(data.buckets.count)), default=1)
-    parts = [f"bold: EMA, half-life {short(request.half_life)} steps"] if averaged and request.half_life else []
+    of = "EMA of the logarithm" if request.factors else "EMA"
+    parts = [f"bold: {of}, half-life {short(request.half_life)} steps"] if averaged and request.half_life else []
     parts.append(f"each place: min–max of up to {most:,} points; zoom for more" if most > 1 else "every point is drawn")
     return " · ".join(parts)
 

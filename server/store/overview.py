@@ -41,11 +41,13 @@ class Overview:
         start: int | None = None,
         stop: int | None = None,
         half_life: float | None = None,
+        factors: bool = False,
     ) -> list[Cut]:
         """Cuts series with start ≤ step ≤ stop into at most `points` // 2 buckets each, in the order of `names`, then
         of attempts.
 
-        `half_life` in steps asks for the smoothed curve too: over all samples, those before `start` included. Raises
+        `half_life` in steps asks for the smoothed curve too: over all samples, those before `start` included, or over
+        their logarithms (`factors`). Raises
         ValueError for fewer than two points or a half-life that is not positive. Series without a sample are left out.
         """
         wanted = list(dict.fromkeys(names))
@@ -58,7 +60,7 @@ class Overview:
             places = samples.places(connection, run_id, wanted)
             members = self._names.of(connection, run_id, set(places))
             if half_life is not None:
-                return self._smoothed(connection, where, places, members, wanted, points, half_life)
+                return self._smoothed(connection, where, places, members, wanted, points, half_life, factors)
             long = _long(connection, where, places, points)
             found = {}
             if long:
@@ -85,7 +87,9 @@ class Overview:
         wanted: Sequence[str],
         points: int,
         half_life: float,
+        factors: bool,
     ) -> list[Cut]:
+        average = smoothing.smooth_factors if factors else smoothing.smooth
         memory = int(min(half_life * smoothing.HALF_LIVES_REMEMBERED, samples.FAR)) + 1
         early = max(where.first - memory, -samples.FAR)
         earlier = samples.Where(where.run_id, where.attempts, where.rank, early, where.last)
@@ -99,7 +103,7 @@ class Overview:
                 begin = int(np.searchsorted(data.steps, where.first, "left"))
                 if begin == len(data.steps):
                     continue
-                curve = smoothing.smooth(data.steps, data.values, half_life)[begin:]
+                curve = average(data.steps, data.values, half_life)[begin:]
                 cut = downsample.buckets(data.steps[begin:], data.times_ms[begin:], data.values[begin:], points)
                 starts = downsample.edges(len(curve), points)
                 found.append(Cut(name, number, where.rank, cut, downsample.last_finite(curve, starts)))

@@ -11,10 +11,12 @@ from fastapi import HTTPException
 from server import axes
 from server.charts.base import Chart
 from server.charts.held import is_held
+from server.charts.lines import LOG_RATIO
 from server.domain.findings import Finding
 from server.domain.metrics import measured_as
 from server.domain.preflight import baselines
 from server.domain.runs import Run
+from server.domain.series import SeriesInfo
 from server.downsample import Cut
 from server.grid import NOTHING, Grid
 from server.web import preflighted
@@ -41,9 +43,11 @@ def read(
     findings: Sequence[Finding],
     span: Span,
     half_life: float | None,
-) -> tuple[Grid, list[Cut]]:
-    """Reads the grid and the cut series that a chart wants."""
-    names = kind.wants([info.name for info in parts.store.series.names(run.id)], asked)
+    scale: str,
+) -> tuple[Grid, list[Cut], bool]:
+    """Reads the grid and the cut series that a chart wants; says whether their averages are those of logarithms."""
+    infos = parts.store.series.names(run.id)
+    names = kind.wants([info.name for info in infos], asked)
     grid = NOTHING
     if kind.columns is not None and kind.lines is not None:
         columns = kind.columns(len(names))
@@ -51,13 +55,25 @@ def read(
         names = kind.lines(grid, findings)
     # what earlier attempts left is drawn under the newest one, where there are only a few lines
     attempt = "all" if run.attempts > 1 and kind.columns is None and len(names) <= MOST_WITH_HISTORY else "latest"
-    shown: dict[str, Any] = {"attempt": attempt, "stop": span.stop, "points": span.points, "half_life": half_life}
+    factors = half_life is not None and _by_factors([info for info in infos if info.name in names], scale)
+    shown: dict[str, Any] = {
+        "attempt": attempt, "stop": span.stop, "points": span.points, "half_life": half_life, "factors": factors,
+    }  # fmt: skip
     held = [name for name in names if is_held(name)] if span.start is not None else []
     measured = [name for name in names if name not in held]
     series = parts.store.overview.buckets(run.id, measured, start=span.start, **shown)
     for name in held:
         series += parts.store.overview.buckets(run.id, [name], start=_stood_since(run, parts, name, span), **shown)
-    return grid, sorted(series, key=lambda cut: names.index(cut.name))
+    return grid, sorted(series, key=lambda cut: names.index(cut.name)), factors
+
+
+def _by_factors(infos: Sequence[SeriesInfo], scale: str) -> bool:
+    """Says whether the reader asked for a logarithmic axis, or the whole series will have one by themselves."""
+    if scale:
+        return scale == "log"
+    low = [info.min for info in infos if info.min is not None]
+    high = [info.max for info in infos if info.max is not None]
+    return bool(low) and min(low) > 0 and max(high) / min(low) > LOG_RATIO
 
 
 def _stood_since(run: Run, parts: Services, name: str, span: Span) -> int | None:

@@ -60,7 +60,7 @@ def get_chart(
     findings = parts.store.findings.list(run.id)
     span = Span(start, stop, points)
     half_life = chart_data.half_life(run, kind, smooth, span)
-    grid, series = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life)
+    grid, series, factors = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life, scale)
     drawing = None
     if series or len(grid.steps):
         wanted = Wanted(
@@ -72,6 +72,7 @@ def get_chart(
             axis=chart_data.axis_for(run, parts, x),
             scale=scale,
             half_life=half_life,
+            factors=factors,
             chosen=bool(smooth),
             start=start,
             stop=stop,

@@ -53,8 +53,14 @@ def compare_chart(
     if smooth is None and not (overlay.is_noisy(name) and sum(one.last_step for one in known) < MOST_AVERAGED):
         half_life = None  # an average reads every sample
     unit = axes.since(0, max((lasted_ms(one) for one in known), default=0))
-    lines = [line for one in known if (line := _line(one, parts, name, x, span, half_life, of[one.id], unit))]
-    wanted = Wanted(scale=scale, half_life=half_life, chosen=bool(smooth), start=start, stop=stop)
+    lines = [
+        line
+        for one in known
+        if (line := _line(one, parts, name, x, span, (half_life, scale == "log"), of[one.id], unit))
+    ]
+    wanted = Wanted(
+        scale=scale, half_life=half_life, factors=scale == "log", chosen=bool(smooth), start=start, stop=stop
+    )
     drawing = overlay.draw(lines, wanted, smooth is None and overlay.is_noisy(name)) if lines else None
     return Response(to_json(drawing, EMPTY), media_type="application/json")
 
@@ -65,11 +71,14 @@ def _line(
     name: str,
     x: str,
     span: chart_data.Span,
-    half_life: float | None,
+    average: tuple[float | None, bool],
     slot: int,
     unit: axes.Axis,
 ) -> overlay.RunLine | None:
-    where: dict[str, Any] = {"start": span.start, "stop": span.stop, "points": span.points, "half_life": half_life}
+    half_life, factors = average
+    where: dict[str, Any] = {
+        "start": span.start, "stop": span.stop, "points": span.points, "half_life": half_life, "factors": factors,
+    }  # fmt: skip
     found = parts.store.overview.buckets(run.id, [name], **where)
     if not found:
         return None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.smoothing import HALF_LIVES_REMEMBERED, smooth
+from server.smoothing import HALF_LIVES_REMEMBERED, smooth, smooth_factors
 
 
 def slow(steps: np.ndarray, values: np.ndarray, half_life: float) -> np.ndarray:  # type: ignore[type-arg]
@@ -67,3 +67,25 @@ def test_a_million_samples_are_one_curve() -> None:
 def test_a_half_life_that_is_none_is_refused(half_life: float) -> None:
     with pytest.raises(ValueError, match=f"^the half-life is {half_life} steps; a positive number is needed$"):
         smooth(np.arange(3), np.zeros(3), half_life)
+
+
+def test_on_a_logarithmic_axis_a_curve_that_falls_by_factors_is_followed() -> None:
+    steps = np.arange(200)
+    falling = 10.0 ** (-steps / 20)
+    assert smooth(steps, falling, 18.0)[-1] > 1e5 * falling[-1]  # the plain average is far above all of the last steps
+    behind = smooth_factors(steps, falling, 18.0)[-1] / falling[-1]
+    # for a straight line the average lags by the mean age of the weights, r / (1 - r) steps with r = 2^(-1 / 18)
+    ratio = 2 ** (-1 / 18)
+    assert behind == pytest.approx(10 ** (ratio / (1 - ratio) / 20), rel=0.05)
+
+
+@given(curves)
+def test_where_a_value_is_not_above_zero_the_average_is_the_plain_one(curve: list[tuple[int, float]]) -> None:
+    steps = np.arange(len(curve) + 1)
+    values = np.array([value for _, value in curve] + [-1.0])
+    np.testing.assert_array_equal(smooth_factors(steps, values, 5.0), smooth(steps, values, 5.0))
+
+
+def test_a_gap_stays_a_gap_among_factors() -> None:
+    found = smooth_factors(np.arange(4), np.array([1.0, np.nan, np.inf, 4.0]), 1e9)
+    assert found == pytest.approx([1.0, np.nan, np.nan, 2.0], nan_ok=True, rel=1e-6)

@@ -176,6 +176,7 @@ function note(element, words) {
     element.append(place);
   }
   place.textContent = words;
+  place.title = words;
 }
 
 function failed(chart, error) {

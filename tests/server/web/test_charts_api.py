@@ -39,6 +39,28 @@ def test_a_range_gives_the_details_of_the_range(home: House) -> None:
     assert part == [100, 101, 102, 103, 104]
 
 
+def test_an_average_on_a_logarithmic_axis_is_that_of_the_logarithms(home: House) -> None:
+    home.send(1, {"falling": [10.0 ** (-step / 50) for step in range(200)]})
+    found = {
+        scale: home.client.get(f"{BASE}/series", params={"name": "falling", "smooth": 20, "scale": scale}).json()
+        for scale in ("", "log", "linear")
+    }
+    last = {scale: numbers_of(answer["figure"]["data"][1]["y"])[-1] for scale, answer in found.items()}
+    assert last[""] == last["log"] < 1e-3 < last["linear"]
+    assert found[""]["detail"].startswith("bold: EMA of the logarithm, half-life 20 steps")
+    assert found["linear"]["detail"].startswith("bold: EMA, half-life 20 steps")
+
+
+def test_what_stood_before_the_shown_steps_still_stands_in_them(home: House) -> None:
+    home.send(1, {"lr/0": [0.1] * 500, "loss/part": [1.0] * 500})
+    home.send(2, {"momentum/0": [0.9]})
+    answer = home.client.get(f"{BASE}/learning-rate", params={"from": 100, "to": 200}).json()
+    held = answer["figure"]["data"][-1]
+    assert (held["name"], numbers_of(held["x"]), numbers_of(held["y"])) == (
+        "momentum/0", [0, 200], [pytest.approx(0.9)] * 2,
+    )  # fmt: skip
+
+
 def test_a_chart_without_data_says_why(home: House) -> None:
     answer = home.client.get(f"{BASE}/update-ratios").json()
     assert answer["figure"] is None
