@@ -57,6 +57,12 @@ def test_the_five_main_jobs_need_no_mouse(full: Server, page: Page, eventually: 
     eventually(lambda: page.locator("[data-chart=loss] .plot").count())
     page.keyboard.press("ArrowRight")
     eventually(lambda: "step 0: loss" in page.locator("[data-chart=loss] [data-read-out]").inner_text())
+    height = "() => document.querySelector('[data-chart=loss] .main-svg').getBoundingClientRect().height"
+    small = page.evaluate(height)
+    page.keyboard.press("f")  # in full screen it fills the screen
+    eventually(lambda: page.evaluate(height) > 1.5 * small)
+    page.keyboard.press("f")
+    eventually(lambda: page.evaluate(height) == small)
     page.keyboard.press("+")
     eventually(lambda: "from=" in page.url)
     assert page.locator("[data-zoomed]").is_visible()

@@ -13,6 +13,10 @@ const PAUSE_MS = 1000;
 const POINTS = { least: 200, most: 4000 };
 const charts = new Map(); // element → its state
 let seen = null;
+// Full screen, a fold or a wider window: a chart fills the room that it has.
+const sizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) if (target.isConnected && target.offsetWidth && target.data) globalThis.Plotly.Plots.resize(target);
+});
 
 function startCharts() {
   if (!globalThis.Plotly) return;
@@ -25,6 +29,7 @@ function startCharts() {
   document.addEventListener("gw:places", scan);
   document.addEventListener("gw:data", () => refreshAll());
   document.addEventListener("gw:findings", () => refreshAll());
+  document.addEventListener("fullscreenchange", () => refreshAll()); // a wider chart shows more points
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
 }
 
@@ -47,7 +52,7 @@ function scan() {
 function forget(element) {
   seen.unobserve(element);
   const plot = element.querySelector(".plot");
-  if (plot) globalThis.Plotly.purge(plot);
+  if (plot) drop(plot);
   charts.delete(element);
 }
 
@@ -123,6 +128,7 @@ function draw(chart) {
     plot.className = "plot";
     plot.setAttribute("aria-hidden", "true");
     element.prepend(plot);
+    sizes.observe(plot);
     chart.listening = false;
   }
   element.setAttribute("aria-label", answer.summary);
@@ -164,8 +170,13 @@ function listen(chart, plot) {
 function forgetPlot(element) {
   const plot = element.querySelector(".plot");
   if (!plot) return;
-  globalThis.Plotly.purge(plot);
+  drop(plot);
   plot.remove();
+}
+
+function drop(plot) {
+  sizes.unobserve(plot);
+  globalThis.Plotly.purge(plot);
 }
 
 function note(element, words) {

@@ -7,7 +7,7 @@ export const CONFIG = {
   displaylogo: false,
   showSendToCloud: false,
   plotlyServerURL: "",
-  responsive: true,
+  responsive: false, // charts.js watches the size of each chart
   displayModeBar: false,
   doubleClick: "reset",
   scrollZoom: false,
