@@ -59,10 +59,13 @@ class Check:
                 return not_evaluated(
                     self, f"in float64 on the CPU it needs {needs:.0f} s, {budget.left:.0f} s are left"
                 )
-            names = list(twin.parameters)
-            weights: list[Tensor] = list(twin.parameters.values())
-            given = torch.autograd.grad(answer.loss, weights, allow_unused=True)
-            gradient = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, given, strict=True)]
+            every = list(twin.parameters.items())
+            given = torch.autograd.grad(answer.loss, [weight for _, weight in every], allow_unused=True)
+            # what the loss does not reach is another check's
+            known = [(*item, slope) for item, slope in zip(every, given, strict=True) if slope is not None]
+            names = [name for name, _, _ in known]
+            weights: list[Tensor] = [weight for _, weight, _ in known]
+            gradient = [slope for _, _, slope in known]
             chance = torch.Generator().manual_seed(SEED)
             errors = []
             for index in range(DIRECTIONS):

@@ -65,7 +65,7 @@ def subject_of(setup: Setup) -> Subject:
         return {"loss": data + penalty, "data": data, "penalty": penalty}
 
     def forward(module: nn.Module, batch: Any) -> Any:
-        return setup.call(module, setup.batch_change(batch[0], batch[1], 0)[0])
+        return setup.call(module, batch[0])
 
     return Subject(model, loss, (x, y), optimizer, loader, forward=forward)
 
@@ -73,7 +73,14 @@ def subject_of(setup: Setup) -> Subject:
 def _loader(setup: Setup, x: Tensor, y: Tensor) -> DataLoader[Any]:
     chance = torch.Generator().manual_seed(setup.seed)
     last = len(x) > setup.batch
-    return DataLoader(TensorDataset(x, y), setup.batch, shuffle=setup.shuffle, generator=chance, drop_last=last)
+
+    def collate(rows: list[Any]) -> tuple[Tensor, Tensor]:
+        x, y = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        return setup.batch_change(x, y, 0)
+
+    return DataLoader(
+        TensorDataset(x, y), setup.batch, shuffle=setup.shuffle, generator=chance, drop_last=last, collate_fn=collate
+    )
 
 
 def _other_loop(setup: Setup, x: Tensor, y: Tensor) -> Subject:

@@ -1,4 +1,4 @@
-"""GW601, GW107, GW111, GW202: data, labels and the loss function, against sums that are done by hand."""
+"""GW601, GW107, GW111, GW202, GW212: data, labels and the loss function, against sums that are done by hand."""
 
 from __future__ import annotations
 
@@ -284,3 +284,51 @@ def test_a_loss_of_the_users_own_is_not_judged() -> None:
         seeded(HEALTHY["mlp"]), loss_fn=lambda out, y: (out.logsumexp(1) - out.gather(1, y[:, None])[:, 0]).mean()
     )
     assert case.check("GW202").verdict == "not_evaluated"
+
+
+# -- GW212: the end of the model ---------------------------------------------------------------------------------------
+
+
+ENDS: dict[str, tuple[Callable[[Tensor], Tensor], Any, Any, str]] = {
+    "sigmoid under cross-entropy": (torch.sigmoid, F.cross_entropy, None, "pass a sigmoid before cross_entropy"),
+    "relu under cross-entropy": (torch.relu, F.cross_entropy, None, "they cannot leave numbers from 0 up"),
+    "relu for amounts of both signs": (
+        lambda x: x[:, :1].relu(), F.mse_loss, lambda x, y: (x, torch.linspace(-3, 1, len(y)).unsqueeze(1)),
+        "of the targets lie out of reach: the model ends in a relu"),
+    "tanh for large amounts": (
+        lambda x: x[:, :1].tanh(), F.mse_loss, lambda x, y: (x, torch.linspace(-3, 3, len(y)).unsqueeze(1)),
+        "which gives numbers from -1 to 1"),
+    "softmax of one number": (
+        lambda x: x[:, :1].softmax(1), F.mse_loss, lambda x, y: (x, y.float().unsqueeze(1)), "they are always 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_FLOATS)
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_that_cannot_reach_the_targets_is_found(name: str, end: str) -> None:
+    function, loss, change, words = ENDS[end]
+    case = last(name, function, loss, change)
+    result = case.check("GW212")
+    assert (result.verdict, result.severity) == ("found", "error"), result
+    assert words in result.message
+    out = case.model(case.batch[0]).detach()
+    target = case.loader.dataset.tensors[1].float()
+    reach = {"relu": (0, math.inf), "sigm": (0, 1), "tanh": (-1, 1), "soft": (0, 1)}[end[:4]]
+    assert reach[0] <= float(out.min()) <= float(out.max()) <= reach[1], "the oracle: its answers stay there"
+    if "of the targets" in words:
+        outside = float(((target < reach[0]) | (target > reach[1])).float().mean())
+        assert float(result.message.partition("%")[0]) / 100 == pytest.approx(outside, abs=0.03)
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_raw_outputs_pass(name: str) -> None:
+    assert healthy_report(name)["GW212"].verdict == "passed"
+
+
+def test_softmax_with_several_labels_a_row_is_found() -> None:
+    def several(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x, (torch.rand(len(x), 3) < 0.7).float()
+
+    result = last("mlp", soft, F.binary_cross_entropy, several).check("GW212")
+    assert "the targets hold several labels a row" in result.message
+    assert last("mlp", torch.sigmoid, F.binary_cross_entropy, several).check("GW212").verdict == "passed"

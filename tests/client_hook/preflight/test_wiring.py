@@ -1,4 +1,4 @@
-"""GW301, GW302, GW103, GW104, GW432: what is connected to what, against oracles that try every pair."""
+"""GW301, GW302, GW313, GW103, GW104, GW432: what is connected to what, against oracles that try every pair."""
 
 from __future__ import annotations
 
@@ -358,3 +358,51 @@ def test_attention_with_dropout_in_evaluation_is_found_and_noise_is_not() -> Non
     batch = seeded(HEALTHY["mlp"]).batch
     assert Case(Attends(0.2), F.cross_entropy, batch).check("GW432").severity == "error"
     assert Case(Attends(0.0), F.cross_entropy, batch).check("GW432").verdict == "passed"
+
+
+# -- GW313: something bends between the layers -------------------------------------------------------------------------
+
+
+class Straight(nn.Module):
+    """Three layers, with or without an activation between them."""
+
+    def __init__(self, kind: str, bent: bool) -> None:
+        super().__init__()
+        self.bent = bent
+        if kind == "cnn":
+            self.layers = nn.ModuleList([nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(64, 4)])
+        elif kind == "conv1d":
+            self.layers = nn.ModuleList([nn.Conv1d(12, 8, 2), nn.Linear(1, 3), nn.Linear(24, 4)])
+        else:
+            self.layers = nn.ModuleList([nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = layer(x)
+            x = x.relu() if self.bent else x
+        return self.layers[-1](x.flatten(1))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mlp", "mlp"), ("cnn", "cnn"), ("conv1d", "lstm")])
+def test_layers_without_an_activation_between_them_are_found(kind: str, name: str) -> None:
+    for bent in (True, False):
+        torch.manual_seed(0)
+        model = Straight(kind, bent)
+        x, other = torch.randn(2, *seeded(HEALTHY[name]).batch[0].shape)
+        with torch.no_grad():
+            straight = model(x) + model(other) - model(0 * x) - model(x + other)
+        assert (straight.abs().max() < 1e-4) is not bent, "the oracle: a linear map keeps sums"
+        result = changed(seeded(HEALTHY[name]), model).check("GW313")
+        assert result.verdict == ("passed" if bent else "found")
+    assert (result.severity, result.layers) == ("warning", ["layers.0", "layers.2"])
+    assert result.message.endswith("together they are one linear layer")
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_models_with_activations_pass(name: str) -> None:
+    assert healthy_report(name)["GW313"].verdict == "passed"
+
+
+def test_one_layer_alone_is_meant() -> None:
+    x, y = seeded(HEALTHY["mlp"]).batch
+    assert Case(nn.Linear(8, 3), F.cross_entropy, (x, y)).check("GW313").verdict == "passed"
