@@ -6,7 +6,7 @@ Not for: where samples lie (samples.py) or what a chart can draw of them (overvi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from sqlalchemy import Connection, func, select
@@ -27,8 +27,12 @@ class SeriesReader:
         self._database = database
         self._names = GroupNames()
 
-    def names(self, run_id: str, attempt: int | str = "latest") -> list[SeriesInfo]:
-        """Lists the series of an attempt, all ranks together, in the order in which they were first seen."""
+    def names(
+        self, run_id: str, attempt: int | str = "latest", only: Collection[str] | None = None
+    ) -> list[SeriesInfo]:
+        """Lists the series of an attempt, or `only` those, all ranks together, in the order in which they were first
+        seen.
+        """
         summaries = schema.summaries.c
         found: dict[str, SeriesInfo] = {}
         with self._database.read() as connection:
@@ -42,6 +46,8 @@ class SeriesReader:
         for row in rows:
             summary = Summary.unpack(row.data)
             for index, name in enumerate(members[row.group][0]):
+                if only is not None and name not in only:
+                    continue
                 info = _info(name, summary, index)
                 found[name] = _joined(found[name], info) if name in found else info
         return list(found.values())

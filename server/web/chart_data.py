@@ -55,7 +55,7 @@ def read(
         names = kind.lines(grid, findings)
     # what earlier attempts left is drawn under the newest one, where there are only a few lines
     attempt = "all" if run.attempts > 1 and kind.columns is None and len(names) <= MOST_WITH_HISTORY else "latest"
-    factors = half_life is not None and _by_factors([info for info in infos if info.name in names], scale)
+    factors = half_life is not None and by_factors([info for info in infos if info.name in names], scale)
     shown: dict[str, Any] = {
         "attempt": attempt, "stop": span.stop, "points": span.points, "half_life": half_life, "factors": factors,
     }  # fmt: skip
@@ -67,7 +67,7 @@ def read(
     return grid, sorted(series, key=lambda cut: names.index(cut.name)), factors
 
 
-def _by_factors(infos: Sequence[SeriesInfo], scale: str) -> bool:
+def by_factors(infos: Sequence[SeriesInfo], scale: str) -> bool:
     """Says whether the reader asked for a logarithmic axis, or the whole series will have one by themselves."""
     if scale:
         return scale == "log"

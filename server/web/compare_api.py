@@ -53,14 +53,12 @@ def compare_chart(
     if smooth is None and not (overlay.is_noisy(name) and sum(one.last_step for one in known) < MOST_AVERAGED):
         half_life = None  # an average reads every sample
     unit = axes.since(0, max((lasted_ms(one) for one in known), default=0))
+    infos = [info for one in known if half_life for info in parts.store.series.names(one.id, only=(name,))]
+    factors = chart_data.by_factors(infos, scale)
     lines = [
-        line
-        for one in known
-        if (line := _line(one, parts, name, x, span, (half_life, scale == "log"), of[one.id], unit))
+        line for one in known if (line := _line(one, parts, name, x, span, (half_life, factors), of[one.id], unit))
     ]
-    wanted = Wanted(
-        scale=scale, half_life=half_life, factors=scale == "log", chosen=bool(smooth), start=start, stop=stop
-    )
+    wanted = Wanted(scale=scale, half_life=half_life, factors=factors, chosen=bool(smooth), start=start, stop=stop)
     drawing = overlay.draw(lines, wanted, smooth is None and overlay.is_noisy(name)) if lines else None
     return Response(to_json(drawing, EMPTY), media_type="application/json")
 

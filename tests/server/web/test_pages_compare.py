@@ -48,6 +48,16 @@ def test_each_series_of_any_run_has_a_chart_of_all_runs(home: House) -> None:
     assert none["summary"] == "None of these runs has sent this series."
 
 
+def test_runs_that_ask_for_a_logarithmic_axis_are_averaged_by_their_logarithms(home: House) -> None:
+    home.send(1, {"falling": [10.0 ** (-step / 50) for step in range(200)]})
+    home.send(1, {"falling": [1.0] * 200}, run_id=OTHER)
+    url = f"/api/v1/compare/chart?run={RUN}&run={OTHER}&name=falling"
+    answer = home.client.get(url).json()
+    assert answer["figure"]["layout"]["yaxis"]["type"] == "log"
+    assert answer["detail"].startswith("bold: EMA of the logarithm, half-life 4 steps")
+    assert home.client.get(url + "&scale=linear").json()["detail"].startswith("bold: EMA, half-life 4 steps")
+
+
 def test_findings_stand_side_by_side(home: House) -> None:
     diagnose(home, finding())
     page = look(home, BOTH)
