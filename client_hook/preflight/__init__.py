@@ -5,6 +5,7 @@ Everything is put back afterwards, bit for bit. Not for: what happens while it t
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -62,9 +63,10 @@ def preflight(
         model, loss_fn, batch, optimizer, train_loader, forward=forward, causal=causal,
         finetune=declared if isinstance(declared, bool) else None,
     )  # fmt: skip
-    if living.sharing([item for item in (model, optimizer) if item is not None]):
+    if living.sharing([item for item in (model, subject.model, optimizer) if item is not None]):
         raise PreflightError("model: a monitor watches it; call preflight before watch, or monitor.finish() first")
-    sending = Sending(settings, run_id, name, config, transport) if send else None
+    first = os.environ.get("RANK", "0") == "0"  # the processes of one job all say the same
+    sending = Sending(settings, run_id, name, config, transport) if send and first else None
     try:
         report = run_checks(subject, todo, float(seconds), tell=sending.tell if sending else lambda _: None)
     except BaseException as error:
@@ -75,7 +77,7 @@ def preflight(
         report.run_id, report.url = sending.run_id, sending.url
         report.delivered = sending.finish(report)
     preflighted.keep(model, records_of(report))
-    if show and not settings.quiet:
+    if show and first and not settings.quiet:
         say(str(report))
     return report
 

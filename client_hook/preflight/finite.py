@@ -64,4 +64,5 @@ class Check:
 
 
 def _finite(tensor: Tensor) -> bool:
+    tensor = tensor.detach().coalesce().values() if tensor.is_sparse else tensor
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())

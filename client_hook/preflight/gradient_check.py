@@ -65,7 +65,7 @@ class Check:
             known = [(*item, slope) for item, slope in zip(every, given, strict=True) if slope is not None]
             names = [name for name, _, _ in known]
             weights: list[Tensor] = [weight for _, weight, _ in known]
-            gradient = [slope for _, _, slope in known]
+            gradient = [slope.to_dense() if slope.is_sparse else slope for _, _, slope in known]
             chance = torch.Generator().manual_seed(SEED)
             errors = []
             for index in range(DIRECTIONS):

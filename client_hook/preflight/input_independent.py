@@ -12,7 +12,7 @@ from client_hook.preflight import trees
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import Subject
-from client_hook.preflight.training import train
+from client_hook.preflight.training import train, usual_optimizer
 
 STEPS, LAST, BETTER, ERRORS, USED, TRIAL = 200, 50, 0.02, 3.0, 1e-6, 20
 LIMITS = [
@@ -73,7 +73,7 @@ class Check:
 
     def _ignored(self, subject: Subject, budget: Budget) -> tuple[list[str], dict[str, float]]:
         """Trains a little (a head may start at zero), then changes one input after another."""
-        optimizer = torch.optim.Adam(subject.parameters.values(), 1e-3)
+        optimizer = usual_optimizer(subject)
         with subject.mode(True, dropout=False):
             for batch in (subject.batches() * TRIAL)[:TRIAL]:
                 optimizer.zero_grad()

@@ -36,10 +36,7 @@ class Check:
         shared = [at for at in range(len(weights)) if all(found[at] is not None for found in by_part.values())]
         if not shared:
             return not_evaluated(self, "the parts of the loss share no parameter")
-        norms = {
-            name: torch.stack([given[at].double().square().sum() for at in shared]).sum().sqrt().item()
-            for name, given in by_part.items()
-        }
+        norms = {name: sum(_square(given[at]) for at in shared) ** 0.5 for name, given in by_part.items()}
         small, large = min(norms, key=lambda name: norms[name]), max(norms, key=lambda name: norms[name])
         ratio = norms[large] / norms[small] if norms[small] > 0 else float("inf")
         words = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
@@ -57,3 +54,8 @@ class Check:
                 **more,
             )
         return passed(self, f"gradient norms on {len(shared)} shared parameters: {words}", **more)
+
+
+def _square(gradient: torch.Tensor) -> float:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return values.double().square().sum().item()

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from client_hook.capture.activations import ActivationSignal
 from client_hook.capture.base import Context, Options
 from client_hook.capture.batchnorm import BatchNormSignal
@@ -24,13 +22,13 @@ from client_hook.capture.loss_call import LossCallSignal
 from client_hook.capture.model_table import ModelTableSignal
 from client_hook.patches import patches
 from client_hook.preflight.subject import Subject
+from client_hook.preflight.training import usual_optimizer
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
 from client_hook.rows import Parts
 from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
-RATE = 1e-3
 NEAR, NEAR_NORMAL, UNIFORM_EDGE = 0.12, 0.04, 1.78  # relative, relative, standard deviations
 _SIGNALS = (
     ActivationSignal,
@@ -102,7 +100,7 @@ class Observed:
 
 
 def observe(subject: Subject) -> Observed:
-    """Trains with Adam for a few steps over the batches that there are; done once for all checks."""
+    """Trains for a few steps over the batches that there are; done once for all checks."""
     if subject.observed is None:
         subject.observed = _observe(subject)
     observed: Observed = subject.observed
@@ -122,7 +120,7 @@ def _is_standard(item: dict[str, Any]) -> bool:
 
 def _observe(subject: Subject) -> Observed:
     tape = Observed()
-    optimizer = torch.optim.Adam(subject.parameters.values(), RATE)
+    optimizer = usual_optimizer(subject)
     settings = Settings(quiet=True)
     context = Context({"": subject.model}, {"0": optimizer}, tape, settings, Options(), patches, Readback(tape))
     recorder = Recorder(context, context.guard, list(_SIGNALS))

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -73,6 +74,7 @@ class Subject:
             )
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
+        model = _inner(model)
         self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
         self.forward, self.causal, self.finetune = forward, causal, finetune
         self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
@@ -93,6 +95,11 @@ class Subject:
         lazy = [name for name, item in model.named_parameters() if nn.parameter.is_lazy(item)]
         if lazy:
             raise PreflightError(f"model: `{lazy[0]}` has no shape yet; call the lazy model once with a batch before")
+        if any(hasattr(item, "to_local") for item in model.parameters()):
+            raise PreflightError("model: its parameters are sharded; call preflight before fully_shard")
+        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if several and any(isinstance(item, nn.SyncBatchNorm) for item in model.modules()):
+            raise PreflightError("model: SyncBatchNorm waits for the other processes; call preflight before them")
         self.device = next(iter(self.parameters.values())).device
         if batch is None:
             if loader is None:
@@ -325,6 +332,17 @@ class Subject:
         numbers = {str(key): item for key, item in found.items() if isinstance(item, Tensor) and item.numel() == 1}
         self._part_names |= {key for key, item in numbers.items() if item.requires_grad and key != "loss"}
         return {key: item for key, item in numbers.items() if key in self._part_names}
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    """Takes a model out of what wraps it for several processes or compiles it: neither changes what it computes."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
 
 
 def _samples(subject: Subject) -> tuple[int | None, int]:

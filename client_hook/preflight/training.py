@@ -15,7 +15,14 @@ from client_hook.preflight.checks import Budget
 from client_hook.preflight.restore import Kept, prepare
 from client_hook.preflight.subject import SEED, Subject
 
-ADAM = 1e-3
+ADAM, SGD = 1e-3, 0.1
+
+
+def usual_optimizer(subject: Subject) -> torch.optim.Optimizer:
+    """Makes Adam, or SGD where an embedding gives sparse gradients, which Adam does not take."""
+    sparse = any(getattr(module, "sparse", False) is True for module in subject.model.modules())
+    weights = subject.parameters.values()
+    return torch.optim.SGD(weights, SGD) if sparse else torch.optim.Adam(weights, ADAM)
 
 
 def rate_of(subject: Subject) -> float | None:
@@ -41,7 +48,7 @@ def train(
     prepare(subject)
     optimizer: Any = subject.optimizer
     if optimizer is None or factor is None:
-        optimizer = torch.optim.Adam(subject.parameters.values(), ADAM)
+        optimizer = usual_optimizer(subject)
     else:
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * factor

@@ -157,6 +157,45 @@ def test_a_transformer_of_transformers_is_checked() -> None:
     assert [item.reason for item in report.results if "failed" in item.reason] == []
 
 
+class Tokens(nn.Module):
+    """Embeds tokens, with sparse gradients if asked for."""
+
+    def __init__(self, sparse: bool) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(50, 16, sparse=sparse), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.tokens(x).mean(1))
+
+
+def test_sparse_gradients_are_no_obstacle() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(0, 50, (24, 6))
+    model = Tokens(sparse=True)
+    case = Case(model, F.cross_entropy, (x, x[:, 0] % 3), torch.optim.SGD(model.parameters(), 0.5))
+    report = case.report()
+    assert report.worst in (None, "info"), str(report)
+    assert [item.reason for item in report.results if "failed on this model" in item.reason] == []
+
+
+def test_wrappers_are_taken_off() -> None:
+    model = Named()
+    wrapped = nn.DataParallel(model)
+    assert Subject(wrapped, F.cross_entropy, (X, Y)).model is model
+    compiled = torch.compile(model, backend="eager")
+    report = Case(compiled, F.cross_entropy, (X, Y)).report("GW301", "GW103", "GW105")
+    assert [item.verdict for item in report.results] == ["passed"] * 3
+
+
+def test_only_the_first_process_of_a_job_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRADWATCH_QUIET", "0")
+    monkeypatch.setenv("RANK", "1")
+    report = preflight(Named(), F.cross_entropy, (X, Y), checks=["GW301"])
+    assert (report["GW301"].verdict, report.run_id, capsys.readouterr().err) == ("passed", "", "")
+
+
 def test_a_batch_of_the_loader_is_taken_where_none_is_given() -> None:
     case = seeded(HEALTHY["mlp"])
     case.batch = None
