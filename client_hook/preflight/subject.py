@@ -270,6 +270,9 @@ class Subject:
         shapes = ", ".join(f"{name or 'inputs'} {_shape(item)}" for name, item in trees.leaves(self.inputs()))
         wanted = ", ".join(f"{name or 'targets'} {_shape(item)}" for name, item in trees.leaves(self.targets()))
         told = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        labels = self.targets()
+        if "out of bounds" in told and isinstance(labels, Tensor) and not labels.is_floating_point():
+            told += f"; labels go from {int(labels.min())} to {int(labels.max())}, classes count from 0 to C−1"
         return (
             f"batch: the model or the loss failed on it ({told}). The model got {shapes or 'no tensor'}; the loss "
             f"compares with {wanted or 'nothing'}. Where your loop calls them in another way, pass "

@@ -287,6 +287,12 @@ def test_shapes_that_do_not_fit_are_told_with_what_was_given() -> None:
     assert isinstance(error.value.__cause__, RuntimeError)
 
 
+def test_labels_that_begin_at_one_are_told() -> None:
+    with pytest.raises(PreflightError, match="out of bounds") as error:
+        preflight(**wrong(batch=(X, Y + 1)))
+    assert "; labels go from 1 to 3, classes count from 0 to C−1)" in str(error.value)
+
+
 def test_a_model_that_a_monitor_watches_is_not_touched() -> None:
     from client_hook import watch
 

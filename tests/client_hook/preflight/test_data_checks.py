@@ -68,6 +68,13 @@ def test_a_loss_of_its_own_that_is_not_finite_and_a_gradient_are_told_apart() ->
     assert "no output is; the gradient of `" in slope.check("GW601").message
 
 
+def test_nothing_else_is_asked_of_a_loss_that_is_not_finite() -> None:
+    case = replace(seeded(HEALTHY["mlp"]), loss_fn=lambda out, y: (out * 0).log().sum())
+    report = case.report("GW601", "GW107", "GW101", "GW105")
+    assert [item.code for item in report.results] == ["GW601", "GW107"]
+    assert {item.reason for item in report.left_out} == {"the first loss is no finite number (GW601)"}
+
+
 # -- GW107: inputs and labels ------------------------------------------------------------------------------------------
 
 
