@@ -30,6 +30,7 @@ lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/lint-imports
 bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick for the short form)
 	$(BIN)/python -m benchmarks.footprint $(QUICK)
+	$(BIN)/python -m benchmarks.range_test $(QUICK)
 	$(BIN)/python -m benchmarks.overhead $(QUICK)
 	$(BIN)/python -m benchmarks.overhead_profile $(QUICK)
 	$(BIN)/python -m benchmarks.ingest $(QUICK)

@@ -114,6 +114,14 @@ def advise(reading: Reading, trials: Sequence[Trial], low: float, high: float) -
     return Advice(rate, *ends, diverges, tuple(reasons))
 
 
+def unfinished(last: float) -> Advice:
+    """Says that a test which its time ended too early suggests nothing."""
+    said = (
+        f"The time was over at a rate of {last:.2g}, before the loss had run away: that is too early for a suggestion."
+    )
+    return Advice(None, None, None, None, (said,))
+
+
 def _where(reading: Reading, guess: float) -> str:
     if reading.steepest is None:
         return (

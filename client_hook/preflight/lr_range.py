@@ -28,7 +28,10 @@ from client_hook.preflight.subject import PreflightError, Subject
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 TRIAL_STEPS = 16
-TRIALS_SHARE = 0.4  # of the time that is left may be gone when a trial begins: other checks train too
+FEWEST_STEPS = 30
+SWEEP_SHARE = 0.4  # of the time that is left
+PASSES_A_STEP = 3.0  # forwards that a step takes: one forward, and a backward of two
+TRIALS_SHARE = 0.6  # of the time that is left may be gone when a trial begins: other checks train too
 MOST_HALVINGS = 4  # of the gap between a stable and an unstable rate: it ends within a factor of 1.4
 FAR_BELOW = 100.0  # times below the steepest point a rate is worth a word
 ALIKE = 0.9  # of the best trial's fall is as good
@@ -127,13 +130,15 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
         return subject.run(batches[index % len(batches)], seed=None).loss
 
     with kept(subject) as before, subject.mode(True):
-        rates = growing(low, high, steps)
         _start(subject, before)
-        first = _first_losses(batches, loss_of)
+        first, forward_s = _first_losses(batches, loss_of)
+        steps = _affordable(steps, forward_s, budget)
+        rates = growing(low, high, steps)
         _start(subject, before)
         losses = lr_sweep.train(
             optimizer, loss_of, rates, shares, even=Evened(first), until=until, average=Average(steps)
         )
+        whole = len(losses) > steps or monotonic() <= until  # else the time was over on the way
         if len(losses) < 3:
             raise PreflightError(
                 f"seconds: only {len(losses) - 1} steps of the range test fitted in; give it more time"
@@ -141,8 +146,10 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
         seen = rates[: len(losses) - 1]
         reading = read(seen, losses[1:], steps)
         trials: list[Trial] = []
+        cut = False
         for rate in _next_rates(reading, yours, high, trials):
-            if monotonic() > enough:
+            cut = monotonic() > enough
+            if cut:
                 break
             _start(subject, before)
             tried = lr_sweep.train(optimizer, loss_of, [rate] * TRIAL_STEPS, shares, until=until)
@@ -155,12 +162,12 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
         tuple(losses[1:]),
         reading,
         tuple(trials),
-        lr_advice.advise(reading, trials, low, seen[-1]),
+        lr_advice.advise(reading, trials, low, seen[-1]) if whole or reading.turns else lr_advice.unfinished(seen[-1]),
         yours,
         tuple(shares),
         gentle,
         len(batches),
-        _ended(len(seen), steps, seen[-1], timed_out=monotonic() > enough),
+        _ended(len(seen), steps, seen[-1], whole=whole, cut=cut),
         monotonic() - began,
     )
 
@@ -247,13 +254,21 @@ def _optimizer(subject: Subject) -> Optimizer:
     return optimizer
 
 
-def _first_losses(batches: Sequence[Any], loss_of: Callable[[int], Tensor]) -> list[float]:
+def _first_losses(batches: Sequence[Any], loss_of: Callable[[int], Tensor]) -> tuple[list[float], float]:
+    """Gives the loss of each batch before any step, and how long one forward takes."""
+    began = monotonic()
     with torch.no_grad():
         found = [float(loss_of(index)) for index in range(len(batches))]
     for index, loss in enumerate(found):
         if not math.isfinite(loss):
             raise PreflightError(f"loss: batch {index} has a loss of {loss} before any step; a finite one is needed")
-    return found
+    return found, (monotonic() - began) / len(found)
+
+
+def _affordable(steps: int, forward_s: float, budget: Budget) -> int:
+    """Takes fewer and longer strides where the time does not suffice for all of them."""
+    fit = SWEEP_SHARE * budget.left / max(PASSES_A_STEP * forward_s, 1e-9)
+    return min(steps, max(FEWEST_STEPS, int(min(fit, steps))))
 
 
 def _start(subject: Subject, before: Kept) -> None:
@@ -320,7 +335,9 @@ def _check_range(low: float, high: float, steps: int, seconds: float) -> None:
         raise PreflightError(f"seconds: got {seconds!r}, expected a number above 0")
 
 
-def _ended(made: int, planned: int, last: float, *, timed_out: bool) -> str:
-    if timed_out:
-        return f"The time was over at a rate of {last:.2g}, after {made} of {planned} steps or during the trials."
-    return f"It ended at {last:.2g}, where the loss ran away." if made < planned else ""
+def _ended(made: int, planned: int, last: float, *, whole: bool, cut: bool) -> str:
+    if not whole:
+        return f"The time was over at a rate of {last:.2g}, after {made} of {planned} steps."
+    said = [f"It ended at {last:.2g}, where the loss ran away."] if made < planned else []
+    said += ["The time did not suffice for all short trials."] if cut else []
+    return " ".join(said)

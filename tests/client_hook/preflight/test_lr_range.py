@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from client_hook import lr_range_test
-from client_hook.preflight import PreflightError
+from client_hook.preflight import PreflightError, checks, lr_range, lr_sweep
 from client_hook.preflight.lr_range import LRRange
 from tests.client_hook.preflight.kit import HEALTHY, Case, seeded
 from tests.client_hook.preflight.test_restore import everything, trained
@@ -198,13 +199,54 @@ def test_a_model_that_cannot_learn_gets_no_suggestion() -> None:
     )
 
 
-def test_it_ends_with_its_time_and_says_so() -> None:
-    case = seeded(HEALTHY["cnn"])
-    test = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, seconds=0.1)
-    assert 0 < len(test.losses) < 100
-    assert test.ended.startswith("The time was over at a rate of ")
+class Clock:
+    """Every look at it takes a hundredth of a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in (checks, lr_range, lr_sweep):
+        monkeypatch.setattr(module, "monotonic", made)
+    return made
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_ends_with_its_time_and_suggests_nothing_that_it_has_not_seen() -> None:
+    case = seeded(HEALTHY["mlp"])
+    short = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, seconds=0.5)
+    assert 10 < len(short.losses) < 60
+    assert re.fullmatch(r"The time was over at a rate of \S+, after \d+ of \d+ steps\.", short.ended)
+    assert short.suggestion is None
+    (why,) = short.advice.reasons
+    assert why.endswith("before the loss had run away: that is too early for a suggestion.")
+    assert case.check("GW106", seconds=0.6).verdict == "not_evaluated"
+    longer = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, seconds=2.0)
+    assert longer.suggestion is not None
+    assert longer.ended.endswith("The time did not suffice for all short trials.")
     with pytest.raises(PreflightError, match="seconds: only 0 steps of the range test fitted in; give it more time"):
         lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, seconds=1e-9)
+
+
+def test_a_slow_model_is_tested_in_fewer_and_longer_strides() -> None:
+    fits = lr_range._affordable
+    assert fits(100, 0.001, checks.Budget(60)) == 100
+    assert fits(100, 0.1, checks.Budget(60)) == pytest.approx(0.4 * 60 / 0.3, abs=1)
+    assert fits(100, 10.0, checks.Budget(60)) == 30
+    assert fits(25, 10.0, checks.Budget(60)) == 25  # as few as were asked for
+    case = seeded(HEALTHY["mlp"])
+    coarse = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, steps=30)
+    fine = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer)
+    assert coarse.suggestion is not None
+    assert fine.suggestion is not None
+    assert 0.1 < coarse.suggestion / fine.suggestion < 10
 
 
 @pytest.mark.parametrize(
