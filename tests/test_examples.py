@@ -17,6 +17,7 @@ SHORT = {
     "gan.py": ["--steps", "20"],
     "hf_trainer.py": ["--steps", "4"],
     "lstm.py": ["--steps", "10"],
+    "preflight.py": ["--seconds", "8"],
     "regression.py": [],
     "tiny_gpt.py": ["--steps", "10"],
 }
