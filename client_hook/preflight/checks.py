@@ -36,9 +36,9 @@ ORDER = (
     "loss_terms",
     "train_eval",
     "gradient_check",
+    "overfit",
     "baseline",
     "lr_range",
-    "overfit",
     "input_independent",
 )
 
@@ -46,7 +46,8 @@ ORDER = (
 class Check(Protocol):
     """One question about a model before its training.
 
-    `passes` estimates how many forward and backward passes it takes, so that one that cannot end in time is left out.
+    `passes` estimates how many forward and backward passes it takes, so that one that cannot end in time is left out;
+    a check with `few = True` passes a handful of samples, not the batch.
     The runner puts everything back afterwards; a check may change what it likes.
     """
 

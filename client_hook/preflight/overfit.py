@@ -25,7 +25,7 @@ LIMITS = [
 class Check:
     """Trains up to 300 steps with the user's optimizer, then at other rates and with Adam where that failed."""
 
-    code, name, passes = "GW101", "overfit-tiny-batch", 300
+    code, name, passes, few = "GW101", "overfit-tiny-batch", 300, True
 
     def run(self, subject: Subject, budget: Budget) -> CheckResult:
         """Judges the best loss against the lowest that any output could reach."""

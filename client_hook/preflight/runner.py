@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, TextIO
 
+import torch
+
 from client_hook.guard import attempted
 from client_hook.preflight.checks import Budget, Check, not_evaluated
 from client_hook.preflight.loss_seen import watched
@@ -20,6 +22,8 @@ from client_hook.preflight.subject import PreflightError, Subject
 
 BAR = 24
 WITHOUT_LOSS = ("GW601", "GW107", "GW111")  # what can be asked of a model whose first loss is not finite
+LONG = 100  # passes
+FEW = 8  # samples of a check that needs no more
 
 
 class Bar:
@@ -65,26 +69,38 @@ def run_checks(
             if call is not None:
                 subject.drop_bad_labels(call.classes, call.arguments.get("ignore_index", -100))
             finite = math.isfinite(answer.loss.item())
-            tried = monotonic()  # the first pass of a process also loads libraries
-            subject.run().loss.backward()
-            one_pass = monotonic() - tried
+            one_pass = _seconds_of(subject, subject.batch)  # the first pass of a process also loads libraries
+            small = subject.rows(torch.arange(min(FEW, subject.batch_size), device=subject.device))
+            few = attempted(_seconds_of, subject, small)[0] or one_pass if any(map(_is_few, todo)) else one_pass
             for index, check in enumerate(todo):
                 before.put_back()
                 prepare(subject)
-                budget = Budget(seconds - (monotonic() - began), _shower(bar, index, check.name))
-                reason = _no_time(budget, check, one_pass, seconds)
+                left = seconds - (monotonic() - began)
+                reason = _no_time(left, check, few if _is_few(check) else one_pass, seconds)
                 if not finite and check.code not in WITHOUT_LOSS:
                     reason = "the first loss is no finite number (GW601)"
                 if reason:
                     report.left_out.append(LeftOut(check.code, check.name, reason))
                     continue
-                result = _ask(check, subject, budget)
+                if check.passes >= LONG and index + 1 < len(todo):
+                    left /= 2  # the others get their turn
+                result = _ask(check, subject, Budget(left, _shower(bar, index, check.name)))
                 report.results.append(result)
                 tell(result)
         finally:
             bar.clear()
     report.seconds = monotonic() - began
     return report
+
+
+def _seconds_of(subject: Subject, batch: Any) -> float:
+    began = monotonic()
+    subject.run(batch).loss.backward()
+    return monotonic() - began
+
+
+def _is_few(check: Check) -> bool:
+    return getattr(check, "few", False)
 
 
 def _ask(check: Check, subject: Subject, budget: Budget) -> CheckResult:
@@ -101,13 +117,13 @@ def _ask(check: Check, subject: Subject, budget: Budget) -> CheckResult:
     return answer
 
 
-def _no_time(budget: Budget, check: Check, one_pass: float, seconds: float) -> str:
+def _no_time(left: float, check: Check, one_pass: float, seconds: float) -> str:
     needs = check.passes * one_pass
-    if budget.left > 0 and needs <= 2 * budget.left:  # what estimates too much by half still gets its try
+    if left > 0 and needs <= 2 * left:  # what estimates too much by half still gets its try
         return ""
     took = f"it needs about {needs:.0f} s ({check.passes} passes of {one_pass:.2g} s), "
     return (
-        f"{took if needs >= 1 else ''}{max(budget.left, 0):.0f} of {seconds:g} s were left; "
+        f"{took if needs >= 1 else ''}{max(left, 0):.0f} of {seconds:g} s were left; "
         f"preflight(…, seconds={max(2 * seconds, seconds + 2 * needs):.0f})"
     )
 

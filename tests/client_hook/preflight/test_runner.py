@@ -60,6 +60,30 @@ def test_nothing_begins_when_the_time_is_over() -> None:
     assert report.left_out[0].reason == "0 of 0.5 s were left; preflight(…, seconds=1)"
 
 
+def test_a_long_check_leaves_half_of_the_time_to_the_others() -> None:
+    case, given = seeded(HEALTHY["mlp"]), {}
+
+    def note(check: Any, _subject: Any, budget: Any) -> CheckResult:
+        given[check.code] = budget.seconds
+        return passed(check, "noted")
+
+    todo = [Asks("GW197", note, passes=100), Asks("GW198", note), Asks("GW199", note, passes=100)]
+    run_checks(case.subject(), todo, 1_000.0)
+    assert given["GW197"] <= 500 < 900 < given["GW198"]
+    assert given["GW199"] > 900, "the last one may take all"
+
+
+def test_a_check_of_a_few_samples_is_not_measured_by_the_whole_batch() -> None:
+    case = seeded(HEALTHY["mlp"])
+    sizes: list[int] = []
+    case.model.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    small: Any = Asks("GW197", lambda check, subject, budget: passed(check, "small"))
+    small.few = True
+    subject = case.subject()
+    run_checks(subject, [small], 60.0)
+    assert sizes[-1] == 8 < subject.batch_size
+
+
 def _wait_for(condition: Any) -> None:
     while not condition():
         pass
