@@ -11,15 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
@@ -51,10 +47,10 @@ from server.web import (
 from server.web.hangups import Hangups
 from server.web.security import HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
+from server.web.static_files import Static
 
 GZIP_FROM_BYTES = 1_024
 GZIP_LEVEL = 5
-YEAR_S = 365 * 24 * 3600
 GRACE_S = 6
 START_S = 60
 OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
@@ -136,17 +132,6 @@ def create_app(
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)
     return app
-
-
-class Static(StaticFiles):
-    """Serves our own files with an ETag to ask again by; vendored ones, named by their versions, stay for ever."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """Finds the file and says how long a browser may keep it."""
-        response = await super().get_response(path, scope)
-        vendored = Path(path).parts[:1] == ("vendor",)
-        response.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if vendored else "no-cache"
-        return response
 
 
 class Cannot(Exception):
