@@ -58,7 +58,7 @@ def profile(case: str, steps: int) -> None:
 
         return around
 
-    for signal in recorder._signals:
+    for signal in recorder.signals:
         for method in METHODS:
             if getattr(type(signal), method, None) is not None:
                 setattr(signal, method, timed(f"{type(signal).__name__}.{method}", getattr(signal, method)))

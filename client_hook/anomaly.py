@@ -19,6 +19,13 @@ class LossWatch:
         self._distance = 0.0
         self._was_finite = True
 
+    @property
+    def bound(self) -> float:
+        """Gives the loss up to which `look` would find nothing odd now."""
+        if self._seen <= WARM_UP or not self._was_finite:
+            return float("-inf")
+        return self._mean + max(JUMP * self._distance, 1e-3 * abs(self._mean))
+
     def look(self, loss: float) -> str | None:
         """Takes the loss of a step; returns what is odd about it, the first time."""
         if loss - loss != 0.0:  # not finite

@@ -45,36 +45,21 @@ class Governor:
         self._burst_spent_s = 0.0
         self._burst_allowed_at = 0
         self._in_early = True
-        # plain steps since the accounts were looked at last: how many, their length, and the hook's part of it
-        self._plain = 0
-        self._plain_elapsed_s = 0.0
-        self._plain_spent_s = 0.0
-        self._look_at = 1
+        self.look_after = 1  # plain steps, before the accounts must be looked at again
 
-    def plain_step(self, elapsed_s: float, spent_s: float) -> bool:
-        """Does what `after_step` does for one that is not measured, with less: only now and then it looks closely."""
-        self._plain_elapsed_s += elapsed_s
-        self._plain_spent_s += spent_s
-        self._plain += 1
-        return self._plain >= self._look_at and self._settle()
-
-    def _settle(self) -> bool:
-        """Adds the plain steps to the accounts; True = measure the next."""
-        count, self._plain = self._plain, 0
-        elapsed, self._plain_elapsed_s = self._plain_elapsed_s, 0.0
-        spent, self._plain_spent_s = self._plain_spent_s, 0.0
-        self._add(elapsed, spent, count)
-        part = self._early if self.steps <= EARLY_STEPS else self._late
-        part[0] += spent
-        part[1] += elapsed
-        self._learn(elapsed / count, spent / count, False)
+    def plain_steps(self, count: int, elapsed_s: float, spent_s: float) -> bool:
+        """Does what `after_step` does for several that were not measured; `look_after` says how many come next."""
+        self._add(elapsed_s, spent_s, count)
+        self._late[0] += spent_s
+        self._late[1] += elapsed_s
+        self._learn(elapsed_s / count, spent_s / count, False)
         self._gap += count - 1  # `_earn` adds one
-        sample = self._earn(elapsed, spent, False, self.budget)
+        sample = self._earn(elapsed_s, spent_s, False, self.budget)
         # not later than half the steps that the next measurement has to be saved up for
         missing = self._sample_cost_s - self._plain_cost_s - self._credit_s
-        earned = MARGIN * self.budget * (elapsed - spent) - spent
+        earned = MARGIN * self.budget * (elapsed_s - spent_s) - spent_s
         ahead = 0.5 * missing * count / earned if earned > 0.0 else MOST_PLAIN
-        self._look_at = max(1, min(MOST_PLAIN, int(ahead)))
+        self.look_after = max(1, min(MOST_PLAIN, int(ahead)))
         return sample
 
     def _add(self, elapsed_s: float, spent_s: float, count: int) -> None:
@@ -87,8 +72,6 @@ class Governor:
 
     def after_step(self, elapsed_s: float, spent_s: float, sampled: bool) -> bool:
         """Takes the length of the step and the hook's part of it; True = measure the next."""
-        if self._plain:
-            self._settle()
         self._add(elapsed_s, spent_s, 1)
         self.sampled_steps += sampled
         self._learn(elapsed_s, spent_s, sampled)
@@ -144,10 +127,9 @@ class Governor:
 
     def alarm(self) -> bool:
         """Asks for full detail for a while; False when the last time was a moment ago. It is paid back afterwards."""
-        if self.steps + self._plain < self._burst_allowed_at:
+        if self.steps < self._burst_allowed_at:
             return False
-        self._look_at = 1
-        self._burst_allowed_at = self.steps + self._plain + BURST_PAUSE_STEPS
+        self._burst_allowed_at = self.steps + BURST_PAUSE_STEPS
         self._burst_left = BURST_STEPS
         self._burst_spent_s = 0.0
         return True
@@ -161,8 +143,7 @@ class Governor:
     @property
     def share(self) -> float:
         """Gives the hook's share of the training time after step 100; before that, of all of it."""
-        late = [self._late[0] + self._plain_spent_s, self._late[1] + self._plain_elapsed_s]
-        spent, elapsed = late if late[1] > 0 else [self.spent_s, self.elapsed_s]
+        spent, elapsed = self._late if self._late[1] > 0 else [self.spent_s, self.elapsed_s]
         return spent / elapsed if elapsed > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 MAX_NOTES = 20
@@ -24,6 +25,7 @@ class Ledger:
         self.drained = 0
         self.delivered = 0
         self.changes = 0
+        self.count_waiting: Callable[[], int] = int  # values that are handed over and not counted yet
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Counts values that are gone, at the moment that was decided."""
@@ -60,7 +62,7 @@ class Ledger:
             dropped = dict(self._dropped)
             after_framing = sum(count for reason, count in dropped.items() if reason.startswith(REFUSED))
             before_framing = sum(dropped.values()) - after_framing
-            produced = self.produced + self._beside
+            produced = self.produced + self._beside + self.count_waiting()
             return {
                 "produced": produced,
                 "delivered": self.delivered,

@@ -16,7 +16,7 @@ from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, Journal, opening_extras
 from client_hook.ledger import Ledger
-from client_hook.rows import Parts
+from client_hook.rows import Bundle
 from client_hook.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Outbox:
             "rank": identity.rank,
         }
         self._journal = Journal(identity, settings, self._opening | owner, self._ledger)
-        self._rows = self._journal.rows
+        # hands over the rows of a plain step at once: (step, time_ms, [label, values, label, values, …])
+        self.put_parts: Callable[[Bundle], None] = self._journal.rows.bundles.append
         self._transport = transport
         self._courier: Courier | None = None
         self._seen_findings: dict[str, Any] = {}
@@ -128,13 +129,18 @@ class Outbox:
             return
         self._journal.put_row((step, time_ms, names, values, exact))
 
-    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
-        """Hands over the rows of one step at once: label, values, label, values, …"""
-        if self._closed:
-            for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
-                self.row(step, time_ms, names, values, exact)
-            return
-        self._rows.put_parts(step, time_ms, parts)
+    def _close(self) -> None:
+        self._closed = True
+        self.put_parts = self._refuse_parts
+
+    def _refuse_parts(self, bundle: Bundle) -> None:
+        step, time_ms, parts = bundle
+        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
+            self.row(step, time_ms, names, values, exact)
+
+    def check_room(self) -> None:
+        """Drops what is beyond the limit; for callers of `put_parts`, which does not look."""
+        self._journal.rows.make_room()
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Hands over a fact, an event or a status."""
@@ -216,7 +222,7 @@ class Outbox:
                     ("fact", "ending", step, self._clock.now_ms(), {"state": state, **(extra or {})})
                 )
             self._journal.put_record(("status", state, step, self._clock.now_ms(), extra or {}))
-            self._closed = True
+            self._close()
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
             self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
         self._write_now.set()
@@ -256,7 +262,7 @@ class Outbox:
 
     def abandon(self) -> None:
         """Turns into nothing in a forked child: the parent's threads, locks and files are not the child's."""
-        self._closed = True
+        self._close()
         self._finishing = True
         self._stop = True
         self._result = False

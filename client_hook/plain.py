@@ -1,113 +1,192 @@
 """Closes plain steps, those that nobody measures: one row with what the loop computed anyway, and nothing else.
 
-After a training step every line of Python takes ten times as long as in a row, so this is one function that calls few
-others. Not for: choosing which steps are plain (client_hook.recorder).
+After a training step every call of Python takes ten times as long as in a row (3 µs), because code and data have left
+the caches. So this is one function that calls few others and leaves the accounts to every sixteenth step. Not for:
+choosing which steps are plain (client_hook.recorder).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter, time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from client_hook.anomaly import LossWatch
-from client_hook.capture.base import Context
+from client_hook.capture.base import overrides
+from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import EXACT_LOSS, PLAIN_LOSS, LossSignal
-from client_hook.governor import Governor
+from client_hook.capture.timing import STEP_TIME, TimingSignal
 from client_hook.rows import Parts
-from client_hook.steps import StepCounter
+
+if TYPE_CHECKING:
+    from client_hook.recorder import Recorder
 
 HEARD_AGAIN_AFTER = 256  # plain steps: then one is heard, though not measured
-OUTSIDE_S = 6e-6  # what the wrappers and the optimizer's hooks take, which do not time themselves in plain steps
+OUTSIDE_S = 8e-6  # what the wrappers and the optimizer's hooks take, which do not time themselves in plain steps
 _DOUBLE = torch.float64
+_KNOWN = (LossSignal, TimingSignal, LearningRateSignal)  # what they would add is added here
 
 Closer = Callable[[int, Parts], None]
 
 
 class PlainSteps:
-    """Takes over from the recorder for a stretch of plain steps."""
+    """Takes over `step` from the recorder for a stretch of plain steps."""
 
     __slots__ = (
+        "_account_at",
+        "_bound",
         "_closers",
         "_context",
+        "_count",
         "_counter",
-        "_governor",
-        "_look",
+        "_failed",
+        "_fresh",
+        "_left",
         "_loss",
-        "_odd",
+        "_rates",
         "_reading",
+        "_recorder",
+        "_timing",
         "closed_at",
-        "failed",
-        "left",
+        "rate_label",
+        "rates",
+        "settled_at",
     )
 
-    def __init__(
-        self,
-        context: Context,
-        counter: StepCounter,
-        governor: Governor,
-        watch: LossWatch,
-        loss: LossSignal,
-        odd: Callable[[str, int, float], None],
-    ) -> None:
-        self._context = context
-        self._counter = counter
-        self._governor = governor
-        self._look = watch.look
+    def __init__(self, recorder: Recorder, loss: LossSignal) -> None:
+        self._recorder = recorder
+        self._context = recorder.context
+        self._counter = recorder.counter
+        self._reading = recorder.context.readback.waiting
         self._loss = loss
-        self._odd = odd
-        self._reading = context.readback.waiting
+        self._rates: LearningRateSignal | None = None
         self._closers: list[Closer] = []
-        self.closed_at = 0.0
-        self.left = 0
-        self.failed = False  # a call of `close` raised
+        self._fresh: list[float | None] = []  # losses that nobody looked at more closely yet, one a step
+        self._bound = 0.0  # a loss up to this is nothing odd
+        self._timing = False
+        self._failed = False
+        self._count = self._left = 0
+        self._account_at = 1
+        self.closed_at = self.settled_at = 0.0
+        self.rate_label: Any = None  # of the one optimizer with one group, the usual case
+        self.rates: Any = None
 
-    def begin(self, closers: list[Closer], closed_at: float) -> None:
-        """Starts a stretch; `closers` add to the row of each step."""
-        self._closers = closers
-        self.closed_at = closed_at
-        self.left = HEARD_AGAIN_AFTER
+    def begin(self, closed_at: float) -> None:
+        """Starts a stretch."""
+        signals = self._recorder.signals
+        self._closers = [
+            signal.plain_close
+            for signal in signals
+            if overrides(signal, "plain_close") and not isinstance(signal, _KNOWN) and not signal.plain_silent
+        ]
+        self._timing = any(isinstance(signal, TimingSignal) for signal in signals)
+        rates = next((signal for signal in signals if isinstance(signal, LearningRateSignal)), None)
+        self.rate_label, self.rates = rates.plain_single() if rates is not None else (None, None)
+        if rates is not None and self.rate_label is None:
+            self._closers.append(rates.plain_close)
+        self._rates = rates
+        self.closed_at = self.settled_at = closed_at
+        self._bound = self._recorder.anomalies.bound
+        self._left = HEARD_AGAIN_AFTER
+        self._count, self._account_at = 0, 1
 
-    def close(self, loss: Any, components: dict[str, Any], began: float) -> bool:
-        """Closes one step; True = measure the next."""
+    def hurry(self) -> None:
+        """Looks at the accounts at the next step: somebody asked for full detail."""
+        self._account_at = 0
+
+    def end(self) -> None:
+        """Leaves everything as a step that is heard would find it."""
+        self.settle()
+        self._context.closed_at = self.closed_at
+        if self._rates is not None and self.rate_label is not None:
+            for key in self._rates.rates:
+                self._rates.rates[key] = self.rates
+
+    def rate(self, key: str, optimizer: Any) -> None:
+        """Takes the learning rates down just before the optimizer uses them, where they are not a single number."""
+        if self._rates is not None:
+            if self.rate_label is not None:
+                self.rate_label = None  # another group, or a tensor
+                self._closers.append(self._rates.plain_close)
+            self._rates.on_pre_step(key, optimizer)
+
+    def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
+        """Takes one call of `monitor.step`; True when it closed a step."""
         context, counter = self._context, self._counter
-        self.failed = True  # unless this comes to its end
+        if not counter.stepped or self._failed:
+            if self._failed:
+                self._recorder.leave_plain(failed=True)
+            return self._recorder.step_in_full(loss, components, began)
+        self._failed = True  # unless this comes to its end
         context.closed_at = began
         counter.calls += 1
         counter.stepped = False
         step = context.step = counter.closed = counter.closed + 1
-        parts: Parts = []
         value: Any = None
         if not components and not counter.micro_batches:
             if type(loss) is Tensor:
                 if loss.is_cpu and loss.ndim == 0 and type(number := loss.item()) is float:
                     value = number
-                    parts += (EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,))
+                    parts: Parts = [EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,)]
             elif type(loss) is float:
                 value = loss
-                parts += (EXACT_LOSS, (value,))
+                parts = [EXACT_LOSS, (value,)]
         if value is None:  # micro-batches, components, on a device, or no number at all
+            parts = []
             counter.micro_batches = 0
             self._loss.take(loss, components)
             self._loss.plain_close(step, parts)
             value = self._loss.last
-        else:
-            self._loss.last = value
+        if self._timing:
+            parts += (STEP_TIME, (began - self.closed_at,))
+        self.closed_at = began
+        if self.rate_label is not None:
+            parts += (self.rate_label, self.rates)
         for close in self._closers:
             close(step, parts)
         outbox = context.outbox
-        outbox.put_parts(step, time_ns() // 1_000_000, parts)
-        reading = context.readback.flush() if self._reading else None
-        outbox.complete(step if reading is None else reading - 1)
-        if value is not None and (kind := self._look(value)) is not None:
-            self._odd(kind, step, value)
-        elapsed = began - self.closed_at
-        self.closed_at = began
-        spent = context.spent_s + (perf_counter() - began) + OUTSIDE_S
-        context.spent_s = 0.0
-        self.left -= 1
-        self.failed = False
-        return self._governor.plain_step(elapsed, spent)
+        outbox.put_parts((step, time_ns() // 1_000_000, parts))
+        if self._reading:
+            reading = context.readback.flush()
+            outbox.complete(step if reading is None else reading - 1)
+        else:
+            outbox.complete(step)
+        self._fresh.append(value)
+        self._count += 1
+        context.spent_s += perf_counter() - began
+        self._failed = False
+        if self._count >= self._account_at or (value is not None and not value <= self._bound):
+            self._account()
+        return True
+
+    def _account(self) -> None:
+        """Looks at the steps since the last time together, and ends the stretch when one is to be measured or heard."""
+        began = perf_counter()
+        sample_next = self.settle()
+        if sample_next or self._left <= 0:
+            self._recorder.leave_plain(sample_next=sample_next)
+        self._context.spent_s += perf_counter() - began
+
+    def settle(self) -> bool:
+        """Hands what was put off to the watch over the loss and to the governor; True = measure the next step."""
+        recorder, count = self._recorder, self._count
+        fresh, self._fresh = self._fresh, []
+        look = recorder.anomalies.look
+        for step, value in enumerate(fresh, self._context.step - len(fresh) + 1):
+            if value is not None:
+                self._loss.last = value
+                if (kind := look(value)) is not None:
+                    recorder.found_odd(kind, step, value)
+        self._bound = recorder.anomalies.bound
+        if not count:
+            return False
+        spent, self._context.spent_s = self._context.spent_s + count * OUTSIDE_S, 0.0
+        elapsed, self.settled_at = self.closed_at - self.settled_at, self.closed_at
+        self._left -= count
+        self._count = 0
+        self._context.outbox.check_room()
+        sample_next = recorder.governor.plain_steps(count, elapsed, spent)
+        self._account_at = min(recorder.governor.look_after, self._left)
+        return sample_next

@@ -21,7 +21,6 @@ from client_hook import closures
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal, overrides
-from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
 from client_hook.guard import Guard, guarded
@@ -44,15 +43,16 @@ class Recorder:
         self.guard = guard
         self.counter = StepCounter(context.step)
         self.governor = Governor(context.options.budget)
-        self._anomalies = LossWatch()
-        self._signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]
-        self._loss = next((signal for signal in self._signals if isinstance(signal, LossSignal)), None)
+        self.anomalies = LossWatch()
+        self.signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]
+        self._loss = next((signal for signal in self.signals if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
         self._calling = 0
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self._plain: PlainSteps | None = None  # while steps are plain
         self._plain_steps: PlainSteps | None = None
+        self.step: Callable[[Any, dict[str, Any], float], bool] = self.step_in_full
         self._plain_failed = False
         self._wakes = 0
         self._faults: dict[int, int] = {}
@@ -85,7 +85,7 @@ class Recorder:
         self.context.patches.unsubscribe(self)
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self._tell_all("detach")
-        self._signals = []
+        self.signals = []
         self._loss = None
         self._arrange()
 
@@ -103,20 +103,8 @@ class Recorder:
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
-    def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
+    def step_in_full(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
-        plain = self._plain
-        if plain is not None and self.counter.stepped:
-            if not plain.failed:
-                sample_next = plain.close(loss, components, began)
-                if sample_next or not plain.left:
-                    self._plain_is_over(sample_next)
-                return True
-            self._plain_failed = True
-            self._end_plain(midway=True)  # the long way finds out who it is
-        return self._close_with(loss, components, began)
-
-    def _close_with(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         if self._loss is not None:
             self._loss.take(loss, components)
         counter = self.counter
@@ -147,9 +135,9 @@ class Recorder:
         waiting = context.readback.flush()
         context.outbox.complete(step if waiting is None else waiting - 1)
         if self._loss is not None and self._loss.last is not None:
-            odd = self._anomalies.look(self._loss.last)
+            odd = self.anomalies.look(self._loss.last)
             if odd is not None:
-                self._found_odd(odd, step, self._loss.last)
+                self.found_odd(odd, step, self._loss.last)
         governor = self.governor
         if self._compiled_step:
             context.note(
@@ -178,18 +166,10 @@ class Recorder:
         if self._loss is None or self._plain_failed or not (self._all_rest and self.counter.optimizer_seen):
             return
         if self._plain_steps is None:
-            self._plain_steps = PlainSteps(
-                self.context, self.counter, self.governor, self._anomalies, self._loss, self._found_odd
-            )
-        self._plain = self._plain_steps
-        self._plain.begin(
-            [
-                signal.plain_close
-                for signal in self._signals
-                if overrides(signal, "plain_close") and signal is not self._loss and not signal.plain_silent
-            ],
-            self._closed_at,
-        )
+            self._plain_steps = PlainSteps(self, self._loss)
+        self._plain = plain = self._plain_steps
+        plain.begin(self._closed_at)
+        self.step = plain.step
         self.context.patches.set_plain(self.context, True)
 
     def _end_plain(self, *, midway: bool) -> None:
@@ -197,9 +177,18 @@ class Recorder:
         plain, self._plain = self._plain, None
         if plain is None:
             return
+        self.step = self.step_in_full
+        plain.end()
         self._closed_at = plain.closed_at
         self.context.patches.set_plain(self.context, False)
-        self._tell([signal.resume for signal in self._signals if overrides(signal, "resume")], midway)
+        self._tell([signal.resume for signal in self.signals if overrides(signal, "resume")], midway)
+
+    def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
+        """Ends a stretch of plain steps between two of them."""
+        self._plain_failed = self._plain_failed or failed  # the long way knows who it was
+        self._end_plain(midway=failed)
+        if sample_next:
+            self._begin_next(False, True)
 
     def _wake(self) -> bool:
         """Hears the rest of a step that began as a plain one, unless the loop asks for that so often that it is
@@ -212,14 +201,8 @@ class Recorder:
         self._end_plain(midway=True)
         return True
 
-    def _plain_is_over(self, sample_next: bool) -> None:
-        began = perf_counter()
-        self._end_plain(midway=False)
-        if sample_next:
-            self._begin_next(False, True)
-        self.context.spent_s += perf_counter() - began
-
-    def _found_odd(self, kind: str, step: int, loss: float) -> None:
+    def found_odd(self, kind: str, step: int, loss: float) -> None:
+        """Hears that the loss of a step was odd: the next steps are measured."""
         if self._alarm() or self._alarmed_at == step:
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
         if self.context.on_break is not None:
@@ -230,6 +213,8 @@ class Recorder:
         if not self.governor.alarm():
             return False
         self._alarmed_at = self.context.open_step
+        if self._plain is not None:
+            self._plain.hurry()
         return True
 
     # -- the optimizers ----------------------------------------------------------------------------------------------
@@ -239,12 +224,11 @@ class Recorder:
         if is_compiling():
             return None
         if self._plain is not None:
-            if self._rates is not None:
-                groups = optimizer.param_groups
-                if len(groups) == 1:
-                    self._rates.rates[key] = (groups[0]["lr"],)
-                else:
-                    self._rates.on_pre_step(key, optimizer)
+            plain, groups = self._plain, optimizer.param_groups
+            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
+                plain.rates = (rate,)
+            else:
+                plain.rate(key, optimizer)
             return None
         hearing = self._on_pre_step[self.context.sampled]
         if not hearing:
@@ -262,7 +246,7 @@ class Recorder:
     def _at_gradients(self, key: str, reference: weakref.ref[Optimizer]) -> None:
         """Runs after the first evaluation of a closure."""
         optimizer = reference()
-        if optimizer is not None and self._signals:
+        if optimizer is not None and self.signals:
             began = perf_counter()
             with torch.no_grad():
                 self._tell(self._at_gradients_too, key, optimizer)
@@ -291,26 +275,25 @@ class Recorder:
         def hearing(method: str, *, always: bool) -> list[Callable[..., None]]:
             return [
                 getattr(signal, method)
-                for signal in self._signals
+                for signal in self.signals
                 if overrides(signal, method) and (always or signal.every_step)
             ]
 
         self._arm = hearing("arm", always=True)
         every = hearing("on_backward", always=True)
-        each_step = [signal.on_backward for signal in self._signals if signal.every_step]
+        each_step = [signal.on_backward for signal in self.signals if signal.every_step]
         self._on_backward = {True: every, False: [method for method in every if method in each_step]}
         self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
         self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
         self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}
 
         self._at_gradients_too = [
-            signal.on_pre_step for signal in self._signals if signal.at_gradients and overrides(signal, "on_pre_step")
+            signal.on_pre_step for signal in self.signals if signal.at_gradients and overrides(signal, "on_pre_step")
         ]
-        self._all_rest = all(signal.may_rest for signal in self._signals if signal.every_step)
-        self._rates = next((signal for signal in self._signals if isinstance(signal, LearningRateSignal)), None)
+        self._all_rest = all(signal.may_rest for signal in self.signals if signal.every_step)
 
     def _tell_all(self, method: str) -> None:
-        self._tell([getattr(signal, method) for signal in self._signals if overrides(signal, method)])
+        self._tell([getattr(signal, method) for signal in self.signals if overrides(signal, method)])
 
     def _tell(self, hearing: list[Callable[..., None]], *arguments: Any) -> None:
         """Calls each; one that raises is counted, keeps nobody else from hearing, and is switched off in the end."""
@@ -327,8 +310,8 @@ class Recorder:
         if not isinstance(signal, Signal):
             return
         faults = self._faults[id(signal)] = self._faults.get(id(signal), 0) + 1
-        if faults == FAULTS_BEFORE_OFF and signal in self._signals:
-            self._signals.remove(signal)
+        if faults == FAULTS_BEFORE_OFF and signal in self.signals:
+            self.signals.remove(signal)
             _call_from(self, [signal.detach], 0, ())
             self.context.note(f"{type(signal).__name__} failed {faults} times and was switched off.")
             self._arrange()

@@ -14,23 +14,26 @@ from client_hook.ledger import Ledger
 Row = tuple[int, int, tuple[str, ...], Sequence[float], bool]
 Label = tuple[tuple[str, ...], bool]  # the names of a row, and whether its values are exact
 Parts = list[Any]  # the rows of one step: label, values, label, values, …
-_Bundle: TypeAlias = "tuple[int, int, Parts]"
+Bundle: TypeAlias = "tuple[int, int, Parts]"  # a plain step: step, time_ms, parts
 
 ROW_BYTES = 200
 VALUE_BYTES = 32
+BUNDLE_BYTES = 1_000  # about
 # rows up to this many values are the scalars of every step; wider ones are samples, which go first when memory is short
 NARROW_VALUES = 16
 MEMORY_FULL = "memory full: rows came faster than they could be written or sent"
 
 
 class RowBuffer:
-    """Holds rows in two queues, so that the scalars of every step outlive the wide samples."""
+    """Holds rows in queues, so that the scalars of every step outlive the wide samples."""
 
     def __init__(self, limit_bytes: int, ledger: Ledger) -> None:
         self._limit = limit_bytes
         self._ledger = ledger
-        self._narrow: deque[Row | _Bundle] = deque()
+        self._narrow: deque[Row] = deque()
         self._wide: deque[Row] = deque()
+        self.bundles: deque[Bundle] = deque()  # the training thread only appends; counted when they are taken
+        ledger.count_waiting = self._bundled_values
         self._bytes_in = 0  # written by producers
         self._bytes_out = 0  # written by the consumer, and by a producer that finds the buffer full
 
@@ -40,17 +43,7 @@ class RowBuffer:
         (self._narrow if count <= NARROW_VALUES else self._wide).append(row)
         self._ledger.produced += count
         self._bytes_in += ROW_BYTES + VALUE_BYTES * count
-        if self._bytes_in - self._bytes_out > self._limit:
-            self._make_room()
-
-    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
-        """Appends the narrow rows of one step as one, which the consumer takes apart."""
-        count = sum(map(len, parts[1::2]))
-        self._narrow.append((step, time_ms, parts))
-        self._ledger.produced += count
-        self._bytes_in += ROW_BYTES * (len(parts) // 2) + VALUE_BYTES * count
-        if self._bytes_in - self._bytes_out > self._limit:
-            self._make_room()
+        self.make_room()
 
     def take(self, at_most_bytes: int) -> list[Row]:
         """Takes rows out, oldest first, up to about so many bytes."""
@@ -63,42 +56,50 @@ class RowBuffer:
                     row = queue.popleft()
                 except IndexError:
                     break
-                for whole in _apart(row):
-                    rows.append(whole)
-                    taken += ROW_BYTES + VALUE_BYTES * len(whole[3])
+                rows.append(row)
+                taken += ROW_BYTES + VALUE_BYTES * len(row[3])
         self._bytes_out += taken
         if not self._narrow and not self._wide and self._bytes_in == before:
             self._bytes_out = before  # mends what two threads that counted at once may have lost
+        while taken < at_most_bytes and self.bundles:
+            rows += self._take_bundle()
+            taken += BUNDLE_BYTES
         return rows
 
     @property
     def waiting_bytes(self) -> int:
         """Gives about how many bytes wait."""
-        return self._bytes_in - self._bytes_out
+        return self._bytes_in - self._bytes_out + BUNDLE_BYTES * len(self.bundles)
 
     def __bool__(self) -> bool:
-        return bool(self._narrow or self._wide)
+        return bool(self._narrow or self._wide or self.bundles)
 
     def clear(self) -> None:
         """Forgets everything; a forked child calls it."""
         self._narrow.clear()
         self._wide.clear()
+        self.bundles.clear()
 
-    def _make_room(self) -> None:
-        while self._bytes_in - self._bytes_out > self._limit:
+    def make_room(self) -> None:
+        """Drops what is beyond the limit: wide rows first, the oldest of them before the others."""
+        while self._bytes_in - self._bytes_out + BUNDLE_BYTES * len(self.bundles) > self._limit:
             try:
                 row = (self._wide or self._narrow).popleft()
             except IndexError:
-                return
-            for whole in _apart(row):
-                self._bytes_out += ROW_BYTES + VALUE_BYTES * len(whole[3])
-                self._ledger.drop(MEMORY_FULL, len(whole[3]))
+                self._ledger.drop(MEMORY_FULL, sum(len(row[3]) for row in self._take_bundle()))
+                continue
+            self._bytes_out += ROW_BYTES + VALUE_BYTES * len(row[3])
+            self._ledger.drop(MEMORY_FULL, len(row[3]))
 
+    def _take_bundle(self) -> list[Row]:
+        """Takes the oldest plain step apart, and counts its values as produced."""
+        try:
+            step, time_ms, parts = self.bundles.popleft()
+        except IndexError:  # the other thread was faster
+            return []
+        self._ledger.produce_beside(sum(map(len, parts[1::2])))
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        return [(step, time_ms, names, values, exact) for (names, exact), values in pairs]
 
-def _apart(row: Row | _Bundle) -> Sequence[Row]:
-    if len(row) == 5:
-        return (row,)
-    step, time_ms, parts = row
-    return [
-        (step, time_ms, names, values, exact) for (names, exact), values in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    def _bundled_values(self) -> int:
+        return sum(sum(map(len, parts[1::2])) for _, _, parts in list(self.bundles))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import Guard
-from client_hook.rows import Parts
+from client_hook.rows import Bundle, Parts
 
 if TYPE_CHECKING:
     from client_hook.readback import Readback
@@ -30,8 +30,12 @@ class Sink(Protocol):
     def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:
         """Takes the values of one step; the same `names` object from call to call makes one group."""
 
-    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
-        """Takes several rows of one step: (names, exact), values, (names, exact), values, …"""
+    @property
+    def put_parts(self) -> Callable[[Bundle], None]:
+        """Takes the rows of a plain step: (step, time_ms, [(names, exact), values, (names, exact), values, …])."""
+
+    def check_room(self) -> None:
+        """Drops what is beyond the memory limit, which `put_parts` does not look at."""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Takes a fact, an event or a status."""

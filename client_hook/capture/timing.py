@@ -8,10 +8,9 @@ from __future__ import annotations
 from time import perf_counter
 
 from client_hook.capture.base import Context, Signal
-from client_hook.rows import Parts
 
 _NAMES = ("time/step",)
-_LABEL = (_NAMES, False)
+STEP_TIME = (_NAMES, False)
 
 
 class TimingSignal(Signal):
@@ -34,8 +33,6 @@ class TimingSignal(Signal):
         self.context.outbox.row(step, time_ms, _NAMES, (now - self._began,), False)
         self._began = now
 
-    def plain_close(self, step: int, parts: Parts) -> None:
-        """Adds the seconds since the last step closed."""
-        now = self.context.closed_at
-        parts += (_LABEL, (now - self._began,))
-        self._began = now
+    def resume(self, midway: bool) -> None:
+        """Goes on where the last plain step closed; those are timed as they close."""
+        self._began = self.context.closed_at

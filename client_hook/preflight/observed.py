@@ -25,7 +25,7 @@ from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import usual_optimizer
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Parts
+from client_hook.rows import Bundle
 from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
@@ -56,10 +56,14 @@ class Observed:
         for name, value in zip(names, values, strict=True):
             self.series.setdefault(name, []).append((step, value))
 
-    def put_parts(self, step: int, time_ms: int, parts: Parts) -> None:
+    def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
+        step, time_ms, parts = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
+
+    def check_room(self) -> None:
+        """Needs no room."""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:  # noqa: ARG002
         """Keeps a fact."""

@@ -15,6 +15,7 @@ from client_hook.outbox import Outbox
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
+from client_hook.rows import Bundle
 from client_hook.settings import Settings
 
 
@@ -31,9 +32,13 @@ class Tape:
         assert all(isinstance(value, float) for value in values), values
         self.rows.append((step, names, list(values)))
 
-    def put_parts(self, step: int, time_ms: int, parts: list[Any]) -> None:
+    def put_parts(self, bundle: Bundle) -> None:
+        step, time_ms, parts = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
+
+    def check_room(self) -> None:
+        """Needs no room."""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         self.records.append((kind, name, step, value))
@@ -103,9 +108,9 @@ def taped(*args: Any, **kwargs: Any) -> tuple[Monitor, Tape]:
         tape.row(step, time_ms, names, values, exact)
         row(step, time_ms, names, values, exact)
 
-    def parts_too(step: int, time_ms: int, parts: list[Any]) -> None:
-        tape.put_parts(step, time_ms, parts)
-        put_parts(step, time_ms, parts)
+    def parts_too(bundle: Bundle) -> None:
+        tape.put_parts(bundle)
+        put_parts(bundle)
 
     def record_too(kind: str, name: str, step: int, value: Any) -> None:
         tape.record(kind, name, step, value)

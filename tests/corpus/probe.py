@@ -18,6 +18,7 @@ from client_hook.capture.base import Context, Options
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
+from client_hook.rows import Bundle
 from client_hook.settings import Settings
 from client_hook.setup import read_models, read_optimizers
 from client_hook.userlog import UserLog
@@ -43,10 +44,14 @@ class Recording:
         steps.append(step)
         table.append([float(value) for value in values] if exact else [float(np.float32(value)) for value in values])
 
-    def put_parts(self, step: int, time_ms: int, parts: list[Any]) -> None:
+    def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
+        step, time_ms, parts = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
+
+    def check_room(self) -> None:
+        """Needs no room."""
 
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Keeps a fact."""
