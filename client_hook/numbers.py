@@ -39,6 +39,8 @@ def is_exact(value: Any) -> bool:
 def _read_tensor(value: Tensor, what: str) -> float | Tensor:
     if value.is_complex():
         raise NotANumber(f"{what}: got a complex tensor, expected a real number")
+    if value.is_meta:
+        raise NotANumber(f"{what}: got a tensor on the meta device, which has no value")
     if value.numel() == 0:
         raise NotANumber(f"{what}: got an empty tensor, expected one element")
     if value.numel() > 1:

@@ -90,12 +90,14 @@ class ClippingSignal(Signal):
         self._scaled += self._gradients_are_scaled(key)
         if self._calls <= 3 or self.context.sampled:
             self._look_at(kind, parameters)
+        if isinstance(norm, Tensor) and norm.is_meta:
+            return  # it has no value
         sharded = hasattr(norm, "to_local")  # reading its value would be a collective: the shard is measured instead
         if kind == "norm" and norm is not None and self._limit is not None and not sharded:
             self._norms.append((norm.detach() if isinstance(norm, Tensor) else norm, self._limit))
         elif self.context.sampled and (sharded or kind == "value"):
             gradients = [item.grad for item in parameters if item.grad is not None] if sharded else parameters
-            dense = [tensors.local(item) for item in gradients if item.layout is torch.strided]
+            dense = [tensors.local(item) for item in gradients if item.layout is torch.strided and not item.is_meta]
             if dense:
                 before = torch.linalg.vector_norm(tensors.norms(dense))
                 self._value_clipped.append((before, [weakref.ref(item) for item in gradients]))

@@ -53,7 +53,7 @@ class GradientSignal(Signal):
                 if gradient is None:
                     if parameter.requires_grad and (name := name_of(parameter)) is not None:
                         missing.append(name)
-                elif (name := name_of(parameter)) is not None:
+                elif not gradient.is_meta and (name := name_of(parameter)) is not None:
                     names.append(name)
                     gradients.append(tensors.dense(tensors.local(gradient)))
                     shares.append(tensors.share(gradient))

@@ -37,7 +37,7 @@ class OptimizerStateSignal(Signal):
             name = self.context.parameter_name(parameter)
             for part, value in state.items():
                 usable = isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1
-                if name is not None and usable and value.layout is torch.strided:
+                if name is not None and usable and value.layout is torch.strided and not value.is_meta:
                     names.append(f"{name}: {part}")
                     states.append(tensors.local(value))
         if states:

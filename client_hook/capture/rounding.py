@@ -43,7 +43,12 @@ class RoundingSignal(Signal):
         found = []
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if parameter.dtype in _HALF and parameter.ndim >= 2 and parameter.grad is not None:
+                if (
+                    parameter.dtype in _HALF
+                    and parameter.ndim >= 2
+                    and parameter.grad is not None
+                    and not parameter.is_meta
+                ):
                     name = self.context.parameter_name(parameter)
                     if name is not None:
                         found.append((name, tensors.local(parameter)))

@@ -78,5 +78,7 @@ class UpdateSignal(Signal):
             (name, parameter)
             for group in optimizer.param_groups
             for parameter in group["params"]
-            if parameter.grad is not None and (name := self.context.parameter_name(parameter)) is not None
+            if parameter.grad is not None
+            and not parameter.is_meta
+            and (name := self.context.parameter_name(parameter)) is not None
         ]
