@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace as replace_in
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.engine import Engine
 from server.diagnosis.replay import replay
 from server.diagnosis.rooms import Rooms
+from server.domain.runs import NewRun
 from server.rules._corpus import FILE
-from server.rules.registry import load_rules
+from server.rules.registry import Registry, load_rules
+from server.store.accepted import AcceptedFrame, AcceptedGroup
 from tests.server.house import RUN, House, house
 from tests.server.rules.test_own import write
 from tests.serving import wait_until
 
 REGISTRY = load_rules()
+MANY_RUNS = 250  # more than were kept in memory once
 RULES = [item.rule for item in REGISTRY]
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 chance = np.random.default_rng(5)
@@ -145,6 +149,33 @@ def test_d5_the_cost_of_a_point_does_not_grow_with_the_run() -> None:
         engine.advance()
         counts.append(len(asked) - before)
     assert max(counts[1:]) == min(counts[1:]) <= 100
+
+
+def test_d5_many_active_runs_cost_their_new_points_alone(home: House) -> None:
+    """Counted, not timed: a frame of one step asks a rule at most once, however many other runs came between."""
+    asked: list[int] = []
+    info = REGISTRY.get("GW205")
+    assert info is not None
+
+    class Counting(type(info.rule)):  # type: ignore[misc]
+        def check(self, window: Any, params: Any) -> Any:
+            asked.append(window.step)
+            return super().check(window, params)
+
+    services = home.app.state.services
+    diagnosis = Diagnosis(home.store, services.live, Registry([replace_in(info, rule=Counting())]), home.clock)
+    names = [f"{RUN[:-4]}{number:04x}" for number in range(MANY_RUNS)]
+    for seq, steps in enumerate((np.arange(30), np.arange(30, 31))):
+        asked.clear()
+        for name in names:
+            if not seq:
+                home.store.runs.open(NewRun(name, "a", started_ms=1), 1)
+            group = AcceptedGroup(("loss",), steps, steps + 1, np.full((1, len(steps)), 1.5))
+            home.store.frames.accept(AcceptedFrame(name, "a", 0, seq, seq, int(steps[-1]), 1, (group,), ()))
+        while diagnosis.run_once():
+            pass
+    assert len(asked) <= MANY_RUNS
+    assert {run.diagnosed_step for run in map(home.store.runs.get, names) if run} == {30}
 
 
 def test_d6_a_thousand_layers_that_die_at_once_are_one_finding() -> None:
