@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo serve test lint bench corpus soak reliability
+.PHONY: help install demo serve test lint bench corpus held-out soak reliability
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -43,6 +43,8 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 
 corpus: $(VENV)/.dev ## 140 small trainings, healthy and sick: precision, recall, every miss and false alarm
 	$(BIN)/python -m tests.corpus --write
+held-out: $(VENV)/.dev ## fifty trainings that no rule was tuned on; reported as they come
+	$(BIN)/python -m tests.corpus --held-out
 soak: $(VENV)/.dev ## ten long healthy trainings, none of which may raise a warning
 	$(BIN)/python -m tests.corpus --soak
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from server.rules._corpus import corpus
@@ -59,6 +60,8 @@ class ProofView:
     rows: tuple[ProofRow, ...]
     misses: tuple[Wrong, ...]
     alarms: tuple[Wrong, ...]
+    held_out: str  # what trainings said that no rule was tuned on
+    held_out_wrong: tuple[Wrong, ...]
     planned: tuple[PlannedRow, ...]
     left_out: tuple[Left, ...]
 
@@ -66,19 +69,30 @@ class ProofView:
 def proof_view(registry: Registry) -> ProofView:
     """Reads the corpus' output and the list of planned rules."""
     found = corpus()
+    aside = found.get("held_out") or {}
     return ProofView(
         lead=_lead(found) if found else "",
         rows=tuple(_row(code, item) for code, item in found.get("rules", {}).items()),
-        misses=tuple(
-            Wrong(item["name"], f"wanted {' or '.join(item['root'])}, said {_said(item['said'])}")
-            for item in found.get("misses", ())
-        ),
-        alarms=tuple(
-            Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}")
-            for item in found.get("false_alarms", ())
-        ),
+        misses=_misses(found),
+        alarms=_alarms(found),
+        held_out=_lead(aside) if aside else "",
+        held_out_wrong=(*_misses(aside), *_alarms(aside)),
         planned=tuple(PlannedRow(item.code, item.name, item.summary, item.missing) for item in PLANNED),
         left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
+    )
+
+
+def _misses(found: Mapping[str, Any]) -> tuple[Wrong, ...]:
+    return tuple(
+        Wrong(item["name"], f"wanted {' or '.join(item['root'])}, said {_said(item['said'])}")
+        for item in found.get("misses", ())
+    )
+
+
+def _alarms(found: Mapping[str, Any]) -> tuple[Wrong, ...]:
+    return tuple(
+        Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}")
+        for item in found.get("false_alarms", ())
     )
 
 

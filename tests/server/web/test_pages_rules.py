@@ -38,6 +38,7 @@ def test_the_catalogue_shows_what_the_corpus_said(home: House) -> None:
     page = look(home, "/rules")
     assert "healthy trainings got no warning" in page.text
     assert "How often it is right" in page.text
+    assert "Trainings that no rule had seen, as they came the first time: 23 of 26 healthy trainings" in page.text
 
 
 def test_the_catalogue_is_searched_by_every_word_and_says_when_nothing_fits(home: House) -> None:
