@@ -43,6 +43,7 @@ class GradientMeaningSignal(Signal):
         self._scaler: weakref.ref[Any] | None = None
         self._scaled = False  # the next backward is of a scaled loss
         self._synchronised: bool | None = None
+        self._looks_for_unused = False
 
     def attach(self) -> None:
         """Listens for clipping and scaling."""
@@ -82,6 +83,7 @@ class GradientMeaningSignal(Signal):
             for model in self.context.models.values():
                 if isinstance(model, DistributedDataParallel):
                     self._synchronised = bool(model.require_backward_grad_sync)
+                    self._looks_for_unused = bool(model.find_unused_parameters)
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Looks at the gradients that are about to be used."""
@@ -96,6 +98,8 @@ class GradientMeaningSignal(Signal):
             "clipped": self._clipped.pop(key, None),
             "reduction": self._reduction(optimizer),
         }
+        if self._synchronised is not None:
+            self._found[key]["finds_unused"] = self._looks_for_unused
 
     def _scale_in(self, optimizer: Optimizer, scaled: bool) -> str:
         if not scaled:

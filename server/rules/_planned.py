@@ -38,7 +38,6 @@ PLANNED: tuple[Planned, ...] = (
         "Embeddings of self-supervised training shrink to a point",
         "which output is the embedding (a declaration)",
     ),
-    Planned("GW905", "unused-params-ddp", "DDP looks for unused parameters in vain", "the wrapper's settings"),
     Planned("GW906", "uneven-gradient-scale", "Losses are summed over ranks or windows", "evidence of all ranks"),
     Planned("GW956", "router-collapse", "A mixture of experts uses few of them", "the load of each expert"),
 )

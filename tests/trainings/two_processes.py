@@ -1,6 +1,7 @@
 """A training of two processes (gloo) against a server: python -m tests.trainings.two_processes CASE.
 
-`same` gives both the same batches and changes a weight in rank 1 alone; `own` shares the data as it should be.
+`same` gives both the same batches and changes a weight in rank 1 alone; `own` shares the data as it should be, and
+looks for unused parameters in vain.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from client_hook import watch
 
 STEPS = 60
+LONG = 210  # of the case that looks for unused parameters
 APART_AT = 8
 
 
@@ -23,11 +25,13 @@ def main(case: str) -> None:
     distributed.init_process_group("gloo")
     rank = distributed.get_rank()
     torch.manual_seed(0)
-    model = DistributedDataParallel(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)))
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    model = DistributedDataParallel(net, find_unused_parameters=case == "own")
+    steps = LONG if case == "own" else STEPS
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     data = torch.Generator().manual_seed(7 if case == "same" else 7 + rank)
-    with watch(model, optimizer, name=case, total_steps=STEPS) as monitor:
-        for step in range(STEPS):
+    with watch(model, optimizer, name=case, total_steps=steps) as monitor:
+        for step in range(steps):
             x = torch.randn(16, 8, generator=data)
             loss = F.mse_loss(model(x), x.sum(1, keepdim=True))
             optimizer.zero_grad()
