@@ -13,7 +13,7 @@ import numpy as np
 
 from server.charts.base import COLOURS, short, text
 from server.charts.marks import NOTE_COLOUR
-from server.domain.metrics import better
+from server.domain.metrics import better, measured_as
 from server.downsample import Cut
 
 COLOUR = COLOURS[-1]
@@ -24,7 +24,8 @@ Level = tuple[str, float]  # in words, with its value
 def fitting(levels: Sequence[Level], series: Sequence[Cut]) -> list[Level]:
     """Gives the levels in the unit of the series: percent where an accuracy goes beyond 1."""
     tops = [float(np.nanmax(data.buckets.max)) for data in series if np.isfinite(data.buckets.max).any()]
-    percent = bool(tops) and 1.5 < max(tops) <= 100 and all(0 <= value <= 1 for _, value in levels)
+    accuracy = bool(series) and measured_as(series[0].name) == "accuracy"
+    percent = accuracy and bool(tops) and 1.5 < max(tops) <= 100 and all(0 <= value <= 1 for _, value in levels)
     return [(name, 100 * value if percent else value) for name, value in levels]
 
 

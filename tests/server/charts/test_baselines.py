@@ -46,6 +46,11 @@ def test_an_accuracy_in_percent_is_compared_in_percent() -> None:
     assert "still worse" in drawing.detail
 
 
+def test_a_loss_above_1_is_no_percentage() -> None:
+    drawing = draw("loss", series("loss", [1.7, 0.6]), levels=[("a constant answer", 0.69), ("a linear model", 0.35)])
+    assert list(lines_of(drawing)) == ["a constant answer 0.69", "a linear model 0.35"]
+
+
 def test_a_logarithmic_axis_shows_no_level_of_zero_or_below() -> None:
     drawing = draw("series", series("r2", [0.01, 0.9]), levels=[("a constant answer", -0.01)], scale="log")
     assert lines_of(drawing) == {}
