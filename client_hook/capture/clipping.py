@@ -132,7 +132,8 @@ class ClippingSignal(Signal):
 
     def plain_clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
         """Reads the norm where that makes nobody wait; the rest, and what is out of the ordinary, goes the long way."""
-        alone = self.context.patches.owners <= 1 and not self.context.several
+        # with a scaler each call is looked at: its gradients may still be scaled
+        alone = self._scaler is None and self.context.patches.owners <= 1 and not self.context.several
         if not alone or kind != "norm" or type(norm) is not Tensor or not norm.is_cpu or kind != self._kind:
             self.clip(kind, parameters, limit, norm, norm_type)
             if self._calls == 1:
