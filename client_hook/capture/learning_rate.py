@@ -32,11 +32,13 @@ class LearningRateSignal(Signal):
         self.rates: dict[
             str, Sequence[Any]
         ] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
+        self._heard = False  # an optimizer's step, since the last one closed
         self._others: dict[str, float] = {}
         self._single: dict[str, tuple[str]] = {}
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Reads the groups of one optimizer."""
+        self._heard = True
         groups = optimizer.param_groups
         count = len(groups)
         if count > MANY_GROUPS and not self.context.sampled:
@@ -68,8 +70,7 @@ class LearningRateSignal(Signal):
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the rates of the step that closed."""
         if not self.rates:
-            for key, optimizer in self.context.optimizers.items():  # it never steps: its rates are known all the same
-                self.rates[key] = [group["lr"] for group in optimizer.param_groups]
+            self._read()  # it never steps: its rates are known all the same
         for key, rates in self.rates.items():
             names = self._names.get((key, len(rates)))
             if names is None:
@@ -78,8 +79,15 @@ class LearningRateSignal(Signal):
                 self._send_tensors(step, time_ms, names, rates)
             else:
                 self.context.outbox.row(step, time_ms, names, rates, True)
+        if not self._heard:
+            self._read()  # an optimizer that steps unheard, in a compiled function, uses next what holds now
+        self._heard = False
         if sampled or step < 2:
             self._send_others(step, time_ms)
+
+    def _read(self) -> None:
+        for key, optimizer in self.context.optimizers.items():
+            self.rates[key] = [group["lr"] for group in optimizer.param_groups]
 
     def _name(self, key: str, count: int) -> tuple[str, ...]:
         optimizer = self.context.optimizers.get(key)

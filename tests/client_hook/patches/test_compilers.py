@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from client_hook.patches.hub import Patches
+from tests.client_hook.tape import taped
 
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 HALF = torch.full((4, 3), 0.5)
@@ -139,3 +140,25 @@ def test_functional_transforms_go_on(ear: Ear) -> None:
     assert torch.allclose(gradient, (inputs.softmax(1) - F.one_hot(labels, 3)) / 4, atol=1e-6)
     each = torch.func.vmap(lambda a, b: F.cross_entropy(a[None], b[None]))(inputs, labels)
     assert torch.allclose(each, F.cross_entropy(inputs, labels, reduction="none"))
+
+
+@pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
+def test_a_step_inside_a_compiled_function_has_the_rates_of_its_schedule() -> None:
+    torch._dynamo.reset()
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.5)
+    monitor, tape = taped(model, optimizer)
+
+    update = torch.compile(optimizer.step, backend="eager")
+    rates = []
+    for _ in range(9):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        rates.append(optimizer.param_groups[0]["lr"])
+        update()
+        scheduler.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert tape.series("lr/0") == dict(enumerate(rates))
