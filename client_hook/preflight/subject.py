@@ -100,6 +100,10 @@ class Subject:
         several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if several and any(isinstance(item, nn.SyncBatchNorm) for item in model.modules()):
             raise PreflightError("model: SyncBatchNorm waits for the other processes; call preflight before them")
+        if hasattr(loader, "__next__"):
+            raise PreflightError(
+                f"train_loader: got a {_kind(loader)}, which can be read only once; pass the DataLoader itself"
+            )
         self.device = next(iter(self.parameters.values())).device
         if batch is None:
             if loader is None:

@@ -47,7 +47,7 @@ def subject_of(setup: Setup) -> Subject:
     """Makes what preflight is given: model, loss, loader and optimizer as the training has them."""
     torch.manual_seed(setup.seed)
     found = setup.data()
-    if setup.loop in (loops.gan, loops.contrastive, loops.reinforce):
+    if setup.loop in (loops.gan, loops.contrastive, loops.reinforce, loops.shared_norm_gan):
         return _other_loop(setup, found.x, found.y)
     x, y = found.x, found.y
     model = setup.model()

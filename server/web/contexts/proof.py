@@ -53,6 +53,19 @@ class Left:
 
 
 @dataclass(frozen=True)
+class CheckedRow:
+    """One check of preflight: what it said of the models of the corpus before their training."""
+
+    code: str
+    name: str
+    url: str
+    passed: int
+    remarks: int
+    false: int
+    sick: int
+
+
+@dataclass(frozen=True)
 class ProofView:
     """The corpus in numbers, with every miss and every false alarm; empty where it has not been run."""
 
@@ -64,11 +77,13 @@ class ProofView:
     held_out_wrong: tuple[Wrong, ...]
     planned: tuple[PlannedRow, ...]
     left_out: tuple[Left, ...]
+    checked_lead: str
+    checked: tuple[CheckedRow, ...]
 
 
-def proof_view(registry: Registry) -> ProofView:
+def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> ProofView:
     """Reads the corpus' output and the list of planned rules."""
-    found = corpus()
+    found = corpus() if found is None else found
     aside = found.get("held_out") or {}
     return ProofView(
         lead=_lead(found) if found else "",
@@ -79,6 +94,8 @@ def proof_view(registry: Registry) -> ProofView:
         held_out_wrong=(*_misses(aside), *_alarms(aside)),
         planned=tuple(PlannedRow(item.code, item.name, item.summary, item.missing) for item in PLANNED),
         left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
+        checked_lead=_checked_lead(found.get("preflight") or {}),
+        checked=tuple(_checked(code, item) for code, item in (found.get("preflight") or {}).get("checks", {}).items()),
     )
 
 
@@ -94,6 +111,22 @@ def _alarms(found: Mapping[str, Any]) -> tuple[Wrong, ...]:
         Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}")
         for item in found.get("false_alarms", ())
     )
+
+
+def _checked_lead(found: Mapping[str, object]) -> str:
+    if not found:
+        return ""
+    healthy, sick = int(str(found["healthy"])), int(str(found["sick"]))
+    return (
+        f"Preflight was run on {formats.plural(healthy, 'healthy model')} and {sick} sick ones before training. A "
+        "fault of the loop or of the schedule does not show there."
+    )
+
+
+def _checked(code: str, item: Mapping[str, object]) -> CheckedRow:
+    passed, remarks, false, sick = (int(str(item[key])) for key in ("passed", "info", "false", "sick"))
+    url = "/rules/" + quote(code, safe="")
+    return CheckedRow(code, str(item.get("name") or ""), url, passed, remarks, false, sick)
 
 
 def _lead(found: Mapping[str, object]) -> str:

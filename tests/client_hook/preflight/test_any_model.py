@@ -245,6 +245,9 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         "train_loader: it gave no batch; is the data set empty, or drop_last with few samples?"),
     "no loader": (
         {"batch": None, "train_loader": 7}, "train_loader: got int, expected a DataLoader or a list of batches"),
+    "an iterator": (
+        {"train_loader": iter([(X, Y)])},
+        "train_loader: got a list_iterator, which can be read only once; pass the DataLoader itself"),
     "a loss of many numbers": (
         {"loss_fn": lambda out, y: F.cross_entropy(out, y, reduction="none")},
         'loss: got a tensor of shape 24 (float32), expected one number; average it: reduction="mean", or .mean()'),

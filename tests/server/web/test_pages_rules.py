@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from server.rules._corpus import corpus
 from server.rules._planned import PLANNED
 from server.web import formats
+from server.web.contexts.proof import proof_view
 from server.web.contexts.sparkline import sparkline
 from server.web.markdown import to_html
 from tests.server.house import House, house
@@ -39,6 +41,17 @@ def test_the_catalogue_shows_what_the_corpus_said(home: House) -> None:
     assert "healthy trainings got no warning" in page.text
     assert "How often it is right" in page.text
     assert "Trainings that no rule had seen, as they came the first time: 23 of 26 healthy trainings" in page.text
+
+
+def test_the_catalogue_shows_what_preflight_said_of_the_corpus(home: House) -> None:
+    counts = {"name": "batch-leak", "passed": 60, "info": 1, "false": 0, "sick": 4, "not_evaluated": 9, "left_out": 0}
+    found = {**corpus(), "preflight": {"healthy": 65, "sick": 90, "checks": {"GW103": counts}}}
+    view = proof_view(home.app.state.services.registry, found)
+    assert view.checked_lead.startswith("Preflight was run on 65 healthy models and 90 sick ones before training.")
+    assert [(row.code, row.url, row.passed, row.remarks, row.false, row.sick) for row in view.checked] == [
+        ("GW103", "/rules/GW103", 60, 1, 0, 4)
+    ]
+    assert look(home, "/rules").values("data-checked") == list((corpus().get("preflight") or {}).get("checks", {}))
 
 
 def test_the_catalogue_is_searched_by_every_word_and_says_when_nothing_fits(home: House) -> None:
