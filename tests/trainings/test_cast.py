@@ -39,14 +39,21 @@ WITHOUT_TRAINING = {
     "GW701": "a time",
     "GW702": "a time",
     "GW703": "a time",
+    "GW704": "needs memory that grows for long",
+    "GW705": "needs a device that says how busy it is",
     "GW706": "a time",
     "GW802": "a remark",
     "GW803": "a remark",
     "GW804": "a remark",
+    "GW901": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
+    "GW902": "needs several processes, one of them slow",
     "GW903": "needs several processes",
+    "GW904": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
+    "GW905": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW952": "needs a long run",
     "GW953": "a remark",
     "GW954": "a remark",
+    "GW957": "a remark",
 }
 
 
