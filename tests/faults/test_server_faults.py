@@ -52,10 +52,12 @@ def sick_server(reply: bytes | None) -> Iterator[str]:
                     threading.Thread(target=respond, args=(connection, reply), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-    for connection in held:
-        connection.close()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in held:
+                connection.close()
 
 
 def respond(connection: socket.socket, reply: bytes) -> None:
