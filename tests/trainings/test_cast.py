@@ -50,6 +50,7 @@ WITHOUT_TRAINING = {
     "GW903": "needs several processes",
     "GW904": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW905": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
+    "GW951": "needs a long run of a transformer (the corpus has one, encoder-scores-grow)",
     "GW952": "needs a long run",
     "GW953": "a remark",
     "GW954": "a remark",
