@@ -73,8 +73,7 @@ def test_every_page_fits_its_screen_and_keeps_the_policy(
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(("theme", "width"), [("dark", 360), ("light", 1440)])
 def test_no_page_has_a_serious_barrier(
     full: Server, browser: Browser, eventually: Callable[..., None], theme: str, width: int
 ) -> None:
