@@ -9,9 +9,9 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.domain.ranks import fact_of, ranks_in, series_of
+from server.domain.ranks import series_of
 from server.domain.series import Series
-from server.rules._ranks import parameters_compared, reduced
+from server.rules._ranks import parameters_compared, ranks_of_one_model
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -69,15 +69,9 @@ class RankDivergence(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares every rank with the first, weight by weight."""
-        ranks = ranks_in(window)
-        if len(ranks) < 2:
-            yield NotEvaluated("the training is one process")
-            return
-        if not all(reduced(fact_of(window, rank, "gradient_meaning")) for rank in ranks):
-            yield NotEvaluated(
-                "only the processes of one DistributedDataParallel must hold equal weights",
-                "monitor = watch(ddp_model, optimizer)  # the wrapped model",
-            )
+        ranks = ranks_of_one_model(window, "only the processes of one DistributedDataParallel must hold equal weights")
+        if isinstance(ranks, NotEvaluated):
+            yield ranks
             return
         seen, worst = 0, (0.0, "", 0, 0, 0.0, 0.0)
         apart: set[str] = set()

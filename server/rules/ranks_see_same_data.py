@@ -8,8 +8,8 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.domain.ranks import fact_of, ranks_in
-from server.rules._ranks import reduced
+from server.domain.ranks import fact_of
+from server.rules._ranks import ranks_of_one_model
 from server.rules.base import Rule, Stage, threshold
 
 OF_INPUTS = ("shape", "dtype", "rms", "mean", "std", "absmax", "zeros")
@@ -68,15 +68,9 @@ class RanksSeeSameData(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares every rank with the first."""
-        ranks = ranks_in(window)
-        if len(ranks) < 2:
-            yield NotEvaluated("the training is one process")
-            return
-        if not all(reduced(fact_of(window, rank, "gradient_meaning")) for rank in ranks):
-            yield NotEvaluated(
-                "only processes of one DistributedDataParallel must see different data",
-                "monitor = watch(ddp_model, optimizer)  # the wrapped model",
-            )
+        ranks = ranks_of_one_model(window, "only processes of one DistributedDataParallel must see different data")
+        if isinstance(ranks, NotEvaluated):
+            yield ranks
             return
         prints = {rank: _print(window, rank, params.batches) for rank in ranks}
         if any(found is None for found in prints.values()):

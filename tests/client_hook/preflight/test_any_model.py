@@ -143,7 +143,8 @@ def test_an_autoencoder_is_compared_with_its_inputs() -> None:
 
 
 def test_a_transformer_of_transformers_is_checked() -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers  # takes seconds, and is not what the others need
+
     config = transformers.GPT2Config(vocab_size=31, n_positions=16, n_embd=32, n_layer=2, n_head=2)
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(config)
