@@ -32,7 +32,7 @@ print(monitor.run_id)
 """
 AGAIN = "monitor = watch(model, optimizer); train(5); print(monitor.run_id)"
 FOR_EVER = "print('begun', flush=True)\nwhile True: train(1)"
-FOR_EVER_IN_A_BLOCK = "print('begun', flush=True)\nwith monitor:\n    while True: train(1)"
+FOR_EVER_IN_A_BLOCK = "with monitor:\n    print('begun', flush=True)\n    while True: train(1)"
 LAST = "print(monitor._parts.context.step)"
 
 
