@@ -96,16 +96,22 @@ class PlainSteps:
         """Looks at the accounts at the next step: somebody asked for full detail."""
         self._account_at = 0
 
-    def end(self) -> None:
-        """Leaves everything as a step that is heard would find it."""
+    def end(self, *, midway: bool = False) -> None:
+        """Leaves everything as a step that is heard would find it; `midway`: the open step goes on as such."""
         self.settle()
         self._context.closed_at = self.closed_at
-        if self._rates is not None and self.rate_label is not None:
+        if self._rates is None:
+            return
+        if midway and not self._counter.stepped:  # its optimizers are about to step, and nobody read their rates before
+            for key, optimizer in self._context.optimizers.items():
+                if key in self._rates.rates:
+                    self._rates.on_pre_step(key, optimizer)
+        elif self.rate_label is not None:
             for key in self._rates.rates:
                 self._rates.rates[key] = self.rates
 
     def rate(self, key: str, optimizer: Any) -> None:
-        """Takes the learning rates down just before the optimizer uses them, where they are not a single number."""
+        """Takes the learning rates down where they are not a single number."""
         if self._rates is not None:
             if self.rate_label is not None:
                 self.rate_label = None  # another group, or a tensor

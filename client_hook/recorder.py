@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.compiler import is_compiling
+from torch import Tensor, compiler
+from torch.compiler import is_dynamo_compiling
 from torch.optim import Optimizer
 
 from client_hook import closures
@@ -47,6 +47,7 @@ class Recorder:
         self.signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]
         self._loss = next((signal for signal in self.signals if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
+        self._pre_hooks: list[tuple[Any, Any]] = []  # their handles and themselves: plain steps do without them
         self._calling = 0
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
@@ -65,7 +66,9 @@ class Recorder:
         """Installs every hook; the first step is measured in full."""
         for key, optimizer in self.context.optimizers.items():
             # the optimizer holds these and so the recorder, which holds no optimizer
-            self._handles.append(optimizer.register_step_pre_hook(partial(self.pre_step, key)))
+            pre = partial(self.pre_step, key)
+            self._handles.append(handle := optimizer.register_step_pre_hook(pre))
+            self._pre_hooks.append((handle, pre))
             self._handles.append(optimizer.register_step_post_hook(partial(self.post_step, key)))
         if self._on_backward[True]:
             self.context.patches.subscribe(self)
@@ -81,7 +84,7 @@ class Recorder:
         """Takes every hook away; forgets the signals."""
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        self._handles, self._pre_hooks = [], []
         self.context.patches.unsubscribe(self)
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self._tell_all("detach")
@@ -170,6 +173,9 @@ class Recorder:
         self._plain = plain = self._plain_steps
         plain.begin(self._closed_at)
         self.step = plain.step
+        for handle, _ in self._pre_hooks:
+            if (hooks := handle.hooks_dict_ref()) is not None:
+                hooks.pop(handle.id, None)
         self.context.patches.set_plain(self.context, True)
 
     def _end_plain(self, *, midway: bool) -> None:
@@ -178,7 +184,10 @@ class Recorder:
         if plain is None:
             return
         self.step = self.step_in_full
-        plain.end()
+        for handle, hook in self._pre_hooks:
+            if (hooks := handle.hooks_dict_ref()) is not None:
+                hooks[handle.id] = hook
+        plain.end(midway=midway)
         self._closed_at = plain.closed_at
         self.context.patches.set_plain(self.context, False)
         self._tell([signal.resume for signal in self.signals if overrides(signal, "resume")], midway)
@@ -221,14 +230,7 @@ class Recorder:
 
     def pre_step(self, key: str, optimizer: Optimizer, args: Any = (), kwargs: Any = None) -> Any:
         """Runs just before a watched optimizer steps; a closure is handed on inside one of ours on sampled steps."""
-        if is_compiling():
-            return None
-        if self._plain is not None:
-            plain, groups = self._plain, optimizer.param_groups
-            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
-                plain.rates = (rate,)
-            else:
-                plain.rate(key, optimizer)
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return None
         hearing = self._on_pre_step[self.context.sampled]
         if not hearing:
@@ -254,12 +256,19 @@ class Recorder:
 
     def post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
         """Runs just after a watched optimizer stepped."""
-        if is_compiling():  # a compiled step is counted, which Dynamo keeps beside its graph, and nothing else
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
+            # a compiled step is counted, which Dynamo keeps beside its graph, and nothing else
             self.counter.stepped = self._compiled_step = True
             return
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
-        if self._plain is not None:
+        plain = self._plain
+        if plain is not None:  # no pre_step came before: what the rates are now, they were when it stepped
+            groups = optimizer.param_groups
+            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
+                plain.rates = (rate,)
+            else:
+                plain.rate(key, optimizer)
             return
         hearing = self._on_post_step[self.context.sampled]
         if hearing:

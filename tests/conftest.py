@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import postgres
+from tests.serving import Server
+
+# small networks are fastest on one core, and the workers of the suite share a few; read when torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _has_cuda() -> bool:
@@ -32,6 +37,14 @@ def postgres_cluster() -> Iterator[postgres.Cluster]:
     """Gives a PostgreSQL cluster that this worker's tests share; each makes databases of its own in it."""
     with postgres.cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server process for the trainings of this worker, where a test needs none of its own."""
+    started = Server(tmp_path_factory.mktemp("server"))
+    yield started
+    assert started.stop() == 0
 
 
 @pytest.fixture(autouse=True)

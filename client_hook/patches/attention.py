@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch.compiler import is_compiling
+from torch import compiler
+from torch.compiler import is_dynamo_compiling
 from torch.nn import functional as F
 
 from client_hook.patches.attributes import Replacement, replace
@@ -22,7 +23,7 @@ def install(ears: Ears) -> list[Replacement]:
     def make(original: Any) -> Any:
         def scaled_dot_product_attention(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            if not is_compiling():  # Dynamo folds this away
+            if not (is_dynamo_compiling() or compiler._is_compiling_flag):  # Dynamo folds this away
                 for listen in ears.attention:
                     listen(args, kwargs)
             return result

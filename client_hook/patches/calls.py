@@ -1,6 +1,7 @@
 """Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders.
 
-Not for: the optimizers' step, for which torch has hooks.
+Each asks first whether torch traces it: `is_dynamo_compiling` takes one call where `is_compiling` takes two, and what
+exports without Dynamo sets the flag. Not for: the optimizers' step, for which torch has hooks.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, compiler
 from torch.amp import GradScaler
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.utils.data import DataLoader
@@ -46,7 +47,7 @@ def install(ears: Ears) -> list[Replacement]:
 
 def _backward(ears: Ears, original: Wrapper) -> Wrapper:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return original(tensors, *args, **kwargs)
         root = tensors if isinstance(tensors, Tensor) else _first_tensor(tensors)
         if root is None:
@@ -68,7 +69,7 @@ def _first_tensor(tensors: Any) -> Tensor | None:
 
 def _zero_grad(ears: Ears, original: Wrapper) -> Wrapper:
     def zero_grad(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return original(self, *args, **kwargs)
         result = original(self, *args, **kwargs)
         for listen in ears.zero_grad:
@@ -167,7 +168,7 @@ class _Clipping(Depth):
 
 def _total_norm(original: Wrapper, state: _Clipping) -> Wrapper:
     def _get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return original(tensors, norm_type, *args, **kwargs)
         state.level += 1
         try:
@@ -181,7 +182,7 @@ def _total_norm(original: Wrapper, state: _Clipping) -> Wrapper:
 
 def _clip_with_norm(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     def _clip_grads_with_norm_(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return original(parameters, max_norm, total_norm, *args, **kwargs)
         listed = parameters
         if not isinstance(parameters, (list, tuple)):
@@ -204,7 +205,7 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     """Sees `clip_grad_value_`, which calls no other inner function; its limit is a local of the caller."""
 
     def _group_tensors_by_device_and_dtype(*args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_dynamo_compiling() or compiler._is_compiling_flag:
             return original(*args, **kwargs)
         if state.level == 0 and ears.clip:
             caller = sys._getframe(1)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.compiler import is_compiling
+from torch import compiler
+from torch.compiler import is_dynamo_compiling
 
 from client_hook.patches.attributes import Replacement, replace
 
@@ -52,7 +53,8 @@ def install(ears: Ears) -> list[Replacement]:
 def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]]:
     def make(original: Any) -> Callable[..., Any]:
         def loss_function(*args: Any, **kwargs: Any) -> Any:
-            if is_compiling():  # Dynamo folds this away: the compiled graph holds the original call alone
+            # Dynamo folds this away: the compiled graph holds the original call alone
+            if is_dynamo_compiling() or compiler._is_compiling_flag:
                 return original(*args, **kwargs)
             finished = False
             try:

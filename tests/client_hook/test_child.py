@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,6 @@ print("to stdout")
 print("\\x1b[31mto stderr\\x1b[0m", file=sys.stderr)
 sys.stdout.write("10%\\r20%\\r100%\\n")
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("child"))
-    yield started
-    assert started.stop() == 0
 
 
 def run(server: Server, home: Path, ending: str) -> subprocess.CompletedProcess[bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import pytest
 
 from client_hook import cli
 from client_hook.spool import Parcel, Spool
-from tests.serving import ROOT, Server, wait_until
+from tests.serving import ROOT, Server
 
 
 def gradwatch(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -77,8 +77,7 @@ def test_sync_names_the_server_that_is_away_and_keeps_everything(tmp_path: Path)
     assert "bytes wait for http://127.0.0.1:9" in listed.stdout
 
 
-@pytest.mark.parametrize("by", ["option", "environment"])
-def test_sync_delivers_to_the_server_that_is_named_now(tmp_path: Path, by: str) -> None:
+def test_sync_delivers_to_the_server_that_is_named_now(server: Server, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAINING + "print(monitor.run_id)\n")
     away = {"GRADWATCH_URL": "http://127.0.0.1:9", "GRADWATCH_HOME": str(tmp_path / "hook"), "PYTHONPATH": str(ROOT)}
@@ -86,13 +85,12 @@ def test_sync_delivers_to_the_server_that_is_named_now(tmp_path: Path, by: str) 
         [sys.executable, str(script)], env={**os.environ, **away}, capture_output=True, text=True, check=True
     )
     run_id = trained.stdout.strip()
-    server = Server(tmp_path / "server")
-    arguments = ("--url", server.url) if by == "option" else ()
-    environment = {"GRADWATCH_URL": server.url} if by == "environment" else {}
-    done = gradwatch("sync", *arguments, home=tmp_path / "hook", **environment)
+    shutil.copytree(tmp_path / "hook", tmp_path / "copy")
+    done = gradwatch("sync", "--url", server.url, home=tmp_path / "hook")
     assert (done.returncode, done.stdout.rstrip().endswith(f"{server.url}/runs/{run_id}")) == (0, True), done.stdout
     assert server.get(f"runs/{run_id}")["last_step"] == 29
-    assert server.stop() == 0
+    done = gradwatch("sync", home=tmp_path / "copy", GRADWATCH_URL=server.url)
+    assert (done.returncode, done.stdout.rstrip().endswith(f"{server.url}/runs/{run_id}")) == (0, True), done.stdout
 
 
 def test_a_bad_address_is_refused_with_a_sentence(tmp_path: Path) -> None:
@@ -113,25 +111,13 @@ for step in range(30):
 """
 
 
-@pytest.mark.timeout(240)
-def test_run_passes_the_exit_code_on_and_reports_a_kill(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(TRAINING)
-    server = Server(tmp_path / "server")
-    environment = {"GRADWATCH_URL": server.url, "PYTHONPATH": str(ROOT)}
-    done = gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment)
-    assert done.returncode == 0, done.stderr
-    script.write_text(TRAINING + "raise SystemExit(3)\n")
-    assert gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment).returncode == 3
-    script.write_text(TRAINING + "os.kill(os.getpid(), signal.SIGKILL)\n")
-    killed = gradwatch("run", "--", sys.executable, str(script), home=tmp_path / "hook", **environment)
-    assert killed.returncode == 128 + signal.SIGKILL
-    wait_until(lambda: len(server.get("runs")["items"]) == 3, "three runs")
-    wait_until(
-        lambda: sorted(run["state"] for run in server.get("runs")["items"]) == ["crashed", "finished", "finished"],
-        json.dumps([run["state"] for run in server.get("runs")["items"]]),
-    )
-    assert server.stop() == 0
+@pytest.mark.parametrize(
+    ("code", "ending"), [(0, "pass"), (3, "raise SystemExit(3)"), (128 + signal.SIGKILL, "os.kill(os.getpid(), 9)")]
+)
+def test_run_passes_the_exit_code_on(tmp_path: Path, code: int, ending: str) -> None:
+    """What a training that ends so looks like on the server: test_child."""
+    done = gradwatch("run", "--", sys.executable, "-c", f"import os; {ending}", home=tmp_path)
+    assert done.returncode == code, done.stderr
 
 
 def test_run_without_a_command_and_with_one_that_is_not_there(tmp_path: Path) -> None:

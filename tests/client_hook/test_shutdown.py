@@ -6,11 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.serving import ROOT, Server, wait_until
 
@@ -27,13 +24,6 @@ def train(steps=20):
 train()
 print(monitor.run_id, flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("ends"))
-    yield started
-    assert started.stop() == 0
 
 
 class Ended:

@@ -152,9 +152,8 @@ def test_they_join_a_step_that_was_not_told_to_be_complete_yet(tmp_path: Any) ->
 
 
 @pytest.mark.timeout(180)
-def test_they_reach_the_run_page(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_reach_the_run_page(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADWATCH_SYSTEM", "1")
-    server = Server(tmp_path / "server")
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     monitor = watch(model, optimizer, url=server.url)
@@ -173,7 +172,6 @@ def test_they_reach_the_run_page(tmp_path: Any, monkeypatch: pytest.MonkeyPatch)
     assert monitor.finish()
     found = server.get(f"runs/{monitor.run_id}/series/data?name=system/process_memory")["items"]
     assert found[0]["first"][0] == pytest.approx(psutil.Process().memory_info().rss, rel=0.3)
-    assert server.stop() == 0
 
 
 def test_importing_the_hook_does_not_import_psutil() -> None:

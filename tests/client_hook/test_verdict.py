@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,14 +12,6 @@ from client_hook import verdict
 from client_hook.settings import Settings
 from tests.serving import Server
 from tests.trainings.cast import CAST
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the trainings of this file."""
-    started = Server(tmp_path_factory.mktemp("verdict"))
-    yield started
-    assert started.stop() == 0
 
 
 @pytest.fixture

@@ -84,7 +84,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("fault", ANSWERS)
-def test_the_training_is_unharmed_and_sync_delivers(fault: str, undisturbed: dict[int, float], tmp_path: Path) -> None:
+def test_the_training_is_unharmed_and_sync_delivers(
+    fault: str, undisturbed: dict[int, float], server: Server, tmp_path: Path
+) -> None:
     with sick_server(ANSWERS[fault]) as url:
         training = train(tmp_path / "hook", url, steps=STEPS)
         ended = training.end()
@@ -93,34 +95,31 @@ def test_the_training_is_unharmed_and_sync_delivers(fault: str, undisturbed: dic
     assert ended["delivered"] is False
     assert ended["finish_s"] < LONGEST_FINISH_S
     assert ended["ledger"]["dropped"] == {}
-    check_sync(tmp_path, training.run_id, own)
+    check_sync(server, tmp_path / "hook", training.run_id, own)
 
 
 @pytest.mark.timeout(240)
-def test_a_server_that_is_away_loses_nothing(undisturbed: dict[int, float], tmp_path: Path) -> None:
+def test_a_server_that_is_away_loses_nothing(undisturbed: dict[int, float], server: Server, tmp_path: Path) -> None:
     training = train(tmp_path / "hook", "http://127.0.0.1:9", steps=STEPS)
     ended = training.end()
     own = {step: loss for step, (_, loss) in training.written().items()}
     assert own == undisturbed
     assert ended["delivered"] is False
-    check_sync(tmp_path, training.run_id, own)
+    check_sync(server, tmp_path / "hook", training.run_id, own)
 
 
-def check_sync(tmp_path: Path, run_id: str, own: dict[int, float]) -> None:
-    server = Server(tmp_path / "server")
-    done = sync(tmp_path / "hook", server.url)
+def check_sync(server: Server, home: Path, run_id: str, own: dict[int, float]) -> None:
+    done = sync(home, server.url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert losses(server, run_id) == own
     assert server.get(f"runs/{run_id}")["state"] == "finished"
-    assert server.stop() == 0
 
 
 @pytest.mark.timeout(240)
 def test_a_home_that_cannot_be_written_costs_nothing_while_the_server_answers(
-    undisturbed: dict[int, float], tmp_path: Path
+    undisturbed: dict[int, float], server: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    server = Server(tmp_path / "server")
     training = train(tmp_path / "hook", server.url, steps=STEPS, GRADWATCH_HOME=str(tmp_path / "file" / "home"))
     ended = training.end()
     own = {step: loss for step, (_, loss) in training.written().items()}
@@ -128,7 +127,6 @@ def test_a_home_that_cannot_be_written_costs_nothing_while_the_server_answers(
     assert ended["delivered"] is True
     assert losses(server, training.run_id) == own
     assert any("spool" in note for note in ended["ledger"]["notes"])
-    assert server.stop() == 0
 
 
 @pytest.mark.timeout(240)

@@ -58,14 +58,6 @@ WITHOUT_TRAINING = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all trainings of this process."""
-    started = Server(tmp_path_factory.mktemp("cast"))
-    yield started
-    assert started.stop() == 0
-
-
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Small networks are fastest on one core."""

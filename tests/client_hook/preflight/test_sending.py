@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from client_hook.preflight import PreflightError
 from client_hook.sync import sync
 from tests.client_hook.preflight.kit import HEALTHY, Case, changed, seeded
 from tests.serving import Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
-    yield running
-    assert running.stop() == 0
 
 
 def sick() -> Case:
