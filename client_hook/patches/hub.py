@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from client_hook.guard import Guard, shielded
-from client_hook.patches import attention, calls, losses
+from client_hook.patches import attention, calls, dropout, losses
 from client_hook.patches.attributes import Replacement
 
 Ear = Callable[..., None]
@@ -33,6 +33,7 @@ class Ears:
         "loss_call",
         "loss_failed",
         "attention",
+        "dropout",
         "batch",
         "drawn",
         "scale",
@@ -48,6 +49,7 @@ class Ears:
         self.loss_call: tuple[Ear, ...] = ()
         self.loss_failed: tuple[Ear, ...] = ()
         self.attention: tuple[Ear, ...] = ()
+        self.dropout: tuple[Ear, ...] = ()
         self.batch: tuple[Ear, ...] = ()
         self.drawn: tuple[Ear, ...] = ()
         self.scale: tuple[Ear, ...] = ()
@@ -60,6 +62,7 @@ class Patches:
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
     `loss_failed(function, args, kwargs)` when a loss function raised; `attention(args, kwargs)` after fused attention;
+    `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`.
 
@@ -73,6 +76,8 @@ class Patches:
         self._plain: frozenset[int] = frozenset()  # contexts, by id
         self._shares: dict[frozenset[int], list[tuple[Ear, ...]]] = {}  # which are plain → the ears of each event
         self._installed: list[Replacement] = []
+        self._dropouts: list[Replacement] = []
+        self._hearing_dropout: set[int] = set()  # listeners, by id
         self._ears = Ears()
         self._lock = threading.RLock()
 
@@ -95,12 +100,29 @@ class Patches:
             if self._listeners.pop(id(listener), None) is None:
                 return
             del self._hearing[id(listener)]
+            self.ignore_dropout(listener)
             self._count()
             if not self._listeners:
                 installed, self._installed = self._installed, []
                 for replacement in reversed(installed):
                     replacement.restore()
                 self._ears = Ears()
+
+    def hear_dropout(self, listener: Any) -> None:
+        """Wraps the dropout functions too, until every listener that asked for it ignores them again."""
+        with self._lock:
+            if id(listener) in self._listeners:
+                self._hearing_dropout.add(id(listener))
+                self._dropouts = self._dropouts or [*dropout.install(self._ears)]
+
+    def ignore_dropout(self, listener: Any) -> None:
+        """Says that one listener does not care for dropout now; with the last one the wrappers go."""
+        with self._lock:
+            self._hearing_dropout.discard(id(listener))
+            if not self._hearing_dropout:
+                wrapped, self._dropouts = self._dropouts, []
+                for replacement in reversed(wrapped):
+                    replacement.restore()
 
     def set_plain(self, context: Any, plain: bool) -> None:
         """Says whether the open step of one monitor is plain: then nearly nobody hears its calls."""

@@ -23,6 +23,9 @@ class Kind(StrEnum):
     PARAM_WEIGHT_NORM = "weight_norm/"
     PARAM_UPDATE_RATIO = "update_ratio/"
     PARAM_GRAD_NONFINITE = "grad_nonfinite/"
+    GRAD_TIME_FIRST = "grad_time/first/"  # of a recurrent layer: the gradient at the first tenth of its time steps
+    GRAD_TIME_LAST = "grad_time/last/"
+    DISPLACEMENT = "displacement_cosine/"  # of plain SGD: between the ways that the weights went in two epochs
     ACT_MEAN = "act/mean/"
     ACT_STD = "act/std/"
     ACT_ABSMAX = "act/absmax/"

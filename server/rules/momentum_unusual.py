@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._layers import groups, optimizers
 from server.rules._progress import loss_quarters, still_falling
+from server.rules._rates import medians, path_length
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -19,14 +24,15 @@ class MomentumUnusual(Rule):
     ## What it does
     Reads the optimizers' settings: betas of Adam in the wrong order (β2 < β1) are a warning; a momentum of 0.99 and
     more with a learning rate of 0.01 and more is a warning, because the effective rate is η/(1 − μ); SGD without
-    momentum is an info.
+    momentum is an info, and a warning where the run is still falling at its end and moved the same way in each of the
+    last five epochs (the cosine between the weights' displacements of two epochs is above 0.7).
 
     ## Why it matters
     Momentum 0.9 walks along a valley up to ten times as fast as plain SGD. At 0.99 the same learning rate is ten times
     as large as at 0.9.
 
     ## What you see in the chart
-    Without momentum a loss that creeps; with too much one that swings in long waves.
+    Without momentum a loss that creeps, and cosines between epochs near 1; with too much one that swings in long waves.
 
     ## What to try
     - SGD: `momentum=0.9` (0.8 to 0.95); when you raise it, lower the learning rate like 1 − μ.
@@ -52,12 +58,27 @@ class MomentumUnusual(Rule):
     tier = "facts"
     clears_after = 5
     stage = Stage.STARVED
+    levels = {"cosine": "least cosine", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:
         """What is unusual."""
 
         high: float = threshold(0.99, unit="momentum", low=0.9, high=1.0, source="ours: effective rate 100 times lr")
+        cosine: float = threshold(
+            0.7,
+            unit="cosine between two epochs",
+            low=0.0,
+            high=1.0,
+            source="ours: within 45 degrees; noise is not",
+        )
+        epochs: int = threshold(5, unit="epochs in a row", low=2, high=1000, source="ours: no chance repeats so")
+        high_loss: float = threshold(
+            0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left to gain"
+        )
+        path: float = threshold(
+            0.1, unit="of the weights", low=0.0, high=10.0, source="below it the rate is to blame, not the momentum"
+        )
         rate: float = threshold(0.01, unit="learning rate", low=1e-6, high=10.0, source="ours: usual with momentum 0.9")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -90,12 +111,38 @@ class MomentumUnusual(Rule):
                 return
         plain = [name for name, kind, group in groups(window) if kind == "SGD" and not group.get("momentum")]
         if plain:
-            parts = loss_quarters(window) if window.final else None
-            creeping = parts is not None and still_falling(parts, window.loss.values)
-            yield say(
-                Severity.INFO,
-                f"SGD of group `{plain[0]}` has no momentum"
-                + (" and the loss still falls at the end" if creeping else ""),
-                "momentum=0.9 goes up to ten times as far along a valley; keep the learning rate or lower it a little.",
-                strings={"groups": ", ".join(plain)},
-            )
+            yield _without(window, plain, params)
+
+
+def _without(window: Window, plain: Sequence[str], params: MomentumUnusual.Params) -> Verdict:
+    """Tells of plain SGD: a warning where its walk was straight, slow and not at its end."""
+    parts = loss_quarters(window) if window.final else None
+    creeping = parts is not None and still_falling(parts, window.loss.values)
+    several = len(optimizers(window)) > 1
+    keys = {name.partition(".")[0] for name in plain} if several else set(window.by_layer(Kind.DISPLACEMENT))
+    straight = [
+        (key, float(series.tail(params.epochs).min()))
+        for key, series in window.by_layer(Kind.DISPLACEMENT).items()
+        if key in keys and series.count >= params.epochs and bool(np.all(series.tail(params.epochs) > params.cosine))
+    ]
+    said = f"SGD of group `{plain[0]}` has no momentum" + (" and the loss still falls at the end" if creeping else "")
+    advice = "momentum=0.9 goes up to ten times as far along a valley; keep the learning rate or lower it a little."
+    if not (creeping and straight and parts is not None and parts.q4 > params.high_loss * abs(parts.start)):
+        return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)})
+    steps, ratios = medians(window)
+    path = path_length(steps, ratios, window.step) if len(ratios) else math.inf
+    if path < params.path:
+        return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)})
+    key, least = min(straight, key=lambda item: item[1])
+    name = f"{Kind.DISPLACEMENT.value}{key}"
+    return say(
+        Severity.WARNING,
+        f"{said} ({parts.start:.4g} to {parts.q4:.4g}); in each of the last {params.epochs} epochs the weights went on "
+        f"the way of the epoch before (cosine at least {least:.2f}, limit {params.cosine:g})",
+        advice,
+        step=int(window.series(name).steps[-params.epochs]),
+        numbers={"cosine": least, "epochs": params.epochs, **parts.as_numbers()},
+        strings={"groups": ", ".join(plain)},
+        series=(name, "loss"),
+        limit=params.cosine,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._layers import layers
+from server.rules._layers import layers, listed
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -34,7 +34,7 @@ TEXTS = {
 
 
 class TrainEvalMode(Rule):
-    """The run has training in eval mode, or validation in train mode
+    """The run has training in eval mode, or validation that drops or is in train mode
 
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
@@ -49,7 +49,9 @@ class TrainEvalMode(Rule):
     A kink at the first evaluation: after it the model never went back to training.
 
     ## What to try
-    `model.train()` as the first line of each epoch, `model.eval()` as the first of each evaluation.
+    `model.train()` as the first line of each epoch, `model.eval()` as the first of each evaluation. A function is told
+    the mode: `F.dropout(x, 0.1, training=self.training)`, and `dropout_p=0.1 if self.training else 0.0` for fused
+    attention.
 
     ## Example
     ```python
@@ -82,7 +84,11 @@ class TrainEvalMode(Rule):
         share_steps: float = threshold(0.5, unit="of the steps", low=0.05, high=1.0, source="ours: from some epoch on")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the offences of the fact `loop`."""
+        """Judges the fact `eval_dropout`, then the offences of the fact `loop`."""
+        times = params.times_at_end if window.final else params.times
+        if (verdict := _never_stops(window, times, params.share)) is not None:
+            yield verdict
+            return
         loop = window.fact("loop")
         if not loop:
             yield NotEvaluated("the loop was not seen yet", "monitor.step(loss)  # as the last line of each iteration")
@@ -90,7 +96,6 @@ class TrainEvalMode(Rule):
         known = layers(window)
         if known and not any(str(layer.get("type", "")).startswith(MODE_MATTERS) for layer in known):
             return
-        times = params.times_at_end if window.final else params.times
         for item in loop.get("offences") or ():
             kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
             if kind not in TEXTS:
@@ -113,3 +118,32 @@ class TrainEvalMode(Rule):
                 limit=0.0,
             )
             return
+
+
+def _never_stops(window: Window, times: int, share: float) -> Verdict | None:
+    """Judges dropout functions that drop in eval mode."""
+    fact = window.fact("eval_dropout")
+    dropped, losses = int(fact.get("dropped") or 0), int(fact.get("losses") or 0)
+    names = fact.get("layers")
+    if not isinstance(names, Mapping) or not names or dropped < times or dropped < share * losses:
+        return None
+    layer = next(iter(names))
+    about = names[layer] if isinstance(names[layer], Mapping) else {}
+    function, rate, step = str(about.get("function", "dropout")), float(about.get("p") or 0.0), fact.get("first_step")
+    others = f" ({listed(list(names)[1:])} too)" if len(names) > 1 else ""
+    attention = function == "scaled_dot_product_attention"
+    return say(
+        Severity.ERROR,
+        f"In {dropped} of {losses} validation losses `{layer}` went on dropping {rate:.0%} of its values by a call of "
+        f"{function}{others}, although the model was in eval mode",
+        "Pass dropout_p=… if self.training else 0.0: the function is not told the mode otherwise."
+        if attention
+        else "Pass training=self.training (the function drops by default), or use nn.Dropout. Meant, as in Monte Carlo "
+        "dropout? Mute the finding.",
+        step=int(step or 0),
+        layers=tuple(map(str, names)),
+        numbers={"dropped": dropped, "losses": losses, "p": rate},
+        strings={"function": function},
+        series=("val/loss", "loss"),
+        limit=0.0,
+    )

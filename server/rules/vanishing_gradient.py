@@ -14,6 +14,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import Parameter, learning_matrices, optimizers, wholly_dead
 from server.rules._progress import stuck
+from server.rules._time_axis import judge_time, ratios_through_time
 from server.rules.base import Rule, Stage, threshold
 
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
@@ -23,7 +24,7 @@ SMALLEST_SAID = 1e-280
 
 
 class VanishingGradient(Rule):
-    """The run has early layers that get almost no gradient while the loss stands still
+    """The run has early layers or time steps without gradient while the loss is stuck
 
     ## What it does
     For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls them,
@@ -31,6 +32,10 @@ class VanishingGradient(Rule):
     1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam family:
     gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a factor below
     0.1 per layer with updates below 1e-5.
+
+    In recurrent layers whose input takes a gradient (behind an embedding or another layer, or cells that the loop calls
+    itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it
+    vanishes on the way back through time, above 10,000 it explodes.
 
     ## Why it matters
     The layers that see the input stay random, so what the later ones learn is built on noise.
@@ -43,6 +48,8 @@ class VanishingGradient(Rule):
     - ReLU-family activations with He initialisation instead of sigmoid or tanh: a sigmoid passes at most a quarter of
       the gradient.
     - Fewer layers, to see whether depth is the cause.
+    - Through time: an LSTM or GRU with a forget bias of 1 instead of a plain RNN, an orthogonal recurrent matrix,
+      shorter sequences, or attention over all outputs instead of the last one; when it explodes, clip.
 
     ## Example
     ```python
@@ -54,6 +61,7 @@ class VanishingGradient(Rule):
     - Glorot and Bengio 2010, *Understanding the difficulty of training deep feedforward neural networks*.
     - 1e-3 as AutoTrainer. Absolute limits on mean |g| (SageMaker 1e-7, TheDeepChecker 1e-6) fire on converged runs; the
       condition on the loss is ours.
+    - Bengio et al. 1994, *Learning long-term dependencies with gradient descent is difficult*; 1e-4 is ours.
     """
 
     code = "GW306"
@@ -111,15 +119,29 @@ class VanishingGradient(Rule):
             high=1000.0,
             source="below it epsilon, not the gradient, sets the step",
         )
+        through_time: float = threshold(
+            1e-4,
+            unit="first tenth / last tenth of the time steps, or its inverse",
+            low=1e-12,
+            high=0.1,
+            relax="up",
+            source="ours: a factor of 10,000 is more than a learning rate can make up for",
+        )
         fewest_layers: int = threshold(
             3, unit="matrices", low=2, high=100, source="two layers have no depth to speak of"
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the layers of each optimizer by depth, then asks whether the loss is stuck."""
+        """Judges recurrent layers along time, then the layers of each optimizer by depth; both only while stuck."""
+        recurrent = ratios_through_time(window)
+        if recurrent and (verdict := judge_time(window, recurrent, params.through_time)) is not None:
+            yield verdict
+            return
         chains = _chains(window)
         deep = {key: chain for key, chain in chains.items() if len(chain) >= params.fewest_layers}
         if not deep:
+            if recurrent:
+                return
             most = max(map(len, chains.values()), default=0)
             yield NotEvaluated(
                 f"{params.fewest_layers} weight matrices with a known order are needed, {most} are known"

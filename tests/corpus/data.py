@@ -117,6 +117,14 @@ def sums(count: int = 2000, length: int = 16, seed: int = 0) -> Split:
 
 
 @cache
+def beginnings(count: int = 1600, length: int = 60, letters: int = 8, seed: int = 0) -> Split:
+    """Random letters; the label is the kind of the first three, so that who reads on has to remember."""
+    chance = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, letters, (count, length), generator=chance)
+    return split(x, (x[:, :3] < letters // 2).sum(1), seed=seed)
+
+
+@cache
 def text(length: int = 32) -> Split:
     """Characters of this project's own README: each row predicts itself shifted by one."""
     raw = TEXT.read_text(encoding="utf-8")

@@ -22,11 +22,14 @@ from tests.corpus.healthy import (
     BN,
     CNN,
     DIGITS,
+    FEW,
+    FUNCTION,
     GPT,
     LSTM,
     MLP,
     PIECES,
     RARE,
+    READER,
     RESNET,
     TABLE,
     TAGS,
@@ -506,6 +509,11 @@ FAULTS: dict[str, Fault] = {
         replace(BN, train_again=False), ("GW432",), "huggingface/lerobot#3668", ("GW434", "GW431")
     ),
     "validation-in-train-mode": Fault(replace(BN, eval_mode=False), ("GW432",), KARPATHY),
+    "dropout-function-without-mode": Fault(
+        replace(FUNCTION, model=lambda: models.DropsByFunction(64, 10, told=False)),
+        ("GW432",),
+        "PyTorch documentation, torch.nn.functional.dropout: training=True by default",
+    ),
     # -- initialisation ---------------------------------------------
     "all-weights-zero": Fault(
         replace(MLP, model=initialised(mlp, lambda layer: (nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)))),
@@ -564,6 +572,12 @@ FAULTS: dict[str, Fault] = {
         ("GW442",),
         DEEPCHECKER,
         ("GW207", "GW214", "GW412"),
+    ),
+    "no-momentum-in-a-valley": Fault(
+        replace(FEW, optimizer=sgd(0.01, 0.0)),
+        ("GW442",),
+        "Goh 2017, Why Momentum Really Works",
+        ("GW412", "GW214", "GW206"),
     ),
     "momentum-extreme": Fault(
         replace(MLP, optimizer=sgd(0.05, 0.999)), ("GW442", "GW411"), DEEPCHECKER, ("GW207", "GW208", "GW205")
@@ -656,6 +670,12 @@ FAULTS: dict[str, Fault] = {
         replace(MLP, model=deep_sigmoid, optimizer=sgd(0.05, 0.0), steps=500),
         ("GW306",),
         AUTOTRAINER,
+        ("GW206", "GW311"),
+    ),
+    "forgets-the-beginning": Fault(
+        replace(READER, model=lambda: models.Reader(nn.RNN, last=True)),
+        ("GW306",),
+        "Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
         ("GW206", "GW311"),
     ),
     "signal-explodes": Fault(

@@ -163,6 +163,9 @@ TAGS = Setup(
 )
 RARE = Setup(data.rare, lambda: models.mlp(10, 2, 24), adam(), steps=500, loss=weighted)
 GAN = Setup(data.digits, nn.Identity, adam(), loop=gan, steps=400)
+READER = Setup(data.beginnings, models.Reader, adam(5e-3), steps=300)
+FUNCTION = replace(DIGITS, model=lambda: models.DropsByFunction(64, 10))
+FEW = replace(MLP, data=lambda: data.teacher(count=800), optimizer=sgd(0.01), steps=500)
 PIECES = replace(MLP, accumulate=4, steps=250, batch=16)
 
 HEALTHY: dict[str, Setup] = {
@@ -195,6 +198,7 @@ HEALTHY: dict[str, Setup] = {
     "mlp-label-smoothing": replace(MLP, loss=smooth),
     "mlp-focal": replace(MLP, loss=focal, optimizer=adam(2e-3)),
     "mlp-accumulation": PIECES,
+    "mlp-few-examples": FEW,
     "mlp-warm-restarts": replace(MLP, steps=600, scheduler=lambda opt: schedules.CosineAnnealingWarmRestarts(opt, 150)),
     "mlp-one-cycle": replace(MLP, steps=400, scheduler=lambda opt: schedules.OneCycleLR(opt, 0.1, total_steps=401)),
     "mlp-step-decay": replace(MLP, steps=450, scheduler=lambda opt: schedules.StepLR(opt, 150, 0.3)),
@@ -216,6 +220,7 @@ HEALTHY: dict[str, Setup] = {
         steps=500,
         model=lambda: nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10)),
     ),
+    "digits-dropout-function": FUNCTION,
     "digits-cnn": CNN,
     "digits-cnn-batch-norm": BN,
     "digits-cnn-dropout-head": replace(BN, model=lambda: models.cnn(norm=True, dropout=0.3)),
@@ -225,6 +230,7 @@ HEALTHY: dict[str, Setup] = {
     "shapes-cnn": Setup(data.shapes, lambda: models.cnn(8, 4, 12), adam(2e-3), steps=300),
     "lstm": LSTM,
     "gru": replace(LSTM, model=lambda: models.Recurrent(nn.GRU)),
+    "reader": READER,
     "gpt": GPT,
     "gpt-seed-1": replace(GPT, seed=1),
     "gpt-dropout-two-groups": replace(GPT, model=lambda: models.Gpt(data.letters(), dropout=0.1), optimizer=two_groups),

@@ -78,6 +78,33 @@ class Recurrent(nn.Module):
         return self.head(self.cells(x)[0][:, -1])
 
 
+class Reader(nn.Module):
+    """Reads letters one after the other, and answers from the best of all its notes, or from the last one alone."""
+
+    def __init__(self, kind: type[nn.Module] = nn.GRU, letters: int = 8, outputs: int = 4, last: bool = False) -> None:
+        super().__init__()
+        self.embedding, self.cells = nn.Embedding(letters, 16), kind(16, 32, batch_first=True)
+        self.head, self.last = nn.Linear(32, outputs), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        notes = self.cells(self.embedding(x))[0]
+        return self.head(notes[:, -1] if self.last else notes.amax(1))
+
+
+class DropsByFunction(nn.Module):
+    """Calls dropout as a function, and tells it the mode or forgets that."""
+
+    def __init__(self, inputs: int, outputs: int, rate: float = 0.3, told: bool = True) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(inputs, 96), nn.Linear(96, outputs)
+        self.rate, self.told = rate, told
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(x))
+        hidden = F.dropout(hidden, self.rate, self.training) if self.told else F.dropout(hidden, self.rate)
+        return self.head(hidden)
+
+
 class Block(nn.Module):
     """Attention and a small network, each on a normalised input."""
 

@@ -13,11 +13,15 @@ from tests.corpus.healthy import HEALTHY, LONG
 from tests.corpus.judge import Judged, Said, judge, score
 from tests.corpus.preflight import fly
 
-FAST_HEALTHY = ("mlp-one-hundred-steps", "wine", "table-adam", "lora", "digits-cnn-batch-norm", "mlp-accumulation")
+FAST_HEALTHY = (
+    "mlp-one-hundred-steps", "wine", "table-adam", "lora", "digits-cnn-batch-norm", "mlp-accumulation", "reader",
+    "digits-dropout-function", "mlp-few-examples",
+)  # fmt: skip
 FAST_FAULTS = (
     "table-not-scaled", "missing-values", "sigmoid-before-cross-entropy", "shapes-broadcast", "layers-in-a-list",
     "no-activation", "zero-grad-per-micro-batch", "never-back-to-train", "all-weights-equal", "rate-kills-relus",
     "scheduler-per-batch", "decay-hundred-times", "dropout-before-norm", "validation-not-scaled", "sorted-by-class",
+    "dropout-function-without-mode", "no-momentum-in-a-valley", "forgets-the-beginning",
 )  # fmt: skip
 
 

@@ -51,7 +51,18 @@ _PER_PARAMETER = (
     ("weight-norms", "Weight norm by parameter", Kind.PARAM_WEIGHT_NORM),
 )
 _MACHINERY = (
-    ("Optimizer", (Kind.MOMENTUM, Kind.BETA2, Kind.WEIGHT_DECAY, Kind.SCALER_SCALE, Kind.CLIP_COEFFICIENT)),
+    (
+        "Optimizer",
+        (
+            Kind.MOMENTUM,
+            Kind.BETA2,
+            Kind.WEIGHT_DECAY,
+            Kind.SCALER_SCALE,
+            Kind.CLIP_COEFFICIENT,
+            Kind.DISPLACEMENT,
+        ),
+    ),
+    ("Recurrent layers", (Kind.GRAD_TIME_FIRST, Kind.GRAD_TIME_LAST)),
     ("Hook", (Kind.OVERHEAD, Kind.EPOCH)),
     ("Attention", (Kind.ACT_SCORES, Kind.ACT_ENTROPY)),
     ("Machine", (Kind.SYSTEM,)),
