@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[1]
 LISTENING = "Gradwatch listening on "
 
@@ -82,4 +84,4 @@ class Server:
             "GRADWATCH_HOME": str(self.home / "hook"),
             "OMP_NUM_THREADS": "1",  # two workers share the cores
         }
-        return subprocess.Popen([sys.executable, str(ROOT / "examples" / script), *arguments], env=environment)
+        return warm.Popen([sys.executable, str(ROOT / "examples" / script), *arguments], env=environment)

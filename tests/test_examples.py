@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
@@ -40,12 +41,7 @@ def test_it_trains_without_a_server(script: str, tmp_path: Path) -> None:
         "GRADWATCH_HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / script), *SHORT[script]],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, str(ROOT / "examples" / script), *SHORT[script]]
+    done = warm.run(command, env=environment, text=True)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("*.spool")), "the spool keeps what no server has taken"

@@ -13,6 +13,7 @@ import pytest
 
 from client_hook import cli
 from client_hook.spool import Parcel, Spool
+from tests import warm
 from tests.serving import ROOT, Server
 
 
@@ -81,9 +82,7 @@ def test_sync_delivers_to_the_server_that_is_named_now(server: Server, tmp_path:
     script = tmp_path / "train.py"
     script.write_text(TRAINING + "print(monitor.run_id)\n")
     away = {"GRADWATCH_URL": "http://127.0.0.1:9", "GRADWATCH_HOME": str(tmp_path / "hook"), "PYTHONPATH": str(ROOT)}
-    trained = subprocess.run(
-        [sys.executable, str(script)], env={**os.environ, **away}, capture_output=True, text=True, check=True
-    )
+    trained = warm.run([sys.executable, str(script)], env={**os.environ, **away}, text=True, check=True)
     run_id = trained.stdout.strip()
     shutil.copytree(tmp_path / "hook", tmp_path / "copy")
     done = gradwatch("sync", "--url", server.url, home=tmp_path / "hook")

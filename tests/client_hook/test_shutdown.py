@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.serving import ROOT, Server, wait_until
 
 PREFIX = """
@@ -31,7 +32,7 @@ class Ended:
 
     def __init__(self, server: Server, home: Path, ending: str, send: int | None = None) -> None:
         environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(home), "GRADWATCH_STRICT": "0"}
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-c", PREFIX + ending], cwd=ROOT, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -83,7 +84,7 @@ def mine(number, frame):
     # the handler must be there before `watch`, which then calls it
     script = PREFIX.replace("monitor = watch", ending + "signal.signal(signal.SIGTERM, mine)\nmonitor = watch")
     environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path)}
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-c", script + "threading.Event().wait(60)"], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.serving import ROOT, Server
 
 
@@ -41,7 +42,7 @@ def train(home: Path, url: str, *, steps: int = 200, pause: float = 0.0, **envir
     """Starts a training; gives it once it has begun."""
     home.mkdir(parents=True, exist_ok=True)
     notes = home / f"notes-{uuid.uuid4()}"
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-m", "tests.faults.training", str(steps), str(pause), str(notes)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "GRADWATCH_STRICT": "0", "GRADWATCH_URL": url, "GRADWATCH_HOME": str(home), **environment},

@@ -15,6 +15,7 @@ import pytest
 
 from client_hook import wire
 from client_hook.spool import Spool
+from tests import warm
 from tests.faults.test_server_faults import sick_server
 from tests.serving import ROOT
 
@@ -113,7 +114,7 @@ def start(ending: Ending, url: str, home: Path) -> tuple[subprocess.Popen[str], 
     """Starts one."""
     environment = {**os.environ, "GRADWATCH_URL": url, "GRADWATCH_HOME": str(home), "GRADWATCH_STRICT": "0",
                    "OMP_NUM_THREADS": "1"}  # fmt: skip
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-c", TRAINING + ending.script], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -162,9 +163,7 @@ def test_h7_data_loader_workers_send_nothing_and_hang_nothing(start: str, tmp_pa
     script.write_text(WORKERS)
     environment = {**os.environ, "GRADWATCH_URL": "http://127.0.0.1:9", "GRADWATCH_HOME": str(tmp_path),
                    "PYTHONPATH": str(ROOT)}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(script), start], env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = warm.run([sys.executable, str(script), start], env=environment, text=True, timeout=110)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
     result = Ended(0, 0.0, "", tmp_path)
     names = [item["name"] for item in result.records() if item["kind"] == "status"]

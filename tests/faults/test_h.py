@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from client_hook import watch
+from tests import warm
 from tests.counts import count, patience
 from tests.faults.kit import losses, sync, train
 from tests.faults.test_server_faults import ANSWERS, sick_server
@@ -180,15 +181,7 @@ print(json.dumps({"run": monitor.run_id, "full": full, "kept": kept, "end": moni
 def test_h4_a_full_disk_is_said_and_what_waits_is_written_when_there_is_room(tmp_path: Path) -> None:
     environment = {**os.environ, "GRADWATCH_HOME": str(tmp_path / "hook"), "GRADWATCH_URL": "http://127.0.0.1:9",
                    "GRADWATCH_STRICT": "0"}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    done = warm.run([sys.executable, "-c", FULL_DISK], cwd=ROOT, env=environment, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["kept"] > 0, "frames wait in memory while the disk is full"
@@ -256,7 +249,7 @@ def test_h7_a_rank_that_dies_takes_nobody_with_it(tmp_path: Path) -> None:
            "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path / "hook"), "GRADWATCH_QUIET": "1"}  # fmt: skip
     meeting = f"file://{tmp_path / 'meeting'}"
     processes = [
-        subprocess.Popen(
+        warm.Popen(
             [sys.executable, "-c", RANK, str(RANK_STEPS), str(DIES_AT), meeting], cwd=ROOT, text=True,
             env={**os.environ, **job, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.serving import ROOT
 
 SCRIPT = """
@@ -58,9 +58,7 @@ print(json.dumps({"losses": losses, "norms": norms, "loss": tape.series("loss"),
 def test_every_step_arrives_with_its_numbers(tmp_path: Path) -> None:
     environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path),
                    "GRADWATCH_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = warm.run([sys.executable, "-c", SCRIPT], env=environment, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     assert len(seen["losses"]) == 8

@@ -18,6 +18,7 @@ from server.diagnosis.replay import replay
 from server.domain.findings import Finding
 from server.domain.runs import NewRun
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from tests import warm
 from tests.server.house import ATTEMPT, RUN, House, house
 from tests.serving import ROOT, Server, wait_until
 
@@ -103,7 +104,7 @@ def train(url: str, home: Path, case: str) -> None:
             "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         command = [sys.executable, "-m", "tests.trainings.two_processes", case]
-        started.append(subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
+        started.append(warm.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
     for process in started:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said

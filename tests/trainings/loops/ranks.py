@@ -26,6 +26,7 @@ from torch.distributed.tensor import Replicate, distribute_module, distribute_te
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from tests import warm
 from tests.serving import ROOT
 from tests.trainings.loops.kit import STEPS, WANTED, Loop, Outcome, Run, mlp
 
@@ -171,7 +172,7 @@ def start(case: str, folder: Path, **environment: str) -> list[dict[str, Any]]:
             "GRADWATCH_HOME": str(folder), "GRADWATCH_QUIET": "1", "GRADWATCH_STRICT": "1", **environment,
         }  # fmt: skip
         command = [sys.executable, "-m", "tests.trainings.loops.ranks", case, str(folder / f"{rank}.json")]
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
+        processes.append(warm.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
     errors = [process.communicate(timeout=110)[1] for process in processes]
     assert all(process.returncode == 0 for process in processes), "\n".join(errors)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
