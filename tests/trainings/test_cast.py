@@ -39,14 +39,14 @@ WITHOUT_TRAINING = {
     "GW701": "a time",
     "GW702": "a time",
     "GW703": "a time",
-    "GW704": "needs memory that grows for long",
-    "GW705": "needs a device that says how busy it is",
+    "GW704": "needs a clock of its own (tests/trainings/test_own_clock.py)",
+    "GW705": "needs a clock of its own (tests/trainings/test_own_clock.py)",
     "GW706": "a time",
     "GW802": "a remark",
     "GW803": "a remark",
     "GW804": "a remark",
     "GW901": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
-    "GW902": "needs several processes, one of them slow",
+    "GW902": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW903": "needs several processes",
     "GW904": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW905": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
@@ -54,7 +54,7 @@ WITHOUT_TRAINING = {
     "GW952": "needs a long run",
     "GW953": "a remark",
     "GW954": "a remark",
-    "GW957": "a remark",
+    "GW957": "a remark (tests/trainings/test_own_clock.py)",
 }
 
 

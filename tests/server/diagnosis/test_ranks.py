@@ -110,18 +110,25 @@ def train(url: str, home: Path, case: str) -> None:
         assert process.returncode == 0, said
 
 
-def test_a_real_training_of_two_processes_is_told_that_both_see_the_same_data(tmp_path: Path) -> None:
+def test_real_trainings_of_two_processes_are_told_what_is_wrong_between_them(tmp_path: Path) -> None:
     server = Server(tmp_path / "server")
     try:
-        for case in ("same", "own"):
+        for case in ("same", "own", "slow"):
             train(server.url, tmp_path, case)
-        wait_until(lambda: [run["diagnosis"] for run in server.get("runs")["items"]] == ["final"] * 2, "two diagnoses")
+        wait_until(
+            lambda: [run["diagnosis"] for run in server.get("runs")["items"]] == ["final"] * 3, "three diagnoses"
+        )
         runs = {run["name"]: run["id"] for run in server.get("runs")["items"]}
-        codes = {
-            name: {item["code"] for item in server.get(f"runs/{run_id}/findings")["items"]}
-            for name, run_id in runs.items()
-        }
+        found = {name: server.get(f"runs/{run_id}/findings")["items"] for name, run_id in runs.items()}
+        codes = {name: {item["code"] for item in items} for name, items in found.items()}
         assert codes["same"] >= {"GW901", "GW904"}
         assert codes["own"] & {"GW901", "GW902", "GW904", "GW905"} == {"GW905"}
+        assert codes["slow"] & {"GW901", "GW902", "GW904", "GW905"} == {"GW902"}
+        (straggler,) = (item for item in found["slow"] if item["code"] == "GW902")
+        assert straggler["message"] == (
+            "Rank 1 waits 30 ms a step for its data, the median rank 2 ms; a step takes 50 ms, and all wait for the "
+            "slowest"
+        )
+        assert straggler["ranks"] == [1]
     finally:
         server.stop()

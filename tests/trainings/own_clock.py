@@ -1,0 +1,187 @@
+"""Trainings whose clock is their own, so that hours take a second and no machine is too slow: python -m
+tests.trainings.own_clock CASE… prints {case: run id}.
+
+What is real: the training, the hook, the server, the memory that grows. What is not: the time, the size of the machine,
+and a GPU that says how busy it is. The clock has to be in place before the hook is imported, so this is a process of
+its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from tests.trainings.clock import CLOCK
+
+import psutil  # isort: skip
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from client_hook import watch
+from client_hook.system import SystemSampler
+
+SMALL_MACHINE = 2**30  # bytes
+BATCH, WIDTH = 64, 8192  # each step's graph takes 4 MiB
+
+
+def a_small_machine() -> None:
+    """Makes the host one of 1 GiB, half of it in use."""
+    psutil.virtual_memory = lambda: SimpleNamespace(total=SMALL_MACHINE, available=SMALL_MACHINE // 2)
+
+
+def a_gpu() -> None:
+    """Puts a device beside the CPU that was busy as long as the training was at work."""
+
+    def utilisation(_: Any) -> SimpleNamespace:
+        return SimpleNamespace(gpu=round(100 * CLOCK.share_busy()))
+
+    library: Any = ModuleType("pynvml")
+    library.nvmlInit = lambda: None
+    library.nvmlDeviceGetCount = lambda: 1
+    library.nvmlDeviceGetHandleByIndex = lambda index: index
+    library.nvmlDeviceGetMemoryInfo = lambda _: SimpleNamespace(used=2**30, total=2**34)
+    library.nvmlDeviceGetUtilizationRates = utilisation
+    library.nvmlDeviceGetTemperature = lambda *_: 50
+    library.nvmlDeviceGetPowerUsage = lambda _: 90_000
+    sys.modules["pynvml"] = library
+
+
+class Polled:
+    """Knows at what time the hook last asked whether to read the machine."""
+
+    at = 0.0
+
+
+def watch_the_sampler() -> None:
+    """Lets the training know when the hook has seen its clock."""
+    poll = SystemSampler.poll
+
+    def seen(self: SystemSampler) -> dict[str, float] | None:
+        found = poll(self)
+        Polled.at = CLOCK.now
+        return found
+
+    SystemSampler.poll = seen  # type: ignore[method-assign]
+
+
+class Rows(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Inputs with the sum of their columns; reading one takes its time."""
+
+    def __init__(self, count: int, wait: float) -> None:
+        self.x = torch.randn(count, 16, generator=torch.Generator().manual_seed(3))
+        self.wait = wait
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+        CLOCK.wait(self.wait)
+        return self.x[at], self.x[at].sum()
+
+
+def batches(loader: DataLoader[Any], steps: int) -> Iterator[Any]:
+    """Gives so many batches, in epochs."""
+    given = 0
+    while given < steps:
+        for batch in loader:
+            given += 1
+            yield batch
+            if given == steps:
+                return
+
+
+def machine(*, leaks: bool = False, starves: bool = False) -> str:
+    """Trains for a quarter of an hour while the hook reads the machine; may keep every loss with its graph, or wait
+    nine tenths of the time."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader = DataLoader(Rows(2 * BATCH, (0.9 if starves else 0.05) / BATCH), batch_size=BATCH)
+    kept = []
+    with watch(model, optimizer, name=f"leaks {leaks} starves {starves}", total_steps=80) as monitor:
+        for x, y in batches(loader, 80):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x).squeeze(1), y)
+            loss.backward(retain_graph=leaks)
+            optimizer.step()
+            if leaks:
+                kept.append(loss)  # and with it its graph
+            CLOCK.work(0.1)
+            monitor.step(loss.detach())
+            CLOCK.work(10.0) if not starves else CLOCK.wait(10.0)
+            hurry(monitor)
+    return str(monitor.run_id)
+
+
+def hurry(monitor: Any) -> None:
+    """Wakes the hook's sender, and goes on when it has looked at the clock."""
+    for _ in range(2000):
+        monitor._parts.outbox._send_now.set()
+        if Polled.at >= CLOCK.now:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the hook's sender has not looked at the clock for 10 s")
+
+
+class Words(nn.Module):
+    """An embedding and a head; where it is told to, the gradient of the embedding is a thousand times too large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.tokens, self.head = nn.Embedding(40, 16), nn.Linear(16, 5)
+        self.loud = False
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        rows = self.tokens(ids).mean(1)
+        if self.loud:
+            rows = 1000 * rows - 999 * rows.detach()
+        return self.head(rows)
+
+
+def words(*, jumps: bool) -> str:
+    """Trains on bags of words; now and then the embedding's gradient may jump."""
+    model = Words()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    chance = torch.Generator().manual_seed(2)
+    answers = torch.randn(40, 5, generator=chance)
+    with watch(model, optimizer, name=f"jumps {jumps}", total_steps=320) as monitor:
+        for step in range(320):
+            ids = torch.randint(0, 40, (64, 6), generator=chance)
+            model.loud = jumps and step >= 250 and step % 10 == 0
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(ids), answers[ids].mean(1).argmax(1))
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1e9)  # as people do who want to see the norm
+            optimizer.step()
+            CLOCK.work(0.05)
+            monitor.step(loss)
+    return str(monitor.run_id)
+
+
+CASES: dict[str, Callable[[], str]] = {
+    "healthy machine": machine,
+    "leaks": lambda: machine(leaks=True),
+    "starves": lambda: machine(starves=True),
+    "healthy words": lambda: words(jumps=False),
+    "jumps": lambda: words(jumps=True),
+}
+
+
+def main(cases: list[str]) -> None:
+    """Runs them one after the other."""
+    torch.set_num_threads(1)
+    a_small_machine()
+    a_gpu()
+    watch_the_sampler()
+    print(json.dumps({case: CASES[case]() for case in cases}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
