@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import stage
+from tests.browser.looks import LOOKS
 from tests.serving import Server
 
 pytestmark = pytest.mark.browser
@@ -56,8 +57,7 @@ def settle(page: Page, url: str, eventually: Callable[..., None]) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 640, 1440])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_every_page_fits_its_screen_and_keeps_the_policy(
     full: Server, browser: Browser, eventually: Callable[..., None], theme: str, width: int
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.looks import LOOKS
 from tests.browser.test_every_page import DRAWN, visit
 from tests.serving import Server, wait_until
 
@@ -29,8 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 640, 1440])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_from_the_table_to_the_cause_and_back(
     trained: Server, browser: Browser, eventually: Callable[..., None], theme: str, width: int
 ) -> None:

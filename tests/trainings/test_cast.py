@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 
 from server.rules.registry import load_rules
 from tests.corpus.faults import FAULTS
-from tests.serving import Server, wait_until
+from tests.serving import Server
 from tests.trainings.cast import CAST
+from tests.trainings.outcome import findings
 
 # rules that no small training of this suite can show as a fault; their YAML cases do
 WITHOUT_TRAINING = {
@@ -67,13 +67,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def findings(server: Server, run_id: str) -> list[dict[str, Any]]:
-    """Gives all findings once the diagnosis is final."""
-    wait_until(lambda: server.get(f"runs/{run_id}")["diagnosis"] == "final", "the final diagnosis")
-    found: list[dict[str, Any]] = server.get(f"runs/{run_id}/findings")["items"]
-    return found
-
-
 def test_every_rule_has_a_training_or_a_reason_why_not() -> None:
     shown = set(CAST) | {code for fault in FAULTS.values() for code in (*fault.root, *fault.symptoms)}
     assert {item.code for item in load_rules()} - shown == set(WITHOUT_TRAINING)
@@ -93,13 +86,3 @@ def test_the_sick_training_is_diagnosed(code: str, server: Server) -> None:
 def test_the_healthy_twin_raises_nothing(code: str, server: Server) -> None:
     found = findings(server, CAST[code](False, server.url))
     assert [f"{item['code']}: {item['message']}" for item in found if item["severity"] != "info"] == []
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("script", ["regression.py", "tiny_gpt.py", "gan.py"])
-def test_a_healthy_example_raises_nothing(script: str, server: Server) -> None:
-    before = {run["id"] for run in server.get("runs?limit=500")["items"]}
-    assert server.train(script).wait(timeout=500) == 0
-    (run,) = [run for run in server.get("runs?limit=500")["items"] if run["id"] not in before]
-    told = [item for item in findings(server, run["id"]) if item["severity"] != "info"]
-    assert [f"{item['code']}: {item['message']}" for item in told] == []
