@@ -1,4 +1,4 @@
-"""Runs the corpus: `python -m tests.corpus [--preflight] [--soak | --held-out] [--only NAME] [--write]`.
+"""Runs the corpus: `python -m tests.corpus [--preflight] [--soak | --held-out SET] [--only NAME] [--write]`.
 
 Many trainings per process; prints the table, and with --write keeps the JSON that the catalogue page shows.
 """
@@ -25,14 +25,14 @@ def main(arguments: list[str]) -> int:
     """Runs, prints, and fails where a healthy training got a warning."""
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
-    parser.add_argument("--held-out", action="store_true", help="the trainings that no rule was tuned on")
+    parser.add_argument("--held-out", choices=("first", "second"), help="a set of trainings that no rule was tuned on")
     parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")
     parser.add_argument("--only", default="", help="only trainings whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"write {OUTPUT.name} for the catalogue page")
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args(arguments)
     began = perf_counter()
-    kind = "soak" if chosen.soak else "held-out" if chosen.held_out else "corpus"
+    kind = "soak" if chosen.soak else f"held-out-{chosen.held_out}" if chosen.held_out else "corpus"
     todo = names(kind, chosen.only)
     if chosen.preflight:
         return _fly(todo, chosen.processes, chosen.write and not chosen.only and kind == "corpus")

@@ -14,28 +14,41 @@ _registry: list[Registry] = []
 
 
 def names(kind: str, only: str) -> list[tuple[str, str]]:
-    """Lists what is to be run, the corpus, "soak" or "held-out": the kind and the name of each training."""
-    from tests.corpus import faults, healthy, held_out
+    """Lists what is to be run, the corpus, "soak" or a held-out set: the kind and the name of each training."""
+    from tests.corpus import faults, healthy
 
-    aside = [("held-out", n) for n in held_out.HEALTHY] + [("held-out-fault", n) for n in held_out.FAULTS]
+    aside = [(key, name) for key, (known, _) in _aside().items() for name in known]
+    adopted = {(key, name) for key, (_, used) in _aside().items() for name in used}
     if kind == "soak":
         chosen = [("soak", name) for name in healthy.LONG]
-    elif kind == "held-out":
-        chosen = [item for item in aside if item[1] not in held_out.ADOPTED]
+    elif kind.startswith("held-out"):
+        chosen = [item for item in aside if item not in adopted and item[0] in (kind, f"{kind}-fault")]
     else:
         chosen = [("healthy", n) for n in healthy.HEALTHY] + [("fault", n) for n in faults.FAULTS]
-        chosen += [item for item in aside if item[1] in held_out.ADOPTED]
+        chosen += [item for item in aside if item in adopted]
     return [item for item in chosen if only in item[1]]
+
+
+def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
+    """Gives the held-out trainings by kind, and which of them a rule was changed for."""
+    from tests.corpus import held_out, second
+
+    return {
+        "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
+        "held-out-first-fault": (held_out.FAULTS, held_out.ADOPTED),
+        "held-out-second": (second.HEALTHY, second.ADOPTED),
+        "held-out-second-fault": (second.FAULTS, second.ADOPTED),
+    }
 
 
 def _found(chosen: tuple[str, str]) -> tuple[Setup, Any]:
     """Finds the setup of a training, and its fault if it has one."""
-    from tests.corpus import faults, healthy, held_out
+    from tests.corpus import faults, healthy
 
     kind, name = chosen
-    fault = {"fault": faults.FAULTS, "held-out-fault": held_out.FAULTS}.get(kind, {}).get(name)
-    sound = {"healthy": healthy.HEALTHY, "soak": healthy.LONG, "held-out": held_out.HEALTHY}
-    return (fault.setup if fault else sound[kind][name]), fault
+    known: dict[str, Any] = {"healthy": healthy.HEALTHY, "soak": healthy.LONG, "fault": faults.FAULTS}
+    found = (known | {key: both[0] for key, both in _aside().items()})[kind][name]
+    return (found.setup, found) if isinstance(found, faults.Fault) else (found, None)
 
 
 def fly_one(chosen: tuple[str, str]) -> Flown:

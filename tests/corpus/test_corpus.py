@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 import torch
 
 from client_hook.preflight.checks import chosen
 from server.rules.registry import Registry, load_rules
-from tests.corpus import held_out
+from tests.corpus import held_out, second
 from tests.corpus.faults import FAULTS
 from tests.corpus.healthy import HEALTHY, LONG
 from tests.corpus.judge import Judged, Said, judge, score
@@ -78,13 +80,18 @@ def test_the_corpus_is_large_enough() -> None:
     assert all(setup.steps >= 10_000 for setup in LONG.values())
 
 
-def test_what_is_held_out_is_large_enough_and_shares_no_name_with_the_corpus(rules: Registry) -> None:
-    assert len(held_out.HEALTHY.keys() - held_out.ADOPTED) >= 20
-    assert len(held_out.FAULTS.keys() - held_out.ADOPTED) >= 20
-    assert held_out.HEALTHY.keys() | held_out.FAULTS.keys() >= held_out.ADOPTED
-    assert not held_out.HEALTHY.keys() & HEALTHY.keys()
-    assert not held_out.FAULTS.keys() & FAULTS.keys()
-    assert {item.code for item in rules}.issuperset(code for fault in held_out.FAULTS.values() for code in fault.root)
+@pytest.mark.parametrize("aside", [held_out, second], ids=["first", "second"])
+def test_what_is_held_out_is_large_enough_and_names_known_rules(aside: ModuleType, rules: Registry) -> None:
+    assert len(aside.HEALTHY) >= 25
+    assert len(aside.FAULTS) >= 25
+    assert aside.HEALTHY.keys() | aside.FAULTS.keys() >= aside.ADOPTED
+    assert all(fault.source for fault in aside.FAULTS.values())
+    assert {item.code for item in rules}.issuperset(code for fault in aside.FAULTS.values() for code in fault.root)
+
+
+def test_no_two_trainings_share_a_name() -> None:
+    names = [*HEALTHY, *FAULTS, *held_out.HEALTHY, *held_out.FAULTS, *second.HEALTHY, *second.FAULTS]
+    assert len(names) == len(set(names))
 
 
 def test_every_fault_names_its_source_and_known_rules(rules: Registry) -> None:
