@@ -11,6 +11,7 @@ import sys
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from server.rules.registry import load_rules
 from tests.corpus import preflight
@@ -51,12 +52,22 @@ def main(arguments: list[str]) -> int:
     print(as_text(total, known))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
     if chosen.write and not chosen.only and kind != "soak":
-        before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
-        found = as_json(total, judged, known)
-        kept = {key: before.get(key) for key in ("held_out", "preflight")}
-        content = {**before, "held_out": found} if kind == "held-out" else {**found, **kept}
-        OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _keep(as_json(total, judged, known), chosen.held_out)
     return 1 if total.silent < total.healthy else 0
+
+
+def _keep(found: dict[str, Any], held_out: str | None) -> None:
+    """Writes the corpus' output. Of a held-out set only the first run counts: later ones are of tuned rules."""
+    before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
+    sets = before.get("held_out") or {}
+    if held_out is None:
+        content = {**found, **{key: before.get(key) for key in ("held_out", "preflight")}}
+    elif held_out in sets:
+        print(f"{OUTPUT.name} keeps the first run of the {held_out} set; this one is not written")
+        return
+    else:
+        content = {**before, "held_out": {**sets, held_out: found}}
+    OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _fly(todo: list[tuple[str, str]], processes: int, write: bool) -> int:
