@@ -265,7 +265,13 @@ class Engine:
             if not self.evidence.has(kind, window.step):
                 return _missing(kind)
         gate = next((gate for gate in rule.gates if getattr(window.gates, gate)), None)
-        return NotEvaluated(REASONS[gate]) if gate is not None else None
+        if gate is not None:
+            return NotEvaluated(REASONS[gate])
+        # the end lifts "so often out of so many", but not the need for more than one look at the layers
+        looks, needed = self.evidence.sampled.size, rule.persistence[0]
+        if window.final and rule.clock == "sample" and looks < needed:
+            return NotEvaluated(f"layers were measured in {looks} steps, {needed} are needed")
+        return None
 
     def _absorb(self) -> None:
         by_key = {finding.key: finding for finding in absorb_symptoms(self.findings)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +14,16 @@ from server.domain.statistics import med
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+FEWEST, NEWEST = 3, 5  # samples of the model's answers
+
 
 class LabelShiftError(Rule):
     """The run has a language model that copies its input
 
     ## What it does
     Where a model reads tokens and answers with a distribution for each place: its most likely answer is the token that
-    it just read in more than 95 % of the places, while the loss fell below a tenth of its start (or below 0.1) within
-    the first 200 steps.
+    it just read in more than 95 % of the places, in training or in validation, while the loss fell below a tenth of its
+    start within the first 200 steps.
 
     ## Why it matters
     The labels are not shifted: the model is asked for what it sees, and learns nothing about language.
@@ -66,20 +69,16 @@ class LabelShiftError(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `outputs` with the first losses."""
-        answers = [
-            [float(value) for value in item.get("copies") or () if value is not None]
-            for item in window.fact("outputs").values()
-            if isinstance(item, Mapping)
-        ]
-        answers = [item for item in answers if len(item) >= 3]
-        if not answers:
+        seen = [_share(side) for item in window.fact("outputs").values() for side in _sides(item)]
+        shares = [share for share in seen if share is not None]
+        if not shares:
             yield NotEvaluated("the model was not seen to read tokens and answer for each place")
             return
         losses = window.loss.values[: params.steps]
         if not len(losses):
             return
         start, now = med(losses[:3]), med(losses[-5:])
-        share = float(np.median(answers[0][-5:]))
+        share = max(shares)
         if share > params.copies and now < params.share * abs(start):
             yield say(
                 Severity.ERROR,
@@ -91,3 +90,15 @@ class LabelShiftError(Rule):
                 series=("loss",),
                 limit=params.copies,
             )
+
+
+def _sides(item: object) -> list[Mapping[str, Any]]:
+    """Gives what was seen of a model in training and in validation: measured steps may all lie before it could copy."""
+    if not isinstance(item, Mapping):
+        return []
+    return [side for side in (item, item.get("validation")) if isinstance(side, Mapping)]
+
+
+def _share(side: Mapping[str, Any]) -> float | None:
+    copies = [float(value) for value in side.get("copies") or () if value is not None]
+    return float(np.median(copies[-NEWEST:])) if len(copies) >= FEWEST else None

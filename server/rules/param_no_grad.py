@@ -21,9 +21,9 @@ class ParamNoGrad(Rule):
     ## What it does
     After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not
     depend on them. A layer that was never called gets 200 steps first, because experts, task heads and stochastic depth
-    are not used in every step. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every sample
-    are listed too, unless dead units, zero weights or a constant output explain them. Where *all* gradients are zero
-    this rule is silent: then the output is at fault, not a connection.
+    are not used in every step. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured
+    step, ten at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all*
+    gradients are zero this rule is silent: then the output is at fault, not a connection.
 
     ## Why it matters
     The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the
@@ -70,6 +70,13 @@ class ParamNoGrad(Rule):
         steps_several: int = threshold(
             10, unit="optimizer steps", low=1, high=1000, source="a critic often takes 5 steps for one of its generator"
         )
+        looks: int = threshold(
+            10,
+            unit="measured steps",
+            low=1,
+            high=1000,
+            source="ours: before a part that takes turns counts as unused, or a 0 as more than a start at zero",
+        )
         patient_steps: int = threshold(
             200, unit="optimizer steps", low=10, high=10_000, source="ours: experts and task heads take turns"
         )
@@ -92,21 +99,25 @@ class ParamNoGrad(Rule):
         known = {item.name: item for item in parameters(window)}
         missing = [known.get(name) or _unknown(name) for name in _names(seen, "none")]
         missing = [item for item in missing if item.trainable]
-        patient = steps >= params.patient_steps or window.final
+        looks = int(seen.get("sampled") or 0)
+        if looks < needed:
+            yield NotEvaluated(f"the gradients of {needed} measured steps are needed, {looks} are in")
+            return
+        patient = (steps >= params.patient_steps or window.final) and looks >= min(params.looks, steps)
         sure = [item for item in missing if item.groups != () and (item.order is not None or patient or not item.layer)]
         trainable = sum(item.trainable for item in known.values()) or len(missing)
         if len(sure) == trainable and _cleared_too_early(window):
             return  # all of them got one, which zero_grad() threw away: `loop-order` tells
         if sure:
-            yield _missing(sure, steps, trainable, needed)
+            yield _missing(sure, steps, looks, trainable, needed)
         elif patient and not seen.get("all_zero") and not OTHER_CAUSES & window.open_codes and not _dead(window):
             zero = [known[name] for name in _names(seen, "zero") if name in known]
             zero = [item for item in zero if item.trainable and item.is_matrix and item.groups != ()]
             if zero:
-                yield _all_zero(zero, steps, trainable)
+                yield _all_zero(zero, steps, looks, trainable)
 
 
-def _missing(items: list[Parameter], steps: int, trainable: int, needed: int) -> Verdict:
+def _missing(items: list[Parameter], steps: int, looks: int, trainable: int, needed: int) -> Verdict:
     names = [item.name for item in items]
     called = [item for item in items if item.order is not None or not item.layer]
     layers = tuple(dict.fromkeys(item.layer for item in items if item.layer))
@@ -131,8 +142,7 @@ def _missing(items: list[Parameter], steps: int, trainable: int, needed: int) ->
         first_step=0,
         message=(
             f"{len(names)} of {trainable} trainable parameters got no gradient in {steps} optimizer steps (grad is "
-            "None each time): "
-            f"{listed(names)}"
+            f"None {_each(steps, looks)}): {listed(names)}"
         ),
         advice=advice,
         layers=layers,
@@ -146,14 +156,14 @@ def _missing(items: list[Parameter], steps: int, trainable: int, needed: int) ->
     )
 
 
-def _all_zero(items: list[Parameter], steps: int, trainable: int) -> Verdict:
+def _all_zero(items: list[Parameter], steps: int, looks: int, trainable: int) -> Verdict:
     names = [item.name for item in items]
     return Verdict(
         severity=Severity.WARNING,
         first_step=0,
         message=(
-            f"{len(names)} of {trainable} trainable parameters got a gradient of exactly 0 in each of {steps} "
-            f"optimizer steps: {listed(names)}"
+            f"{len(names)} of {trainable} trainable parameters got a gradient of exactly 0 in {steps} optimizer "
+            f"steps ({_each(steps, looks)}): {listed(names)}"
         ),
         advice=(
             f"`{items[0].layer}` reaches the loss but cannot change it: look for a factor 0 behind it (a mask, a "
@@ -169,6 +179,10 @@ def _all_zero(items: list[Parameter], steps: int, trainable: int) -> Verdict:
         ),
         at_once=True,
     )
+
+
+def _each(steps: int, looks: int) -> str:
+    return "each time" if looks >= steps else f"in each of the {looks} that were measured"
 
 
 def _names(fact: Mapping[str, Any], key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs the corpus: `python -m tests.corpus [--preflight] [--soak | --held-out SET] [--only NAME] [--write]`.
+"""Runs the corpus, the soak or a held-out set, or preflight over them: `python -m tests.corpus --help` says how.
 
 Many trainings per process; prints the table, and with --write keeps the JSON that the catalogue page shows.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +17,7 @@ from typing import Any
 from server.rules.registry import load_rules
 from tests.corpus import preflight
 from tests.corpus.judge import Judged, as_json, as_text, score
+from tests.corpus.pace import PACES
 from tests.corpus.runner import fly_one, names, run_one
 
 OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
@@ -28,6 +30,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
     parser.add_argument("--held-out", choices=("first", "second"), help="a set of trainings that no rule was tuned on")
     parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")
+    parser.add_argument(
+        "--pace", choices=(*PACES, "measured"), default="usual", help="which steps are measured; measured: by the clock"
+    )
     parser.add_argument("--only", default="", help="only trainings whose name contains this")
     parser.add_argument("--write", action="store_true", help=f"write {OUTPUT.name} for the catalogue page")
     parser.add_argument("--processes", type=int, default=2)
@@ -39,7 +44,7 @@ def main(arguments: list[str]) -> int:
         return _fly(todo, chosen.processes, chosen.write and not chosen.only and kind == "corpus")
     judged: list[Judged] = []
     with get_context("spawn").Pool(chosen.processes, maxtasksperchild=TRAININGS_A_PROCESS) as pool:
-        for item in pool.imap(run_one, todo):
+        for item in pool.imap(partial(run_one, pace=chosen.pace), todo):
             judged.append(item)
             mark = "ok" if (item.hit or not item.root) and not item.alarms else "MISS" if not item.alarms else "ALARM"
             print(
@@ -51,7 +56,7 @@ def main(arguments: list[str]) -> int:
     known = {item.code: item.name for item in load_rules()}
     print(as_text(total, known))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
-    if chosen.write and not chosen.only and kind != "soak":
+    if chosen.write and not chosen.only and kind != "soak" and chosen.pace == "usual":
         _keep(as_json(total, judged, known), chosen.held_out)
     return 1 if total.silent < total.healthy else 0
 
@@ -66,7 +71,8 @@ def _keep(found: dict[str, Any], held_out: str | None) -> None:
         print(f"{OUTPUT.name} keeps the first run of the {held_out} set; this one is not written")
         return
     else:
-        content = {**before, "held_out": {**sets, held_out: found}}
+        told = {key: value for key, value in found.items() if key != "pictures"}
+        content = {**before, "held_out": {**sets, held_out: told}}
     OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

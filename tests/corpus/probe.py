@@ -24,6 +24,7 @@ from client_hook.setup import read_models, read_optimizers
 from client_hook.userlog import UserLog
 from server.diagnosis.engine import Engine
 from server.rules.registry import RuleInfo
+from tests.corpus.pace import governor
 
 
 @dataclass
@@ -99,6 +100,7 @@ class Probe:
         )  # fmt: skip
         self._log = UserLog(context, context.guard)
         self._recorder = Recorder(context, context.guard)
+        self._recorder.governor = governor(self._recorder.governor)
         self._recorder.attach()
 
     def step(self, loss: Any = None, **parts: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from server.rules.registry import Registry, load_rules
 from tests.corpus.judge import Judged, judge
+from tests.corpus.pace import paced
 from tests.corpus.preflight import Flown, fly
 from tests.corpus.setup import Setup
 
@@ -61,8 +62,8 @@ def fly_one(chosen: tuple[str, str]) -> Flown:
     return fly(chosen[1], setup, fault.root if fault else ())
 
 
-def run_one(chosen: tuple[str, str]) -> Judged:
-    """Trains one and judges it."""
+def run_one(chosen: tuple[str, str], pace: str = "usual") -> Judged:
+    """Trains one at a pace and judges it."""
     import torch
 
     torch.set_num_threads(1)
@@ -70,7 +71,8 @@ def run_one(chosen: tuple[str, str]) -> Judged:
     if not _registry:
         _registry.append(load_rules())
     name, (setup, fault) = chosen[1], _found(chosen)
-    recording = setup.run()
+    with paced(pace):
+        recording = setup.run()
     engine = recording.engine(_registry[0])
     broken = [check for check in engine.checks if "the rule itself failed" in check.reason]
     if broken:

@@ -35,6 +35,14 @@ class Wrong:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """A set of trainings that no rule was tuned on, as it came the first time that it was run."""
+
+    lead: str
+    wrong: tuple[Wrong, ...]
+
+
+@dataclass(frozen=True)
 class PlannedRow:
     """One rule to come, and what it waits for."""
 
@@ -73,8 +81,7 @@ class ProofView:
     rows: tuple[ProofRow, ...]
     misses: tuple[Wrong, ...]
     alarms: tuple[Wrong, ...]
-    held_out: str  # what trainings said that no rule was tuned on
-    held_out_wrong: tuple[Wrong, ...]
+    held_out: tuple[HeldOut, ...]  # the newest set first
     planned: tuple[PlannedRow, ...]
     left_out: tuple[Left, ...]
     checked_lead: str
@@ -84,18 +91,23 @@ class ProofView:
 def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> ProofView:
     """Reads the corpus' output and the list of planned rules."""
     found = corpus() if found is None else found
-    aside = found.get("held_out") or {}
     return ProofView(
         lead=_lead(found) if found else "",
         rows=tuple(_row(code, item) for code, item in found.get("rules", {}).items()),
         misses=_misses(found),
         alarms=_alarms(found),
-        held_out=_lead(aside) if aside else "",
-        held_out_wrong=(*_misses(aside), *_alarms(aside)),
+        held_out=_held_out(found.get("held_out") or {}),
         planned=tuple(PlannedRow(item.code, item.name, item.summary, item.missing) for item in PLANNED),
         left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
         checked_lead=_checked_lead(found.get("preflight") or {}),
         checked=tuple(_checked(code, item) for code, item in (found.get("preflight") or {}).get("checks", {}).items()),
+    )
+
+
+def _held_out(sets: Mapping[str, Mapping[str, Any]]) -> tuple[HeldOut, ...]:
+    return tuple(
+        HeldOut(f"The {name} set of them: {_lead(found)}", (*_misses(found), *_alarms(found)))
+        for name, found in reversed(list(sets.items()))
     )
 
 
