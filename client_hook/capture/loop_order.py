@@ -108,7 +108,10 @@ class LoopOrderSignal(Signal):
         for turn in self._turns.values():
             cleared = turn.probe.look()
             if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
-                turn.discarded = turn.discarded or turn.probe.unmoved()
+                if turn.probe.unmoved():
+                    turn.discarded = True
+                elif turn.steps:  # SAM: the first pass was for a look around, and only what follows is for the step
+                    turn.backwards = turn.own_backwards = 0
         if self._root is not None and self._root() is root:
             self._offences.add("backward-twice", self.context.open_step)
         self._root = weakref.ref(root)

@@ -216,6 +216,14 @@ def entropy(counts: Mapping[int, int]) -> float:
     return -sum(share * math.log(share) for share in shares)
 
 
+def entropy_error(counts: Mapping[int, int]) -> float:
+    """Gives the standard error of that entropy: 0 for balanced classes, large where a rare one was seen a few times."""
+    total = sum(counts.values())
+    shares = [count / total for count in counts.values() if count] if total else []
+    spread = sum(share * math.log(share) ** 2 for share in shares) - entropy(counts) ** 2
+    return math.sqrt(max(spread, 0.0) / total) if total else 0.0
+
+
 def _spread(value: Any) -> Spread:
     if not isinstance(value, Mapping):
         return Spread()

@@ -64,15 +64,33 @@ def _known_medians(items: list[Series]) -> Series | None:
     return Series(known, count)
 
 
-def path_length(steps: Steps, ratios: Floats, last_step: int) -> float:
-    """Sums the update ratios over all steps, each sample standing for the steps up to the next one.
+def path_length(window: Window, steps: Steps, ratios: Floats) -> float:
+    """Sums the update ratios over all steps, each sample standing for the steps up to the next one, and following the
+    learning rate on the way: a sample of a warm-up says little of the steps after it.
 
     By the triangle inequality the weights cannot have moved further, relative to their size, than this.
     """
     if not len(steps):
         return 0.0
-    widths = np.diff(np.append(steps, last_step + 1))
-    return float(np.sum(np.maximum(widths, 0) * ratios))
+    ends = np.append(steps[1:], window.step + 1)
+    widths = np.maximum(ends - steps, 0)
+    growth = np.ones(len(steps))
+    rates = [item for item in window.by_layer(Kind.LEARNING_RATE).values() if item.count]
+    for series in rates:
+        one = _mean_growth(series, steps, ends)
+        growth = one if len(rates) == 1 else np.maximum(growth, one)  # of several groups the fastest counts
+    return float(np.sum(widths * ratios * growth))
+
+
+def _mean_growth(rate: Series, steps: Steps, ends: Steps) -> Floats:
+    """Gives the mean of a rate from each sample to the next, in units of that at the sample; 1 where that is 0."""
+    sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(rate.values), np.abs(rate.values), 0.0))])
+    begin = np.searchsorted(rate.steps, steps)
+    end = np.maximum(np.searchsorted(rate.steps, ends), begin + 1).clip(max=rate.count)
+    begin = np.minimum(begin, rate.count - 1)
+    own = np.abs(rate.values[begin])
+    mean = (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
+    return np.where(own > 0, mean / np.where(own > 0, own, 1.0), 1.0)
 
 
 def equilibrium(window: Window) -> float:
@@ -103,9 +121,11 @@ def _balance(window: Window, name: str, group: Mapping[str, Any]) -> float:
 
 
 def decay_shares(window: Window) -> dict[str, float]:
-    """Gives, for each decayed matrix, the share of its newest updates that decay alone makes."""
+    """Gives, for each decayed matrix, the share of its updates that decay alone makes: of the newest ones, or over the
+    run where the decay is part of the gradient that an adaptive optimizer rescales."""
     width = min(20, window_size(window.samples, window.planned))
-    updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    updates, gradients = window.by_layer(Kind.PARAM_UPDATE_RATIO), window.by_layer(Kind.PARAM_GRAD_NORM)
+    weights = window.by_layer(Kind.PARAM_WEIGHT_NORM)
     known = {name: (kind, group) for name, kind, group in groups(window)}
     shares: dict[str, float] = {}
     for item in learning_matrices(window):
@@ -114,6 +134,10 @@ def decay_shares(window: Window) -> dict[str, float]:
         decay = float(group.get("weight_decay") or 0.0)
         if series is None or not decay or series.count < 5:
             continue
+        if kind in COUPLED:
+            if not _decoupled(window, group) and item.name in gradients and item.name in weights:
+                shares[item.name] = _pull(weights[item.name], gradients[item.name], decay)
+            continue
         rates = window.series(f"lr/{(item.groups or ('',))[0]}")
         rate = rates.last if rates else float(group.get("lr") or 0.0)
         move = med(series.tail(width))
@@ -121,3 +145,18 @@ def decay_shares(window: Window) -> dict[str, float]:
         if move > 0 and kind in ("SGD", "AdamW"):
             shares[item.name] = rate * decay * (factor if kind == "SGD" else 1.0) / move
     return shares
+
+
+COUPLED = ("Adam", "Adamax", "Adagrad", "RMSprop")  # their weight_decay is added to the gradient
+
+
+def _decoupled(window: Window, group: Mapping[str, Any]) -> bool:
+    owner = next((item for item in optimizers(window) if group in (item.get("groups") or ())), {})
+    return bool((owner.get("arguments") or {}).get("decoupled_weight_decay"))
+
+
+def _pull(weights: Series, gradients: Series, decay: float) -> float:
+    """Gives the median share of the penalty in the gradient, over the steps in which both were measured."""
+    _, at, other = np.intersect1d(weights.steps, gradients.steps, return_indices=True)
+    pull = decay * weights.values[at]
+    return med(pull / np.maximum(pull + gradients.values[other], 1e-30)) if len(at) else 0.0

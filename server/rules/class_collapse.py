@@ -19,8 +19,9 @@ class ClassCollapse(Rule):
     ## What it does
     At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation
     if its loss is computed with the same function, else in training. An info while the loss still falls, and where
-    a few of very many classes are missing and the loss is still above half of the labels' entropy (a language model
-    whose next letter is a guess need never put a rare one first), else a warning.
+    some of very many classes are missing and the loss is still above half of the labels' entropy (a language model
+    whose next letter is a guess need never put a rare one first), else a warning. Where more than half of them are
+    missing it is one only while the loss is near that entropy, which a constant answer gets too.
 
     ## Why it matters
     The accuracy can look fine while whole classes are lost.
@@ -70,6 +71,9 @@ class ClassCollapse(Rule):
         guessing: float = threshold(
             0.5, unit="of the labels' entropy", low=0.0, high=1.0, source="ours: the largest output is often wrong"
         )
+        learned: float = threshold(
+            0.95, unit="of the labels' entropy", low=0.0, high=1.0, source="ours: below it the answers are not all one"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares labels and predictions."""
@@ -97,8 +101,8 @@ class ClassCollapse(Rule):
             guessing = (
                 parts is not None
                 and len(labels) > params.many
-                and len(lost) < params.few * len(known)
                 and parts.q4 > params.guessing * entropy(labels)
+                and (len(lost) < params.few * len(known) or parts.q4 < params.learned * entropy(labels))
             )
             where = "validation" if side is validation else "training"
             yield say(

@@ -133,12 +133,16 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
             Severity.WARNING, f"The pictures{whose} come as {'×'.join(map(str, shape))}: the channels seem to be last",
             "Put the channels first: x.permute(0, 3, 1, 2).", numbers=numbers, strings={"shape": str(shape)},
         )  # fmt: skip
-    if _first(window).startswith(_SCALE_FREE):
+    first = _first(window)
+    ids = _most_ids(window) if first.startswith("Embedding") else 0  # then columns below that may be looked up
+    if first.startswith(_SCALE_FREE) and not ids:
         return None
     columns = [column for column in item.get("features") or () if isinstance(column, Mapping)]
     usual = item.get("median_rms")
     if columns and usual:
         worst = columns[0]
+        if worst["rms"] <= ids:
+            return None
         if worst["rms"] > params.column * usual and worst["rms"] > params.column_rms:
             return say(
                 Severity.WARNING,
@@ -148,7 +152,7 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
                 numbers=numbers | {"column": worst["index"], "column_rms": worst["rms"], "usual_rms": usual},
                 limit=params.column * usual,
             )
-    if rms > params.large or rms < params.small:
+    if not ids and (rms > params.large or rms < params.small):
         hint = (
             "divide pictures by 255" if 40 < absmax <= 255 else "subtract the mean and divide by the standard deviation"
         )
@@ -164,6 +168,12 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
 
 
 _SCALE_FREE = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "Embedding")
+
+
+def _most_ids(window: Window) -> int:
+    """Gives the size of the largest table that is looked up: no column of ids has numbers above it."""
+    sizes = [(layer.get("arguments") or {}).get("num_embeddings") for layer in layers(window)]
+    return max((size for size in sizes if isinstance(size, int)), default=0)
 
 
 def _first(window: Window) -> str:

@@ -71,6 +71,10 @@ class DeadOrUnusedModule(Rule):
         if steps < min(params.steps, window.samples) or (steps < params.steps and not window.final):
             yield NotEvaluated(f"{params.steps} optimizer steps are needed, {steps} are in")
             return
+        looks = int(seen.get("sampled", steps))
+        if looks < min(params.steps, steps):
+            yield NotEvaluated(f"{params.steps} measured steps are needed, {looks} are in: parts may take turns")
+            return
         if "GW301" in window.open_codes:
             return  # it lists the same parameters, as an error
         without = set(map(str, seen.get("none") or ()))

@@ -13,6 +13,8 @@ from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, REGRESSION, Expec
 from server.rules.base import Rule, Stage, threshold
 
 FAR_ABOVE = 1.5  # times the error of answering 0
+SQUARED_ERROR_SPREAD = math.sqrt(2)  # standard deviation of a normal value's square, in means
+SCALED = ("Mul", "Div")  # operations by which a loop multiplies logits behind the last layer
 
 
 class InitialLossHigh(Rule):
@@ -113,7 +115,9 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     variance = surplus / start.unit
     if call.function in REGRESSION:
         limits = ((params.regression_error, Severity.ERROR), (params.regression_warning, Severity.WARNING))
-        sure = first > FAR_ABOVE * start.value  # far from 0, a small answer already moves the error by many variances
+        # far from 0, a small answer already moves the error by many variances; and a batch of few is a draw of luck
+        luck = params.errors * SQUARED_ERROR_SPREAD * start.value / math.sqrt(max(call.batch_size, 1))
+        sure = first > FAR_ABOVE * start.value and surplus > luck
     else:
         limits = ((params.error, Severity.ERROR), (params.warning, Severity.WARNING))
         sure = surplus > params.errors * _standard_error(call, variance)
@@ -125,6 +129,10 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     if severity is not Severity.INFO and _partly_frozen(window):
         severity = Severity.INFO  # who freezes layers has trained them before: then a new head may start anywhere
     cause = _explain(window, call, start, first)
+    scaled = call.function in CROSS_ENTROPIES and call.previous_op.startswith(SCALED)
+    if scaled and not cause:
+        severity = Severity.INFO  # a temperature or a scale with a margin sets where such a loss starts
+        cause = "The logits are multiplied behind the last layer, which alone can set where it starts"
     return Verdict(
         severity=severity,
         first_step=0,

@@ -128,6 +128,9 @@ class LrTooLow(Rule):
             3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise of the medians"
         )
         samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours: less is a smoke test")
+        looks: int = threshold(
+            5, unit="measured steps", low=1, high=100, source="ours: the first step of an optimizer is no typical one"
+        )
         live_share: float = threshold(
             0.25, unit="of the plan", low=0.05, high=1.0, source="ours: schedules have shown their top by then"
         )
@@ -146,12 +149,16 @@ class LrTooLow(Rule):
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return
         steps, ratios = medians(window)
-        if not len(ratios):
-            yield NotEvaluated("the updates of no weight matrix were measured")
+        if len(ratios) < params.looks:
+            yield NotEvaluated(
+                f"the updates of {params.looks} measured steps are needed, {len(ratios)} are in"
+                if len(ratios)
+                else "the updates of no weight matrix were measured"
+            )
             return
         if knew_before(window, parts, params.solved) or OTHER_CAUSES & window.open_codes or not _alive(window):
             return
-        path = path_length(steps, ratios, window.step)
+        path = path_length(window, steps, ratios)
         high = parts.q4 > params.high_loss * abs(parts.start)
         if not window.final:
             total = path * (window.planned or 0) / (window.step + 1)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
+from server.domain.series import Floats
+from server.domain.statistics import finite
+from server.rules._loss_call import CROSS_ENTROPIES, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import beats_the_commonest, evaluations
@@ -63,6 +68,13 @@ class NothingGeneralises(Rule):
         )
         evaluations: int = threshold(5, unit="evaluations", low=2, high=1000, source="ours: one may come too early")
         labels: int = threshold(200, unit="labels", low=20, high=1_000_000, source="the entropy must be known")
+        known: float = threshold(
+            0.1,
+            unit="of the entropy, its standard error",
+            low=0.01,
+            high=1.0,
+            source="ours: a rare class must have come often enough",
+        )
         errors: float = threshold(3.0, unit="standard errors", low=1.0, high=10.0, source="beyond the noise")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -79,18 +91,31 @@ class NothingGeneralises(Rule):
             yield NotEvaluated(f"it needs a mean cross-entropy over class ids, and {params.labels} labels of it")
             return
         chance = entropy(call.labels)
+        if entropy_error(call.labels) > params.known * chance:
+            rarest = min(call.labels.values())
+            yield NotEvaluated(f"a class came {rarest} times only, so what a constant answer gets is not known well")
+            return
         best = float(found.values.min())
-        learned = chance - parts.q4
+        trained, error = _mean_of_last_quarter(window.loss.values)
+        learned = chance - trained
         if beats_the_commonest(window, call.labels):
             return  # it does generalise; that it is too sure of itself is GW801
-        if best >= params.share * chance and learned > max(params.errors * parts.se_last, 0.1 * chance):
+        if best >= params.share * chance and learned > max(params.errors * error, 0.1 * chance):
             yield say(
                 Severity.WARNING,
-                f"The training loss went down to {parts.q4:.4g}, but the validation loss was never below {best:.4g}; a "
+                f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; a "
                 f"constant answer gets {chance:.4g} (the entropy of the labels)",
                 "Look at ten training examples with their labels as the model gets them: do they belong together? Then "
                 "compare the preprocessing of the two sets.",
-                numbers={"entropy": chance, "best_validation": best, "training": parts.q4},
+                numbers={"entropy": chance, "best_validation": best, "training": trained},
                 series=("val/loss", "loss"),
                 limit=params.share * chance,
             )
+
+
+def _mean_of_last_quarter(losses: Floats) -> tuple[float, float]:
+    """Gives the mean with its standard error: validation is a mean too, and where a class is rare the median batch has
+    none of it."""
+    kept = finite(losses)
+    last = kept[-max(len(kept) // 4, 1) :]
+    return float(np.mean(last)), float(np.std(last)) / math.sqrt(len(last))

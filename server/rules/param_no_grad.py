@@ -99,7 +99,7 @@ class ParamNoGrad(Rule):
         known = {item.name: item for item in parameters(window)}
         missing = [known.get(name) or _unknown(name) for name in _names(seen, "none")]
         missing = [item for item in missing if item.trainable]
-        looks = int(seen.get("sampled") or 0)
+        looks = int(seen.get("sampled", steps))
         if looks < needed:
             yield NotEvaluated(f"the gradients of {needed} measured steps are needed, {looks} are in")
             return

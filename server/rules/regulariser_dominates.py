@@ -24,10 +24,10 @@ class RegulariserDominates(Rule):
 
     ## What it does
     *Weight decay*: ω is the share of each update that decay alone makes, ηλ/U (for SGD with momentum ηλ/((1 − μ)U)).
-    The median over the matrices above 0.7 while the weights shrink and the loss is above half of its start is a
-    warning. In balance it is 0.03 to 0.07. *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its
-    first value     while the data's part gained less than a quarter: the model learned to make the penalty small and
-    nothing else.
+    Adam adds the decay to the gradient and rescales both: there ω is λ‖w‖/(λ‖w‖ + ‖g‖). The median over the matrices
+    above 0.7 while the weights shrink and the loss is above half of its start is a warning. In balance it is 0.03 to
+    0.07. *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
+    gained less than a quarter: the model learned to make the penalty small and nothing else.
 
     ## Why it matters
     The gradient then comes from the penalty, whose form is simple; a wrong gradient of the data stays hidden.

@@ -63,6 +63,9 @@ class SaturatedActivation(Rule):
 
         share: float = threshold(0.9, unit="of the values", low=0.3, high=1.0, relax="down", source="ours")
         samples: int = threshold(20, unit="samples", low=3, high=1000, source="ours: not one odd batch")
+        stuck_after: int = threshold(
+            400, unit="steps", low=50, high=10_000, source="ours: before the end of a run, a shorter rest is no stop"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the newest samples of every saturating module."""
@@ -78,7 +81,8 @@ class SaturatedActivation(Rule):
         over = {name: share for name, share in shares.items() if share > params.share}
         if over:
             worst = max(over, key=lambda name: over[name])
-            still = stuck(window)
+            # early on, no fall beyond the noise is no sign of a stop: many curves rest before they go on
+            still = stuck(window) if window.final or window.samples >= params.stuck_after else False
             if still is None:
                 still = bool(window.final)
             tail = ready[worst]

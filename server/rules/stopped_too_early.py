@@ -17,6 +17,7 @@ from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 SLOW = "GW412"
+FEWEST_LOOKS = 5  # measured steps, before anything is said of how far the weights went
 BETTER_NAMED = frozenset({SLOW, "GW401", "GW413"})
 
 
@@ -102,7 +103,7 @@ class StoppedTooEarly(Rule):
             errors=params.errors,
         )
         steps, ratios = medians(window)
-        moved = path_length(steps, ratios, window.step) if len(ratios) else params.path
+        moved = path_length(window, steps, ratios) if len(ratios) >= FEWEST_LOOKS else params.path
         short = moved >= params.path or _hardly_begun(window, parts, params)
         if not falling or not short or not _validation_falls(window):
             return

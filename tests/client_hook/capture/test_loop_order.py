@@ -443,7 +443,11 @@ def test_the_two_backwards_of_sam_are_no_offence() -> None:
         optimizer.step()
         return loss
 
-    assert kinds(train(body)) == {}
+    tape = train(body)
+    assert kinds(tape) == {}
+    loop = last(tape, "loop")
+    assert loop["backwards_per_step"] == 1, "the first pass is no part of the step"
+    assert loop["accumulation"] == {"steps": 1, "discarded": 0}, "the first turn has no mark to compare with"
 
 
 def test_the_fact_comes_at_the_first_steps_and_when_an_offence_is_new() -> None:
