@@ -148,9 +148,15 @@ def _heads(window: Window) -> set[str]:
     return apart
 
 
+def _from_zero(window: Window) -> set[str]:
+    """Names the layers whose weight starts at 0 (the last norm of a residual branch): any output is a growth there."""
+    items = [item for item in window.fact("model").get("parameters") or () if item.get("absmax") == 0]
+    return {str(item.get("layer")) for item in items if str(item.get("name")).endswith("weight")}
+
+
 def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict | None:
     worst: tuple[float, str, float, float] | None = None
-    apart = _heads(window)
+    apart = _heads(window) | _from_zero(window)
     for name, series in window.by_layer(Kind.ACT_STD).items():
         if series.count < params.samples or name in apart:
             continue

@@ -26,9 +26,9 @@ class StoppedTooEarly(Rule):
 
     ## What it does
     At the end: the last quarter still gained a large part of all that was gained (more than 15 %; a straight line gives
-    a third, a converged run nothing), the loss is still above half of its start, the validation loss (if any) falls
-    too, and the weights have moved far enough that the learning rate is not the reason — or the loss fell at a usual
-    pace, and the run ended before a fifth of it was gained.
+    a third, a converged run nothing), the loss is still above half of its start, and so is the newest validation loss
+    (if any), which falls too, and the weights have moved far enough that the learning rate is not the reason — or the
+    loss fell at a usual pace, and the run ended before a fifth of it was gained.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
@@ -92,6 +92,7 @@ class StoppedTooEarly(Rule):
             knew_before(window, parts)
             or _better_named(window, parts, params)
             or parts.q4 <= params.high * abs(parts.start)
+            or _validation_is_low(window, params.high * abs(parts.start))
         ):
             return
         falling = still_falling(
@@ -130,6 +131,13 @@ def _hardly_begun(window: Window, parts: Quarters, params: StoppedTooEarly.Param
 def _better_named(window: Window, parts: Quarters, params: StoppedTooEarly.Params) -> bool:
     named = BETTER_NAMED & window.open_codes
     return bool(named - {SLOW}) or (SLOW in named and not _hardly_begun(window, parts, params))
+
+
+def _validation_is_low(window: Window, limit: float) -> bool:
+    """Says whether the newest validation is past the mark already: it is of the last weights, without dropout, and the
+    median of the last quarter lies behind it."""
+    found = evaluations(window)
+    return found is not None and len(found) >= 1 and float(found.values[-1]) <= limit
 
 
 def _validation_falls(window: Window) -> bool:

@@ -290,7 +290,7 @@ ADOPTED = frozenset(
         "encoder-rate-too-high",
         "friedman-in-thousands",
         "shapes-sorted",
-        "few-examples-by-heart", "encoder-scores-grow",
+        "few-examples-by-heart", "encoder-scores-grow", "resnet-radam",
     }
 )  # fmt: skip
 
