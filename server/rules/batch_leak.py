@@ -77,11 +77,11 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
     if not targets:
         return None
     for layer in layers(window):
-        shape = layer.get("output_shape") or ()
+        shape: list[int] = list(layer.get("output_shape") or [])
         if layer.get("type") not in RECURRENT or (layer.get("arguments") or {}).get("batch_first") is not False:
             continue
         if len(shape) != 3 or shape[0] != targets[0] or shape[1] in (1, targets[0]):
             continue
         if len(targets) == 1 or targets[1] != shape[1]:  # else time comes first in the targets as well
-            return str(layer.get("name")), int(shape[0]), int(shape[1])
+            return str(layer.get("name")), shape[0], shape[1]
     return None
