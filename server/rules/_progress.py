@@ -24,7 +24,10 @@ FEWEST_FINAL = 20
 
 
 def stuck(window: Window) -> bool | None:
-    """Says whether the loss did not fall, beyond its noise and a percent; None while too few losses came."""
+    """Says whether the loss did not fall, beyond its noise and a percent; None while too few losses came. A loss that
+    is not expected to fall (a game of two networks) says nothing of that kind."""
+    if window.gates.moving_target:
+        return False
     fewest = FEWEST_FINAL if window.final else FEWEST_LIVE
     if window.loss.count < fewest:
         return None

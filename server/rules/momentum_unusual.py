@@ -130,7 +130,7 @@ def _without(window: Window, plain: Sequence[str], params: MomentumUnusual.Param
     if not (creeping and straight and parts is not None and parts.q4 > params.high_loss * abs(parts.start)):
         return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)})
     steps, ratios = medians(window)
-    path = path_length(steps, ratios, window.step) if len(ratios) else math.inf
+    path = path_length(window, steps, ratios) if len(ratios) else math.inf
     if path < params.path:
         return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)})
     key, least = min(straight, key=lambda item: item[1])

@@ -18,8 +18,8 @@ from tests.corpus.preflight import fly
 
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
     "mlp-one-hundred-steps": "dense", "wine": "dense", "table-adam": "sparse", "lora": "sparse",
-    "digits-cnn-batch-norm": "usual", "mlp-accumulation": "usual", "reader": "usual", "digits-dropout-function": "sparse",
-    "mlp-few-examples": "usual",
+    "digits-cnn-batch-norm": "usual", "mlp-accumulation": "usual", "reader": "usual", "mlp-few-examples": "usual",
+    "digits-dropout-function": "sparse",
 }  # fmt: skip
 FAST_FAULTS = (
     "table-not-scaled", "missing-values", "sigmoid-before-cross-entropy", "shapes-broadcast", "layers-in-a-list",
