@@ -144,6 +144,20 @@ def test_the_end_judges_once_more_and_what_comes_later_takes_it_back() -> None:
     assert engine.findings == []
 
 
+@pytest.mark.parametrize(("looks", "raised"), [(1, []), (2, []), (3, [4])])
+def test_the_end_judges_layers_only_where_they_were_measured_often_enough(looks: int, raised: list[int]) -> None:
+    class Layered(Above):
+        """The run has layers that are judged at each measurement, three of them at least"""
+
+        clock = "sample"
+
+    engine = engine_of(Layered())
+    engine.evidence.add(("act/mean/a",), np.arange(looks), np.zeros((1, looks)))
+    feed(engine, [0] * looks + [2] * (5 - looks))
+    engine.finish()
+    assert [item.raised_step for item in engine.findings] == raised
+
+
 def sick_and_noisy() -> np.ndarray:
     chance = np.random.default_rng(3)
     losses = 2.3 * np.exp(-np.arange(700) / 150) + chance.normal(0, 0.05, 700)
