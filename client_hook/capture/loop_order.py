@@ -36,6 +36,7 @@ class _Turn:
         self.discarded = False
         self.emptied = False  # zero_grad() came after the newest backward, and left
         self.left: tuple[int, int] | None = None  # this of the probe's gradient
+        self.targets: weakref.ref[Tensor] | None = None  # of the loss whose backward was the newest
         self.foreign_step = False  # another optimizer stepped since this one's first backward
         self.by_mode: list[weakref.ref[nn.Module]] = []
 
@@ -69,6 +70,7 @@ class LoopOrderSignal(Signal):
         self._stepped_in = -1  # the open step in which an optimizer stepped last; closing it may be put off
         self._stepped = False
         self._root: weakref.ref[Tensor] | None = None
+        self._targets: weakref.ref[Tensor] | None = None  # of the newest loss in training
         self._scaler: weakref.ref[Any] | None = None
         self._first_scheduler_early = False
         self._sent_kinds = 0
@@ -108,13 +110,19 @@ class LoopOrderSignal(Signal):
         for turn in self._turns.values():
             cleared = turn.probe.look()
             if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
-                if turn.probe.unmoved():
+                if turn.probe.unmoved() and not self._same_batch(turn):
                     turn.discarded = True
                 elif turn.steps:  # SAM: the first pass was for a look around, and only what follows is for the step
                     turn.backwards = turn.own_backwards = 0
         if self._root is not None and self._root() is root:
             self._offences.add("backward-twice", self.context.open_step)
         self._root = weakref.ref(root)
+
+    def _same_batch(self, turn: _Turn) -> bool:
+        """Says whether the loss is of the same targets as that of the backward before: a second look at one batch.
+        Whether the weights moved in between cannot always be seen (through `.data` no version counts it)."""
+        before, now = turn.targets, self._targets
+        return before is not None and now is not None and (found := now()) is not None and before() is found
 
     def after_backward(self, root: Tensor) -> None:
         """Hears that a backward ended."""
@@ -124,6 +132,7 @@ class LoopOrderSignal(Signal):
             turn.backwards += 1
             turn.schedulers = 0
             turn.emptied = False
+            turn.targets = self._targets
             if turn.backwards == 1:
                 turn.foreign_step = False
             if turn.probe.lost:
@@ -196,6 +205,7 @@ class LoopOrderSignal(Signal):
         if torch.is_grad_enabled():
             if isinstance(result, Tensor) and result.requires_grad:
                 self._mode.training_call(first)
+                self._targets = weakref.ref(args[1]) if len(args) > 1 and type(args[1]) is Tensor else None
             return
         turn = next((turn for turn in self._turns.values() if turn.by_mode), None)
         if turn is None:

@@ -425,7 +425,8 @@ def test_a_gan_with_two_optimizers_has_none() -> None:
     assert (loop["steps"], loop["optimizer_step"]) == (20, 40)
 
 
-def test_the_two_backwards_of_sam_are_no_offence() -> None:
+@pytest.mark.parametrize("unseen", [False, True], ids=["in place", "through .data"])
+def test_the_two_backwards_of_sam_are_no_offence(unseen: bool) -> None:
     def body(step, model, optimizer):
         inputs, labels = batch(step)
         optimizer.zero_grad()
@@ -433,13 +434,13 @@ def test_the_two_backwards_of_sam_are_no_offence() -> None:
         with torch.no_grad():
             moves = [0.05 * item.grad for item in model.parameters()]
             for item, move in zip(model.parameters(), moves, strict=True):
-                item.add_(move)
+                (item.data if unseen else item).add_(move)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(inputs), labels)
         loss.backward()
         with torch.no_grad():
             for item, move in zip(model.parameters(), moves, strict=True):
-                item.sub_(move)
+                (item.data if unseen else item).sub_(move)
         optimizer.step()
         return loss
 
