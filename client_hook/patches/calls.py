@@ -1,4 +1,5 @@
-"""Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders.
+"""Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders,
+torch.save.
 
 Each asks first whether torch traces it: `is_dynamo_compiling` takes one call where `is_compiling` takes two, and what
 exports without Dynamo sets the flag. Not for: the optimizers' step, for which torch has hooks.
@@ -39,6 +40,7 @@ def install(ears: Ears) -> list[Replacement]:
     for kind in _classes_with_step(lr_scheduler):
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
+    installed += replace(torch, "save", lambda original: _save(ears, original))
     loaders: Loaders = weakref.WeakKeyDictionary()
     installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
     installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(ears, original, loaders))
@@ -112,6 +114,16 @@ def _scale(ears: Ears, original: Wrapper) -> Wrapper:
         return result
 
     return scale
+
+
+def _save(ears: Ears, original: Wrapper) -> Wrapper:
+    def save(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        for listen in ears.saved:
+            listen()
+        return result
+
+    return save
 
 
 def _loader_iter(original: Wrapper, loaders: Loaders) -> Wrapper:

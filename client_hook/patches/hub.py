@@ -37,6 +37,7 @@ class Ears:
         "batch",
         "drawn",
         "scale",
+        "saved",
     )
     __slots__ = EVENTS
 
@@ -53,6 +54,7 @@ class Ears:
         self.batch: tuple[Ear, ...] = ()
         self.drawn: tuple[Ear, ...] = ()
         self.scale: tuple[Ear, ...] = ()
+        self.saved: tuple[Ear, ...] = ()
 
 
 class Patches:
@@ -64,7 +66,7 @@ class Patches:
     `loss_failed(function, args, kwargs)` when a loss function raised; `attention(args, kwargs)` after fused attention;
     `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
-    `drawn(loader, batch)`; `scale(scaler)`.
+    `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`.
 
     While a monitor's step is plain (`set_plain`), its listeners hear only what they have a method `plain_<event>` for.
     """

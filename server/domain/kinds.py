@@ -25,6 +25,7 @@ class Kind(StrEnum):
     PARAM_GRAD_NONFINITE = "grad_nonfinite/"
     GRAD_TIME_FIRST = "grad_time/first/"  # of a recurrent layer: the gradient at the first tenth of its time steps
     GRAD_TIME_LAST = "grad_time/last/"
+    NOISE_SCALE = "noise_scale/"  # squared norms of the gradient of one micro-batch and of a step
     DISPLACEMENT = "displacement_cosine/"  # of plain SGD: between the ways that the weights went in two epochs
     ACT_MEAN = "act/mean/"
     ACT_STD = "act/std/"

@@ -20,24 +20,25 @@ class Planned:
 
 PLANNED: tuple[Planned, ...] = (
     Planned(
-        "GW402",
-        "batch-vs-noise-scale",
-        "The batch is far above or below the gradient noise scale",
-        "gradient norms of two batch sizes (micro-batches, or local and reduced gradients)",
-    ),
-    Planned("GW504", "no-checkpoint", "A long run saves no checkpoint", "a signal of what the training saves"),
-    Planned(
         "GW508",
         "worse-than-baseline",
         "At equal steps the loss is above that of the chosen baseline run",
-        "a baseline run that a project chooses",
+        "a project cannot choose a run as its baseline yet, and a rule sees one run alone; until then, compare two "
+        "runs on the page Compare",
     ),
     Planned(
         "GW806",
         "representation-collapse",
         "Embeddings of self-supervised training shrink to a point",
-        "which output is the embedding (a declaration)",
+        "nothing in a training says which tensor is the embedding, so watch() needs a way to name it; a divergence "
+        "that collapses in a VAE is told by GW451",
     ),
-    Planned("GW906", "uneven-gradient-scale", "Losses are summed over ranks or windows", "evidence of all ranks"),
-    Planned("GW956", "router-collapse", "A mixture of experts uses few of them", "the load of each expert"),
+    Planned(
+        "GW906",
+        "uneven-gradient-scale",
+        "Losses are summed over ranks or windows",
+        "the loss that a loop reports need not be the one that it differentiates, and a gradient that grows with the "
+        "number of processes shows only between two runs, which a rule cannot compare; sums over micro-batches are "
+        "told by GW315",
+    ),
 )

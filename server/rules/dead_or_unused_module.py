@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._experts import is_experts
 from server.rules._layers import layers, listed, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -88,6 +89,7 @@ class DeadOrUnusedModule(Rule):
             if layer.get("order") is None
             and owned.get(str(layer["name"]))
             and without.issuperset(owned[str(layer["name"])])
+            and not is_experts(window, str(layer["name"]))
         ]
         several = len({name.rpartition(".")[0] for name in unused}) > 1
         if unused and (not several or steps >= params.patient_steps or window.final):

@@ -8,6 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._experts import is_experts
 from server.rules._layers import Parameter, listed, optimizers, parameters
 from server.rules._progress import first_finite
 from server.rules.base import Rule, Stage, threshold
@@ -98,7 +99,7 @@ class ParamNoGrad(Rule):
             return
         known = {item.name: item for item in parameters(window)}
         missing = [known.get(name) or _unknown(name) for name in _names(seen, "none")]
-        missing = [item for item in missing if item.trainable]
+        missing = [item for item in missing if item.trainable and not is_experts(window, item.name)]
         looks = int(seen.get("sampled", steps))
         if looks < needed:
             yield NotEvaluated(f"the gradients of {needed} measured steps are needed, {looks} are in")

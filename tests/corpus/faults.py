@@ -26,6 +26,7 @@ from tests.corpus.healthy import (
     FUNCTION,
     GPT,
     LSTM,
+    MIXTURE,
     MLP,
     PIECES,
     RARE,
@@ -694,6 +695,12 @@ FAULTS: dict[str, Fault] = {
         ("GW308",),
         AUTOTRAINER,
         ("GW301", "GW206", "GW311"),
+    ),
+    "router-favours-one-expert": Fault(
+        replace(MIXTURE, model=lambda: models.Mixture(64, 10, bias=6.0), penalty=None),
+        ("GW956",),
+        "Shazeer et al. 2017, Outrageously Large Neural Networks: experts that are never chosen",
+        ("GW301", "GW312"),
     ),
     # -- the end ----------------------------------------------------
     "two-epochs-only": Fault(

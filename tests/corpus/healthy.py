@@ -166,6 +166,13 @@ GAN = Setup(data.digits, nn.Identity, adam(), loop=gan, steps=400)
 READER = Setup(data.beginnings, models.Reader, adam(5e-3), steps=300)
 FUNCTION = replace(DIGITS, model=lambda: models.DropsByFunction(64, 10))
 FEW = replace(MLP, data=lambda: data.teacher(count=800), optimizer=sgd(0.01), steps=500)
+MIXTURE = replace(
+    DIGITS,
+    model=lambda: models.Mixture(64, 10),
+    penalty=lambda model: 0.1 * model.balance,
+    optimizer=adam(2e-3),
+    watching={"budget": 1.0},
+)
 PIECES = replace(MLP, accumulate=4, steps=250, batch=16)
 
 HEALTHY: dict[str, Setup] = {
@@ -221,6 +228,7 @@ HEALTHY: dict[str, Setup] = {
         model=lambda: nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10)),
     ),
     "digits-dropout-function": FUNCTION,
+    "digits-mixture-of-experts": MIXTURE,
     "digits-cnn": CNN,
     "digits-cnn-batch-norm": BN,
     "digits-cnn-dropout-head": replace(BN, model=lambda: models.cnn(norm=True, dropout=0.3)),

@@ -85,11 +85,13 @@ def _pictures(name: str, engine: Engine) -> dict[str, dict[str, Any]]:
     """Draws the evidence of every open finding, as its page would, for the rule's page."""
     found: dict[str, dict[str, Any]] = {}
     levels = {course.rule.code: course.rule.levels for course in engine.courses}
-    for item in engine.findings:
-        series = item.verdict.evidence.series
-        track = engine.evidence.series(series[0], engine.judged_step) if series and item.open else None
-        if not track:
+    for item in engine.findings if engine.judged_step >= 0 else ():
+        named = item.verdict.evidence.series
+        # what rests on facts alone is seen in no series: then the loss shows what became of it
+        name = next((one for one in (*named, "loss") if engine.evidence.series(one, engine.judged_step)), None)
+        if name is None or not item.open:
             continue
+        track = engine.evidence.series(name, engine.judged_step)
         finding = Finding(
             "", 1, item.code, "", 1, item.verdict.severity, "open", item.verdict.first_step, item.raised_step,
             item.last_step, item.verdict.message, item.verdict.advice, evidence=item.verdict.evidence,
@@ -97,7 +99,8 @@ def _pictures(name: str, engine: Engine) -> dict[str, dict[str, Any]]:
         start, stop = evidence.span_of(finding)
         near = (track.steps >= start) & (track.steps <= stop)
         cut = buckets(track.steps[near], track.steps[near], track.values[near], PICTURE_POINTS)
-        drawn = evidence.draw(finding, series[0], cut, levels[item.code]) if near.any() else None
+        words = levels[item.code] if named and name == named[0] else {}
+        drawn = evidence.draw(finding, name, cut, words) if near.any() else None
         if drawn is not None:
             about = {"training": name, "message": finding.message, "severity": finding.severity.value}
             found[item.code] = {**about, "picture": asdict(drawn)}

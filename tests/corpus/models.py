@@ -105,6 +105,33 @@ class DropsByFunction(nn.Module):
         return self.head(hidden)
 
 
+class Mixture(nn.Module):
+    """A block of eight experts, of which a router chooses one for each row; `bias` favours the first from the start."""
+
+    def __init__(self, inputs: int, outputs: int, width: int = 32, bias: float = 0.0) -> None:
+        super().__init__()
+        self.put, self.norm, self.router = nn.Linear(inputs, width), nn.LayerNorm(width), nn.Linear(width, 8)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)) for _ in range(8)
+        )
+        self.last, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
+        self.balance = torch.zeros(())
+        with torch.no_grad():
+            self.router.bias[0] += bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.put(x)
+        seen = self.norm(hidden)
+        chances = self.router(seen).softmax(1)
+        chosen = chances.argmax(1)
+        self.balance = 8 * (F.one_hot(chosen, 8).float().mean(0) * chances.mean(0)).sum()
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero().squeeze(1)
+            if len(rows):
+                hidden = hidden.index_add(0, rows, expert(seen[rows]) * chances[rows, number].unsqueeze(1))
+        return self.head(self.last(hidden))
+
+
 class Block(nn.Module):
     """Attention and a small network, each on a normalised input."""
 

@@ -19,13 +19,13 @@ from tests.corpus.preflight import fly
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
     "mlp-one-hundred-steps": "dense", "wine": "dense", "table-adam": "sparse", "lora": "sparse",
     "digits-cnn-batch-norm": "usual", "mlp-accumulation": "usual", "reader": "usual", "mlp-few-examples": "usual",
-    "digits-dropout-function": "sparse",
+    "digits-dropout-function": "sparse", "digits-mixture-of-experts": "usual",
 }  # fmt: skip
 FAST_FAULTS = (
     "table-not-scaled", "missing-values", "sigmoid-before-cross-entropy", "shapes-broadcast", "layers-in-a-list",
     "no-activation", "zero-grad-per-micro-batch", "never-back-to-train", "all-weights-equal", "rate-kills-relus",
     "scheduler-per-batch", "decay-hundred-times", "dropout-before-norm", "validation-not-scaled", "sorted-by-class",
-    "dropout-function-without-mode", "no-momentum-in-a-valley", "forgets-the-beginning",
+    "dropout-function-without-mode", "no-momentum-in-a-valley", "forgets-the-beginning", "router-favours-one-expert",
 )  # fmt: skip
 
 

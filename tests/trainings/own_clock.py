@@ -8,6 +8,7 @@ its own.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -165,11 +166,33 @@ def words(*, jumps: bool) -> str:
     return str(monitor.run_id)
 
 
+def hours(*, saves: bool) -> str:
+    """Trains for more than an hour, and may keep the weights twice."""
+    torch.manual_seed(4)
+    model = nn.Linear(16, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    chance = torch.Generator().manual_seed(5)
+    with watch(model, optimizer, name=f"saves {saves}", total_steps=300) as monitor:
+        for step in range(300):
+            x = torch.randn(32, 16, generator=chance)
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x).squeeze(1), x.sum(1) + torch.randn(32, generator=chance))
+            loss.backward()
+            optimizer.step()
+            CLOCK.work(15.0)
+            monitor.step(loss)
+            if saves and step in (150, 299):
+                torch.save(model.state_dict(), io.BytesIO())
+    return str(monitor.run_id)
+
+
 CASES: dict[str, Callable[[], str]] = {
     "healthy machine": machine,
     "leaks": lambda: machine(leaks=True),
     "starves": lambda: machine(starves=True),
     "healthy words": lambda: words(jumps=False),
+    "healthy hours": lambda: hours(saves=True),
+    "hours without a save": lambda: hours(saves=False),
     "jumps": lambda: words(jumps=True),
 }
 

@@ -15,9 +15,10 @@ from tests.serving import ROOT, Server, wait_until
 SICK = {
     "leaks": ("GW704", "warning", "The memory of the process rises steadily: "),
     "starves": ("GW705", "info", "`gpu0` does little: in the median of the last 60 samples it was busy "),
+    "hours without a save": ("GW504", "warning", "The training ran for 1.2 h and never saved its weights (limit 1 h)"),
     "jumps": ("GW957", "info", "The jump of the gradient at step "),
 }
-HEALTHY = ("healthy machine", "healthy words")
+HEALTHY = ("healthy machine", "healthy words", "healthy hours")
 
 
 @pytest.fixture(scope="module")

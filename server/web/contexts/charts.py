@@ -62,6 +62,7 @@ _MACHINERY = (
             Kind.DISPLACEMENT,
         ),
     ),
+    ("Noise of the gradient", (Kind.NOISE_SCALE,)),
     ("Recurrent layers", (Kind.GRAD_TIME_FIRST, Kind.GRAD_TIME_LAST)),
     ("Hook", (Kind.OVERHEAD, Kind.EPOCH)),
     ("Attention", (Kind.ACT_SCORES, Kind.ACT_ENTROPY)),
