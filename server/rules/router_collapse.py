@@ -74,6 +74,7 @@ class RouterCollapse(Rule):
         )
         settled: int = threshold(20, unit="steps", low=0, high=100_000, source="ours: a router needs a while")
         samples: int = threshold(10, unit="measured steps", low=1, high=1000, source="ours: one batch may be uneven")
+        samples_at_end: int = threshold(3, unit="measured steps", low=1, high=1000, source="ours: short runs")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the most uneven mixture of the fact `experts`."""
@@ -81,15 +82,16 @@ class RouterCollapse(Rule):
         if not known:
             yield NotEvaluated("the model has no nn.ModuleList of experts", "self.experts = nn.ModuleList(…)")
             return
+        samples = params.samples_at_end if window.final else params.samples
         ready = {
             name: rows
             for name, item in known.items()
-            if _count(item, "samples") >= params.samples
+            if _count(item, "samples") >= samples
             and _count(item, "first_step") >= params.settled
             and (rows := rows_of(item)).sum() > 0
         }
         if not ready:
-            yield NotEvaluated(f"{params.samples} measured steps of the experts after step {params.settled} are needed")
+            yield NotEvaluated(f"{samples} measured steps of the experts after step {params.settled} are needed")
             return
         shares = {name: rows / rows.sum() for name, rows in ready.items()}
         name = min(shares, key=lambda item: _evenness(shares[item]))

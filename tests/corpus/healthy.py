@@ -171,7 +171,6 @@ MIXTURE = replace(
     model=lambda: models.Mixture(64, 10),
     penalty=lambda model: 0.1 * model.balance,
     optimizer=adam(2e-3),
-    watching={"budget": 1.0},
 )
 PIECES = replace(MLP, accumulate=4, steps=250, batch=16)
 
