@@ -19,8 +19,9 @@ from torch.optim import lr_scheduler as schedules
 
 from tests.corpus import data, models
 from tests.corpus.data import Split
-from tests.corpus.faults import Fault, changed, initialised
+from tests.corpus.fault import Fault
 from tests.corpus.healthy import adam, sgd, warm
+from tests.corpus.mistakes import changed, initialised
 from tests.corpus.setup import Setup
 
 FORUMS = "asked again and again on discuss.pytorch.org and Stack Overflow"

@@ -14,8 +14,9 @@ from torch.optim import lr_scheduler as schedules
 from tests.corpus import data as corpus_data
 from tests.corpus import models as corpus_models
 from tests.corpus.data import Split
-from tests.corpus.faults import Fault, in_half
+from tests.corpus.fault import Fault
 from tests.corpus.healthy import adam, sgd
+from tests.corpus.mistakes import in_half
 from tests.corpus.second import data, models
 from tests.corpus.second.healthy import (
     BOXES,
