@@ -12,6 +12,9 @@ from server.rules._layers import Parameter, listed, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+ALIKE = 1e-6  # of the largest entry: float noise
+FEWEST_PLACES = 4
+
 
 class ZeroOrIdenticalInit(Rule):
     """The run has weights that start equal and cannot become different
@@ -19,7 +22,8 @@ class ZeroOrIdenticalInit(Rule):
     ## What it does
     Looks at the weight matrices at the start and again after 10 optimizer steps: a matrix that is still exactly zero,
     or a hidden one whose rows are still all the same. Legitimate zeros (last layer of a residual branch, LoRA-B, a zero
-    head) have moved by then; two stacked zero layers, or units that are copies of each other, never do.
+    head) have moved by then; two stacked zero layers, or units that are copies of each other, never do. Where each
+    matrix of a model was filled with a constant it says so at once.
 
     ## Why it matters
     Equal units get equal gradients and stay equal: a layer of 512 learns as much as a layer of one.
@@ -63,6 +67,10 @@ class ZeroOrIdenticalInit(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the second look of the fact `model`."""
+        alike = _alike(window)
+        if alike:
+            yield _verdict(alike, "start with one number in every place", "starts with one number in every place", 0)
+            return
         known = [item for item in parameters(window) if item.zero is not None]
         if known and not any(item.zero or item.rows_identical for item in known):
             return  # nothing was suspect at the start, so that there is no second look
@@ -83,9 +91,22 @@ class ZeroOrIdenticalInit(Rule):
         same = [item for item in matrices if item.rows_identical and not item.zero and item.shape[0] > 1]
         same = [item for item in same if item.order is None or item.order != last]
         if zero:
-            yield _verdict(zero, f"are exactly zero after {after} steps", after)
+            yield _verdict(zero, f"are exactly zero after {after} steps", f"is exactly zero after {after} steps", after)
         elif same:
-            yield _verdict(same, f"have rows that are all the same after {after} steps", after)
+            rows = f"rows that are all the same after {after} steps"
+            yield _verdict(same, f"have {rows}", f"has {rows}", after)
+
+
+def _alike(window: Window) -> list[Parameter]:
+    """Gives all matrices that learn where each was filled with a constant: random biases may tell their units apart,
+    but every layer then sees one sum of its inputs."""
+    matrices = [item for item in parameters(window) if item.trainable and item.is_matrix and item.groups != ()]
+    filled = [
+        item
+        for item in matrices
+        if item.absmax and item.std is not None and item.std <= ALIKE * item.absmax and item.numel >= FEWEST_PLACES
+    ]
+    return filled if len(filled) == len(matrices) >= 2 else []
 
 
 def _anything_moves(window: Window) -> bool:
@@ -93,13 +114,12 @@ def _anything_moves(window: Window) -> bool:
     return not updates or any((series.values > 0).any() for series in updates.values())
 
 
-def _verdict(items: list[Parameter], what: str, after: int) -> Verdict:
+def _verdict(items: list[Parameter], what: str, of_one: str, after: int) -> Verdict:
     names = [item.name for item in items]
     many = "weight matrices" if len(names) > 1 else "weight matrix"
     return say(
         Severity.ERROR,
-        f"{len(names)} {many} {what if len(names) > 1 else what.replace('are', 'is', 1).replace('have', 'has', 1)}: "
-        f"{listed(names)}",
+        f"{len(names)} {many} {what if len(names) > 1 else of_one}: {listed(names)}",
         f"Initialise `{names[0]}` at random: nn.init.kaiming_normal_(layer.weight) for ReLU, xavier_uniform_ for tanh; "
         "zeros or constants belong into biases.",
         layers=[item.layer for item in items],

@@ -292,6 +292,7 @@ ADOPTED = frozenset(
         "friedman-in-thousands",
         "shapes-sorted",
         "few-examples-by-heart", "encoder-scores-grow", "resnet-radam",
+        "shapes-all-equal-start",
     }
 )  # fmt: skip
 
