@@ -1,6 +1,6 @@
 """Measures a diagnosis: points a second, time from a point to its finding, growth with layers and length.
 
-`python -m benchmarks.diagnosis [--quick]`; one JSON object a line, as the others.
+`python -m benchmarks.diagnosis [--quick] [--part PART]`; one JSON object a line, as the others.
 """
 
 from __future__ import annotations
@@ -192,14 +192,19 @@ def active(runs: int) -> None:
 def main() -> None:
     """Runs all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    for layers in (10, 100) if quick else (10, 100, 1000):
-        cost(layers, 4096 if quick else 16_384)
-    if not quick:
-        cost(10, 131_072)
-    latency(5 if quick else 20)
-    active(300 if quick else 10_000)
+    parser.add_argument("--quick", action="store_true", help="short runs and few of them")
+    parser.add_argument("--part", choices=("cost", "latency", "active"), help="this one alone")
+    chosen = parser.parse_args()
+    quick = chosen.quick
+    if chosen.part in (None, "cost"):
+        for layers in (10, 100) if quick else (10, 100, 1000):
+            cost(layers, 4096 if quick else 16_384)
+        if not quick:
+            cost(10, 131_072)
+    if chosen.part in (None, "latency"):
+        latency(5 if quick else 20)
+    if chosen.part in (None, "active"):
+        active(300 if quick else 10_000)
 
 
 if __name__ == "__main__":

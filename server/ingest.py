@@ -11,7 +11,9 @@ import re
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from server.errors import Busy, InvalidFrame, TooLarge
 from server.live import Live
 from server.store import Store
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from server.store.frames import FrameReceipt
 
 MAX_SERIES_NAME = 500
 MAX_RECORD_NAME = 100
@@ -42,6 +45,15 @@ _ID_WORDS = "1 to 100 letters, digits, dots, dashes or underscores, a letter or 
 _SHORT = ("id", "code", "name", "severity", "state", "first_step", "message", "advice")
 
 Drops = dict[tuple[str, str], int]
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """A frame that was checked and waits for its commit; `receipt` holds the outcome then."""
+
+    run_id: str
+    drops: Drops
+    receipt: Future[FrameReceipt]
 
 
 class Ingest:
@@ -73,6 +85,13 @@ class Ingest:
 
         Raises InvalidFrame (TooLarge beyond a limit), UnknownRun, FrameConflict, Busy or StoreError.
         """
+        return self.acknowledge(self.hand_in(run_id, body))
+
+    def hand_in(self, run_id: str, body: bytes) -> HandedIn:
+        """Checks one frame and puts it in line for the next commit, without waiting for it.
+
+        Raises InvalidFrame (TooLarge beyond a limit) and Busy; the rest that `accept` names is in the receipt.
+        """
         try:
             frame = wire.decode(body)
         except wire.FrameTooLarge as error:
@@ -92,7 +111,7 @@ class Ingest:
         drops: Drops = defaultdict(int)
         groups = [_checked_group(group, now, drops) for group in frame.groups]
         records = [_checked_record(record, index, now, drops) for index, record in enumerate(frame.records)]
-        receipt = self._store.frames.accept(
+        receipt = self._store.frames.submit(
             AcceptedFrame(
                 run_id=frame.run,
                 attempt=frame.attempt,
@@ -105,11 +124,16 @@ class Ingest:
                 records=tuple(record for record in records if record is not None),
             )
         )
+        return HandedIn(run_id, drops, receipt)
+
+    def acknowledge(self, handed: HandedIn) -> dict[str, Any]:
+        """Waits for the commit and gives the answer; raises what the receipt holds."""
+        receipt, run_id = handed.receipt.result(), handed.run_id
         if not receipt.duplicate:
             self._live.publish(run_id, "data", receipt.last_step)
             if receipt.state_changed:
                 self._live.publish(run_id, "state", receipt.last_step)
-        dropped = [{"reason": reason, "what": what, "count": count} for (reason, what), count in drops.items()]
+        dropped = [{"reason": reason, "what": what, "count": count} for (reason, what), count in handed.drops.items()]
         dropped += [{"reason": reason, "what": "series", "count": count} for reason, count in receipt.dropped]
         return {
             "seq": receipt.seq,
@@ -125,6 +149,13 @@ class Ingest:
         run, attempt, created = self._store.runs.open(new, self._clock())
         self._live.publish(run.id, "state", run.last_step)
         return {"id": run.id, "attempt": attempt, "url": f"/runs/{run.id}", "created": created}
+
+    def needs_findings(self, handed: HandedIn) -> bool:
+        """Says whether the answer to a committed frame has to ask the store, because findings changed."""
+        version = handed.receipt.result().findings_version
+        with self._lock:
+            known = self._findings.get(handed.run_id)
+        return version != 0 and (known is None or known[0] != version)
 
     def _short_findings(self, run_id: str, version: int) -> list[dict[str, Any]]:
         """Gives the open findings that nobody muted, read again only when they changed; 0: there never were any."""

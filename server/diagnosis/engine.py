@@ -6,7 +6,7 @@ Not for: reading or saving (worker.py and session.py do).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -27,6 +27,7 @@ from server.rules._preflight import told_before
 from server.rules.base import Rule, relaxed
 
 MOST_SHARED = 64
+NOT_ASKED = NotEvaluated("its first evaluation has not come yet")
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
 # What a faulty rule can raise. MemoryError, KeyboardInterrupt and the like are no fault of the rule and end the
@@ -74,8 +75,11 @@ class Engine:
         params: Mapping[str, Any] | None = None,
         open_codes: frozenset[str] = frozenset(),
         rooms: Rooms | None = None,
+        rest: Callable[[], object] = lambda: None,
     ) -> None:
+        """`rest` is called between two evaluations: a place to let others have their turn."""
         self._rooms = rooms
+        self._rest = rest
         self.evidence = Evidence()
         self._rules = tuple(rules)
         self.courses = [Course(rule) for rule in self._rules]
@@ -102,6 +106,7 @@ class Engine:
             while (place := self._clock.next_stop(self.evidence, self._steps_done, upto)) is not None:
                 changed |= self._at(place)
                 self._steps_done = place + 1
+                self._rest()
         self.judged_step = max(self.judged_step, int(steps[upto - 1]) if upto else self.judged_step)
         return changed
 
@@ -148,7 +153,7 @@ class Engine:
         for course in self.courses:
             points = self._clock.points(course, place, news=facts != course.facts_seen)
             if alarmed and (course.rule.exact or course.rule.stage in NONFINITE) and place not in points:
-                points.append(place)
+                points = [*points, place]
             if not points:
                 continue
             course.asked, course.facts_seen = place, facts
@@ -257,8 +262,9 @@ class Engine:
             answers = [said] if isinstance(said, NotEvaluated) else said
         else:
             answers = list(rule.check(window, params))
-        verdict = next((answer for answer in answers if isinstance(answer, Verdict)), None)
-        return verdict or (answers[0] if answers else None)
+        if not answers:
+            return None
+        return next((answer for answer in answers if isinstance(answer, Verdict)), answers[0])
 
     def _cannot(self, rule: Rule, window: Window) -> NotEvaluated | None:
         for kind in rule.needs:
@@ -358,13 +364,21 @@ def _without_training(course: Course, before: Verdict | bool | None, why: NotEva
 
 
 def _result(course: Course) -> CheckResult:
+    """Says what became of a rule; most of them stand as they stood."""
+    basis = course.raised[-1] if course.raised else None, course.judged > 0, course.missing
+    if course.result is None or basis != course.result[0]:
+        course.result = basis, _made_result(course)
+    return course.result[1]
+
+
+def _made_result(course: Course) -> CheckResult:
     code = course.rule.code
     if course.raised:
         last = course.raised[-1]
         return CheckResult(code, "found", "" if last.open else f"resolved at step {last.resolved_step:,}")
     if course.judged:
         return CheckResult(code, "passed")
-    missing = course.missing or NotEvaluated("its first evaluation has not come yet")
+    missing = course.missing or NOT_ASKED
     return CheckResult(code, "not-evaluated", missing.reason, missing.remedy)
 
 

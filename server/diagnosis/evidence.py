@@ -37,6 +37,7 @@ class Evidence:
         self.alarms: list[int] = []  # steps, in order, at which a series stopped being finite or a layer's values did
         self._tracks: dict[str, Track] = {}
         self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
+        self._since: dict[Kind, int] = {}  # the first step at which a kind has a value
         self._kinds: dict[str, Kind] = {}
         self._waiting: list[tuple[_Columns, Steps, Floats]] = []
         self._columns: dict[tuple[str, ...], _Columns] = {}
@@ -115,10 +116,8 @@ class Evidence:
 
     def has(self, kind: Kind, step: int) -> bool:
         """Says whether a kind has a value up to a step."""
-        return any(
-            track.size and int(track.steps[0]) <= step
-            for track in (self._tracks[name] for name in self._by_kind.get(kind, {}).values())
-        )
+        since = self._since.get(kind)
+        return since is not None and since <= step
 
     def _kind(self, name: str) -> Kind:
         kind = self._kinds.get(name)
@@ -146,6 +145,8 @@ class Evidence:
             self.disordered = True
         if columns.tracks is None:
             columns.tracks = [self._track(columns.names[row]) for row in columns.rows]
+        for kind in columns.kinds:
+            self._since[kind] = min(self._since.get(kind, first), first)
         self._note_alarms(columns, steps, table)
         for row, track in zip(columns.rows, columns.tracks, strict=True):
             if track.size and first < track.last_step:
@@ -207,6 +208,7 @@ class _Columns:
     counts: list[int]  # rows that count values which are not finite
     closing: bool
     layers: bool
+    kinds: frozenset[Kind]  # of these rows
     tracks: list[Track] | None = None
 
     @classmethod
@@ -220,6 +222,7 @@ class _Columns:
             counts=[row for row in rows if kinds[row] in COUNTS],
             closing=any(name in CLOSING for name in names),
             layers=any(kinds[row] in LAYER_KINDS for row in rows),
+            kinds=frozenset(kinds[row] for row in rows),
         )
 
 

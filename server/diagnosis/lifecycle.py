@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.rules.base import Rule, Stage
 
 COOL_DOWN = 10  # times m: quiet evaluations after a resolved finding before a statistical rule opens another
@@ -53,6 +53,7 @@ class Course:
     facts_seen: int = -1  # the facts that it saw then
     last_judged_step: int | None = None
     raised: list[Raised] = field(default_factory=list)
+    result: tuple[object, CheckResult] | None = None  # what became of it, and from what that was read
 
     @property
     def open(self) -> Raised | None:

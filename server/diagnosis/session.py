@@ -8,8 +8,9 @@ same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from server.diagnosis.causes import absorb_symptoms
@@ -24,8 +25,9 @@ from server.domain.runs import Attempt
 from server.rules.registry import Registry
 from server.store import Store
 
-FRAMES_A_READ = 256
-POINTS_A_SLICE = 2_000_000  # then the other runs have their turn
+FRAMES_A_READ, FIRST_FRAMES, FEWEST_FRAMES = 256, 16, 4
+POINTS_A_READ = 500_000
+POINTS_AT_ONCE = 50_000  # are judged before somebody asks whether the turn is over
 JUDGED_RANK = 0
 ASK_OFTEN, ASK_SELDOM = 10, 20  # reads
 ONE_PROCESS = "the training is one process"
@@ -60,7 +62,9 @@ class Session:
         run_id: str,
         thresholds: Mapping[str, Mapping[str, float]] | None = None,
         rooms: Rooms | None = None,
+        rest: Callable[[], object] = lambda: None,
     ) -> None:
+        self._rest = rest
         self.run_id = run_id
         self._store = store
         self._registry = registry
@@ -84,15 +88,20 @@ class Session:
         engines += [part.ranks.engine for part in self._parts.values() if part.ranks is not None]
         return sum(engine.evidence.points for engine in engines)
 
-    def read(self) -> bool:
-        """Reads and judges the new frames of all attempts; False when a slice was full and more is waiting."""
-        attempts = self._store.runs.attempts(self.run_id)
-        for attempt in attempts:
-            part = self._parts.setdefault(attempt.number, Part(attempt))
-            newest = attempt.number == attempts[-1].number
-            if not self._read(part):
+    def read(self, attempts: int | None = None, over: Callable[[], bool] = lambda: False) -> bool:
+        """Reads and judges the new frames of all attempts; False when the turn was `over` and more is waiting.
+
+        `attempts` says how many there are, where it is known: then those that were read before are not asked for.
+        """
+        if attempts is None or attempts != len(self._parts):
+            for attempt in self._store.runs.attempts(self.run_id):
+                self._parts.setdefault(attempt.number, Part(attempt))
+        newest = max(self._parts, default=0)
+        for number in sorted(self._parts):
+            part = self._parts[number]
+            if not self._read(part, over):
                 return False
-            if not newest:
+            if number != newest:
                 self._end(part)
                 part.engine = part.ranks = None  # its findings are known; late frames make a new one
         return True
@@ -160,6 +169,7 @@ class Session:
                 resumed=part.attempt.first_step > 0,
                 params=self._params,
                 rooms=self._rooms,
+                rest=self._rest,
             )
             part.after_seq = -1
             before = self._parts.get(part.attempt.number - 1)
@@ -169,26 +179,40 @@ class Session:
                 part.engine.evidence.add_fact("preflight", BEFORE_START, before.preflight)
         return part.engine
 
-    def _read(self, part: Part) -> bool:
-        fresh = self._frames(part)
+    def _read(self, part: Part, over: Callable[[], bool]) -> bool:
+        limit = FIRST_FRAMES
+        fresh = self._frames(part, limit)
         if fresh and part.engine is None:
             self._engine(part)
-            fresh = self._frames(part)
-        points = 0
+            fresh = self._frames(part, limit)
         while fresh:
-            engine = self._engine(part)
-            for frame in fresh:
-                absorb(engine.evidence, frame.groups, frame.facts, frame.complete)
-                points += sum(group.values.size for group in frame.groups)
-                part.after_seq = frame.seq
-            engine.advance()
-            self._note(part, ended=False)
-            if points >= POINTS_A_SLICE:
+            points = self._absorb(part, fresh, over)
+            if points is None:
                 return False
             # a page that is not full was the last one: what comes meanwhile makes the run dirty again
-            fresh = self._frames(part) if len(fresh) == FRAMES_A_READ else ()
+            full = len(fresh) == limit
+            limit = max(FEWEST_FRAMES, min(FRAMES_A_READ, POINTS_A_READ * len(fresh) // max(points, 1)))
+            fresh = self._frames(part, limit) if full else ()
         self._read_ranks(part)
         return True
+
+    def _absorb(self, part: Part, fresh: Sequence[Any], over: Callable[[], bool]) -> int | None:
+        """Judges frames and gives how many points they had; None where the turn was over before the last of them."""
+        engine = self._engine(part)
+        points = judged = 0
+        for frame in fresh:
+            absorb(engine.evidence, frame.groups, frame.facts, frame.complete)
+            points += sum(group.values.size for group in frame.groups)
+            part.after_seq = frame.seq
+            if frame is not fresh[-1] and points - judged < POINTS_AT_ONCE:
+                continue
+            engine.advance()
+            judged = points
+            if over():
+                self._note(part, ended=False)
+                return None
+        self._note(part, ended=False)
+        return points
 
     def _read_ranks(self, part: Part, *, ended: bool = False) -> None:
         """Looks at the other processes of the training, once there are any. A run that had none in its first reads is
@@ -209,10 +233,8 @@ class Session:
         part.ranks.read(ranks)
         self._note(part, ended=False)
 
-    def _frames(self, part: Part) -> Sequence[Any]:
-        return self._store.frames.since(
-            self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit=FRAMES_A_READ
-        )
+    def _frames(self, part: Part, limit: int) -> Sequence[Any]:
+        return self._store.frames.since(self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit=limit)
 
     def _end(self, part: Part, state: str = "finished") -> None:
         if part.ended and part.state == state:
@@ -235,8 +257,7 @@ class Session:
             part.raised = absorb_symptoms([*part.raised, *part.ranks.engine.findings])
             part.checks = [*part.checks, *part.ranks.engine.checks]
         else:
-            alone = [item.code for item in self._registry if item.rule.across_ranks]
-            part.checks = [*part.checks, *(CheckResult(code, "not-evaluated", ONE_PROCESS) for code in alone)]
+            part.checks = [*part.checks, *_alone(self._registry)]
 
     def _numbered(self, newest: int) -> dict[int, Finding]:
         """Gives every raised finding its number: the one that it had, or the next free one."""
@@ -279,6 +300,13 @@ class Session:
             muted=before.muted if before else False,
             resolved_step=resolved,
         )
+
+
+@lru_cache(maxsize=8)
+def _alone(registry: Registry) -> tuple[CheckResult, ...]:
+    """Says of the rules over ranks that there are none."""
+    codes = [item.code for item in registry if item.rule.across_ranks]
+    return tuple(CheckResult(code, "not-evaluated", ONE_PROCESS) for code in codes)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from server.diagnosis.engine import RULE_FAULTS
+from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.session import Session
 from server.domain.runs import ENDED, DiagnosisState, RunState
@@ -29,17 +31,30 @@ MOST_SESSIONS = (
 )
 MOST_POINTS = 16_000_000  # 16 bytes each
 RUNS_A_ROUND = 100
+MOST_SAVING = 8  # diagnoses that wait for one commit together
 JOIN_TIMEOUT_S = 10.0
-MOST_REST_S = 1.0
+TURN_S = 0.5  # of one run, its rests included; then the others have theirs
 
 log = logging.getLogger(__name__)
+
+
+def _no_rest() -> None:
+    return
 
 
 class Diagnosis:
     """Diagnoses runs that changed; keeps the engines of the runs that it saw last, and replays the others."""
 
-    def __init__(self, store: Store, live: Live, registry: Registry, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        live: Live,
+        registry: Registry,
+        clock: Callable[[], int],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._now = now
         self._live = live
         self._registry = registry
         self._clock = clock
@@ -53,29 +68,65 @@ class Diagnosis:
         self.rooms = Rooms(item.code for item in registry if item.guest)
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
+        self._rest: Callable[[], object] = _no_rest
+        self._saving: deque[tuple[str, Future[None]]] = deque()
 
-    def run_once(self, stopped: Callable[[], bool] = lambda: False) -> int:
-        """Diagnoses the runs that changed, the one that waits longest first, until `stopped`; gives how many."""
+    def run_once(self, stopped: Callable[[], bool] = lambda: False, rest: Callable[[], object] = lambda: None) -> int:
+        """Diagnoses the runs that changed, the one that waits longest first, until `stopped`; gives how many.
+
+        `stopped` is asked between two runs, `rest` is called between two evaluations of one.
+        """
         count = 0
         self._wanted.clear()
-        for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
-            if stopped():
-                break
-            if run_id in self._given_up and self._given_up[run_id] == self._store.runs.frame_version(run_id):
-                continue
-            self.diagnose(run_id)
-            count += 1
+        self._rest = rest
+        try:
+            for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
+                if stopped():
+                    break
+                if run_id in self._given_up and self._given_up[run_id] == self._store.runs.frame_version(run_id):
+                    continue
+                with self._lock:
+                    self._try(run_id)
+                count += 1
+        finally:
+            self._rest = _no_rest
+            with self._lock:
+                self._settle(0)
         return count
 
     def diagnose(self, run_id: str) -> None:
         """Brings the diagnosis of one run up to date, as far as one turn goes, and saves it."""
         with self._lock:
+            self._try(run_id)
+            self._settle(0)
+
+    def _try(self, run_id: str) -> None:
+        try:
+            self._diagnose(run_id)
+        except RULE_FAULTS:
+            log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
+            self._drop(run_id)
+            self._given_up[run_id] = self._store.runs.frame_version(run_id)
+        self._settle(MOST_SAVING)
+
+    def _settle(self, most: int) -> None:
+        """Waits until at most so many diagnoses wait for their commit. One that could not be saved is forgotten, so
+        that the next turn makes it anew; raises what went wrong with it.
+        """
+        failed: GradwatchError | None = None
+        while len(self._saving) > most:
+            run_id, saved = self._saving.popleft()
             try:
-                self._diagnose(run_id)
-            except RULE_FAULTS:
-                log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
+                saved.result()
+            except GradwatchError as error:
                 self._drop(run_id)
-                self._given_up[run_id] = self._store.runs.frame_version(run_id)
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def frames_taken(self) -> int:
+        """Counts the frames that came in so far."""
+        return self._store.frames.taken
 
     def release(self) -> None:
         """Leaves the runs to other processes at once."""
@@ -95,33 +146,40 @@ class Diagnosis:
             self._live.publish(run_id, "findings", -1)
 
     def _diagnose(self, run_id: str) -> None:
-        version = self._store.runs.frame_version(run_id)
-        run = self._store.runs.get(run_id)
+        run = self._store.runs.standing(run_id)
         if run is None:
             self._drop(run_id)
             return
         session = self._session(run_id, run.project)
-        everything = session.read()
+        over = self._now() + TURN_S
+        everything = session.read(run.attempts, lambda: self._now() > over)
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
         session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()
         diagnosis = DiagnosisState.FINAL if ended else DiagnosisState.LIVE
-        self._store.findings.save(
+
+        def tell() -> None:
+            if outcome.changed or outcome.verdict != run.verdict:
+                self._live.publish(run_id, "findings", outcome.step)
+            if diagnosis is not run.diagnosis:
+                self._live.publish(run_id, "state", outcome.step)
+
+        saved = self._store.findings.submit(
             run_id,
             findings=outcome.changed,
             checks=None if outcome.checks == session.saved_checks else outcome.checks,
             diagnosed_step=outcome.step,
             diagnosis=diagnosis,
-            seen_version=version if everything else -1,
+            seen_version=run.version if everything else -1,
             verdict=outcome.verdict,
+            then=(lambda: None) if outcome.changed else tell,
         )
         session.saved(outcome)
+        self._saving.append((run_id, saved))  # the next run is judged while this one is committed
         if outcome.changed:
+            self._settle(0)
             self._store.wishes.apply_mutes([run_id], self._clock())
-        if outcome.changed or outcome.verdict != run.verdict:
-            self._live.publish(run_id, "findings", outcome.step)
-        if diagnosis is not run.diagnosis:
-            self._live.publish(run_id, "state", outcome.step)
+            tell()
         self._forget_some(run_id, session.points)
 
     def _session(self, run_id: str, project: str) -> Session:
@@ -132,7 +190,9 @@ class Diagnosis:
             version = self._wanted[project] = self._store.wishes.thresholds_version(project)
         if session is None or self._threshold_versions.get(run_id) != version:
             wanted = self._store.wishes.thresholds(project)
-            session = self._sessions[run_id] = Session(self._store, self._registry, run_id, wanted, self.rooms)
+            session = self._sessions[run_id] = Session(
+                self._store, self._registry, run_id, wanted, self.rooms, lambda: self._rest()
+            )
             self._threshold_versions[run_id] = version
         self._sessions.move_to_end(run_id)
         return session
@@ -152,8 +212,7 @@ class Diagnosis:
 
 
 class DiagnosisWorker:
-    """Runs a diagnosis in a daemon thread. A round that took long is followed by as long a rest: requests come
-    first."""
+    """Runs a diagnosis in a daemon thread; frames and pages come first (pace.py)."""
 
     def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25) -> None:
         self._diagnosis = diagnosis
@@ -176,23 +235,16 @@ class DiagnosisWorker:
             self._diagnosis.release()
 
     def _work(self) -> None:
-        look_at = self._since = 0.0
-        rest = 0.0
-        while not self._stop.wait(max(self._interval_s, rest)):
-            began = time.monotonic()
+        look_at = 0.0
+        pace = Pace(self._diagnosis.frames_taken, self._stop.wait)
+        while not self._stop.wait(self._interval_s):
             try:
-                self._since = began
-                self._diagnosis.run_once(self._breathe)
-                if began >= look_at:
-                    look_at = began + LOOK_FOR_SILENCE_S
+                pace.begin()
+                self._diagnosis.run_once(pace.rest, pace.rest)
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + LOOK_FOR_SILENCE_S
                     self._diagnosis.look_for_silence()
                     self._diagnosis.look_for_expired_mutes()
             except GradwatchError as error:
                 log.warning("The diagnosis pauses: %s", error)
-            rest = min(time.monotonic() - self._since, MOST_REST_S)
-
-    def _breathe(self) -> bool:
-        """Rests between two runs, twice as long as the last one took: frames and pages go first. True to stop."""
-        stopped = self._stop.wait(min(2 * (time.monotonic() - self._since), MOST_REST_S))
-        self._since = time.monotonic()
-        return stopped
+            pace.rest()

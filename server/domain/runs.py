@@ -96,6 +96,18 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What the diagnosis has to know of a run; `version` grows with every frame and every change of state."""
+
+    project: str
+    state: RunState
+    diagnosis: DiagnosisState
+    attempts: int
+    verdict: str
+    version: int
+
+
+@dataclass(frozen=True)
 class Page(Generic[Item]):
     """One page of a list; `next` is the opaque cursor of the page after it."""
 

@@ -91,6 +91,8 @@ class LossDivergence(Rule):
             return
         now = baseline(newest)
         start = med(loss.values[: max(3, min(loss.count, LONG_RUN) // 100)])
+        if loss.count < LONG_RUN and now.med <= start - (1 - params.progress) * (start - float(np.min(loss.values))):
+            return  # no median is below the lowest loss: more than the rest of the progress is kept
         at, best = _best(loss, width)
         error = params.errors * math.hypot(now.se, best.se)
         if best.med < start:

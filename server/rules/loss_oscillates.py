@@ -16,6 +16,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 SMOOTH = 11  # samples of a running mean
+TREND = 51  # means that the running median under the swings holds, at most
 # differences of neighbours have a sigma of √2·σ; means of 11 have σ/√11, and span 3.29 of that from 5 % to 95 %
 NOISE_OF_MEANS = 3.29 / 2**0.5 / SMOOTH**0.5
 
@@ -104,7 +105,7 @@ class LossOscillates(Rule):
         if not window.final and _flat(values, params.part * start):
             return
         smooth = np.convolve(values, np.ones(SMOOTH) / SMOOTH, "valid")
-        trend = _running(smooth, min(51, 2 * (len(smooth) // 8) + 1))
+        trend = _running(smooth, min(TREND, 2 * (len(smooth) // 8) + 1))
         swing = smooth - trend
         first, last = np.array_split(swing, 3)[0], np.array_split(swing, 3)[2]
         before, now, turns = _size(first), _size(last), _turns(last)
@@ -127,11 +128,17 @@ class LossOscillates(Rule):
 
 
 def _flat(values: Floats, size: float) -> bool:
-    """Says whether the means of the last third lie so close together that no swing among them reaches a size."""
-    last = values[-(len(values) // 3 + SMOOTH) :]
+    """Says whether no swing of the last third can reach a size: a mean lies no further from the median of its
+    neighbours than they lie apart."""
+    last = values[-(len(values) // 3 + SMOOTH + TREND) :]
     sums = np.cumsum(last)
     means = (sums[SMOOTH:] - sums[:-SMOOTH]) / SMOOTH
-    return len(means) > 0 and 2 * float(np.max(means) - np.min(means)) <= size
+    if len(means) < 2 * TREND:
+        return len(means) > 0 and 2 * float(np.max(means) - np.min(means)) <= size
+    edges = np.arange(0, len(means), TREND)
+    highest, lowest = np.maximum.reduceat(means, edges), np.minimum.reduceat(means, edges)
+    apart = np.maximum(highest[1:], highest[:-1]) - np.minimum(lowest[1:], lowest[:-1])
+    return 2 * float(np.max(apart)) <= size
 
 
 def _same_rate(window: Window) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from server.store.ahead import Ahead
 from server.store.catalogue import Catalogue
 from server.store.columns import Columns
 from server.store.engine import Database, open_database
@@ -38,10 +39,16 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         catalogue = Catalogue(shared=database.shared)
         self._database = database
-        self._writer = Writer(database, catalogue.forget)
+        ahead = Ahead(catalogue)
+
+        def forget() -> None:
+            catalogue.forget()
+            ahead.forget()
+
+        self._writer = Writer(database, forget)
         self.sealer = Sealer(database, self._writer, clock)
         self.runs = Runs(database, self._writer, catalogue, self.sealer)
-        self.frames = Frames(database, self._writer, catalogue, self.sealer)
+        self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer)
         self.series = SeriesReader(database)
         self.columns = Columns(database)
         self.overview = Overview(database)

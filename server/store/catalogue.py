@@ -53,6 +53,11 @@ class Catalogue:
         """Forgets everything: some of it was rolled back."""
         self._runs.clear()
 
+    def known(self, run_id: str, named: bytes) -> int | None:
+        """Gives the number of a group without asking the database; None where that would be needed."""
+        numbers = self._runs.get(run_id)
+        return None if numbers is None else numbers.groups.get(named)
+
     def group(self, connection: Connection, run_id: str, columns: Sequence[str], dtype: str, named: bytes) -> int:
         """Gives the number of a group; raises CatalogueFull when it would need more series than a run may have."""
         numbers = self._numbers(connection, run_id)

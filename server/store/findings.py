@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from server.domain.findings import CheckResult, Evidence, Finding, Severity
 from server.domain.runs import DiagnosisState
@@ -60,11 +61,34 @@ class Findings:
         What users said to a finding stays. A run that changed meanwhile stays dirty, and its diagnosis is not final.
         `checks` None: they are as they were.
         """
+        self.submit(
+            run_id,
+            findings=findings,
+            checks=checks,
+            diagnosed_step=diagnosed_step,
+            diagnosis=diagnosis,
+            seen_version=seen_version,
+            verdict=verdict,
+        ).result()
+
+    def submit(
+        self,
+        run_id: str,
+        *,
+        findings: Sequence[Finding],
+        checks: Sequence[CheckResult] | None,
+        diagnosed_step: int,
+        diagnosis: DiagnosisState,
+        seen_version: int,
+        verdict: str,
+        then: Callable[[], None] = lambda: None,
+    ) -> Future[None]:
+        """Puts a diagnosis in line as `save` stores it, without waiting; `then` is called after the commit, from the
+        writer's thread.
+        """
 
         def store(connection: Connection) -> None:
-            version = connection.execute(
-                select(schema.runs.c.version).where(schema.runs.c.id == run_id).with_for_update()
-            ).scalar_one_or_none()
+            version = connection.execute(_LOCK, {"b_run": run_id}).scalar_one_or_none()
             if version is None:
                 return  # deleted meanwhile
             if findings:
@@ -82,17 +106,18 @@ class Findings:
             current = version == seen_version
             final = diagnosis == DiagnosisState.FINAL and not current
             values: dict[str, Any] = {
+                "b_run": run_id,
                 "diagnosed_step": diagnosed_step,
                 "diagnosis": (DiagnosisState.LIVE if final else diagnosis).value,
                 "verdict": verdict,
             }
             if findings:
-                values |= {"findings_version": schema.runs.c.findings_version + 1, **standing(connection, run_id)}
+                values |= standing(connection, run_id)
             if current:
                 values["dirty"] = 0
-            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(**values))
+            connection.execute(_SAVE_CHANGED if findings else _SAVE, values)
 
-        self._writer.run(store)
+        return self._writer.submit(store, lambda _: then())
 
     def patch(
         self, run_id: str, number: int, *, acknowledged: bool | None = None, muted: bool | None = None
@@ -205,3 +230,7 @@ _PUT = _put.on_conflict_do_update(
     index_elements=["run_id", "number"],
     set_={column.name: _put.excluded[column.name] for column in schema.findings.c if column.name not in _KEPT},
 )
+# made once, because making a statement takes longer than running it
+_LOCK = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run")).with_for_update()
+_SAVE = update(schema.runs).where(schema.runs.c.id == bindparam("b_run"))
+_SAVE_CHANGED = _SAVE.values(findings_version=schema.runs.c.findings_version + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from server.domain.runs import ENDED
 from server.errors import FrameConflict, UnknownRun
 from server.store import blocks, frame_packs, schema, statements
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from server.store.ahead import Ahead, Coming
 from server.store.catalogue import Catalogue, CatalogueFull, digest
 from server.store.engine import Database
 from server.store.progress import advance
@@ -65,25 +67,43 @@ class _Prepared:
 class Frames:
     """The repository of frames."""
 
-    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, sealer: Sealer) -> None:
+    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, ahead: Ahead, sealer: Sealer) -> None:
         self._writer = writer
         self._catalogue = catalogue
+        self._ahead = ahead
         self._sealer = sealer
         self._replay = Replay(database)
+        self.taken = 0  # frames that were put in line so far, roughly: a measure of how busy ingest is
 
     def accept(self, batch: AcceptedFrame) -> FrameReceipt:
         """Stores a frame and all that it changes in one transaction, and returns after the commit.
 
         Raises UnknownRun (the hook opens the run and sends again) and FrameConflict.
         """
+        return self.submit(batch).result()
+
+    def submit(self, batch: AcceptedFrame) -> Future[FrameReceipt]:
+        """Puts a frame in line for the next transaction; the receipt comes after its commit, or what `accept` raises.
+
+        Raises Busy where too much waits.
+        """
+        self.taken += 1
         prepared = [_Prepared.of(group, batch.seq) for group in batch.groups]
         size = sum(len(item.block) + 64 * len(item.summary.count) + len(item.digest) for item in prepared)
-        receipt, added = self._writer.run(
-            lambda connection: self._store(connection, batch, prepared), size, defers=True
+
+        def note(stored: tuple[FrameReceipt, list[tuple[int, int]]]) -> FrameReceipt:
+            receipt, added = stored
+            if not receipt.duplicate:
+                self._sealer.note(batch.run_id, receipt.attempt, batch.rank, added, ended=receipt.ended)
+            return receipt
+
+        return self._writer.submit(
+            lambda connection: self._store(connection, batch, prepared),
+            note,
+            size=size,
+            ahead=self._ahead.look,
+            item=Coming(batch, [item.digest for item in prepared]),
         )
-        if not receipt.duplicate:
-            self._sealer.note(batch.run_id, receipt.attempt, batch.rank, added, ended=receipt.ended)
-        return receipt
 
     def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int = 256) -> list[StoredFrame]:
         """Reads the frames after `after_seq` up to the first gap, in the order of seq."""
@@ -97,7 +117,6 @@ class Frames:
         self, connection: Connection, batch: AcceptedFrame, prepared: Sequence[_Prepared]
     ) -> tuple[FrameReceipt, list[tuple[int, int]]]:
         later = self._writer.later
-        later.settle(connection, batch.run_id)
         row = self._find(connection, batch)
         crc = row.crc
         if crc is None and row.contiguous is not None and batch.seq <= row.contiguous:
@@ -136,6 +155,10 @@ class Frames:
         return receipt, [(number, len(item.group.steps)) for item, number in admitted]
 
     def _find(self, connection: Connection, batch: AcceptedFrame) -> Row[Any]:
+        known = self._ahead.take(batch)
+        if known is not None:
+            return known
+        self._writer.later.settle(connection, batch.run_id)
         row: Any = connection.execute(
             statements.FIND,
             {"b_run": batch.run_id, "b_key": batch.attempt, "b_rank": batch.rank, "b_seq": batch.seq},
@@ -191,10 +214,10 @@ class Frames:
         later.add(identity["run_id"], statements.INSERT_BLOCKS, *rows)
         key = {name: identity[name] for name in ("run_id", "attempt", "rank")}
         for number, summary in summaries.items():
-            old = connection.execute(
-                statements.SUMMARY, {**{f"b_{name}": value for name, value in key.items()}, "b_group": number}
-            )
-            data = old.scalar_one_or_none()
+            was_read, data = self._ahead.summary((*key.values(), number))
+            if not was_read:
+                where = {**{f"b_{name}": value for name, value in key.items()}, "b_group": number}
+                data = connection.execute(statements.SUMMARY, where).scalar_one_or_none()
             packed = (Summary.unpack(data).merge(summary) if data is not None else summary).pack()
             later.add(key["run_id"], statements.PUT_SUMMARY, {**key, "group": number, "data": packed})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
@@ -66,8 +66,10 @@ class Replay:
         where = {"b_run": run_id, "b_attempt": attempt, "b_rank": rank, "b_after": after_seq, "b_limit": limit}
         with self._database.read() as connection:
             found: dict[int, StoredFrame] = {}
-            packed = frame_packs.after(connection, run_id, attempt, rank, after_seq)
-            single = ((row.seq, row.complete) for row in connection.execute(statements.SINCE, where))
+            single = [(row.seq, row.complete) for row in connection.execute(statements.SINCE, where)]
+            packed: Iterable[tuple[int, int]] = ()
+            if not single or single[0][0] != after_seq + 1:  # packed ones come before all others
+                packed = frame_packs.after(connection, run_id, attempt, rank, after_seq)
             for seq, complete in chain(packed, single):
                 if seq != after_seq + 1 + len(found) or len(found) >= limit:
                     break

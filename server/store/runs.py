@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
 
-from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState
+from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing
 from server.errors import Busy, StoreError
 from server.store import schema
 from server.store.catalogue import Catalogue
@@ -29,6 +29,14 @@ RETIRED_AT_ONCE = 200
 
 # what the diagnosis asks at every frame: made once, because making a statement takes longer than running it
 _RUN = select_runs().where(schema.runs.c.id == bindparam("b_run"))
+_STANDING = (
+    select(
+        schema.projects.c.name.label("project"),
+        *(schema.runs.c[name] for name in ("state", "diagnosis", "attempts", "verdict", "version")),
+    )
+    .join_from(schema.runs, schema.projects, schema.projects.c.id == schema.runs.c.project_id)
+    .where(schema.runs.c.id == bindparam("b_run"))
+)
 _VERSION = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run"))
 _ATTEMPTS = (
     select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run")).order_by(schema.attempts.c.number)
@@ -59,6 +67,15 @@ class Runs:
         with self._database.read() as connection:
             row = connection.execute(_RUN, {"b_run": run_id}).one_or_none()
         return None if row is None else run_of(row)
+
+    def standing(self, run_id: str) -> Standing | None:
+        """Gives what the diagnosis has to know of a run, all of one moment; None if it is not known."""
+        with self._database.read() as connection:
+            row = connection.execute(_STANDING, {"b_run": run_id}).one_or_none()
+        if row is None:
+            return None
+        state, diagnosis = RunState(row.state), DiagnosisState(row.diagnosis)
+        return Standing(row.project, state, diagnosis, row.attempts, row.verdict, row.version)
 
     def page(
         self,

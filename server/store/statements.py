@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, null, select, tuple_, update
 
 from server.store import schema
 from server.store.engine import upsert
@@ -43,6 +43,33 @@ FIND = (
     )
     .where(schema.runs.c.id == bindparam("b_run"))
     # where several processes write: the frames of one run come one after another
+    .with_for_update(of=schema.runs)
+)
+
+# many frames at once, each the next of its stream: a frame that is not further than `highest` is looked for with FIND
+FIND_MANY = (
+    select(
+        schema.runs.c.id,
+        *(schema.runs.c[name] for name in PROGRESS_COLUMNS),
+        schema.runs.c.findings_version,
+        _a.number,
+        _a.key,
+        _a.state.label("attempt_state"),
+        _a.last_step.label("attempt_last_step"),
+        null().label("crc"),
+        _s.rank,
+        _s.contiguous,
+        _s.highest,
+    )
+    .select_from(schema.attempts)
+    .join(schema.runs, schema.runs.c.id == _a.run_id)
+    .join(schema.streams, and_(_s.run_id == _a.run_id, _s.attempt == _a.number))
+    .where(
+        _a.run_id.in_(bindparam("b_runs", expanding=True)),  # SQLite finds no index for the pairs
+        tuple_(_a.run_id, _a.key).in_(bindparam("b_keys", expanding=True)),
+        _s.rank.in_(bindparam("b_ranks", expanding=True)),
+    )
+    .order_by(schema.runs.c.id)  # so that two processes lock them in one order
     .with_for_update(of=schema.runs)
 )
 
@@ -95,6 +122,12 @@ SUMMARY = select(schema.summaries.c.data).where(
     schema.summaries.c.attempt == bindparam("b_attempt"),
     schema.summaries.c.rank == bindparam("b_rank"),
     schema.summaries.c.group == bindparam("b_group"),
+)
+SUMMARIES = select(schema.summaries).where(
+    schema.summaries.c.run_id.in_(bindparam("b_runs", expanding=True)),
+    tuple_(
+        schema.summaries.c.run_id, schema.summaries.c.attempt, schema.summaries.c.rank, schema.summaries.c.group
+    ).in_(bindparam("b_keys", expanding=True)),
 )
 _put_summary = upsert(schema.summaries)
 PUT_SUMMARY = _put_summary.on_conflict_do_update(

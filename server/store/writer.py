@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -21,7 +23,9 @@ from server.store.engine import Database
 from server.store.later import Later
 
 Result = TypeVar("Result")
+Told = TypeVar("Told")
 Job = Callable[[Connection], Any]
+LookAhead = Callable[[Connection, Sequence[Any]], None]
 
 MAX_WAITING_JOBS = 1_024
 MAX_WAITING_BYTES = 256 * 1024 * 1024
@@ -47,6 +51,22 @@ FAULTS = (
 )
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A job in line, and who waits for it."""
+
+    job: Job
+    then: Callable[[Any], Any]
+    size: int = 0
+    ahead: LookAhead | None = None
+    item: Any = None
+    answer: Future[Any] = field(default_factory=Future)
+
+    def done(self, result: Any) -> None:
+        """Tells the caller after the commit."""
+        self.answer.set_result(self.then(result))
+
+
 class Writer:
     """Runs jobs on the writing connection, one after another; `on_rollback` hears of work that was undone."""
 
@@ -54,29 +74,46 @@ class Writer:
         self._database = database
         self._on_rollback = on_rollback
         self.later = Later()  # for jobs, in the writer's thread
-        self._waiting: deque[tuple[Job, int, bool, Future[Any]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="gradwatch-writer", daemon=True)
         self._thread.start()
 
-    def run(self, job: Callable[[Connection], Result], size: int = 0, *, defers: bool = False) -> Result:
-        """Runs a job in the next transaction and returns its result after the commit; raises Busy if too many wait.
+    def run(self, job: Callable[[Connection], Result], size: int = 0) -> Result:
+        """Runs a job in the next transaction and returns its result after the commit; raises Busy if too many wait."""
+        answer: Future[Result] = self._put(_Waiting(job, _same, size))
+        return answer.result()
 
-        A job that `defers` settles `later` itself for the runs that it reads; before any other, all of it is run.
+    def submit(
+        self,
+        job: Callable[[Connection], Result],
+        then: Callable[[Result], Told],
+        *,
+        size: int = 0,
+        ahead: LookAhead | None = None,
+        item: Any = None,
+    ) -> Future[Told]:
+        """Puts a job in line as `run` does, and gives at once what will hold the answer of `then` to its result, which
+        the writer's thread asks for after the commit.
+
+        `ahead` is given the items of all jobs of this kind that come one after another, before the first of them
+        begins. Such a job settles `later` itself for the run that it reads; before any other job, all of it is run.
         """
-        answer: Future[Result] = Future()
+        return self._put(_Waiting(job, then, size, ahead, item))
+
+    def _put(self, waiting: _Waiting) -> Future[Any]:
         with self._wake:
             if self._closed:
                 raise StoreError("The store is closed.")
-            over = self._waiting_bytes + size > MAX_WAITING_BYTES and self._waiting
+            over = self._waiting_bytes + waiting.size > MAX_WAITING_BYTES and self._waiting
             if len(self._waiting) >= MAX_WAITING_JOBS or over:
                 raise Busy(f"{len(self._waiting)} writes wait for the database already; try again in a second.")
-            self._waiting.append((job, size, defers, answer))
-            self._waiting_bytes += size
+            self._waiting.append(waiting)
+            self._waiting_bytes += waiting.size
             self._wake.notify()
-        return answer.result()
+        return waiting.answer
 
     def close(self) -> None:
         """Finishes what waits, then stops the thread."""
@@ -91,10 +128,11 @@ class Writer:
         finally:
             with self._wake:
                 self._closed = True
-                left = [answer for *_, answer in self._waiting]
+                left = list(self._waiting)
                 self._waiting.clear()
-            for answer in left:
-                answer.set_exception(StoreError("The store stopped writing; its log says why. Start the server again."))
+            gone = StoreError("The store stopped writing; its log says why. Start the server again.")
+            for one in left:
+                one.answer.set_exception(gone)
 
     def _work_until_closed(self) -> None:
         wrote = False
@@ -112,48 +150,52 @@ class Writer:
             elif wrote:
                 wrote = self._database.shrink()
 
-    def _take(self) -> list[tuple[Job, bool, Future[Any]]]:
-        batch: list[tuple[Job, bool, Future[Any]]] = []
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
         taken_bytes = 0
         while self._waiting and len(batch) < MAX_JOBS_PER_COMMIT and taken_bytes <= MAX_BYTES_PER_COMMIT:
-            job, size, defers, answer = self._waiting.popleft()
-            batch.append((job, defers, answer))
-            taken_bytes += size
-            self._waiting_bytes -= size
+            one = self._waiting.popleft()
+            batch.append(one)
+            taken_bytes += one.size
+            self._waiting_bytes -= one.size
         return batch
 
-    def _commit(self, batch: list[tuple[Job, bool, Future[Any]]]) -> None:
+    def _commit(self, batch: list[_Waiting]) -> None:
         """Runs the jobs of one transaction; whatever happens, every caller gets an answer."""
         try:
             if not self._all_went_well(batch):
-                self._settle([(job, answer) for job, _, answer in batch], TRIES)
+                self._settle(batch, TRIES)
         except BaseException:
-            for *_, answer in batch:
-                if not answer.done():
-                    answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
+            for one in batch:
+                if not one.answer.done():
+                    one.answer.set_exception(StoreError("The write was broken off; nothing of it was stored."))
             raise
 
-    def _all_went_well(self, batch: list[tuple[Job, bool, Future[Any]]]) -> bool:
+    def _all_went_well(self, batch: list[_Waiting]) -> bool:
         """Runs the jobs without savepoints, each of which costs as much as a small job; False when one fails: then
         nothing is stored.
         """
         try:
             self._database.check_in_place()
             with self._database.writing.connect() as connection, connection.begin():
-                results = []
-                for job, defers, _ in batch:
-                    if not defers:
-                        self.later.settle(connection)
-                    results.append(job(connection))
+                results: list[Any] = []
+                for ahead, stretch in groupby(batch, key=lambda one: one.ahead):
+                    jobs = list(stretch)
+                    if ahead is not None:
+                        ahead(connection, [one.item for one in jobs])
+                    for one in jobs:
+                        if ahead is None:
+                            self.later.settle(connection)
+                        results.append(one.job(connection))
                 self.later.settle(connection)
         except FAULTS:
             self._undone()
             return False
-        for (*_, answer), result in zip(batch, results, strict=True):
-            answer.set_result(result)
+        for one, result in zip(batch, results, strict=True):
+            one.done(result)
         return True
 
-    def _settle(self, batch: list[tuple[Job, Future[Any]]], tries: int) -> None:
+    def _settle(self, batch: list[_Waiting], tries: int) -> None:
         """Runs jobs in one transaction, a savepoint each; when it is lost to another process, runs each again in one of
         its own.
         """
@@ -161,8 +203,8 @@ class Writer:
         try:
             self._database.check_in_place()
             with self._database.writing.connect() as connection, connection.begin():
-                for job, _ in batch:
-                    outcomes.append(self._attempt(connection, job))
+                for one in batch:
+                    outcomes.append(self._attempt(connection, one.job))  # noqa: PERF401 - kept when a later one fails
         except FAULTS as error:
             self._undone()
             if tries > 1 and isinstance(error, DBAPIError) and self._database.worth_retrying(error):
@@ -172,11 +214,11 @@ class Writer:
             lost = self._explain(error)
             refused = [reason for _, reason in outcomes] + [None] * (len(batch) - len(outcomes))
             outcomes = [(None, reason or lost) for reason in refused]
-        for (_, answer), (result, reason) in zip(batch, outcomes, strict=True):
+        for one, (result, reason) in zip(batch, outcomes, strict=True):
             if reason is None:
-                answer.set_result(result)
+                one.done(result)
             else:
-                answer.set_exception(reason)
+                one.answer.set_exception(reason)
 
     def _attempt(self, connection: Connection, job: Job) -> tuple[Any, Exception | None]:
         """Runs a job in a savepoint; one that another process came before is run again and sees what that one did."""
@@ -205,3 +247,7 @@ class Writer:
         explained = self._database.translate(error)
         explained.__cause__ = error
         return explained
+
+
+def _same(result: Any) -> Any:
+    return result

@@ -1,5 +1,6 @@
 """The two routes that hooks call: open a run, and send a frame. Bodies are cut off at their limit while they arrive.
 
+Frames are many and small: `Express` takes them before the router, whose work on a request is more than the frame's.
 Not for: what is in them (server.ingest).
 """
 
@@ -7,21 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from client_hook import wire
-from server.errors import InvalidFrame, TooLarge, TooSlow
+from server.errors import GradwatchError, InvalidFrame, TooLarge, TooSlow
+from server.ingest import Ingest
 from server.web.lookup import RunId
-from server.web.problems import Problem
+from server.web.problems import Problem, known
 from server.web.services import Parts
 
 MAX_OPENING_BYTES = 1024 * 1024
+AT_ONCE_BYTES = 32 * 1024  # a frame up to this is checked sooner than a thread for it would have begun
 PATIENCE_S = 30.0  # for the next part of a body: a sender that stalls holds memory that others need
+
+_FRAMES = re.compile(r"/api/v1/runs/([^/]{1,100})/frames")
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "the run is not open here"},
@@ -86,13 +94,50 @@ async def open_run(request: Request, parts: Parts, response: Response) -> Opened
 
 @router.post(
     "/runs/{run_id}/frames",
+    response_model=Receipt,
     openapi_extra={"requestBody": {"content": {wire.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
 )
-async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Receipt:
+async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Response:
     """Stores one frame and answers after the commit; the same frame again is acknowledged again."""
-    with parts.ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
+    return await _take(run_id, request, parts.ingest)
+
+
+class Express:
+    """Answers the route of the frames itself, and lets everything else pass."""
+
+    def __init__(self, app: ASGIApp, ingest: Ingest) -> None:
+        self._app = app
+        self._ingest = ingest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on unless it brings a frame."""
+        frames = scope["type"] == "http" and scope["method"] == "POST" and _FRAMES.fullmatch(scope["path"])
+        if not frames:
+            await self._app(scope, receive, send)
+            return
+        answer: Response
+        try:
+            answer = await _take(frames[1], Request(scope, receive), self._ingest)
+        except GradwatchError as error:
+            status, sentence, headers = known(error)
+            answer = JSONResponse(Problem(detail=sentence).model_dump(), status, headers)
+        await answer(scope, receive, send)
+
+
+async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
+    with ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
         body = await _body(request, wire.MAX_FRAME_BYTES)
-        return Receipt(**await run_in_threadpool(parts.ingest.accept, run_id, body))
+        if len(body) <= AT_ONCE_BYTES:
+            handed = ingest.hand_in(run_id, body)
+        else:
+            handed = await run_in_threadpool(ingest.hand_in, run_id, body)
+        # shielded: what was handed in is stored, whether or not somebody still waits for the answer
+        await asyncio.shield(asyncio.wrap_future(handed.receipt))
+        if ingest.needs_findings(handed):
+            answer = await run_in_threadpool(ingest.acknowledge, handed)
+        else:
+            answer = ingest.acknowledge(handed)
+        return Response(json.dumps(answer), media_type="application/json")
 
 
 def _announced(request: Request) -> int | None:

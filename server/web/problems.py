@@ -70,6 +70,13 @@ def plain_page(_request: Request, status: int, message: str) -> Response:
     )
 
 
+def known(error: GradwatchError) -> tuple[int, str, dict[str, str]]:
+    """Gives the status, the sentence and further headers that answer one of our own errors."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
+    wait = error.retry_after_s if isinstance(error, Busy) else _STORE_RETRY_S
+    return status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else {}
+
+
 def install(app: FastAPI, error_page: ErrorPage) -> None:
     """Registers the handlers of every kind of error."""
 
@@ -94,9 +101,7 @@ def install(app: FastAPI, error_page: ErrorPage) -> None:
 
     async def on_known(request: Request, error: Exception) -> Response:
         assert isinstance(error, GradwatchError)  # noqa: S101 - registered for this class alone
-        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
-        wait = error.retry_after_s if isinstance(error, Busy) else _STORE_RETRY_S
-        return answer(request, status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else None)
+        return answer(request, *known(error))
 
     async def on_fault(request: Request, _error: Exception) -> Response:
         # This answer is made outside of the middleware, so it brings the protecting headers itself.

@@ -38,13 +38,15 @@ class Home:
         return self.client.post(FRAMES, content=sent_frame(seq, series), headers=TYPE)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+@pytest.fixture(params=["by the router", "express"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     store, live = Store.open(url_in(tmp_path)), Live()
     nothing: Any = None
     app = FastAPI()
     app.include_router(ingest_api.router)
     app.state.services = Services(nothing, store, live, Ingest(store, live, lambda: NOW), nothing, lambda: NOW)
+    if request.param == "express":
+        app.add_middleware(ingest_api.Express, ingest=app.state.services.ingest)
     problems.install(app, problems.plain_page)
     with TestClient(app) as client:
         yield Home(tmp_path, client, store)
@@ -127,7 +129,7 @@ def test_busy_and_full_say_when_to_come_back(
     def refuse(_batch: object) -> None:
         raise error
 
-    monkeypatch.setattr(home.store.frames, "accept", refuse)
+    monkeypatch.setattr(home.store.frames, "submit", refuse)
     answer = home.client.post(FRAMES, content=sent_frame(0, {"loss": [1.0]}), headers=TYPE)
     assert answer.status_code == status
     assert answer.json()["detail"] == str(error)
