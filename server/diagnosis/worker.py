@@ -124,9 +124,9 @@ class Diagnosis:
         if failed is not None:
             raise failed
 
-    def frames_taken(self) -> int:
-        """Counts the frames that came in so far."""
-        return self._store.frames.taken
+    def requests(self) -> int:
+        """Counts what hooks asked for so far: frames and openings."""
+        return self._store.frames.taken + self._store.runs.opened
 
     def release(self) -> None:
         """Leaves the runs to other processes at once."""
@@ -236,7 +236,7 @@ class DiagnosisWorker:
 
     def _work(self) -> None:
         look_at = 0.0
-        pace = Pace(self._diagnosis.frames_taken, self._stop.wait)
+        pace = Pace(self._diagnosis.requests, self._stop.wait)
         while not self._stop.wait(self._interval_s):
             try:
                 pace.begin()

@@ -20,7 +20,7 @@ from server.store import schema
 
 MAX_SERIES_PER_RUN = 100_000
 MAX_GROUPS_PER_RUN = 20_000
-RUNS_REMEMBERED = 512
+RUNS_REMEMBERED = 2_048
 
 
 class CatalogueFull(GradwatchError):

@@ -51,11 +51,13 @@ class Runs:
         self._writer = writer
         self._sealer = sealer
         self._deletion = Deletion(database, writer, catalogue)
+        self.opened = 0  # requests so far, roughly
 
     def open(self, new: NewRun, now_ms: int) -> tuple[Run, int, bool]:
         """Opens a run, or an attempt of it, or hears of one that is open; gives the run, the attempt's number and
         whether anything is new.
         """
+        self.opened += 1
         number, created = self._writer.run(lambda connection: self._open(connection, new, now_ms))
         run = self.get(new.id)
         if run is None:

@@ -10,9 +10,10 @@ import json
 import re
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.config import WILDCARDS, Settings
@@ -42,6 +43,11 @@ def headers_for(path: str) -> dict[str, str]:
     return {"Content-Security-Policy": policy, **_HEADERS}
 
 
+@lru_cache(maxsize=1_024)
+def _raw_headers(path: str) -> dict[bytes, bytes]:
+    return {name.lower().encode(): value.encode() for name, value in headers_for(path).items()}
+
+
 class SecurityHeaders:
     """Puts the protecting headers on every answer."""
 
@@ -55,9 +61,9 @@ class SecurityHeaders:
 
         async def send_protected(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in headers_for(scope["path"]).items():
-                    headers[name] = value
+                ours = _raw_headers(scope["path"])
+                others = [pair for pair in message.get("headers", ()) if pair[0].lower() not in ours]
+                message["headers"] = [*others, *ours.items()]
             await send(message)
 
         await self.app(scope, receive, send_protected)

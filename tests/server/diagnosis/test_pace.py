@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.diagnosis import Diagnosis
-from server.diagnosis.pace import CALM, MOST_REST_S, PRESSED, SHORTEST_S, Pace
+from server.diagnosis.pace import CALM, LONGEST_S, SHORTEST_S, Pace
 from server.diagnosis.worker import TURN_S
 from server.domain.runs import NewRun
 from server.live import Live
@@ -34,15 +34,20 @@ class Hand:
         return Pace(lambda: self.frames, self.wait, lambda: self.now_s)
 
 
-def test_it_rests_longer_while_frames_come_in() -> None:
+def test_the_more_comes_in_the_longer_it_rests() -> None:
     hand = Hand()
     pace = hand.pace()
-    hand.now_s += 0.25
+    hand.now_s += 0.2
+    pace.rest()  # nothing came: a tenth of 0.2 s
+    assert hand.rests == pytest.approx([0.02])
+    hand.now_s += 0.2
+    hand.frames += 22  # in 0.22 s, the rest included: 100 a second, so 1.1 times 0.2 s
     pace.rest()
-    hand.now_s += 0.25
-    hand.frames += 1
+    assert hand.rests[1:] == pytest.approx([0.22])
+    hand.now_s += 0.2
+    hand.frames += 1_000  # four times the work is the most
     pace.rest()
-    assert hand.rests == pytest.approx([CALM * 0.25, PRESSED * 0.25])
+    assert hand.rests[2:] == pytest.approx([0.8])
 
 
 def test_short_work_needs_no_rest_until_it_adds_up_and_no_rest_is_long() -> None:
@@ -53,9 +58,9 @@ def test_short_work_needs_no_rest_until_it_adds_up_and_no_rest_is_long() -> None
         assert not pace.rest()
     assert hand.rests == pytest.approx([CALM * 1.2 * SHORTEST_S])
     hand.now_s += 60
-    hand.frames += 1
+    hand.frames += 6_000
     pace.rest()
-    assert hand.rests[-1] == MOST_REST_S
+    assert hand.rests[-1] == LONGEST_S
 
 
 @pytest.fixture
