@@ -47,11 +47,11 @@ class Cluster:
         """Gives the URL of a database of the cluster."""
         return f"postgresql+psycopg://tester@/{name}?host={self.folder}"
 
-    def new_database(self) -> str:
-        """Makes an empty database and gives its URL."""
+    def new_database(self, like: str = "template1") -> str:
+        """Makes a database, an empty one unless it is to be `like` another, and gives its URL."""
         name = f"t{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(f"host={self.folder} user=tester dbname=postgres", autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
         return self.url(name)
 
 

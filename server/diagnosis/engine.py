@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from server.rules._preflight import told_before
 from server.rules.base import Rule, relaxed
 
 MOST_SHARED = 64
+MOST_SAID = 4_096
 NOT_ASKED = NotEvaluated("its first evaluation has not come yet")
 MOST_FAILURES = 20  # a rule that fails this often on a run is not asked again
 
@@ -357,7 +358,7 @@ def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[
 def _without_training(course: Course, before: Verdict | bool | None, why: NotEvaluated) -> _Answer | None:
     """Takes what preflight said where the training itself cannot be judged."""
     if before is None:
-        course.miss(why)
+        course.miss(_one(why))
         return None
     verdict = before if isinstance(before, Verdict) else None
     return _Answer(verdict, verdict is not None)
@@ -366,9 +367,9 @@ def _without_training(course: Course, before: Verdict | bool | None, why: NotEva
 def _result(course: Course) -> CheckResult:
     """Says what became of a rule; most of them stand as they stood."""
     basis = course.raised[-1] if course.raised else None, course.judged > 0, course.missing
-    if course.result is None or basis != course.result[0]:
-        course.result = basis, _made_result(course)
-    return course.result[1]
+    if course.result is None or basis != course.basis:
+        course.basis, course.result = basis, _made_result(course)
+    return course.result
 
 
 def _made_result(course: Course) -> CheckResult:
@@ -377,9 +378,18 @@ def _made_result(course: Course) -> CheckResult:
         last = course.raised[-1]
         return CheckResult(code, "found", "" if last.open else f"resolved at step {last.resolved_step:,}")
     if course.judged:
-        return CheckResult(code, "passed")
+        return _check(code, "passed")
     missing = course.missing or NOT_ASKED
-    return CheckResult(code, "not-evaluated", missing.reason, missing.remedy)
+    return _check(code, "not-evaluated", missing.reason, missing.remedy)
+
+
+# ten thousand runs have a hundred rules each, of which most say the same
+_check = lru_cache(maxsize=MOST_SAID)(CheckResult)
+
+
+@lru_cache(maxsize=MOST_SAID)
+def _one(why: NotEvaluated) -> NotEvaluated:
+    return why
 
 
 def _planned(facts: Mapping[str, Any]) -> int | None:

@@ -53,7 +53,8 @@ class Course:
     facts_seen: int = -1  # the facts that it saw then
     last_judged_step: int | None = None
     raised: list[Raised] = field(default_factory=list)
-    result: tuple[object, CheckResult] | None = None  # what became of it, and from what that was read
+    result: CheckResult | None = None  # what became of it
+    basis: tuple[object, ...] = ()  # from what that was read
 
     @property
     def open(self) -> Raised | None:

@@ -52,7 +52,7 @@ class Verdict:
     exact: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NotEvaluated:
     """Says that a rule could not judge: why, and the one line that would enable it ("" if nothing would)."""
 
@@ -92,7 +92,7 @@ class Finding:
         return str(self.number)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What became of one rule on one run: `passed`, `found` or `not-evaluated`, with the reason and remedy."""
 

@@ -138,6 +138,20 @@ class Quarters:
         return {"start": self.start, "q1": self.q1, "q2": self.q2, "q3": self.q3, "q4": self.q4}
 
 
+def start_of(values: Floats) -> float:
+    """Gives the level at which a run starts: the median of the first percent of its finite values, at least of 3."""
+    kept = finite(values)
+    return med(kept[: max(START_COUNT, math.ceil(START_SHARE * len(kept)))])
+
+
+def middles(table: Floats) -> Floats:
+    """Gives the median of each column of a table without non-finite values."""
+    ordered = np.sort(table, axis=0)
+    half = len(ordered) // 2
+    found: Floats = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return found
+
+
 def quarters(values: Floats) -> Quarters | None:
     """Splits a run into quarters; None with fewer than 8 finite values."""
     kept = finite(values)
@@ -146,9 +160,8 @@ def quarters(values: Floats) -> Quarters | None:
         return None
     parts = [baseline(part) for part in np.array_split(kept, 4)]
     first = parts[0]
-    start = med(kept[: max(START_COUNT, math.ceil(START_SHARE * count))])
     return Quarters(
-        start=start,
+        start=start_of(kept),
         q1=first.med,
         q2=parts[1].med,
         q3=parts[2].med,

@@ -14,7 +14,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps, Track
-from server.domain.statistics import med, window_size
+from server.domain.statistics import med, middles, window_size
 from server.rules._layers import groups, learning_matrices, medians_over, optimizers
 
 
@@ -52,14 +52,12 @@ def _known_medians(items: list[Series]) -> Series | None:
     if fresh >= count:
         return Series(known, count)
     steps = items[0].steps[fresh:]
-    if any(not np.array_equal(item.steps[fresh:], steps) for item in items):
+    if not bool((np.array([item.steps[fresh:] for item in items]) == steps).all()):
         return None
     table = np.array([item.values[fresh:] for item in items])
     good = np.isfinite(table)
-    if good.all():
-        values = np.median(table, axis=0)
-    else:
-        values = np.array([med(table[:, column]) for column in range(table.shape[1])])
+    columns = range(table.shape[1])
+    values = middles(table) if good.all() else np.array([med(table[:, column]) for column in columns])
     known.extend(steps, values)
     return Series(known, count)
 

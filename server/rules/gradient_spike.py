@@ -208,11 +208,13 @@ def _growth(window: Window, name: str, series: Series, params: GradientSpike.Par
     if len(medians) < 2 or window.gates.warm_up:
         return None
     lowest, now = med(np.asarray([np.nanmin(medians)])), med(series.tail(50))
+    if not (lowest > 0 and now > params.growth * lowest):
+        return None
     width = window_size(window.samples, window.planned)
     before = baseline(window.loss.before(50, width))
     recent = med(window.loss.tail(50))
     rises = before.count >= 20 and recent > before.med + params.loss_z * short_factor(width) * before.se
-    if not (lowest > 0 and now > params.growth * lowest and rises):
+    if not rises:
         return None
     since = int(series.steps[-50])
     return _verdict(

@@ -11,7 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import finite, med, quarters, window_size
+from server.domain.statistics import finite, med, start_of, window_size
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -90,18 +90,14 @@ class LossOscillates(Rule):
             return
         width = window_size(window.samples, window.planned)
         recent = values[-max(width, 60) :]
-        rest = recent - _running(recent, 5)
-        correlation = _lag_one(recent - np.median(recent)) if len(rest) else 0.0
+        correlation = _lag_one(recent - med(recent))
         dense = window.loss.count >= window.step + 1 - int(window.loss.steps[0])
         step = int(window.loss.steps[-len(recent)])
         if dense and correlation < params.opposed:
             yield _say(step, f"The loss alternates from step to step (lag-1 correlation {correlation:.2f} over "
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
             return
-        parts = quarters(values)
-        if parts is None:
-            return
-        start = abs(parts.start)
+        start = abs(start_of(values))
         if not window.final and _flat(values, params.part * start):
             return
         smooth = np.convolve(values, np.ones(SMOOTH) / SMOOTH, "valid")

@@ -10,9 +10,11 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, quarters
+from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, finite, med, start_of
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
+
+FEWEST_FIRST = 8  # finite losses that make a start
 
 
 class LossPlateau(Rule):
@@ -80,14 +82,14 @@ class LossPlateau(Rule):
             if grid is None
             else np.array_split(grid[len(grid) // 2 :], 10)
         )
-        middles = np.array([baseline(part).med for part in parts])
+        middles = np.array([med(part) for part in parts])
         noise = baseline(parts[-1])
-        start = quarters(window.loss.values[: max(200, count // 10)])
-        if not np.isfinite(middles).all() or (middles <= 0).any() or start is None:
+        first = finite(window.loss.values[: max(200, count // 10)])
+        if not np.isfinite(middles).all() or (middles <= 0).any() or len(first) < FEWEST_FIRST:
             yield NotEvaluated("the losses are not all finite and positive")
             return
         now = float(middles[-1])
-        if now <= params.floor * abs(start.start):
+        if now <= params.floor * abs(start_of(first)):
             return
         at = np.log(count / 2 + (np.arange(10) + 0.5) * width)
         slope = float(np.polyfit(at, np.log(middles), 1)[0])

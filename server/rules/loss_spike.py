@@ -152,18 +152,24 @@ def _high(values: Floats, seen: int, planned: int | None, width: int, ratio: flo
 
     All are compared at once with the least that a spike needs: the share above the median of the baseline.
     """
+    first_span, last_span = window_size(seen + 1, planned), window_size(len(values), planned)
+    even = first_span == last_span and bool(np.isfinite(values[max(0, seen + 1 - width - last_span) :]).all())
+    least = None
+    if even:
+        least = _lowest_median(values, seen + 1 - width, last_span, len(values) - seen)
+        # no median is above the highest of its values
+        if least is not None and not np.max(values[seen + 1 - width :]) - least > max(ratio * least, floor):
+            return {}
     places = np.arange(seen, len(values))
     newest = values[(places + 1 - width)[:, None] + np.arange(width)]
     heights = np.partition(newest, width // 2, axis=1)[:, width // 2]
     ends = places + 1 - width
-    first_span, last_span = window_size(seen + 1, planned), window_size(len(values), planned)
     # a median that is no higher than two values of its baseline needs no look at the baseline
     spans = np.array([window_size(int(place) + 1, planned) for place in places]) if first_span != last_span else None
     lengths = np.minimum(ends, last_span if spans is None else spans)
     middle_values = values[ends - lengths + lengths // 2]
     maybe = np.isfinite(heights) & ~((heights <= values[ends - 1]) & (heights <= middle_values))
-    if spans is None and len(values) and np.isfinite(values[max(0, seen + 1 - width - last_span) :]).all():
-        least = _lowest_median(values, int(ends[0]), last_span, len(places))
+    if even:
         if least is not None:
             maybe &= heights - least > max(ratio * least, floor)
         rows = np.flatnonzero(maybe & (ends >= last_span))

@@ -75,9 +75,11 @@ class StepTimeRegression(Rule):
         best_at = int(np.nanargmin(grid))
         best = baseline(series.values[best_at * 100 : best_at * 100 + WIDTH])
         now = float(grid[-1])
+        if not (now > params.ratio * best.med and now > best.med + params.sigmas * best.s):
+            return
         quarters = [float(np.median(part)) for part in np.array_split(grid, 4)]
         steady = all(later > params.steady * earlier for earlier, later in pairwise(quarters))
-        if now > params.ratio * best.med and now > best.med + params.sigmas * best.s and steady:
+        if steady:
             step = int(series.steps[best_at * 100])
             yield say(
                 Severity.WARNING,

@@ -12,11 +12,12 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from client_hook import wire
-from server.app import create_app
+from server.app import OWN_RULES, create_app
 from server.config import Settings
 from server.diagnosis import Diagnosis
 from server.live import Live
 from server.store import Store
+from tests.server.empty import put_database, rules
 
 ADDRESS = "http://127.0.0.1:8777"
 RUN = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e77"
@@ -108,10 +109,13 @@ def frame_bytes(
 def house(home: Path, token: str | None = None, database: str | None = None) -> Iterator[House]:
     """Builds a server whose diagnosis runs only when the test says so."""
     settings = Settings(home=home, database=database or f"sqlite:///{home / 'gradwatch.db'}", token=token)
+    if database is None and not (home / "gradwatch.db").exists():
+        put_database(home / "gradwatch.db")
     store = Store.open(settings.database)
     clock = Clock()
     try:
-        app = create_app(settings, store, Live(), diagnose=False, clock=clock)
+        own = (home / OWN_RULES).exists()
+        app = create_app(settings, store, Live(), registry=None if own else rules(), diagnose=False, clock=clock)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with TestClient(app, base_url=ADDRESS, headers=headers, follow_redirects=False) as client:
             yield House(app, store, client, clock)

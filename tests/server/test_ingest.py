@@ -22,6 +22,7 @@ from server.errors import Busy, InvalidFrame, TooLarge, UnknownRun
 from server.ingest import Ingest
 from server.live import Live
 from server.store import Store
+from tests.server.empty import put_database
 from tests.server.store.kit import RUN, url_in
 from tests.server.store.kit import sent_frame as frame_bytes
 
@@ -32,6 +33,7 @@ OPENING = {"id": RUN, "attempt": ATTEMPT, "project": "p"}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    put_database(tmp_path / "gradwatch.db")
     opened = Store.open(url_in(tmp_path))
     yield opened
     opened.close()

@@ -5,6 +5,7 @@ The steps lie in versions/, named by number and by what they do. Not for: the cu
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from alembic import command
@@ -22,14 +23,14 @@ HEAD_TABLE = "alembic_version"
 
 def upgrade(database: Database) -> None:
     """Brings the database to the newest schema in one transaction; raises StoreError with a sentence."""
-    config = _config()
-    scripts = ScriptDirectory.from_config(config)
+    scripts = _scripts()
     try:
         with database.writing.begin() as connection:
             database.migration_lock(connection)
             current = _current(connection, database, scripts)
             if current == scripts.get_current_head():
                 return
+            config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             database.mark_as_ours(connection)
@@ -39,7 +40,13 @@ def upgrade(database: Database) -> None:
 
 def head() -> str | None:
     """Names the newest schema that this version knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return _scripts().get_current_head()
+
+
+@lru_cache(maxsize=1)
+def _scripts() -> ScriptDirectory:
+    """Reads the steps once: they lie beside the code and do not change while it runs."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

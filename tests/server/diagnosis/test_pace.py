@@ -16,6 +16,7 @@ from server.live import Live
 from server.rules.registry import load_rules
 from server.store import Store
 from server.store.accepted import AcceptedFrame, AcceptedGroup
+from tests.server.empty import put_database
 from tests.server.store.kit import url_in
 
 
@@ -65,6 +66,7 @@ def test_short_work_needs_no_rest_until_it_adds_up_and_no_rest_is_long() -> None
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    put_database(tmp_path / "gradwatch.db")
     opened = Store.open(url_in(tmp_path))
     yield opened
     opened.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.store import Store
+from tests.postgres import Cluster
+from tests.server.empty import name_with_tables, put_database
 from tests.server.store.kit import url_in
 
 NewUrl = Callable[[], str]
@@ -15,11 +17,12 @@ NewUrl = Callable[[], str]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Names an empty database."""
+    """Names an empty database that has its tables already."""
     if request.param == "sqlite":
+        put_database(tmp_path / "gradwatch.db")
         return url_in(tmp_path)
-    named: str = request.getfixturevalue("postgres_cluster").new_database()
-    return named
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    return cluster.new_database(like=name_with_tables(cluster))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from server.domain.runs import DiagnosisState, RunState
 from server.errors import FrameConflict, UnknownRun
 from server.store import Store, catalogue
+from tests.server.empty import put_database
 from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, status, url_in
 from tests.serving import wait_until
 
@@ -203,6 +204,7 @@ def test_any_frames_in_any_order_however_often_give_their_multiset(
     ]
     arrivals = data.draw(st.permutations(frames + data.draw(st.lists(st.sampled_from(frames), max_size=6))))
     with tempfile.TemporaryDirectory() as folder:
+        put_database(Path(folder) / "gradwatch.db")
         store = Store.open(url_in(Path(folder)))
         try:
             open_run(store)

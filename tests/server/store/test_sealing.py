@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 
 from server.errors import FrameConflict
 from server.store import Store, frame_packs, pieces, schema, seals
-from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, status, url_in
+from tests.server.empty import put_database
+from tests.server.store.kit import NOW, RUN, accept_all, frame, group, open_run, samples, status, url_in
 
 
 def count(store: Store, table: Any) -> int:
@@ -129,8 +130,7 @@ def _has_dbstat(connection: sqlite3.Connection) -> bool:
 
 def test_frames_are_packed_and_still_recognised(store: Store) -> None:
     open_run(store)
-    for seq in range(1100):
-        store.frames.accept(frame(seq, group({"loss": [float(seq)]}, [seq]), crc=seq * 7919))
+    accept_all(store, [frame(seq, group({"loss": [float(seq)]}, [seq]), crc=seq * 7919) for seq in range(1100)])
     store.sealer.run_once()
     assert count(store, schema.frames) == 0
     assert count(store, schema.frame_packs) == 1
@@ -145,12 +145,11 @@ def test_frames_are_packed_and_still_recognised(store: Store) -> None:
 
 def test_a_late_frame_is_sealed_later_and_read_in_its_place(store: Store) -> None:
     open_run(store)
-    for seq in range(300):
-        if seq != 3:
-            store.frames.accept(frame(seq, group({"loss": [float(seq)] * 4}, range(4 * seq, 4 * seq + 4))))
+    frames = [frame(seq, group({"loss": [float(seq)] * 4}, range(4 * seq, 4 * seq + 4))) for seq in range(300)]
+    accept_all(store, frames[:3] + frames[4:])
     store.sealer.run_once(everything=True)
     assert count(store, schema.frames) == 299, "behind a gap nothing is packed"
-    store.frames.accept(frame(3, group({"loss": [3.0] * 4}, range(12, 16))))
+    store.frames.accept(frames[3])
     store.sealer.run_once(everything=True)
     assert count(store, schema.frames) == 0
     assert samples(store, "loss") == [(step, float(step // 4)) for step in range(1200)]
@@ -250,6 +249,8 @@ def test_whatever_is_sealed_when_every_reader_sees_the_same(
     ]  # fmt: skip
     arrivals: list[Any] = data.draw(st.permutations([*frames, SEAL, SEAL, SEAL, *frames[:2]]))
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        for folder in (one, other):
+            put_database(Path(folder) / "gradwatch.db")
         plain, sealed = Store.open(url_in(Path(one))), Store.open(url_in(Path(other)))
         try:
             for store in (plain, sealed):

@@ -20,6 +20,7 @@ from server.store import Store
 from server.web import ingest_api, problems
 from server.web.ingest_api import MAX_OPENING_BYTES
 from server.web.services import Services
+from tests.server.empty import put_database
 from tests.server.store.kit import NOW, RUN, sent_frame, url_in
 
 FRAMES = f"/api/v1/runs/{RUN}/frames"
@@ -40,6 +41,7 @@ class Home:
 
 @pytest.fixture(params=["by the router", "express"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    put_database(tmp_path / "gradwatch.db")
     store, live = Store.open(url_in(tmp_path)), Live()
     nothing: Any = None
     app = FastAPI()
