@@ -17,6 +17,7 @@ from tests.postgres import Cluster
 
 def put_database(path: Path) -> None:
     """Puts a copy of it there, as a server that was started once and stopped would have left it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_bytes(_empty())
     path.chmod(0o600)
 
