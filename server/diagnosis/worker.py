@@ -95,19 +95,23 @@ class Diagnosis:
         return count
 
     def diagnose(self, run_id: str) -> None:
-        """Brings the diagnosis of one run up to date, as far as one turn goes, and saves it."""
+        """Brings the diagnosis of one run up to date, in as many turns as that takes, and saves it."""
         with self._lock:
-            self._try(run_id)
+            while self._try(run_id):
+                pass
             self._settle(0)
 
-    def _try(self, run_id: str) -> None:
+    def _try(self, run_id: str) -> bool:
+        """Gives a run its turn; says whether it needs another one."""
+        more = False
         try:
-            self._diagnose(run_id)
+            more = self._diagnose(run_id)
         except RULE_FAULTS:
             log.exception("The diagnosis of run %s failed; it is tried again when the run changes", run_id)
             self._drop(run_id)
             self._given_up[run_id] = self._store.runs.frame_version(run_id)
         self._settle(MOST_SAVING)
+        return more
 
     def _settle(self, most: int) -> None:
         """Waits until at most so many diagnoses wait for their commit. One that could not be saved is forgotten, so
@@ -145,11 +149,11 @@ class Diagnosis:
         for run_id in self._store.wishes.expire_mutes(since, now):
             self._live.publish(run_id, "findings", -1)
 
-    def _diagnose(self, run_id: str) -> None:
+    def _diagnose(self, run_id: str) -> bool:
         run = self._store.runs.standing(run_id)
         if run is None:
             self._drop(run_id)
-            return
+            return False
         session = self._session(run_id, run.project)
         over = self._now() + TURN_S
         everything = session.read(run.attempts, lambda: self._now() > over)
@@ -181,6 +185,7 @@ class Diagnosis:
             self._store.wishes.apply_mutes([run_id], self._clock())
             tell()
         self._forget_some(run_id, session.points)
+        return not everything
 
     def _session(self, run_id: str, project: str) -> Session:
         """Gives the session of a run; a change of its project's thresholds begins a new one, which replays the run."""
