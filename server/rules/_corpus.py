@@ -31,8 +31,8 @@ class Proof:
 
 
 def example(code: str) -> Mapping[str, Any] | None:
-    """Gives a finding of this rule on a sick training of the corpus, drawn; None where it found none with a series."""
-    found = corpus().get("pictures", {}).get(code)
+    """Gives a finding of this rule on a sick training, drawn: one of the corpus, else one beside it; None without."""
+    found = corpus().get("pictures", {}).get(code) or corpus().get("shown", {}).get(code)
     return found if isinstance(found, dict) else None
 
 

@@ -66,7 +66,7 @@ def _keep(found: dict[str, Any], held_out: str | None) -> None:
     before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
     sets = before.get("held_out") or {}
     if held_out is None:
-        content = {**found, **{key: before.get(key) for key in ("held_out", "preflight")}}
+        content = {**found, **{key: before.get(key) for key in ("held_out", "preflight", "shown")}}
     elif held_out in sets:
         print(f"{OUTPUT.name} keeps the first run of the {held_out} set; this one is not written")
         return

@@ -146,14 +146,19 @@ class Words(nn.Module):
         return self.head(rows)
 
 
-def words(*, jumps: bool) -> str:
-    """Trains on bags of words; now and then the embedding's gradient may jump."""
+def even(step: int) -> float:
+    """Takes as long for every step."""
+    return 0.05
+
+
+def words(*, jumps: bool = False, pace: Callable[[int], float] = even, steps: int = 320) -> str:
+    """Trains on bags of words; now and then the embedding's gradient may jump, and a step may take its time."""
     model = Words()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     chance = torch.Generator().manual_seed(2)
     answers = torch.randn(40, 5, generator=chance)
-    with watch(model, optimizer, name=f"jumps {jumps}", total_steps=320) as monitor:
-        for step in range(320):
+    with watch(model, optimizer, name=f"jumps {jumps} {steps}", total_steps=steps) as monitor:
+        for step in range(steps):
             ids = torch.randint(0, 40, (64, 6), generator=chance)
             model.loud = jumps and step >= 250 and step % 10 == 0
             optimizer.zero_grad()
@@ -161,7 +166,7 @@ def words(*, jumps: bool) -> str:
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1e9)  # as people do who want to see the norm
             optimizer.step()
-            CLOCK.work(0.05)
+            CLOCK.work(pace(step))
             monitor.step(loss)
     return str(monitor.run_id)
 
@@ -186,14 +191,37 @@ def hours(*, saves: bool) -> str:
     return str(monitor.run_id)
 
 
+def parts() -> str:
+    """Accumulates 24 micro-batches a step, though their gradients are nearly the same: the answer is far off."""
+    torch.manual_seed(6)
+    model = nn.Linear(16, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.002)
+    chance = torch.Generator().manual_seed(7)
+    with watch(model, optimizer, name="24 parts", total_steps=110) as monitor:
+        for _ in range(110):
+            optimizer.zero_grad()
+            for part in range(24):
+                x = torch.randn(16, 16, generator=chance)
+                loss = F.mse_loss(model(x).squeeze(1), 4 * x.sum(1) + 30)
+                (loss / 24).backward()
+                if part == 23:
+                    optimizer.step()
+                CLOCK.work(0.01)
+                monitor.step(loss)
+    return str(monitor.run_id)
+
+
 CASES: dict[str, Callable[[], str]] = {
     "healthy machine": machine,
     "leaks": lambda: machine(leaks=True),
     "starves": lambda: machine(starves=True),
-    "healthy words": lambda: words(jumps=False),
+    "healthy words": words,
+    "slows down": lambda: words(pace=lambda step: 0.05 + step * 4e-5, steps=1900),
+    "stalls": lambda: words(pace=lambda step: 0.05 if step % 25 else 0.6, steps=500),
     "healthy hours": lambda: hours(saves=True),
     "hours without a save": lambda: hours(saves=False),
     "jumps": lambda: words(jumps=True),
+    "24 parts": parts,
 }
 
 

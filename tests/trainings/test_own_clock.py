@@ -16,6 +16,9 @@ SICK = {
     "leaks": ("GW704", "warning", "The memory of the process rises steadily: "),
     "starves": ("GW705", "info", "`gpu0` does little: in the median of the last 60 samples it was busy "),
     "hours without a save": ("GW504", "warning", "The training ran for 1.2 h and never saved its weights (limit 1 h)"),
+    "slows down": ("GW702", "warning", "A step takes "),
+    "stalls": ("GW703", "info", "Every 25 steps one takes 600 ms instead of 50 ms: "),
+    "24 parts": ("GW402", "info", "A step takes 384 examples (24 micro-batches of 16), "),
     "jumps": ("GW957", "info", "The jump of the gradient at step "),
 }
 HEALTHY = ("healthy machine", "healthy words", "healthy hours")

@@ -76,9 +76,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Example:
-    """A finding of the rule on a sick training of the corpus."""
+    """A finding of the rule on a sick training; `where` says which kind of training that is."""
 
     training: str
+    where: str
     severity: str
     message: str
     picture: Picture
@@ -161,7 +162,13 @@ def _example(code: str) -> Example | None:
     found = example(code)
     if found is None:
         return None
-    return Example(found["training"], found["severity"], found["message"], picture_of(found["picture"]))
+    return Example(
+        found["training"],
+        found.get("where", "of the corpus"),
+        found["severity"],
+        found["message"],
+        picture_of(found["picture"]),
+    )
 
 
 def _words(rule: RuleInfo) -> str:
