@@ -24,7 +24,7 @@ class Pace:
 
 
 PACES = {
-    "usual": Pace(),  # a small network: after step 100 about one step in 150 is measured
+    "usual": Pace(),  # a small network: after step 100 one step in 250 is measured
     "sparse": Pace(sample_s=2.0, plain_s=2e-6),  # two steps at the start, then hardly one in a run
     "dense": Pace(sample_s=1e-5, plain_s=1e-6),  # every step
 }
