@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from client_hook.capture import environment
 from client_hook.capture.environment import read_git
 from client_hook.capture.secrets import mask
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
@@ -137,6 +138,7 @@ def test_the_plan_is_declared_or_inferred() -> None:
 
 def test_the_environment_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "--api-key", "abc123", "--lr", "0.1", "--password=hunter2"])
+    monkeypatch.setattr(environment, "PATIENCE_AT_FINISH_S", 60.0)  # for a machine that reads the packages slowly
     tape = train(config={"lr": 0.1, "wandb_token": "s3cret", "nested": {"aws_secret_key": "x9"}})
     written = json.dumps([tape.facts("environment"), tape.facts("config")])
     for secret in ("abc123", "hunter2", "s3cret", "x9"):
