@@ -18,8 +18,8 @@ from torch.optim import SGD, Optimizer
 from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 
-SAMPLE = 65_536  # weights of an optimizer, all parameters together
-FEWEST = 64  # of a parameter
+SAMPLE = 32_768  # weights of an optimizer, all parameters together
+MOST_PARAMETERS = 32  # the largest: each one more costs its own calls
 STRETCH = 50  # steps that stand for an epoch where there is no loader
 FREE_LOOKS = 8
 SHARE = 0.2  # of the budget: shorter epochs than that pays for are taken together
@@ -115,7 +115,8 @@ class DisplacementSignal(Signal):
         ]
         if not held:
             return [], torch.empty(0)
-        share = max(FEWEST, SAMPLE // len(held))
+        held = sorted(held, key=lambda item: -item[1].numel())[:MOST_PARAMETERS]
+        share = SAMPLE // len(held)
         parts = [tensors.sample(tensors.local(parameter), share) for _, parameter in held]
         device = parts[0].device
         return [name for name, _ in held], torch.cat([part.to(device, non_blocking=True) for part in parts])

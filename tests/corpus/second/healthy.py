@@ -46,8 +46,8 @@ def unpadded(output: Tensor, y: Tensor) -> Tensor:
 
 
 def balanced(output: Any, y: Tensor) -> Tensor:
-    """The answers, and even use of the experts."""
-    return F.cross_entropy(output[0], y) + 0.01 * output[1]
+    """The answers, and even use of the experts: at a weight of 0.01 one of them got all rows, as GW956 told."""
+    return F.cross_entropy(output[0], y) + 0.3 * output[1]
 
 
 def softened(output: Tensor, said: Tensor) -> Tensor:
