@@ -228,7 +228,7 @@ def test_it_ends_with_its_time_and_suggests_nothing_that_it_has_not_seen() -> No
     assert short.suggestion is None
     (why,) = short.advice.reasons
     assert why.endswith("before the loss had run away: that is too early for a suggestion.")
-    assert case.check("GW106", seconds=0.5).verdict == "not_evaluated"
+    assert case.check("GW106", seconds=0.25).verdict == "not_evaluated"
     longer = lr_range_test(case.model, case.loss_fn, case.loader, case.optimizer, seconds=2.0)
     assert longer.suggestion is not None
     assert longer.ended.endswith("The time did not suffice for all short trials.")
