@@ -8,16 +8,15 @@ in the wrong mode (loop_order).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.calling_module import calling_module
 
 MOST_LOSSES = 64  # of validations that are looked at: who drops there does it from the beginning
 MOST_LAYERS = 32
@@ -109,7 +108,7 @@ class EvalDropoutSignal(Signal):
         """Takes down who dropped, where that is a module of ours in eval mode (one in training mode is another
         fault)."""
         began = perf_counter()
-        owner = _caller()
+        owner = calling_module()
         name = None if owner is None else self._name_of(owner)
         if owner is not None and name is not None and not owner.training:
             self._dropped_now = True
@@ -142,14 +141,3 @@ class EvalDropoutSignal(Signal):
             "layers": {name: dict(item) for name, item in self._layers.items()},
         }
         self.context.outbox.record("fact", "eval_dropout", step, fact)
-
-
-def _caller() -> nn.Module | None:
-    """Finds the module whose method is running."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
-            return owner
-        frame = frame.f_back
-    return None

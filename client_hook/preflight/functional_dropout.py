@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from client_hook.capture.calling_module import calling_module
 from client_hook.preflight.checks import Budget, found, passed
 from client_hook.preflight.results import CheckResult
 from client_hook.preflight.subject import Subject
@@ -39,7 +38,7 @@ class _Ears(TorchFunctionMode):
         if drops or (
             function is F.scaled_dot_product_attention and kwargs.get("dropout_p", args[4] if len(args) > 4 else 0)
         ):
-            self.makers.append((_caller(), getattr(function, "__name__", "dropout")))
+            self.makers.append((calling_module(), getattr(function, "__name__", "dropout")))
         return function(*args, **kwargs)
 
 
@@ -65,14 +64,3 @@ class Check:
             layers=layers,
             numbers={"calls": float(len(ears.makers))},
         )
-
-
-def _caller() -> nn.Module | None:
-    """Finds the module whose method is running."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
-            return owner
-        frame = frame.f_back
-    return None
