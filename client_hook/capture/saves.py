@@ -1,7 +1,8 @@
 """Notices that the training saves its weights, and for how long it did not: the fact `saves`.
 
 A call of `state_dict()` of a watched model or of `torch.save` counts as one, wherever it goes: nearly every way to keep
-weights passes through one of them. Not for: what was written, or whether it can be read again.
+weights passes through one of them. A ScriptModule takes no such hook and saves itself: of its training nothing is said.
+Not for: what was written, or whether it can be read again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import weakref
 from typing import Any
 
+import torch
 from torch import nn
 
 from client_hook.capture.base import Context, Signal
@@ -31,10 +33,15 @@ class SavesSignal(Signal):
         self._began = self._saved_at = self._sent_at = 0.0
         self._count = 0
         self._steps: list[int] = []
+        self._deaf = False
 
     def attach(self) -> None:
         """Begins to listen."""
-        for model in self.context.models.values():
+        models = list(self.context.models.values())
+        self._deaf = any(isinstance(model, torch.jit.ScriptModule) for model in models)
+        if self._deaf:
+            return
+        for model in models:
             self._handles.append(model.register_state_dict_pre_hook(_Hook(self)))
         self.context.patches.subscribe(self)
 
@@ -73,6 +80,8 @@ class SavesSignal(Signal):
             self._send(self.context.step)
 
     def _send(self, step: int) -> None:
+        if self._deaf:
+            return
         now = self.context.closed_at
         fact = {
             "seconds": max(now - self._began, 0.0) if self._began else 0.0,

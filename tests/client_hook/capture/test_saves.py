@@ -58,3 +58,11 @@ def test_a_copy_of_the_model_tells_nothing_and_everything_goes_at_the_end() -> N
     assert last(train(body, model=model), "saves")["count"] == 0
     assert not model._state_dict_pre_hooks
     assert torch.save is save
+
+
+def test_nothing_is_said_of_a_script_module_whose_saves_cannot_be_heard() -> None:
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        model = torch.jit.script(classifier())
+    tape = train(model=model, steps=5)
+    assert tape.facts("saves") == []
+    assert tape.facts("model")
