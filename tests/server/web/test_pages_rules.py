@@ -138,10 +138,10 @@ WITHOUT_PICTURE = {
     "GW105": "found before any training",
     "GW210": "a remark", "GW309": "told as a symptom", "GW310": "told as a symptom", "GW312": "told by GW301 first",
     "GW402": "a remark", "GW404": "told as a symptom", "GW414": "a remark on runs of 5,000 steps", "GW423": "a remark",
-    "GW441": "a remark", "GW443": "gradients near epsilon need a large model", "GW444": "told as a symptom",
+    "GW443": "gradients near epsilon need a large model",
     "GW452": "told as a symptom", "GW503": "needs a process that dies", "GW505": "needs two processes in one run",
     "GW507": "needs a second attempt", "GW607": "needs float16", "GW608": "told as a symptom",
-    "GW611": "needs a device that scales", "GW706": "needs a slow hook", "GW803": "a remark", "GW953": "a remark",
+    "GW611": "needs a device that scales", "GW803": "a remark", "GW953": "a remark",
     "GW954": "a remark",
 }  # fmt: skip
 
