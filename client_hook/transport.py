@@ -83,6 +83,7 @@ class HttpTransport:
         self._timeout = answer_timeout_s
         self._connect_timeout = connect_timeout_s
         self._connection: HTTPConnection | None = None
+        self._tls: ssl.SSLContext | None = None
         self._aborted = False
 
     def post(self, path: str, body: bytes, content_type: str) -> Answer:
@@ -168,8 +169,9 @@ class HttpTransport:
         connection: HTTPConnection
         near = proxy or (host, port)
         if tls:
-            context = ssl.create_default_context()
-            connection = HTTPSConnection(*near, timeout=self._connect_timeout, context=context)
+            if self._tls is None:
+                self._tls = ssl.create_default_context()  # reads all certificates of the machine: once is enough
+            connection = HTTPSConnection(*near, timeout=self._connect_timeout, context=self._tls)
             if proxy is not None:
                 connection.set_tunnel(host, port)
         else:

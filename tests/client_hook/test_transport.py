@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from client_hook.transport import HttpTransport
 
@@ -101,6 +104,27 @@ def test_a_redirect_is_not_followed() -> None:
         assert transport.post("/x", b"", "text/plain").status == 302
         transport.close()
     assert len(requests) == 1
+
+
+def test_the_certificates_of_the_machine_are_read_once_however_often_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        made.append(make())
+        return made[-1]
+
+    def in_clear(connection: socket.socket, _: list[bytes]) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    with listening(in_clear) as (url, _):
+        transport = HttpTransport(url.replace("http://", "https://"))
+        answers = [transport.post("/x", b"", "text/plain") for _ in range(3)]
+    assert {answer.status for answer in answers} == {0}
+    assert all(answer.problem.startswith("SSLError") for answer in answers), answers
+    assert len(made) == 1
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
