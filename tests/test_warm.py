@@ -35,7 +35,7 @@ def test_a_warm_process_ends_as_a_cold_one_does(ending: str) -> None:
 
 
 def test_it_is_waited_for_and_takes_signals() -> None:
-    command = [sys.executable, "-c", "import signal, sys\nprint('on', flush=True)\nsignal.pause()"]
+    command = [sys.executable, "-c", "import threading\nprint('on', flush=True)\n" + warm.WAIT]
     with warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "on\n"
         assert process.poll() is None

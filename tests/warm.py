@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# for a process that waits for a signal, in many short waits: one just before a long wait would be seen after it only,
+# because Python handles signals between its own steps
+WAIT = "import threading\nwhile True: threading.Event().wait(0.05)"
 
 
 class _Nursery:

@@ -32,7 +32,7 @@ print(monitor.run_id)
 """
 AGAIN = "monitor = watch(model, optimizer); train(5); print(monitor.run_id)"
 FOR_EVER = "print('begun', flush=True)\nwhile True: train(1)"
-FOR_EVER_IN_A_BLOCK = "with monitor:\n    print('begun', flush=True)\n    while True: train(1)"
+FOR_EVER_IN_A_BLOCK = "with monitor:\n    train(3)\n    print('begun', flush=True)\n    while True: train(1)"
 LAST = "print(monitor._parts.context.step)"
 
 
@@ -127,8 +127,8 @@ def test_the_runs_of_a_notebook_end_as_they_ended(notebook: Notebook, server: Se
     notebook.interrupt(FOR_EVER_IN_A_BLOCK)
     becomes(third, "stopped")
     arrived = losses(server, third)
-    assert sorted(arrived) == list(range(len(arrived)))
-    assert len(arrived) > last
+    assert len(set(range(max(arrived))) - arrived.keys()) <= 2, "an interrupt may fall into the call that tells a loss"
+    assert max(arrived) >= last + 3
 
     fourth = notebook.run(BEGIN)
     becomes(fourth, "running")

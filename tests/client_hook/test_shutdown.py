@@ -11,6 +11,7 @@ from typing import Any
 
 from tests import warm
 from tests.serving import ROOT, Server, wait_until
+from tests.warm import WAIT
 
 PREFIX = """
 import os, signal, sys, threading, torch
@@ -32,15 +33,18 @@ class Ended:
 
     def __init__(self, server: Server, home: Path, ending: str, send: int | None = None) -> None:
         environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(home), "GRADWATCH_STRICT": "0"}
-        process = warm.Popen(
+        with warm.Popen(
             [sys.executable, "-c", PREFIX + ending], cwd=ROOT, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout is not None
-        self.run_id = process.stdout.readline().strip()
-        if send is not None:
-            process.send_signal(send)
-        self.out, self.errors = process.communicate(timeout=60)
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            self.run_id = process.stdout.readline().strip()
+            if send is not None:
+                process.send_signal(send)
+            try:
+                self.out, self.errors = process.communicate(timeout=60)
+            finally:
+                process.kill()  # only one that did not end
         self.code = process.returncode
 
     def run(self, server: Server) -> dict[str, Any]:
@@ -64,13 +68,13 @@ def test_an_exception_is_a_failure_with_its_text(server: Server, tmp_path: Path)
 
 
 def test_ctrl_c_is_a_stop(server: Server, tmp_path: Path) -> None:
-    ended = Ended(server, tmp_path, "threading.Event().wait(60)", send=signal.SIGINT)
+    ended = Ended(server, tmp_path, WAIT, send=signal.SIGINT)
     assert ended.run(server)["state"] == "stopped"
     assert "KeyboardInterrupt" in ended.errors
 
 
 def test_sigterm_is_a_stop_and_ends_the_process_as_ever(server: Server, tmp_path: Path) -> None:
-    ended = Ended(server, tmp_path, "threading.Event().wait(60)", send=signal.SIGTERM)
+    ended = Ended(server, tmp_path, WAIT, send=signal.SIGTERM)
     assert ended.run(server)["state"] == "stopped"
     assert ended.code == -signal.SIGTERM
 
@@ -85,7 +89,7 @@ def mine(number, frame):
     script = PREFIX.replace("monitor = watch", ending + "signal.signal(signal.SIGTERM, mine)\nmonitor = watch")
     environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path)}
     process = warm.Popen(
-        [sys.executable, "-c", script + "threading.Event().wait(60)"], cwd=ROOT, env=environment, text=True,
+        [sys.executable, "-c", script + WAIT], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
