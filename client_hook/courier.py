@@ -23,8 +23,9 @@ _SET_ASIDE = (400, 413, 422)
 _BUSY = (429, 503, 507)
 _OPENING_KEYS = (
     "id", "attempt", "rank", "project", "name", "tags", "config", "started_ms", "first_step", "hook_version", "host",
+    "preflight",
 )  # fmt: skip
-_LEAST_KEYS = ("id", "attempt", "rank", "project", "started_ms")
+_LEAST_KEYS = ("id", "attempt", "rank", "project", "started_ms", "preflight")
 
 
 class Source(Protocol):
@@ -120,7 +121,7 @@ class Courier:
             if isinstance(answer.body.get("url"), str):
                 self.url = answer.body["url"]
             return True
-        if answer.status in _SET_ASIDE and set(self._opening) != set(_LEAST_KEYS):
+        if answer.status in _SET_ASIDE and not set(self._opening) <= set(_LEAST_KEYS):
             # better a run without its config than no run
             self._note("opening", f"The server refused the run's description ({answer.detail}); sent without it.")
             self._opening = {key: self._opening[key] for key in _LEAST_KEYS if key in self._opening}

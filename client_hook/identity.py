@@ -6,7 +6,6 @@ Ranks of one job find the same ids from their environment, never through a colle
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
 import secrets
@@ -19,16 +18,29 @@ from dataclasses import dataclass
 from client_hook import process
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # as the server takes them, and safe as a folder's name
-_count_of_process = itertools.count()
+_made = [0]  # monitors of this process
 _last_uuid7 = [0]
+_lock = threading.Lock()
 _uuid7_lock = threading.Lock()
 
 
 def restart_counting() -> None:
     """Forgets which monitor was the first of the process; a forked child calls it."""
-    global _count_of_process, _uuid7_lock
-    _count_of_process = itertools.count()
+    global _lock, _uuid7_lock
+    _lock = threading.Lock()
     _uuid7_lock = threading.Lock()
+    _made[0] = 0
+
+
+def upcoming() -> int:
+    """Gives the place that the next monitor of this process will have."""
+    return _made[0]
+
+
+def _next_place() -> int:
+    with _lock:
+        _made[0] += 1
+        return _made[0] - 1
 
 
 def uuid7(now_ms: int | None = None) -> str:
@@ -73,13 +85,15 @@ class Identity:
         rank: int | None = None,
         environ: Mapping[str, str] | None = None,
         ordinal: int | None = None,
+        joins: str | None = None,
     ) -> Identity:
         """Makes the identity of the next monitor of this process.
 
-        What the environment names belongs to the first monitor; the n-th derives its own ids from those and n.
+        What the environment names belongs to the first monitor; the n-th derives its own ids from those and n. `joins`
+        is the run to go on with where nobody names one.
         """
         env = os.environ if environ is None else environ
-        nth = next(_count_of_process) if ordinal is None else ordinal
+        nth = _next_place() if ordinal is None else ordinal
         job = _job_key(env)
         own_rank = _rank(env) if rank is None else max(int(rank), 0)
 
@@ -91,7 +105,7 @@ class Identity:
         attempt = _id(env.get("GRADWATCH_ATTEMPT")) or (derived("attempt", job) if job else None)
         if attempt is not None and nth:
             attempt = derived("attempt", attempt, nth)
-        return cls(run or uuid7(), attempt or uuid7(), own_rank)
+        return cls(run or joins or uuid7(), attempt or uuid7(), own_rank)
 
 
 def _id(text: str | None) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from client_hook import shutdown, verdict
+from client_hook import preflighted, shutdown, verdict
 from client_hook.guard import Guard, guarded, run_thread
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
@@ -237,17 +238,22 @@ def watch(
 ) -> Monitor:
     """Watches a training from the next step on; everything left out is inferred or read from the environment."""
     settings = Settings.read(url=url, token=token, project=project, strict=strict)
+    before = preflighted.begun(model, settings.url) if not run_id else None
+    identity = Identity.make(run_id, joins=before.run_id if before else None)
+    joined = before if before and before.run_id == identity.run_id else None
+    if joined and project is None:
+        settings = replace(settings, project=joined.project)
     request = Request(
         model,
         optimizer,
         settings,
-        Identity.make(run_id),
+        identity,
         name=name,
         config=config,
         tags=tags,
         on_finding=on_finding,
         allow_requests=allow_requests,
-        resumes=run_id is not None or bool(os.environ.get("GRADWATCH_RUN_ID")),
+        resumes=run_id is not None or bool(os.environ.get("GRADWATCH_RUN_ID")) or bool(joined and joined.named),
         options={
             "scheduler": scheduler,
             "scaler": scaler,

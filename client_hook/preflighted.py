@@ -1,21 +1,73 @@
-"""Remembers what preflight found about a model until `watch` sees the same model: its run then shows it too."""
+"""Remembers the preflights of this process until `watch` sees the same model: its run is then the preflight's.
+
+Not for: what a preflight does or sends (client_hook.preflight).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+
+from client_hook.guard import attempted
+from client_hook.inner import inner
 
 Record = tuple[str, str, dict[str, Any]]  # kind, name, value
 
-_known: WeakKeyDictionary[Any, list[Record]] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class Kept:
+    """What is known of the newest preflight of a model; one that raised has no records."""
+
+    model: weakref.ref[Any]
+    records: tuple[Record, ...] = ()
+    run_id: str = ""  # "" where nothing was sent
+    url: str = ""
+    project: str = ""
+    named: bool = False  # the user chose the run
+    delivered: bool = False
+    process: int = field(default_factory=os.getpid)
 
 
-def keep(model: Any, records: Iterable[Record]) -> None:
-    """Keeps the records of the newest preflight of a model, as long as the model lives."""
-    _known[model] = list(records)
+_known: list[Kept] = []  # in the order of their making
 
 
-def take(models: Iterable[Any]) -> list[Record]:
-    """Gives the records of these models once: a second training of the same model does not start from there."""
-    return [record for model in models for record in _known.pop(model, [])]
+def keep(model: Any, records: Iterable[Record], **about: Any) -> None:
+    """Keeps the newest preflight of a model, as long as the model lives; `about` holds the other fields of `Kept`."""
+    model = inner(model)
+    kept = Kept(weakref.ref(model, _forget), tuple(records), **about)
+    others = [item for item in _known if item.model() is not None and item.model() is not model]
+    # a run belongs to the preflight that was sent to it last
+    _known[:] = [replace(item, run_id="") if item.run_id == kept.run_id else item for item in others] + [kept]
+
+
+def begun(models: Any, url: str) -> Kept | None:
+    """Finds the preflight whose run goes on with these models: one of this very process, sent to the same server."""
+    known, _ = attempted(_of, models)  # `watch` asks before it looks at its arguments: they may be anything
+    found = [item for item in known or () if item.run_id and item.url == url and item.process == os.getpid()]
+    return found[-1] if found else None
+
+
+def take(models: Any, run_id: str) -> list[Record]:
+    """Gives what the run of a training has to tell of the preflights of its models, once: a second training does not
+    start from there. What the server has of this run already, curves above all, is left out.
+    """
+    found = _of(models)
+    _known[:] = [item for item in _known if item not in found]
+    return [
+        record
+        for item in found
+        for record in item.records
+        if record[0] == "fact" or not (item.delivered and item.run_id == run_id)
+    ]
+
+
+def _of(models: Any) -> list[Kept]:
+    wanted = [inner(item) for item in (models.values() if isinstance(models, Mapping) else [models])]
+    return [item for item in _known if (model := item.model()) is not None and any(model is one for one in wanted)]
+
+
+def _forget(gone: weakref.ref[Any]) -> None:
+    _known[:] = [item for item in _known if item.model is not gone]

@@ -72,7 +72,7 @@ def prepare(request: Request, guard: Guard) -> Parts:
     context.guard = guard
     if opening["tags"]:
         outbox.record("fact", "tags", -1, opening["tags"])
-    for kind, name, value in preflighted.take(models.values()):
+    for kind, name, value in preflighted.take(models, request.identity.run_id):
         outbox.record(kind, name, -1, value)
     return Parts(context, Recorder(context, guard), outbox)
 

@@ -199,6 +199,7 @@ def read_opening(payload: Mapping[str, Any]) -> NewRun:
         first_step=_whole(payload, "first_step", 0),
         hook_version=_text(payload, "hook_version", 100),
         host=_text(payload, "host", 300),
+        preflight=_flag(payload, "preflight"),
     )
 
 
@@ -285,6 +286,13 @@ def _whole(payload: Mapping[str, Any], key: str, default: int, limit: int = MAX_
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
         raise _wrong(key, value, f"an integer from 0, below {limit}")
     return value
+
+
+def _flag(payload: Mapping[str, Any], key: str) -> bool:
+    value = payload.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise _wrong(key, value, "true or false")
+    return bool(value)
 
 
 def _text(payload: Mapping[str, Any], key: str, limit: int) -> str:

@@ -66,17 +66,24 @@ def preflight(
     if living.sharing([item for item in (model, subject.model, optimizer) if item is not None]):
         raise PreflightError("model: a monitor watches it; call preflight before watch, or monitor.finish() first")
     first = os.environ.get("RANK", "0") == "0"  # the processes of one job all say the same
-    sending = Sending(settings, run_id, name, config, transport) if send and first else None
+    sending, about = None, {}
+    if send and first:
+        before = preflighted.begun(model, settings.url)
+        failed = before is not None and not before.records  # mended, it goes on in the same run
+        sending = Sending(settings, run_id, name, config, transport, before.run_id if before and failed else None)
+        about = {"run_id": sending.run_id, "url": settings.url, "project": settings.project, "named": bool(run_id)}
     try:
         report = run_checks(subject, todo, float(seconds), tell=sending.tell if sending else lambda _: None)
     except BaseException as error:
         if sending is not None:
             sending.fail(error)
+            preflighted.keep(model, (), **about)
         raise
     if sending is not None:
         report.run_id, report.url = sending.run_id, sending.url
         report.delivered = sending.finish(report)
-    preflighted.keep(model, records_of(report))
+    if first:
+        preflighted.keep(model, records_of(report), **about, delivered=report.delivered)
     if show and first and not settings.quiet:
         say(str(report))
     return report

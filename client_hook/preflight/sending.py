@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from client_hook.capture import secrets
-from client_hook.identity import Identity, uuid7
+from client_hook.identity import Identity, upcoming, uuid7
 from client_hook.outbox import Outbox
 from client_hook.preflight.results import CheckResult, Report
 from client_hook.preflighted import Record
@@ -21,17 +21,26 @@ FINISH_S = 5.0
 
 
 class Sending:
-    """One attempt of a run that holds nothing but a preflight."""
+    """One attempt of a run that holds nothing but a preflight; the server does not count it among the trainings."""
 
-    def __init__(self, settings: Settings, run_id: str | None, name: str | None, config: Any, transport: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        run_id: str | None,
+        name: str | None,
+        config: Any,
+        transport: Any,
+        joins: str | None = None,
+    ) -> None:
         # the environment's attempt, and the place among the monitors of the process, are those of `watch`
-        identity = replace(Identity.make(run_id, ordinal=0), attempt=uuid7())
+        identity = replace(Identity.make(run_id, ordinal=upcoming(), joins=joins), attempt=uuid7())
         values = config if isinstance(config, dict) else getattr(config, "__dict__", None) or {}
         opening = {
             "name": None if name is None else str(name),
             "tags": [],
             "first_step": 0,
             "config": plain(secrets.mask(dict(values))),
+            "preflight": True,
         }
         self.run_id = identity.run_id
         self._outbox = Outbox(identity, replace(settings, system=False), opening, transport=transport)

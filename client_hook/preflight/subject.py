@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import attempted
+from client_hook.inner import inner
 from client_hook.preflight import chance, trees
 
 TARGET_NAMES = ("labels", "label", "targets", "target", "y", "start_positions", "end_positions")
@@ -74,7 +75,7 @@ class Subject:
             )
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
-        model = _inner(model)
+        model = inner(model)
         self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
         self.forward, self.causal, self.finetune = forward, causal, finetune
         self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
@@ -339,17 +340,6 @@ class Subject:
         numbers = {str(key): item for key, item in found.items() if isinstance(item, Tensor) and item.numel() == 1}
         self._part_names |= {key for key, item in numbers.items() if item.requires_grad and key != "loss"}
         return {key: item for key, item in numbers.items() if key in self._part_names}
-
-
-def _inner(model: nn.Module) -> nn.Module:
-    """Takes a model out of what wraps it for several processes or compiles it: neither changes what it computes."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
 
 
 def _samples(subject: Subject) -> tuple[int | None, int]:

@@ -17,11 +17,12 @@ from server.diagnosis.causes import absorb_symptoms
 from server.diagnosis.engine import Engine, verdict_sentence
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
+from server.diagnosis.numbering import Numbers
 from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.thresholds import params_of
 from server.domain.findings import CheckResult, Evidence, Finding
-from server.domain.runs import Attempt
+from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
 from server.store import Store
 
@@ -31,8 +32,6 @@ POINTS_AT_ONCE = 50_000  # are judged before somebody asks whether the turn is o
 JUDGED_RANK = 0
 ASK_OFTEN, ASK_SELDOM = 10, 20  # reads
 ONE_PROCESS = "the training is one process"
-
-Key = tuple[int, str, int]  # attempt, code, how many of that code came before
 
 
 @dataclass
@@ -46,6 +45,8 @@ class Part:
     state: str = ""
     tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
     preflight: Any = None  # what it found, where it was a preflight and no training
+    told: Any = None  # what the preflight before it had found when its engine was made
+    follows: int | None = None  # the number of that preflight, where it has one of its own
     ranks: Ranks | None = None  # where several processes train together
     raised: list[Raised] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
@@ -74,12 +75,7 @@ class Session:
         self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
         self.saved_checks: tuple[CheckResult, ...] | None = None  # None before the first save
         self._reads = 0
-        self._numbers: dict[Key, int] = {}
-        seen: dict[tuple[int, str], int] = {}
-        for finding in self._saved.values():
-            order = seen.get((finding.attempt, finding.code), 0)
-            seen[finding.attempt, finding.code] = order + 1
-            self._numbers[finding.attempt, finding.code, order] = finding.number
+        self._numbers = Numbers(self._saved.values())
 
     @property
     def points(self) -> int:
@@ -96,9 +92,10 @@ class Session:
         if attempts is None or attempts != len(self._parts):
             for attempt in self._store.runs.attempts(self.run_id):
                 self._parts.setdefault(attempt.number, Part(attempt))
-        newest = max(self._parts, default=0)
-        for number in sorted(self._parts):
-            part = self._parts[number]
+        newest = max(self._parts, default=0, key=in_order)
+        for number, part in sorted(self._parts.items(), key=lambda item: in_order(item[0])):
+            if part.after_seq >= 0 and (part.told, part.follows) != self._preflight_of(part):
+                part.engine, part.after_seq = None, -1  # its preflight arrived late: judged again, as if it had not
             if not self._read(part, over):
                 return False
             if number != newest:
@@ -159,7 +156,27 @@ class Session:
         self.saved_checks = outcome.checks
 
     def _newest(self) -> Part | None:
-        return self._parts[max(self._parts)] if self._parts else None
+        return self._parts[max(self._parts, key=in_order)] if self._parts else None
+
+    def _before(self, part: Part) -> Part | None:
+        """Gives the training that a training follows in its run."""
+        return self._parts.get(part.attempt.number - 1) if part.attempt.number > 1 else None
+
+    def _preflight_of(self, part: Part) -> tuple[Any, int | None]:
+        """Gives what a preflight found that was made for this training, and not for the one before it."""
+        if not part.attempt.is_training:
+            return None, None
+        before = self._before(part)
+        since, upto = before.attempt.started_ms if before else 0, part.attempt.started_ms
+        made = [
+            other
+            for other in self._parts.values()
+            if not other.attempt.is_training and other.preflight and since <= other.attempt.started_ms <= upto
+        ]
+        if made:
+            newest = max(made, key=lambda other: (other.attempt.started_ms, in_order(other.attempt.number)))
+            return newest.preflight, newest.attempt.number
+        return (before.preflight if before else None), None
 
     def _engine(self, part: Part) -> Engine:
         if part.engine is None:
@@ -172,11 +189,12 @@ class Session:
                 rest=self._rest,
             )
             part.after_seq = -1
-            before = self._parts.get(part.attempt.number - 1)
+            before = self._before(part)
             if before is not None and before.tail:
                 part.engine.evidence.add_fact("previous_attempt", BEFORE_START, before.tail)
-            if before is not None and before.preflight:
-                part.engine.evidence.add_fact("preflight", BEFORE_START, before.preflight)
+            part.told, part.follows = self._preflight_of(part)
+            if part.told:
+                part.engine.evidence.add_fact("preflight", BEFORE_START, part.told)
         return part.engine
 
     def _read(self, part: Part, over: Callable[[], bool]) -> bool:
@@ -261,18 +279,16 @@ class Session:
 
     def _numbered(self, newest: int) -> dict[int, Finding]:
         """Gives every raised finding its number: the one that it had, or the next free one."""
-        raised = [(number, item) for number in sorted(self._parts) for item in self._parts[number].raised]
-        for attempt, item in raised:
-            key = (attempt, *item.key)
-            if key not in self._numbers:
-                self._numbers[key] = max([0, *self._numbers.values()]) + 1
-        found = [self._finding(attempt, item, closed=attempt != newest) for attempt, item in raised]
-        return {finding.number: finding for finding in found}
+        raised = {number: self._parts[number].raised for number in sorted(self._parts, key=in_order)}
+        follows = {number: part.follows for number, part in self._parts.items() if part.follows is not None}
+        return {
+            number: self._finding(number, attempt, item, closed=attempt != newest)
+            for number, attempt, item in self._numbers.give(raised, follows)
+        }
 
-    def _finding(self, attempt: int, item: Raised, *, closed: bool) -> Finding:
+    def _finding(self, number: int, attempt: int, item: Raised, *, closed: bool) -> Finding:
         info = self._registry.get(item.code)
         name, version = (info.name, info.version) if info else (item.code, 1)
-        number = self._numbers[attempt, item.code, item.order]
         before = self._saved.get(number)
         verdict = item.verdict
         # a finding of an attempt that another one follows is history: the newest attempt says whether it still holds
@@ -295,7 +311,7 @@ class Session:
             evidence=_storable(verdict.evidence),
             params=asdict(self._params.get(item.code) or info.rule.Params()) if info else {},
             attempt=attempt,
-            cause=self._numbers.get((attempt, *item.cause)) if item.cause else None,
+            cause=self._numbers.get(attempt, item.cause),
             acknowledged=before.acknowledged if before else False,
             muted=before.muted if before else False,
             resolved_step=resolved,

@@ -60,7 +60,7 @@ class Diagnosis:
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._threshold_versions: dict[str, int] = {}  # of a run's session
+        self._threshold_versions: dict[str, tuple[str, int]] = {}  # of a run's session
         self._wanted: dict[str, int] = {}  # versions of the projects' thresholds, asked once a round
         self._points: dict[str, int] = {}  # that a session holds
         self._held = 0  # points, all sessions together
@@ -193,12 +193,12 @@ class Diagnosis:
         version = self._wanted.get(project)
         if version is None:
             version = self._wanted[project] = self._store.wishes.thresholds_version(project)
-        if session is None or self._threshold_versions.get(run_id) != version:
+        if session is None or self._threshold_versions.get(run_id) != (project, version):
             wanted = self._store.wishes.thresholds(project)
             session = self._sessions[run_id] = Session(
                 self._store, self._registry, run_id, wanted, self.rooms, lambda: self._rest()
             )
-            self._threshold_versions[run_id] = version
+            self._threshold_versions[run_id] = project, version
         self._sessions.move_to_end(run_id)
         return session
 

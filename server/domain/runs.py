@@ -50,11 +50,20 @@ class NewRun:
     first_step: int = 0
     hook_version: str = ""
     host: str = ""
+    preflight: bool = False  # an attempt of checks before a training, and no training
+
+
+def in_order(number: int) -> tuple[bool, int]:
+    """Orders attempts by number: preflights count down from 0, trainings up from 1, and a preflight comes first."""
+    return number > 0, abs(number)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a run's process; `number` counts from 1 by start time, `key` is the hook's own id of it."""
+    """One start of a run's process; `key` is the hook's own id of it.
+
+    `number` counts from 1 by start time; preflights are no trainings and have 0, −1, −2, … (see `in_order`).
+    """
 
     run_id: str
     number: int
@@ -63,10 +72,18 @@ class Attempt:
     first_step: int
     last_step: int
 
+    @property
+    def is_training(self) -> bool:
+        """Tells a training from a preflight."""
+        return self.number > 0
+
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as the runs table and the run page need it. Times are UTC milliseconds since 1970."""
+    """One run, as the runs table and the run page need it. Times are UTC milliseconds since 1970.
+
+    `attempts` counts trainings: a run that holds nothing but a preflight has none.
+    """
 
     id: str
     project: str
@@ -94,10 +111,18 @@ class Run:
     sparkline: tuple[float | None, ...] = ()
     deleted_ms: int | None = None
 
+    @property
+    def only_preflight(self) -> bool:
+        """Says whether no training has followed the preflight yet."""
+        return self.attempts == 0
+
 
 @dataclass(frozen=True)
 class Standing:
-    """What the diagnosis has to know of a run; `version` grows with every frame and every change of state."""
+    """What the diagnosis has to know of a run; `version` grows with every frame and every change of state.
+
+    `attempts` counts all that the run has, preflights too.
+    """
 
     project: str
     state: RunState

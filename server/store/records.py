@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from server.domain.runs import Event
 from server.store import schema
@@ -36,13 +36,21 @@ class Records:
         return {name: json.loads(value) for name, value in newest.items()}
 
     def newest_fact(self, run_id: str, name: str) -> Any:
-        """Gives the newest value of a fact from any attempt; None where there is none."""
-        facts = schema.facts.c
+        """Gives the newest value of a fact from any attempt, the one that began last; None where there is none."""
+        facts, attempts = schema.facts.c, schema.attempts.c
+        began = and_(attempts.run_id == facts.run_id, attempts.number == facts.attempt)
         with self._database.read() as connection:
             value = connection.execute(
                 select(facts.value)
+                .join_from(schema.facts, schema.attempts, began)
                 .where(facts.run_id == run_id, facts.name == name, facts.rank == 0)
-                .order_by(facts.attempt.desc(), facts.step.desc(), facts.seq.desc(), facts.part.desc())
+                .order_by(
+                    attempts.started_ms.desc(),
+                    facts.attempt.desc(),
+                    facts.step.desc(),
+                    facts.seq.desc(),
+                    facts.part.desc(),
+                )
                 .limit(1)
             ).scalar()
         return None if value is None else json.loads(value)

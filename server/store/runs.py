@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
-from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing
+from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
 from server.errors import Busy, StoreError
-from server.store import schema
+from server.store import openings, schema
 from server.store.catalogue import Catalogue
 from server.store.deletion import Deletion
 from server.store.engine import Database, in_bytes, upsert
@@ -21,7 +21,6 @@ from server.store.run_list import RunQuery, run_of, select_runs
 from server.store.sealing import Sealer
 from server.store.writer import Writer
 
-MAX_NAME = 200
 LEASE_MS = 15_000
 KEEP_TAG = "keep"
 RETIRED_AT_ONCE = 200
@@ -32,15 +31,18 @@ _RUN = select_runs().where(schema.runs.c.id == bindparam("b_run"))
 _STANDING = (
     select(
         schema.projects.c.name.label("project"),
-        *(schema.runs.c[name] for name in ("state", "diagnosis", "attempts", "verdict", "version")),
+        *(schema.runs.c[name] for name in ("state", "diagnosis", "verdict", "version")),
+        select(func.count())
+        .select_from(schema.attempts)
+        .where(schema.attempts.c.run_id == bindparam("b_run"))
+        .scalar_subquery()
+        .label("attempts"),
     )
     .join_from(schema.runs, schema.projects, schema.projects.c.id == schema.runs.c.project_id)
     .where(schema.runs.c.id == bindparam("b_run"))
 )
 _VERSION = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run"))
-_ATTEMPTS = (
-    select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run")).order_by(schema.attempts.c.number)
-)
+_ATTEMPTS = select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run"))
 
 
 class Runs:
@@ -118,7 +120,7 @@ class Runs:
         """Changes what is given; None if the run is not known."""
         values: dict[str, Any] = {}
         if name is not None:
-            values["name"] = name[:MAX_NAME]
+            values["name"] = name[: openings.MAX_NAME]
         if tags is not None:
             values["tags"] = json.dumps(tags, ensure_ascii=False)
         if archived is not None:
@@ -189,9 +191,9 @@ class Runs:
         return self._deletion.delete(run_id)
 
     def attempts(self, run_id: str) -> list[Attempt]:
-        """Lists the attempts of a run by number."""
+        """Lists the attempts of a run in their order, preflights first."""
         with self._database.read() as connection:
-            rows = connection.execute(_ATTEMPTS, {"b_run": run_id}).all()
+            rows = sorted(connection.execute(_ATTEMPTS, {"b_run": run_id}), key=lambda row: in_order(row.number))
         return [Attempt(row.run_id, row.number, row.key, row.started_ms, row.first_step, row.last_step) for row in rows]
 
     def mark_silent(self, heard_before_ms: int, now_ms: int) -> list[str]:
@@ -265,89 +267,41 @@ class Runs:
             raise Busy(f"Run {new.id} is being deleted; try again in a second.")
         row = connection.execute(select(schema.runs).where(runs.id == new.id).with_for_update()).one_or_none()
         if row is None:
-            connection.execute(insert(schema.runs), self._new_row(connection, new, now_ms))
-            connection.execute(insert(schema.attempts), _attempt_row(new, 1))
-            return 1, True
+            made = openings.new_run(new, _project(connection, new, now_ms), now_ms)
+            number: int = made["latest_attempt"]
+            connection.execute(insert(schema.runs), made)
+            connection.execute(insert(schema.attempts), openings.new_attempt(new, number))
+            return number, True
         known = connection.execute(
             select(attempts.number).where(attempts.run_id == new.id, attempts.key == new.attempt)
         ).scalar_one_or_none()
         if known is not None:
             values: dict[str, Any] = {"heard_ms": max(now_ms, row.heard_ms)}
-            if row.state == RunState.SILENT:
-                values |= {"state": RunState.RUNNING.value, "version": row.version + 1, **_reopened(row, now_ms)}
+            if row.state == RunState.SILENT and not (new.preflight and row.attempts):
+                running = {"state": RunState.RUNNING.value, "version": row.version + 1}
+                values |= {**running, **openings.reopened(row, now_ms)}
             connection.execute(update(schema.runs).where(runs.id == new.id).values(**values))
             return known, False
-        number = row.attempts + 1
-        connection.execute(insert(schema.attempts), _attempt_row(new, number))
-        connection.execute(
-            update(schema.runs).where(runs.id == new.id).values(**self._resumed(row, new, number, now_ms))
-        )
+        number = _number(connection, new, row.attempts)
+        connection.execute(insert(schema.attempts), openings.new_attempt(new, number))
+        project_id = row.project_id if row.attempts else _project(connection, new, now_ms)
+        values = openings.resumed(row, new, number, project_id, now_ms)
+        connection.execute(update(schema.runs).where(runs.id == new.id).values(**values))
         return number, True
 
-    def _new_row(self, connection: Connection, new: NewRun, now_ms: int) -> dict[str, Any]:
-        connection.execute(
-            upsert(schema.projects).on_conflict_do_nothing(index_elements=["name"]),
-            {"name": new.project, "created_ms": now_ms},
-        )
-        project_id = connection.execute(
-            select(schema.projects.c.id).where(schema.projects.c.name == new.project)
-        ).scalar_one()
-        return {
-            "id": new.id,
-            "project_id": project_id,
-            "name": (new.name or f"run {new.id[-6:]}")[:MAX_NAME],
-            "tags": json.dumps(list(new.tags), ensure_ascii=False),
-            "config": json.dumps(dict(new.config)),
-            "host": new.host,
-            "state": RunState.RUNNING.value,
-            "diagnosis": DiagnosisState.PENDING.value,
-            "created_ms": now_ms,
-            "started_ms": new.started_ms or now_ms,
-            "heard_ms": now_ms,
-            "attempts": 1,
-            "latest_attempt": 1,
-            "last_step": new.first_step - 1,
-            "version": 1,
-            "dirty": 1,
-            "dirty_ms": now_ms,
-        }
 
-    def _resumed(self, row: Row[Any], new: NewRun, number: int, now_ms: int) -> dict[str, Any]:
-        """Says what a new attempt changes: the run runs again, and its figures are those of the newest attempt."""
-        return {
-            "state": RunState.RUNNING.value,
-            "ended_ms": None,
-            "heard_ms": max(now_ms, row.heard_ms),
-            "attempts": number,
-            "latest_attempt": number,
-            "last_step": new.first_step - 1,
-            "last_step_ms": 0,
-            "loss_step": None,
-            "loss_seq": None,
-            "last_loss": None,
-            "steps_per_s": None,
-            "sparkline": "",
-            "version": row.version + 1,
-            **_reopened(row, now_ms),
-        }
+def _project(connection: Connection, new: NewRun, now_ms: int) -> int:
+    connection.execute(
+        upsert(schema.projects).on_conflict_do_nothing(index_elements=["name"]),
+        {"name": new.project, "created_ms": now_ms},
+    )
+    named = select(schema.projects.c.id).where(schema.projects.c.name == new.project)
+    return int(connection.execute(named).scalar_one())
 
 
-def _reopened(row: Row[Any], now_ms: int) -> dict[str, Any]:
-    final = row.diagnosis == DiagnosisState.FINAL
-    return {
-        "diagnosis": DiagnosisState.LIVE.value if final else row.diagnosis,
-        "dirty": 1,
-        "dirty_ms": row.dirty_ms if row.dirty else now_ms,
-    }
-
-
-def _attempt_row(new: NewRun, number: int) -> dict[str, Any]:
-    return {
-        "run_id": new.id,
-        "number": number,
-        "key": new.attempt,
-        "started_ms": new.started_ms,
-        "first_step": new.first_step,
-        "last_step": new.first_step - 1,
-        "state": RunState.RUNNING.value,
-    }
+def _number(connection: Connection, new: NewRun, trainings: int) -> int:
+    if not new.preflight:
+        return trainings + 1
+    number = schema.attempts.c.number
+    lowest = connection.execute(select(func.min(number)).where(schema.attempts.c.run_id == new.id)).scalar_one()
+    return min(int(lowest), openings.FIRST_TRAINING) - 1

@@ -183,6 +183,6 @@ def _detail(run: Run, parts: Parts) -> RunDetail:
     item = RunItem.of(run)
     return RunDetail(
         **item.model_dump(),
-        attempt_list=[AttemptItem.of(attempt) for attempt in parts.store.runs.attempts(run.id)],
+        attempt_list=[AttemptItem.of(attempt) for attempt in parts.store.runs.attempts(run.id) if attempt.is_training],
         facts=parts.store.records.facts(run.id),
     )

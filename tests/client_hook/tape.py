@@ -90,7 +90,7 @@ def _watch_taped(tape: Tape, *args: Any, **kwargs: Any) -> Monitor:
 
     Outbox.record = record_too  # type: ignore[method-assign]
     try:
-        return watch(*args, url="http://127.0.0.1:9", **kwargs)
+        return watch(*args, **{"url": "http://127.0.0.1:9", **kwargs})
     finally:
         Outbox.record = record  # type: ignore[method-assign]
 

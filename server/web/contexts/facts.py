@@ -209,7 +209,8 @@ def _loss_call(call: Mapping[str, Any]) -> tuple[Pair, ...]:
 
 
 def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
-    if len(attempts) < 2:
+    trainings = [attempt for attempt in attempts if attempt.is_training]
+    if len(trainings) < 2:
         return ()
     return tuple(
         Pair(
@@ -217,7 +218,7 @@ def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
             f"steps {formats.count(attempt.first_step)} to {formats.count(attempt.last_step)}, "
             f"started {formats.utc(attempt.started_ms)}",
         )
-        for attempt in attempts
+        for attempt in trainings
     )
 
 

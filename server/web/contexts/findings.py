@@ -13,7 +13,7 @@ from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import chart_anchor
 from server.web.contexts.incidents import IncidentView, incident_views
-from server.web.contexts.runs import WAITING
+from server.web.contexts.runs import WAITING, nothing_judged
 
 SHOWN_LAYERS = 6
 
@@ -135,7 +135,7 @@ def strip(run: Run, view: FindingsView) -> Strip:
         if (amount := run.open_counts.get(severity.value, 0))
     )
     if not view.open:
-        if run.diagnosis is DiagnosisState.PENDING or run.last_step < 0:  # nothing was judged: no tick
+        if nothing_judged(run):  # no tick
             return Strip(WAITING, WAITING, _quiet(run, view), (), note)
         return Strip("none", "no finding", _quiet(run, view), (), note)
     worst = view.open[0]
@@ -202,6 +202,8 @@ def _words(name: str) -> str:
 
 
 def _quiet(run: Run, view: FindingsView) -> str:
+    if run.only_preflight:
+        return _after_preflight(run)
     if run.last_step < 0:
         return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
     if run.diagnosis is DiagnosisState.PENDING:
@@ -210,6 +212,14 @@ def _quiet(run: Run, view: FindingsView) -> str:
     past = [formats.plural(len(view.resolved), "finding is", "findings are") + " over"] if view.resolved else []
     past += [f"{formats.count(len(view.muted))} muted"] if view.muted else []
     return said + (f"; {', '.join(past)}." if past else ".")
+
+
+def _after_preflight(run: Run) -> str:
+    if run.state is RunState.RUNNING:
+        return "The preflight is running."
+    if run.state is not RunState.FINISHED:
+        return "The preflight did not come to its end. No training has followed yet."
+    return "The preflight found no problem. No training has followed yet."
 
 
 def _diagnosis_note(run: Run) -> str:

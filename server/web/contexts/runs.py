@@ -268,7 +268,7 @@ def two_lines(address: str) -> str:
 def run_row(run: Run, now_ms: int) -> RunRow:
     """Makes one row, which is also the head of the run's own page."""
     worst = run.worst_severity if run.worst_severity != Severity.INFO.value else None  # a remark is no problem
-    waits = not worst and (run.last_step < 0 or run.diagnosis is DiagnosisState.PENDING)
+    waits = not worst and nothing_judged(run)
     return RunRow(
         id=run.id,
         url="/runs/" + quote(run.id, safe=""),
@@ -297,6 +297,13 @@ def run_row(run: Run, now_ms: int) -> RunRow:
     )
 
 
+def nothing_judged(run: Run) -> bool:
+    """Says whether there is nothing yet that a tick could stand for."""
+    if run.only_preflight:
+        return run.state is not RunState.FINISHED or run.diagnosis is not DiagnosisState.FINAL
+    return run.last_step < 0 or run.diagnosis is DiagnosisState.PENDING
+
+
 def open_text(run: Run) -> str:
     """Counts the open findings by severity, the worst first."""
     parts = []
@@ -309,6 +316,8 @@ def open_text(run: Run) -> str:
 
 def progress(run: Run) -> Progress:
     """Says how many steps are done, and of how many."""
+    if run.only_preflight:
+        return Progress("preflight only", None, 0, 0)
     done = run.last_step + 1
     if not run.total_steps:
         return Progress(formats.plural(done, "step") if done else "no step yet", None, 0, 0)

@@ -46,12 +46,8 @@ def test_a_preflight_is_a_run_with_its_findings(server: Server) -> None:
     assert checks["GW103"]["outcome"] == checks["GW301"]["outcome"] == "passed"
 
 
-def test_it_joins_the_run_that_is_named_and_the_training_goes_on_there(server: Server) -> None:
-    case = sick()
-    report = fly(case, url=server.url, run_id="my-run")
-    assert report.run_id == "my-run"
-    findings_of(server, "my-run")
-    monitor = watch(case.model, case.optimizer, url=server.url, run_id="my-run")
+def train(case: Case, **more: Any) -> str:
+    monitor = watch(case.model, case.optimizer, **more)
     for _ in range(12):
         case.optimizer.zero_grad()
         loss = F.cross_entropy(case.model(case.batch[0]), case.batch[1])
@@ -59,9 +55,52 @@ def test_it_joins_the_run_that_is_named_and_the_training_goes_on_there(server: S
         case.optimizer.step()
         monitor.step(loss)
     assert monitor.finish(timeout=30)
+    return monitor.run_id
+
+
+def test_a_preflight_and_its_training_are_one_run(server: Server) -> None:
+    case = sick()
+    report = fly(case, url=server.url, project="both", config={"of": "preflight"})
+    assert server.get(f"runs/{report.run_id}")["attempts"] == 0
+    findings_of(server, report.run_id)
+    train(case, url=server.url, name="the training", config={"of": "training"})
+    (run,) = server.get("runs?project=both")["items"]
+    assert run["id"] == report.run_id
+    assert (run["name"], run["config"], run["attempts"], run["state"]) == (
+        "the training", {"of": "training"}, 1, "finished",
+    )  # fmt: skip
+    assert run["last_step"] == 11
+    found = [(item["code"], item["state"]) for item in findings_of(server, run["id"]) if item["code"] == "GW202"]
+    assert found == [("GW202", "open")], "one finding of both"
+    shown = server.get(f"runs/{run['id']}/preflight")
+    assert (shown["complete"], {item["code"] for item in shown["results"]}) == (True, {"GW202", "GW301", "GW103"})
+    train(case, url=server.url, project="both")
+    newest, first = server.get("runs?project=both")["items"]
+    assert (first["id"], first["attempts"], newest["attempts"]) == (run["id"], 1, 1)
+
+
+def test_without_a_server_both_arrive_later_as_one_run(server: Server) -> None:
+    case = sick()
+    report = fly(case, url="http://127.0.0.1:9", project="later")
+    monitor = watch(case.model, case.optimizer, url="http://127.0.0.1:9")
+    monitor.step(torch.tensor(1.0))
+    assert not monitor.finish(timeout=0.1)
+    assert sync(["--url", server.url]) == 0
+    (run,) = server.get("runs?project=later")["items"]
+    assert (run["id"], run["attempts"], run["state"]) == (report.run_id, 1, "finished")
+    assert server.get(f"runs/{run['id']}/preflight")["complete"]
+
+
+def test_it_joins_the_run_that_is_named_and_the_training_goes_on_there(server: Server) -> None:
+    case = sick()
+    report = fly(case, url=server.url, run_id="my-run")
+    assert report.run_id == "my-run"
+    findings_of(server, "my-run")
+    train(case, url=server.url, run_id="my-run")
     found = [item for item in findings_of(server, "my-run") if item["code"] == "GW202" and item["state"] == "open"]
     assert len(found) == 1, "one finding, whether preflight or the training saw it"
-    assert server.get("runs/my-run")["last_step"] == 11
+    run = server.get("runs/my-run")
+    assert (run["last_step"], run["attempts"], [item["number"] for item in run["attempt_list"]]) == (11, 1, [1])
 
 
 def test_it_waits_in_the_spool_without_a_server_and_sync_delivers_it(

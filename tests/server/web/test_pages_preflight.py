@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.server.house import RUN, House, house
+from client_hook import wire
+from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, Reader, look
 
 PAGE = f"/runs/{RUN}/preflight"
@@ -195,3 +196,19 @@ def test_a_training_leads_to_the_run_of_its_preflight_where_that_is_known(server
     assert f"/runs/{other}/preflight" not in look(server, PAGE).values("href")
     server.open_run(other, attempt="0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e79")
     assert f"/runs/{other}/preflight" in look(server, PAGE).values("href")
+
+
+def test_the_newest_preflight_is_shown_whichever_attempt_it_came_with(server: House) -> None:
+    def preflight(key: str, minutes: int, results: list[dict[str, Any]]) -> None:
+        server.open_run(attempt=key, preflight=True, started_ms=server.clock() + 60_000 * minutes)
+        fact = record("fact", {"results": results, "left_out": [], "seconds": 1.0, "worst": None})
+        body = frame_bytes(0, {}, attempt=key, records=(fact,))
+        server.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers={"Content-Type": wire.CONTENT_TYPE})
+
+    preflight("before-1", -2, RESULTS[:1])
+    preflight("before-2", -1, RESULTS[3:])
+    assert outcomes(look(server, PAGE)) == {"GW435": "not-evaluated"}
+    send(server)  # a training that brought its own
+    assert "GW101" in outcomes(look(server, PAGE))
+    preflight("after", 1, RESULTS[:1])
+    assert outcomes(look(server, PAGE)) == {"GW107": "found"}

@@ -139,3 +139,24 @@ def test_a_tag_is_a_filter_that_can_be_taken_away(home: House) -> None:
     page = look(home, "/?tag=a%26b&sort=name")
     assert "run other" not in page.texts
     assert "/?sort=name" in page.values("href")
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "sentence"),
+    [
+        ("", "waiting", "The preflight is running."),
+        ("failed", "waiting", "The preflight did not come to its end. No training has followed yet."),
+        ("finished", "no problem", "The preflight found no problem. No training has followed yet."),
+    ],
+)
+def test_a_preflight_is_told_from_a_training(home: House, state: str, word: str, sentence: str) -> None:
+    home.open_run(name=None, preflight=True)
+    ending = {"kind": "status", "name": state, "step": -1, "time_ms": 1, "value": {}}
+    home.send(0, {}, records=[ending] if state else [])
+    home.diagnose()
+    row = look(home, "/")
+    assert {"preflight 0b9e77", "preflight only", word} <= set(map(str.strip, row.texts))
+    assert sentence in look(home, f"/runs/{RUN}").text
+    home.open_run(name=None, attempt="0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99")
+    row = look(home, "/")
+    assert {"run 0b9e77", "no step yet", "running", "waiting"} <= set(map(str.strip, row.texts))
