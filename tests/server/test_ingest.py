@@ -164,6 +164,7 @@ def test_an_acknowledgement_carries_the_open_findings(ingest: Ingest, store: Sto
         ({"rank": True}, "rank: got True"),
         ({"started_ms": 10**15}, "started_ms: got 1000000000000000, expected an integer from 0, below"),
         ({"tags": "a"}, "tags: got 'a', expected a list of at most 100 texts"),
+        ({"preflight": "yes"}, "preflight: got 'yes', expected true or false"),
         ({"config": [1]}, r"config: got \[1\], expected an object"),
         ({"name": 3}, "name: got 3, expected a text of at most 200 characters"),
     ],
