@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from server.charts import baselines
 from server.charts.base import COLOURS, short
-from server.downsample import Buckets
+from server.charts.baselines import Level
+from server.downsample import Buckets, Cut
 
 WIDTH, HEIGHT = 720.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 10.0, 26.0
@@ -42,29 +44,49 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Simple:
+    """What a simple model reaches: a line right across at `at`, and the number of its pattern (from 1)."""
+
+    name: str
+    words: str
+    pattern: int
+    at: str
+
+
+@dataclass(frozen=True)
 class Still:
-    """A picture of WIDTH × HEIGHT; `breaks` are the x of values that are no number."""
+    """A picture of WIDTH × HEIGHT; `breaks` are the x of values that are no number, `compared` is a remark on `simple`."""
 
     title: str
     lines: tuple[Line, ...]
+    simple: tuple[Simple, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
     breaks: tuple[str, ...]
     findings: tuple[Tick, ...]
     summary: str
+    compared: str
 
 
-def draw(title: str, series: Sequence[tuple[str, Buckets]], marks: Sequence[tuple[int, str]] = ()) -> Still | None:
-    """Draws series over steps, with findings as (step, code); None where there is no sample."""
-    drawn = [(name, cut) for name, cut in series if len(cut.steps)]
-    if not drawn:
+def draw(
+    title: str, series: Sequence[Cut], marks: Sequence[tuple[int, str]] = (), levels: Sequence[Level] = ()
+) -> Still | None:
+    """Draws series over steps, with findings as (step, code) and what simple models reach of the first series; None
+    where there is no sample.
+    """
+    cuts = [cut for cut in series if len(cut.buckets.steps)]
+    if not cuts:
         return None
+    drawn = [(cut.name, cut.buckets) for cut in cuts]
+    reached = baselines.fitting(levels, cuts)
+    simple, compared = baselines.words(reached, cuts)
     values = np.concatenate([part[np.isfinite(part)] for _, cut in drawn for part in (cut.min, cut.max)])
     positive = values[values > 0]
     logarithmic = bool(len(positive)) and float(values.min()) > 0 and float(values.max() / values.min()) > LOG_RATIO
     left = float(min(cut.steps[0] for _, cut in drawn))
     right = max(float(max(cut.steps[-1] for _, cut in drawn)), left + 1)
-    low, high = _bounds(values, logarithmic)
+    reached = [(name, value) for name, value in reached if value > 0 or not logarithmic]
+    low, high = _bounds(np.append(values, [value for _, value in reached]), logarithmic)
 
     def across(step: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (step - left) / (right - left)
@@ -78,6 +100,10 @@ def draw(title: str, series: Sequence[tuple[str, Buckets]], marks: Sequence[tupl
         lines=tuple(
             Line(name, index % len(COLOURS) + 1, _path(cut, across, down)) for index, (name, cut) in enumerate(drawn)
         ),
+        simple=tuple(
+            Simple(name, f"{name} {short(value)}", index % len(baselines.DASHES) + 1, f"{down(value):.1f}")
+            for index, (name, value) in enumerate(reached)
+        ),
         across=tuple(Tick(f"{across(at):.1f}", f"{at:,.0f}") for at in ticks(left, right) if at == int(at)),
         up=tuple(
             Tick(f"{down(10**at if logarithmic else at):.1f}", f"1e{at:.0f}" if logarithmic else short(at))
@@ -85,7 +111,8 @@ def draw(title: str, series: Sequence[tuple[str, Buckets]], marks: Sequence[tupl
         ),
         breaks=tuple(f"{across(one.step):.1f}" for _, cut in drawn for one in cut.nonfinite),
         findings=tuple(Tick(f"{across(step):.1f}", code) for step, code in marks if left <= step <= right),
-        summary=_summary(drawn),
+        summary=_summary(drawn) + (f".{simple}" if simple else ""),
+        compared=compared,
     )
 
 

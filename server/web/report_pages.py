@@ -12,11 +12,14 @@ from markupsafe import Markup
 
 from server import paths
 from server.charts import still
+from server.charts.base import Chart
+from server.charts.catalogue import CHARTS
 from server.domain.kinds import Kind, parse
 from server.domain.metrics import partners, subject
 from server.domain.runs import Run
-from server.downsample import Buckets
-from server.web import preflighted
+from server.domain.series import SeriesInfo
+from server.web import chart_data, preflighted
+from server.web.chart_data import Span
 from server.web.contexts import checklist, findings, report
 from server.web.evidence import pictures
 from server.web.lookup import existing_run
@@ -25,11 +28,11 @@ from server.web.templating import render
 
 MOST_METRICS = 24
 _FIXED = (
-    ("Loss", (Kind.LOSS, Kind.LOSS_PART), ("val/loss",)),
-    ("Learning rate", (Kind.LEARNING_RATE,), ()),
-    ("Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE), ()),
+    ("Learning rate", (Kind.LEARNING_RATE,)),
+    ("Gradient norm", (Kind.GRAD_NORM, Kind.CLIP_BEFORE)),
 )
 MOST_LINES = 8
+_WHOLE = Span(None, None, still.POINTS)
 
 router = APIRouter(include_in_schema=False)
 TheRun = Annotated[Run, Depends(existing_run)]
@@ -71,20 +74,33 @@ def _report(run: Run, parts: Services) -> report.ReportView:
 
 
 def _stills(run: Run, parts: Services, marks: list[tuple[int, str]]) -> list[still.Still]:
-    names = [info.name for info in parts.store.series.names(run.id)]
-    charts = [
-        (title, [*(name for name in names if parse(name)[0] in kinds), *(name for name in more if name in names)])
-        for title, kinds, more in _FIXED
-    ]
+    infos = parts.store.series.names(run.id)
+    names = [info.name for info in infos]
+    charts: list[tuple[str, list[str], Chart | None]] = [("Loss", CHARTS["loss"].wants(names, ()), CHARTS["loss"])]
+    charts += [(title, [name for name in names if parse(name)[0] in kinds], None) for title, kinds in _FIXED]
     own = [name for name in names if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name != "val/loss"]
     topics = list(dict.fromkeys(subject(name) for name in own))[:MOST_METRICS]
-    charts += [(topic, [name for name in partners(topic, names) if name in own]) for topic in sorted(topics)]
-    drawn = [still.draw(title, _cuts(run, parts, wanted[:MOST_LINES]), marks) for title, wanted in charts]
-    return [one for one in drawn if one is not None]
+    charts += [
+        (topic, [name for name in partners(topic, names) if name in own], CHARTS["series"]) for topic in sorted(topics)
+    ]
+    stills = [_still(run, parts, title, infos, wanted[:MOST_LINES], kind, marks) for title, wanted, kind in charts]
+    return [one for one in stills if one is not None]
 
 
-def _cuts(run: Run, parts: Services, names: list[str]) -> list[tuple[str, Buckets]]:
-    return [(cut.name, cut.buckets) for cut in parts.store.overview.buckets(run.id, names, points=still.POINTS)]
+def _still(
+    run: Run,
+    parts: Services,
+    title: str,
+    infos: list[SeriesInfo],
+    names: list[str],
+    kind: Chart | None,
+    marks: list[tuple[int, str]],
+) -> still.Still | None:
+    """Draws one chart; one of a `kind` that is drawn on the run's page too is compared with simple models as there."""
+    half_life = chart_data.half_life(run, kind, None, _WHOLE) if kind else None
+    factors = half_life is not None and chart_data.by_factors([info for info in infos if info.name in names], "")
+    cuts = parts.store.overview.buckets(run.id, names, points=still.POINTS, half_life=half_life, factors=factors)
+    return still.draw(title, cuts, marks, chart_data.levels(run, parts, cuts) if kind else ())
 
 
 @lru_cache(maxsize=1)

@@ -50,6 +50,42 @@ def test_a_report_asks_nothing_of_anybody(home: House) -> None:
     assert "not finite" in page.text
 
 
+BASELINE = {
+    "code": "GW108", "name": "loss-above-simple-model", "verdict": "passed", "message": "measured",
+    "numbers": {"constant_loss": 2.3, "linear_loss": 0.31, "constant_accuracy": 0.1, "linear_accuracy": 0.91,
+                "class_means_accuracy": 0.8},
+}  # fmt: skip
+
+
+def test_a_report_draws_what_simple_models_reach_as_the_page_does(home: House) -> None:
+    series = {"loss": [2.0, 1.0], "val/accuracy": [20.0, 95.0], "mine": [1.0, 2.0], "lr/0": [0.1, 0.1]}
+    home.send(0, series, records=[fact("preflight", {"results": [BASELINE]})])
+    said = {
+        "loss": ["a constant answer 2.3", "a linear model 0.31"],
+        "val/accuracy": ["a constant answer 10", "a linear model 91", "the nearest class mean 80"],
+    }
+    html = home.client.get(AT + "/report").text
+    page = Reader(html)
+    for name, words in said.items():
+        (label,) = [label for label in page.values("aria-label") if label.startswith(f"{name}: ")]
+        assert label.endswith(f" Simple models: {', '.join(words)}.")
+        chart = "loss" if name == "loss" else "series"
+        drawn = home.client.get(f"/api/v1/runs/{RUN}/charts/{chart}?name={name}").json()
+        assert [trace["name"] for trace in drawn["figure"]["data"] if trace.get("meta") == "simple"] == words
+        assert all(one in page.text for one in words)
+    assert sum("Simple models" in label for label in page.values("aria-label")) == 2, "and no chart of anything else"
+    assert page.text.count("your network is still worse than a linear model") == 1, "in the loss alone"
+    # from 2.3 down to 0.31 and 5 % beyond: 0.0995 a side, so 2.3 lies at 10 + 184 · 0.0995 / 2.189 = 18.4
+    lines = re.findall(r'still__simple still__simple--(\d)" d="M64 ([\d.]+)H708', html)
+    assert lines[:2] == [("1", "18.4"), ("2", "185.6")]
+    assert [pattern for pattern, _ in lines[2:]] == ["1", "2", "3"]
+
+
+def test_a_report_without_a_preflight_draws_no_simple_model(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.0]})
+    assert 'class="still__simple' not in home.client.get(AT + "/report").text
+
+
 def test_names_stay_text_in_the_report_and_in_markdown(home: House) -> None:
     home.client.patch(f"/api/v1/runs/{RUN}", json={"name": EVIL})
     home.send(0, {"loss": [2.0], EVIL: [1.0]})
