@@ -15,10 +15,11 @@ from client_hook import preflighted
 from client_hook.guard import say
 from client_hook.living import living
 from client_hook.preflight.checks import chosen
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.results import CheckResult, LeftOut, Report
 from client_hook.preflight.runner import run_checks
 from client_hook.preflight.sending import Sending, records_of
-from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.preflight.subject import Subject
 from client_hook.settings import Settings
 
 __all__ = ["CheckResult", "LeftOut", "PreflightError", "Report", "preflight"]

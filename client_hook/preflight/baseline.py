@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from client_hook.guard import attempted
 from client_hook.preflight import baseline_fit
+from client_hook.preflight.answers import Answer
 from client_hook.preflight.baseline_fit import LossOf, Score
 from client_hook.preflight.baseline_rows import NoTable, Table, read_table, with_head
 from client_hook.preflight.checks import Budget, not_evaluated, passed
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.results import CheckResult, limit
-from client_hook.preflight.subject import Answer, PreflightError, Subject
+from client_hook.preflight.subject import Subject
 
 READING_SHARE = 0.3  # of the time that is left may be spent on reading samples
 ALIKE = 0.01  # relative: so near, a loss that we compute is the one that the model returns

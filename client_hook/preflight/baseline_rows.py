@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from client_hook.preflight import trees
-from client_hook.preflight.subject import Answer, Subject
+from client_hook.preflight.answers import Answer
+from client_hook.preflight.subject import Subject
 
 MOST_SAMPLES, LEAST_SAMPLES = 2048, 40
 MOST_BATCHES = 200

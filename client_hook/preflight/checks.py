@@ -10,8 +10,9 @@ from importlib import import_module
 from time import monotonic
 from typing import Any, Protocol
 
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.results import CheckResult
-from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.preflight.subject import Subject
 
 ORDER = (
     "finite",
@@ -38,7 +39,7 @@ ORDER = (
     "gradient_check",
     "overfit",
     "baseline",
-    "lr_range",
+    "lr_check",
     "input_independent",
 )
 

@@ -19,7 +19,8 @@ from client_hook.guard import attempted
 from client_hook.patches import patches
 from client_hook.patches.losses import FUNCTIONS
 from client_hook.preflight import trees
-from client_hook.preflight.subject import Answer, Subject
+from client_hook.preflight.answers import Answer
+from client_hook.preflight.subject import Subject
 
 SAME = 1e-4  # relative: how near the call's value is to the whole loss
 REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})

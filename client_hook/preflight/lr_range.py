@@ -1,7 +1,8 @@
-"""GW106, the learning-rate range test: trains with a rate that grows at each step and looks where the loss falls.
+"""The learning-rate range test: trains with a rate that grows at each step and looks where the loss falls.
 
 After Smith (2017), with the settings of fast.ai: 100 steps from 1e-7 to 10. Short trials at constant rates follow,
-because a growing rate notices late that it is too high. Not for: reading the curve (lr_curve), advising (lr_advice).
+because a growing rate notices late that it is too high. Not for: reading the curve (lr_curve), advising (lr_advice),
+judging your rate (lr_check).
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from client_hook.guard import attempted
 from client_hook.living import living
 from client_hook.preflight import lr_advice, lr_sweep
-from client_hook.preflight.checks import Budget, found, not_evaluated, passed
+from client_hook.preflight.checks import Budget
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.lr_advice import Advice, Trial
-from client_hook.preflight.lr_curve import RISE, STOP, Average, Evened, Reading, growing, read
+from client_hook.preflight.lr_curve import Average, Evened, Reading, growing, read
 from client_hook.preflight.restore import Kept, kept, prepare
-from client_hook.preflight.results import CheckResult, curve, limit
-from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.preflight.subject import Subject
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 TRIAL_STEPS = 16
@@ -33,9 +33,6 @@ SWEEP_SHARE = 0.4  # of the time that is left
 PASSES_A_STEP = 3.0  # forwards that a step takes: one forward, and a backward of two
 TRIALS_SHARE = 0.6  # of the time that is left may be gone when a trial begins: other checks train too
 MOST_HALVINGS = 4  # of the gap between a stable and an unstable rate: it ends within a factor of 1.4
-FAR_BELOW = 100.0  # times below the steepest point a rate is worth a word
-ALIKE = 0.9  # of the best trial's fall is as good
-SOURCES = "Smith 2017 (arXiv:1506.01186); 1e-7 to 10 in 100 steps, stop at 4 times the best: fast.ai"
 
 
 @dataclass(frozen=True)
@@ -172,76 +169,12 @@ def measure(subject: Subject, budget: Budget, *, low: float = LOW, high: float =
     )
 
 
-class Check:
-    """Compares the learning rate of the optimizer with what the range test finds."""
-
-    code, name, passes = "GW106", "lr-range-test", 2 * STEPS
-
-    def run(self, subject: Subject, budget: Budget) -> CheckResult:
-        """Warns of a rate that runs away, and tells of one far below the steepest point."""
-        if subject.optimizer is None:
-            return not_evaluated(self, "it needs the optimizer: preflight(model, loss_fn, batch, optimizer)")
-        problem = lr_sweep.problem(subject.optimizer)
-        if type(subject.optimizer).__name__ == "LBFGS":
-            problem = "LBFGS chooses the length of its steps itself: on single batches its rate says little"
-        if problem:
-            return not_evaluated(self, problem)
-        test, error = attempted(measure, subject, budget)
-        if isinstance(error, PreflightError):
-            return not_evaluated(self, str(error))
-        if error is not None:
-            raise error
-        told = {"numbers": _numbers(test), "curves": pictures(test), "thresholds": _thresholds()}
-        reasons = " ".join((*test.advice.reasons, test.ended)).strip()
-        told["strings"] = {"reasons": reasons, "optimizer": type(subject.optimizer).__name__}
-        yours, start = f"Your learning rate of {test.yours:.3g}", suggested(test)
-        if test.yours_runs_away:
-            message = f"{yours} lies above {test.diverges:.3g}, from where on the loss runs away"
-            if test.warms_up:
-                return found(self, "info", message, f"{start} Your schedule begins below it: keep its warm-up.", **told)
-            return found(self, "warning", message, f"{start} {reasons}", **told)
-        if test.steepest is not None and 0 < test.yours < test.steepest / FAR_BELOW and not _as_good(test):
-            times = f"{test.steepest / test.yours:.0f} times below {test.steepest:.3g}"
-            message = f"{yours} is {times}, where the loss falls fastest"
-            return found(self, "info", message, f"{start} {reasons}", **told)
-        if test.suggestion is None:
-            return not_evaluated(self, reasons, **told)
-        return passed(self, f"Your learning rate is {test.yours:.3g}. {suggested(test)}", **told)
-
-
 def suggested(test: LRRange) -> str:
     """Says the suggestion with its range, in a sentence."""
     advice = test.advice
     if advice.rate is None or advice.low is None or advice.high is None:
         return "There is no rate to suggest."
     return f"Start near {advice.rate:.2g} (between {advice.low:.2g} and {advice.high:.2g})."
-
-
-def pictures(test: LRRange) -> dict[str, Any]:
-    """Draws the smoothed curve over the rates with its marks, and what the stable trials gained."""
-    marks = [
-        ("steepest", test.steepest),
-        ("runs away", test.diverges),
-        ("yours", test.yours if test.yours > 0 else None),
-        ("suggestion", test.suggestion),
-    ]
-    drawn = [{"x": rate, "label": f"{label} {rate:.2g}"} for label, rate in marks if rate is not None]
-    found = {
-        "range test": curve(
-            test.rates[: len(test.reading.smooth)],
-            test.reading.smooth,
-            "learning rate",
-            "loss (smoothed)",
-            log_x=True,
-            marks=drawn,
-        )
-    }
-    stable = sorted((trial.rate, trial.fall) for trial in test.trials if trial.stable)
-    if len(stable) > 1:
-        rates, falls = zip(*stable, strict=True)
-        gained = f"fall of the loss in {TRIAL_STEPS} steps"
-        found["short trials"] = curve(rates, falls, "learning rate", gained, log_x=True, marks=drawn[-1:])
-    return found
 
 
 def _optimizer(subject: Subject) -> Optimizer:
@@ -287,41 +220,6 @@ def _next_rates(reading: Reading, yours: float, high: float, trials: list[Trial]
         if middle is None:
             return
         yield middle
-
-
-def _as_good(test: LRRange) -> bool:
-    """Says whether the trial at your rate lowered the loss about as much as the best one."""
-    falls = {trial.rate: trial.fall for trial in test.trials if trial.stable}
-    return test.yours in falls and falls[test.yours] >= ALIKE * max(falls.values())
-
-
-def _numbers(test: LRRange) -> dict[str, float]:
-    advice, reading = test.advice, test.reading
-    named = {
-        "yours": test.yours,
-        "suggestion": advice.rate,
-        "suggestion_low": advice.low,
-        "suggestion_high": advice.high,
-        "steepest": reading.steepest,
-        "falls_a_decade": reading.falls,
-        "diverges": advice.diverges,
-        "turns": reading.turns,
-        "steps": len(test.losses),
-        "trials": len(test.trials),
-        "batches": test.batches,
-    }
-    return {name: float(value) for name, value in named.items() if value is not None}
-
-
-def _thresholds() -> list[dict[str, Any]]:
-    return [
-        limit("rates", LOW, f"to {HIGH:g}", SOURCES),
-        limit("stop", STOP, "times the best smoothed loss", SOURCES),
-        limit(
-            "runs away", RISE, "of the best smoothed loss, and 3 standard errors", "ours: above the noise of any curve"
-        ),
-        limit("far below", FAR_BELOW, "times below the steepest point", "ours: two decades are no matter of taste"),
-    ]
 
 
 def _check_range(low: float, high: float, steps: int, seconds: float) -> None:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from client_hook.preflight import trees
+from client_hook.preflight.answers import Answer
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.loss_seen import REGRESSION, LossCall, watched
 from client_hook.preflight.results import CheckResult, curve, limit
-from client_hook.preflight.subject import Answer, Subject
+from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import rate_of, train
 
 SAMPLES, DENSE, STEPS, LEFT, LEFT_IF_RIGHT, MOVED = 8, 16, 300, 0.05, 0.3, 0.1

@@ -15,10 +15,11 @@ import torch
 
 from client_hook.guard import attempted
 from client_hook.preflight.checks import Budget, Check, not_evaluated
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.loss_seen import watched
 from client_hook.preflight.restore import kept, prepare
 from client_hook.preflight.results import CheckResult, LeftOut, Report
-from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.preflight.subject import Subject
 
 BAR = 24
 WITHOUT_LOSS = ("GW601", "GW107", "GW111")  # what can be asked of a model whose first loss is not finite

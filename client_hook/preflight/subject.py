@@ -9,46 +9,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from client_hook.guard import attempted
 from client_hook.inner import inner
 from client_hook.preflight import chance, trees
+from client_hook.preflight.answers import Answer, Answers
+from client_hook.preflight.arguments import check_kinds, check_loader, check_model
+from client_hook.preflight.errors import PreflightError, kind, shape
 
 TARGET_NAMES = ("labels", "label", "targets", "target", "y", "start_positions", "end_positions")
 LOADED = 20  # batches of the loader that checks look at
 SEED = 1234
 _EMPTY = "train_loader: it gave no batch; is the data set empty, or drop_last with few samples?"
-
-
-class PreflightError(ValueError):
-    """Says which argument of `preflight` cannot be used, why, and what would be right."""
-
-
-@dataclass
-class Answer:
-    """What one forward gave: the loss, what the model answered, and the parts of the loss by name, if it has any."""
-
-    loss: Tensor
-    output: Any
-    parts: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def main(self) -> Tensor | None:
-        """The output that the loss is about: `logits` where there are some, else the first floats."""
-        output = self.output
-        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        if isinstance(named, Tensor):
-            return named
-        floats = [item for _, item in trees.leaves(output) if item.is_floating_point() and item.ndim > 0]
-        return floats[0] if floats else None
 
 
 class Subject:
@@ -66,45 +43,17 @@ class Subject:
         causal: bool | None = None,
         finetune: bool | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise PreflightError(f"model: got {_kind(model)}, expected a torch.nn.Module")
-        if loss_fn is not None and not callable(loss_fn):
-            raise PreflightError(
-                f"loss_fn: got {_kind(loss_fn)}, expected a function (output, targets) → loss, or None where the model "
-                "returns its own loss"
-            )
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise PreflightError(f"optimizer: got {_kind(optimizer)}, expected a torch.optim.Optimizer or None")
+        check_kinds(model, loss_fn, optimizer)
         model = inner(model)
+        check_model(model)
+        check_loader(loader)
         self.model, self.loss_fn, self.optimizer, self.loader = model, loss_fn, optimizer, loader
         self.forward, self.causal, self.finetune = forward, causal, finetune
         self.observed: Any = None  # what `observed` saw, and `first_loss` measured, once for all checks
         self.first_loss: Any = None
-        self._part_names: set[str] = set()
+        self._answers = Answers()
         self.bad_labels = ""  # a sentence on labels that are no class; their batches are not used
         self.parameters = {name: item for name, item in model.named_parameters() if item.requires_grad}
-        if not self.parameters:
-            total = sum(1 for _ in model.parameters())
-            raise PreflightError(
-                f"model: {type(model).__name__} has no parameter to train"
-                + (
-                    f" (all {total} have requires_grad=False)"
-                    if total
-                    else "; its layers may be in a list, not ModuleList"
-                )
-            )
-        lazy = [name for name, item in model.named_parameters() if nn.parameter.is_lazy(item)]
-        if lazy:
-            raise PreflightError(f"model: `{lazy[0]}` has no shape yet; call the lazy model once with a batch before")
-        if any(hasattr(item, "to_local") for item in model.parameters()):
-            raise PreflightError("model: its parameters are sharded; call preflight before fully_shard")
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if several and any(isinstance(item, nn.SyncBatchNorm) for item in model.modules()):
-            raise PreflightError("model: SyncBatchNorm waits for the other processes; call preflight before them")
-        if hasattr(loader, "__next__"):
-            raise PreflightError(
-                f"train_loader: got a {_kind(loader)}, which can be read only once; pass the DataLoader itself"
-            )
         self.device = next(iter(self.parameters.values())).device
         if batch is None:
             if loader is None:
@@ -116,7 +65,7 @@ class Subject:
         self._loaded: list[Any] = []
         if not any(True for _ in trees.leaves(self.batch)) and forward is None:
             raise PreflightError(
-                f"batch: found no tensor in {_kind(batch)}; pass (inputs, targets), a dict of tensors, or "
+                f"batch: found no tensor in {kind(batch)}; pass (inputs, targets), a dict of tensors, or "
                 "forward=function(model, batch)"
             )
         self.batch_dim, self.batch_size = _samples(self)
@@ -216,7 +165,7 @@ class Subject:
 
     def _first(self) -> Any:
         if not hasattr(self.loader, "__iter__"):
-            raise PreflightError(f"train_loader: got {_kind(self.loader)}, expected a DataLoader or a list of batches")
+            raise PreflightError(f"train_loader: got {kind(self.loader)}, expected a DataLoader or a list of batches")
         undo = chance.generators(self.loader)
         for batch in self.loader:
             for put_back in undo:
@@ -233,7 +182,7 @@ class Subject:
             torch.manual_seed(seed)
         output = self.forward(self.model, batch) if self.forward is not None else self._call(batch)
         if self.loss_fn is None:
-            return self._own_loss(output)
+            return self._answers.own(output)
         targets = self.targets(batch)
         if targets is None and not _takes_one(self.loss_fn):
             targets = self.inputs(batch)  # an autoencoder: the batch is what it should give back
@@ -242,10 +191,10 @@ class Subject:
     def loss_of(self, output: Any, targets: Any) -> Answer:
         """Asks the loss function about an output."""
         if targets is None:
-            return self._with_loss(self.loss_fn(output), output)
+            return self._answers.of_function(self.loss_fn(output), output)
         if isinstance(self.loss_fn, nn.modules.loss._Loss) and not isinstance(output, Tensor):
-            return self._with_loss(self.loss_fn(Answer(torch.zeros(()), output).main, targets), output)
-        return self._with_loss(self.loss_fn(output, targets), output)
+            return self._answers.of_function(self.loss_fn(Answer(torch.zeros(()), output).main, targets), output)
+        return self._answers.of_function(self.loss_fn(output, targets), output)
 
     def _call(self, batch: Any) -> Any:
         inputs = batch if self.loss_fn is None and isinstance(batch, Mapping) else self.inputs(batch)
@@ -272,8 +221,8 @@ class Subject:
         return checked
 
     def _explained(self, error: Exception) -> str:
-        shapes = ", ".join(f"{name or 'inputs'} {_shape(item)}" for name, item in trees.leaves(self.inputs()))
-        wanted = ", ".join(f"{name or 'targets'} {_shape(item)}" for name, item in trees.leaves(self.targets()))
+        shapes = ", ".join(f"{name or 'inputs'} {shape(item)}" for name, item in trees.leaves(self.inputs()))
+        wanted = ", ".join(f"{name or 'targets'} {shape(item)}" for name, item in trees.leaves(self.targets()))
         told = f"{type(error).__name__}: {str(error).strip()[:300]}"
         labels = self.targets()
         if "out of bounds" in told and isinstance(labels, Tensor) and not labels.is_floating_point():
@@ -304,43 +253,6 @@ class Subject:
             for module, state in before:
                 module.training = state
 
-    # -- the loss ----------------------------------------------------------------------------------------------------
-
-    def _own_loss(self, output: Any) -> Answer:
-        """Reads the loss that a model, or the user's forward, returned itself."""
-        if isinstance(output, Tensor):
-            return Answer(_scalar(output, alone=True), output)
-        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-        if isinstance(loss, Tensor):
-            return Answer(_scalar(loss), output, self._parts(output) if type(output) is dict else {})
-        if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor) and output[0].numel() == 1:
-            return Answer(_scalar(output[0]), output[1:])
-        raise PreflightError(
-            f"loss_fn: got None, and the model returned {_kind(output)} without a loss; pass "
-            "loss_fn=function(output, targets)"
-        )
-
-    def _with_loss(self, result: Any, output: Any) -> Answer:
-        """Reads what a loss function returned: a loss, a dict of its parts, or a loss and such a dict."""
-        if isinstance(result, Mapping):
-            loss = result.get("loss")
-            parts = self._parts(result)
-            if not isinstance(loss, Tensor):
-                if not parts:
-                    raise PreflightError("loss: the dict that the loss function returned holds no tensor")
-                loss = torch.stack([part.reshape(()) for part in parts.values()]).sum()
-            return Answer(_scalar(loss), output, parts)
-        if isinstance(result, (tuple, list)) and result and isinstance(result[0], Tensor):
-            rest = next((item for item in result[1:] if isinstance(item, Mapping)), {})
-            return Answer(_scalar(result[0]), output, self._parts(rest))
-        return Answer(_scalar(result), output)
-
-    def _parts(self, found: Mapping[Any, Any]) -> dict[str, Tensor]:
-        """Takes the parts that have a gradient, and the same ones where gradients are off."""
-        numbers = {str(key): item for key, item in found.items() if isinstance(item, Tensor) and item.numel() == 1}
-        self._part_names |= {key for key, item in numbers.items() if item.requires_grad and key != "loss"}
-        return {key: item for key, item in numbers.items() if key in self._part_names}
-
 
 def _samples(subject: Subject) -> tuple[int | None, int]:
     """Finds the dimension of the inputs that counts samples, and how many there are; None where two could.
@@ -359,19 +271,6 @@ def _samples(subject: Subject) -> tuple[int | None, int]:
             return None, first.shape[0]
         return fits[0], first.shape[fits[0]]
     return 0, first.shape[0]
-
-
-def _scalar(loss: Any, *, alone: bool = False) -> Tensor:
-    if not isinstance(loss, Tensor):
-        raise PreflightError(f"loss: got {_kind(loss)}, expected a tensor with one number")
-    if loss.numel() != 1:
-        hint = (
-            "loss_fn is None, so the model must return its loss; pass loss_fn=function(output, targets)"
-            if alone
-            else 'average it: reduction="mean", or .mean()'
-        )
-        raise PreflightError(f"loss: got a tensor of shape {_shape(loss)}, expected one number; {hint}")
-    return loss.reshape(())
 
 
 def _takes_one(function: Any) -> bool:
@@ -393,12 +292,3 @@ def _named_arguments(function: Any) -> set[str] | None:
     if error is not None or any(item.kind is item.VAR_KEYWORD for item in signature.parameters.values()):
         return None
     return set(signature.parameters)
-
-
-def _shape(tensor: Tensor) -> str:
-    sizes = "×".join(map(str, tensor.shape)) or "a number"
-    return f"{sizes} ({str(tensor.dtype).removeprefix('torch.')})"
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else type(value).__name__

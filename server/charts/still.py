@@ -55,7 +55,10 @@ class Simple:
 
 @dataclass(frozen=True)
 class Still:
-    """A picture of WIDTH × HEIGHT; `breaks` are the x of values that are no number, `compared` is a remark on `simple`."""
+    """A picture of WIDTH × HEIGHT.
+
+    `breaks` are the x of values that are no number, `compared` is a remark on `simple`.
+    """
 
     title: str
     lines: tuple[Line, ...]

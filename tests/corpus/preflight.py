@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from client_hook.preflight.checks import chosen
+from client_hook.preflight.errors import PreflightError
 from client_hook.preflight.results import Report
 from client_hook.preflight.runner import run_checks
-from client_hook.preflight.subject import PreflightError, Subject
+from client_hook.preflight.subject import Subject
 from tests.corpus import loops, models
 from tests.corpus.setup import Setup
 
