@@ -66,7 +66,7 @@ class RunItem(BaseModel):
     last_step: int
     diagnosed_step: int
     total_steps: int | None
-    attempts: int
+    attempts: int = Field(description="trainings; 0 where there is nothing but a preflight")
     host: str
     archived: bool
     last_loss: Number
@@ -234,7 +234,7 @@ class FindingItem(BaseModel):
     raised_step: int
     last_step: int
     resolved_step: int | None
-    attempt: int
+    attempt: int = Field(description="counts trainings from 1; 0 and below are preflights")
     layers: list[str]
     ranks: list[int]
     message: str
