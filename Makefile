@@ -34,6 +34,7 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.footprint $(QUICK)
 	$(BIN)/python -m benchmarks.range_test $(QUICK)
 	$(BIN)/python -m benchmarks.overhead $(QUICK)
+	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then $(BIN)/python -m benchmarks.overhead_cuda $(QUICK); else echo "no GPU: benchmarks.overhead_cuda is left out"; fi
 	$(BIN)/python -m benchmarks.overhead_profile $(QUICK)
 	$(BIN)/python -m benchmarks.faults $(QUICK)
 	$(BIN)/python -m benchmarks.ingest $(QUICK)

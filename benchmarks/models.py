@@ -18,22 +18,24 @@ class Training:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     compute: Callable[[], Tensor]
+    clip: float | None = None
 
     def step(self) -> Tensor:
         """Runs one training step."""
         self.optimizer.zero_grad()
         loss = self.compute()
         loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         return loss
 
 
-def mlp() -> Training:
+def mlp(width: int = 256, batch: int = 64) -> Training:
     """Four layers of 256, batch 64: a step of two to three milliseconds."""
-    width = 256
     layers: list[nn.Module] = [layer for _ in range(4) for layer in (nn.Linear(width, width), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(width, 10))
-    x, y = torch.randn(64, width), torch.randint(0, 10, (64,))
+    x, y = torch.randn(batch, width), torch.randint(0, 10, (batch,))
     return _training(model, lambda: F.cross_entropy(model(x), y), 1e-3)
 
 
@@ -51,13 +53,13 @@ class _Residual(nn.Module):
         return self.relu(inner + self.short(x))
 
 
-def cnn() -> Training:
+def cnn(batch: int = 32) -> Training:
     """A residual network on 32 x 32 images, batch 32."""
     widths = [(3, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
     model = nn.Sequential(
         *(_Residual(*width) for width in widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)
     )
-    x, y = torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
+    x, y = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
     return _training(model, lambda: F.cross_entropy(model(x), y), 1e-3)
 
 
@@ -89,7 +91,8 @@ class _GPT(nn.Module):
         return self.head(self.norm(self.blocks(x)))
 
 
-def _gpt(width: int, layers: int, batch: int, length: int) -> Training:
+def gpt(width: int, layers: int, batch: int, length: int) -> Training:
+    """A GPT over random characters."""
     model = _GPT(width, layers, width // 32, length)
     ids = torch.randint(0, 96, (batch, length + 1))
     return _training(model, lambda: F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()), 3e-4)
@@ -97,12 +100,25 @@ def _gpt(width: int, layers: int, batch: int, length: int) -> Training:
 
 def gpt_small() -> Training:
     """Four layers of width 128, 8 x 128 characters."""
-    return _gpt(128, 4, 8, 128)
+    return gpt(128, 4, 8, 128)
 
 
 def gpt_large() -> Training:
     """Twelve layers of width 192, 8 x 96 characters: 149 parameters."""
-    return _gpt(192, 12, 8, 96)
+    return gpt(192, 12, 8, 96)
+
+
+def gpt_bf16(width: int, layers: int, batch: int, length: int) -> Training:
+    """The same in bfloat16, with clipped gradients, as language models are trained."""
+    training = gpt(width, layers, batch, length)
+    compute = training.compute
+
+    def under_autocast() -> Tensor:
+        with torch.autocast(next(training.model.parameters()).device.type, torch.bfloat16):
+            return compute()
+
+    training.compute, training.clip = under_autocast, 1.0
+    return training
 
 
 class _Recurrent(nn.Module):
@@ -116,10 +132,10 @@ class _Recurrent(nn.Module):
         return self.head(states)
 
 
-def lstm() -> Training:
+def lstm(width: int = 128, batch: int = 16, length: int = 32) -> Training:
     """Two layers of width 128, 16 x 32 characters."""
-    model = _Recurrent()
-    ids = torch.randint(0, 64, (16, 33))
+    model = _Recurrent(width=width)
+    ids = torch.randint(0, 64, (batch, length + 1))
     return _training(model, lambda: F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()), 1e-3)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from client_hook.capture.base import overrides
 from client_hook.capture.learning_rate import LearningRateSignal
-from client_hook.capture.loss import EXACT_LOSS, PLAIN_LOSS, LossSignal
+from client_hook.capture.loss import EXACT_LOSS, LOSS, PLAIN_LOSS, LossSignal
 from client_hook.capture.timing import STEP_TIME, TimingSignal
 from client_hook.rows import Parts
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HEARD_AGAIN_AFTER = 256  # plain steps: then one is heard, though not measured
 OUTSIDE_S = 8e-6  # what the wrappers and the optimizer's hooks take, which do not time themselves in plain steps
 _DOUBLE = torch.float64
+_FLOATS = frozenset({torch.float32, torch.bfloat16, torch.float16})
+_LATER = object()  # a loss that is on its way from a device
 _KNOWN = (LossSignal, TimingSignal, LearningRateSignal)  # what they would add is added here
 
 Closer = Callable[[int, Parts], None]
@@ -43,9 +45,11 @@ class PlainSteps:
         "_counter",
         "_failed",
         "_fresh",
+        "_gathering",
         "_left",
         "_loss",
         "_rates",
+        "_readback",
         "_reading",
         "_recorder",
         "_timing",
@@ -59,7 +63,8 @@ class PlainSteps:
         self._recorder = recorder
         self._context = recorder.context
         self._counter = recorder.counter
-        self._reading = recorder.context.readback.waiting
+        self._readback = recorder.context.readback
+        self._reading, self._gathering = self._readback.waiting, self._readback.groups
         self._loss = loss
         self._rates: LearningRateSignal | None = None
         self._closers: list[Closer] = []
@@ -131,11 +136,23 @@ class PlainSteps:
         counter.stepped = False
         step = context.step = counter.closed = counter.closed + 1
         value: Any = None
+        time_ms = time_ns() // 1_000_000
         if not components and not counter.micro_batches:
             if type(loss) is Tensor:
-                if loss.is_cpu and loss.ndim == 0 and type(number := loss.item()) is float:
+                if loss.is_cuda:
+                    group = self._gathering.get(LOSS)
+                    if (
+                        group is not None
+                        and loss.dtype in _FLOATS
+                        and loss.ndim == 0
+                        and group.has_room(time_ms, loss.get_device())
+                    ):  # what `readback.put_scalar` does, in fewer calls
+                        group.add(step, time_ms, loss)
+                        parts: Parts = []
+                        value = _LATER
+                elif loss.is_cpu and loss.ndim == 0 and type(number := loss.item()) is float:
                     value = number
-                    parts: Parts = [EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,)]
+                    parts = [EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,)]
             elif type(loss) is float:
                 value = loss
                 parts = [EXACT_LOSS, (value,)]
@@ -145,6 +162,8 @@ class PlainSteps:
             self._loss.take(loss, components)
             self._loss.plain_close(step, parts)
             value = self._loss.last
+        elif value is _LATER:
+            value = None
         if self._timing:
             parts += (STEP_TIME, (began - self.closed_at,))
         self.closed_at = began
@@ -153,11 +172,10 @@ class PlainSteps:
         for close in self._closers:
             close(step, parts)
         outbox = context.outbox
-        outbox.put_parts((step, time_ns() // 1_000_000, parts))
+        outbox.put_parts((step, time_ms, parts))
         if self._reading:
-            reading = context.readback.flush()
-            outbox.complete(step if reading is None else reading - 1)
-        else:
+            self._read(step)
+        elif not self._gathering:
             outbox.complete(step)
         self._fresh.append(value)
         self._count += 1
@@ -166,6 +184,11 @@ class PlainSteps:
         if self._count >= self._account_at or (value is not None and not value <= self._bound):
             self._account()
         return True
+
+    def _read(self, step: int) -> None:
+        """Hands over what came from a device."""
+        reading = self._readback.flush()
+        self._context.outbox.complete(step if reading is None else reading - 1)
 
     def _account(self) -> None:
         """Looks at the steps since the last time together, and ends the stretch when one is to be measured or heard."""
@@ -179,12 +202,14 @@ class PlainSteps:
         """Hands what was put off to the watch over the loss and to the governor; True = measure the next step."""
         recorder, count = self._recorder, self._count
         fresh, self._fresh = self._fresh, []
-        look = recorder.anomalies.look
         for step, value in enumerate(fresh, self._context.step - len(fresh) + 1):
             if value is not None:
                 self._loss.last = value
-                if (kind := look(value)) is not None:
-                    recorder.found_odd(kind, step, value)
+                recorder.look_at(step, value)
+        if self._gathering or self._reading:
+            self._read(self._context.step)
+        if self._loss.arrived:
+            recorder.look_at_arrived()
         self._bound = recorder.anomalies.bound
         if not count:
             return False

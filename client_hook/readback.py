@@ -17,15 +17,56 @@ if TYPE_CHECKING:
 
 Then = Callable[[int, list[float]], None]
 MAX_WAITING = 10_000
+GROUP = 16  # scalars of as many steps share a piece of pinned memory and an event …
+GROUP_MS = 200  # … but none waits longer than this for the others
+# what a slot holds before its value arrives: a NaN that no computation gives
+_EMPTY = 0x7FEDCBA9
 
 
 class _Item(NamedTuple):
-    step: int
-    time_ms: int
+    """Is one vector of a step, or one scalar of each of several steps."""
+
+    steps: list[int]
+    times_ms: list[int]
     names: tuple[str, ...]
     tensor: Tensor
     event: torch.cuda.Event | None
     then: Then | None
+    scalars: Group | None = None
+
+
+class Group:
+    """Gathers scalars of one name in pinned memory, one for each step."""
+
+    __slots__ = ("device", "host", "index", "names", "slots", "steps", "then", "times_ms")
+
+    def __init__(self) -> None:
+        self.host = torch.empty(GROUP, dtype=torch.float32, pin_memory=True, device="cpu")
+        self.slots = self.host.unbind()
+
+    def begin(self, device: torch.device, names: tuple[str, ...], then: Then | None) -> Group:
+        """Makes it empty, whatever it held."""
+        self.host.view(torch.int32).fill_(_EMPTY)
+        self.device, self.index = device, device.index
+        self.names = names
+        self.then = then
+        self.steps: list[int] = []
+        self.times_ms: list[int] = []
+        return self
+
+    def add(self, step: int, time_ms: int, value: Tensor) -> None:
+        """Copies a value to its slot, without waiting for it."""
+        self.slots[len(self.steps)].copy_(value.detach(), non_blocking=True)
+        self.steps.append(step)
+        self.times_ms.append(time_ms)
+
+    def has_room(self, time_ms: int, device: int) -> bool:
+        """Says whether a value of this device may come now that does not complete the group."""
+        return len(self.steps) < GROUP - 1 and time_ms - self.times_ms[0] < GROUP_MS and device == self.index
+
+    def item(self, event: torch.cuda.Event | None) -> _Item:
+        """Makes what is queued when no more comes."""
+        return _Item(self.steps, self.times_ms, self.names, self.host, event, self.then, self)
 
 
 class Readback:
@@ -38,33 +79,106 @@ class Readback:
     def __init__(self, outbox: Sink) -> None:
         self._outbox = outbox
         self.waiting: deque[_Item] = deque()
+        self.groups: dict[tuple[str, ...], Group] = {}
+        self._free: list[Group] = []
+        self._newest: dict[tuple[str, ...], int] = {}  # label → time of the last value that was gathered
 
     def put(self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None) -> None:
         """Takes a vector of len(names) values of `step`; `then(step, values)` is called when they are read."""
         tensor = tensor.detach()
         event: torch.cuda.Event | None = None
         if tensor.is_cuda:
-            host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True, device="cpu")
             host.copy_(tensor, non_blocking=True)
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(tensor.device))
             tensor = host
-        self.waiting.append(_Item(step, time_ms, names, tensor, event, then))
+        self.waiting.append(_Item([step], [time_ms], names, tensor, event, then))
+
+    def put_scalar(
+        self,
+        step: int,
+        time_ms: int,
+        label: tuple[str, ...],
+        value: Tensor,
+        then: Then | None = None,
+        *,
+        send: bool = True,
+    ) -> None:
+        """Takes one value of `step`; without `send` it is for `then` alone, and `label` says what belongs together.
+
+        For what comes at every step: the copy of a scalar is all that it costs, the rest is done once for several.
+        """
+        names = label if send else ()
+        if not value.is_cuda:
+            self.put(step, time_ms, names, value.clone().reshape(1), then)
+            return
+        group = self.groups.get(label)
+        slow = group is None and time_ms - self._newest.get(label, 0) >= GROUP_MS
+        if group is not None and group.device != value.device:
+            self._close(label)
+            group = None
+        if group is None:
+            group = self._free.pop() if self._free else Group()
+            self.groups[label] = group.begin(value.device, names, then)
+        group.add(step, time_ms, value)
+        if slow or len(group.steps) == GROUP or time_ms - group.times_ms[0] >= GROUP_MS:
+            self._close(label)
+
+    def _close(self, label: tuple[str, ...]) -> None:
+        group = self.groups[label]
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(group.device))
+        self._newest[label] = group.times_ms[-1]
+        del self.groups[label]  # not before: where the device has failed, its values are rescued
+        self.waiting.append(group.item(event))
 
     def flush(self, wait: bool = False) -> int | None:
         """Hands over what has arrived, in order; returns the step of the oldest value still on its way."""
         waiting = self.waiting
+        if wait:
+            for label in list(self.groups):
+                self._close(label)
         while waiting:
             item = waiting[0]
             if item.event is not None:
                 if wait or len(waiting) > MAX_WAITING:
                     item.event.synchronize()
                 elif not item.event.query():
-                    return item.step
+                    break
             waiting.popleft()
+            self._hand_over(item)
+        on_their_way = [item.steps[0] for item in waiting]
+        on_their_way += [group.steps[0] for group in self.groups.values()]
+        return min(on_their_way, default=None)
+
+    def _hand_over(self, item: _Item) -> None:
+        values: list[float] = item.tensor.tolist()
+        if item.scalars is None:
+            self._tell(item, 0, values)
+            return
+        for index in range(len(item.steps)):
+            self._tell(item, index, values[index : index + 1])
+        self._free.append(item.scalars)
+
+    def _tell(self, item: _Item, index: int, values: list[float]) -> None:
+        if item.names:
+            self._outbox.row(item.steps[index], item.times_ms[index], item.names, values, False)
+        if item.then is not None:
+            item.then(item.steps[index], values)
+
+    def rescue(self) -> None:
+        """Hands over what reached the host before the device failed: after an error CUDA answers nothing any more.
+
+        A scalar whose slot is still empty has not come. Of a vector nobody can tell, so vectors are given up.
+        """
+        items = [item for item in self.waiting if item.scalars is not None]
+        items += [group.item(None) for group in self.groups.values()]
+        self.waiting.clear()
+        self.groups.clear()
+        for item in items:
             values: list[float] = item.tensor.tolist()
-            if item.names:
-                self._outbox.row(item.step, item.time_ms, item.names, values, False)
-            if item.then is not None:
-                item.then(item.step, values)
-        return None
+            arrived: list[bool] = (item.tensor.view(torch.int32) != _EMPTY).tolist()
+            for index in range(len(item.steps)):
+                if arrived[index]:
+                    self._tell(item, index, values[index : index + 1])

@@ -23,7 +23,8 @@ from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal, overrides
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
-from client_hook.guard import Guard, guarded
+from client_hook.guard import Guard, attempted, guarded
+from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.steps import StepCounter
 
@@ -50,6 +51,7 @@ class Recorder:
         self._pre_hooks: list[tuple[Any, Any]] = []  # their handles and themselves: plain steps do without them
         self._calling = 0
         self._compiled_step = False
+        self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()  # CUDA graphs in which an optimizer steps
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self._plain: PlainSteps | None = None  # while steps are plain
         self._plain_steps: PlainSteps | None = None
@@ -98,8 +100,13 @@ class Recorder:
         if self.counter.stepped or self.counter.micro_batches:
             self.context.closed_at = perf_counter()
             self._close(perf_counter())
+        readback = self.context.readback
+        _, failed = attempted(readback.flush, True)
         self._tell_all("on_finish")
-        self.context.readback.flush(wait=True)
+        _, failed = (None, failed) if failed is not None else attempted(readback.flush, True)
+        if failed is not None:  # what failed is the device, and with it the training
+            readback.rescue()
+            self.context.note(f"{type(failed).__name__}: the device gave no more values ({failed!s:.200}).")
         self.context.outbox.complete(self.counter.closed)
         summary = {**self.governor.summary(), "memory_bytes": getattr(self.context.outbox, "peak_bytes", None)}
         self.context.outbox.record("fact", "overhead", self.counter.closed, summary)
@@ -108,6 +115,11 @@ class Recorder:
 
     def step_in_full(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
+        if capture.graph is not None:
+            self.context.note(
+                "CUDA graph: a monitor.step inside the capture is not heard; it belongs after the replay."
+            )
+            return False
         if self._loss is not None:
             self._loss.take(loss, components)
         counter = self.counter
@@ -116,6 +128,8 @@ class Recorder:
             self._close(began)
             return True
         self.context.micro_batches = counter.micro_batches
+        if self._loss is not None:
+            self._loss.keep()
         self.context.spent_s += perf_counter() - began
         return False
 
@@ -137,10 +151,11 @@ class Recorder:
         context.micro_batches = 0
         waiting = context.readback.flush()
         context.outbox.complete(step if waiting is None else waiting - 1)
-        if self._loss is not None and self._loss.last is not None:
-            odd = self.anomalies.look(self._loss.last)
-            if odd is not None:
-                self.found_odd(odd, step, self._loss.last)
+        if self._loss is not None:
+            if self._loss.last is not None:
+                self.look_at(step, self._loss.last)
+            if self._loss.arrived:
+                self.look_at_arrived()
         governor = self.governor
         if self._compiled_step:
             context.note(
@@ -210,8 +225,18 @@ class Recorder:
         self._end_plain(midway=True)
         return True
 
-    def found_odd(self, kind: str, step: int, loss: float) -> None:
-        """Hears that the loss of a step was odd: the next steps are measured."""
+    def look_at_arrived(self) -> None:
+        """Looks at the losses that came from a device since the last time."""
+        if self._loss is not None:
+            arrived, self._loss.arrived = self._loss.arrived, []
+            for step, loss in arrived:
+                self.look_at(step, loss)
+
+    def look_at(self, step: int, loss: float) -> None:
+        """Looks whether the loss of a step was odd: then the next steps are measured."""
+        kind = self.anomalies.look(loss)
+        if kind is None:
+            return
         if self._alarm() or self._alarmed_at == step:
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
         if self.context.on_break is not None:
@@ -230,7 +255,7 @@ class Recorder:
 
     def pre_step(self, key: str, optimizer: Optimizer, args: Any = (), kwargs: Any = None) -> Any:
         """Runs just before a watched optimizer steps; a closure is handed on inside one of ours on sampled steps."""
-        if is_dynamo_compiling() or compiler._is_compiling_flag:
+        if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None:
             return None
         hearing = self._on_pre_step[self.context.sampled]
         if not hearing:
@@ -260,6 +285,9 @@ class Recorder:
             # a compiled step is counted, which Dynamo keeps beside its graph, and nothing else
             self.counter.stepped = self._compiled_step = True
             return
+        if capture.graph is not None:  # it steps when the graph is replayed
+            self._graphs.add(capture.graph)
+            return
         self.counter.stepped = self.counter.optimizer_seen = True
         self.context.optimizer_steps += 1
         plain = self._plain
@@ -275,6 +303,23 @@ class Recorder:
             began = perf_counter()
             self._tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
+
+    # -- CUDA graphs -------------------------------------------------------------------------------------------------
+
+    def graph_capture(self) -> None:
+        """Hears that a CUDA graph will be captured: what is captured is no plain step."""
+        self._end_plain(midway=True)
+
+    plain_graph_capture = graph_capture
+
+    def graph_replay(self, graph: Any) -> None:
+        """Hears that a CUDA graph was replayed, with an optimizer's step perhaps."""
+        if graph in self._graphs:
+            self.counter.optimizer_stepped()
+            self.context.optimizer_steps += 1
+            self.context.note("CUDA graph: activations, gradients and updates of replayed steps are not visible.")
+
+    plain_graph_replay = graph_replay
 
     # -- the signals -------------------------------------------------------------------------------------------------
 

@@ -64,8 +64,10 @@ class UserLog:
         at, now_ms = self._step(step), Context.now_ms()
         devices = [value.device for value in numbers_read.values() if isinstance(value, Tensor)]
         if devices:
-            tensors = [torch.as_tensor(value, dtype=torch.float32) for value in numbers_read.values()]
-            vector = torch.stack([tensor.to(devices[0], non_blocking=True) for tensor in tensors])
+            tensors = [
+                torch.as_tensor(value, dtype=torch.float32, device=devices[0]) for value in numbers_read.values()
+            ]
+            vector = torch.stack(tensors)
             self._context.readback.put(at, now_ms, names, vector)
             return
         exact = any(numbers.is_exact(value) for value in values.values())

@@ -7,6 +7,7 @@ Not for: whether clipping comes at the right place in the loop (loop_order).
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -45,6 +46,7 @@ class ClippingSignal(Signal):
         self._norms: list[tuple[Any, float]] = []  # (norm before, limit) of this step's calls
         self._value_clipped: list[tuple[Tensor, list[weakref.ref[Tensor]]]] = []
         self._factors: list[Tensor] = []
+        self._on_their_way: deque[tuple[int, float]] = deque()  # time and limit of norms that come from a device
         self._scaler: weakref.ref[Any] | None = None
         self._kind: str | None = None
         self._limit: float | None = None
@@ -179,6 +181,10 @@ class ClippingSignal(Signal):
                 self._send_fact(step)
 
     def _send_row(self, step: int, time_ms: int, taken: list[tuple[Any, float]], factors: list[Tensor]) -> None:
+        if len(taken) == 1 and not factors and isinstance(norm := taken[0][0], Tensor) and norm.is_cuda:
+            self._on_their_way.append((time_ms, taken[0][1]))
+            self.context.readback.put_scalar(step, time_ms, _NAMES, norm, self._heard, send=False)
+            return
         if all(not isinstance(norm, Tensor) or norm.is_cpu for norm, _ in taken):
             pairs = [(float(norm), limit) for norm, limit in taken]
             norm = pairs[0][0] if len(pairs) == 1 else sum(value * value for value, _ in pairs) ** 0.5
@@ -190,15 +196,31 @@ class ClippingSignal(Signal):
             self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
             return
         self._clipped_known = False
-        vector = torch.stack([torch.as_tensor(norm).float() for norm, _ in taken])
+        vector = _stacked([norm for norm, _ in taken])
         limits = [limit for _, limit in taken]
         if factors:
             factor_now = torch.stack(factors).amin()
         else:
-            wanted = limits[0] if len(limits) == 1 else torch.tensor(limits).to(vector.device, non_blocking=True)
+            wanted = (
+                limits[0]
+                if len(limits) == 1
+                else torch.tensor(limits, device="cpu").to(vector.device, non_blocking=True)
+            )
             factor_now = (wanted / (vector + _EPSILON)).clamp(max=1.0).amin()
         total = vector[0] if len(taken) == 1 else torch.linalg.vector_norm(vector)
         self.context.readback.put(step, time_ms, _NAMES, torch.stack([total, factor_now]))
+
+    def _heard(self, step: int, values: list[float]) -> None:
+        """Takes a norm that came from a device."""
+        norm = values[0]
+        time_ms, limit = self._on_their_way.popleft()
+        factor = _factor(norm, limit)
+        self._clipped += factor < 1.0
+        if norm - norm != 0.0:
+            self._nonfinite += 1
+            if self._scaler is None and self.context.on_alarm is not None:  # a scaler finds its scale by overflows
+                self.context.on_alarm()
+        self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
 
     def on_finish(self) -> None:
         """Sends the counts of the whole run."""
@@ -230,3 +252,9 @@ def _factor(norm: float, limit: float) -> float:
     """Computes the factor as torch does; NaN stays NaN."""
     factor = limit / (norm + _EPSILON)
     return 1.0 if factor > 1.0 else factor
+
+
+def _stacked(norms: list[Any]) -> Tensor:
+    """Puts norms, of which at least one is on a device, into one vector there."""
+    device = next(norm.device for norm in norms if isinstance(norm, Tensor) and not norm.is_cpu)
+    return torch.stack([torch.as_tensor(norm, device=device).float() for norm in norms])

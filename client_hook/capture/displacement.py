@@ -114,7 +114,7 @@ class DisplacementSignal(Signal):
             and (name := self.context.parameter_name(parameter)) is not None
         ]
         if not held:
-            return [], torch.empty(0)
+            return [], torch.empty(0, device="cpu")
         held = sorted(held, key=lambda item: -item[1].numel())[:MOST_PARAMETERS]
         share = SAMPLE // len(held)
         parts = [tensors.sample(tensors.local(parameter), share) for _, parameter in held]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context
 from client_hook.guard import Guard, guarded
+from client_hook.patches import capture
 
 See = Callable[[str, nn.Module, Tensor], None]
 
@@ -80,7 +81,7 @@ class _Look:
         self._name = name
 
     def __call__(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or capture.graph is not None:
             return
         self._hooks.look(self._name, module, output)
 

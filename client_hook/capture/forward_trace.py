@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context
 from client_hook.guard import Guard, guarded
+from client_hook.patches import capture
 
 STEPS = 3  # traced; after them every hook that has run is taken off
 MAX_CALLS = 20_000
@@ -127,7 +128,7 @@ class _Hook:
         self._name = name
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or capture.graph is not None:
             return
         self._trace.look(self._name, module, (args, kwargs) if kwargs else args, output)
 

@@ -62,7 +62,7 @@ class GradientSignal(Signal):
             return
         norms = tensors.norms(gradients)
         if min(shares) < 1.0:
-            norms = norms * torch.tensor(shares).to(norms.device, non_blocking=True)
+            norms = norms * torch.tensor(shares, device="cpu").to(norms.device, non_blocking=True)
         scale = getattr(optimizer, "grad_scale", None)
         if isinstance(scale, Tensor):  # a fused optimizer unscales inside its step
             norms = norms / scale.to(norms.device)
@@ -114,12 +114,15 @@ class GradientSignal(Signal):
         names = [name for part, _ in taken for name in part]
         if self._host:  # some parameters live on the CPU
             names += list(self._host)
-            on_device.append(torch.tensor(list(self._host.values())).to(first, non_blocking=True))
+            on_device.append(torch.tensor(list(self._host.values()), device="cpu").to(first, non_blocking=True))
             self._host = {}
         each = torch.cat(on_device)
         if len(set(names)) < len(names):  # an optimizer stepped twice: its last gradients count
             newest = {name: index for index, name in enumerate(names)}
-            names, each = list(newest), each[torch.tensor(list(newest.values())).to(first, non_blocking=True)]
+            names, each = (
+                list(newest),
+                each[torch.tensor(list(newest.values()), device="cpu").to(first, non_blocking=True)],
+            )
         total = torch.linalg.vector_norm(each).reshape(1)
         columns = self._columns_of(tuple(names))
         skipped, self._skipped = self._skipped, None

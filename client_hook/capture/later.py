@@ -16,30 +16,30 @@ class Later:
     """Queues copies; `poll` hands over those that have arrived, in order."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[list[Tensor], Callable[[list[Tensor]], None], torch.cuda.Event | None]] = deque()
+        self._waiting: deque[tuple[list[Tensor], Callable[[list[Tensor]], None], list[torch.cuda.Event]]] = deque()
 
     def put(self, tensors: list[Tensor], then: Callable[[list[Tensor]], None]) -> None:
         """Copies the tensors to the host, and calls `then` with the copies when they are there."""
         copies: list[Tensor] = []
-        event: torch.cuda.Event | None = None
+        devices = {tensor.device for tensor in tensors if tensor.is_cuda}
         for tensor in tensors:
             if tensor.is_cuda:
-                copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True, device="cpu")
                 copy.copy_(tensor, non_blocking=True)
-                if event is None:
-                    event = torch.cuda.Event()
                 copies.append(copy)
             else:
                 copies.append(tensor.detach().to("cpu", copy=True))
-        if event is not None:
-            event.record(torch.cuda.current_stream())
-        self._waiting.append((copies, then, event))
+        events = []
+        for device in devices:
+            events.append(event := torch.cuda.Event())
+            event.record(torch.cuda.current_stream(device))
+        self._waiting.append((copies, then, events))
 
     def poll(self, wait: bool = False) -> None:
         """Answers what has arrived."""
         while self._waiting:
-            copies, then, event = self._waiting[0]
-            if event is not None:
+            copies, then, events = self._waiting[0]
+            for event in events:
                 if wait:
                     event.synchronize()
                 elif not event.query():

@@ -102,7 +102,7 @@ class LearningRateSignal(Signal):
         for name, rate in zip(names, rates, strict=True):
             single = self._single.setdefault(name, (name,))
             if isinstance(rate, Tensor) and not rate.is_cpu:
-                self.context.readback.put(step, time_ms, single, rate.detach().clone().reshape(1))
+                self.context.readback.put_scalar(step, time_ms, single, rate.detach().reshape(()))
             else:
                 self.context.outbox.row(step, time_ms, single, (float(rate),), True)
 

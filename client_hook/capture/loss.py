@@ -25,13 +25,15 @@ class LossSignal(Signal):
         super().__init__(context)
         self.last: float | None = None  # the loss of the last closed step, where the host knows it
         self._single: float | None = None  # the usual case: one call, a number, no parts
+        self._on_device: Tensor | None = None  # the same where the number is on a device
+        self.arrived: list[tuple[int, float]] = []  # (step, loss) that came from a device, until somebody looks
         self._exact = False
         self._sums: dict[str, list[float | Tensor]] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def take(self, loss: Any, components: dict[str, Any]) -> None:
         """Adds the values of one call to the open step."""
-        if not components and not self._sums and self._single is None:
+        if not components and not self._sums and self._single is None and self._on_device is None:
             if type(loss) is float:
                 self._single = loss
                 self._exact = True
@@ -40,9 +42,15 @@ class LossSignal(Signal):
                 self._single = float(loss.item())
                 self._exact = loss.dtype is torch.float64
                 return
+            if type(loss) is Tensor and loss.is_cuda and loss.ndim == 0 and not loss.is_complex():
+                self._on_device = loss.detach()
+                return
         if self._single is not None:
             self._sums["loss"] = [self._single]
             self._single = None
+        if self._on_device is not None:
+            self._sums["loss"] = [self._on_device]
+            self._on_device = None
         self._add("loss", loss)
         for part, value in components.items():
             self._add(f"loss/{part}", value)
@@ -56,13 +64,29 @@ class LossSignal(Signal):
         self._exact = self._exact or numbers.is_exact(value)
         self._sums.setdefault(name, []).append(number)
 
+    def _arrived(self, step: int, values: list[float]) -> None:
+        self.arrived.append((step, values[0]))
+
+    def keep(self) -> None:
+        """Keeps what the last call brought, which belongs to a step that goes on: its tensors may be written anew."""
+        if self._on_device is not None:
+            self._on_device = self._on_device.clone()
+        for values in self._sums.values():
+            if isinstance(last := values[-1], Tensor):
+                values[-1] = last.clone()
+
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the mean of each value."""
         if self._single is not None:
             self.last = self._single
-            self.context.outbox.row(step, time_ms, _LOSS, (self._single,), self._exact)
+            self.context.outbox.row(step, time_ms, LOSS, (self._single,), self._exact)
             self._single = None
             self._exact = False
+            return
+        if self._on_device is not None:
+            value, self._on_device = self._on_device, None
+            self.last = None
+            self.context.readback.put_scalar(step, time_ms, LOSS, value, self._arrived)
             return
         sums, self._sums = self._sums, {}
         exact, self._exact = self._exact, False
@@ -71,7 +95,8 @@ class LossSignal(Signal):
             return
         names = self._names.setdefault(tuple(sums), tuple(sums))
         if any(isinstance(value, Tensor) for values in sums.values() for value in values):
-            self.context.readback.put(step, time_ms, names, _means_on_device(sums))
+            then = self._arrived if names[0] == "loss" else None
+            self.context.readback.put(step, time_ms, names, _means_on_device(sums), then)
             return
         means = [float(sum(values)) / len(values) for values in sums.values()]
         self.last = means[0] if names[0] == "loss" else None
@@ -92,8 +117,8 @@ class LossSignal(Signal):
         self._sums = {}
 
 
-_LOSS = ("loss",)
-EXACT_LOSS, PLAIN_LOSS = (_LOSS, True), (_LOSS, False)
+LOSS = ("loss",)
+EXACT_LOSS, PLAIN_LOSS = (LOSS, True), (LOSS, False)
 
 
 def _means_on_device(sums: dict[str, list[float | Tensor]]) -> Tensor:

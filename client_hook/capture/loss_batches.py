@@ -49,7 +49,9 @@ class Sizes:
         """Returns what must come to the host: some of both tensors, how many labels count, and the mean result."""
         wanted = [thin(first.detach(), self.dimension)]
         wanted.append(thin(second.detach(), self.dimension if self.ignore is None else None))
-        wanted.append(torch.tensor(self.labels) if self.ignore is None else torch.ne(second, self.ignore).sum())
+        wanted.append(
+            torch.tensor(self.labels, device="cpu") if self.ignore is None else torch.ne(second, self.ignore).sum()
+        )
         if result is not None:
             wanted.append(result.detach().float().mean())
         return wanted

@@ -16,6 +16,7 @@ from torch.amp import GradScaler
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
 from client_hook.guard import guarded
+from client_hook.patches import capture
 from client_hook.rows import Parts
 
 _NAMES = ("scaler/scale",)
@@ -57,12 +58,12 @@ class ScalerSignal(Signal):
             if scale.is_cpu:
                 parts += (_LABEL, (scale.item(),))
             else:
-                self.context.readback.put(step, self.context.now_ms(), _NAMES, scale.reshape(1))
+                self.context.readback.put_scalar(step, self.context.now_ms(), _NAMES, scale)
 
     @guarded(None)
     def scaler_stepped(self, scaler: GradScaler, optimizer: Any) -> None:
         """Runs after `scaler.step(optimizer)`, whether or not the optimizer stepped."""
-        if self._owned.key(optimizer) is None:
+        if capture.graph is not None or self._owned.key(optimizer) is None:
             return
         if self._scaler is None or self._scaler() is not scaler:
             self._take(scaler)
@@ -88,7 +89,7 @@ class ScalerSignal(Signal):
         if scale.is_cpu:
             self.context.outbox.row(step, time_ms, _NAMES, (float(scale),), False)
         else:
-            self.context.readback.put(step, time_ms, _NAMES, scale.reshape(1))
+            self.context.readback.put_scalar(step, time_ms, _NAMES, scale)
 
 
 _listeners: list[ScalerSignal] = []

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from client_hook.capture.base import Context
 from client_hook.capture.forward_hooks import first_tensor
 from client_hook.guard import Guard, guarded
+from client_hook.patches import capture
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
 MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
@@ -128,7 +129,7 @@ class _Hook:
         self._name = name
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or capture.graph is not None:
             return
         self._calls.look(self._name, module, (*args, *kwargs.values()), output)
 

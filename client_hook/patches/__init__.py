@@ -3,6 +3,7 @@
 Not for: what the calls mean (client_hook.capture).
 """
 
+from client_hook.patches.cuda_graphs import capture
 from client_hook.patches.hub import Patches, patches
 
-__all__ = ["Patches", "patches"]
+__all__ = ["Patches", "capture", "patches"]

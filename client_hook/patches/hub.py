@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from client_hook.guard import Guard, shielded
-from client_hook.patches import attention, calls, dropout, losses
+from client_hook.patches import attention, calls, cuda_graphs, dropout, losses
 from client_hook.patches.attributes import Replacement
 
 Ear = Callable[..., None]
@@ -38,6 +38,8 @@ class Ears:
         "drawn",
         "scale",
         "saved",
+        "graph_capture",
+        "graph_replay",
     )
     __slots__ = EVENTS
 
@@ -55,6 +57,8 @@ class Ears:
         self.drawn: tuple[Ear, ...] = ()
         self.scale: tuple[Ear, ...] = ()
         self.saved: tuple[Ear, ...] = ()
+        self.graph_capture: tuple[Ear, ...] = ()
+        self.graph_replay: tuple[Ear, ...] = ()
 
 
 class Patches:
@@ -66,8 +70,10 @@ class Patches:
     `loss_failed(function, args, kwargs)` when a loss function raised; `attention(args, kwargs)` after fused attention;
     `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
-    `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`.
+    `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`;
+    `graph_capture()` before a CUDA graph is captured, `graph_replay(graph)` after one was replayed.
 
+    While a CUDA graph is captured nobody hears anything.
     While a monitor's step is plain (`set_plain`), its listeners hear only what they have a method `plain_<event>` for.
     """
 
@@ -76,6 +82,7 @@ class Patches:
         self._listeners: dict[int, Any] = {}
         self._hearing: dict[int, _Hearing] = {}
         self._plain: frozenset[int] = frozenset()  # contexts, by id
+        self._hushed = False
         self._shares: dict[frozenset[int], list[tuple[Ear, ...]]] = {}  # which are plain → the ears of each event
         self._installed: list[Replacement] = []
         self._dropouts: list[Replacement] = []
@@ -94,6 +101,7 @@ class Patches:
                     *calls.install(self._ears),
                     *losses.install(self._ears),
                     *attention.install(self._ears),
+                    *cuda_graphs.install(self._ears, self._hush),
                 ]
 
     def unsubscribe(self, listener: Any) -> None:
@@ -109,6 +117,12 @@ class Patches:
                 for replacement in reversed(installed):
                     replacement.restore()
                 self._ears = Ears()
+                self._hushed, cuda_graphs.capture.graph = False, None
+
+    def _hush(self, hushed: bool) -> None:
+        with self._lock:
+            self._hushed = hushed
+            self._share_out()
 
     def hear_dropout(self, listener: Any) -> None:
         """Wraps the dropout functions too, until every listener that asked for it ignores them again."""
@@ -152,6 +166,10 @@ class Patches:
         self._share_out()
 
     def _share_out(self) -> None:
+        if self._hushed:
+            for event in Ears.EVENTS:
+                setattr(self._ears, event, ())
+            return
         shares = self._shares.get(self._plain)
         if shares is None:
             hearing = [item.plain if item.context in self._plain else item.full for item in self._hearing.values()]

@@ -84,7 +84,7 @@ def linear(rest: Table, loss_of: LossOf, penalty: float) -> Model:
         return start + scale * (more + ((table.x - mean) / spread) @ weights)
 
     fitted = _minimised(
-        [torch.zeros(x.shape[1], rest.layout.outputs), torch.zeros_like(start)],
+        [x.new_zeros(x.shape[1], rest.layout.outputs), torch.zeros_like(start)],
         lambda given: _loss(answers(given, rest), rest, loss_of),
         lambda given: 0.5 * penalty * given[0].square().sum(),
     )
@@ -96,7 +96,7 @@ def pairs(rest: Table, _loss_of: LossOf, strength: float) -> Model:
     known = rest.y.reshape(rest.x.shape) >= 0  # ignored targets are negative
     outputs = rest.layout.outputs
     before, after = rest.x[known], rest.y.reshape(rest.x.shape)[known]
-    counts = torch.zeros(rest.words * outputs).index_add_(0, before * outputs + after, torch.ones(len(before)))
+    counts = torch.bincount(before * outputs + after, minlength=rest.words * outputs).float()
     counts = counts.view(rest.words, outputs)
     prior = (counts.sum(0) + 1) / (counts.sum() + outputs)
     table_of = ((counts + strength * prior) / (counts.sum(1, keepdim=True) + strength)).log()
@@ -134,9 +134,9 @@ def metric(raw: Tensor, y: Tensor, table: Table) -> float:
 
 
 def _folds(table: Table) -> Iterator[tuple[Table, Table]]:
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(0), device="cpu")
     for number in range(FOLDS):
-        held = torch.zeros(len(table), dtype=torch.bool)
+        held = torch.zeros(len(table), dtype=torch.bool, device="cpu")
         held[order[number::FOLDS]] = True
         yield table.rows(~held), table.rows(held)
 
@@ -147,10 +147,10 @@ def _start(table: Table) -> tuple[Tensor, Tensor]:
     if table.layout.kind == "classes":
         y = table.y.reshape(-1)
         counts = torch.bincount(y[y >= 0], minlength=outputs)[:outputs].float() + 0.5
-        return (counts / counts.sum()).log(), torch.ones(())
+        return (counts / counts.sum()).log(), torch.ones((), device="cpu")
     flat = table.y.reshape(len(table), -1).float()
     if table.layout.kind == "binary":
-        return torch.logit(flat.mean(0).clamp(1e-3, 1 - 1e-3)), torch.ones(())
+        return torch.logit(flat.mean(0).clamp(1e-3, 1 - 1e-3)), torch.ones((), device="cpu")
     return flat.mean(0), flat.std(0).clamp_min(_TINY)
 
 
@@ -162,7 +162,7 @@ def _losses(model: Model, table: Table, loss_of: LossOf, batch_size: int) -> lis
     """Gives the loss batch by batch, so that a loss that is summed over a batch has the size that the training sees."""
     found = []
     for at in range(0, max(len(table) - batch_size, 0) + 1, batch_size):
-        part = table.rows(torch.arange(at, min(at + batch_size, len(table))))
+        part = table.rows(torch.arange(at, min(at + batch_size, len(table)), device="cpu"))
         with torch.no_grad():
             found.append(float(_loss(model(part), part, loss_of)))
     return found
@@ -171,7 +171,7 @@ def _losses(model: Model, table: Table, loss_of: LossOf, batch_size: int) -> lis
 def _minimised(
     given: Sequence[Tensor],
     loss: Callable[[Sequence[Tensor]], Tensor],
-    penalty: Callable[[Sequence[Tensor]], Tensor] = lambda _: torch.zeros(()),
+    penalty: Callable[[Sequence[Tensor]], Tensor] = lambda _: torch.zeros((), device="cpu"),
 ) -> list[Tensor]:
     """Minimises a loss over tensors with L-BFGS, measured by its first value, so that its unit does not matter."""
     for tensor in given:

@@ -163,7 +163,7 @@ def features_of(inputs: Any, targets: Tensor, per_position: bool) -> tuple[Tenso
     every = torch.cat(parts, 1)
     if every.shape[1] > 2 * MOST_FEATURES:
         chance = torch.Generator().manual_seed(0)
-        mix = torch.randn(every.shape[1], MOST_FEATURES, generator=chance) / every.shape[1] ** 0.5
+        mix = torch.randn(every.shape[1], MOST_FEATURES, generator=chance, device="cpu") / every.shape[1] ** 0.5
         every = every.cpu() @ mix
         said.append(f"mixed at random into {MOST_FEATURES}")
     return every.unsqueeze(1), 0, ", ".join(said)

@@ -83,7 +83,7 @@ class Check:
         low, high = values.min().item(), values.max().item()
         more["curves"] |= {
             f"values of {name.strip('`')}": curve(
-                torch.linspace(low, high, 41)[:-1].tolist(), counts.tolist(), "value", "how often"
+                torch.linspace(low, high, 41, device="cpu")[:-1].tolist(), counts.tolist(), "value", "how often"
             )
         }
         shape = pieces[0].shape
@@ -146,7 +146,7 @@ class Check:
                     for _, item in trees.leaves(subject.inputs(batch))
                     if item.ndim and item.shape[0] == subject.size_of(batch)
                 ]
-                or [torch.zeros(0, 1)],
+                or [torch.zeros(0, 1, device="cpu")],
                 1,
             )
             raw = rows.numpy().tobytes()

@@ -35,7 +35,8 @@ class Check:
         default = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         try:
-            return self._judge(twin, budget)
+            with torch.device("cpu"):  # where the copy is, whatever the default
+                return self._judge(twin, budget)
         finally:
             torch.set_default_dtype(default)
 
@@ -108,7 +109,7 @@ def _twin(subject: Subject) -> Subject:
     with torch.no_grad():  # biases of 0 and inputs of 0 put units exactly on the kink of a ReLU: step aside a little
         for weight in model.parameters():
             spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
-            aside = torch.randn(weight.shape, generator=chance, dtype=torch.float64)
+            aside = torch.randn(weight.shape, generator=chance, dtype=torch.float64, device="cpu")
             weight.add_(aside, alpha=ASIDE * max(spread.item(), 1.0 if not spread else 0.0))
     batch = (
         subject.rows(torch.arange(min(ROWS, subject.batch_size), device=subject.device))

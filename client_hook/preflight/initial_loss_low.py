@@ -30,7 +30,9 @@ class Check:
             return not_evaluated(self, "needs a cross-entropy with class ids, averaged and unweighted")
         if subject.pretrained:
             return not_evaluated(self, "the weights were trained before")
-        if call.target.numel() > 1 and torch.equal(call.target.flatten().cpu(), torch.arange(call.target.numel())):
+        if call.target.numel() > 1 and torch.equal(
+            call.target.flatten().cpu(), torch.arange(call.target.numel(), device="cpu")
+        ):
             return not_evaluated(self, "the labels count the batch (contrastive): two views start alike")
         numbers = {"first loss": seen.value, "entropy of the labels": seen.entropy}
         margin = max(MARGIN, ERRORS / math.sqrt(max(seen.labels, 1)))

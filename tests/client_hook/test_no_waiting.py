@@ -19,6 +19,7 @@ from client_hook.capture.loss import LossSignal
 from tests.client_hook.tape import recorder_of, taped
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+SYNC_DEBUG = pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 STEPS, QUIET_FROM = 180, 120
 LOOPS = ("plain", "norm clipped", "value clipped", "scheduler", "scaler", "parts", "micro-batches", "validation")
 
@@ -76,6 +77,7 @@ class Loop:
             torch.cuda.set_sync_debug_mode("default")
 
 
+@SYNC_DEBUG
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", LOOPS)
 def test_no_step_of_any_loop_waits(kind: str, device: str) -> None:
@@ -89,6 +91,7 @@ def test_no_step_of_any_loop_waits(kind: str, device: str) -> None:
     assert ("clip/before" in tape.names()) == ("clipped" in kind)
 
 
+@SYNC_DEBUG
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("signal", signal_types(), ids=lambda signal: signal.__name__)
 def test_no_signal_alone_waits_on_steps_that_are_not_measured(signal: type, device: str) -> None:

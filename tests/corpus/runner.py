@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from server.rules.registry import Registry, load_rules
+from tests.corpus.device import living_on
 from tests.corpus.judge import Judged, judge
 from tests.corpus.pace import paced
 from tests.corpus.preflight import Flown, fly
@@ -62,8 +63,8 @@ def fly_one(chosen: tuple[str, str]) -> Flown:
     return fly(chosen[1], setup, fault.root if fault else ())
 
 
-def run_one(chosen: tuple[str, str], pace: str = "usual") -> Judged:
-    """Trains one at a pace and judges it."""
+def run_one(chosen: tuple[str, str], pace: str = "usual", device: str = "cpu") -> Judged:
+    """Trains one at a pace on a device and judges it."""
     import torch
 
     torch.set_num_threads(1)
@@ -71,7 +72,7 @@ def run_one(chosen: tuple[str, str], pace: str = "usual") -> Judged:
     if not _registry:
         _registry.append(load_rules())
     name, (setup, fault) = chosen[1], _found(chosen)
-    with paced(pace):
+    with living_on(device), paced(pace):
         recording = setup.run()
     engine = recording.engine(_registry[0])
     broken = [check for check in engine.checks if "the rule itself failed" in check.reason]

@@ -6,6 +6,8 @@ out, and the rest is as ever. On a GPU (marker cuda) both parts have values, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -106,3 +108,53 @@ def test_both_devices_are_measured_and_nobody_waits_for_one(far: str) -> None:
     assert tape.series("loss") == dict(enumerate(losses))
     assert "update_ratio/far.0.weight" in tape.names()
     assert losses == train(far, hook=False)[2]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[None]:
+    """Makes new tensors appear on the meta device, as a user of `torch.set_default_device("cuda")` has it."""
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(None)
+
+
+def test_the_default_device_is_the_users_and_changes_nothing_of_ours(request: pytest.FixtureRequest) -> None:
+    def run() -> tuple[dict[str, dict[int, float]], list[float]]:
+        with torch.device("cpu"):
+            torch.manual_seed(0)
+            model = Branches("cpu")
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
+        monitor, tape = taped(model, optimizer, strict=True)
+        losses = []
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            with torch.device("cpu"):
+                x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
+            loss = F.cross_entropy(model.near(x), y) + F.cross_entropy(model.far(x), y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if step % 3 == 0:
+                nn.utils.clip_grad_value_(model.parameters(), 0.1)
+            optimizer.step()
+            monitor.step(loss)
+            if step % 40 == 39:
+                model.eval()
+                with torch.no_grad():
+                    monitor.validation(F.cross_entropy(model.near(x), y))
+                monitor.log(learned=loss, steps=step)
+                model.train()
+            losses.append(loss.item())
+        monitor.finish(timeout=0.2)
+        assert not [note for note in monitor.ledger["notes"] if "Error" in note]
+        names = [name for name in tape.names() if not name.startswith(("hook/", "time/", "system/", "data/"))]
+        return {name: tape.series(name) for name in names}, losses
+
+    usual = run()
+    request.getfixturevalue("elsewhere")
+    there = run()
+    assert there[1] == usual[1]
+    assert there[0].keys() == usual[0].keys()
+    steps = {name: sorted(set(values) & set(there[0][name])) for name, values in usual[0].items()}
+    assert all(steps.values())
+    for name, common in steps.items():
+        assert [there[0][name][step] for step in common] == [usual[0][name][step] for step in common], name

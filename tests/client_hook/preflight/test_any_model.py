@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, UserDict, namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -319,6 +319,17 @@ def test_everything_is_as_it_was_after_an_error() -> None:
     assert all(torch.equal(item, before[name]) for name, item in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), chance)
     assert all(item.grad is None for item in model.parameters())
+
+
+def test_the_default_device_is_the_users_and_changes_no_check() -> None:
+    usual = replace(seeded(HEALTHY["mlp"]), loader=None).report()
+    elsewhere = replace(seeded(HEALTHY["mlp"]), loader=None)
+    torch.set_default_device("meta")  # as `torch.set_default_device("cuda")`: new tensors are not where ours belong
+    try:
+        report = elsewhere.report()
+    finally:
+        torch.set_default_device(None)
+    assert [(item.code, item.reason) for item in report.results] == [(item.code, item.reason) for item in usual.results]
 
 
 @pytest.mark.cuda

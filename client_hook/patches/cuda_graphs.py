@@ -1,0 +1,99 @@
+"""Wraps the capture and the replay of CUDA graphs: while one is captured, nobody of ours may be heard.
+
+What is launched during a capture becomes a part of the graph and runs with every replay, and a question to the device
+breaks the capture. Not for: compiled functions, which torch asks about elsewhere (`torch.compiler`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from client_hook.patches.attributes import Replacement, replace
+
+if TYPE_CHECKING:
+    from client_hook.patches.hub import Ears
+
+Wrapper = Callable[..., Any]
+
+
+class Capture:
+    """Holds the graph that is captured now, in any thread; None nearly always."""
+
+    graph: Any = None
+
+
+capture = Capture()
+
+
+def install(ears: Ears, hush: Callable[[bool], None]) -> list[Replacement]:
+    """Wraps them; `hush(True)` is called when a capture begins, `hush(False)` when it ends."""
+    kind: Any = torch.cuda.CUDAGraph
+    installed = replace(kind, "capture_begin", lambda original: _begin(ears, hush, original))
+    installed += replace(kind, "capture_end", lambda original: _end(hush, original))
+    installed += replace(kind, "replay", lambda original: _replay(ears, original))
+    for owner in (torch.cuda.graphs, torch.cuda):
+        installed += replace(owner, "make_graphed_callables", _make_graphed)
+    return installed
+
+
+def _begin(ears: Ears, hush: Callable[[bool], None], original: Wrapper) -> Wrapper:
+    def capture_begin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for listen in ears.graph_capture:
+            listen()
+        result = original(self, *args, **kwargs)
+        capture.graph = self
+        hush(True)
+        return result
+
+    return capture_begin
+
+
+def _end(hush: Callable[[bool], None], original: Wrapper) -> Wrapper:
+    def capture_end(self: Any, *args: Any, **kwargs: Any) -> Any:
+        capture.graph = None
+        hush(False)
+        return original(self, *args, **kwargs)
+
+    return capture_end
+
+
+def _replay(ears: Ears, original: Wrapper) -> Wrapper:
+    def replay(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        for listen in ears.graph_replay:
+            listen(self)
+        return result
+
+    return replay
+
+
+def _make_graphed(original: Wrapper) -> Wrapper:
+    """Takes our hooks off the modules meanwhile: torch refuses modules that have any."""
+
+    def make_graphed_callables(callables: Any, *args: Any, **kwargs: Any) -> Any:
+        modules = [item for item in _listed(callables) if isinstance(item, nn.Module)]
+        taken = [(module, _take_hooks(module)) for module in modules]
+        try:
+            return original(callables, *args, **kwargs)
+        finally:
+            for module, hooks in taken:
+                module._forward_hooks.update(hooks)
+
+    return make_graphed_callables
+
+
+def _listed(callables: Any) -> list[Any]:
+    return list(callables) if isinstance(callables, (list, tuple)) else [callables]
+
+
+def _take_hooks(module: nn.Module) -> dict[int, Any]:
+    """Takes the forward hooks of this package off one module."""
+    package = __name__.partition(".")[0]
+    ours = {key: hook for key, hook in module._forward_hooks.items() if type(hook).__module__.startswith(package)}
+    for key in ours:
+        del module._forward_hooks[key]
+    return ours
