@@ -245,6 +245,7 @@ def test_when_the_device_fails_what_had_arrived_is_kept_and_the_error_is_the_use
     arrived = losses(server, run_id)
     assert set(range(150)) <= arrived.keys()
     assert "with less recorded" not in ended.stderr, "the hook says nothing of its own"
+    wait_until(lambda: "GW609" in [item["code"] for item in server.get(f"runs/{run_id}/findings")["items"]], "GW609")
 
 
 def test_the_gpu_itself_is_measured() -> None:

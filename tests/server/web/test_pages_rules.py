@@ -140,7 +140,7 @@ WITHOUT_PICTURE = {
     "GW402": "a remark", "GW404": "told as a symptom", "GW414": "a remark on runs of 5,000 steps", "GW423": "a remark",
     "GW443": "gradients near epsilon need a large model",
     "GW452": "told as a symptom", "GW503": "needs a process that dies", "GW505": "needs two processes in one run",
-    "GW507": "needs a second attempt", "GW607": "needs float16", "GW608": "told as a symptom",
+    "GW507": "needs a second attempt", "GW609": "needs a GPU", "GW607": "needs float16", "GW608": "told as a symptom",
     "GW611": "needs a device that scales", "GW803": "a remark", "GW953": "a remark",
     "GW954": "a remark",
 }  # fmt: skip
