@@ -202,10 +202,12 @@ class PlainSteps:
         """Hands what was put off to the watch over the loss and to the governor; True = measure the next step."""
         recorder, count = self._recorder, self._count
         fresh, self._fresh = self._fresh, []
+        look = recorder.anomalies.look
         for step, value in enumerate(fresh, self._context.step - len(fresh) + 1):
             if value is not None:
                 self._loss.last = value
-                recorder.look_at(step, value)
+                if (kind := look(value)) is not None:
+                    recorder.found_odd(kind, step, value)
         if self._gathering or self._reading:
             self._read(self._context.step)
         if self._loss.arrived:

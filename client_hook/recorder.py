@@ -153,7 +153,7 @@ class Recorder:
         context.outbox.complete(step if waiting is None else waiting - 1)
         if self._loss is not None:
             if self._loss.last is not None:
-                self.look_at(step, self._loss.last)
+                self._look_at(step, self._loss.last)
             if self._loss.arrived:
                 self.look_at_arrived()
         governor = self.governor
@@ -230,13 +230,14 @@ class Recorder:
         if self._loss is not None:
             arrived, self._loss.arrived = self._loss.arrived, []
             for step, loss in arrived:
-                self.look_at(step, loss)
+                self._look_at(step, loss)
 
-    def look_at(self, step: int, loss: float) -> None:
-        """Looks whether the loss of a step was odd: then the next steps are measured."""
-        kind = self.anomalies.look(loss)
-        if kind is None:
-            return
+    def _look_at(self, step: int, loss: float) -> None:
+        if (kind := self.anomalies.look(loss)) is not None:
+            self.found_odd(kind, step, loss)
+
+    def found_odd(self, kind: str, step: int, loss: float) -> None:
+        """Hears that the loss of a step was odd: the next steps are measured."""
         if self._alarm() or self._alarmed_at == step:
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
         if self.context.on_break is not None:
