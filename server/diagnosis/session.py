@@ -85,7 +85,7 @@ class Session:
         return sum(engine.evidence.points for engine in engines)
 
     def read(self, attempts: int | None = None, over: Callable[[], bool] = lambda: False) -> bool:
-        """Reads and judges the new frames of all attempts; False when the turn was `over` and more is waiting.
+        """Reads and judges the new frames of all attempts; False when the turn was `over` and more may be waiting.
 
         `attempts` says how many there are, where it is known: then those that were read before are not asked for.
         """
@@ -96,7 +96,7 @@ class Session:
         for number, part in sorted(self._parts.items(), key=lambda item: in_order(item[0])):
             if part.after_seq >= 0 and (part.told, part.follows) != self._preflight_of(part):
                 part.engine, part.after_seq = None, -1  # its preflight arrived late: judged again, as if it had not
-            if not self._read(part, over):
+            if not self._read(part, over, last=number == newest):
                 return False
             if number != newest:
                 self._end(part)
@@ -197,7 +197,7 @@ class Session:
                 part.engine.evidence.add_fact("preflight", BEFORE_START, part.told)
         return part.engine
 
-    def _read(self, part: Part, over: Callable[[], bool]) -> bool:
+    def _read(self, part: Part, over: Callable[[], bool], *, last: bool) -> bool:
         limit = FIRST_FRAMES
         fresh = self._frames(part, limit)
         if fresh and part.engine is None:
@@ -209,24 +209,30 @@ class Session:
                 return False
             # a page that is not full was the last one: what comes meanwhile makes the run dirty again
             full = len(fresh) == limit
+            if (full or not last) and over():
+                return False
             limit = max(FEWEST_FRAMES, min(FRAMES_A_READ, POINTS_A_READ * len(fresh) // max(points, 1)))
             fresh = self._frames(part, limit) if full else ()
         self._read_ranks(part)
         return True
 
     def _absorb(self, part: Part, fresh: Sequence[Any], over: Callable[[], bool]) -> int | None:
-        """Judges frames and gives how many points they had; None where the turn was over before the last of them."""
+        """Judges frames and gives how many points they had; None where the turn was over before the last of them.
+
+        Nobody asks after the last one: a turn in which everything was judged was not cut short, however long it took.
+        """
         engine = self._engine(part)
         points = judged = 0
         for frame in fresh:
             absorb(engine.evidence, frame.groups, frame.facts, frame.complete)
             points += sum(group.values.size for group in frame.groups)
             part.after_seq = frame.seq
-            if frame is not fresh[-1] and points - judged < POINTS_AT_ONCE:
+            last = frame is fresh[-1]
+            if not last and points - judged < POINTS_AT_ONCE:
                 continue
             engine.advance()
             judged = points
-            if over():
+            if not last and over():
                 self._note(part, ended=False)
                 return None
         self._note(part, ended=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.session import FIRST_FRAMES
 from server.domain.runs import DiagnosisState, RunState
 from tests.server.house import RUN, House, frame_bytes, house
 from tests.serving import wait_until
@@ -169,3 +170,30 @@ def test_a_round_ends_after_the_run_that_it_is_at_when_the_server_stops(home: Ho
     asked = iter((False, False, True))
     assert diagnosis.run_once(lambda: next(asked)) == 2
     assert diagnosis.run_once() == len(runs) + 1 - 2, "the others are still waiting"
+
+
+def test_a_turn_that_read_everything_was_not_cut_short_however_long_it_took(home: House) -> None:
+    services = home.app.state.services
+    hours = iter(range(1_000))
+    slow = Diagnosis(home.store, services.live, services.registry, home.clock, now=lambda: 3600.0 * next(hours))
+    home.send(0, {"loss": [2.0] * 30}, records=[{**FINISHED, "step": 29}])
+    assert slow.run_once() == 1
+    assert run(home).diagnosis is DiagnosisState.FINAL
+    assert slow.run_once() == 0, "it had its turn"
+
+
+def test_a_turn_that_is_over_leaves_the_rest_of_the_run_to_the_next_one(home: House) -> None:
+    services = home.app.state.services
+    hours = iter(range(1_000))
+    slow = Diagnosis(home.store, services.live, services.registry, home.clock, now=lambda: 3600.0 * next(hours))
+    for seq in range(FIRST_FRAMES + 1):
+        home.send(seq, {"loss": [2.0]}, first_step=seq)
+    home.open_run(attempt=SECOND, started_ms=home.clock() + 1_000)
+    body = frame_bytes(0, {"loss": [2.0] * 3}, attempt=SECOND)
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    assert home.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers=kind).status_code == 200
+    turns = 0
+    while slow.run_once():
+        turns += 1
+    assert turns == 3, "a full page, what is left of the attempt, and the newest attempt"
+    assert run(home).diagnosed_step == 2
