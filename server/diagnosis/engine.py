@@ -6,10 +6,10 @@ Not for: reading or saving (worker.py and session.py do).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from server.diagnosis.evidence import Evidence
 from server.diagnosis.gates import REASONS, gates_at
 from server.diagnosis.lifecycle import Course, Raised
 from server.diagnosis.rooms import Rooms
-from server.domain.evidence import Window
+from server.diagnosis.stillness import Watched
+from server.domain.evidence import Gates, Window
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
@@ -63,6 +64,9 @@ class _Answer:
     holds: bool
 
 
+QUIET = _Answer(None, holds=False)
+
+
 class Engine:
     """Holds the courses of all rules on one attempt; feed its `evidence`, then `advance`, and `finish` at the end."""
 
@@ -80,6 +84,7 @@ class Engine:
     ) -> None:
         """`rest` is called between two evaluations: a place to let others have their turn."""
         self._rooms = rooms
+        self._guests = frozenset[str]() if rooms is None else rooms.guests
         self._rest = rest
         self.evidence = Evidence()
         self._rules = tuple(rules)
@@ -92,6 +97,8 @@ class Engine:
         self._clock = Clock(self._rules)
         self._steps_done = 0  # places in the row of closed steps that need no stop any more
         self._facts: tuple[int, dict[str, Any]] = (-1, {})
+        self._edition: Hashable = None
+        self._open: frozenset[str] | None = None  # the codes with an open finding; None after any of them may be new
         self._before_end: tuple[list[Course], int] | None = None
         self.judged_step = -1
 
@@ -196,18 +203,32 @@ class Engine:
             return found
 
         gates = gates_at(self.evidence, step, samples, samples if final else planned, facts, resumed=self._resumed)
+        if self._forced_gates:
+            gates = replace(gates, **self._forced_gates)
         return Window(
             step=step,
             samples=samples,
-            gates=replace(gates, **self._forced_gates) if self._forced_gates else gates,
+            gates=gates,
             planned=planned,
             final=final,
             state=state,
-            open_codes=self._other_codes | {course.rule.code for course in self.courses if course.open is not None},
+            open_codes=self._open_codes(),
             facts=facts,
             lookup=lookup,
             names=self.evidence.names,
+            edition=None if final or self.evidence.disordered else self._edition_of(step, gates),
         )
+
+    def _open_codes(self) -> frozenset[str]:
+        if self._open is None:
+            self._open = self._other_codes | {course.rule.code for course in self.courses if course.open is not None}
+        return self._open
+
+    def _edition_of(self, step: int, gates: Gates) -> Hashable:
+        edition = (*self.evidence.edition(step), gates)
+        if edition != self._edition:
+            self._edition = edition
+        return self._edition  # the same object as long as it is the same, because a hundred rules compare it
 
     def _facts_at(self, step: int | None) -> dict[str, Any]:
         if step is None:
@@ -220,6 +241,8 @@ class Engine:
     def _ask(self, due: list[Course], window: Window) -> bool:
         changed = False
         for course in due:
+            if course.still is not None and course.still_at is window.edition:
+                continue  # it could not judge, and cannot yet
             changed |= self._take(course, window, self._hear(course, window))
         return changed
 
@@ -227,20 +250,38 @@ class Engine:
         """Lets a course go on with an answer; None is one that was missed, and said so already."""
         if answer is None:
             return False
-        return course.judge(
+        changed = course.judge(
             answer.verdict, holds=answer.holds, step=window.step, sample=window.samples, final=window.final
         )
+        if changed:
+            self._open = None
+        return changed
 
     def _hear(self, course: Course, window: Window) -> _Answer | None:
         """Asks a rule; None where it could not judge."""
         rule = course.rule
         if course.failures >= MOST_FAILURES:
             return None
+        if course.still_at is not None and course.still_at is window.edition:
+            return QUIET if course.still is None else None
+        if window.edition is None or course.open is not None or rule.code in self._guests:
+            return self._judge(course, window, window)
+        watched, failures = Watched(window), course.failures
+        answer = self._judge(course, window, cast("Window", watched))
+        if watched.moved or course.failures > failures or (answer is not None and answer.verdict is not None):
+            course.still_at = course.still = None
+        else:
+            course.still_at, course.still = window.edition, course.missing if answer is None else None
+        return answer
+
+    def _judge(self, course: Course, window: Window, seen: Window) -> _Answer | None:
+        """Asks a rule, which sees the window as `seen`."""
+        rule = course.rule
         before = told_before(window, rule)
-        why = self._cannot(rule, window)
+        why = self._cannot(rule, window.step, seen)
         if why is not None:
             return _without_training(course, before, why)
-        own = replace(window, firing=True) if course.open is not None else window
+        own = replace(window, firing=True) if course.open is not None else seen
         try:
             answer = self._answer(rule, own, self.params[rule.code])
             holds = isinstance(answer, Verdict)
@@ -258,7 +299,7 @@ class Engine:
 
     def _answer(self, rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
         """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
-        if self._rooms is not None and rule.code in self._rooms.guests:
+        if self._rooms is not None and rule.code in self._guests:
             said = self._rooms.ask(rule, window, params)
             answers = [said] if isinstance(said, NotEvaluated) else said
         else:
@@ -267,13 +308,15 @@ class Engine:
             return None
         return next((answer for answer in answers if isinstance(answer, Verdict)), answers[0])
 
-    def _cannot(self, rule: Rule, window: Window) -> NotEvaluated | None:
+    def _cannot(self, rule: Rule, step: int, window: Window) -> NotEvaluated | None:
         for kind in rule.needs:
-            if not self.evidence.has(kind, window.step):
+            if not self.evidence.has(kind, step):
                 return _missing(kind)
-        gate = next((gate for gate in rule.gates if getattr(window.gates, gate)), None)
-        if gate is not None:
-            return NotEvaluated(REASONS[gate])
+        if rule.gates:
+            gates = window.gates
+            gate = next((gate for gate in rule.gates if getattr(gates, gate)), None)
+            if gate is not None:
+                return NotEvaluated(REASONS[gate])
         # the end lifts "so often out of so many", but not the need for more than one look at the layers
         looks, needed = self.evidence.sampled.size, rule.persistence[0]
         if window.final and rule.clock == "sample" and looks < needed:
@@ -292,11 +335,13 @@ class Engine:
         self._clock = Clock(self._rules)
         self._steps_done = 0
         self._facts = (-1, {})
+        self._open = None
         self.evidence.disordered = False
 
     def _undo_finish(self) -> None:
         if self._before_end is not None:
             (self.courses, self._steps_done), self._before_end = self._before_end, None
+            self._open = None
 
 
 @cache

@@ -7,7 +7,7 @@ Not for: series that no rule reads (the user's own); those stay in the store.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ class Evidence:
         self.sampled = Track()  # one entry for each step at which layers were measured
         self.alarms: list[int] = []  # steps, in order, at which a series stopped being finite or a layer's values did
         self._tracks: dict[str, Track] = {}
+        self._begins: list[int] = []  # the first step of each track that has values, in order
         self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
         self._since: dict[Kind, int] = {}  # the first step at which a kind has a value
         self._kinds: dict[str, Kind] = {}
@@ -105,6 +106,10 @@ class Evidence:
         """Gives a number that is the same for two steps which see the same facts."""
         return bisect_left(self._fact_steps, step)
 
+    def edition(self, step: int) -> tuple[int, int]:
+        """Gives something that is the same for two steps which see the same facts and the same series begun."""
+        return self.fact_generation(step), bisect_right(self._begins, step)
+
     def series(self, name: str, step: int) -> Series:
         """Views a series up to a step; an empty one if there is none."""
         track = self._tracks.get(name)
@@ -149,7 +154,12 @@ class Evidence:
             self._since[kind] = min(self._since.get(kind, first), first)
         self._note_alarms(columns, steps, table)
         for row, track in zip(columns.rows, columns.tracks, strict=True):
+            if not track.size:
+                insort(self._begins, first)
             if track.size and first < track.last_step:
+                if first < int(track.steps[0]):
+                    self._begins.remove(int(track.steps[0]))
+                    insort(self._begins, first)
                 all_steps = np.concatenate([track.steps, steps])
                 order = np.argsort(all_steps, kind="stable")
                 track.replace(all_steps[order], np.concatenate([track.values, table[row]])[order])

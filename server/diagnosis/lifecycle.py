@@ -3,6 +3,7 @@ resolves."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
@@ -53,6 +54,8 @@ class Course:
     facts_seen: int = -1  # the facts that it saw then
     last_judged_step: int | None = None
     raised: list[Raised] = field(default_factory=list)
+    still_at: Hashable = None  # the edition of the evidence for which it says `still`: nothing that it looks at moves
+    still: NotEvaluated | None = None
     result: CheckResult | None = None  # what became of it
     basis: tuple[object, ...] = ()  # from what that was read
 

@@ -25,12 +25,13 @@ from server.domain.findings import CheckResult, Evidence, Finding
 from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
 from server.store import Store
+from server.store.fresh import FRAMES_AHEAD, Place
+from server.store.replay import StoredFrame
 
 FRAMES_A_READ, FIRST_FRAMES, FEWEST_FRAMES = 256, 16, 4
 POINTS_A_READ = 500_000
 POINTS_AT_ONCE = 50_000  # are judged before somebody asks whether the turn is over
 JUDGED_RANK = 0
-ASK_OFTEN, ASK_SELDOM = 10, 20  # reads
 ONE_PROCESS = "the training is one process"
 
 
@@ -74,7 +75,8 @@ class Session:
         self._parts: dict[int, Part] = {}
         self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
         self.saved_checks: tuple[CheckResult, ...] | None = None  # None before the first save
-        self._reads = 0
+        self._several: bool | None = None  # processes; None where nobody said
+        self._ahead: tuple[Place, Sequence[StoredFrame]] | None = None
         self._numbers = Numbers(self._saved.values())
 
     @property
@@ -84,11 +86,30 @@ class Session:
         engines += [part.ranks.engine for part in self._parts.values() if part.ranks is not None]
         return sum(engine.evidence.points for engine in engines)
 
-    def read(self, attempts: int | None = None, over: Callable[[], bool] = lambda: False) -> bool:
+    @property
+    def place(self) -> Place | None:
+        """How far it has read the newest attempt; None where it has to begin at its start."""
+        newest = self._newest()
+        if newest is None or newest.engine is None:
+            return None
+        return Place(self.run_id, newest.attempt.number, newest.after_seq)
+
+    def read(
+        self,
+        attempts: int | None = None,
+        over: Callable[[], bool] = lambda: False,
+        *,
+        several: bool | None = None,
+        ahead: tuple[Place, Sequence[StoredFrame]] | None = None,
+    ) -> bool:
         """Reads and judges the new frames of all attempts; False when the turn was `over` and more may be waiting.
 
         `attempts` says how many there are, where it is known: then those that were read before are not asked for.
+        `several` says whether more than one process sends, where it is known; `ahead` are up to FRAMES_AHEAD frames
+        that come next after a place.
         """
+        self._several = several
+        self._ahead = ahead
         if attempts is None or attempts != len(self._parts):
             for attempt in self._store.runs.attempts(self.run_id):
                 self._parts.setdefault(attempt.number, Part(attempt))
@@ -199,7 +220,10 @@ class Session:
 
     def _read(self, part: Part, over: Callable[[], bool], *, last: bool) -> bool:
         limit = FIRST_FRAMES
-        fresh = self._frames(part, limit)
+        if last and self._ahead is not None and self._ahead[0] == self.place:
+            limit, fresh = FRAMES_AHEAD, self._ahead[1]
+        else:
+            fresh = self._frames(part, limit)
         if fresh and part.engine is None:
             self._engine(part)
             fresh = self._frames(part, limit)
@@ -238,12 +262,10 @@ class Session:
         self._note(part, ended=False)
         return points
 
-    def _read_ranks(self, part: Part, *, ended: bool = False) -> None:
-        """Looks at the other processes of the training, once there are any. A run that had none in its first reads is
-        asked again now and then, and at its end."""
+    def _read_ranks(self, part: Part) -> None:
+        """Looks at the other processes of the training, where there are any."""
         number = part.attempt.number
-        self._reads += 1
-        if part.ranks is None and self._reads > ASK_OFTEN and self._reads % ASK_SELDOM and not ended:
+        if self._several is False and part.ranks is None:
             return
         ranks = self._store.frames.ranks(self.run_id, number)
         if len(ranks) < 2 or part.engine is None:
@@ -263,7 +285,7 @@ class Session:
     def _end(self, part: Part, state: str = "finished") -> None:
         if part.ended and part.state == state:
             return
-        self._read_ranks(part, ended=True)
+        self._read_ranks(part)
         engine = self._engine(part)
         engine.finish(state)
         if part.ranks is not None:

@@ -11,18 +11,20 @@ import threading
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from server.diagnosis.engine import RULE_FAULTS
 from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.session import Session
-from server.domain.runs import ENDED, DiagnosisState, RunState
+from server.domain.runs import ENDED, DiagnosisState, RunState, Standing
 from server.errors import GradwatchError
 from server.live import Live
 from server.rules.registry import Registry
 from server.store import Store
+from server.store.fresh import RUNS_TOGETHER, Place
+from server.store.replay import StoredFrame
 
 SILENT_AFTER_MS = 60_000
 LOOK_FOR_SILENCE_S = 2.0
@@ -34,6 +36,10 @@ RUNS_A_ROUND = 100
 MOST_SAVING = 8  # diagnoses that wait for one commit together
 JOIN_TIMEOUT_S = 10.0
 TURN_S = 0.5  # of one run, its rests included; then the others have theirs
+
+NEWS_LAST_S = 0.25  # of the runs that come next; then it is asked for again
+
+News = tuple[Standing | None, tuple[Place, Sequence[StoredFrame]] | None]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +75,8 @@ class Diagnosis:
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
         self._rest: Callable[[], object] = _no_rest
+        self._news: dict[str, News] = {}  # of the runs that come next
+        self._news_until = 0.0
         self._saving: deque[tuple[str, Future[None]]] = deque()
 
     def run_once(self, stopped: Callable[[], bool] = lambda: False, rest: Callable[[], object] = lambda: None) -> int:
@@ -80,26 +88,50 @@ class Diagnosis:
         self._wanted.clear()
         self._rest = rest
         try:
-            for run_id in self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND):
+            claimed = self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND)
+            for place, run_id in enumerate(claimed):
                 if stopped():
                     break
                 if run_id in self._given_up and self._given_up[run_id] == self._store.runs.frame_version(run_id):
                     continue
                 with self._lock:
+                    if run_id not in self._news or self._now() > self._news_until:
+                        self._look_ahead(claimed[place : place + RUNS_TOGETHER[-1]])
                     self._try(run_id)
                 count += 1
         finally:
             self._rest = _no_rest
             with self._lock:
+                self._news.clear()
                 self._settle(0)
         return count
 
     def diagnose(self, run_id: str) -> None:
         """Brings the diagnosis of one run up to date, in as many turns as that takes, and saves it."""
         with self._lock:
+            self._news.pop(run_id, None)
             while self._try(run_id):
                 pass
             self._settle(0)
+
+    def _look_ahead(self, run_ids: Sequence[str]) -> None:
+        """Reads for the next runs at once how they stand and what is new of them.
+
+        A frame that comes in between makes its run wait again, so this may be a little old, but not much.
+        """
+        standings = self._store.runs.standings(run_ids)
+        places = [session.place for run_id in run_ids if (session := self._sessions.get(run_id)) is not None]
+        known = [place for place in places if place is not None]
+        try:
+            frames = self._store.frames.fresh(known)
+        except RULE_FAULTS:
+            frames = {}  # each is read by itself: then it is seen whose cannot be read
+        at = {place.run_id: place for place in known}
+        self._news = {
+            run_id: (standings.get(run_id), (at[run_id], frames[run_id]) if run_id in frames else None)
+            for run_id in run_ids
+        }
+        self._news_until = self._now() + NEWS_LAST_S
 
     def _try(self, run_id: str) -> bool:
         """Gives a run its turn; says whether it needs another one."""
@@ -150,13 +182,14 @@ class Diagnosis:
             self._live.publish(run_id, "findings", -1)
 
     def _diagnose(self, run_id: str) -> bool:
-        run = self._store.runs.standing(run_id)
+        news = self._news.pop(run_id, None)
+        run, ahead = (self._store.runs.standing(run_id), None) if news is None else news
         if run is None:
             self._drop(run_id)
             return False
         session = self._session(run_id, run.project)
         over = self._now() + TURN_S
-        everything = session.read(run.attempts, lambda: self._now() > over)
+        everything = session.read(run.attempts, lambda: self._now() > over, several=run.several, ahead=ahead)
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
         session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()

@@ -35,6 +35,8 @@ class Window:
 
     `samples` counts the closed steps that sent a loss so far; `planned` is the planned number of steps, if known;
     `final` says that nothing more comes (the run ended, see `state`); `firing` says that this rule has an open finding.
+    `edition` is the same for two windows of an attempt that have the same facts, gates and series, however much those
+    have grown; None where nobody can say.
     """
 
     step: int
@@ -49,6 +51,7 @@ class Window:
     lookup: Callable[[str], Series] = lambda _name: EMPTY
     names: Callable[[Kind], Mapping[str, str]] = lambda _kind: {}
     memo: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # many rules ask alike
+    edition: Hashable = field(default=None, compare=False)
 
     def series(self, name: str) -> Series:
         """Gives a series by its name; an empty one if the run has none of that name yet."""

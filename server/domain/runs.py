@@ -121,7 +121,7 @@ class Run:
 class Standing:
     """What the diagnosis has to know of a run; `version` grows with every frame and every change of state.
 
-    `attempts` counts all that the run has, preflights too.
+    `attempts` counts all that the run has, preflights too; `several` says that more than one process sends.
     """
 
     project: str
@@ -130,6 +130,7 @@ class Standing:
     attempts: int
     verdict: str
     version: int
+    several: bool
 
 
 @dataclass(frozen=True)

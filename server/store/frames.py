@@ -21,6 +21,8 @@ from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
 from server.store.ahead import Ahead, Coming
 from server.store.catalogue import Catalogue, CatalogueFull, digest
 from server.store.engine import Database
+from server.store.fresh import Fresh, Place
+from server.store.names import GroupNames
 from server.store.progress import advance
 from server.store.replay import Replay, StoredFrame
 from server.store.sealing import Sealer
@@ -72,7 +74,9 @@ class Frames:
         self._catalogue = catalogue
         self._ahead = ahead
         self._sealer = sealer
-        self._replay = Replay(database)
+        names = GroupNames()
+        self._replay = Replay(database, names)
+        self._fresh = Fresh(database, names)
         self.taken = 0  # frames that were put in line so far, roughly: a measure of how busy ingest is
 
     def accept(self, batch: AcceptedFrame) -> FrameReceipt:
@@ -108,6 +112,11 @@ class Frames:
     def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int = 256) -> list[StoredFrame]:
         """Reads the frames after `after_seq` up to the first gap, in the order of seq."""
         return self._replay.since(run_id, attempt, rank, after_seq, limit)
+
+    def fresh(self, places: Sequence[Place]) -> dict[str, list[StoredFrame]]:
+        """Reads the next frames of rank 0 of many runs at once, at most FRAMES_AHEAD of each; runs of which it cannot
+        say what is next are left out."""
+        return self._fresh.frames(places)
 
     def ranks(self, run_id: str, attempt: int) -> list[int]:
         """Lists the ranks that sent values in an attempt, in order."""

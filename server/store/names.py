@@ -30,6 +30,11 @@ class GroupNames:
         self._known: OrderedDict[bytes, Members] = OrderedDict()
         self._lock = threading.Lock()
 
+    def known(self, digest: bytes | None) -> Members | None:
+        """Gives the members of the groups with this digest, if any run's were read before."""
+        with self._lock:
+            return None if digest is None else self._known.get(digest)
+
     def of(self, connection: Connection, run_id: str, numbers: Collection[int]) -> dict[int, Members]:
         """Gives the members of groups of one run by the group's number."""
         if not numbers:

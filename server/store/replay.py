@@ -48,9 +48,9 @@ class StoredFrame:
 class Replay:
     """Reads frames; remembers the seals that it unpacked last, because the frames of one are read in several turns."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: GroupNames) -> None:
         self._database = database
-        self._names = GroupNames()
+        self._names = names
         self._unpacked: OrderedDict[tuple[Any, ...], seals.Samples] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

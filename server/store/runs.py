@@ -28,18 +28,25 @@ RETIRED_AT_ONCE = 200
 
 # what the diagnosis asks at every frame: made once, because making a statement takes longer than running it
 _RUN = select_runs().where(schema.runs.c.id == bindparam("b_run"))
+_other_rank = select(schema.streams.c.run_id).where(
+    schema.streams.c.run_id == schema.runs.c.id, schema.streams.c["rank"] > 0
+)
+_attempts_of_run = (
+    select(func.count())
+    .select_from(schema.attempts)
+    .where(schema.attempts.c.run_id == schema.runs.c.id)
+    .scalar_subquery()
+)
 _STANDING = (
     select(
+        schema.runs.c.id,
         schema.projects.c.name.label("project"),
+        _attempts_of_run.label("attempts"),
+        _other_rank.exists().label("several"),
         *(schema.runs.c[name] for name in ("state", "diagnosis", "verdict", "version")),
-        select(func.count())
-        .select_from(schema.attempts)
-        .where(schema.attempts.c.run_id == bindparam("b_run"))
-        .scalar_subquery()
-        .label("attempts"),
     )
     .join_from(schema.runs, schema.projects, schema.projects.c.id == schema.runs.c.project_id)
-    .where(schema.runs.c.id == bindparam("b_run"))
+    .where(schema.runs.c.id.in_(bindparam("b_runs", expanding=True)))
 )
 _VERSION = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run"))
 _ATTEMPTS = select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run"))
@@ -74,12 +81,24 @@ class Runs:
 
     def standing(self, run_id: str) -> Standing | None:
         """Gives what the diagnosis has to know of a run, all of one moment; None if it is not known."""
+        return self.standings([run_id]).get(run_id)
+
+    def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
+        """Gives what the diagnosis has to know of these runs, all of one moment; those not known are left out."""
         with self._database.read() as connection:
-            row = connection.execute(_STANDING, {"b_run": run_id}).one_or_none()
-        if row is None:
-            return None
-        state, diagnosis = RunState(row.state), DiagnosisState(row.diagnosis)
-        return Standing(row.project, state, diagnosis, row.attempts, row.verdict, row.version)
+            rows = connection.execute(_STANDING, {"b_runs": list(run_ids)}).all()
+        return {
+            row.id: Standing(
+                row.project,
+                RunState(row.state),
+                DiagnosisState(row.diagnosis),
+                row.attempts,
+                row.verdict,
+                row.version,
+                bool(row.several),
+            )
+            for row in rows
+        }
 
     def page(
         self,
