@@ -101,6 +101,7 @@ class Engine:
         self._open: frozenset[str] | None = None  # the codes with an open finding; None after any of them may be new
         self._before_end: tuple[list[Course], int] | None = None
         self.judged_step = -1
+        self.revision = 0  # as long as it is the same, findings and checks are
 
     def advance(self) -> bool:
         """Evaluates every step up to the watermark that was not yet; True when a finding opened, grew worse or
@@ -134,6 +135,7 @@ class Engine:
             self._ask(self.courses, self.window(last, len(steps), final=True, state=state))
         self.judged_step = last
         self._absorb()
+        self.revision += 1
 
     @property
     def findings(self) -> list[Raised]:
@@ -153,6 +155,7 @@ class Engine:
 
         So a long healthy run costs an evaluation a beat, and a sick one is judged as finely as its rules want.
         """
+        self.revision += 1
         facts = self.evidence.fact_generation(int(self.evidence.closed.steps[place]))
         alarmed = self._clock.alarmed(place)
         windows: dict[int, Window] = {}
@@ -341,6 +344,7 @@ class Engine:
     def _undo_finish(self) -> None:
         if self._before_end is not None:
             (self.courses, self._steps_done), self._before_end = self._before_end, None
+            self.revision += 1
             self._open = None
 
 

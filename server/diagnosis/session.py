@@ -52,6 +52,7 @@ class Part:
     raised: list[Raised] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     step: int = -1
+    noted: tuple[int, int] | None = None  # revisions of the engines that `raised` and `checks` are of
 
 
 class Session:
@@ -78,6 +79,7 @@ class Session:
         self._several: bool | None = None  # processes; None where nobody said
         self._ahead: tuple[Place, Sequence[StoredFrame]] | None = None
         self._numbers = Numbers(self._saved.values())
+        self._settled: Outcome | None = None  # what was saved, as long as no rule was asked since
 
     @property
     def points(self) -> int:
@@ -111,6 +113,7 @@ class Session:
         self._several = several
         self._ahead = ahead
         if attempts is None or attempts != len(self._parts):
+            self._settled = None
             for attempt in self._store.runs.attempts(self.run_id):
                 self._parts.setdefault(attempt.number, Part(attempt))
         newest = max(self._parts, default=0, key=in_order)
@@ -140,6 +143,8 @@ class Session:
     def outcome(self) -> Outcome:
         """Gives what changed since the last save, and how the run stands."""
         newest = self._newest()
+        if self._settled is not None:
+            return replace(self._settled, step=newest.step if newest else -1)
         current = self._numbered(newest.attempt.number if newest else 0)
         withdrawn = [
             replace(finding, state="resolved", resolved_step=finding.last_step, cause=None)
@@ -175,6 +180,7 @@ class Session:
         """Remembers what the store holds now."""
         self._saved |= {finding.number: finding for finding in outcome.changed}
         self.saved_checks = outcome.checks
+        self._settled = replace(outcome, changed=())
 
     def _newest(self) -> Part | None:
         return self._parts[max(self._parts, key=in_order)] if self._parts else None
@@ -201,7 +207,7 @@ class Session:
 
     def _engine(self, part: Part) -> Engine:
         if part.engine is None:
-            part.ranks = None
+            part.ranks = part.noted = None
             part.engine = Engine(
                 (item.rule for item in self._registry if not item.rule.across_ranks),
                 resumed=part.attempt.first_step > 0,
@@ -298,6 +304,10 @@ class Session:
     def _note(self, part: Part, *, ended: bool) -> None:
         engine = self._engine(part)
         part.ended, part.step = ended, engine.judged_step
+        revisions = engine.revision, -1 if part.ranks is None else part.ranks.engine.revision
+        if part.noted == revisions:
+            return
+        part.noted, self._settled = revisions, None
         part.raised, part.checks = engine.findings, engine.checks
         if part.ranks is not None:
             part.raised = absorb_symptoms([*part.raised, *part.ranks.engine.findings])
