@@ -122,7 +122,7 @@ def error_page(request: Request, status: int, message: str) -> Response:
 def _charts(run: Run, parts: Services, look: charts.Look, stat: str) -> charts.ChartsView:
     infos = parts.store.series.names(run.id)
     chosen = stat or charts.best_stat([info.name for info in infos])
-    return charts.charts_view(run.id, infos, chosen, look)
+    return charts.charts_view(run.id, infos, chosen, look, only_preflight=run.only_preflight)
 
 
 def _findings(run: Run, parts: Services) -> findings.FindingsView:

@@ -145,9 +145,12 @@ class ChartsView:
     run_url: str
     layers_url: str
     fragment_url: str
+    preflight_url: str  # where a run holds a preflight and nothing else yet
 
 
-def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look) -> ChartsView:
+def charts_view(
+    run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look, *, only_preflight: bool = False
+) -> ChartsView:
     """Lists the charts for the series that the run has."""
     known = {info.name: info for info in infos}
     kinds = {parse(name)[0] for name in known}
@@ -162,7 +165,7 @@ def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look)
     metrics = _metrics(base, export, known, look)
     return ChartsView(
         pinned=tuple(chart for chart in metrics if chart.pinned),
-        main=tuple(fixed),
+        main=() if only_preflight else tuple(fixed),
         groups=_grouped([chart for chart in metrics if not chart.pinned]),
         heatmap=Chart("chart-layers", "layers", "Layers", base + "layers?" + urlencode({"stat": stat}), True)
         if kinds.intersection(LAYER_KINDS)
@@ -183,6 +186,7 @@ def charts_view(run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look)
         run_url=run_url,
         layers_url=f"{run_url}/layers?" + urlencode({"stat": stat}),
         fragment_url=f"{run_url}/fragments/charts",
+        preflight_url=f"{run_url}/preflight" if only_preflight else "",
     )
 
 

@@ -156,7 +156,14 @@ def test_a_preflight_is_told_from_a_training(home: House, state: str, word: str,
     home.diagnose()
     row = look(home, "/")
     assert {"preflight 0b9e77", "preflight only", word} <= set(map(str.strip, row.texts))
-    assert sentence in look(home, f"/runs/{RUN}").text
+    page = look(home, f"/runs/{RUN}")
+    assert sentence in page.text
+    assert "Only a preflight so far" in page.texts
+    assert f"/runs/{RUN}/preflight" in page.values("href")
+    assert "chart-loss" not in page.values("id"), "an empty chart says less than the report"
     home.open_run(name=None, attempt="0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99")
+    page = look(home, f"/runs/{RUN}")
+    assert "Only a preflight so far" not in page.texts
+    assert "chart-loss" in page.values("id")
     row = look(home, "/")
     assert {"run 0b9e77", "no step yet", "running", "waiting"} <= set(map(str.strip, row.texts))
