@@ -37,6 +37,7 @@ WITHOUT_TRAINING = {
     "GW506": "a remark",
     "GW507": "needs a second attempt (tests/server/diagnosis)",
     "GW607": "needs float16",
+    "GW609": "needs a GPU (tests/client_hook/test_cuda.py has one fail)",
     "GW611": "needs a device that scales",
     "GW701": "a time",
     "GW702": "needs a clock of its own (tests/trainings/test_own_clock.py)",
