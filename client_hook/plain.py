@@ -187,7 +187,7 @@ class PlainSteps:
 
     def _read(self, step: int) -> None:
         """Hands over what came from a device."""
-        reading = self._readback.flush()
+        reading = self._readback.flush(step=step)
         self._context.outbox.complete(step if reading is None else reading - 1)
 
     def _account(self) -> None:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from client_hook.guard import attempted
+
 if TYPE_CHECKING:
     from client_hook.capture.base import Sink
 
 Then = Callable[[int, list[float]], None]
 MAX_WAITING = 10_000
 GROUP = 16  # scalars of as many steps share a piece of pinned memory and an event …
+STOPPED = 3  # steps without a value: no more of its kind is waited for
 GROUP_MS = 200  # … but none waits longer than this for the others
 # what a slot holds before its value arrives: a NaN that no computation gives
 _EMPTY = 0x7FEDCBA9
@@ -82,9 +85,12 @@ class Readback:
         self.groups: dict[tuple[str, ...], Group] = {}
         self._free: list[Group] = []
         self._newest: dict[tuple[str, ...], int] = {}  # label → time of the last value that was gathered
+        self.failed: Exception | None = None  # what the device said when it answered no more
 
     def put(self, step: int, time_ms: int, names: tuple[str, ...], tensor: Tensor, then: Then | None = None) -> None:
         """Takes a vector of len(names) values of `step`; `then(step, values)` is called when they are read."""
+        if self.failed is not None and tensor.is_cuda:
+            return
         tensor = tensor.detach()
         event: torch.cuda.Event | None = None
         if tensor.is_cuda:
@@ -113,6 +119,8 @@ class Readback:
         if not value.is_cuda:
             self.put(step, time_ms, names, value.clone().reshape(1), then)
             return
+        if self.failed is not None:
+            return
         group = self.groups.get(label)
         slow = group is None and time_ms - self._newest.get(label, 0) >= GROUP_MS
         if group is not None and group.device != value.device:
@@ -133,18 +141,28 @@ class Readback:
         del self.groups[label]  # not before: where the device has failed, its values are rescued
         self.waiting.append(group.item(event))
 
-    def flush(self, wait: bool = False) -> int | None:
-        """Hands over what has arrived, in order; returns the step of the oldest value still on its way."""
+    def flush(self, wait: bool = False, *, step: int | None = None) -> int | None:
+        """Hands over what has arrived, in order; returns the step of the oldest value still on its way.
+
+        `step` is the one that closes now: what has stopped coming waits for no more of its kind. Raises nothing of the
+        device's: when it fails, what had reached the host is handed over, and `failed` says why.
+        """
         waiting = self.waiting
-        if wait:
-            for label in list(self.groups):
-                self._close(label)
+        for label, group in list(self.groups.items()):
+            if wait or (step is not None and step - group.steps[-1] >= STOPPED):
+                _, error = attempted(self._close, label)
+                if error is not None:
+                    self._fail(error)
+                    return None
         while waiting:
             item = waiting[0]
             if item.event is not None:
-                if wait or len(waiting) > MAX_WAITING:
-                    item.event.synchronize()
-                elif not item.event.query():
+                at_once = wait or len(waiting) > MAX_WAITING
+                passed, error = attempted(item.event.synchronize if at_once else item.event.query)
+                if error is not None:
+                    self._fail(error)
+                    return None
+                if not at_once and not passed:
                     break
             waiting.popleft()
             self._hand_over(item)
@@ -167,16 +185,20 @@ class Readback:
         if item.then is not None:
             item.then(item.steps[index], values)
 
-    def rescue(self) -> None:
+    def _fail(self, error: Exception) -> None:
         """Hands over what reached the host before the device failed: after an error CUDA answers nothing any more.
 
         A scalar whose slot is still empty has not come. Of a vector nobody can tell, so vectors are given up.
         """
-        items = [item for item in self.waiting if item.scalars is not None]
-        items += [group.item(None) for group in self.groups.values()]
+        self.failed = error
+        items = [*self.waiting, *(group.item(None) for group in self.groups.values())]
         self.waiting.clear()
         self.groups.clear()
         for item in items:
+            if item.scalars is None:
+                if item.event is None:  # it never left the host
+                    self._hand_over(item)
+                continue
             values: list[float] = item.tensor.tolist()
             arrived: list[bool] = (item.tensor.view(torch.int32) != _EMPTY).tolist()
             for index in range(len(item.steps)):

@@ -23,7 +23,7 @@ from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal, overrides
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
-from client_hook.guard import Guard, attempted, guarded
+from client_hook.guard import Guard, guarded
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.steps import StepCounter
@@ -96,16 +96,17 @@ class Recorder:
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
+        readback = self.context.readback
+        readback.flush(True)
+        if readback.failed is not None:  # what failed is the device, and with it the training: nobody need be told
+            self.guard.quiet, self.guard.strict = True, False
         self._end_plain(midway=True)
-        if self.counter.stepped or self.counter.micro_batches:
+        if readback.failed is None and (self.counter.stepped or self.counter.micro_batches):
             self.context.closed_at = perf_counter()
             self._close(perf_counter())
-        readback = self.context.readback
-        _, failed = attempted(readback.flush, True)
         self._tell_all("on_finish")
-        _, failed = (None, failed) if failed is not None else attempted(readback.flush, True)
-        if failed is not None:  # what failed is the device, and with it the training
-            readback.rescue()
+        readback.flush(True)
+        if (failed := readback.failed) is not None:
             self.context.note(f"{type(failed).__name__}: the device gave no more values ({failed!s:.200}).")
         self.context.outbox.complete(self.counter.closed)
         summary = {**self.governor.summary(), "memory_bytes": getattr(self.context.outbox, "peak_bytes", None)}
@@ -149,7 +150,7 @@ class Recorder:
         now_ms = time.time_ns() // 1_000_000
         self._tell(self._on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
-        waiting = context.readback.flush()
+        waiting = context.readback.flush(step=step)
         context.outbox.complete(step if waiting is None else waiting - 1)
         if self._loss is not None:
             if self._loss.last is not None:
@@ -202,9 +203,11 @@ class Recorder:
         for handle, hook in self._pre_hooks:
             if (hooks := handle.hooks_dict_ref()) is not None:
                 hooks[handle.id] = hook
-        plain.end(midway=midway)
-        self._closed_at = plain.closed_at
-        self.context.patches.set_plain(self.context, False)
+        try:
+            plain.end(midway=midway)
+        finally:
+            self._closed_at = plain.closed_at
+            self.context.patches.set_plain(self.context, False)
         self._tell([signal.resume for signal in self.signals if overrides(signal, "resume")], midway)
 
     def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
@@ -243,11 +246,11 @@ class Recorder:
         if self.context.on_break is not None:
             self._tell([self.context.on_break], kind, step)
 
-    def _alarm(self) -> bool:
-        """Asks for full detail for a while; False when that was a moment ago."""
+    def _alarm(self, step: int | None = None) -> bool:
+        """Asks for full detail for a while, because of a step (the open one); False when that was a moment ago."""
         if not self.governor.alarm():
             return False
-        self._alarmed_at = self.context.open_step
+        self._alarmed_at = self.context.open_step if step is None else step
         if self._plain is not None:
             self._plain.hurry()
         return True

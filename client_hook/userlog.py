@@ -14,6 +14,7 @@ from torch import Tensor
 from client_hook import numbers
 from client_hook.capture.base import Context
 from client_hook.guard import Guard
+from client_hook.patches import capture
 
 # names that the hook itself writes
 _OWN = frozenset({"loss", "grad_norm", "scaler/scale", "clip/before", "clip/coefficient", "hook/overhead"})
@@ -52,6 +53,9 @@ class UserLog:
         self._context.outbox.record("event", str(kind), self._step(step), dict(facts))
 
     def _send(self, values: Mapping[str, Any], step: int | None) -> None:
+        if capture.graph is not None:
+            self._context.note("CUDA graph: values told inside the capture are not heard; tell them after the replay.")
+            return
         numbers_read: dict[str, float | Tensor] = {}
         for name, value in values.items():
             try:

@@ -83,7 +83,7 @@ class Context:
         self.on_skip: Callable[[], None] | None = None  # a gradient scaler left out an optimizer's step
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
         self.on_break: Callable[..., None] | None = None
-        self.on_alarm: Callable[[], object] | None = None  # asks for full detail for a while
+        self.on_alarm: Callable[..., object] | None = None  # asks for full detail for a while; may be told the step
         self.on_bad_norm: Callable[[], None] | None = None  # a norm that clipping computed is not finite
         self.on_wake: Callable[[], bool] | None = None  # ends the plain steps: the open one is heard from here on
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training

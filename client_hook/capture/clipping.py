@@ -182,8 +182,8 @@ class ClippingSignal(Signal):
 
     def _send_row(self, step: int, time_ms: int, taken: list[tuple[Any, float]], factors: list[Tensor]) -> None:
         if len(taken) == 1 and not factors and isinstance(norm := taken[0][0], Tensor) and norm.is_cuda:
-            self._on_their_way.append((time_ms, taken[0][1]))
             self.context.readback.put_scalar(step, time_ms, _NAMES, norm, self._heard, send=False)
+            self._on_their_way.append((time_ms, taken[0][1]))
             return
         if all(not isinstance(norm, Tensor) or norm.is_cpu for norm, _ in taken):
             pairs = [(float(norm), limit) for norm, limit in taken]
@@ -219,7 +219,7 @@ class ClippingSignal(Signal):
         if norm - norm != 0.0:
             self._nonfinite += 1
             if self._scaler is None and self.context.on_alarm is not None:  # a scaler finds its scale by overflows
-                self.context.on_alarm()
+                self.context.on_alarm(step)
         self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
 
     def on_finish(self) -> None:

@@ -21,9 +21,13 @@ Wrapper = Callable[..., Any]
 
 
 class Capture:
-    """Holds the graph that is captured now, in any thread; None nearly always."""
+    """Holds the graph that is captured now, in any thread; None nearly always.
+
+    While callables are made graphed it is never None: torch warms them up first, with samples that are no batch.
+    """
 
     graph: Any = None
+    between: Any = None  # what `graph` is when none is captured
 
 
 capture = Capture()
@@ -36,7 +40,7 @@ def install(ears: Ears, hush: Callable[[bool], None]) -> list[Replacement]:
     installed += replace(kind, "capture_end", lambda original: _end(hush, original))
     installed += replace(kind, "replay", lambda original: _replay(ears, original))
     for owner in (torch.cuda.graphs, torch.cuda):
-        installed += replace(owner, "make_graphed_callables", _make_graphed)
+        installed += replace(owner, "make_graphed_callables", lambda original: _make_graphed(ears, hush, original))
     return installed
 
 
@@ -54,8 +58,8 @@ def _begin(ears: Ears, hush: Callable[[bool], None], original: Wrapper) -> Wrapp
 
 def _end(hush: Callable[[bool], None], original: Wrapper) -> Wrapper:
     def capture_end(self: Any, *args: Any, **kwargs: Any) -> Any:
-        capture.graph = None
-        hush(False)
+        capture.graph = capture.between
+        hush(capture.graph is not None)
         return original(self, *args, **kwargs)
 
     return capture_end
@@ -71,16 +75,22 @@ def _replay(ears: Ears, original: Wrapper) -> Wrapper:
     return replay
 
 
-def _make_graphed(original: Wrapper) -> Wrapper:
-    """Takes our hooks off the modules meanwhile: torch refuses modules that have any."""
+def _make_graphed(ears: Ears, hush: Callable[[bool], None], original: Wrapper) -> Wrapper:
+    """Takes our hooks off the modules meanwhile, because torch refuses modules that have any, and hears nothing."""
 
     def make_graphed_callables(callables: Any, *args: Any, **kwargs: Any) -> Any:
+        for listen in ears.graph_capture:
+            listen()
         modules = [item for item in _listed(callables) if isinstance(item, nn.Module)]
         taken = [(module, _take_hooks(module)) for module in modules]
+        capture.graph = capture.between = make_graphed_callables
+        hush(True)
         try:
             return original(callables, *args, **kwargs)
         finally:
-            for module, hooks in taken:
+            capture.graph = capture.between = None
+            hush(False)
+            for module, hooks in taken if ears.graph_capture else ():  # nobody listens: the monitor ended meanwhile
                 module._forward_hooks.update(hooks)
 
     return make_graphed_callables

@@ -117,7 +117,8 @@ class Patches:
                 for replacement in reversed(installed):
                     replacement.restore()
                 self._ears = Ears()
-                self._hushed, cuda_graphs.capture.graph = False, None
+                self._hushed = False
+                cuda_graphs.capture.graph = cuda_graphs.capture.between = None
 
     def _hush(self, hushed: bool) -> None:
         with self._lock:

@@ -161,6 +161,7 @@ def test_without_a_gpu_the_wrappers_hear_begin_end_and_replay(monkeypatch: pytes
         monitor.step(step())
     kind.capture_begin(graph)
     monitor.step(step())  # both belong to the graph
+    monitor.log(learned=torch.tensor(1.0))
     kind.capture_end(graph)
     assert monitor._parts is not None
     assert monitor._parts.context.step == 119
@@ -174,7 +175,8 @@ def test_without_a_gpu_the_wrappers_hear_begin_end_and_replay(monkeypatch: pytes
     values = tape.series("loss")
     assert list(values) == list(range(126))
     assert [values[step] for step in range(120, 125)] == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert len([note for note in monitor.ledger["notes"] if note.startswith("CUDA graph")]) == 2
+    assert len([note for note in monitor.ledger["notes"] if note.startswith("CUDA graph")]) == 3
+    assert "learned" not in tape.names()
     assert capture.graph is None
 
 
@@ -183,6 +185,7 @@ def test_our_hooks_are_off_while_a_module_is_made_graphed(monkeypatch: pytest.Mo
 
     def original(callables: Any, *_: Any) -> Any:
         seen.append(sum(len(item._forward_hooks) for item in callables))
+        assert capture.graph is not None, "torch's warm-up is no batch"
         raise RuntimeError("no GPU here")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", original)
@@ -193,5 +196,6 @@ def test_our_hooks_are_off_while_a_module_is_made_graphed(monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError, match="no GPU here"):
         torch.cuda.make_graphed_callables((model,), ())
     assert seen == [0]
+    assert capture.graph is None
     assert dict(model._forward_hooks) == before
     monitor.finish(timeout=0.1)
