@@ -21,7 +21,10 @@ from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
 HOOK = str(Path(client_hook.__file__).parent)
-MOST_OPERATIONS = 650  # of Python's, in the hook's files; there were 3,093 when every signal heard every step
+# of Python's, in the hook's files: 600, and 20 for each more look at the accounts, whose number depends on the times of
+# this machine; there were 3,093 when every signal heard every step
+MOST_OPERATIONS = 700
+LOOKS = 40
 MOST_CALLS = 15
 TRACED = 32  # steps: the accounts are settled twice among them
 
@@ -274,6 +277,7 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
 
 def test_a_plain_step_costs_a_few_calls_whatever_the_number_of_layers() -> None:
     shallow, deep = operations(1), operations(12)
-    assert shallow[:2] == deep[:2]
+    assert abs(shallow[0] - deep[0]) <= LOOKS, (shallow[2].most_common(), deep[2].most_common())
+    assert abs(shallow[1] - deep[1]) <= 1
     assert shallow[0] <= MOST_OPERATIONS, shallow[2].most_common()
     assert shallow[1] <= MOST_CALLS, shallow[2].most_common()
