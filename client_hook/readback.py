@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Then = Callable[[int, list[float]], None]
 MAX_WAITING = 10_000
 GROUP = 16  # scalars of as many steps share a piece of pinned memory and an event …
-STOPPED = 3  # steps without a value: no more of its kind is waited for
 GROUP_MS = 200  # … but none waits longer than this for the others
+STOPPED = 3  # steps without a value: no more of its kind is waited for
 # what a slot holds before its value arrives: a NaN that no computation gives
 _EMPTY = 0x7FEDCBA9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +22,24 @@ def _training() -> tuple[nn.Sequential, torch.optim.Optimizer, Tensor, Tensor]:
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)).cuda()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, capturable=True)
     return model, optimizer, torch.randn(32, 16, device="cuda"), torch.randint(0, 4, (32,), device="cuda")
+
+
+def _losses(
+    forward: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, monitor: Monitor | None
+) -> Tensor:
+    """Trains the usual way, and gives the losses without waiting for one."""
+    found = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(forward(x), y)
+        loss.backward()
+        optimizer.step()
+        if monitor is not None:
+            monitor.step(loss)
+        found.append(loss.detach().clone())
+    if monitor is not None:
+        monitor.finish(timeout=0.1)
+    return torch.stack(found)
 
 
 def _whole_step(*, hook: bool, inside: bool = False) -> tuple[Tensor, Monitor | None, Tape | None]:
@@ -83,18 +102,7 @@ def test_a_watched_module_can_be_made_graphed() -> None:
         monitor, tape = taped(model, optimizer, strict=True) if hook else (None, None)
         assert bool(model[0]._forward_hooks) is hook
         torch.cuda.make_graphed_callables(model[0], (torch.randn_like(x),))
-        found = []
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            if monitor is not None:
-                monitor.step(loss)
-            found.append(loss.detach().clone())
-        if monitor is not None:
-            monitor.finish(timeout=0.1)
-        return torch.stack(found), tape
+        return _losses(model, optimizer, x, y, monitor), tape
 
     bare, _ = train(hook=False)
     watched, tape = train(hook=True)
@@ -113,18 +121,7 @@ def test_a_compiled_model_trains_as_without_the_hook(mode: str) -> None:
         model, optimizer, x, y = _training()
         compiled = torch.compile(model, mode=mode)
         monitor, tape = taped(model, optimizer, strict=True) if hook else (None, None)
-        found = []
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(compiled(x), y)
-            loss.backward()
-            optimizer.step()
-            if monitor is not None:
-                monitor.step(loss)
-            found.append(loss.detach().clone())
-        if monitor is not None:
-            monitor.finish(timeout=0.1)
-        return torch.stack(found), tape
+        return _losses(compiled, optimizer, x, y, monitor), tape
 
     bare, _ = train(hook=False)
     watched, tape = train(hook=True)
