@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from server.diagnosis.evidence import Evidence
-from server.diagnosis.lifecycle import Course
 from server.domain.kinds import Kind
 from server.domain.series import Steps
 from server.rules.base import Rule
@@ -38,7 +37,6 @@ class Clock:
         self._sampled_seen = 0
         self._alarms: list[int] = []
         self._alarms_seen = 0
-        self._listed: dict[tuple[object, ...], list[int]] = {}  # the points of the present stop
 
     def look(self, evidence: Evidence, upto: int) -> None:
         """Notes where the newest measurements and alarms lie among the first `upto` closed steps."""
@@ -49,7 +47,6 @@ class Clock:
 
     def next_stop(self, evidence: Evidence, place: int, upto: int) -> int | None:
         """Gives the first place from `place` on at which to judge; None where it lies beyond what is known."""
-        self._listed.clear()
         if place <= EVERY_STEP_UNTIL:
             stop = place
         elif place <= DENSE_UNTIL:
@@ -64,17 +61,9 @@ class Clock:
         """Says whether something stopped being finite there."""
         return _next(self._alarms, place, -1) == place
 
-    def points(self, course: Course, place: int, *, news: bool) -> list[int]:
+    def points(self, rule: Rule, asked: int, place: int, *, news: bool) -> list[int]:
         """Lists the places after the last one asked, up to `place`, at which a rule wants to be asked. `news` says
-        that a fact came since then. Most rules want the same ones: the list is shared, and only to be read."""
-        rule = course.rule
-        key = (course.asked, rule.clock, rule.every, rule.whole_run, rule.tier, news)
-        found = self._listed.get(key)
-        if found is None:
-            found = self._listed[key] = self._list(rule, course.asked, place, news=news)
-        return found
-
-    def _list(self, rule: Rule, asked: int, place: int, *, news: bool) -> list[int]:
+        that a fact came since then."""
         if rule.clock == "sample":
             found = self._sampled[bisect_right(self._sampled, asked) : bisect_right(self._sampled, place)]
             if not found or not rule.whole_run or place < WHOLE_RUN_OFTEN_UNTIL:

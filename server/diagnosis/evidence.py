@@ -19,6 +19,7 @@ from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.series import EMPTY, Floats, Series, Steps, Track
 from server.domain.statistics import baseline
 
+_NONE: Mapping[str, Track] = {}
 UNREAD = frozenset({Kind.USER, Kind.OVERHEAD})
 BEFORE_START = -1
 TAIL = 50  # newest losses that say how an attempt ended
@@ -38,6 +39,7 @@ class Evidence:
         self._tracks: dict[str, Track] = {}
         self._begins: list[int] = []  # the first step of each track that has values, in order
         self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
+        self._tracks_of: dict[Kind, dict[str, Track]] = defaultdict(dict)
         self._since: dict[Kind, int] = {}  # the first step at which a kind has a value
         self._kinds: dict[str, Kind] = {}
         self._waiting: list[tuple[_Columns, Steps, Floats]] = []
@@ -115,6 +117,17 @@ class Evidence:
         track = self._tracks.get(name)
         return track.upto(step) if track is not None else EMPTY
 
+    def all_of(self, kind: Kind, step: int) -> dict[str, Series]:
+        """Views the series of a kind that have values up to a step, by layer, parameter, group or metric."""
+        found: dict[str, Series] = {}
+        guess = 0
+        for subject, track in self._tracks_of.get(kind, _NONE).items():
+            series = track.upto(step, guess)
+            if series.count:
+                guess = series.count
+                found[subject] = series
+        return found
+
     def names(self, kind: Kind) -> Mapping[str, str]:
         """Gives the names of a kind's series by layer, parameter, group or metric."""
         return self._by_kind.get(kind, {})
@@ -136,6 +149,7 @@ class Evidence:
             kind, subject = parse(name)
             track = self._tracks[name] = Track()
             self._by_kind[kind][subject] = name
+            self._tracks_of[kind][subject] = track
         return track
 
     def _promote(self, columns: _Columns, steps: Steps, table: Floats) -> None:
@@ -156,7 +170,8 @@ class Evidence:
         for row, track in zip(columns.rows, columns.tracks, strict=True):
             if not track.size:
                 insort(self._begins, first)
-            if track.size and first < track.last_step:
+                track.extend(steps, table[row])
+            elif first < track.last_step:
                 if first < int(track.steps[0]):
                     self._begins.remove(int(track.steps[0]))
                     insort(self._begins, first)

@@ -4,7 +4,9 @@ resolves."""
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cache
 
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.rules.base import Rule, Stage
@@ -50,34 +52,39 @@ class Course:
     judged: int = 0
     failures: int = 0
     missing: NotEvaluated | None = None
-    asked: int = -1  # the last place in the row of closed steps at which it was asked
-    facts_seen: int = -1  # the facts that it saw then
-    last_judged_step: int | None = None
-    raised: list[Raised] = field(default_factory=list)
+    raised: tuple[Raised, ...] = ()  # a tuple for the same reason
     still_at: Hashable = None  # the edition of the evidence for which it says `still`: nothing that it looks at moves
     still: NotEvaluated | None = None
+    moved_at: Hashable = None  # the edition for which it is known to look at what moves
     result: CheckResult | None = None  # what became of it
     basis: tuple[object, ...] = ()  # from what that was read
 
     @property
     def open(self) -> Raised | None:
         """The open finding of this rule."""
-        return self.raised[-1] if self.raised and self.raised[-1].open else None
+        if not self.raised:
+            return None
+        newest = self.raised[-1]
+        return newest if newest.resolved_step is None else None
 
     @property
     def calm(self) -> bool:
         """Says whether nothing was found lately, so that a quiet answer now stands for those that were left out."""
-        return self.open is None and not any(self.recent)
+        return True not in self.recent and self.open is None
 
-    def skip(self, count: int) -> None:
-        """Counts evaluations that were left out because the one after them was quiet."""
+    def rest(self, count: int) -> None:
+        """Notes so many evaluations of a calm rule of which the last was quiet; the others were left out."""
+        self.judged += 1
+        self.missing = None
         of = self.rule.persistence[1]
-        self.recent = (*self.recent, *[False] * min(count, of))[-of:]
-        self.cool_down = max(0, self.cool_down - count)
+        if len(self.recent) < of:
+            self.recent = _quiet(min(len(self.recent) + count, of))
+        if self.cool_down:
+            self.cool_down = max(0, self.cool_down - count)
 
     def copy(self) -> Course:
         """Gives a copy that can go on by itself: what is tried on it does not touch this one."""
-        return replace(self, raised=list(self.raised))
+        return copy(self)
 
     def miss(self, why: NotEvaluated) -> None:
         """Notes that the rule could not judge; an open finding stays as it is."""
@@ -90,7 +97,6 @@ class Course:
         """
         self.judged += 1
         self.missing = None
-        self.last_judged_step = step
         needed, of = self.rule.persistence
         self.recent = (*self.recent, verdict is not None)[-of:]
         if self.open is not None:
@@ -105,18 +111,17 @@ class Course:
 
     def _raise(self, verdict: Verdict, step: int, sample: int) -> None:
         self.quiet = 0
-        self.raised.append(
-            Raised(
-                self.rule.code,
-                len(self.raised),
-                verdict,
-                raised_step=step,
-                last_step=step,
-                first_sample=sample,
-                stage=self.rule.stage if verdict.stage is None else Stage(verdict.stage),
-                exact=self.rule.exact if verdict.exact is None else verdict.exact,
-            )
+        raised = Raised(
+            self.rule.code,
+            len(self.raised),
+            verdict,
+            raised_step=step,
+            last_step=step,
+            first_sample=sample,
+            stage=self.rule.stage if verdict.stage is None else Stage(verdict.stage),
+            exact=self.rule.exact if verdict.exact is None else verdict.exact,
         )
+        self.raised = (*self.raised, raised)
 
     def _follow(self, current: Raised, verdict: Verdict | None, *, holds: bool, step: int) -> bool:
         if verdict is not None or holds:
@@ -132,12 +137,12 @@ class Course:
                     first_step=min(kept.first_step, verdict.first_step),
                     layers=grown,
                 )
-            self.raised[-1] = replace(current, verdict=kept, last_step=step)
+            self.raised = (*self.raised[:-1], replace(current, verdict=kept, last_step=step))
             return worse
         self.quiet += 1
         if self.rule.clears_after is None or self.quiet < self.rule.clears_after:
             return False
-        self.raised[-1] = replace(current, resolved_step=step)
+        self.raised = (*self.raised[:-1], replace(current, resolved_step=step))
         self.quiet = 0
         self.cool_down = COOL_DOWN * self.rule.persistence[1]
         return True
@@ -145,3 +150,8 @@ class Course:
 
 def _worst(one: Severity, other: Severity) -> Severity:
     return one if one.rank >= other.rank else other
+
+
+@cache
+def _quiet(count: int) -> tuple[bool, ...]:
+    return (False,) * count

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from server.diagnosis.causes import absorb_symptoms
-from server.diagnosis.engine import Engine, verdict_sentence
+from server.diagnosis.checks import verdict_sentence
+from server.diagnosis.engine import Engine
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
 from server.diagnosis.numbering import Numbers

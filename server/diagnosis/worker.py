@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from server.diagnosis.engine import RULE_FAULTS
+from server.diagnosis.asking import RULE_FAULTS
 from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.session import Session

@@ -50,6 +50,8 @@ class Window:
     facts: Mapping[str, Any] = field(default_factory=dict)
     lookup: Callable[[str], Series] = lambda _name: EMPTY
     names: Callable[[Kind], Mapping[str, str]] = lambda _kind: {}
+    all_of: Callable[[Kind], dict[str, Series]] | None = None  # what `by_layer` gives, where somebody knows it at once
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # as `memo`, for an edition
     memo: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # many rules ask alike
     edition: Hashable = field(default=None, compare=False)
 
@@ -59,7 +61,10 @@ class Window:
 
     def by_layer(self, kind: Kind) -> dict[str, Series]:
         """Gives the non-empty series of a kind by layer, parameter, group or metric, oldest first; to read only."""
-        return self.shared(kind, lambda: self._by_layer(kind))
+        known: dict[str, Series] | None = self.memo.get(kind)
+        if known is None:
+            known = self.memo[kind] = self._by_layer(kind) if self.all_of is None else self.all_of(kind)
+        return known
 
     def _by_layer(self, kind: Kind) -> dict[str, Series]:
         found = {subject: self.lookup(name) for subject, name in self.names(kind).items()}
@@ -70,6 +75,14 @@ class Window:
         if key not in self.memo:
             self.memo[key] = make()
         made: Made = self.memo[key]
+        return made
+
+    def lasting(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Gives what follows from the facts and from which series have begun: made once for all windows of an
+        edition."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        made: Made = self.kept[key]
         return made
 
     def fact(self, name: str) -> Mapping[str, Any]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.domain.series import Floats
 
@@ -27,6 +29,8 @@ LARGEST_WINDOW = 200
 SURE_WINDOW = 100  # from this size on a robust scale is known to about ten percent
 START_COUNT = 3
 START_SHARE = 0.01
+
+SORTED_BELOW = 256  # values: to sort so few takes no longer than to find their middle
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,30 @@ NOTHING = Baseline(0, math.nan, math.nan, math.nan, math.nan)
 def finite(values: Floats) -> Floats:
     """Drops NaN and infinities."""
     mask = np.isfinite(values)
-    return values if mask.all() else values[mask]
+    return values if _all(mask) else values[mask]
+
+
+def all_finite(values: Floats) -> bool:
+    """Says whether no value is NaN or infinite."""
+    return _all(np.isfinite(values))
+
+
+def _all(mask: NDArray[np.bool_]) -> bool:
+    """Says whether all are true; a search for a zero byte takes a third of the time of `mask.all()`."""
+    return b"\0" not in mask.tobytes()
 
 
 def med(values: Floats) -> float:
     """Gives the median of the finite values; NaN where there are none."""
-    kept = finite(values)
-    return _middle(np.sort(kept)) if len(kept) else math.nan
+    kept = _copied(values)
+    return _middle_of(kept) if len(kept) else math.nan
+
+
+def median(values: Floats) -> float:
+    """Gives the median of a row, NaN where one value is: np.median in a fifth of its time."""
+    ordered = values.copy()
+    ordered.sort()  # NaN comes last
+    return _middle(ordered) if len(ordered) and not math.isnan(ordered.item(-1)) else math.nan
 
 
 def mad(values: Floats) -> float:
@@ -72,12 +93,13 @@ def up(values: Floats) -> float:
 
 def baseline(values: Floats) -> Baseline:
     """Measures a baseline; its count is 0 where no value is finite."""
-    kept = np.sort(finite(values))
+    kept = _copied(values)
     count = len(kept)
     if not count:
         return NOTHING
+    kept.sort()  # a third of the time of np.sort
     middle = _middle(kept)
-    spread = MAD_TO_SIGMA * _middle(np.sort(np.abs(kept - middle)))
+    spread = _spread(kept, middle)
     upper = (_quantile(kept, UPPER_QUANTILE) - middle) / UPPER_SIGMAS
     scale = max(spread, upper, RELATIVE_FLOOR * abs(middle), ABSOLUTE_FLOOR)
     return Baseline(count, middle, spread, upper, scale)
@@ -116,6 +138,14 @@ def window_size(samples: int, planned: int | None = None) -> int:
 def short_factor(window: int) -> float:
     """Says by how much z limits grow because the scale of a short window is uncertain."""
     return 1.0 + 1.0 / math.sqrt(window / 10) if window < SURE_WINDOW else 1.0
+
+
+def split(values: Floats, count: int) -> list[Floats]:
+    """Cuts values into neighbouring parts as equal as can be, the longer ones first: np.array_split in a tenth of its
+    time."""
+    size, longer = divmod(len(values), count)
+    ends = [part * size + min(part, longer) for part in range(count + 1)]
+    return [values[begin:end] for begin, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -158,28 +188,60 @@ def quarters(values: Floats) -> Quarters | None:
     count = len(kept)
     if count < 8:
         return None
-    parts = [baseline(part) for part in np.array_split(kept, 4)]
-    first = parts[0]
+    (q1, mad_1), (q2, _), (q3, mad_3), (q4, mad_4) = [_level(part) for part in split(kept, 4)]
+    longer, size = math.ceil(count / 4), count // 4  # of the parts: the first one is the longest
+    third = longer if count % 4 == 3 else size
+    error_4 = MEDIAN_TO_MEAN_SE * mad_4 / math.sqrt(size)
     return Quarters(
         start=start_of(kept),
-        q1=first.med,
-        q2=parts[1].med,
-        q3=parts[2].med,
-        q4=parts[3].med,
-        se_start=math.hypot(first.mad / math.sqrt(START_COUNT) * MEDIAN_TO_MEAN_SE, parts[3].se),
-        se_first=math.hypot(first.se, parts[3].se),
-        se_last=math.hypot(parts[2].se, parts[3].se),
+        q1=q1,
+        q2=q2,
+        q3=q3,
+        q4=q4,
+        se_start=math.hypot(mad_1 / math.sqrt(START_COUNT) * MEDIAN_TO_MEAN_SE, error_4),
+        se_first=math.hypot(MEDIAN_TO_MEAN_SE * mad_1 / math.sqrt(longer), error_4),
+        se_last=math.hypot(MEDIAN_TO_MEAN_SE * mad_3 / math.sqrt(third), error_4),
         count=count,
     )
 
 
+def _level(part: Floats) -> tuple[float, float]:
+    """Gives median and MAD of finite values."""
+    middle = _middle_of(part.copy())
+    return middle, _spread(part, middle)
+
+
+def _spread(kept: Floats, middle: float) -> float:
+    """Gives the median distance from the middle, scaled to a sigma."""
+    away = kept - middle
+    return MAD_TO_SIGMA * _middle_of(np.abs(away, out=away))
+
+
+def _copied(values: Floats) -> Floats:
+    """Gives the finite values as a copy."""
+    mask = np.isfinite(values)
+    return values.copy() if _all(mask) else values[mask]
+
+
+def _middle_of(values: Floats) -> float:
+    """Gives the median of finite values, and puts them into another order."""
+    half = len(values) // 2
+    if len(values) < SORTED_BELOW:
+        values.sort()
+    else:
+        values.partition(half if len(values) % 2 else (half - 1, half))
+    return _middle(values)
+
+
 def _middle(ordered: Floats) -> float:
     half = len(ordered) // 2
-    return float(ordered[half]) if len(ordered) % 2 else float(ordered[half - 1] + ordered[half]) / 2
+    if len(ordered) % 2:
+        return ordered.item(half)
+    return (ordered.item(half - 1) + ordered.item(half)) / 2
 
 
 def _quantile(ordered: Floats, share: float) -> float:
     place = share * (len(ordered) - 1)
     low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return float(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
+    value = ordered.item(low)
+    return value + (ordered.item(min(low + 1, len(ordered) - 1)) - value) * (place - low)

@@ -14,17 +14,21 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps, Track
-from server.domain.statistics import med, middles, window_size
+from server.domain.statistics import all_finite, med, middles, window_size
 from server.rules._layers import groups, learning_matrices, medians_over, optimizers
 
 
 def update_series(window: Window) -> list[Series]:
     """Lists the update ratios of the matrices (of all parameters where the model's table is missing)."""
     updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
+    return [updates[name] for name in window.lasting("names of updates", lambda: _names(window, updates))]
+
+
+def _names(window: Window, updates: Mapping[str, Series]) -> list[str]:
     known = learning_matrices(window)
     if known or window.fact("model").get("parameters"):
-        return [updates[item.name] for item in known if item.name in updates]
-    return list(updates.values())
+        return [item.name for item in known if item.name in updates]
+    return list(updates)
 
 
 def medians(window: Window, *, tail: int | None = None, head: int | None = None) -> tuple[Steps, Floats]:
@@ -37,8 +41,10 @@ def medians(window: Window, *, tail: int | None = None, head: int | None = None)
         steps, values = steps[:head], values[:head]
     elif tail is not None:
         steps, values = steps[-tail:], values[-tail:]
+    if all_finite(values):
+        return steps, values
     kept = np.isfinite(values)
-    return (steps, values) if kept.all() else (steps[kept], values[kept])
+    return steps[kept], values[kept]
 
 
 def _known_medians(items: list[Series]) -> Series | None:

@@ -156,7 +156,7 @@ def _from_zero(window: Window) -> set[str]:
 
 def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict | None:
     worst: tuple[float, str, float, float] | None = None
-    apart = _heads(window) | _from_zero(window)
+    apart = window.lasting("layers that may grow", lambda: _heads(window) | _from_zero(window))
     for name, series in window.by_layer(Kind.ACT_STD).items():
         if series.count < params.samples or name in apart:
             continue

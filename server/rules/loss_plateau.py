@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,11 +11,12 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, finite, med, start_of
+from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, finite, med, split, start_of
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 FEWEST_FIRST = 8  # finite losses that make a start
+ROUGHLY = 1e-6  # of the loss: so much closer than this are two ways to fit a line
 
 
 class LossPlateau(Rule):
@@ -77,13 +79,8 @@ class LossPlateau(Rule):
             return
         width = count // 20
         grid = window.loss.medians(50, 50) if count > 20_000 else None
-        parts = (
-            np.array_split(window.loss.values[count // 2 :], 10)
-            if grid is None
-            else np.array_split(grid[len(grid) // 2 :], 10)
-        )
+        parts = split(window.loss.values[count // 2 :], 10) if grid is None else split(grid[len(grid) // 2 :], 10)
         middles = np.array([med(part) for part in parts])
-        noise = baseline(parts[-1])
         first = finite(window.loss.values[: max(200, count // 10)])
         if not np.isfinite(middles).all() or (middles <= 0).any() or len(first) < FEWEST_FIRST:
             yield NotEvaluated("the losses are not all finite and positive")
@@ -92,7 +89,13 @@ class LossPlateau(Rule):
         if now <= params.floor * abs(start_of(first)):
             return
         at = np.log(count / 2 + (np.arange(10) + 0.5) * width)
-        slope = float(np.polyfit(at, np.log(middles), 1)[0])
+        levels = np.log(middles)
+        centred = at - at.mean()
+        rough = now * (1 - math.exp(float(centred.dot(levels) / centred.dot(centred)) * math.log(1.1)))
+        if rough > (params.gain + ROUGHLY) * now:
+            return  # the fit below takes ten times as long, and could only differ in the last digits
+        slope = float(np.polyfit(at, levels, 1)[0])
+        noise = baseline(parts[-1])
         gain = now * (1 - float(np.exp(slope * np.log(1.1))))
         error = MEDIAN_TO_MEAN_SE * noise.mad / np.sqrt(max(noise.count, 1))
         if gain < params.gain * now and gain < params.errors * max(error, params.gain * now / params.errors):

@@ -12,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import finite, med, window_size
+from server.domain.statistics import finite, med, median, window_size
 from server.rules._progress import first_finite, loss_quarters
 from server.rules._rates import decay_shares, equilibrium, medians
 from server.rules._spikes import marks, norms
@@ -156,9 +156,8 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
         return _blow_up(window, ratios, start, params)  # the start was survived, if it was not too wild
     answer = start + (params.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
-    for step, ratio in zip(steps, ratios, strict=True):
-        if ratio < params.rewrite:
-            continue
+    for index in np.flatnonzero(~(ratios < params.rewrite)):
+        step, ratio = steps[index], ratios[index]
         begin = int(np.searchsorted(at, step, side="right"))
         after = losses[begin : begin + AFTER]
         worse = int(np.count_nonzero(~(after <= answer)))
@@ -190,7 +189,7 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
 
 
 def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Params) -> Verdict | None:
-    usual = float(np.median(ratios))
+    usual = median(ratios)
     total = window.planned or (window.samples if window.final else 0)
     count = max(START, int(params.early_share * total)) if total else 5 * START
     first = window.loss.values[:count]
@@ -212,7 +211,7 @@ def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Par
 def _never_learned(
     window: Window, steps: np.ndarray, ratios: Floats, start: float, now: float, params: LrTooHigh.Params
 ) -> Verdict | None:
-    usual = float(np.median(ratios))
+    usual = median(ratios)
     ends_above = window.final and not now <= start + (params.loss_answer - 1) * abs(start)
     symptoms = sorted(NEVER_LEARNED & window.open_codes)
     if usual <= params.harm or len(ratios) < START // 2 or not (ends_above or symptoms):

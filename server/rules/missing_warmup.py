@@ -87,11 +87,13 @@ class MissingWarmup(Rule):
             return
         losses = window.loss.values[: params.steps]
         start = med(losses[:3])
+        name, series = norms(window)
+        jumps = len(marks(window, series)) if series and window.samples <= params.steps else 0
+        if jumps < params.marks and not (start > 0 and not float(np.max(losses)) <= params.rise * start):
+            return  # no median is above the highest loss
         width = 5
         smooth = np.median(np.lib.stride_tricks.sliding_window_view(losses, width), axis=1)
         peak = float(np.nanmax(smooth)) if np.isfinite(smooth).any() else float("nan")
-        name, series = norms(window)
-        jumps = len(marks(window, series)) if series and window.samples <= params.steps else 0
         if not (start > 0 and peak > params.rise * start) and jumps < params.marks:
             return
         adaptive = any(is_adaptive(str(item.get("type"))) for item in optimizers(window))

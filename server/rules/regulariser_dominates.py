@@ -10,7 +10,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med
+from server.domain.statistics import med, median
 from server.rules._progress import loss_quarters
 from server.rules._rates import decay_shares
 from server.rules._say import percent, say
@@ -94,7 +94,7 @@ class RegulariserDominates(Rule):
         shares = decay_shares(window)
         high = med(window.loss.tail(20)) > params.high * abs(parts.start)
         if len(shares) and high and not window.gates.late and _rate_is_up(window):
-            usual = float(np.median(list(shares.values())))
+            usual = median(np.array(list(shares.values())))
             if usual > params.share and _shrunk(window, shares) > params.shrunk:
                 name = max(shares, key=lambda item: shares[item])
                 yield say(

@@ -137,7 +137,7 @@ class VanishingGradient(Rule):
         if recurrent and (verdict := judge_time(window, recurrent, params.through_time)) is not None:
             yield verdict
             return
-        chains = _chains(window)
+        chains = window.lasting("chains of matrices", lambda: _chains(window))
         deep = {key: chain for key, chain in chains.items() if len(chain) >= params.fewest_layers}
         if not deep:
             if recurrent:

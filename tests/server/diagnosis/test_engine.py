@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.diagnosis.engine import verdict_sentence
+from server.diagnosis.checks import verdict_sentence
 from server.domain.findings import CheckResult, Severity
 from server.rules.base import Stage
 from server.rules.registry import load_rules

@@ -118,6 +118,75 @@ def test_what_grows_is_looked_at_each_time() -> None:
     assert rule.asked == [0, 0, 0, 1, 1, 1]
 
 
+def test_what_is_left_alone_has_nothing_to_say_and_what_judges_is_asked_at_each_point() -> None:
+    judging, missing = AskingForMore(), Asking()
+    missing.code = "GW911"
+    engine = feed(engine_of(judging, missing), [1.0] * 30)
+    assert (len(judging.asked), len(missing.asked)) == (30, 1)
+    engine.evidence.add_fact("other", 29, {"a": 1})
+    feed(engine, [1.0] * 5, 30)
+    assert (len(judging.asked), len(missing.asked)) == (35, 2)
+
+
+def test_an_end_that_is_taken_back_leaves_everybody_at_his_place() -> None:
+    seen = []
+    for ends in (False, True):
+        rules = Asking(), AskingForMore(), AskingForWarmth()
+        for number, rule in enumerate(rules):
+            rule.code = f"GW91{number}"
+        engine = engine_of(*rules)
+        engine.evidence.add(("lr/0",), np.arange(60), np.array([[1.0] * 40 + [3.0] * 20]))
+        for start in range(0, 60, 20):
+            feed(engine, [1.0] * 20, start)
+            if ends:
+                engine.finish("silent")
+        feed(engine, [1.0] * 20, 60)
+        seen.append([(course.judged, course.recent, course.missing) for course in engine.courses])
+    assert seen[0] == seen[1]
+
+
+def test_a_window_gives_the_series_of_a_kind_as_it_gives_each_of_them() -> None:
+    seen: list[dict[str, list[float]]] = []
+
+    class Looking(Asking):
+        """The run is looked at for its rates"""
+
+        def look(self, window: Window) -> bool:
+            found = window.by_layer(Kind.LEARNING_RATE)
+            assert {name: item.count for name, item in found.items()} == {
+                name: window.series(f"lr/{name}").count for name in ("0", "1", "2") if window.series(f"lr/{name}")
+            }
+            seen.append({name: item.values.tolist() for name, item in found.items()})
+            return True
+
+    engine = engine_of(Looking())
+    engine.evidence.add(("lr/0",), np.arange(6), np.arange(6.0)[None])
+    engine.evidence.add(("lr/1",), np.array([2, 4]), np.ones((1, 2)))
+    engine.evidence.add(("lr/2",), np.array([9]), np.ones((1, 1)))
+    feed(engine, [1.0] * 6)
+    assert seen[1] == {"0": [0.0, 1.0]}
+    assert seen[-1] == {"0": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "1": [1.0, 1.0]}
+
+
+def test_what_is_kept_for_an_edition_is_made_again_when_a_fact_comes() -> None:
+    made: list[int] = []
+
+    class Keeping(Asking):
+        """The run is looked at through what was made of a fact"""
+
+        def look(self, window: Window) -> bool:
+            window.lasting("number", lambda: made.append(window.step) or len(window.facts))
+            return window.samples > 0
+
+    engine = feed(engine_of(Keeping()), [1.0] * 5)
+    assert made == [0]
+    engine.evidence.add_fact("other", 4, {"a": 1})
+    feed(engine, [1.0] * 5, 5)
+    assert made == [0, 5]
+    engine.finish()
+    assert made == [0, 5, 9], "nothing is kept for the window of the end"
+
+
 def test_the_end_asks_everything_once_more() -> None:
     rule = Asking()
     engine = feed(engine_of(rule), [1.0] * 10)

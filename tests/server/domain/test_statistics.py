@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.statistics import baseline, finite, mad, med, median_error, quarters, short_factor, window_size
+from server.domain.statistics import (
+    SORTED_BELOW,
+    all_finite,
+    baseline,
+    finite,
+    mad,
+    med,
+    median,
+    median_error,
+    quarters,
+    short_factor,
+    split,
+    window_size,
+)
 
 lists = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
@@ -34,6 +47,49 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert baseline(values).count == 3
     assert baseline(np.array([math.nan])).count == 0
     assert math.isnan(med(np.array([math.nan])))
+
+
+@given(st.lists(st.floats(width=32), max_size=40))
+def test_a_row_is_finite_where_each_value_is(values: list[float]) -> None:
+    row = np.array(values)
+    assert all_finite(row) is all(map(math.isfinite, values))
+    assert finite(row).tolist() == [value for value in values if math.isfinite(value)]
+
+
+def test_the_squares_of_large_values_do_not_make_them_infinite() -> None:
+    assert all_finite(np.array([1e300, -1e300]))
+
+
+@given(lists, st.sampled_from([None, math.nan, math.inf]))
+def test_a_median_is_that_of_numpy(values: list[float], bad: float | None) -> None:
+    row = np.array(values if bad is None else [*values, bad])
+    assert median(row) == float(np.median(row)) or math.isnan(median(row)) is math.isnan(float(np.median(row))) is True
+
+
+@pytest.mark.parametrize("count", [SORTED_BELOW - 1, SORTED_BELOW, SORTED_BELOW + 1, 10 * SORTED_BELOW + 1])
+def test_many_values_have_the_median_of_few(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    kept = values.copy()
+    assert med(values) == float(np.median(values))
+    assert mad(values) == 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    assert values.tolist() == kept.tolist(), "nobody's values are put into another order"
+
+
+@given(lists, st.integers(1, 12))
+def test_parts_are_those_of_numpy(values: list[float], count: int) -> None:
+    row = np.array(values)
+    assert [part.tolist() for part in split(row, count)] == [part.tolist() for part in np.array_split(row, count)]
+
+
+@pytest.mark.parametrize("count", [8, 9, 10, 11, 2_003])
+def test_the_errors_of_quarters_are_those_of_their_medians(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    parts = [baseline(part) for part in np.array_split(values, 4)]
+    found = quarters(values)
+    assert found is not None
+    assert [found.q1, found.q2, found.q3, found.q4] == [part.med for part in parts]
+    assert found.se_first == pytest.approx(math.hypot(parts[0].se, parts[3].se), rel=1e-12)
+    assert found.se_last == pytest.approx(math.hypot(parts[2].se, parts[3].se), rel=1e-12)
 
 
 def test_the_scale_is_never_smaller_than_its_parts() -> None:
