@@ -113,7 +113,9 @@ class InputsSignal(Signal):
                 self._pending = True
             return
         step = self.context.open_step
-        norm = torch.linalg.vector_norm(tensor, dtype=torch.float32)
+        # halves would overflow in their own precision; doubles refuse to be narrowed before they are summed
+        precision = torch.float64 if tensor.dtype is torch.float64 else torch.float32
+        norm = torch.linalg.vector_norm(tensor, dtype=precision).float()
         if side.batches >= BATCHES:
             if with_graph:
                 self._later.put([norm], lambda copies: self._judge(key, step, float(copies[0])))

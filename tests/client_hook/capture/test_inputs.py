@@ -55,6 +55,24 @@ def test_it_tells_the_step_of_a_value_that_is_not_finite() -> None:
     assert found == {"batches": 1, "first_step": 7}
 
 
+def test_inputs_in_double_precision_are_measured_like_others() -> None:
+    model = classifier().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(12):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x.double()), y)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish()
+    fact = last(tape, "inputs")["model"]
+    expected = torch.cat([batch(step)[0] for step in range(12)])
+    assert fact["dtype"] == "float64"
+    assert abs(fact["rms"] - expected.square().mean().sqrt().item()) < 1e-5
+
+
 def test_it_sees_validation_between_unsampled_steps_and_leaves_no_hook() -> None:
     model = classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
