@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> int:
     """Runs, prints, and fails where a healthy training got a warning."""
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
-    parser.add_argument("--held-out", choices=("first", "second"), help="a set of trainings that no rule was tuned on")
+    parser.add_argument(
+        "--held-out", choices=("first", "second", "third"), help="a set of trainings that no rule was tuned on"
+    )
     parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")
     parser.add_argument(
         "--pace", choices=(*PACES, "measured"), default="usual", help="which steps are measured; measured: by the clock"

@@ -33,13 +33,15 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import held_out, second
+    from tests.corpus import held_out, second, third
 
     return {
         "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
         "held-out-first-fault": (held_out.FAULTS, held_out.ADOPTED),
         "held-out-second": (second.HEALTHY, second.ADOPTED),
         "held-out-second-fault": (second.FAULTS, second.ADOPTED),
+        "held-out-third": (third.HEALTHY, third.ADOPTED),
+        "held-out-third-fault": (third.FAULTS, third.ADOPTED),
     }
 
 

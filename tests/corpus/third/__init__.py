@@ -1,0 +1,11 @@
+"""Holds the third set of trainings that no rule was tuned on, written and committed before any rule judged one of them.
+
+A rule that is changed because of one of them makes that one part of the corpus: name it in ADOPTED.
+"""
+
+from tests.corpus.third.faults import FAULTS
+from tests.corpus.third.healthy import HEALTHY
+
+ADOPTED: frozenset[str] = frozenset()
+
+__all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
