@@ -39,7 +39,8 @@ class Journal:
     def __init__(self, identity: Identity, settings: Settings, opening: dict[str, Any], ledger: Ledger) -> None:
         self.ledger = ledger
         self.rows = RowBuffer(int(settings.memory_bytes * ROWS_SHARE), ledger)
-        self.watermark = -1
+        self.watermark = -1  # every value of the steps up to this one was handed over; written by the training thread
+        self._bundled = -1  # … and of the plain steps up to this one
         self.peak_bytes = 0  # the most that waited in memory, looked at twice a second
         self.final_waiting = False
         self._records: deque[Record] = deque()
@@ -80,6 +81,11 @@ class Journal:
         self._beside.append((time_ms, names, values))
         self.ledger.produce_beside(len(values))
 
+    @property
+    def complete(self) -> int:
+        """Gives the last step of which every value was handed over."""
+        return max(self.watermark, self._bundled, self.rows.complete)
+
     # -- the journal thread ------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -95,7 +101,8 @@ class Journal:
             self.peak_bytes = max(self.peak_bytes, self.rows.waiting_bytes + self._memory_bytes)
             self._rescue()
             while self._memory_bytes < self._memory_limit:
-                watermark = self.watermark  # read first: rows handed over before it are then surely taken
+                # read first: rows handed over before it are then surely taken
+                watermark = self._bundled = self.complete
                 rows = self.rows.take(TAKE_BYTES)
                 more = bool(self.rows)
                 if not more and watermark > self._told_complete:

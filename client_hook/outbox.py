@@ -88,7 +88,7 @@ class Outbox:
             "rank": identity.rank,
         }
         self._journal = Journal(identity, settings, self._opening | owner, self._ledger)
-        # hands over the rows of a plain step at once: (step, time_ms, [label, values, label, values, …])
+        # hands over the rows of a plain step at once (client_hook.rows.Bundle)
         self.put_parts: Callable[[Bundle], None] = self._journal.rows.bundles.append
         self._transport = transport
         self._courier: Courier | None = None
@@ -134,7 +134,7 @@ class Outbox:
         self.put_parts = self._refuse_parts
 
     def _refuse_parts(self, bundle: Bundle) -> None:
-        step, time_ms, parts = bundle
+        step, time_ms, parts, _ = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
 
@@ -213,7 +213,7 @@ class Outbox:
     def _finish(self, state: str, deadline: float, extra: dict[str, Any] | None) -> None:
         if not self._finishing:
             self._finishing = True
-            step = self._journal.watermark
+            step = self._journal.complete
             self._journal.write(self._clock.now_ms(), patience_s=0.05)
             self._journal.drop_beside()
             self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self._ledger_on_arrival()))
@@ -292,7 +292,7 @@ class Outbox:
         sent, at = self._ledger_sent
         if self._ledger.changes > sent and self._clock.monotonic() - at >= LEDGER_INTERVAL_S:
             self._ledger_sent = (self._ledger.changes, self._clock.monotonic())
-            self.record("fact", "ledger", self._journal.watermark, self.ledger)
+            self.record("fact", "ledger", self._journal.complete, self.ledger)
 
     def _wake_stuck_call(self) -> None:
         began = self._call_began

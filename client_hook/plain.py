@@ -1,8 +1,8 @@
 """Closes plain steps, those that nobody measures: one row with what the loop computed anyway, and nothing else.
 
 After a training step every call of Python takes ten times as long as in a row (3 µs), because code and data have left
-the caches. So this is one function that calls few others and leaves the accounts to every sixteenth step. Not for:
-choosing which steps are plain (client_hook.recorder).
+the caches. So this is one function that calls few others, touches few objects and leaves the accounts to every
+sixteenth step. Not for: choosing which steps are plain (client_hook.recorder).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from client_hook.recorder import Recorder
 
 HEARD_AGAIN_AFTER = 256  # plain steps: then one is heard, though not measured
-OUTSIDE_S = 8e-6  # what the wrappers and the optimizer's hooks take, which do not time themselves in plain steps
+# what the wrappers and the optimizer's hooks take, which do not time themselves in plain steps, to what is timed here
+OUTSIDE = 1.5
 _DOUBLE = torch.float64
 _FLOATS = frozenset({torch.float32, torch.bfloat16, torch.float16})
 _LATER = object()  # a loss that is on its way from a device
@@ -41,7 +42,6 @@ class PlainSteps:
         "_bound",
         "_closers",
         "_context",
-        "_count",
         "_counter",
         "_failed",
         "_fresh",
@@ -52,6 +52,7 @@ class PlainSteps:
         "_readback",
         "_reading",
         "_recorder",
+        "_spent_s",
         "_timing",
         "closed_at",
         "rate_label",
@@ -72,8 +73,9 @@ class PlainSteps:
         self._bound = 0.0  # a loss up to this is nothing odd
         self._timing = False
         self._failed = False
-        self._count = self._left = 0
+        self._left = 0
         self._account_at = 1
+        self._spent_s = 0.0  # inside `step` since the accounts were settled
         self.closed_at = self.settled_at = 0.0
         self.rate_label: Any = None  # of the one optimizer with one group, the usual case
         self.rates: Any = None
@@ -88,14 +90,14 @@ class PlainSteps:
         ]
         self._timing = any(isinstance(signal, TimingSignal) for signal in signals)
         rates = next((signal for signal in signals if isinstance(signal, LearningRateSignal)), None)
-        self.rate_label, self.rates = rates.plain_single() if rates is not None else (None, None)
+        self.rate_label, self.rates = rates.plain_single() if rates is not None and self._timing else (None, None)
         if rates is not None and self.rate_label is None:
             self._closers.append(rates.plain_close)
         self._rates = rates
         self.closed_at = self.settled_at = closed_at
         self._bound = self._recorder.anomalies.bound
         self._left = HEARD_AGAIN_AFTER
-        self._count, self._account_at = 0, 1
+        self._account_at = 1
 
     def hurry(self) -> None:
         """Looks at the accounts at the next step: somebody asked for full detail."""
@@ -104,11 +106,15 @@ class PlainSteps:
     def end(self, *, midway: bool = False) -> None:
         """Leaves everything as a step that is heard would find it; `midway`: the open step goes on as such."""
         self.settle()
-        self._context.closed_at = self.closed_at
+        context = self._context
+        context.closed_at = self.closed_at
+        self._counter.closed = context.step
+        if not self._reading and not self._gathering:
+            context.outbox.complete(context.step)
         if self._rates is None:
             return
         if midway and not self._counter.stepped:  # its optimizers are about to step, and nobody read their rates before
-            for key, optimizer in self._context.optimizers.items():
+            for key, optimizer in context.optimizers.items():
                 if key in self._rates.rates:
                     self._rates.on_pre_step(key, optimizer)
         elif self.rate_label is not None:
@@ -131,15 +137,18 @@ class PlainSteps:
                 self._recorder.leave_plain(failed=True)
             return self._recorder.step_in_full(loss, components, began)
         self._failed = True  # unless this comes to its end
-        context.closed_at = began
-        counter.calls += 1
         counter.stepped = False
-        step = context.step = counter.closed = counter.closed + 1
-        value: Any = None
+        context.closed_at = began
+        step = context.step = context.step + 1
         time_ms = time_ns() // 1_000_000
+        value: Any = None
         if not components and not counter.micro_batches:
             if type(loss) is Tensor:
-                if loss.is_cuda:
+                if loss.is_cpu:
+                    if loss.ndim == 0 and type(number := loss.item()) is float:
+                        value = number
+                        parts: Parts = [EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,)]
+                elif loss.is_cuda:
                     group = self._gathering.get(LOSS)
                     if (
                         group is not None
@@ -148,11 +157,8 @@ class PlainSteps:
                         and group.has_room(time_ms, loss.get_device())
                     ):  # what `readback.put_scalar` does, in fewer calls
                         group.add(step, time_ms, loss)
-                        parts: Parts = []
+                        parts = []
                         value = _LATER
-                elif loss.is_cpu and loss.ndim == 0 and type(number := loss.item()) is float:
-                    value = number
-                    parts = [EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS, (value,)]
             elif type(loss) is float:
                 value = loss
                 parts = [EXACT_LOSS, (value,)]
@@ -164,24 +170,24 @@ class PlainSteps:
             value = self._loss.last
         elif value is _LATER:
             value = None
-        if self._timing:
+        if self.rate_label is not None:
+            parts += (STEP_TIME, (began - self.closed_at,), self.rate_label, self.rates)
+        elif self._timing:
             parts += (STEP_TIME, (began - self.closed_at,))
         self.closed_at = began
-        if self.rate_label is not None:
-            parts += (self.rate_label, self.rates)
         for close in self._closers:
             close(step, parts)
-        outbox = context.outbox
-        outbox.put_parts((step, time_ms, parts))
-        if self._reading:
-            self._read(step)
-        elif not self._gathering:
-            outbox.complete(step)
-        self._fresh.append(value)
-        self._count += 1
-        context.spent_s += perf_counter() - began
+        if self._reading or self._gathering:
+            context.outbox.put_parts((step, time_ms, parts, False))
+            if self._reading:
+                self._read(step)
+        else:
+            context.outbox.put_parts((step, time_ms, parts, True))
+        fresh = self._fresh
+        fresh.append(value)
         self._failed = False
-        if self._count >= self._account_at or (value is not None and not value <= self._bound):
+        self._spent_s += perf_counter() - began
+        if len(fresh) >= self._account_at or (value is not None and not value <= self._bound):
             self._account()
         return True
 
@@ -200,8 +206,8 @@ class PlainSteps:
 
     def settle(self) -> bool:
         """Hands what was put off to the watch over the loss and to the governor; True = measure the next step."""
-        recorder, count = self._recorder, self._count
-        fresh, self._fresh = self._fresh, []
+        recorder, fresh = self._recorder, self._fresh
+        count, self._fresh = len(fresh), []
         look = recorder.anomalies.look
         for step, value in enumerate(fresh, self._context.step - len(fresh) + 1):
             if value is not None:
@@ -215,10 +221,10 @@ class PlainSteps:
         self._bound = recorder.anomalies.bound
         if not count:
             return False
-        spent, self._context.spent_s = self._context.spent_s + count * OUTSIDE_S, 0.0
+        spent = self._context.spent_s + (1.0 + OUTSIDE) * self._spent_s
+        self._context.spent_s = self._spent_s = 0.0
         elapsed, self.settled_at = self.closed_at - self.settled_at, self.closed_at
         self._left -= count
-        self._count = 0
         self._context.outbox.check_room()
         sample_next = recorder.governor.plain_steps(count, elapsed, spent)
         self._account_at = min(recorder.governor.look_after, self._left)

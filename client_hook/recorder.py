@@ -292,7 +292,8 @@ class Recorder:
         if capture.graph is not None:  # it steps when the graph is replayed
             self._graphs.add(capture.graph)
             return
-        self.counter.stepped = self.counter.optimizer_seen = True
+        counter = self.counter
+        counter.stepped = counter.optimizer_seen = True
         self.context.optimizer_steps += 1
         plain = self._plain
         if plain is not None:  # no pre_step came before: what the rates are now, they were when it stepped

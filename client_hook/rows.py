@@ -14,7 +14,8 @@ from client_hook.ledger import Ledger
 Row = tuple[int, int, tuple[str, ...], Sequence[float], bool]
 Label = tuple[tuple[str, ...], bool]  # the names of a row, and whether its values are exact
 Parts = list[Any]  # the rows of one step: label, values, label, values, …
-Bundle: TypeAlias = "tuple[int, int, Parts]"  # a plain step: step, time_ms, parts
+# a plain step: step, time_ms, parts, and whether nothing more comes of it or of any step before
+Bundle: TypeAlias = "tuple[int, int, Parts, bool]"
 
 ROW_BYTES = 200
 VALUE_BYTES = 32
@@ -67,6 +68,15 @@ class RowBuffer:
         return rows
 
     @property
+    def complete(self) -> int:
+        """Gives the step that the newest bundle completes, -1 where it completes none."""
+        try:
+            step, _, _, complete = self.bundles[-1]
+        except IndexError:  # none is there, or the other thread was faster
+            return -1
+        return step if complete else -1
+
+    @property
     def waiting_bytes(self) -> int:
         """Gives about how many bytes wait."""
         return self._bytes_in - self._bytes_out + BUNDLE_BYTES * len(self.bundles)
@@ -94,7 +104,7 @@ class RowBuffer:
     def _take_bundle(self) -> list[Row]:
         """Takes the oldest plain step apart, and counts its values as produced."""
         try:
-            step, time_ms, parts = self.bundles.popleft()
+            step, time_ms, parts, _ = self.bundles.popleft()
         except IndexError:  # the other thread was faster
             return []
         self._ledger.produce_beside(sum(map(len, parts[1::2])))
@@ -102,4 +112,4 @@ class RowBuffer:
         return [(step, time_ms, names, values, exact) for (names, exact), values in pairs]
 
     def _bundled_values(self) -> int:
-        return sum(sum(map(len, parts[1::2])) for _, _, parts in list(self.bundles))
+        return sum(sum(map(len, parts[1::2])) for _, _, parts, _ in list(self.bundles))

@@ -32,7 +32,7 @@ class Sink(Protocol):
 
     @property
     def put_parts(self) -> Callable[[Bundle], None]:
-        """Takes the rows of a plain step: (step, time_ms, [(names, exact), values, (names, exact), values, …])."""
+        """Takes the rows of a plain step."""
 
     def check_room(self) -> None:
         """Drops what is beyond the memory limit, which `put_parts` does not look at."""
@@ -86,7 +86,6 @@ class Context:
         self.on_alarm: Callable[..., object] | None = None  # asks for full detail for a while; may be told the step
         self.on_bad_norm: Callable[[], None] | None = None  # a norm that clipping computed is not finite
         self.on_wake: Callable[[], bool] | None = None  # ends the plain steps: the open one is heard from here on
-        self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
         self.ending: str | None = None  # the state in which the run ends, before `on_finish`
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)  # the monitor puts its own here
         self.several = len(optimizers) > 1  # then the names of groups start with the optimizer's key

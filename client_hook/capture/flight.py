@@ -81,10 +81,9 @@ class FlightSignal(Signal):
 
     plain_scale = scale
 
-    def plain_backward(self, root: Tensor) -> None:
-        """Reads the loss of a plain step, where that makes nobody wait."""
-        if root.is_cpu and root.ndim == 0 and (value := root.item()) - value != 0.0:
-            self.on_backward(root)
+    def plain_bad_loss(self, root: Tensor) -> None:
+        """Hears that the loss of a plain step is not finite."""
+        self.on_backward(root)
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the loss, where that makes nobody wait, while its graph is still there."""
@@ -162,8 +161,7 @@ class FlightSignal(Signal):
         known = [item for reference in self._batch if (item := reference()) is not None]
         if known:
             return {"from": "loader", "tensors": batch_print.fingerprint(known)}
-        reference = self.context.targets  # where no loader gives a batch, what the loss was told stands for it
-        targets = reference() if reference is not None else None
+        targets = self.context.patches.targets  # where no loader gives a batch, what the loss was told stands for it
         return None if targets is None else {"from": "targets", "tensors": batch_print.fingerprint([targets])}
 
     def _add(self, broken: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ Not for: the loss as `monitor.step` is told it (loss), or judging any of it.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from time import perf_counter
 from typing import Any
@@ -84,8 +83,6 @@ class LossCallSignal(Signal):
         if training:
             self._functions[function] += 1
             self._calls += function == self._main
-            if len(args) > 1 and type(args[1]) is Tensor:
-                self.context.targets = weakref.ref(args[1])
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
         else:
@@ -96,12 +93,9 @@ class LossCallSignal(Signal):
         self._look(function, args, kwargs, result, training)
         self.context.spent_s += perf_counter() - began
 
-    def plain_loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
-        """Hears one call in a plain step: keeps the targets for the flight recorder, and notices a validation."""
-        if type(result) is Tensor and result.requires_grad:
-            if len(args) > 1 and type(args[1]) is Tensor:
-                self.context.targets = weakref.ref(args[1])
-        elif not torch.is_grad_enabled() and self.context.wake():
+    def plain_unlearned(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Notices a validation in plain steps."""
+        if not torch.is_grad_enabled() and self.context.wake():
             self.context.patches.tell(self.context, "loss_call", function, args, kwargs, result)
 
     def plain_loss_failed(self, function: str, args: Any, kwargs: Any) -> None:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from client_hook.guard import quietly
 from client_hook.patches.attributes import Depth, Replacement, replace
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
             return original(tensors, *args, **kwargs)
         for listen in ears.backward:
             listen(root)
+        if ears.bad_loss and type(root) is Tensor and root.is_cpu and root.ndim == 0:
+            value = quietly(root.item, default=0.0)
+            if value - value != 0.0:  # not finite
+                for listen in ears.bad_loss:
+                    listen(root)
         result = original(tensors, *args, **kwargs)
         for listen in ears.after_backward:
             listen(root)

@@ -6,8 +6,11 @@ Not for: which functions are wrapped (calls, losses) or how an attribute is repl
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
+
+from torch import Tensor
 
 from client_hook.guard import Guard, shielded
 from client_hook.patches import attention, calls, cuda_graphs, dropout, losses
@@ -32,6 +35,8 @@ class Ears:
         "scheduler_step",
         "loss_call",
         "loss_failed",
+        "unlearned",
+        "bad_loss",
         "attention",
         "dropout",
         "batch",
@@ -41,9 +46,10 @@ class Ears:
         "graph_capture",
         "graph_replay",
     )
-    __slots__ = EVENTS
+    __slots__ = (*EVENTS, "targets")
 
     def __init__(self) -> None:
+        self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
         self.backward: tuple[Ear, ...] = ()
         self.after_backward: tuple[Ear, ...] = ()
         self.clip: tuple[Ear, ...] = ()
@@ -51,6 +57,8 @@ class Ears:
         self.scheduler_step: tuple[Ear, ...] = ()
         self.loss_call: tuple[Ear, ...] = ()
         self.loss_failed: tuple[Ear, ...] = ()
+        self.unlearned: tuple[Ear, ...] = ()
+        self.bad_loss: tuple[Ear, ...] = ()
         self.attention: tuple[Ear, ...] = ()
         self.dropout: tuple[Ear, ...] = ()
         self.batch: tuple[Ear, ...] = ()
@@ -67,7 +75,9 @@ class Patches:
     `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`;
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
-    `loss_failed(function, args, kwargs)` when a loss function raised; `attention(args, kwargs)` after fused attention;
+    `loss_failed(function, args, kwargs)` when a loss function raised; `unlearned(function, args, kwargs, result)` after
+    a call without gradients, of which nothing is learned; `bad_loss(root)` before a backward from a scalar on the host
+    that is not finite; `attention(args, kwargs)` after fused attention;
     `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`;
@@ -153,6 +163,11 @@ class Patches:
         for hearing in list(self._hearing.values()):
             if hearing.context == id(context) and event in hearing.full:
                 hearing.full[event](*arguments)
+
+    @property
+    def targets(self) -> Tensor | None:
+        """Gives the targets of the newest loss that is learned from, if they are still alive."""
+        return self._ears.targets() if self._ears.targets is not None else None
 
     @property
     def installed(self) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
-from torch import compiler
+from torch import Tensor, compiler
 from torch.compiler import is_dynamo_compiling
 
 from client_hook.patches.attributes import Replacement, replace
@@ -66,6 +67,12 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                         listen(function, args, kwargs)
             for listen in ears.loss_call:
                 listen(function, args, kwargs, result)
+            if type(result) is Tensor and result.requires_grad:
+                if len(args) > 1 and type(args[1]) is Tensor:
+                    ears.targets = ref(args[1])
+            else:
+                for listen in ears.unlearned:
+                    listen(function, args, kwargs, result)
             return result
 
         return loss_function

@@ -33,9 +33,11 @@ class Tape:
         self.rows.append((step, names, list(values)))
 
     def put_parts(self, bundle: Bundle) -> None:
-        step, time_ms, parts = bundle
+        step, time_ms, parts, complete = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
+        if complete:
+            self.complete(step)
 
     def check_room(self) -> None:
         """Needs no room."""

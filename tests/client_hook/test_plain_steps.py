@@ -21,11 +21,11 @@ from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
 HOOK = str(Path(client_hook.__file__).parent)
-# of Python's, in the hook's files: 600, and 20 for each more look at the accounts, whose number depends on the times of
+# of Python's, in the hook's files: 540, and 20 for each more look at the accounts, whose number depends on the times of
 # this machine; there were 3,093 when every signal heard every step
-MOST_OPERATIONS = 700
+MOST_OPERATIONS = 620
 LOOKS = 40
-MOST_CALLS = 15
+MOST_CALLS = 12
 TRACED = 32  # steps: the accounts are settled twice among them
 
 
@@ -145,6 +145,25 @@ def test_a_loss_that_is_no_plain_number_takes_the_long_way() -> None:
         monitor.step(others[step % len(others)])
     monitor.finish(timeout=0.2)
     assert tape.series("loss") == dict.fromkeys(range(150), 3.0)
+
+
+def test_plain_steps_are_told_to_be_complete_as_soon_as_they_are_written() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, _ = taped(model, optimizer, strict=True)
+    journal = monitor._parts.outbox._journal
+    for step in range(150):
+        if step == 110:
+            stay_plain(monitor)
+        optimizer.step()
+        monitor.step(1.0)
+        if step in (130, 140):
+            assert is_plain(monitor)
+            assert journal.complete == step
+            assert journal.write(0, patience_s=10.0)
+            assert (journal.complete, journal._cutter._complete) == (step, step)
+            assert not journal.rows.bundles
+    monitor.finish(timeout=0.2)
 
 
 # -- what is noticed all the same --------------------------------------------------------------------------------------

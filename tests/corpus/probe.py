@@ -47,7 +47,7 @@ class Recording:
 
     def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
-        step, time_ms, parts = bundle
+        step, time_ms, parts, _ = bundle
         for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
             self.row(step, time_ms, names, values, exact)
 
