@@ -111,6 +111,7 @@ def closely(case: str, training: Training) -> None:
     The device is idle when `monitor.step` is called, so that no call is held up by a full queue of launches.
     """
     stopwatch = Stopwatch()
+    stopwatch.against(training.optimizer, training.step)
     stopwatch.inside()
     monitor = watch(training.model, training.optimizer)
     stopwatch.around(training.optimizer)

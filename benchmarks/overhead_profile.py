@@ -22,7 +22,7 @@ import torch
 from benchmarks.models import MODELS
 from client_hook import watch
 
-METHODS = ("plain_close", "plain_backward", "plain_loss_call", "plain_clip", "plain_batch", "plain_drawn")
+METHODS = ("plain_close", "plain_clip", "plain_batch", "plain_drawn")
 
 
 def main() -> None:

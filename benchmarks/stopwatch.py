@@ -6,6 +6,7 @@ A clock inside each of torch's functions and one around the hook's wrapper of it
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -21,26 +22,33 @@ PLACES: tuple[tuple[Any, str], ...] = (
 
 
 class Stopwatch:
-    """`inside()` before `watch`, `around(optimizer)` after it, `off()` before `finish`; `take()` once a step."""
+    """`against(optimizer, step)`, then `inside()` before `watch`, `around(optimizer)` after it, `off()` before
+    `finish`; `take()` once a step.
+
+    The clocks are cold after a training step as everything is: what they see of each other, in the same loop without
+    the hook, is taken away.
+    """
 
     def __init__(self) -> None:
         self._inner = 0.0
         self._outer = 0.0
-        self._calls = 0
+        self._idle_s = 0.0
         self._undo: list[Callable[[], None]] = []
-        self._clock_s = self._calibrate()
 
-    def _calibrate(self) -> float:
-        """Measures what two nested clocks see of each other."""
-        nothing = self._around(self._within(lambda: None))
-        best = float("inf")
-        for _ in range(200):
-            self._inner = self._outer = 0.0
-            nothing()
-            best = min(best, self._outer - self._inner)
-        self._inner = self._outer = 0.0
-        self._calls = 0
-        return best
+    def against(self, optimizer: Optimizer, step: Callable[[], object], steps: int = 50) -> None:
+        """Measures in some steps what the clocks see where there is no hook."""
+        self.inside()
+        nothing = optimizer.register_step_post_hook(lambda *_: None)
+        self.around(optimizer)
+        seen = []
+        for _ in range(steps):
+            step()
+            seen.append(self._outer - self._inner)
+            self._outer = self._inner = 0.0
+        self.off_outside()
+        self.off()
+        nothing.remove()
+        self._idle_s = median(seen)
 
     def _within(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -59,7 +67,6 @@ class Stopwatch:
                 return function(*args, **kwargs)
             finally:
                 self._outer += perf_counter() - began
-                self._calls += 1
 
         return timed
 
@@ -94,7 +101,6 @@ class Stopwatch:
 
     def take(self) -> float:
         """Gives the seconds that the hook added since the last call."""
-        added = self._outer - self._inner - self._calls * self._clock_s
+        added = self._outer - self._inner - self._idle_s
         self._outer = self._inner = 0.0
-        self._calls = 0
         return max(added, 0.0)
