@@ -22,8 +22,10 @@ def say(
     series: Iterable[str] = (),
     limit: float | None = None,
     at_once: bool = True,
+    stage: int | None = None,
+    exact: bool | None = None,
 ) -> Verdict:
-    """Makes a verdict; layers are listed once each, in order."""
+    """Makes a verdict; layers are listed once each, in order. `stage` and `exact` where they are not the rule's."""
     return Verdict(
         severity=severity,
         first_step=step,
@@ -32,6 +34,8 @@ def say(
         layers=tuple(dict.fromkeys(name for name in layers if name)),
         evidence=Evidence(numbers or {}, strings or {}, tuple(series), limit),
         at_once=at_once,
+        stage=stage,
+        exact=exact,
     )
 
 

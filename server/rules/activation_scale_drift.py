@@ -183,4 +183,5 @@ def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict |
         series=(f"act/std/{name}",),
         limit=params.growth,
         at_once=False,
+        stage=Stage.STATISTICS,  # the optimizer drove it there: what explains that comes first
     )

@@ -23,7 +23,7 @@ class MomentumUnusual(Rule):
 
     ## What it does
     Reads the optimizers' settings: betas of Adam in the wrong order (β2 < β1) are a warning; a momentum of 0.99 and
-    more with a learning rate of 0.01 and more is a warning, because the effective rate is η/(1 − μ); SGD without
+    more is one where the effective rate η/(1 − μ) is above 5; both explain what the run shows later. SGD without
     momentum is an info, and a warning where the run is still falling at its end and moved the same way in each of the
     last five epochs (the cosine between the weights' displacements of two epochs is above 0.7).
 
@@ -47,6 +47,7 @@ class MomentumUnusual(Rule):
     ## References
     - Sutskever et al. 2013, *On the importance of initialization and momentum in deep learning*.
     - Goh 2017, *Why Momentum Really Works*: the effective rate η/(1 − μ).
+    - Isensee et al. 2021, *nnU-Net*: trains well with momentum 0.99 and rate 0.01, an effective rate of 1.
     - The limits are ours. Plain SGD is a sound choice where the run gets there; so it stays an info.
     """
 
@@ -79,7 +80,9 @@ class MomentumUnusual(Rule):
         path: float = threshold(
             0.1, unit="of the weights", low=0.0, high=10.0, source="below it the rate is to blame, not the momentum"
         )
-        rate: float = threshold(0.01, unit="learning rate", low=1e-6, high=10.0, source="ours: usual with momentum 0.9")
+        effective_rate: float = threshold(
+            5.0, unit="lr / (1 - momentum)", low=0.1, high=1000.0, source="ours: five times that of usual recipes"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `optimizers`."""
@@ -97,16 +100,21 @@ class MomentumUnusual(Rule):
                     "seem to be swapped",
                     "Write betas=(0.9, 0.999).",
                     numbers={"beta1": betas[0], "beta2": betas[1]},
+                    stage=Stage.OPTIMISER,
+                    exact=True,
                 )
                 return
-            if momentum >= params.high and rate >= params.rate:
+            effective = rate / max(1.0 - momentum, 1e-6)
+            if momentum >= params.high and effective > params.effective_rate:
                 yield say(
                     Severity.WARNING,
                     f"Group `{name}` has momentum {momentum:g} and learning rate {rate:g}: in effect a rate of "
-                    f"{rate / max(1 - momentum, 1e-6):.3g}",
+                    f"{effective:.3g}",
                     "Use momentum=0.9, or divide the learning rate as 1 − momentum falls.",
-                    numbers={"momentum": momentum, "lr": rate},
-                    limit=params.high,
+                    numbers={"momentum": momentum, "lr": rate, "effective_rate": effective},
+                    limit=params.effective_rate,
+                    stage=Stage.OPTIMISER,
+                    exact=True,
                 )
                 return
         plain = [name for name, kind, group in groups(window) if kind == "SGD" and not group.get("momentum")]
