@@ -22,7 +22,7 @@ from tests.counts import count, patience
 from tests.faults.kit import sync
 from tests.serving import Server, wait_until
 
-HOOKS, ROWS, SYNCS = count(120, 500), 5, 5
+HOOKS, ROWS = count(120, 500), 5
 OUTAGE_S, POINTS_A_SECOND, FASTER = 600, 200, 60
 PATIENCE_S = 100.0
 NOT_OF_THE_TRAINING = "system metrics after the last step"
@@ -72,11 +72,13 @@ def test_very_many_hooks_at_once(tmp_path: Path) -> None:
     # a machine that is busy answers some of them too late: they keep what is left, and say so
     assert any(delivered)
     assert {reason for box in boxes for reason in box.ledger["dropped"]} <= {NOT_OF_THE_TRAINING}
-    for _ in range(SYNCS):
+
+    def all_arrived() -> bool:
         done = sync(tmp_path / "hook", server.url)
-        if done.returncode == 0:
-            break
-    assert done.returncode == 0, done.stdout + done.stderr
+        # a file that a thread of ours has open yet is left to it, and that is no failure of `sync`
+        return done.returncode == 0 and not [*settings.spool_dir.rglob("*.spool")]
+
+    wait_until(all_arrived, "every frame arrived", PATIENCE_S)
     server.process.terminate()
     assert server.process.wait(timeout=PATIENCE_S) == 0
     server.stop()
