@@ -91,7 +91,6 @@ class FrameCutter:
         )
         data = wire.encode(frame)
         values = sum(len(table.values) for table in tables)
-        self._ledger.framed(values)
         final = any(record["kind"] == "status" for record in records)
         cut = Cut(data, self.seq, values, self._complete, final)
         self.seq += 1

@@ -136,11 +136,11 @@ class Journal:
     def _keep(self, cut: Cut) -> None:
         self.final_waiting = self.final_waiting or cut.final
         parcel = Parcel(cut.data, cut.seq, cut.values, cut.final)
-        if not self._memory and self._append(parcel, cut.complete):
-            return
-        with self._memory_lock:
-            self._memory.append((cut, parcel))
-            self._memory_bytes += len(parcel.data)
+        if self._memory or not self._append(parcel, cut.complete):
+            with self._memory_lock:
+                self._memory.append((cut, parcel))
+                self._memory_bytes += len(parcel.data)
+        self.ledger.framed(cut.values)  # now, and not before: until then a crash would lose them
 
     def _append(self, parcel: Parcel, complete: int) -> bool:
         if self._spool is None and time.monotonic() >= self._spool_retry_at:

@@ -40,7 +40,7 @@ class Ledger:
             self._beside += count
 
     def framed(self, values: int) -> None:
-        """Counts values that left the queue inside a frame."""
+        """Counts values that left the queue inside a frame, which is kept."""
         with self._lock:
             self.drained += values
 
@@ -63,11 +63,13 @@ class Ledger:
             after_framing = sum(count for reason, count in dropped.items() if reason.startswith(REFUSED))
             before_framing = sum(dropped.values()) - after_framing
             produced = self.produced + self._beside + self.count_waiting()
+            # a frame may be acknowledged by the server before the journal thread has counted it
+            drained = max(self.drained, self.delivered + after_framing)
             return {
                 "produced": produced,
                 "delivered": self.delivered,
-                "spooled": self.drained - self.delivered - after_framing,
-                "queued": max(produced - self.drained - before_framing, 0),
+                "spooled": drained - self.delivered - after_framing,
+                "queued": max(produced - drained - before_framing, 0),
                 "dropped": dropped,
                 "notes": list(self._notes),
             }

@@ -14,6 +14,7 @@ from client_hook import wire
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
 from client_hook.settings import Settings
+from client_hook.spool import Parcel, Spool
 from client_hook.transport import Answer
 from tests.serving import wait_until
 
@@ -93,6 +94,24 @@ def test_every_value_arrives_once_with_its_step(tmp_path: Path, server: Server) 
     assert sorted(server.frames) == list(range(len(server.frames))), "no gap"
     ledger = box.ledger
     assert (ledger["produced"], ledger["delivered"], ledger["spooled"], ledger["dropped"]) == (10_000, 10_000, 0, {})
+
+
+def test_a_value_is_queued_until_it_is_on_disk(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = outbox(tmp_path, server)
+    append, told = Spool.append, []
+
+    def slow(self: Spool, parcel: Parcel, complete: int) -> None:
+        if parcel.values:
+            told.append({key: box.ledger[key] for key in ("queued", "spooled", "delivered")})
+        append(self, parcel, complete)
+
+    monkeypatch.setattr(Spool, "append", slow)
+    for step in range(3):
+        box.row(step, step, NAMES, (1.0, 0.1))
+    assert box.finish("finished", 20)
+    assert told[0]["queued"] > 0
+    assert told[0]["spooled"] == 0, "a crash would lose them: they are not kept yet"
+    assert {key: box.ledger[key] for key in told[0]} == {"queued": 0, "spooled": 0, "delivered": 6}
 
 
 def test_values_that_are_no_numbers_travel_as_they_are(tmp_path: Path, server: Server) -> None:
