@@ -58,11 +58,11 @@ def profile(case: str, steps: int) -> None:
 
         return around
 
-    for signal in recorder.signals:
+    for signal in recorder.signals.all:
         for method in METHODS:
             if getattr(type(signal), method, None) is not None:
                 setattr(signal, method, timed(f"{type(signal).__name__}.{method}", getattr(signal, method)))
-    recorder._arrange()
+    recorder.signals.arrange()
     patches = parts.context.patches
     for listener in list(patches._listeners.values()):
         patches.subscribe(listener)  # its methods are others now

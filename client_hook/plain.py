@@ -82,7 +82,7 @@ class PlainSteps:
 
     def begin(self, closed_at: float) -> None:
         """Starts a stretch."""
-        signals = self._recorder.signals
+        signals = self._recorder.signals.all
         self._closers = [
             signal.plain_close
             for signal in signals

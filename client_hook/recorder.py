@@ -20,16 +20,16 @@ from torch.optim import Optimizer
 from client_hook import closures
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
-from client_hook.capture.base import Context, Signal, overrides
+from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
-from client_hook.guard import Guard, guarded
+from client_hook.guard import Guard
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
+from client_hook.signals import Signals
 from client_hook.steps import StepCounter
 
 _OVERHEAD = ("hook/overhead",)
-FAULTS_BEFORE_OFF = 20
 HEARD_STEPS = 100  # before any is plain: what a loop does wrong, it does from the beginning
 # wishes to hear a plain step after all that are granted where that is dear: so many, and one in so many steps
 FREE_WAKES = 50
@@ -45,11 +45,10 @@ class Recorder:
         self.counter = StepCounter(context.step)
         self.governor = Governor(context.options.budget)
         self.anomalies = LossWatch()
-        self.signals: list[Signal] = [kind(context) for kind in (types if types is not None else signal_types())]
-        self._loss = next((signal for signal in self.signals if isinstance(signal, LossSignal)), None)
+        self.signals = Signals(context, guard, types if types is not None else signal_types())
+        self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
         self._handles: list[Any] = []
         self._pre_hooks: list[tuple[Any, Any]] = []  # their handles and themselves: plain steps do without them
-        self._calling = 0
         self._compiled_step = False
         self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()  # CUDA graphs in which an optimizer steps
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
@@ -58,9 +57,7 @@ class Recorder:
         self.step: Callable[[Any, dict[str, Any], float], bool] = self.step_in_full
         self._plain_failed = False
         self._wakes = 0
-        self._faults: dict[int, int] = {}
         self._closed_at = perf_counter()
-        self._arrange()
 
     # -- beginning and end -------------------------------------------------------------------------------------------
 
@@ -72,13 +69,13 @@ class Recorder:
             self._handles.append(handle := optimizer.register_step_pre_hook(pre))
             self._pre_hooks.append((handle, pre))
             self._handles.append(optimizer.register_step_post_hook(partial(self.post_step, key)))
-        if self._on_backward[True]:
+        if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
         self.context.on_alarm = self._alarm
         self.context.on_wake = self._wake
-        self._tell_all("attach")
-        self._tell(self._arm, True)
+        self.signals.tell_all("attach")
+        self.signals.tell(self.signals.arm, True)
         self._closed_at = perf_counter()
         self.context.spent_s = 0.0
 
@@ -89,10 +86,9 @@ class Recorder:
         self._handles, self._pre_hooks = [], []
         self.context.patches.unsubscribe(self)
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
-        self._tell_all("detach")
-        self.signals = []
+        self.signals.tell_all("detach")
+        self.signals.clear()
         self._loss = None
-        self._arrange()
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
@@ -104,7 +100,7 @@ class Recorder:
         if readback.failed is None and (self.counter.stepped or self.counter.micro_batches):
             self.context.closed_at = perf_counter()
             self._close(perf_counter())
-        self._tell_all("on_finish")
+        self.signals.tell_all("on_finish")
         readback.flush(True)
         if (failed := readback.failed) is not None:
             self.context.note(f"{type(failed).__name__}: the device gave no more values ({failed!s:.200}).")
@@ -136,10 +132,10 @@ class Recorder:
 
     def backward(self, root: Tensor) -> None:
         """Hears that `torch.autograd.backward` begins."""
-        hearing = self._on_backward[self.context.sampled]
+        hearing = self.signals.on_backward[self.context.sampled]
         if hearing:
             began = perf_counter()
-            self._tell(hearing, root)
+            self.signals.tell(hearing, root)
             self.context.spent_s += perf_counter() - began
 
     def _close(self, began: float) -> None:
@@ -148,7 +144,7 @@ class Recorder:
         context.micro_batches = self.counter.micro_batches
         step = context.step = self.counter.close()
         now_ms = time.time_ns() // 1_000_000
-        self._tell(self._on_close[sampled], step, now_ms, sampled)
+        self.signals.tell(self.signals.on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
         waiting = context.readback.flush(step=step)
         context.outbox.complete(step if waiting is None else waiting - 1)
@@ -174,7 +170,7 @@ class Recorder:
     def _begin_next(self, sampled: bool, next_sampled: bool) -> None:
         self.context.sampled = next_sampled
         if sampled or next_sampled:
-            self._tell(self._arm, next_sampled)
+            self.signals.tell(self.signals.arm, next_sampled)
         if not next_sampled and self.governor.steps >= HEARD_STEPS:
             self._begin_plain()
 
@@ -182,7 +178,7 @@ class Recorder:
 
     def _begin_plain(self) -> None:
         """Hands the next steps over to `PlainSteps`: from here on nearly nobody hears the loop's calls."""
-        if self._loss is None or self._plain_failed or not (self._all_rest and self.counter.optimizer_seen):
+        if self._loss is None or self._plain_failed or not (self.signals.may_rest and self.counter.optimizer_seen):
             return
         if self._plain_steps is None:
             self._plain_steps = PlainSteps(self, self._loss)
@@ -208,7 +204,7 @@ class Recorder:
         finally:
             self._closed_at = plain.closed_at
             self.context.patches.set_plain(self.context, False)
-        self._tell([signal.resume for signal in self.signals if overrides(signal, "resume")], midway)
+        self.signals.tell(self.signals.resume, midway)
 
     def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
         """Ends a stretch of plain steps between two of them."""
@@ -244,7 +240,7 @@ class Recorder:
         if self._alarm() or self._alarmed_at == step:
             self.context.outbox.record("event", "anomaly", step, {"kind": kind, "loss": loss})
         if self.context.on_break is not None:
-            self._tell([self.context.on_break], kind, step)
+            self.signals.tell([self.context.on_break], kind, step)
 
     def _alarm(self, step: int | None = None) -> bool:
         """Asks for full detail for a while, because of a step (the open one); False when that was a moment ago."""
@@ -261,7 +257,7 @@ class Recorder:
         """Runs just before a watched optimizer steps; a closure is handed on inside one of ours on sampled steps."""
         if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None:
             return None
-        hearing = self._on_pre_step[self.context.sampled]
+        hearing = self.signals.on_pre_step[self.context.sampled]
         if not hearing:
             return None
         began = perf_counter()
@@ -269,18 +265,18 @@ class Recorder:
         if (len(args) > 1 or kwargs) and self.context.sampled:
             changed = closures.replaced(args, kwargs, partial(self._at_gradients, key, weakref.ref(optimizer)))
             if changed is not None:
-                hearing = [method for method in hearing if method not in self._at_gradients_too]
-        self._tell(hearing, key, optimizer)
+                hearing = [method for method in hearing if method not in self.signals.at_gradients]
+        self.signals.tell(hearing, key, optimizer)
         self.context.spent_s += perf_counter() - began
         return changed
 
     def _at_gradients(self, key: str, reference: weakref.ref[Optimizer]) -> None:
         """Runs after the first evaluation of a closure."""
         optimizer = reference()
-        if optimizer is not None and self.signals:
+        if optimizer is not None and self.signals.all:
             began = perf_counter()
             with torch.no_grad():
-                self._tell(self._at_gradients_too, key, optimizer)
+                self.signals.tell(self.signals.at_gradients, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
     def post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
@@ -303,10 +299,10 @@ class Recorder:
             else:
                 plain.rate(key, optimizer)
             return
-        hearing = self._on_post_step[self.context.sampled]
+        hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
-            self._tell(hearing, key, optimizer)
+            self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
@@ -325,61 +321,3 @@ class Recorder:
             self.context.note("CUDA graph: activations, gradients and updates of replayed steps are not visible.")
 
     plain_graph_replay = graph_replay
-
-    # -- the signals -------------------------------------------------------------------------------------------------
-
-    def _arrange(self) -> None:
-        """Lists once who hears what, so that a step calls nobody in vain; the keys say whether the step is sampled."""
-
-        def hearing(method: str, *, always: bool) -> list[Callable[..., None]]:
-            return [
-                getattr(signal, method)
-                for signal in self.signals
-                if overrides(signal, method) and (always or signal.every_step)
-            ]
-
-        self._arm = hearing("arm", always=True)
-        every = hearing("on_backward", always=True)
-        each_step = [signal.on_backward for signal in self.signals if signal.every_step]
-        self._on_backward = {True: every, False: [method for method in every if method in each_step]}
-        self._on_close = {sampled: hearing("on_close", always=sampled) for sampled in (True, False)}
-        self._on_pre_step = {sampled: hearing("on_pre_step", always=sampled) for sampled in (True, False)}
-        self._on_post_step = {sampled: hearing("on_post_step", always=sampled) for sampled in (True, False)}
-
-        self._at_gradients_too = [
-            signal.on_pre_step for signal in self.signals if signal.at_gradients and overrides(signal, "on_pre_step")
-        ]
-        self._all_rest = all(signal.may_rest for signal in self.signals if signal.every_step)
-
-    def _tell_all(self, method: str) -> None:
-        self._tell([getattr(signal, method) for signal in self.signals if overrides(signal, method)])
-
-    def _tell(self, hearing: list[Callable[..., None]], *arguments: Any) -> None:
-        """Calls each; one that raises is counted, keeps nobody else from hearing, and is switched off in the end."""
-        if _call_from(self, hearing, 0, arguments):
-            return
-        at = self._calling
-        self._count_fault(hearing[at])
-        while at + 1 < len(hearing) and not _call_from(self, hearing, at + 1, arguments):
-            at = self._calling
-            self._count_fault(hearing[at])
-
-    def _count_fault(self, method: Callable[..., None]) -> None:
-        signal = getattr(method, "__self__", None)
-        if not isinstance(signal, Signal):
-            return
-        faults = self._faults[id(signal)] = self._faults.get(id(signal), 0) + 1
-        if faults == FAULTS_BEFORE_OFF and signal in self.signals:
-            self.signals.remove(signal)
-            _call_from(self, [signal.detach], 0, ())
-            self.context.note(f"{type(signal).__name__} failed {faults} times and was switched off.")
-            self._arrange()
-
-
-@guarded(False)
-def _call_from(owner: Recorder, hearing: list[Callable[..., None]], first: int, arguments: tuple[Any, ...]) -> bool:
-    """Calls one after the other; when one raises, `owner` knows which."""
-    for index in range(first, len(hearing)):
-        owner._calling = index
-        hearing[index](*arguments)
-    return True

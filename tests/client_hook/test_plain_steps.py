@@ -247,7 +247,7 @@ def test_a_signal_that_fails_in_plain_steps_is_switched_off_and_the_others_go_on
         if step == 120:
             monkeypatch.setattr(DataSignal, "plain_close", fail)
             monkeypatch.setattr(DataSignal, "on_close", fail)
-            monitor._parts.recorder._arrange()
+            monitor._parts.recorder.signals.arrange()
             monitor._parts.recorder._end_plain(midway=False)
         monitor.step(float(step))
     assert any("DataSignal failed" in note for note in monitor.ledger["notes"])

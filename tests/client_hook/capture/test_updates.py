@@ -60,7 +60,7 @@ def test_no_copy_outlives_the_step() -> None:
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder, _ = recorder_of(model, optimizer, UpdateSignal)
-    (signal,) = recorder.signals
+    (signal,) = recorder.signals.all
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     recorder.step(1.0, {}, perf_counter())
