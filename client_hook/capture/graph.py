@@ -7,9 +7,11 @@ What is kept are names and counts; the graph itself is let go when the step clos
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,6 +25,8 @@ SEND_AT = (1, 3)  # closed steps
 MAX_WALKS = 12
 MAX_NODES = 100_000
 MAX_OPERATIONS = 32
+MAX_PLAIN, MAX_PLAIN_ELEMENTS = 20, 1_000_000  # tensors that are no parameters, and what one of them may hold
+MAX_LISTED = 1_000
 
 
 class GraphSignal(Signal):
@@ -39,6 +43,8 @@ class GraphSignal(Signal):
         self._truncated = False
         self._reached: set[str] = set()
         self._strangers: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}
+        self._plain: dict[int, tuple[weakref.ref[Tensor], Tensor, set[int]]] = {}  # → tensor, its values, the steps
+        self._second_order = False  # a loss of derivatives: coordinates ask for gradients there, and are no weights
         self._optimizers: list[weakref.ref[Optimizer]] = []  # all that are seen, watched or not
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
@@ -56,6 +62,7 @@ class GraphSignal(Signal):
             self._trace.leave()
             self._trace = None
         self._strangers.clear()
+        self._plain.clear()
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
@@ -84,6 +91,7 @@ class GraphSignal(Signal):
             if leaf is not None:
                 self._leaf(leaf)
             else:
+                self._second_order = self._second_order or "BackwardBackward" in node.name
                 node.layer, node.dropout_rate = layers.get(node.node, (None, None))
         self._look_for_detached({node.node for node in order})
         paths = GraphPaths.read(order)
@@ -146,6 +154,16 @@ class GraphSignal(Signal):
                 "parameter": isinstance(leaf, nn.Parameter),
             }
             self._strangers[id(leaf)] = (weakref.ref(leaf), about)
+            if not about["parameter"]:
+                self._see_plain(leaf)
+
+    def _see_plain(self, leaf: Tensor) -> None:
+        """Keeps the first values of a tensor that is no parameter, to see whether the loop updates it by hand."""
+        known = self._plain.get(id(leaf))
+        if known is not None and known[0]() is leaf:
+            known[2].add(self._steps)
+        elif len(self._plain) < MAX_PLAIN and leaf.numel() <= MAX_PLAIN_ELEMENTS:
+            self._plain[id(leaf)] = (weakref.ref(leaf), leaf.detach().clone(), {self._steps})
 
     def _look_for_detached(self, reached: set[Any]) -> None:
         for call in self._trace.calls if self._trace is not None else ():
@@ -165,6 +183,7 @@ class GraphSignal(Signal):
             self._send(step)
         if self._steps == SEND_AT[-1]:
             self._strangers.clear()
+            self._plain.clear()
             self._paths = GraphPaths()
 
     def on_finish(self) -> None:
@@ -180,7 +199,7 @@ class GraphSignal(Signal):
             "truncated": self._truncated,
             "backwards": self._walks,
             "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
-            "unregistered": self._unregistered(),
+            "unregistered": self._unregistered() + self._attributes(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
             **self._paths.fact(),
         }
@@ -188,18 +207,57 @@ class GraphSignal(Signal):
 
     def _unregistered(self) -> list[dict[str, Any]]:
         """Lists leaves that no watched model and no optimizer that was seen holds."""
-        seen = [item for reference in self._optimizers if (item := reference()) is not None]
-        held = {
-            id(parameter)
-            for optimizer in [*self.context.optimizers.values(), *seen]
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        }
+        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
         return [
             about
             for key, (reference, about) in self._strangers.items()
             if reference() is not None and about["parameter"] and key not in held
         ]
+
+    def _attributes(self) -> list[dict[str, Any]]:
+        """Lists plain tensors that watched modules keep, that took part in all of the first steps, and stood still.
+
+        What only passes through (a batch that asks for a gradient) is no attribute or another one in each step."""
+        if self._steps < SEND_AT[-1] or self._second_order:
+            return []
+        lasting = {
+            key: (leaf, values)
+            for key, (reference, values, steps) in self._plain.items()
+            if len(steps) >= SEND_AT[-1] and (leaf := reference()) is not None
+        }
+        if not lasting:
+            return []
+        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
+        found = []
+        for name, module in self.context.modules():
+            for label, item in _tensors_of(vars(module)):
+                if id(item) in lasting and id(item) not in held and lasting[id(item)][0] is item:
+                    leaf, values = lasting.pop(id(item))
+                    if torch.equal(leaf.detach(), values):
+                        path = label if name == "model" else f"{name}.{label}"
+                        about = self._strangers[id(leaf)][1]
+                        found.append({**about, "attribute": path})
+        return found
+
+    def _known_optimizers(self) -> list[Optimizer]:
+        seen = [item for reference in self._optimizers if (item := reference()) is not None]
+        return [*self.context.optimizers.values(), *seen]
+
+
+def _tensors_of(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Walks the tensors among a module's own attributes, lists and dicts of them too."""
+    for label, value in attributes.items():
+        if isinstance(value, Tensor):
+            yield label, value
+        elif label in _REGISTERED:
+            continue
+        elif isinstance(value, (list, tuple)) and len(value) <= MAX_LISTED:
+            yield from ((f"{label}.{at}", item) for at, item in enumerate(value) if isinstance(item, Tensor))
+        elif type(value) is dict and len(value) <= MAX_LISTED:
+            yield from ((f"{label}.{key}", item) for key, item in value.items() if isinstance(item, Tensor))
+
+
+_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 
 
 def _operations(start: Any) -> list[str]:

@@ -18,6 +18,9 @@ from client_hook.capture.learning_rate import group_names
 from client_hook.guard import quietly
 
 CHECK_AGAIN_AFTER = 10  # optimizer steps
+STILL_FOR = 10  # steps that a parameter stays the same
+LOOK_AFTER = 100  # steps without a measured one
+MAX_TABLES = 20  # sent because other parameters learn than before
 _ARGUMENTS = (
     "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels",
     "out_channels",
@@ -29,8 +32,8 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 
 
 class ModelTableSignal(Signal):
-    """Sends the table at `watch`, again when the first forward has shown the order of the layers, and after ten
-    optimizer steps."""
+    """Sends the table at `watch`, again when the first forward has shown the order of the layers, after ten optimizer
+    steps, and when parameters began to require gradients that nobody updates."""
 
     every_step = True
     may_rest = True
@@ -44,6 +47,12 @@ class ModelTableSignal(Signal):
         self._rechecked = False
         self._sent_optimizers: Any = None
         self._sent_order = False
+        self._versions: dict[str, tuple[int, int]] = {}  # of what learns in no optimizer: version, step at first sight
+        self._loose: set[str] = set()  # such parameters when the table was sent last
+        self._late: set[str] = set()  # those of them that were none at the start, and were told
+        self._late_since: int | None = None
+        self._looked_at = -1
+        self._tables = 0  # that were sent for their sake
 
     def attach(self) -> None:
         """Reads the parameters once; on a device all of them in one reading."""
@@ -70,6 +79,35 @@ class ModelTableSignal(Signal):
                 self._send_model(step)
         if self._steps in (1, 10) or (sampled and self._steps > 10):
             self._send_optimizers(step)
+            self._look_for_late(step)
+        elif self._suspects() or step >= self._looked_at + LOOK_AFTER:  # a second look, or few steps are measured
+            self._look_for_late(step)
+
+    def on_finish(self) -> None:
+        """Looks once more where a look found something."""
+        if self._suspects() or self._late:
+            self._look_for_late(self.context.step)
+
+    def _suspects(self) -> set[str]:
+        """Names parameters that one look found: they learn since the table was sent, in no optimizer."""
+        return self._versions.keys() - self._loose - self._late
+
+    def _look_for_late(self, step: int) -> None:
+        """Finds parameters that learn since the table was sent, in no optimizer, and that nobody changed for a while:
+        one that a stranger updates, or that is switched on for a moment, is left in peace."""
+        held = self._groups_of_parameters()
+        before, self._versions, self._looked_at = self._versions, {}, step
+        for name, item in self.context.parameters():
+            if item.requires_grad and id(item) not in held and not item.is_inference():
+                version, since = before.get(name, (-1, step))
+                self._versions[name] = (item._version, since if version == item._version else step)
+        new = {name for name in self._suspects() if step - self._versions[name][1] >= STILL_FOR}
+        gone = not (self._late | self._loose) <= self._versions.keys()
+        if self._steps > 1 and self._tables < MAX_TABLES and (new or gone):
+            self._tables += 1
+            self._late = (self._late & self._versions.keys()) | new
+            self._late_since = min((self._versions[name][1] for name in self._late), default=None)
+            self._send_model(step)
 
     def _take_order(self) -> None:
         calls = self._trace.calls if self._trace is not None else []
@@ -90,6 +128,9 @@ class ModelTableSignal(Signal):
     def _send_model(self, step: int) -> None:
         groups = self._groups_of_parameters()
         parameters = []
+        self._loose = {
+            name for name, item in self.context.parameters() if item.requires_grad and id(item) not in groups
+        } - self._late
         owners = self._owners()
         for name, parameter in self.context.parameters():
             layer, kind = owners.get(id(parameter), (name.rpartition(".")[0] or "model", None))
@@ -117,6 +158,7 @@ class ModelTableSignal(Signal):
             "compiled": self._compiled(),
             "tied": self._tied(),
             "checked_after": self._initial.checked_after,
+            "late_since": self._late_since,
         }
         self.context.outbox.record("fact", "model", step, fact)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ class ParamNotInOptimizer(Rule):
     ## What it does
     Compares, by identity, the tensors that the optimizers hold with those that the models train and with the leaves
     that the first backward reached. It finds trainable parameters in no group, tensors in an optimizer that no watched
-    model owns (stale after a re-initialisation), leaves that are in neither (layers in a plain Python list), and
-    parameters that two groups hold.
+    model owns (stale after a re-initialisation), leaves that are in neither (layers in a plain Python list, an
+    attribute that asks for gradients and is no `nn.Parameter`), and parameters that two groups hold. It looks again on
+    measured steps: layers that are unfrozen later have to be given to the optimizer then.
 
     ## Why it matters
     Parameters that no optimizer holds keep their random start although they get gradients. Stale tensors are the worst
@@ -31,7 +33,7 @@ class ParamNotInOptimizer(Rule):
     ## What to try
     - Make the optimizer last: after `.to(device)`, after replacing a head, after loading, after wrapping.
     - Register sub-modules: `nn.ModuleList([...])`, not `[...]`; `nn.ParameterList`, not a list of parameters.
-    - After adding layers later: `optimizer.add_param_group({"params": new.parameters()})`.
+    - After adding or unfreezing layers later: `optimizer.add_param_group({"params": new.parameters()})`.
     - Frozen on purpose: `requires_grad_(False)`, which saves the backward pass too.
 
     ## Example
@@ -77,14 +79,14 @@ class ParamNotInOptimizer(Rule):
             return
         missing = [item for item in items if item.groups == ()]
         stale = sum(int(item.get("stale") or 0) for item in optimizers(window))
-        loose = _unregistered(window)
+        loose, attributes = _unregistered(window)
         twice = [str(name) for item in optimizers(window) for name in item.get("duplicates") or ()]
         if stale and missing:
             yield _stale(missing, stale, len(items))
         elif missing:
             yield _missing(window, missing, items, params)
         elif loose:
-            yield _loose(loose)
+            yield _loose(loose, attributes)
         elif twice:
             yield _twice(sorted(set(twice)))
 
@@ -116,8 +118,11 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     no_gradient = set(map(str, window.fact("gradients").get("none") or ())) | set(
         map(str, window.fact("graph").get("unreached") or ())
     )
-    meant = held < params.head_share and window.gates.finetune
+    late = window.fact("model").get("late_since")
+    since = int(late) if isinstance(late, (int, float)) and math.isfinite(late) else None
+    meant = since is None and held < params.head_share and window.gates.finetune
     without = set(names) <= no_gradient
+    kept = "keep their start values" if since is None else f"learn since step {since} at the latest and do not change"
     severity = Severity.INFO if without else Severity.WARNING if meant else Severity.ERROR
     advice = (
         f"If they are frozen on purpose, say so before the optimizer is made: "
@@ -126,14 +131,13 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
         if without or meant
         else f"Give them to the optimizer: `Optimizer(model.parameters(), …)`, or "
         f'`optimizer.add_param_group({{"params": model.{missing[0].layer}.parameters()}})` right after '
-        f"`{missing[0].layer}` is made."
+        f"`{missing[0].layer}` is {'made' if since is None else 'unfrozen'}."
     )
     return Verdict(
         severity=severity,
-        first_step=0,
+        first_step=since or 0,
         message=(
-            f"No optimizer holds {len(names)} of {len(items)} trainable parameters, which keep their start values: "
-            f"{listed(names)}"
+            f"No optimizer holds {len(names)} of {len(items)} trainable parameters, which {kept}: {listed(names)}"
         ),
         advice=advice,
         layers=_layers(missing),
@@ -142,8 +146,23 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     )
 
 
-def _loose(loose: list[tuple[int, ...]]) -> Verdict:
+def _loose(loose: list[tuple[int, ...]], attributes: list[str]) -> Verdict:
     shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in loose[:5])
+    if attributes:
+        advice = (
+            f"`{attributes[0]}` is a plain tensor that asks for a gradient and that nothing updates: write it as "
+            "nn.Parameter(…), without a .to(…) behind it, and make the optimizer after it; if it is no weight, leave "
+            "requires_grad out or make it a buffer."
+        )
+    else:
+        advice = (
+            "Layers that are kept in a plain list or dict are not registered: write `self.blocks = "
+            "nn.ModuleList(blocks)` (nn.ModuleDict, "
+            "nn.ParameterList) and make the optimizer after it. If they belong to another model of this training, "
+            "hand that to watch "
+            'as well: `watch({"a": a, "b": b}, [opt_a, opt_b])`.'
+        )
+    strings = {"shapes": shapes, **({"attributes": ", ".join(attributes)} if attributes else {})}
     return Verdict(
         severity=Severity.ERROR,
         first_step=0,
@@ -151,14 +170,8 @@ def _loose(loose: list[tuple[int, ...]]) -> Verdict:
             f"The loss depends on {len(loose)} trainable tensors that are neither parameters of the model nor in an "
             f"optimizer (shapes {shapes})"
         ),
-        advice=(
-            "Layers that are kept in a plain list or dict are not registered: write `self.blocks = "
-            "nn.ModuleList(blocks)` (nn.ModuleDict, "
-            "nn.ParameterList) and make the optimizer after it. If they belong to another model of this training, "
-            "hand that to watch "
-            'as well: `watch({"a": a, "b": b}, [opt_a, opt_b])`.'
-        ),
-        evidence=Evidence(numbers={"tensors": len(loose)}, strings={"shapes": shapes}, limit=0.0),
+        advice=advice,
+        evidence=Evidence(numbers={"tensors": len(loose)}, strings=strings, limit=0.0),
         at_once=True,
     )
 
@@ -180,15 +193,21 @@ def _twice(names: list[str]) -> Verdict:
     )
 
 
-def _unregistered(window: Window) -> list[tuple[int, ...]]:
-    """Lists leaf tensors that nobody owns; those shaped like a batch are inputs that want a gradient (attacks)."""
+def _unregistered(window: Window) -> tuple[list[tuple[int, ...]], list[str]]:
+    """Lists leaf tensors that nobody owns, and which attributes plain ones are; those shaped like a batch are inputs
+    that want a gradient (attacks)."""
     found = window.fact("graph").get("unregistered")
     if not isinstance(found, Sequence) or isinstance(found, str):
-        return []
-    shapes = [tuple(int(size) for size in item.get("shape") or ()) for item in found if isinstance(item, Mapping)]
+        return [], []
+    shapes = [
+        (tuple(int(size) for size in item.get("shape") or ()), str(item.get("attribute") or ""))
+        for item in found
+        if isinstance(item, Mapping)
+    ]
     batch = window.fact("loss_call").get("batch_size") or window.fact("data").get("batch_size")
-    vectors = {shape[0] for shape in shapes if len(shape) == 1}
-    return [shape for shape in shapes if not (shape and shape[0] == batch and batch not in vectors)]
+    vectors = {shape[0] for shape, _ in shapes if len(shape) == 1}
+    loose = [item for item in shapes if not (item[0] and item[0][0] == batch and batch not in vectors)]
+    return [shape for shape, _ in loose], [name for _, name in loose if name]
 
 
 def _layers(items: Sequence[Parameter]) -> tuple[str, ...]:

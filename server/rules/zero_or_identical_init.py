@@ -22,8 +22,9 @@ class ZeroOrIdenticalInit(Rule):
     ## What it does
     Looks at the weight matrices at the start and again after 10 optimizer steps: a matrix that is still exactly zero,
     or a hidden one whose rows are still all the same. Legitimate zeros (last layer of a residual branch, LoRA-B, a zero
-    head) have moved by then; two stacked zero layers, or units that are copies of each other, never do. Where each
-    matrix of a model was filled with a constant it says so at once.
+    head) have moved by then; two stacked zero layers, or units that are copies of each other, never do; where zeros are
+    all that learns (both factors of an adapter), every gradient is exactly zero. Where each matrix of a model was
+    filled with a constant it says so at once.
 
     ## Why it matters
     Equal units get equal gradients and stay equal: a layer of 512 learns as much as a layer of one.
@@ -84,10 +85,10 @@ class ZeroOrIdenticalInit(Rule):
             for item in parameters(window)
             if item.trainable and item.is_matrix and item.groups != () and item.name not in cut
         ]
-        if not _anything_moves(window):
+        zero = [item for item in matrices if item.zero]
+        if not _anything_moves(window) and not _all_zero(window, zero, matrices):
             return  # a rate of 0 or a missing step: other rules
         last = max((item.order for item in matrices if item.order is not None), default=None)
-        zero = [item for item in matrices if item.zero]
         same = [item for item in matrices if item.rows_identical and not item.zero and item.shape[0] > 1]
         same = [item for item in same if item.order is None or item.order != last]
         if zero:
@@ -112,6 +113,11 @@ def _alike(window: Window) -> list[Parameter]:
 def _anything_moves(window: Window) -> bool:
     updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
     return not updates or any((series.values > 0).any() for series in updates.values())
+
+
+def _all_zero(window: Window, zero: list[Parameter], matrices: list[Parameter]) -> bool:
+    """Says whether all that learns are zeros behind zeros: each is then the reason why the next has no gradient."""
+    return len(zero) == len(matrices) >= 2 and window.fact("gradients").get("all_zero") is True
 
 
 def _verdict(items: list[Parameter], what: str, of_one: str, after: int) -> Verdict:

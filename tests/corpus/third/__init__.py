@@ -6,6 +6,6 @@ A rule that is changed because of one of them makes that one part of the corpus:
 from tests.corpus.third.faults import FAULTS
 from tests.corpus.third.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED = frozenset({"codes-are-no-parameter", "low-rank-both-zero", "thawed-but-not-optimised"})
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
