@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.later import Later
 from client_hook.capture.tensors import sample
-from client_hook.capture.watched_calls import WatchedCalls, first_floats, first_integers
+from client_hook.capture.watched_calls import WatchedCalls, first_floats, first_integers, is_computed
 
 BATCHES = 20  # measured in full; then sampled steps are looked at for values that are not finite
 SAMPLE = 16_384
@@ -29,6 +29,7 @@ class _Side:
         self.batches = 0
         self.shape: list[int] = []
         self.dtype = ""
+        self.computed = False  # an input came with a graph: another part of the program made it, and it is no data
         self.sums = [0.0, 0.0, 0.0, 0.0, 0.0]  # count, not zero, sum, squares, largest
         self.features: list[Tensor] = []  # sums and squares of each column, where inputs are tables
         self.rows = 0
@@ -51,6 +52,7 @@ class _Side:
             "batches": self.batches,
             "shape": self.shape,
             "dtype": self.dtype,
+            "computed": self.computed,
             "rms": (squares / alive) ** 0.5 if alive else 0.0 if count else None,
             "mean": mean,
             "std": max(squares / count - (mean or 0.0) ** 2, 0.0) ** 0.5 if count else None,
@@ -121,6 +123,7 @@ class InputsSignal(Signal):
                 self._later.put([norm], lambda copies: self._judge(key, step, float(copies[0])))
             return
         side.shape, side.dtype = list(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        side.computed = side.computed or is_computed(inputs)
         values = sample(tensor, SAMPLE).float()
         finite = torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         measures = torch.stack(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client_hook.capture import graph_nodes, loss_arguments
+from client_hook.capture import graph_nodes, loss_arguments, loss_root
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.later import Later
@@ -24,7 +24,6 @@ FIRST_STEPS = 8  # every call in them is looked at
 SEND_AT = frozenset({1, 3, 8, 20})  # batches
 SEND_EVERY = 50
 VALIDATION_CALLS = 20  # looked at; then every 16th
-_SEARCHED = 400  # nodes between backward's root and the loss
 
 
 class LossCallSignal(Signal):
@@ -59,6 +58,8 @@ class LossCallSignal(Signal):
         self._sent_batches = 0
         self._validation_calls = 0
         self._failed = False
+        self._scaled = False
+        self._alone: bool | None = None  # whether the backward began at results of known losses and nothing else
 
     def attach(self) -> None:
         """Listens to the loss functions."""
@@ -178,6 +179,10 @@ class LossCallSignal(Signal):
         if self._main in (None, function):
             side.add(function, copies, sizes)
 
+    def scale(self, scaler: Any) -> None:
+        """Hears that a gradient scaler scales a loss."""
+        self._scaled = True
+
     # -- which call is the loss ----------------------------------------------------------------------------------------
 
     def on_backward(self, root: Tensor) -> None:
@@ -186,12 +191,14 @@ class LossCallSignal(Signal):
             return
         began = perf_counter()
         if self._open:
-            reached = _nodes_above(root)
+            reached = loss_root.nodes_above(root)
             main = next((function for function, node in self._open if node in reached and function in MEASURED), None)
             main = main or next((function for function, node in self._open if node in reached), None)
             if main is not None:
                 self._main = main
                 self._calls = sum(function == main for function, _ in self._open)
+                known = {node for function, node in self._open if function in loss_root.NEVER_NEGATIVE}
+                self._alone = loss_root.is_alone(root.grad_fn, known, self._scaled)
         elif root.grad_fn is not None:
             self._own_loss += 1
             self._own_previous = graph_nodes.name_of(graph_nodes.before_views(root.grad_fn))
@@ -245,6 +252,7 @@ class LossCallSignal(Signal):
             **side.fact(),
             "function": self._main,
             "functions": dict(self._functions),
+            "alone": self._alone,
             "arguments": self._arguments,
             "classes": self._classes,
             "calls_per_step": self._calls_per_step,
@@ -279,17 +287,6 @@ def _readable(tensor: Tensor) -> bool:
 
 def _is_wrapped(tensor: Tensor) -> bool:
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
-
-
-def _nodes_above(root: Tensor) -> set[Any]:
-    seen: set[Any] = set()
-    waiting = [root.grad_fn]
-    while waiting and len(seen) < _SEARCHED:
-        node = waiting.pop(0)
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [item for item, _ in node.next_functions]
-    return seen
 
 
 def _layer_that_made(trace: ForwardTrace, *nodes: Any) -> str | None:

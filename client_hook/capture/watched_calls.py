@@ -148,3 +148,8 @@ def first_integers(inputs: Any) -> Tensor | None:
 def first_floats(inputs: Any) -> Tensor | None:
     """Finds the first tensor of floating-point numbers among a module's inputs."""
     return first_tensor(list(inputs))
+
+
+def is_computed(inputs: Any) -> bool:
+    """Says whether one of a module's inputs came with a graph: something that learns made it."""
+    return any(isinstance(item, Tensor) and item.grad_fn is not None for item in inputs)

@@ -78,6 +78,7 @@ class LossCall:
     ignored: int = 0
     empty_batches: int = 0
     calls_per_step: int = 0
+    alone: bool = False  # the backward began at its result, and nothing was added to that
     arguments: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[int, int] = field(default_factory=dict)
     input: Spread = field(default_factory=Spread)
@@ -122,6 +123,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
         calls_per_step=_whole(fact.get("calls_per_step")) or 0,
+        alone=bool(fact.get("alone")),
         arguments=arguments,
         labels=counts_of(fact.get("label_counts")),
         input=_spread(fact.get("input")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, loss_call, never_negative, own_operations
+from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
 
 SOLVED = 0.05  # of the first losses: a loss that training brought down there may stand still
@@ -20,6 +21,7 @@ HALFWAY = 0.5  # of the first losses: one that falls to 0 from above was not bro
 ROUNDING = -1e-6
 SURELY = 1e-3  # below 0: a small number before a logarithm makes a loss slightly negative
 MISMATCH = frozenset({"GW202", "GW212"})
+TOLD = 0.02  # the same loss: it may be told in another precision, or averaged over micro-batches
 RECENT = 1000  # newest losses in which a negative one still counts
 
 
@@ -28,8 +30,10 @@ class LossConstantOrZero(Rule):
 
     ## What it does
     Fires when the newest 20 losses are the same number in float32, when the newest 5 are exactly 0, or when a loss
-    that cannot be negative (cross-entropy, binary cross-entropy, squared and absolute errors) is. A loss that training
-    itself brought down to almost nothing is only an info, and so is a margin loss whose pairs are all easy.
+    that cannot be negative (cross-entropy, binary cross-entropy, squared and absolute errors) is. That needs a backward
+    that began at the function's own result: weights of uncertainty, rewards and other terms make a total of any sign. A
+    loss that training itself brought down to almost nothing is only an info, and so is a margin loss whose pairs are
+    all easy.
 
     ## Why it matters
     Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
@@ -82,7 +86,7 @@ class LossConstantOrZero(Rule):
         zero = not newest[-params.zeros :].any()
         constant = len(newest) == params.same and bool((newest == newest[0]).all())
         recent = loss.tail(RECENT)
-        if call is not None and call.function in NEVER_NEGATIVE and bool((recent < ROUNDING).any()):
+        if call is not None and _is_the_loss(window, call) and bool((recent < ROUNDING).any()):
             if MISMATCH & window.open_codes:
                 return  # the targets are at fault
             yield _negative(window, str(call.function))
@@ -91,6 +95,16 @@ class LossConstantOrZero(Rule):
         elif zero or constant:
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
+
+
+def _is_the_loss(window: Window, call: LossCall) -> bool:
+    """Says whether the loss is the function's own result: nothing was added to it, and what was told is not a total."""
+    if call.function not in NEVER_NEGATIVE or not call.alone:
+        return False
+    if call.value is None or int(window.loss.steps[0]) > 0:
+        return True
+    told, many = abs(float(window.loss.values[0])), max(call.calls_per_step, 1)
+    return any(math.isclose(told, abs(call.value) * by, rel_tol=TOLD) for by in (1.0, many, 1 / many))
 
 
 def _negative(window: Window, function: str, *, own: bool = False) -> Verdict:

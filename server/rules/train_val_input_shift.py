@@ -16,7 +16,8 @@ class TrainValInputShift(Rule):
 
     ## What it does
     Compares the root mean square of the inputs in training and in validation, and the mean of the largest columns of
-    tables: a factor outside 1/3 to 3, or a shift of three standard deviations, is a warning.
+    tables: a factor outside 1/3 to 3, or a shift of three standard deviations, is a warning. Inputs that another
+    network computes (a discriminator's, a head's, losses that are weighed) are left out: they change with training.
 
     ## Why it matters
     Scaling was applied to one of the two. Every validation number is then about something else.
@@ -66,7 +67,7 @@ class TrainValInputShift(Rule):
             other = item.get("validation") if isinstance(item, Mapping) else None
             if not isinstance(other, Mapping) or item.get("rms") is None or other.get("rms") is None:
                 continue
-            if int(item.get("batches") or 0) < params.batches:
+            if int(item.get("batches") or 0) < params.batches or item.get("computed"):
                 continue
             seen = True
             train, val = float(item["rms"]), float(other["rms"])

@@ -107,3 +107,19 @@ def test_tokens_have_a_shape_and_no_scale() -> None:
 
     fact = last(train(body, model=model), "inputs")["model"]
     assert (fact["shape"], fact["dtype"], fact["rms"]) == ([12, 6], "int64", None)
+
+
+def test_an_input_that_another_part_computes_is_told_from_data() -> None:
+    models = nn.ModuleDict({"body": nn.Linear(8, 5), "head": nn.Linear(5, 5)})
+    optimizer = torch.optim.SGD(models.parameters(), lr=0.1)
+    monitor, tape = taped(dict(models), optimizer, strict=True)
+    for step in range(4):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(models["head"](models["body"](x)), y)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "inputs")
+    assert (fact["body"]["computed"], fact["head"]["computed"]) == (False, True)

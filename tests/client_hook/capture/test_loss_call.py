@@ -323,3 +323,38 @@ def test_scripting_goes_on_while_a_monitor_lives() -> None:
 
     train(body)
     assert seen == [pytest.approx(1.609, abs=1e-3)]
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "alone"),
+    [
+        (F.cross_entropy, True),
+        (lambda output, y: F.cross_entropy(output, y, label_smoothing=0.1) / 4 * 0.5, True),
+        (lambda output, y: -F.cross_entropy(output, y, reduction="none").mean(), True),
+        (lambda output, y: F.cross_entropy(output, y) + 0.5 * F.mse_loss(output, torch.zeros_like(output)), True),
+        (lambda output, y: torch.stack([F.cross_entropy(output, y), output.mean()]).sum(), False),
+        (lambda output, y: F.cross_entropy(output, y) - 0.01 * output.std(), False),
+        (lambda output, y: F.cross_entropy(output, y) - 1.0, False),
+        (lambda output, y: (F.cross_entropy(output, y, reduction="none") * torch.randn(len(y))).mean(), False),
+        (lambda output, y: F.cross_entropy(output, y) * torch.tensor(0.3), False),
+    ],
+    ids=["itself", "a-part", "negative", "two-losses", "with-more", "with-bonus", "less-one", "rewards", "reward"],
+)
+def test_it_is_known_whether_anything_was_added_to_the_loss(loss_of, alone: bool) -> None:
+    fact = last(train(with_loss(lambda model, x, y: loss_of(model(x), y)), steps=1), "loss_call")
+    assert (fact["function"], fact["alone"]) == ("cross_entropy", alone)
+
+
+def test_a_gradient_scaler_adds_nothing_to_the_loss() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss
+
+    assert last(train(body, steps=1), "loss_call")["alone"] is True

@@ -6,6 +6,14 @@ A rule that is changed because of one of them makes that one part of the corpus:
 from tests.corpus.third.faults import FAULTS
 from tests.corpus.third.healthy import HEALTHY
 
-ADOPTED = frozenset({"codes-are-no-parameter", "low-rank-both-zero", "thawed-but-not-optimised"})
+ADOPTED = frozenset(
+    {
+        "codes-are-no-parameter",
+        "low-rank-both-zero",
+        "task-weights-not-optimised",
+        "thawed-but-not-optimised",
+        "three-tasks-weighed",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
