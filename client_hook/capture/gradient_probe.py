@@ -71,6 +71,12 @@ class GradientProbe:
         parameter = self._parameter() if self._parameter is not None else None
         return self.arrived and parameter is not None and parameter.grad is None
 
+    def replaced(self) -> bool:
+        """Says whether the gradient that the last backward left gave way to another tensor: somebody collected the
+        gradients of several backwards and put together his own (PCGrad, gradients of single examples)."""
+        now = self.mark()
+        return now is not None and self._mark is not None and now[0] != self._mark[0]
+
     def mark(self) -> tuple[int, int] | None:
         """Names the present content of the gradient; None where there is none."""
         return _mark(self._parameter() if self._parameter is not None else None)

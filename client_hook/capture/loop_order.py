@@ -20,6 +20,7 @@ from client_hook.capture.validation_mode import ValidationMode
 
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
+WALKS = 6
 _BY_MODE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
 
@@ -64,6 +65,8 @@ class LoopOrderSignal(Signal):
         self._mode = ValidationMode()
         self._checked = self._missing = 0
         self._accumulated = self._discarded = 0
+        self._for_inputs = False  # some backwards are for the gradient of an input: what they leave is to be cleared
+        self._walks = WALKS  # graphs that may still be searched for one
         self._per_step: int | None = None
         self._in_step: str | None = None
         self._closures = False
@@ -107,16 +110,26 @@ class LoopOrderSignal(Signal):
         self._mode.backward()
         if self._in_step is not None:
             self._closures = True
+        self._look_for_inputs(root)
         for turn in self._turns.values():
             cleared = turn.probe.look()
             if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
-                if turn.probe.unmoved() and not self._same_batch(turn):
+                if turn.probe.unmoved() and not (self._for_inputs or self._same_batch(turn)):
                     turn.discarded = True
                 elif turn.steps:  # SAM: the first pass was for a look around, and only what follows is for the step
                     turn.backwards = turn.own_backwards = 0
         if self._root is not None and self._root() is root:
             self._offences.add("backward-twice", self.context.open_step)
         self._root = weakref.ref(root)
+
+    def _look_for_inputs(self, root: Tensor) -> None:
+        """Searches the first graphs, and some after gradients seemed lost, for an input that wants a gradient."""
+        if self._walks and not self._for_inputs:
+            self._walks -= 1
+            if self._owned.input_too(root):
+                self._for_inputs = True
+                self._discarded = 0
+                self._offences.forget("gradients-discarded")
 
     def _same_batch(self, turn: _Turn) -> bool:
         """Says whether the loss is of the same targets as that of the backward before: a second look at one batch.
@@ -277,8 +290,9 @@ class LoopOrderSignal(Signal):
             self._per_step = backwards
         if backwards >= 2 and not self._closures:
             self._accumulated += 1
-            self._discarded += turn.discarded
-            if turn.discarded:
+            if turn.discarded and not turn.probe.replaced():
+                self._walks = self._walks if self._discarded else WALKS
+                self._discarded += 1
                 self._offences.add("gradients-discarded", self.context.open_step, key)
         turn.steps += 1
         turn.restart()

@@ -30,6 +30,10 @@ class Offences:
         """Counts a moment at which a kind could have happened, where that is no step of an optimizer."""
         self._possible[kind] = self._possible.get(kind, 0) + 1
 
+    def forget(self, kind: str) -> None:
+        """Takes back what turned out to be none."""
+        self._found.pop(kind, None)
+
     @property
     def kinds(self) -> int:
         """Returns how many kinds were seen."""

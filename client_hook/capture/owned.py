@@ -1,15 +1,15 @@
 """Tells whether a call that all monitors of a process hear is meant for this one: by its optimizer, or by its graph.
 
-Not for: names of parameters (base.Context).
+Also whether a backward is for the gradient of an input too. Not for: names of parameters (base.Context).
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context
@@ -45,15 +45,24 @@ class Owned:
         """Says whether a backward from here reaches a watched parameter; with one monitor it is not asked twice."""
         if self._context.patches.owners <= 1:
             return True
-        waiting: list[Any] = [root.grad_fn]
-        seen: set[Any] = set()
-        while waiting and len(seen) < MAX_NODES:
-            node = waiting.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            leaf = getattr(node, "variable", None)
-            if leaf is not None and self._context.parameter_name(leaf) is not None:
-                return True
-            waiting += [item for item, _ in node.next_functions]
-        return False
+        return any(self._context.parameter_name(leaf) is not None for leaf in _leaves(root))
+
+    def input_too(self, root: Tensor) -> bool:
+        """Says whether a backward from here reaches a leaf that is no parameter: attacks and saliency ask for the
+        gradient of an input."""
+        known = self._context.parameter_name
+        return any(not isinstance(leaf, nn.Parameter) and known(leaf) is None for leaf in _leaves(root))
+
+
+def _leaves(root: Tensor) -> Iterator[Tensor]:
+    waiting: list[Any] = [root.grad_fn]
+    seen: set[Any] = set()
+    while waiting and len(seen) < MAX_NODES:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            yield leaf
+        waiting += [item for item, _ in node.next_functions]

@@ -20,7 +20,9 @@ class GradientAccumulationWrong(Rule):
     ## What it does
     Where K ≥ 2 backwards belong to one optimizer step: an error if the gradients are cleared between them, so that only
     the last micro-batch counts; a warning (an info under Adam-like optimizers) if a mean loss is backpropagated K times
-    without being divided by about K.
+    without being divided by about K. A backward that also reaches an input (adversarial training, saliency) is no
+    micro-batch: what it leaves in the weights' gradients is to be cleared. Nor are gradients lost that somebody
+    collects and puts together by hand (PCGrad).
 
     ## Why it matters
     Cleared: the batch is K times smaller than you think. Summed: the step is K times larger than the learning rate

@@ -270,6 +270,43 @@ def test_gradients_thrown_away_between_micro_batches_are_seen() -> None:
     assert loop["accumulation"] == {"steps": 12, "discarded": 11}, "the first turn has no mark to compare with"
 
 
+@pytest.mark.parametrize("begins", [0, 6])
+def test_a_backward_for_the_gradient_of_an_input_is_no_micro_batch(begins: int) -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        if step >= begins:
+            shift = torch.zeros_like(inputs, requires_grad=True)
+            F.cross_entropy(model(inputs + shift), labels.clone()).backward()
+            inputs = inputs + 0.1 * shift.grad.sign()
+            optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    loop = last(train(body, steps=20), "loop")
+    assert (loop["offences"], loop["accumulation"]["discarded"]) == ([], 0)
+
+
+def test_gradients_that_are_put_together_by_hand_are_not_lost() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        parts = []
+        for half in (slice(0, 6), slice(6, 12)):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs[half]), labels[half])
+            loss.backward()
+            parts.append([item.grad.clone() for item in model.parameters()])
+        for item, one, other in zip(model.parameters(), *parts, strict=True):
+            item.grad = (one + other) / 2
+        optimizer.step()
+        return loss
+
+    loop = last(train(body), "loop")
+    assert (loop["offences"], loop["accumulation"]["discarded"]) == ([], 0)
+
+
 def test_two_losses_of_one_forward_are_accumulation_and_no_offence() -> None:
     def body(step, model, optimizer):
         inputs, labels = batch(step)

@@ -8,6 +8,7 @@ from tests.corpus.third.healthy import HEALTHY
 
 ADOPTED = frozenset(
     {
+        "attacked-digits",
         "codes-are-no-parameter",
         "low-rank-both-zero",
         "task-weights-not-optimised",
