@@ -19,6 +19,7 @@ from client_hook.capture.later import Later
 from client_hook.capture.loss_arguments import BY_CLASS, MEASURED
 from client_hook.capture.loss_batches import Batches, Sizes
 from client_hook.capture.owned import Owned
+from client_hook.capture.tensors import is_wrapped, readable
 
 FIRST_STEPS = 8  # every call in them is looked at
 SEND_AT = frozenset({1, 3, 8, 20})  # batches
@@ -80,7 +81,7 @@ class LossCallSignal(Signal):
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Hears one call of a loss function."""
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
-        training = isinstance(result, Tensor) and result.requires_grad and not _is_wrapped(result)
+        training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
         if training:
             self._functions[function] += 1
             self._calls += function == self._main
@@ -106,7 +107,7 @@ class LossCallSignal(Signal):
     def loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
         """Hears that a call raised. The run is likely to end here, so labels that are no class are told at once."""
         tensors = loss_arguments.tensors_of(args, kwargs)
-        if self._failed or tensors is None or not all(map(_readable, tensors)) or function not in BY_CLASS:
+        if self._failed or tensors is None or not all(map(readable, tensors)) or function not in BY_CLASS:
             return
         first, second = tensors
         if self._main not in (None, function) or second.is_floating_point() or not (first.is_cpu and second.is_cpu):
@@ -124,7 +125,7 @@ class LossCallSignal(Signal):
     @torch.no_grad()
     def _look(self, function: str, args: Any, kwargs: Any, result: Any, training: bool) -> None:
         tensors = loss_arguments.tensors_of(args, kwargs)
-        if tensors is None or not isinstance(result, Tensor) or not all(map(_readable, (*tensors, result))):
+        if tensors is None or not isinstance(result, Tensor) or not all(map(readable, (*tensors, result))):
             return
         if training and self._steps < FIRST_STEPS:
             if not self._owned.graph(result):
@@ -270,23 +271,6 @@ class LossCallSignal(Signal):
             "log_probabilities": rows.log_probabilities if rows.seen else None,
             "validation": self._validation.fact() if self._validation.batches else None,
         }
-
-
-def _readable(tensor: Tensor) -> bool:
-    """Says whether values can be read without asking a tracer, a functional transform or another process for them."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.layout is torch.strided
-        and not tensor.is_meta
-        and not tensor.is_complex()
-        and not _is_wrapped(tensor)
-        and not torch._C._get_tracing_state()
-        and tensor.numel() > 0
-    )
-
-
-def _is_wrapped(tensor: Tensor) -> bool:
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def _layer_that_made(trace: ForwardTrace, *nodes: Any) -> str | None:

@@ -127,4 +127,22 @@ def nonfinite(tensor: Tensor) -> Tensor:
     return tensor.numel() - torch.isfinite(tensor).sum()
 
 
+def readable(tensor: Tensor) -> bool:
+    """Says whether values can be read without asking a tracer, a functional transform or another process for them."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.layout is torch.strided
+        and not tensor.is_meta
+        and not tensor.is_complex()
+        and not is_wrapped(tensor)
+        and not torch._C._get_tracing_state()
+        and tensor.numel() > 0
+    )
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Says whether a functional transform (vmap, func.grad) stands between a tensor and its values."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
 _HALF = frozenset({torch.float16, torch.bfloat16})

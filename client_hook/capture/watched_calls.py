@@ -25,10 +25,16 @@ MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alo
 
 
 class WatchedCalls:
-    """Hooks modules for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call."""
+    """Hooks modules for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call.
 
-    def __init__(self, context: Context, modules: Sequence[tuple[str, nn.Module]], see: See) -> None:
+    `inputs` are all arguments in a row, or where `named` a pair: those by position, and those by name.
+    """
+
+    def __init__(
+        self, context: Context, modules: Sequence[tuple[str, nn.Module]], see: See, named: bool = False
+    ) -> None:
         self._context = context
+        self._named = named
         self._modules = [(name, weakref.ref(module)) for name, module in modules]
         self._see = see
         self._handles: dict[str, Any] = {}
@@ -89,9 +95,10 @@ class WatchedCalls:
         self._handles.clear()
 
     @guarded(None)
-    def look(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def look(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Hands one call on, and counts the time."""
         began = perf_counter()
+        inputs = (args, kwargs) if self._named else (*args, *kwargs.values())
         self._ran.add(name)
         with_graph = torch.is_grad_enabled()
         if with_graph and self._validating:
@@ -131,7 +138,7 @@ class _Hook:
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if torch.compiler.is_compiling() or capture.graph is not None:
             return
-        self._calls.look(self._name, module, (*args, *kwargs.values()), output)
+        self._calls.look(self._name, module, args, kwargs, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")

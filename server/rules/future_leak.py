@@ -1,24 +1,36 @@
-"""GW104: before training, a causal model saw later tokens."""
+"""GW104: a causal model sees later tokens, before training or while it trains."""
 
 from __future__ import annotations
 
-from server.domain.findings import Severity
-from server.rules._preflight import PreflightRule
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._preflight import PreflightRule, result_of
+from server.rules._say import say
+from server.rules.base import threshold
 
 
 class FutureLeak(PreflightRule):
     """The run has a causal model whose answers depend on later tokens
 
     ## What it does
-    Where the targets are the inputs moved by one token (or the model is declared causal), preflight replaces the second
-    half of every sequence in evaluation mode and compares the answers for the first half. A change above 0.001 of the
-    answers' size is an error. Models that may look both ways are not tested.
+    *Before the training*, where the targets are the inputs moved by one token (or the model is declared causal),
+    preflight replaces the second half of every sequence in evaluation mode and compares the answers for the first half.
+    A change above 0.001 of the answers' size is an error. *In the training* two facts of the first batches have to hold
+    together: 99 % of the targets are the next token of the input (not counting what is ignored), and no self-attention
+    over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention
+    and of `nn.MultiheadAttention`. Models that may look both ways, prefix masks, encoders beside a decoder and
+    attention that is written out are not judged.
 
     ## Why it matters
     The model reads the answer from its input: the loss falls towards 0, and generated text is nonsense.
 
     ## What you see in the chart
-    The change by position, on the preflight page: it must be 0 up to the mark in the middle.
+    A loss far below what the text allows, in training and validation alike. The change by position, on the preflight
+    page: it must be 0 up to the mark in the middle.
 
     ## What to try
     - Pass the causal mask (`is_causal=True`), and check which triangle of it is masked.
@@ -32,10 +44,54 @@ class FutureLeak(PreflightRule):
 
     ## References
     - Vaswani et al. 2017, *Attention Is All You Need*: the mask of the decoder.
-    - 0.001 is ours.
+    - The limits are ours.
     """
 
     code = "GW104"
     name = "future-leak"
     severity = Severity.ERROR
     chart = "loss"
+
+    @dataclass(frozen=True)
+    class Params:
+        """When targets are the next tokens."""
+
+        following: float = threshold(0.99, unit="of the targets", low=0.9, high=1.0, source="as in preflight")
+        telling: float = threshold(
+            0.2, unit="of the targets", low=0.01, high=1.0, source="ours: else the next token is mostly the same one"
+        )
+        places: int = threshold(64, unit="targets", low=8, high=100_000, source="ours: no coincidence")
+        batches: int = threshold(2, unit="batches", low=1, high=4, source="ours: not one odd batch")
+
+    def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
+        """Passes on what preflight found; else judges the fact `sight`."""
+        before = result_of(window, self.code)
+        fact = window.fact("sight")
+        judged = not isinstance(before, NotEvaluated) and before.get("verdict") in ("found", "passed")
+        if judged or not _seen(fact, params):
+            yield from super().check(window, params)
+            return
+        places, following, telling, calls, unmasked = _numbers(fact)
+        predicts_next = following >= params.following * places and telling >= params.telling * places
+        if predicts_next and unmasked == calls:
+            yield say(
+                Severity.ERROR,
+                f"The targets are the next tokens of the input ({following:,.0f} of {places:,.0f}), and all of the "
+                f"{calls:.0f} self-attentions over its {fact.get('length')} places that were looked at see the whole "
+                "text: the model reads what it is asked for",
+                "Pass is_causal=True (or a causal attn_mask) to every self-attention of a language model.",
+                numbers={"places": places, "following": following, "calls": calls, "unmasked": unmasked},
+                series=("loss", "val/loss"),
+                limit=0.0,
+            )
+
+
+def _numbers(fact: Mapping[str, Any]) -> list[float]:
+    values = [fact.get(key) for key in ("places", "next", "telling", "calls", "open")]
+    return [float(value) if isinstance(value, (int, float)) and value == value else 0.0 for value in values]
+
+
+def _seen(fact: Mapping[str, Any], params: FutureLeak.Params) -> bool:
+    places, _, _, calls, _ = _numbers(fact)
+    batches = fact.get("batches")
+    return isinstance(batches, int) and batches >= params.batches and places >= params.places and calls > 0

@@ -6,10 +6,11 @@ A rule that is changed because of one of them makes that one part of the corpus:
 from tests.corpus.third.faults import FAULTS
 from tests.corpus.third.healthy import HEALTHY
 
-ADOPTED = frozenset(
+ADOPTED: frozenset[str] = frozenset(
     {
         "attacked-digits",
         "codes-are-no-parameter",
+        "letters-see-the-future",
         "low-rank-both-zero",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",

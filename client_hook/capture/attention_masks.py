@@ -1,0 +1,201 @@
+"""Looks at what self-attention is allowed to see, in the first batches of a model that reads tokens; the fact `sight`.
+
+With the targets of the loss that tells a language model that sees what it is asked for; with the tokens a mask that
+hides what it should show. Not for: attention that is written out, or the size of its scores (attention).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture import loss_arguments, sight
+from client_hook.capture.attention import ARGUMENTS
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.later import Later
+from client_hook.capture.loss_arguments import BY_CLASS
+from client_hook.capture.sight import Sight
+from client_hook.capture.tensors import readable
+from client_hook.capture.watched_calls import WatchedCalls, first_integers
+
+BATCHES = 4  # that are looked at
+TRIES = 20  # forwards without tokens or attention: then there are none
+MOST_CALLS = 64  # of one forward
+IGNORED = -100  # PyTorch's default
+
+
+class AttentionMasksSignal(Signal):
+    """Hears of attention, of the model's inputs and of the loss, on sampled steps until a few batches were seen."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._models = WatchedCalls(context, [], self._forward)
+        self._layers = WatchedCalls(context, [], self._multihead, named=True)
+        self._later = Later()
+        self._heard: list[Sight] = []
+        self._tokens: Tensor | None = None
+        self._early = self._over = self._done = False
+        self._forwards = self._compared = self._asked = self._came = self._sent = 0
+        self._places: list[list[float]] = [[0.0] * 3, [0.0] * 3]  # by dimension
+        self._calls: list[list[float]] = [[0.0] * 2, [0.0] * 2]
+        self._padding = [0.0, 0.0]
+        self._lengths = (0, 0)
+
+    def attach(self) -> None:
+        """Listens, where a model has a table of tokens."""
+        modules = list(self.context.modules())
+        if not any(isinstance(module, nn.Embedding) for _, module in modules):
+            self._done = True
+            return
+        self.context.patches.subscribe(self)
+        self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
+        layers = [(name, module) for name, module in modules if isinstance(module, nn.MultiheadAttention)]
+        self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._multihead, named=True)
+
+    def detach(self) -> None:
+        """Listens no more."""
+        self._stop()
+        self._later.clear()
+
+    def _stop(self) -> None:
+        self._done = True
+        self.context.patches.unsubscribe(self)
+        self._models.clear()
+        self._layers.clear()
+        self._heard, self._tokens = [], None
+
+    def arm(self, sampled: bool) -> None:
+        """Begins a step."""
+        if not self._done:
+            self._models.arm(sampled)
+            self._layers.arm(sampled)
+
+    # -- what a forward shows ------------------------------------------------------------------------------------------
+
+    def attention(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Hears of fused attention."""
+        given = dict(zip(ARGUMENTS, args, strict=False)) | dict(kwargs)
+        if self._listens() and all(readable(item) for item in given.values() if isinstance(item, Tensor)):
+            self._hear(sight.fused(given))
+
+    def _multihead(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        args, kwargs = inputs
+        given = [item for item in (*args, *kwargs.values()) if isinstance(item, Tensor)]
+        if self._listens() and all(map(readable, given)):
+            self._hear(sight.multihead(module, args, kwargs))
+
+    def _listens(self) -> bool:
+        return self.context.sampled and not (self._done or self._over) and torch.is_grad_enabled()
+
+    def _hear(self, found: Sight | None) -> None:
+        if found is not None and len(self._heard) < MOST_CALLS:
+            self._heard.append(found)
+
+    @torch.no_grad()
+    def _forward(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        """Hears that a model has answered."""
+        if not with_graph or self._done or self._over:
+            return
+        self._forwards += 1
+        tokens = first_integers(inputs)
+        if not self._heard or tokens is None or not _alone(tokens, inputs):
+            self._heard, self._tokens = [], None
+            return
+        self._tokens, self._lengths = tokens, (tokens.shape[1], tokens.shape[0])
+        padded = [item.last for item in self._heard if item.last is not None]
+        known = sight.only_padding(tokens, padded[0]) if padded and padded[0].device == tokens.device else None
+        if known is not None:
+            self._asked += 1
+            self._later.put([known], self._take_padding)
+        targets = self.context.patches.targets
+        if self._early and targets is not None:  # the model computes its loss itself
+            self._compare(targets, IGNORED)
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Hears of a loss, behind the forward or inside it."""
+        tensors = loss_arguments.tensors_of(args, kwargs)
+        if not self._listens() or function not in BY_CLASS or tensors is None or not readable(tensors[1]):
+            return
+        if self._tokens is None:
+            self._early = True
+            return
+        began = perf_counter()
+        self._compare(tensors[1], loss_arguments.read(function, args, kwargs).get("ignore_index", IGNORED))
+        self.context.spent_s += perf_counter() - began
+
+    @torch.no_grad()
+    def _compare(self, targets: Tensor, ignored: int) -> None:
+        tokens, heard = self._tokens, self._heard
+        self._tokens, self._heard, self._early = None, [], False
+        devices = {item.open.device for item in heard if isinstance(item.open, Tensor)} or {targets.device}
+        if tokens is None or targets.is_floating_point() or devices | {targets.device} != {tokens.device}:
+            return
+        wanted = sight.next_tokens(tokens, targets.detach(), ignored)
+        for length in self._lengths:
+            calls = [item.open for item in heard if item.length == length]
+            known = [torch.as_tensor(item, device=tokens.device).reshape(()) for item in calls]
+            wanted.append(torch.stack(known).float() if known else torch.zeros(0, device=tokens.device))
+        self._compared += 1
+        self._asked += 1
+        self._later.put(wanted, self._take)
+
+    # -- what has arrived ----------------------------------------------------------------------------------------------
+
+    def _take(self, copies: list[Tensor]) -> None:
+        self._came += 1
+        for at in (0, 1):
+            self._places[at] = [a + b for a, b in zip(self._places[at], copies[at].tolist(), strict=True)]
+            calls = copies[2 + at]
+            self._calls[at] = [self._calls[at][0] + len(calls), self._calls[at][1] + float(calls.sum())]
+
+    def _take_padding(self, copies: list[Tensor]) -> None:
+        self._came += 1
+        self._padding = [a + float(b) for a, b in zip(self._padding, copies[0].tolist(), strict=True)]
+
+    def on_backward(self, root: Tensor) -> None:
+        """Hears that the forward is over: what comes now is computed once more."""
+        self._over = True
+        self._heard, self._tokens = [], None
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Sends what is new, and stops when enough was seen."""
+        if self._sent == self._asked and self._done:
+            return
+        self._later.poll()
+        self._heard, self._tokens, self._early, self._over = [], None, False, False
+        if not self._done and (self._compared >= BATCHES or self._forwards >= TRIES):
+            self._stop()
+        if not self._sent or (self._done and self._came == self._asked):
+            self._send(step)
+
+    def on_finish(self) -> None:
+        """Sends what is known at the end."""
+        self._later.poll(wait=True)
+        self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        if self._came == self._sent:
+            return
+        self._sent = self._came
+        at = max((0, 1), key=lambda at: self._places[at][1])
+        places, following, telling = self._places[at]
+        calls, unmasked = self._calls[at]
+        fact = {
+            "batches": self._compared, "length": self._lengths[at], "places": int(places), "next": int(following),
+            "telling": int(telling), "calls": int(calls), "open": int(unmasked),
+            "padded": int(self._padding[0]), "only_padding": int(self._padding[1]),
+        }  # fmt: skip
+        self.context.outbox.record("fact", "sight", step, fact)
+
+
+def _alone(tokens: Tensor, inputs: Any) -> bool:
+    """Says whether a model reads one text: whatever else it is given has its shape, as a mask or positions have, or is
+    a mask from place to place."""
+    if tokens.ndim != 2 or not readable(tokens):
+        return False
+    others = [item.shape for item in inputs if isinstance(item, Tensor) and item.ndim > 1]
+    return all(shape == tokens.shape or set(shape[-2:]) <= set(tokens.shape) for shape in others)
