@@ -12,8 +12,10 @@ from torch.optim import lr_scheduler
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
+from client_hook.capture.plateaus import Plateau
 
 KNOWN_AFTER = 3  # calls; then it is clear whether it steps per batch or per epoch
+MAX_CUTS = 20  # of a rate, each told at once; later ones at the end
 _CYCLIC = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
 _DECAYING = frozenset(
     {"StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "PolynomialLR", "LinearLR", "OneCycleLR"}
@@ -28,6 +30,7 @@ class _Seen:
         self.reference = weakref.ref(scheduler)
         self.passed = passed
         self.calls = 0
+        self.plateau: Plateau | None = None
         self.first_at = self.last_at = steps_before  # optimizer steps at its first and last call
 
     @property
@@ -89,6 +92,18 @@ class SchedulersSignal(Signal):
 
     plain_scheduler_step = scheduler_step
 
+    def plateau(self, scheduler: Any, metric: Any) -> None:
+        """Hears what a scheduler was told that waits for a metric."""
+        seen = self._seen.get(id(scheduler))
+        if seen is None or seen.reference() is not scheduler:
+            return
+        seen.plateau = seen.plateau or Plateau(scheduler)
+        cuts = seen.plateau.cuts
+        seen.plateau.hear(scheduler, metric)
+        self._changed = self._changed or cuts < seen.plateau.cuts <= MAX_CUTS
+
+    plain_plateau = plateau
+
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact when one more is known, or its rhythm is."""
         if self._changed:
@@ -124,6 +139,7 @@ class SchedulersSignal(Signal):
             "cyclic": bool(kinds & _CYCLIC),
             "decays": True if kinds & _DECAYING else None if isinstance(scheduler, lr_scheduler.LambdaLR) else False,
             "passed": seen.passed,
+            **({"plateau": seen.plateau.fact()} if seen.plateau is not None else {}),
         }
 
 

@@ -98,6 +98,10 @@ def _scheduler_step(ears: Ears, original: Wrapper, inside: Depth) -> Wrapper:
         if inside.level == 0 and not getattr(self, "_is_initial", False):
             for listen in ears.scheduler_step:
                 listen(self)
+            if ears.plateau and isinstance(self, lr_scheduler.ReduceLROnPlateau):
+                metric = args[0] if args else kwargs.get("metrics")
+                for listen in ears.plateau:
+                    listen(self, metric)
         return result
 
     return step

@@ -33,6 +33,7 @@ class Ears:
         "clip",
         "zero_grad",
         "scheduler_step",
+        "plateau",
         "loss_call",
         "loss_failed",
         "unlearned",
@@ -55,6 +56,7 @@ class Ears:
         self.clip: tuple[Ear, ...] = ()
         self.zero_grad: tuple[Ear, ...] = ()
         self.scheduler_step: tuple[Ear, ...] = ()
+        self.plateau: tuple[Ear, ...] = ()
         self.loss_call: tuple[Ear, ...] = ()
         self.loss_failed: tuple[Ear, ...] = ()
         self.unlearned: tuple[Ear, ...] = ()
@@ -75,6 +77,7 @@ class Patches:
     `backward(root)` before and `after_backward(root)` after `torch.autograd.backward`;
     `clip(kind, parameters, limit, total_norm, norm_type)`, kind "norm" or "value", before the gradients change;
     `zero_grad(optimizer)`, `scheduler_step(scheduler)` and `loss_call(function, args, kwargs, result)` after the call;
+    `plateau(scheduler, metric)` after `scheduler_step` of one that is told a metric;
     `loss_failed(function, args, kwargs)` when a loss function raised; `unlearned(function, args, kwargs, result)` after
     a call without gradients, of which nothing is learned; `bad_loss(root)` before a backward from a scalar on the host
     that is not finite; `attention(args, kwargs)` after fused attention;

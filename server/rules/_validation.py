@@ -17,6 +17,7 @@ from server.domain.series import Floats, Steps
 from server.domain.statistics import MAD_TO_SIGMA, med
 
 RISING = ("acc", "f1", "auc", "iou", "dice", "map", "bleu", "rouge", "r2", "recall", "precision", "top1", "top5")
+FALLING = ("loss", "err", "mse", "mae", "mape", "ppl", "perplexity", "nll", "wer", "cer", "fid", "bpc", "bpb")
 SURE_ERRORS, SURE_GAIN = 3.0, 0.05  # sampling errors, and points of accuracy
 TRAIN_WINDOW = 50  # training losses before an evaluation that stand for it
 
@@ -54,6 +55,14 @@ def evaluations(window: Window) -> Evaluations | None:
         for end, width in zip(ends, widths, strict=True)
     ]
     return Evaluations(steps, values, np.asarray(training))
+
+
+def should_rise(name: str) -> bool | None:
+    """Says by its name whether a metric is better when larger; None where the name does not tell."""
+    low = name.lower()
+    if any(word in low for word in FALLING):
+        return False
+    return True if any(word in low for word in RISING) else None
 
 
 def rising_metric(window: Window) -> tuple[str, Steps, Floats] | None:

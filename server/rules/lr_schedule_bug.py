@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,10 +11,14 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.series import Series
+from server.domain.series import Floats, Series
 from server.rules._say import percent, say
-from server.rules._schedules import falling_kinds, has_restarts
+from server.rules._schedules import falling_kinds, has_restarts, schedulers
+from server.rules._validation import should_rise
 from server.rules.base import Rule, Stage, threshold
+
+SAME, AGREE = 1e-5, 0.8  # of a value, stored in single precision; of the values that a scheduler was told
+MOST_COMPARED = 10_000
 
 
 class LrScheduleBug(Rule):
@@ -23,7 +27,8 @@ class LrScheduleBug(Rule):
     ## What it does
     Looks at the learning rate of every step: negative or absurd values; exactly 0 for more than 5 steps; below 1 % of
     its maximum before half of the run (an epoch schedule that is stepped per batch); rising again after a decay under a
-    scheduler that should only fall (a cosine stepped beyond its end); a warm-up of more than half of the run, or one
+    scheduler that should only fall (a cosine stepped beyond its end); cut by `ReduceLROnPlateau` while the metric that
+    it was told, recognised by its values, got better (the wrong `mode`); a warm-up of more than half of the run, or one
     that never ends. A warm-up above 30 % and a schedule that hardly moves are infos.
 
     ## Why it matters
@@ -37,6 +42,7 @@ class LrScheduleBug(Rule):
     - Step a scheduler in the unit that it counts in: `T_max`, `step_size` and `total_steps` in batches if you call it
       after every batch, in epochs if you call it after every epoch.
     - Warm up over 1 to 5 % of the steps.
+    - `ReduceLROnPlateau(optimizer, mode="max")` for an accuracy; the default, "min", is for a loss.
     - Keras' old `decay` counts updates, not epochs: lr/(1 + decay·updates).
 
     ## Example
@@ -75,6 +81,13 @@ class LrScheduleBug(Rule):
         warm_up_long: float = threshold(0.5, unit="of the run", low=0.1, high=1.0, source="ours: usual are 1 to 10 %")
         warm_up_info: float = threshold(0.3, unit="of the run", low=0.05, high=1.0, source="one-cycle's default peak")
         fewest: int = threshold(20, unit="steps", low=5, high=1000, source="ours: shorter runs have no schedule")
+        told: int = threshold(
+            4,
+            unit="values told to a scheduler",
+            low=2,
+            high=100,
+            source="ours: fewer may agree with a metric by chance",
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges each group's rate; the first fault of the worst kind is told."""
@@ -94,7 +107,7 @@ class LrScheduleBug(Rule):
             return
         name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
         total = window.planned if window.planned and not window.final else window.samples if window.final else None
-        for look in (_standing, _floored, _rising_again, _warm_up):
+        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up):
             verdict = look(_Seen(window, name, moving[name], total, params))
             if verdict is not None:
                 yield verdict
@@ -118,6 +131,49 @@ def _zero(rates: dict[str, Series], params: LrScheduleBug.Params) -> Iterator[Ve
             Severity.ERROR, name, int(series.steps[0]), f"has been exactly 0 for all {series.count} steps", _START,
             {"steps": series.count}, 0.0,
         )  # fmt: skip
+
+
+def _wrong_way(seen: _Seen) -> Verdict | None:
+    """Finds a scheduler that cut the rate because a metric did not get worse."""
+    window, name, rate, _, params = seen
+    for item in schedulers(window):
+        plateau = item.get("plateau")
+        if not isinstance(plateau, Mapping) or not plateau.get("cuts"):
+            continue
+        told = np.asarray([value for value in plateau.get("told") or () if isinstance(value, (int, float))], float)
+        told = told[np.isfinite(told)]
+        rising = plateau.get("mode") == "max"
+        metric = _told_metric(window, told, not rising) if len(told) >= params.told else None
+        if metric is None:
+            continue
+        begun = plateau.get("first")
+        first = float(begun) if isinstance(begun, (int, float)) and np.isfinite(begun) else float(told[0])
+        late = float(np.median(told[len(told) // 2 :]))
+        if late == first or (late < first) != rising:
+            continue  # it went the way that the scheduler waits for
+        cuts = int(plateau["cuts"])
+        falls = np.flatnonzero(np.diff(rate.values) < 0)
+        way, other = ("fell", "min") if rising else ("rose", "max")
+        return _say(
+            Severity.WARNING, name, int(rate.steps[falls[0] + 1]) if len(falls) else int(rate.steps[0]),
+            f"was cut {cuts} times by ReduceLROnPlateau(mode=\"{plateau['mode']}\") while `{metric}` {way} from "
+            f"{first:.3g} to {late:.3g}, which is better",
+            f'Write mode="{other}", so that it waits for `{metric}` to stop getting better.',
+            {"first": first, "late": late, "cuts": float(cuts)}, first,
+        )  # fmt: skip
+    return None
+
+
+def _told_metric(window: Window, told: Floats, rises: bool) -> str | None:
+    """Finds the recorded metric whose values a scheduler was told, among those that should rise, or fall."""
+    known = [(name, series.values) for name, series in window.by_layer(Kind.VALIDATION).items()]
+    for name, values in [*known, ("loss", window.loss.values)]:
+        if should_rise(name) is not rises or not len(values):
+            continue
+        close = np.abs(told[:, None] - values[None, -MOST_COMPARED:]) <= SAME * np.abs(told[:, None])
+        if np.count_nonzero(close.any(axis=1)) >= AGREE * len(told):
+            return name
+    return None
 
 
 def _standing(seen: _Seen) -> Verdict | None:

@@ -12,6 +12,7 @@ ADOPTED: frozenset[str] = frozenset(
         "codes-are-no-parameter",
         "letters-see-the-future",
         "low-rank-both-zero",
+        "plateau-of-the-wrong-side",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",
         "three-tasks-weighed",
