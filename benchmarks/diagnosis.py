@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 from server.diagnosis import Diagnosis
 from server.diagnosis.engine import Engine
 from server.domain.runs import NewRun
+from server.garbage import Garbage
 from server.live import Live
 from server.rules.registry import load_rules
 from server.store import Store
@@ -150,6 +154,24 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+@contextmanager
+def pauses() -> Iterator[list[float]]:
+    """Collects the seconds that each garbage collection takes."""
+    taken: list[float] = []
+    began = 0.0
+
+    def note(phase: str, _: dict[str, Any]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+        else:
+            taken.append(time.perf_counter() - began)
+
+    gc.callbacks.append(note)
+    yield taken
+    gc.callbacks.remove(note)
+
+
 def active(runs: int) -> None:
     """Measures many runs that all train: CPU of the diagnosis at 500 points/s, and the memory that each run takes."""
     columns = ("loss", "lr/0", "time/step", "grad_norm", "clip/before")
@@ -176,16 +198,24 @@ def active(runs: int) -> None:
             store.runs.open(NewRun(name, "a", started_ms=1), 1)
         send(0, np.arange(30))
         before = resident_mb()
-        judge()
-        after = resident_mb()
         spent = 0.0
-        for step in range(3):
-            send(step + 1, np.arange(30 + step, 31 + step))
-            spent += judge()
+        with Garbage(lambda: store.frames.taken), pauses() as taken:
+            judge()
+            after = resident_mb()
+            for step in range(3):
+                send(step + 1, np.arange(30 + step, 31 + step))
+                spent += judge()
+            longest = max(taken, default=0.0)
+            frozen = gc.get_freeze_count()
+        with pauses() as whole:  # as if nothing were frozen
+            gc.collect()
         store.close()
     case = f"{runs} active runs"
     share = 500 / len(columns) * spent / (3 * runs)
     say(case, "CPU at 500 points/s, frames of one step", share, "of one core", 0.3)
+    say(case, "longest pause of the garbage collector", 1e3 * longest, "ms", 100)
+    say(case, "a full collection where nothing is frozen", 1e3 * max(whole), "ms")
+    say(case, "objects that no collection looks at any more", frozen, "objects")
     say(case, "memory of the diagnosis", 1000 * (after - before) / runs, "kB a run")
 
 

@@ -20,6 +20,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.garbage import Garbage
 from server.ingest import Ingest
 from server.live import Live
 from server.rules.registry import Registry, load_rules
@@ -184,7 +185,10 @@ def run(settings: Settings) -> int:
                 f"The token is short and others can reach {bound.address}: "
                 f"{SHORT_TOKEN_CHARACTERS} random characters are safer"
             )
-        _server(bound, store, lambda: print(f"Gradwatch listening on {bound.address}", flush=True)).run([listener])  # noqa: T201
+        server = _server(bound, store, lambda: print(f"Gradwatch listening on {bound.address}", flush=True))  # noqa: T201
+        with Garbage(lambda: store.frames.taken + store.runs.opened) as garbage:
+            garbage.start()
+            server.run([listener])
     return 0
 
 

@@ -7,31 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Literal
 
-from server.diagnosis.lifecycle import Course
+from server.diagnosis.lifecycle import Course, Raised
 from server.domain.findings import CheckResult, NotEvaluated, Severity
 
 MOST_SAID = 4_096
+PASSED: Literal["passed"] = "passed"
 NOT_ASKED = NotEvaluated("its first evaluation has not come yet")
 
 
 def result_of(course: Course) -> CheckResult:
     """Says what became of a rule; most of them stand as they stood."""
-    basis = course.raised[-1] if course.raised else None, course.judged > 0, course.missing
-    if course.result is None or basis != course.basis:
-        course.basis, course.result = basis, _made(course)
+    basis: object = course.raised[-1] if course.raised else PASSED if course.judged else course.missing or NOT_ASKED
+    if course.result is None or course.basis is not basis:
+        course.basis, course.result = basis, _made(course.rule.code, basis)
     return course.result
 
 
-def _made(course: Course) -> CheckResult:
-    code = course.rule.code
-    if course.raised:
-        last = course.raised[-1]
-        return CheckResult(code, "found", "" if last.open else f"resolved at step {last.resolved_step:,}")
-    if course.judged:
-        return _check(code, "passed")
-    missing = course.missing or NOT_ASKED
-    return _check(code, "not-evaluated", missing.reason, missing.remedy)
+def _made(code: str, basis: object) -> CheckResult:
+    if isinstance(basis, Raised):
+        return CheckResult(code, "found", "" if basis.open else f"resolved at step {basis.resolved_step:,}")
+    if isinstance(basis, NotEvaluated):
+        return _check(code, "not-evaluated", basis.reason, basis.remedy)
+    return _check(code, PASSED)
 
 
 # ten thousand runs have a hundred rules each, of which most say the same

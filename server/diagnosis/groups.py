@@ -7,8 +7,8 @@ costs follows from the rules that judge. Not for: when they are asked (clock.py)
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 
 from server.diagnosis.causes import NONFINITE
 from server.diagnosis.lifecycle import Course
@@ -19,19 +19,19 @@ from server.rules.base import Rule
 class Group:
     """Rules of one clock: where one wants to be asked, all do."""
 
-    courses: list[Course]
+    courses: tuple[Course, ...]
     alarms: bool  # they are asked too where something stopped being finite
     asked: int = -1  # the last place in the row of closed steps at which they were asked
     facts_seen: int = -1  # the facts that they saw then
     _edition: Hashable = None
-    _awake: Sequence[Course] = field(default_factory=list)
+    _awake: tuple[Course, ...] = ()
 
     @property
     def rule(self) -> Rule:
         """One of the rules: the clock goes by it."""
         return self.courses[0].rule
 
-    def awake(self, edition: Hashable) -> Sequence[Course]:
+    def awake(self, edition: Hashable) -> tuple[Course, ...]:
         """Gives the courses that may have something new to say where the evidence has this edition; all for None."""
         if edition is None:
             return self.courses
@@ -42,15 +42,16 @@ class Group:
     def settle(self, edition: Hashable) -> None:
         """Leaves those alone, as long as this edition lasts, who said at it that they cannot judge."""
         if edition is not None and self._edition is edition:
-            self._awake = [course for course in self._awake if course.still is None or course.still_at is not edition]
+            awake = self._awake
+            if any(course.still is not None and course.still_at is edition for course in awake):
+                self._awake = tuple(one for one in awake if one.still is None or one.still_at is not edition)
 
 
 def grouped(courses: Iterable[Course]) -> list[Group]:
     """Puts the courses of a run into groups."""
-    found: dict[tuple[object, ...], Group] = {}
+    found: dict[tuple[object, ...], list[Course]] = {}
     for course in courses:
         rule = course.rule
         alarms = rule.exact or rule.stage in NONFINITE
-        key = rule.clock, rule.every, rule.whole_run, rule.tier == "facts", alarms
-        found.setdefault(key, Group([], alarms)).courses.append(course)
-    return list(found.values())
+        found.setdefault((alarms, rule.clock, rule.every, rule.whole_run, rule.tier == "facts"), []).append(course)
+    return [Group(tuple(items), bool(key[0])) for key, items in found.items()]

@@ -57,7 +57,7 @@ class Course:
     still: NotEvaluated | None = None
     moved_at: Hashable = None  # the edition for which it is known to look at what moves
     result: CheckResult | None = None  # what became of it
-    basis: tuple[object, ...] = ()  # from what that was read
+    basis: object = None  # from what that was read
 
     @property
     def open(self) -> Raised | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,28 @@ def test_runs_that_are_known_are_asked_for_together(home: House, monkeypatch: py
     assert alone == []
     assert [run_id for run_id in RUNS if findings(home, run_id)] == [RUNS[3]]
     assert {run.diagnosed_step for run in map(home.store.runs.get, RUNS) if run} == {8}
+
+
+def test_a_session_goes_as_soon_as_nobody_holds_it(home: House) -> None:
+    """Its many objects are in no cycle: the collector, which would have to look at each, is not needed."""
+    run_id, diagnosis = RUNS[0], diagnosis_of(home)
+    home.store.runs.open(NewRun(run_id, "a1", started_ms=1), 1)
+    for seq in range(20):
+        send(home, run_id, seq, [2.0, 1.9, NAN if seq > 10 else 1.8])
+        all_done(diagnosis)
+    assert findings(home, run_id)
+    session = diagnosis._sessions[run_id]
+    engine = session._parts[1].engine
+    assert engine is not None
+    held = [weakref.ref(session), weakref.ref(engine), weakref.ref(engine.evidence)]
+    del session, engine
+    gc.disable()
+    try:
+        home.store.runs.delete(run_id)
+        diagnosis.diagnose(run_id)
+        assert [item() for item in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_attempts_ranks_gaps_and_many_frames_are_read_as_without_haste(home: House) -> None:
