@@ -1,7 +1,8 @@
 """Reads for many frames at once what each of them would ask for by itself, before the writer's jobs begin.
 
-A row serves the first frame of its run: what that one changes is not in it any more. Not for: frames that came before,
-or out of order (frames.py asks for those one by one).
+With the rows of the runs come the names of their series, where a group is new. A row serves the first frame of its run:
+what that one changes is not in it any more. Not for: frames that came before, or out of order (frames.py asks for those
+one by one).
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ class Ahead:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._rows: dict[str, dict[tuple[str, int], Row[Any]]] = defaultdict(dict)
+        self._rows: dict[str, dict[tuple[str, int | None], Row[Any]]] = defaultdict(dict)
         self._summaries: dict[tuple[Any, ...], bytes | None] = {}
 
     def forget(self) -> None:
         """Drops what was read: it holds for one transaction, and for one stretch of it."""
         self._rows.clear()
+        self._catalogue.begin()
         self._summaries.clear()
 
     def look(self, connection: Connection, coming: Sequence[Coming]) -> None:
@@ -51,13 +53,19 @@ class Ahead:
         row: Any
         for row in connection.execute(statements.FIND_MANY, where):
             self._rows[row.id][row.key, row.rank] = row
+        locked = {one.batch.run_id: one.digests for one in coming if one.batch.run_id in self._rows}
+        self._catalogue.look(connection, [run_id for run_id, digests in locked.items() if self._asks(run_id, digests)])
         self._look_at_summaries(connection, coming)
+
+    def _asks(self, run_id: str, digests: Sequence[bytes]) -> bool:
+        """Says whether a frame has a group whose number is not known."""
+        return any(self._catalogue.known(run_id, one) is None for one in digests)
 
     def take(self, batch: AcceptedFrame) -> Row[Any] | None:
         """Gives the row of a frame, once for each run; None where it has to be asked for."""
         rows = self._rows.pop(batch.run_id, {})
-        row = rows.get((batch.attempt, batch.rank))
-        return row if row is not None and batch.seq > row.highest else None
+        row = rows.get((batch.attempt, batch.rank)) or rows.get((batch.attempt, None))
+        return row if row is not None and (row.highest is None or batch.seq > row.highest) else None
 
     def summary(self, key: tuple[Any, ...]) -> tuple[bool, bytes | None]:
         """Says whether the summary of (run, attempt, rank, group) was read, and gives it; once."""

@@ -189,7 +189,9 @@ class Frames:
             while left is not None:
                 group = left.group
                 try:
-                    number = self._catalogue.group(connection, run_id, group.columns, left.dtype, left.digest)
+                    number = self._catalogue.group(
+                        connection, self._writer.later, run_id, group.columns, left.dtype, left.digest
+                    )
                 except CatalogueFull as full:
                     kept = group.keep(full.admitted)
                     dropped[str(full)] += len(group.columns) - (0 if kept is None else len(kept.columns))
@@ -224,7 +226,7 @@ class Frames:
         key = {name: identity[name] for name in ("run_id", "attempt", "rank")}
         for number, summary in summaries.items():
             was_read, data = self._ahead.summary((*key.values(), number))
-            if not was_read:
+            if not was_read and not self._catalogue.take_new(key["run_id"], number):
                 where = {**{f"b_{name}": value for name, value in key.items()}, "b_group": number}
                 data = connection.execute(statements.SUMMARY, where).scalar_one_or_none()
             packed = (Summary.unpack(data).merge(summary) if data is not None else summary).pack()

@@ -6,16 +6,20 @@ another process. Not for: reading; whoever reads what may wait here calls `settl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Executable
+
+Many = Callable[[Connection, Any, Sequence[Mapping[str, Any]]], None]
 
 
 class Later:
     """Holds what the writer's transaction still has to run, in the order in which each statement first came."""
 
-    def __init__(self) -> None:
+    def __init__(self, many: Many) -> None:
+        """`many` runs a statement for several rows."""
+        self._many = many
         self._waiting: dict[tuple[int, tuple[str, ...]], tuple[Executable, list[Mapping[str, Any]]]] = {}
         self._runs: set[str] = set()
 
@@ -31,7 +35,7 @@ class Later:
         if run_id is not None and run_id not in self._runs:
             return
         for statement, rows in self._waiting.values():
-            connection.execute(statement, rows)
+            self._many(connection, statement, rows)
         self.forget()
 
     def forget(self) -> None:

@@ -46,7 +46,8 @@ FIND = (
     .with_for_update(of=schema.runs)
 )
 
-# many frames at once, each the next of its stream: a frame that is not further than `highest` is looked for with FIND
+# many frames at once, each the next of its stream, or the first of an attempt: a frame that is not further than
+# `highest` is looked for with FIND
 FIND_MANY = (
     select(
         schema.runs.c.id,
@@ -63,11 +64,13 @@ FIND_MANY = (
     )
     .select_from(schema.attempts)
     .join(schema.runs, schema.runs.c.id == _a.run_id)
-    .join(schema.streams, and_(_s.run_id == _a.run_id, _s.attempt == _a.number))
+    .outerjoin(
+        schema.streams,
+        and_(_s.run_id == _a.run_id, _s.attempt == _a.number, _s.rank.in_(bindparam("b_ranks", expanding=True))),
+    )
     .where(
         _a.run_id.in_(bindparam("b_runs", expanding=True)),  # SQLite finds no index for the pairs
         tuple_(_a.run_id, _a.key).in_(bindparam("b_keys", expanding=True)),
-        _s.rank.in_(bindparam("b_ranks", expanding=True)),
     )
     .order_by(schema.runs.c.id)  # so that two processes lock them in one order
     .with_for_update(of=schema.runs)
@@ -111,6 +114,9 @@ SINCE_FACTS = (
     .where(_of_stream(schema.facts.c), schema.facts.c.seq <= bindparam("b_last"))
     .order_by(schema.facts.c.seq, schema.facts.c.part)
 )
+INSERT_SERIES = insert(schema.series)
+INSERT_GROUP = insert(schema.groups)
+INSERT_MEMBERS = insert(schema.group_members)
 INSERT_FRAME = insert(schema.frames)
 INSERT_BLOCKS = insert(schema.blocks)
 INSERT_FACTS = insert(schema.facts)

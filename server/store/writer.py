@@ -73,7 +73,7 @@ class Writer:
     def __init__(self, database: Database, on_rollback: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._on_rollback = on_rollback
-        self.later = Later()  # for jobs, in the writer's thread
+        self.later = Later(database.many)  # for jobs, in the writer's thread
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._wake = threading.Condition()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,10 @@ class Database(ABC):
                 yield connection
         except DBAPIError as error:
             raise self.translate(error) from error
+
+    def many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs a statement for each of these rows."""
+        connection.execute(statement, rows)
 
     @abstractmethod
     def describe(self) -> str:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from server.errors import StorageFull, StoreError
+from server.store.engine.arrays import Arrays
 from server.store.engine.base import Database, Heard
 
 MARK = "Gradwatch: the schema of its store"
@@ -57,6 +58,7 @@ class PostgreSQL(Database):
         self.name = self._url.render_as_string(hide_password=True)
         self.writing = _engine(self._url, writes=True)
         self.reading = _engine(self._url, writes=False)
+        self._arrays = Arrays()
         self._switchboard: Switchboard | None = None
         try:
             with self.reading.connect() as connection:
@@ -68,6 +70,13 @@ class PostgreSQL(Database):
                 f"The database {self.name} cannot be reached ({_first_line(error)}). Check --database and that "
                 "PostgreSQL runs."
             ) from None
+
+    def many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs a statement for these rows: several in one of arrays."""
+        if len(rows) > 1:
+            self._arrays.run(connection, statement, rows)
+        else:
+            connection.execute(statement, rows)
 
     def describe(self) -> str:
         """Names the address without the password, and the server's version."""

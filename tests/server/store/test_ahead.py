@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import event
+
 from server.errors import FrameConflict
 from server.store import Store
 from server.store.accepted import AcceptedFrame
@@ -74,6 +76,49 @@ def test_frames_that_are_stored_together_are_what_they_would_be_alone(store: Sto
         }
         told = {info.name: (info.count, info.min, info.max) for info in store.series.names(run, attempt=number)}
         assert told == {name: (len(row), min(row), max(row)) for name, row in values.items() if row}
+
+
+def test_the_first_frames_of_many_runs_take_no_more_statements_than_those_of_few(store: Store) -> None:
+    taken: list[int] = []
+    for first, count in ((0, 4), (4, 16)):
+        runs = [f"run-{number}" for number in range(first, first + count)]
+        for run in runs:
+            open_run(store, run)
+        heard: list[str] = []
+
+        def hear(_c: object, _u: object, statement: str, *_: object, heard: list[str] = heard) -> None:
+            heard.append(statement)
+
+        with in_one_transaction(store):
+            event.listen(store._database.writing, "before_cursor_execute", hear)
+            answers = [
+                store.frames.submit(frame(0, group({"loss": [1.0], f"user/{run}": [2.0]}, [0]), run_id=run))
+                for run in runs
+            ]
+        for answer in answers:
+            answer.result(30)
+        event.remove(store._database.writing, "before_cursor_execute", hear)
+        taken.append(len(heard))
+        for run in runs:
+            found = store.series.read(run, ["loss", f"user/{run}"])
+            assert [data.values.tolist() for data in found] == [[1.0], [2.0]]
+    assert taken[0] == taken[1], "one of a kind for all of them"
+
+
+def test_ranks_that_begin_a_run_together_share_its_groups(store: Store) -> None:
+    open_run(store, "run-a")
+    with in_one_transaction(store):
+        answers = [
+            store.frames.submit(frame(seq, group({"loss": [float(rank)]}, [seq]), run_id="run-a", rank=rank))
+            for seq in (0, 1)
+            for rank in (0, 1, 2)
+        ]
+    assert [answer.result(30).contiguous for answer in answers] == [0, 0, 0, 1, 1, 1]
+    for rank in (0, 1, 2):
+        (data,) = store.series.read("run-a", ["loss"], attempt=1, rank=rank)
+        assert data.values.tolist() == [float(rank)] * 2
+    (info,) = store.series.names("run-a", attempt=1)
+    assert (info.count, info.min, info.max) == (6, 0.0, 2.0)
 
 
 def test_one_conflict_among_frames_that_are_stored_together_refuses_itself_alone(store: Store) -> None:

@@ -43,6 +43,23 @@ def test_frames_of_one_run_may_go_to_any_process(two: tuple[Store, Store]) -> No
     assert [one.seq for one in two[1].frames.since(RUN, 1, 0, -1)] == list(range(60))
 
 
+def test_groups_that_two_processes_meet_in_turn_keep_their_numbers(two: tuple[Store, Store]) -> None:
+    """Each process gets a frame of every run at once, with a series that only the other one has seen so far."""
+    runs_met = [f"run-{number}" for number in range(12)]
+    for run in runs_met:
+        open_run(two[0], run)
+    for seq in range(8):
+        names = [f"user/{number}" for number in range(seq // 2 + 1)]
+        answers = [
+            two[seq % 2].frames.submit(frame(seq, group({name: [float(seq)] for name in names}, [seq]), run_id=run))
+            for run in runs_met
+        ]
+        assert {answer.result(30).contiguous for answer in answers} == {seq}
+    for run in runs_met:
+        for number, data in enumerate(two[0].series.read(run, [f"user/{number}" for number in range(4)])):
+            assert data.values.tolist() == [float(seq) for seq in range(2 * number, 8)]
+
+
 def test_many_threads_of_two_processes_lose_and_double_nothing(two: tuple[Store, Store]) -> None:
     for number in range(4):
         open_run(two[0], run_id=f"r{number}", attempt="a")
