@@ -13,6 +13,8 @@ from sqlalchemy import Column, Connection, Insert, LargeBinary, Table, Update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.visitors import iterate
 
+LARGE = 16_384  # bytes of a blob: to copy it into an array and out again takes longer than a statement of its own
+
 _DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 _QUOTE = _DIALECT.identifier_preparer.quote
 
@@ -29,6 +31,9 @@ class Arrays:
         found = self._known.get((id(statement), names))
         if found is None:
             found = self._known[id(statement), names] = _Rewritten(statement, names)
+        if any(len(row[name]) > LARGE for name in found.blobs for row in rows):
+            connection.execute(statement, rows)
+            return
         if found.key:
             rows = list({tuple(row[name] for name in found.key): row for row in rows}.values())
         connection.exec_driver_sql(found.sql, tuple([row[name] for row in rows] for name in names))
@@ -38,6 +43,7 @@ class _Rewritten:
     """A statement with an array for each of its values; `key` names those of which only the last may come."""
 
     def __init__(self, statement: Insert | Update, names: tuple[str, ...]) -> None:
+        self.blobs: tuple[str, ...] = ()
         self.statement = statement  # as long as it is held, its id is nobody else's
         table = cast("Table", statement.table)
         if isinstance(statement, Update):
@@ -60,6 +66,7 @@ class _Rewritten:
             _, found, conflict = str(statement.compile(dialect=_DIALECT, column_keys=names)).partition(" ON CONFLICT ")
             self.key = tuple(column.name for column in table.primary_key) if found else ()
             given = _given({name: table.c[name] for name in names})
+            self.blobs = tuple(name for name in names if isinstance(table.c[name].type, LargeBinary))
             parts = "INSERT INTO", _QUOTE(table.name), f"({_listed(names)})", "SELECT * FROM", given, found, conflict
         self.sql = " ".join(parts)
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from server.store import schema, statements
 from server.store.engine import Database, open_database
-from server.store.engine.arrays import Arrays
+from server.store.engine.arrays import LARGE, Arrays
 from tests.postgres import Cluster
 from tests.server.empty import name_with_tables
 
@@ -41,6 +41,20 @@ def test_texts_and_blobs_arrive_as_they_were(database: Database) -> None:
     run(database, insert(schema.series), [{"run_id": "r", "number": at, "name": it} for at, it in enumerate(AWKWARD)])
     run(database, insert(schema.pieces), [{"run_id": "r", "number": at, "data": it} for at, it in enumerate(blobs)])
     assert [row[2] for row in rows_of(database, schema.series)] == AWKWARD
+    assert [row[2] for row in rows_of(database, schema.pieces)] == blobs
+
+
+@pytest.mark.parametrize("size", [LARGE, LARGE + 1])
+def test_small_blobs_go_together_and_large_ones_each_by_itself(database: Database, size: int) -> None:
+    heard: list[tuple[str, bool]] = []
+
+    def hear(_c: object, _u: object, statement: str, _p: object, _x: object, many: bool) -> None:
+        heard.append((statement, many))
+
+    event.listen(database.writing, "before_cursor_execute", hear)
+    blobs = [b"\x01" * size, b"\x02"]
+    run(database, insert(schema.pieces), [{"run_id": "r", "number": at, "data": it} for at, it in enumerate(blobs)])
+    assert [(many, "unnest" in statement) for statement, many in heard] == [(size > LARGE, size <= LARGE)]
     assert [row[2] for row in rows_of(database, schema.pieces)] == blobs
 
 
