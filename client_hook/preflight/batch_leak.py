@@ -44,9 +44,11 @@ class Check:
         other = torch.arange(count, device=subject.device)
         other[0] = count  # a real sample from outside takes the first place
         after = subject.rows(other)
+        fewer = subject.rows(torch.arange(count - 1, device=subject.device))
         with subject.mode(False), torch.no_grad():
-            outputs = [_by_sample(subject, batch, count) for batch in (before, before, after)]
-        first, again, changed = outputs
+            answers = [_leaves(subject, batch) for batch in (before, before, after, fewer)]
+        dims = [_counts(item, less, count) for item, less in zip(answers[0], answers.pop(), strict=False)]
+        first, again, changed = (_by_sample(answer, dims, count) for answer in answers)
         if first is None or again is None or changed is None:
             return not_evaluated(self, "no output has a row for each sample")
         size = first[1:].square().mean(1).sqrt().clamp(min=1e-12)
@@ -81,12 +83,23 @@ class Check:
         )
 
 
-def _by_sample(subject: Subject, batch: object, count: int) -> Tensor | None:
+def _leaves(subject: Subject, batch: object) -> list[Tensor]:
+    return [item for _, item in trees.leaves(subject.run(batch).output)]
+
+
+def _counts(item: Tensor, fewer: Tensor, count: int) -> int | None:
+    """Finds the dimension that counts the samples: the one that shrinks with the batch. (Features may be as many.)"""
+    if not item.is_floating_point() or item.ndim != fewer.ndim:
+        return None
+    differ = [at for at in range(item.ndim) if item.shape[at] != fewer.shape[at]]
+    return differ[0] if len(differ) == 1 and item.shape[differ[0]] == count else None
+
+
+def _by_sample(answer: list[Tensor], dims: list[int | None], count: int) -> Tensor | None:
     """Gives what the model answers, one row a sample."""
-    rows = []
-    for _, item in trees.leaves(subject.run(batch).output):
-        if item.is_floating_point() and item.ndim and count in item.shape:
-            dims = [at for at in (subject.batch_dim or 0, 0, 1) if at < item.ndim and item.shape[at] == count]
-            if dims:
-                rows.append(item.movedim(dims[0], 0).reshape(count, -1).double())
+    rows = [
+        item.movedim(dim, 0).reshape(count, -1).double()
+        for item, dim in zip(answer, dims, strict=False)
+        if dim is not None
+    ]
     return torch.cat(rows, 1) if rows else None

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from client_hook.guard import attempted
 from client_hook.preflight import trees
@@ -16,6 +17,9 @@ from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import SEED, Subject
 
 WRONG, SUSPICIOUS, DIRECTIONS, STEPS, ROWS, MOST_NAMED, ASIDE = 1e-2, 1e-4, 5, (1e-4, 1e-5, 1e-6), 8, 40, 0.01
+STEP_OPERATIONS = frozenset(
+    {"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "argmax", "argmin", "bucketize"}
+)
 LIMITS = [
     limit("error", WRONG, "relative difference", "Stanford's CS231n: above it the gradient is probably wrong"),
     limit("warning", SUSPICIOUS, "relative difference", "CS231n: acceptable only where there are kinks"),
@@ -44,17 +48,20 @@ class Check:
         low: list[str] = []
         for name, module in twin.model.named_modules():
             module.register_forward_hook(lambda _, __, output, name=name: low.append(name) if _narrow(output) else None)
+        seen = _Seen()
         with twin.mode(False, dropout=False):
             began = monotonic()
-            answer, error = attempted(twin.run)
+            with seen:
+                answer, error = attempted(twin.run)
+            if error is not None:  # what is compiled may not let itself be looked at
+                answer, error = attempted(twin.run)
             if error is not None:
                 return not_evaluated(
                     self, f"the model does not run in float64 ({type(error).__name__}: {str(error)[:120]})"
                 )
-            if low or answer.loss.dtype != torch.float64:
-                return not_evaluated(
-                    self, f"something computes in less than float64 (`{low[0] if low else 'the loss'}`)"
-                )
+            if low or seen.narrowed or answer.loss.dtype != torch.float64:
+                where = f"`{low[0]}`" if low else "a cast" if seen.narrowed else "the loss"
+                return not_evaluated(self, f"something computes in less than float64 ({where})")
             needs = (monotonic() - began) * (2 * DIRECTIONS * len(STEPS) + 2)
             if needs > budget.left:
                 return not_evaluated(
@@ -89,6 +96,13 @@ class Check:
                 )
             },
         }
+        if middle > SUSPICIOUS and seen.steps:
+            return not_evaluated(
+                self,
+                f"the forward pass has steps in it (`{sorted(seen.steps)[0]}`): a gradient that is passed through them "
+                "(straight-through) is an estimate and no slope",
+                **more,
+            )
         if middle > SUSPICIOUS:
             where = f", in {', '.join(f'`{name}`' for name in wrong[:3])}" if wrong else ""
             return found(
@@ -99,6 +113,24 @@ class Check:
                 **more,
             )
         return passed(self, f"backward agrees with the slope of the loss to {middle:.1g}", **more)
+
+
+class _Seen(TorchDispatchMode):
+    """Notes operations whose value does not move with its input, and casts to fewer digits."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: set[str] = set()
+        self.narrowed = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.__name__.partition(".")[0]
+        if name.rstrip("_") in STEP_OPERATIONS:
+            self.steps.add(name)
+        wide = any(item.dtype == torch.float64 for _, item in trees.leaves(args))
+        self.narrowed = self.narrowed or (wide and _narrow(result))
+        return result
 
 
 def _twin(subject: Subject) -> Subject:

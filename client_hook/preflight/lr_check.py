@@ -5,6 +5,8 @@ Not for: measuring (lr_range) or advising (lr_advice).
 
 from __future__ import annotations
 
+import math
+from statistics import median
 from typing import Any
 
 from client_hook.guard import attempted
@@ -15,7 +17,9 @@ from client_hook.preflight.lr_curve import RISE, STOP
 from client_hook.preflight.lr_range import HIGH, LOW, STEPS, TRIAL_STEPS, LRRange, measure, suggested
 from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import Subject
+from client_hook.preflight.training import train
 
+CONFIRM_STEPS, RECOVERED = 150, 0.75  # a loss that rose at first and ends this far below its start has not run away
 FAR_BELOW = 100.0  # times below the steepest point a rate is worth a word
 ALIKE = 0.9  # of the best trial's fall is as good
 SOURCES = "Smith 2017 (arXiv:1506.01186); 1e-7 to 10 in 100 steps, stop at 4 times the best: fast.ai"
@@ -48,6 +52,13 @@ class Check:
             message = f"{yours} lies above {test.diverges:.3g}, from where on the loss runs away"
             if test.warms_up:
                 return found(self, "info", message, f"{start} Your schedule begins below it: keep its warm-up.", **told)
+            later = _recovers(subject, budget)
+            if later is not None:
+                message = (
+                    f"{yours} makes the loss rise at first; after {CONFIRM_STEPS} steps it is at {later:.3g}, below "
+                    "its start"
+                )
+                return found(self, "info", message, f"A warm-up would spare it the detour. {start}", **told)
             return found(self, "warning", message, f"{start} {reasons}", **told)
         if test.steepest is not None and 0 < test.yours < test.steepest / FAR_BELOW and not _as_good(test):
             times = f"{test.steepest / test.yours:.0f} times below {test.steepest:.3g}"
@@ -83,6 +94,15 @@ def pictures(test: LRRange) -> dict[str, Any]:
         gained = f"fall of the loss in {TRIAL_STEPS} steps"
         found["short trials"] = curve(rates, falls, "learning rate", gained, log_x=True, marks=drawn[-1:])
     return found
+
+
+def _recovers(subject: Subject, budget: Budget) -> float | None:
+    """Trains at your rate for longer than a trial; gives the loss at the end where it was worth it."""
+    losses = train(subject, subject.batches(), CONFIRM_STEPS, budget)
+    if len(losses) < CONFIRM_STEPS or not math.isfinite(sum(losses)):
+        return None
+    first, last = median(losses[:3]), median(losses[-CONFIRM_STEPS // 10 :])
+    return last if 0.0 < last < RECOVERED * first else None
 
 
 def _as_good(test: LRRange) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import rate_of, train
 
 SAMPLES, DENSE, STEPS, LEFT, LEFT_IF_RIGHT, MOVED = 8, 16, 300, 0.05, 0.3, 0.1
+MOST_OF_IT, STILL = 0.75, 0.9  # on its way: so much is done, and the last third of the steps took a tenth of the rest
 LIMITS = [
     limit("left", LEFT, "of the way from the first loss to the lowest", "ours; TheDeepChecker asks for a loss of 1e-5"),
     limit("left, all right", LEFT_IF_RIGHT, "of the way, where every class is right", "ours"),
@@ -106,6 +108,15 @@ class Check:
             return passed(
                 self, f"the loss of {count} samples falls by {share:.0%}; its lowest value is not known", **more
             )
+        if known and share > MOST_OF_IT and any(_falls(item["y"], floor) for item in curves.values()):
+            return found(
+                self,
+                "info",
+                f"{count} samples are not learned in {STEPS} steps, but the loss is on its way: {first:.3g} to "
+                f"{best:.3g}, and still falling ({floor:.3g} is possible)",
+                "Fine where the training is long; more capacity or a higher learning rate gets there earlier.",
+                **more,
+            )
         if wanted > free:
             return not_evaluated(
                 self, f"{free} parameters cannot hold {wanted} answers (loss {first:.3g} to {best:.3g})", **more
@@ -136,6 +147,13 @@ class Check:
             else "Fine if the training is long; else raise the learning rate (the LR range test shows how far).",
             **more,
         )
+
+
+def _falls(losses: list[float], floor: float) -> bool:
+    """Says whether the last third of the steps went on towards the floor."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    at = 2 * len(finite) // 3
+    return at > 0 and min(finite[at:]) - floor < STILL * (min(finite[:at]) - floor)
 
 
 def _all_right(answer: Answer | None, call: LossCall) -> bool:

@@ -27,6 +27,7 @@ from tests.corpus import loops, models
 from tests.corpus.setup import Setup
 
 SECONDS = 60.0
+OTHER_LOOPS = (loops.gan, loops.contrastive, loops.reinforce, loops.shared_norm_gan)
 
 
 @dataclass
@@ -48,7 +49,7 @@ def subject_of(setup: Setup) -> Subject:
     """Makes what preflight is given: model, loss, loader and optimizer as the training has them."""
     torch.manual_seed(setup.seed)
     found = setup.data()
-    if setup.loop in (loops.gan, loops.contrastive, loops.reinforce, loops.shared_norm_gan):
+    if setup.loop in OTHER_LOOPS:
         return _other_loop(setup, found.x, found.y)
     x, y = found.x, found.y
     model = setup.model()

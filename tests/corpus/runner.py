@@ -9,7 +9,7 @@ from server.rules.registry import Registry, load_rules
 from tests.corpus.device import living_on
 from tests.corpus.judge import Judged, judge
 from tests.corpus.pace import paced
-from tests.corpus.preflight import Flown, fly
+from tests.corpus.preflight import OTHER_LOOPS, Flown, fly
 from tests.corpus.setup import Setup
 
 _registry: list[Registry] = []
@@ -53,6 +53,12 @@ def _found(chosen: tuple[str, str]) -> tuple[Setup, Any]:
     known: dict[str, Any] = {"healthy": healthy.HEALTHY, "soak": healthy.LONG, "fault": faults.FAULTS}
     found = (known | {key: both[0] for key, both in _aside().items()})[kind][name]
     return (found.setup, found) if isinstance(found, faults.Fault) else (found, None)
+
+
+def has_model(chosen: tuple[str, str]) -> bool:
+    """Says whether a training's model stands before its loop begins; preflight has nothing to look at otherwise."""
+    setup, _ = _found(chosen)
+    return setup.loop in OTHER_LOOPS or any(True for _ in setup.model().parameters())
 
 
 def fly_one(chosen: tuple[str, str]) -> Flown:

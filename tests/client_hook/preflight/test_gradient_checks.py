@@ -115,6 +115,9 @@ def test_what_cannot_run_in_float64_is_said() -> None:
         "less than float64" in narrow.check("GW105").reason
     )
 
+    inside = changed(case, After(case.model, lambda out: out.float().double()))
+    assert inside.check("GW105").reason == "something computes in less than float64 (a cast)"
+
     class Fixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -124,6 +127,17 @@ def test_what_cannot_run_in_float64_is_said() -> None:
             return self.net(x) + torch.ones(3, 3, dtype=torch.float32) @ torch.ones(3, dtype=torch.float32).to(x.dtype)
 
     assert "does not run in float64" in changed(case, Fixed()).check("GW105").reason
+
+
+def test_a_gradient_that_is_passed_through_a_step_is_no_slope_and_no_fault() -> None:
+    case = seeded(HEALTHY["mlp"])
+    straight = changed(case, After(case.model, lambda out: out + (out.round() - out).detach()))
+    assert straight.check("GW105").reason == (
+        "the forward pass has steps in it (`round`): a gradient that is passed through them (straight-through) is an "
+        "estimate and no slope"
+    )
+    cut = changed(case, After(case.model, lambda out: out + (0.5 * out).detach()))
+    assert cut.check("GW105").severity == "error", "no step is there, so the detach is a mistake"
 
 
 def test_dropout_and_noise_do_not_disturb_it() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.client_hook.preflight.kit import HEALTHY, After, Before, Case, changed, healthy_report, seeded
-from tests.corpus import models
+from tests.corpus import models, third
+from tests.corpus.preflight import fly
 
 ARCHITECTURES = ["mlp", "cnn", "lstm", "gpt"]
 
@@ -134,6 +135,19 @@ def test_too_few_parameters_are_no_fault() -> None:
     x = torch.randn(32, 1)
     case = Case(nn.Linear(1, 1), F.mse_loss, (x, torch.randn(32, 1)), None)
     assert case.check("GW101").reason.startswith("2 parameters cannot hold 8 answers")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("pictures-doubled", "GW101", "16 samples are not learned in 300 steps, but the loss is on its way"),
+        ("quantised-digits", "GW106", "Your learning rate of 0.002 makes the loss rise at first; after 150 steps"),
+    ],
+)
+def test_what_takes_longer_or_a_detour_is_a_remark(name: str, code: str, message: str) -> None:
+    (result,) = fly(name, third.HEALTHY[name], (), code).report.found
+    assert result.severity == "info"
+    assert result.message.startswith(message)
 
 
 # -- GW102 -------------------------------------------------------------------------------------------------------------

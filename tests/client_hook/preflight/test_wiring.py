@@ -208,6 +208,20 @@ def test_sequences_first_are_understood() -> None:
     assert "cannot be told" in unclear.check("GW103").reason
 
 
+def test_as_many_features_as_samples_are_not_taken_for_samples() -> None:
+    class Codes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(8, 32)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            found = self.net(x)
+            return found, found.view(-1, 8)  # four rows a sample, and eight samples are looked at
+
+    case = Case(Codes(), lambda output, y: F.cross_entropy(output[0], y), (torch.randn(16, 8), torch.arange(16)))
+    assert case.check("GW103").verdict == "passed"
+
+
 def test_too_few_samples_and_batch_statistics_are_said() -> None:
     x, y = seeded(HEALTHY["mlp"]).batch
     small = Case(models.mlp(8, 3), F.cross_entropy, (x[:2], y[:2]))
