@@ -42,6 +42,7 @@ class GraphSignal(Signal):
         self._steps = self._walks = self._nodes = 0
         self._truncated = False
         self._reached: set[str] = set()
+        self._factors: set[str] = set()  # parameters that a product or convolution multiplies its input by
         self._strangers: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}
         self._plain: dict[int, tuple[weakref.ref[Tensor], Tensor, set[int]]] = {}  # → tensor, its values, the steps
         self._second_order = False  # a loss of derivatives: coordinates ask for gradients there, and are no weights
@@ -93,6 +94,8 @@ class GraphSignal(Signal):
             else:
                 self._second_order = self._second_order or "BackwardBackward" in node.name
                 node.layer, node.dropout_rate = layers.get(node.node, (None, None))
+                names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
+                self._factors.update(name for name in names if name is not None)
         self._look_for_detached({node.node for node in order})
         paths = GraphPaths.read(order)
         if len(paths.sequence) > len(self._paths.sequence):
@@ -199,6 +202,7 @@ class GraphSignal(Signal):
             "truncated": self._truncated,
             "backwards": self._walks,
             "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
+            "factors": sorted(self._factors),
             "unregistered": self._unregistered() + self._attributes(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
             **self._paths.fact(),

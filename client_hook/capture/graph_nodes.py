@@ -84,22 +84,35 @@ def has_weight(node: Any) -> bool:
     return any(_is_leaf(item) for item, _ in node.next_functions)
 
 
+def factors_of(node: Any, name: str) -> list[Tensor]:
+    """Lists the leaves that are factors of a weighted operation, seen through views and casts; none of any other."""
+    if not _WEIGHTED.match(name):
+        return []
+    found = (_leaf_behind(item) for item, _ in node.next_functions)
+    return [leaf for leaf in found if leaf is not None]
+
+
 def _joins_two(node: Any) -> bool:
     inputs = [item for item, _ in node.next_functions if item is not None]
     return len(inputs) == 2 and not any(_is_leaf(item) for item in inputs)
 
 
 def _is_leaf(item: Any) -> bool:
+    return _leaf_behind(item) is not None
+
+
+def _leaf_behind(item: Any) -> Tensor | None:
     for _hop in range(6):
         if item is None:
-            return False
+            return None
         name = name_of(item)
         if name == LEAF:
-            return True
+            leaf: Tensor | None = getattr(item, "variable", None)
+            return leaf
         if not is_passing(name):
-            return False
+            return None
         item = item.next_functions[0][0] if item.next_functions else None
-    return False
+    return None
 
 
 def before_views(node: Any) -> Any:

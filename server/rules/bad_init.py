@@ -11,6 +11,14 @@ from server.rules._layers import Parameter, listed, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each of their matrices
+    {
+        "Linear", "Bilinear", "LazyLinear", "NonDynamicallyQuantizableLinear", "MultiheadAttention", "RNN", "LSTM",
+        "GRU", "RNNCell", "LSTMCell", "GRUCell", "Embedding", "EmbeddingBag",
+        *(f"{kind}{dims}d" for kind in ("Conv", "ConvTranspose", "LazyConv", "LazyConvTranspose") for dims in "123"),
+    }
+)  # fmt: skip
+
 
 class BadInit(Rule):
     """The run has weights that start far too large or too small
@@ -18,7 +26,9 @@ class BadInit(Rule):
     ## What it does
     Computes var(w)·fan_in of every weight matrix at the start: 2 for He, 1 for Xavier and LeCun, 1/3 for PyTorch's
     default. Above 25 without a normalisation right behind it is a warning (the signal grows fivefold in this layer
-    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one.
+    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one. A parameter of
+    your own module counts where the first backwards show that inputs are multiplied by it: the law is about sums over
+    fan_in products, and says nothing of rates, positions or thresholds that happen to be a table.
 
     ## Why it matters
     The scale of the start decides whether the signal survives the depth: too large and the outputs are sure of
@@ -70,6 +80,8 @@ class BadInit(Rule):
             return
         normed = {str(pair.get("layer")) for pair in window.fact("graph").get("weighted_before_norm") or ()}
         heads = {str(name) for names in window.fact("model").get("tied") or () for name in names}
+        factors = set(map(str, window.fact("graph").get("factors") or ()))
+        items = [item for item in items if item.name in factors or item.layer_type in WEIGHED or item.name in heads]
         scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
         by_name = {item.name: item for item in items}
         large = [name for name, scale in scales.items() if scale > params.large and by_name[name].layer not in normed]

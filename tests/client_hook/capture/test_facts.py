@@ -130,6 +130,22 @@ def test_the_graph_names_what_the_loss_does_not_reach() -> None:
     assert graph["root"] == "NllLossBackward0"
 
 
+def test_the_graph_names_what_inputs_are_multiplied_by_and_no_other_table() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.product = nn.Parameter(torch.randn(8, 6))
+            self.rates = nn.Parameter(torch.linspace(-5, 0, 6).repeat(6, 1))
+            self.head = nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head((x @ self.product).unsqueeze(1) * self.rates.exp()).sum(1)
+
+    torch.manual_seed(0)
+    factors = last(train(model=Own()), "graph")["factors"]
+    assert {"product", "head.weight"} <= set(factors) <= {"product", "head.weight", "head.bias"}
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")

@@ -6,11 +6,12 @@ A rule that is changed because of one of them makes that one part of the corpus:
 from tests.corpus.third.faults import FAULTS
 from tests.corpus.third.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset(
+ADOPTED = frozenset(
     {
         "attacked-digits",
         "codes-are-no-parameter",
         "letters-see-the-future",
+        "long-filters",
         "low-rank-both-zero",
         "plateau-of-the-wrong-side",
         "task-weights-not-optimised",
