@@ -9,10 +9,11 @@ import weakref
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.by_mode import ByMode
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
@@ -21,7 +22,6 @@ from client_hook.capture.validation_mode import ValidationMode
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
 WALKS = 6
-_BY_MODE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
 
 class _Turn:
@@ -39,7 +39,7 @@ class _Turn:
         self.left: tuple[int, int] | None = None  # this of the probe's gradient
         self.targets: weakref.ref[Tensor] | None = None  # of the loss whose backward was the newest
         self.foreign_step = False  # another optimizer stepped since this one's first backward
-        self.by_mode: list[weakref.ref[nn.Module]] = []
+        self.by_mode = ByMode()
 
     def restart(self) -> None:
         """Begins to count anew, after a step or where a scaler left one out."""
@@ -97,8 +97,8 @@ class LoopOrderSignal(Signal):
             held = {id(item) for group in optimizer.param_groups for item in group["params"]}
             for model in self.context.models.values():
                 if any(id(item) in held for item in model.parameters()):
-                    self._turns[key].by_mode += [weakref.ref(m) for m in model.modules() if isinstance(m, _BY_MODE)]
-        self._mode.choose([reference for turn in self._turns.values() for reference in turn.by_mode])
+                    self._turns[key].by_mode.add(model)
+        self._mode.choose([reference for turn in self._turns.values() for reference in turn.by_mode.modules])
 
     # -- the calls ---------------------------------------------------------------------------------------------------
 
@@ -220,10 +220,10 @@ class LoopOrderSignal(Signal):
                 self._mode.training_call(first)
                 self._targets = weakref.ref(args[1]) if len(args) > 1 and type(args[1]) is Tensor else None
             return
-        turn = next((turn for turn in self._turns.values() if turn.by_mode), None)
+        turn = next((turn for turn in self._turns.values() if turn.by_mode.modules), None)
         if turn is None:
             return
-        training = all((module := item()) is not None and module.training for item in turn.by_mode)
+        training = turn.by_mode.all_training()
         if training and not self._mode.is_validation(function, first):
             return
         self._offences.possible("train-during-validation")
@@ -269,12 +269,8 @@ class LoopOrderSignal(Signal):
             self._offences.add("zero-grad-before-step", self.context.open_step, key)
         if turn.schedulers or (turn.early_schedulers and self._first_scheduler_early):
             self._offences.add("scheduler-before-optimizer", self.context.open_step, key)
-        if turn.by_mode and not self._any_training(turn):
+        if turn.by_mode.forgotten():
             self._offences.add("eval-during-training", self.context.open_step, key)
-
-    @staticmethod
-    def _any_training(turn: _Turn) -> bool:
-        return any((module := item()) is not None and module.training for item in turn.by_mode)
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Hears that an optimizer stepped, and begins its next turn."""

@@ -195,6 +195,15 @@ def test_training_in_eval_mode_is_seen_where_it_matters() -> None:
     assert kinds(train(body, model=model, steps=20))["eval-during-training"] >= 6
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_norms_that_are_kept_on_purpose_are_told_from_a_forgotten_mode(forgotten: bool, wrapped: bool) -> None:
+    inner = classifier(nn.BatchNorm1d(5), nn.Linear(5, 5))
+    model = nn.Sequential(inner) if wrapped else inner
+    (inner if forgotten else inner[3]).eval()
+    assert kinds(train(model=model)) == ({"eval-during-training": 0} if forgotten else {})
+
+
 def test_an_optimizer_that_never_steps_is_said_at_the_end() -> None:
     def body(step, model, optimizer):
         inputs, labels = batch(step)

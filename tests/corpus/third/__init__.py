@@ -13,6 +13,8 @@ ADOPTED = frozenset(
         "letters-see-the-future",
         "long-filters",
         "low-rank-both-zero",
+        "norms-kept",
+        "norms-kept-at-a-training-rate",
         "plateau-of-the-wrong-side",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",
