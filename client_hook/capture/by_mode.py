@@ -22,7 +22,9 @@ class ByMode:
 
     def add(self, model: nn.Module) -> None:
         """Takes those of one model."""
-        found = [weakref.ref(module) for module in model.modules() if isinstance(module, _BY_MODE)]
+        found: list[weakref.ref[nn.Module]] = [
+            weakref.ref(module) for module in model.modules() if isinstance(module, _BY_MODE)
+        ]
         if found:
             self.modules += found
             self._models.append(weakref.ref(_inside(model)))

@@ -13,15 +13,20 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 
+SEQUENCE = 3  # dimensions of outputs for each place of a text: which sign comes next is often undecided
+
+
 class ClassCollapse(Rule):
     """The run has classes that the model never predicts
 
     ## What it does
-    At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation
-    if its loss is computed with the same function, else in training. An info while the loss still falls, and where
-    some of very many classes are missing and the loss is still above half of the labels' entropy (a language model
-    whose next letter is a guess need never put a rare one first), else a warning. Where more than half of them are
-    missing it is one only while the loss is near that entropy, which a constant answer gets too.
+    At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation if
+    its loss is computed with the same function, else in training. An info while the loss still falls, and where
+    some of very many classes, or of the signs of a sequence, are missing and the loss is still above half of the
+    labels' entropy (a language model whose next letter is a guess need never put a rare one first), else a warning.
+    Where more than half of them are missing it is one only while the loss is near that entropy, which a constant
+    answer gets too. Cross-entropies of single labels from which something else is made (a preference, a policy's
+    ratio) are likelihoods: no say.
 
     ## Why it matters
     The accuracy can look fine while whole classes are lost.
@@ -88,6 +93,9 @@ class ClassCollapse(Rule):
         if call.function not in CROSS_ENTROPIES or not labels or not predictions or not window.final:
             yield NotEvaluated("judged at the end of a classification")
             return
+        if fact.get("alone") is False and call.reduction == "none":
+            yield NotEvaluated("cross-entropies of single labels are combined: as likelihoods they want no class first")
+            return
         if call.batches < params.batches:
             yield NotEvaluated(f"{params.batches} batches must have been looked at, {call.batches} were")
             return
@@ -100,7 +108,7 @@ class ClassCollapse(Rule):
             falling = parts is not None and still_falling(parts, window.loss.values)
             guessing = (
                 parts is not None
-                and len(labels) > params.many
+                and (len(labels) > params.many or len(call.input.shape) == SEQUENCE)
                 and parts.q4 > params.guessing * entropy(labels)
                 and (len(lost) < params.few * len(known) or parts.q4 < params.learned * entropy(labels))
             )

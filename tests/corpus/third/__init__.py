@@ -16,6 +16,7 @@ ADOPTED = frozenset(
         "norms-kept",
         "norms-kept-at-a-training-rate",
         "plateau-of-the-wrong-side",
+        "preferences",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",
         "three-tasks-weighed",
