@@ -12,7 +12,6 @@ from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
-
 SEQUENCE = 3  # dimensions of outputs for each place of a text: which sign comes next is often undecided
 
 
