@@ -9,8 +9,17 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
 
 from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
@@ -21,6 +30,8 @@ _EPOCH = ("epoch",)
 _WAIT_LABEL, _EPOCH_LABEL = (_WAIT, True), (_EPOCH, True)
 STEPS_WITHOUT_LOADER = 3
 MAX_GONE = 20
+LOOKED_AT = 50_000  # weights of a sampler
+_UNIFORM = (RandomSampler, SequentialSampler, SubsetRandomSampler, DistributedSampler)
 _BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
 _SET_KEYS = ("dataset_size", "train_size", "n_train", "num_train", "num_samples", "n_samples")
 
@@ -215,7 +226,7 @@ class DataSignal(Signal):
 
 _KEYS = (
     "batches_per_epoch", "batch_size", "dataset_size", "sampler", "drop_last", "shuffle", "workers", "iterable",
-    "generator_seed", "epoch_set",
+    "generator_seed", "epoch_set", "weights", "uneven",
 )  # fmt: skip
 
 
@@ -233,6 +244,9 @@ def describe(loader: DataLoader[Any]) -> dict[str, Any]:
         known = getattr(sampler, "shuffle", None)
         shuffle = known if isinstance(known, bool) else None
     batch_size = loader.batch_size if loader.batch_size is not None else getattr(batch_sampler, "batch_size", None)
+    weights = getattr(sampler, "weights", None)
+    if not isinstance(weights, Tensor) or weights.ndim != 1 or not weights.is_cpu or not weights.numel():
+        weights = None
     generator = getattr(loader, "generator", None) or getattr(sampler, "generator", None)
     return {
         "batches_per_epoch": quietly(len, loader),
@@ -241,11 +255,22 @@ def describe(loader: DataLoader[Any]) -> dict[str, Any]:
         "sampler": type(sampler).__name__ if sampler is not None else None,
         "drop_last": bool(loader.drop_last or getattr(batch_sampler, "drop_last", False)),
         "shuffle": shuffle,
+        "weights": weights.numel() if weights is not None else None,
+        "uneven": not iterable and bool(quietly(_is_uneven, sampler, batch_sampler, weights)),
         "workers": loader.num_workers,
         "iterable": iterable,
         "generator_seed": quietly(generator.initial_seed) if generator is not None else None,
         "epoch_set": None,
     }
+
+
+def _is_uneven(sampler: Any, batches: Any, weights: Tensor | None) -> bool:
+    """Says whether somebody chose what is drawn: by weights that differ, or by a sampler that is not PyTorch's."""
+    if weights is not None:
+        some = weights[:: max(weights.numel() // LOOKED_AT, 1)]
+        return bool((some != some[0]).any())
+    uniform = sampler is None or isinstance(sampler, _UNIFORM)
+    return not uniform or not (batches is None or isinstance(batches, BatchSampler))
 
 
 def first_number(config: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:

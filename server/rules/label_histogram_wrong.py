@@ -104,7 +104,8 @@ class LabelHistogramWrong(Rule):
         )
         limit = params.distance + params.errors * math.sqrt(len(classes) / fewest)
         if distance > limit:
-            yield _different(call.labels, other, distance, limit, bool(call.arguments.get("weight")))
+            meant = bool(call.arguments.get("weight")) or bool(window.fact("data").get("uneven"))
+            yield _different(call.labels, other, distance, limit, meant)
 
 
 def _only_sorted(window: Window) -> bool:
@@ -127,14 +128,14 @@ def _single(label: int, seen: int, outputs: int) -> Verdict:
 
 
 def _different(
-    train: Mapping[int, int], other: Mapping[int, int], distance: float, limit: float, weighted: bool
+    train: Mapping[int, int], other: Mapping[int, int], distance: float, limit: float, meant: bool
 ) -> Verdict:
     total, total_other = sum(train.values()), sum(other.values())
     worst = max(
         set(train) | set(other), key=lambda item: abs(train.get(item, 0) / total - other.get(item, 0) / total_other)
     )
     return say(
-        Severity.INFO if weighted else Severity.WARNING,
+        Severity.INFO if meant else Severity.WARNING,
         f"Training and validation labels differ: class {worst} makes up {percent(train.get(worst, 0) / total)} of the "
         f"training and {percent(other.get(worst, 0) / total_other)} of the validation (total variation {distance:.2f}, "
         f"limit {limit:.2f})",

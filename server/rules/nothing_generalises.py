@@ -25,7 +25,8 @@ class NothingGeneralises(Rule):
 
     ## What it does
     At the end of a classification: the best validation loss is not even 2 % below the entropy of the labels, which is
-    what a constant answer gets, while the training loss is clearly below it.
+    what a constant answer gets, while the training loss is clearly below it. And as soon as it is seen: a sampler with
+    fewer weights than there are examples, which never draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -45,6 +46,7 @@ class NothingGeneralises(Rule):
     ```
 
     ## References
+    - PyTorch, `torch.utils.data.WeightedRandomSampler`: it draws from as many indices as there are weights.
     - Zhang et al. 2017, *Understanding deep learning requires rethinking generalization*: networks fit random labels.
     - 2 % and 3 standard errors are ours.
     """
@@ -79,6 +81,11 @@ class NothingGeneralises(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares both losses with the entropy of the training labels."""
+        data = window.fact("data")
+        weights, examples = int(data.get("weights") or 0), int(data.get("dataset_size") or 0)
+        if 0 < weights < examples:
+            yield _never_drawn(weights, examples)
+            return
         call, found, parts = loss_call(window), evaluations(window), loss_quarters(window)
         labels = sum(call.labels.values()) if call else 0
         if not window.final or found is None or len(found) < params.evaluations or parts is None:
@@ -111,6 +118,18 @@ class NothingGeneralises(Rule):
                 series=("val/loss", "loss"),
                 limit=params.share * chance,
             )
+
+
+def _never_drawn(weights: int, examples: int) -> Verdict:
+    return say(
+        Severity.WARNING,
+        f"The sampler has {weights:,} weights for {examples:,} examples: it draws the first {weights:,} alone, and all "
+        "others never",
+        "Give WeightedRandomSampler a weight for every example, not for every class: class_weights[labels].",
+        numbers={"weights": weights, "examples": examples},
+        series=("loss", "val/loss"),
+        limit=float(examples),
+    )
 
 
 def _mean_of_last_quarter(losses: Floats) -> tuple[float, float]:

@@ -17,7 +17,8 @@ class TrainValInputShift(Rule):
     ## What it does
     Compares the root mean square of the inputs in training and in validation, and the mean of the largest columns of
     tables: a factor outside 1/3 to 3, or a shift of three standard deviations, is a warning. Inputs that another
-    network computes (a discriminator's, a head's, losses that are weighed) are left out: they change with training.
+    network computes (a discriminator's, a head's, losses that are weighed) are left out: they change with training. So
+    are single columns where a sampler draws some examples more often: a column may tell classes apart.
 
     ## Why it matters
     Scaling was applied to one of the two. Every validation number is then about something else.
@@ -73,7 +74,8 @@ class TrainValInputShift(Rule):
             train, val = float(item["rms"]), float(other["rms"])
             shapes = list(item.get("shape") or [])[1:], list(other.get("shape") or [])[1:]
             far = not (1 / params.ratio <= val / train <= params.ratio) if train > 0 else val > 0
-            column = _shifted(item, other, params.shift) if shapes[0] == shapes[1] and not far else None
+            alike = shapes[0] == shapes[1] and not window.fact("data").get("uneven")
+            column = _shifted(item, other, params.shift) if alike and not far else None
             if far or column is not None:
                 what = (
                     f"The validation inputs have a root mean square of {val:.4g}, the training inputs {train:.4g}"

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Sampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from client_hook.capture import environment
+from client_hook.capture.data import describe
 from client_hook.capture.environment import read_git
 from client_hook.capture.secrets import mask
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
@@ -104,6 +105,36 @@ def test_a_loader_gives_waits_epochs_and_its_settings() -> None:
     fact = last(tape, "data")
     assert (fact["batches_per_epoch"], fact["batch_size"], fact["dataset_size"]) == (5, 8, 40)
     assert (fact["shuffle"], fact["drop_last"], fact["loader"], fact["epochs"]) == (True, True, True, 3)
+
+
+class Alternately(Sampler):
+    """Draws the first example and the last one in turn."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __iter__(self):
+        return iter([0, self.size - 1] * (self.size // 2))
+
+    def __len__(self) -> int:
+        return self.size
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weights", "uneven"),
+    [
+        (WeightedRandomSampler([0.9, 0.1], 40), 2, True),
+        (WeightedRandomSampler([1.0] * 40, 40), 40, False),
+        (Alternately(40), None, True),
+        (SubsetRandomSampler(range(20)), None, False),
+        (None, None, False),
+    ],
+    ids=["weights", "even-weights", "own", "subset", "in-order"],
+)
+def test_a_sampler_that_somebody_chose_is_known(sampler, weights, uneven) -> None:
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    about = describe(DataLoader(data, batch_size=8, sampler=sampler))
+    assert (about["weights"], about["uneven"]) == (weights, uneven)
 
 
 def test_without_a_loader_nothing_is_invented() -> None:

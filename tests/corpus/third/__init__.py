@@ -17,6 +17,8 @@ ADOPTED = frozenset(
         "norms-kept-at-a-training-rate",
         "plateau-of-the-wrong-side",
         "preferences",
+        "seldom-sampled",
+        "seldom-weights-of-classes",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",
         "three-tasks-weighed",
