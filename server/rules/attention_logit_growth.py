@@ -17,6 +17,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 FEWEST = 20
+CAUSE = "GW411"  # lr-too-high
 
 
 class AttentionLogitGrowth(Rule):
@@ -25,7 +26,8 @@ class AttentionLogitGrowth(Rule):
     ## What it does
     On sampled steps the scores of each fused attention are computed once more, for one head of one example. A largest
     score above 100 that still rises (Mann-Kendall test over the window) is a warning; above 1,000, or where the softmax
-    has become one-hot (entropy below a tenth of an even row's), an error.
+    has become one-hot (entropy below a tenth of an even row's), an error. Where the learning rate is known to be too
+    high (GW411), it is a consequence of that.
 
     ## Why it matters
     The softmax picks one key and passes no gradient to the others; in half precision the next step is an overflow.
@@ -107,6 +109,7 @@ class AttentionLogitGrowth(Rule):
             series=(f"{Kind.ACT_SCORES.value}{worst}", f"{Kind.ACT_ENTROPY.value}{worst}"),
             limit=params.error if bad and not one_hot else params.warning,
             at_once=False,
+            stage=Stage.SYMPTOM if CAUSE in window.open_codes else None,
         )
 
 

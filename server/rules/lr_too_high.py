@@ -26,6 +26,8 @@ DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites 
 ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
+NEWEST = 5  # samples of attention scores
+GROWTH = 10  # times the first scores
 NEVER_LEARNED = frozenset({"GW206", "GW208", "GW308", "GW311"})
 SWINGS = frozenset({"GW207", "GW208"})
 
@@ -37,10 +39,10 @@ class LrTooHigh(Rule):
     U is the median over the weight matrices of ‖Δw‖/‖w‖. *Early* (first 20 samples, no warm-up gate): a U of 0.3 or
     more after which the loss is 20 % above its first value, or not finite, in at least 3 of 20 samples (error); U ≥ 0.5
     in two of the first 10 and a run that ends above its first loss (error); a loss above 10 times its first value in
-    the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (warning). *Late*: U > max(0.1, 20 ×
-    its equilibrium) in 50 of the window's samples while the loss is not at its floor, or U > 0.03 while the loss swings
-    or diverges or the gradient norm has jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1))
-    for AdamW.
+    the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned, or whose largest attention score
+    passed 100 and ten times its start (warning). *Late*: U > max(0.1, 20 × its equilibrium) in 50 of the window's
+    samples while the loss is not at its floor, or U > 0.03 while the loss swings or diverges or the gradient norm has
+    jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
 
     ## Why it matters
     A step of a third of the weight forgets a third of what was learned. Often one such step in the beginning is enough:
@@ -63,6 +65,7 @@ class LrTooHigh(Rule):
 
     ## References
     - Kosson et al. 2023, *Rotational Equilibrium*: the balance of decay and update size.
+    - Wortsman et al. 2023, *Small-scale proxies*: attention scores that grow are the first sign of too high a rate.
     - 0.1: TheDeepChecker. The rule of thumb "1e-3 of the weight" brands healthy SGD and every Adam warm-up; the early
       limits are ours.
     """
@@ -122,6 +125,9 @@ class LrTooHigh(Rule):
             high=1.0,
             source="ours: near zero loss small weights make U large",
         )
+        scores: float = threshold(
+            100.0, unit="largest |attention score|", low=10.0, high=1e5, source="as attention-logit-growth: Kimi K2"
+        )
         early_share: float = threshold(
             0.2, unit="of the run", low=0.01, high=1.0, source="ours: later blow-ups are divergence"
         )
@@ -153,7 +159,8 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
     broken = bool(len(losses)) and not np.isfinite(losses[-1])
     learned = start - (1 - RECOVERED) * abs(start)
     if window.loss.count > START + AFTER and not broken and now < learned:
-        return _blow_up(window, ratios, start, params)  # the start was survived, if it was not too wild
+        # the start was survived, if it was not too wild
+        return _blow_up(window, ratios, start, params) or _attention_grew(window, steps, ratios, params)
     answer = start + (params.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
     for index in np.flatnonzero(~(ratios < params.rewrite)):
@@ -185,7 +192,8 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
     blown = _blow_up(window, ratios, start, params)
     if blown is not None or (broken and med(finite(losses)[-START:]) < learned):
         return blown  # what had learned before it broke did not break by its first steps
-    return _never_learned(window, steps, ratios, start, now, params)
+    never = _never_learned(window, steps, ratios, start, now, params)
+    return never or _attention_grew(window, steps, ratios, params)
 
 
 def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Params) -> Verdict | None:
@@ -225,6 +233,26 @@ def _never_learned(
         f"The first {len(ratios)} samples changed the weights by {usual:.1%} a step (limit {params.harm:.0%}), and "
         f"the run never learned: loss {start:.4g} at first, {now:.4g} now",
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
+        params.harm,
+    )
+
+
+def _attention_grew(window: Window, steps: np.ndarray, ratios: Floats, params: LrTooHigh.Params) -> Verdict | None:
+    """Finds scores of attention that left every bound: of too high a rate they are the first sign, before the loss."""
+    usual = median(ratios)
+    if usual <= params.harm or len(ratios) < START // 2:
+        return None
+    calls = [series for series in window.by_layer(Kind.ACT_SCORES).values() if series.count >= 2 * NEWEST]
+    grown = [(med(series.tail(NEWEST)), med(series.values[:3])) for series in calls]
+    now, first = max(((now, first) for now, first in grown if now > GROWTH * first), default=(0.0, 0.0))
+    if now <= params.scores:
+        return None
+    return _verdict(
+        Severity.WARNING,
+        int(steps[0]),
+        f"The first {len(ratios)} samples changed the weights by {usual:.1%} a step (limit {params.harm:.0%}), and the "
+        f"largest attention score went from {first:.3g} to {now:.3g}",
+        {"update_ratio": usual, "score": now, "first_score": first},
         params.harm,
     )
 

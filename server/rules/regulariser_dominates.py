@@ -10,7 +10,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import med, median
+from server.domain.statistics import Quarters, med, median
 from server.rules._progress import loss_quarters
 from server.rules._rates import decay_shares
 from server.rules._say import percent, say
@@ -26,7 +26,9 @@ class RegulariserDominates(Rule):
     *Weight decay*: ω is the share of each update that decay alone makes, ηλ/U (for SGD with momentum ηλ/((1 − μ)U)).
     Adam adds the decay to the gradient and rescales both: there ω is λ‖w‖/(λ‖w‖ + ‖g‖). The median over the matrices
     above 0.7 while the weights shrink and the loss is above half of its start is a warning. In balance it is 0.03 to
-    0.07. *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
+    0.07. So is a share above 0.2 once it has taken four fifths of the weights and the loss is still above 0.9 of its
+    start: Adam rescales both, so a gradient that is mostly noise loses against a pull that always points one way.
+    *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else.
 
     ## Why it matters
@@ -48,7 +50,8 @@ class RegulariserDominates(Rule):
 
     ## References
     - Kosson et al. 2023, *Rotational Equilibrium*; Bowman et al. 2016, *Generating Sentences from a Continuous Space*.
-    - 0.7, 2 % and a quarter are ours.
+    - Loshchilov & Hutter 2019, *Decoupled Weight Decay Regularization*: why AdamW's λ is too much for Adam.
+    - 0.7, 0.2, four fifths, 2 % and a quarter are ours.
     """
 
     code = "GW451"
@@ -83,6 +86,13 @@ class RegulariserDominates(Rule):
             high=1.0,
             source="ours: branches that start at zero hardly move at first",
         )
+        pull: float = threshold(
+            0.2, unit="of an update", low=0.05, high=1.0, relax="down", source="ours: three times balance"
+        )
+        taken: float = threshold(0.8, unit="of the weights", low=0.2, high=1.0, source="ours: little is left of them")
+        unmoved: float = threshold(
+            0.9, unit="of the first losses", low=0.1, high=1.0, source="ours: nothing was learned meanwhile"
+        )
         samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -92,27 +102,41 @@ class RegulariserDominates(Rule):
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return
         shares = decay_shares(window)
-        high = med(window.loss.tail(20)) > params.high * abs(parts.start)
-        if len(shares) and high and not window.gates.late and _rate_is_up(window):
-            usual = median(np.array(list(shares.values())))
-            if usual > params.share and _shrunk(window, shares) > params.shrunk:
-                name = max(shares, key=lambda item: shares[item])
-                yield say(
-                    Severity.WARNING,
-                    f"Weight decay makes {percent(min(usual, 9.99))} of each update (median over {len(shares)} "
-                    "matrices, "
-                    f"limit {percent(params.share)}): the weights follow the decay, not the data",
-                    "Set weight_decay to 0 and see whether the loss falls; then raise it from 1e-4.",
-                    layers=(name.rpartition(".")[0],),
-                    numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
-                    series=(f"weight_norm/{name}", "loss"),
-                    limit=params.share,
-                    at_once=False,
-                )
-                return
-        verdict = _collapsed(window, params)
+        verdict = _pulls(window, shares, parts, params) if shares else None
+        if verdict is None:
+            verdict = _collapsed(window, params)
         if verdict is not None:
             yield verdict
+
+
+def _pulls(
+    window: Window, shares: dict[str, float], parts: Quarters, params: RegulariserDominates.Params
+) -> Verdict | None:
+    """Judges the decay of the matrices."""
+    now, start = med(window.loss.tail(20)), abs(parts.start)
+    usual, shrunk = median(np.array(list(shares.values()))), _shrunk(window, shares)
+    strong = now > params.high * start and not window.gates.late and _rate_is_up(window)
+    if strong and usual > params.share and shrunk > params.shrunk:
+        limit, seen = params.share, "the weights follow the decay, not the data"
+    elif usual > params.pull and shrunk > params.taken and now > params.unmoved * start:
+        limit, seen = (
+            params.pull,
+            f"it took {percent(shrunk)} of the weights, and the loss is {now:.4g} after {start:.4g}",
+        )
+    else:
+        return None
+    name = max(shares, key=lambda item: shares[item])
+    return say(
+        Severity.WARNING,
+        f"Weight decay makes {percent(min(usual, 9.99))} of each update (median over {len(shares)} matrices, limit "
+        f"{percent(limit)}): {seen}",
+        "Set weight_decay to 0 and see whether the loss falls; then raise it from 1e-4.",
+        layers=(name.rpartition(".")[0],),
+        numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
+        series=(f"weight_norm/{name}", "loss"),
+        limit=limit,
+        at_once=False,
+    )
 
 
 def _shrunk(window: Window, names: Iterable[str]) -> float:
