@@ -58,6 +58,7 @@ WITHOUT_TRAINING = {
     "GW953": "a remark",
     "GW954": "a remark",
     "GW957": "a remark (tests/trainings/test_own_clock.py)",
+    "GW958": "the corpus has one (sentences-mask-inverted)",
 }
 
 
