@@ -18,7 +18,10 @@ LIMITS = [
 
 
 class Check:
-    """Compares the variance of each matrix with what initialisers aim at: He 2, Xavier 1, PyTorch 1/3."""
+    """Compares the variance of each matrix with what initialisers aim at: He 2, Xavier 1, PyTorch 1/3.
+
+    A table of numbers that no input is multiplied by (rates, positions) has no fan-in.
+    """
 
     code, name, passes = "GW471", "bad-init", 0
 
@@ -29,10 +32,11 @@ class Check:
         observed = observe(subject)
         tied = {name for names in observed.facts.get("model", {}).get("tied", ()) for name in names}
         normed = {pair["layer"] for pair in observed.graph.get("weighted_before_norm", ())}
+        factors = tied | set(observed.graph.get("factors", ()))
         scales = {
             item["name"]: (item["layer"], scale)
             for item in observed.parameters
-            if (scale := _scale(item, tied)) and item["layer"] not in normed
+            if item["name"] in factors and (scale := _scale(item, tied)) and item["layer"] not in normed
         }
         if not scales:
             return not_evaluated(self, "no weight matrix that is not followed by a normalisation")

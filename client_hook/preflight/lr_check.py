@@ -19,7 +19,9 @@ from client_hook.preflight.results import CheckResult, curve, limit
 from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import train
 
-CONFIRM_STEPS, RECOVERED = 150, 0.75  # a loss that rose at first and ends this far below its start has not run away
+# a loss that rose at first, to a few times its start, and in the end fell as far as at the suggested rate, has not
+# run away; a higher jump leaves dead units behind, even where a handful of batches is learned again
+CONFIRM_STEPS, RECOVERED, PEAK = 150, 0.8, 10.0
 FAR_BELOW = 100.0  # times below the steepest point a rate is worth a word
 ALIKE = 0.9  # of the best trial's fall is as good
 SOURCES = "Smith 2017 (arXiv:1506.01186); 1e-7 to 10 in 100 steps, stop at 4 times the best: fast.ai"
@@ -52,7 +54,7 @@ class Check:
             message = f"{yours} lies above {test.diverges:.3g}, from where on the loss runs away"
             if test.warms_up:
                 return found(self, "info", message, f"{start} Your schedule begins below it: keep its warm-up.", **told)
-            later = _recovers(subject, budget)
+            later = _recovers(subject, test, budget)
             if later is not None:
                 message = (
                     f"{yours} makes the loss rise at first; after {CONFIRM_STEPS} steps it is at {later:.3g}, below "
@@ -96,13 +98,19 @@ def pictures(test: LRRange) -> dict[str, Any]:
     return found
 
 
-def _recovers(subject: Subject, budget: Budget) -> float | None:
-    """Trains at your rate for longer than a trial; gives the loss at the end where it was worth it."""
-    losses = train(subject, subject.batches(), CONFIRM_STEPS, budget)
-    if len(losses) < CONFIRM_STEPS or not math.isfinite(sum(losses)):
+def _recovers(subject: Subject, test: LRRange, budget: Budget) -> float | None:
+    """Trains for longer than a trial at your rate and at the suggested one; gives the loss at yours where it is no
+    worse."""
+    if test.suggestion is None:
         return None
-    first, last = median(losses[:3]), median(losses[-CONFIRM_STEPS // 10 :])
-    return last if 0.0 < last < RECOVERED * first else None
+    ends = []
+    for factor in (1.0, test.suggestion / test.yours):
+        losses = train(subject, subject.batches(), CONFIRM_STEPS, budget, factor=factor)
+        if len(losses) < CONFIRM_STEPS or not math.isfinite(sum(losses)) or max(losses) > PEAK * abs(losses[0]):
+            return None
+        ends.append((median(losses[:3]), median(losses[-CONFIRM_STEPS // 10 :])))
+    (first, yours), (_, suggested) = ends
+    return yours if first - yours > max(RECOVERED * (first - suggested), 0.0) else None
 
 
 def _as_good(test: LRRange) -> bool:

@@ -50,6 +50,22 @@ def test_what_a_norm_follows_may_have_any_scale() -> None:
     assert case.check("GW471").verdict == "passed"
 
 
+def test_a_table_that_no_input_is_multiplied_by_has_no_scale() -> None:
+    class Decaying(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rate = nn.Parameter(5.0 * torch.randn(8, 4))
+            self.net = nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x * self.rate.exp().sigmoid().mean(1))
+
+    case = Case(Decaying(), F.cross_entropy, (torch.randn(16, 8), torch.randint(0, 3, (16,))))
+    assert case.check("GW471").numbers["largest"] < 1.0
+    case.model.net.weight.data *= 40
+    assert case.check("GW471").severity == "warning"
+
+
 # -- GW114 -------------------------------------------------------------------------------------------------------------
 
 
