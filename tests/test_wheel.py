@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_HOOK_BYTES = 150_000
+MAX_COMMANDS_BYTES = 10_000
+COMMANDS = ("child", "cli", "console", "sync")  # what `gradwatch …` alone needs
 MAX_PREFLIGHT_BYTES = 75_000
 
 
@@ -34,12 +36,30 @@ def test_it_carries_pages_charts_and_examples(wheel: zipfile.ZipFile) -> None:
     assert any(name.startswith("server/store/migrations/versions/") for name in names)
 
 
-def test_what_a_training_loads_stays_under_150_kB_and_preflight_beside_it_under_75(wheel: zipfile.ZipFile) -> None:
+def test_what_a_training_loads_stays_under_150_kB_and_what_lies_beside_it_is_small_too(wheel: zipfile.ZipFile) -> None:
     sizes = {entry.filename: entry.compress_size for entry in wheel.infolist()}
     hook = {name: size for name, size in sizes.items() if name.startswith("client_hook/")}
     preflight = sum(size for name, size in hook.items() if name.startswith("client_hook/preflight/"))
-    assert 0 < sum(hook.values()) - preflight < MAX_HOOK_BYTES
+    commands = sum(hook[f"client_hook/{name}.py"] for name in COMMANDS)
+    assert 0 < sum(hook.values()) - preflight - commands < MAX_HOOK_BYTES
     assert 0 < preflight < MAX_PREFLIGHT_BYTES
+    assert 0 < commands < MAX_COMMANDS_BYTES
+
+
+def test_a_training_loads_no_command(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch\n"
+        "from client_hook import watch\n"
+        "model = torch.nn.Linear(2, 1)\n"
+        "monitor = watch(model, torch.optim.SGD(model.parameters(), 0.1))\n"
+        "monitor.finish(timeout=0.1)\n"
+        "print(*sys.modules)\n"
+    )
+    environment = {**os.environ, "GRADWATCH_HOME": str(tmp_path), "GRADWATCH_URL": "http://127.0.0.1:9"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "client_hook.monitor" in loaded, done.stderr
+    assert not loaded & {f"client_hook.{name}" for name in (*COMMANDS, "preflight")}
 
 
 def test_the_hook_in_it_is_the_same_code_line_by_line(wheel: zipfile.ZipFile) -> None:
