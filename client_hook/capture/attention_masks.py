@@ -29,7 +29,10 @@ IGNORED = -100  # PyTorch's default
 
 
 class AttentionMasksSignal(Signal):
-    """Hears of attention, of the model's inputs and of the loss, on sampled steps until a few batches were seen."""
+    """Hears of attention, of the model's inputs and of the loss from the start, until a few batches were seen."""
+
+    every_step = True
+    may_rest = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -55,6 +58,8 @@ class AttentionMasksSignal(Signal):
         self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
         layers = [(name, module) for name, module in modules if isinstance(module, nn.MultiheadAttention)]
         self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._multihead, named=True)
+        self._models.arm(True)
+        self._layers.arm(True)
 
     def detach(self) -> None:
         """Listens no more."""
@@ -67,12 +72,6 @@ class AttentionMasksSignal(Signal):
         self._models.clear()
         self._layers.clear()
         self._heard, self._tokens = [], None
-
-    def arm(self, sampled: bool) -> None:
-        """Begins a step."""
-        if not self._done:
-            self._models.arm(sampled)
-            self._layers.arm(sampled)
 
     # -- what a forward shows ------------------------------------------------------------------------------------------
 
@@ -89,7 +88,7 @@ class AttentionMasksSignal(Signal):
             self._hear(sight.multihead(module, args, kwargs))
 
     def _listens(self) -> bool:
-        return self.context.sampled and not (self._done or self._over) and torch.is_grad_enabled()
+        return not (self._done or self._over) and torch.is_grad_enabled()
 
     def _hear(self, found: Sight | None) -> None:
         if found is not None and len(self._heard) < MOST_CALLS:
