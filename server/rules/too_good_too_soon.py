@@ -1,15 +1,16 @@
-"""GW803: the validation metric is perfect almost at once."""
+"""GW803: the validation metric is perfect almost at once, or the answer is among the inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.domain.kinds import Kind
 from server.rules._say import percent, say
 from server.rules._validation import rising_metric
 from server.rules.base import Rule, Stage, threshold
@@ -20,15 +21,19 @@ class TooGoodTooSoon(Rule):
 
     ## What it does
     Looks for a metric between 0 and 1 (accuracy, F1, AUC …) that is 0.995 or more within the first 5 % of the planned
-    steps. An info: easy tasks exist.
+    steps. An info: easy tasks exist. Where the inputs are a table it also compares each column with the target, in the
+    first steps: a column that has one value for each class, or that a line leads from to the target with nothing left
+    over, is the answer itself, and a warning. Tables of one column, targets of several and rows that repeat do not
+    count.
 
     ## Why it matters
     Answers among the inputs, or the same examples in both sets, look like success.
 
     ## What you see in the chart
-    A metric that starts at its ceiling.
+    A metric that starts at its ceiling, or reaches one that nobody expected.
 
     ## What to try
+    - Look at the column that is named: is it known when the model is asked in earnest?
     - Train on shuffled labels: if the validation is still perfect, the answer is among the inputs.
     - Look for duplicates between the sets (also of the same patient, speaker, document).
 
@@ -39,14 +44,14 @@ class TooGoodTooSoon(Rule):
 
     ## References
     - Kapoor & Narayanan 2023, *Leakage and the Reproducibility Crisis in Machine-Learning-Based Science*.
+    - The answer among the features is the first kind of leakage there (L1.3 and L2); the test of the columns is exact.
     - 0.995 and 5 % are ours. A limit on the metric alone (0.95, UMLAUT) fires on good models.
     """
 
     code = "GW803"
     name = "too-good-too-soon"
-    severity = Severity.INFO
+    severity = Severity.WARNING
     since = "0.2.0"
-    needs = (Kind.VALIDATION,)
     chart = "loss"
     clears_after = None
     gates = ("finetune", "resumed")
@@ -59,9 +64,24 @@ class TooGoodTooSoon(Rule):
 
         metric: float = threshold(0.995, unit="of 1", low=0.9, high=1.0, source="ours: above most good models")
         share: float = threshold(0.05, unit="of the planned steps", low=0.001, high=0.5, source="ours")
+        unexplained: float = threshold(
+            1e-8,
+            unit="of a column's variance",
+            low=0.0,
+            high=1e-6,
+            source="ours: rounding to single precision leaves 1e-14; a value one moment before the target leaves more",
+        )
+        rows: int = threshold(100, unit="different rows", low=20, high=1000, source="ours: few rows agree by chance")
+        telling: int = threshold(
+            10, unit="rows of the rarest class", low=2, high=500, source="ours: a rare column may fit one or two rows"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Looks at the early values of the metric."""
+        """Looks at the columns of the inputs, then at the early values of the metric."""
+        leak = _leak(window, params)
+        if leak is not None:
+            yield leak
+            return
         metric = rising_metric(window)
         total = window.samples if window.final else window.planned
         if metric is None or not total:
@@ -82,3 +102,35 @@ class TooGoodTooSoon(Rule):
                 series=(f"val/{name}",),
                 limit=params.metric,
             )
+
+
+def _leak(window: Window, params: TooGoodTooSoon.Params) -> Verdict | None:
+    """Finds a column of the inputs that is the target."""
+    seen = window.fact("leaks")
+    enough = int(seen.get("distinct") or 0) >= params.rows and int(seen.get("telling") or 0) >= params.telling
+    if not enough or int(seen.get("varying") or 0) < 2:
+        return None
+    found = [item for item in seen.get("answers") or () if isinstance(item, Mapping)]
+    columns = [int(item["index"]) for item in found if _share(item) <= params.unexplained]
+    if not columns:
+        return None
+    classes = seen.get("classes")
+    what = "has one value for each class" if classes else "is a linear function of the target"
+    many = f" (so are {len(columns) - 1} more)" if len(columns) > 1 else ""
+    return say(
+        Severity.WARNING,
+        f"Column {columns[0]} of the {seen.get('columns')} inputs {what} in all {seen.get('rows')} rows that were "
+        f"looked at{many}: the answer is among the inputs",
+        f"Leave column {columns[0]} (counted from 0) out, unless it is known when the model is asked in earnest: then "
+        "no model is needed.",
+        numbers={"column": columns[0], "rows": int(seen.get("rows") or 0), "unexplained": _share(found[0])},
+        strings={"columns": ", ".join(map(str, columns))},
+        limit=params.unexplained,
+        stage=Stage.DATA,
+        exact=True,
+    )
+
+
+def _share(item: Mapping[str, Any]) -> float:
+    value = item.get("unexplained")
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else math.inf

@@ -8,6 +8,7 @@ from tests.corpus.third.healthy import HEALTHY
 
 ADOPTED = frozenset(
     {
+        "answer-left-in-the-table",
         "attacked-digits",
         "codes-are-no-parameter",
         "letters-see-the-future",

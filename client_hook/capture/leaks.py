@@ -1,0 +1,163 @@
+"""Looks, in the first steps, for a column of a table of inputs that tells the target: the fact `leaks`.
+
+A column that is the target, or a linear function of it, explains all of its variance; in a classification it has one
+value for each class. Not for: the scale of the inputs (inputs) or what targets are like (loss_call).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture import loss_arguments
+from client_hook.capture.base import Context, Signal
+from client_hook.capture.later import Later
+from client_hook.capture.tensors import readable
+from client_hook.capture.watched_calls import WatchedCalls
+
+FIRST_STEPS = 24  # all looked at; then sampled ones, until there are enough rows
+FEWEST_ROWS, MOST_ROWS = 128, 1_024
+ROWS_A_BATCH, MAX_COLUMNS = 256, 256
+MAX_CLASSES = 20
+LISTED = 8
+UNEXPLAINED = 1e-6  # of a target's variance: columns that leave more are not listed
+
+
+class LeaksSignal(Signal):
+    """Pairs the table that a watched model is called with and the targets of the first loss after it."""
+
+    every_step = True
+    may_rest = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._calls = WatchedCalls(context, [], self._see)
+        self._later = Later()
+        self._table: Tensor | None = None  # of the open step, until its loss is computed
+        self._tables: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._rows = self._steps = 0
+        self._done = False
+
+    def attach(self) -> None:
+        """Hooks the models, and listens to the loss functions."""
+        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
+        self._calls.arm(True)
+        self.context.patches.subscribe(self)
+
+    def detach(self) -> None:
+        """Takes every hook off."""
+        self.context.patches.unsubscribe(self)
+        self._calls.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._done, self._table, self._tables, self._targets = True, None, [], []
+        self._later.clear()
+
+    def arm(self, sampled: bool) -> None:
+        """Hooks the first steps, and measured ones while rows are missing."""
+        self._calls.arm(not self._done and (sampled or self._steps < FIRST_STEPS))
+
+    def _see(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        if self._done or not with_graph or self._table is not None:
+            return
+        table = next((item for item in inputs if isinstance(item, Tensor) and item.is_floating_point()), None)
+        if table is not None and table.ndim == 2 and 2 <= table.shape[1] <= MAX_COLUMNS and not table.requires_grad:
+            self._table = table
+
+    def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """Takes the targets that belong to the table."""
+        table = self._table
+        if table is None or not isinstance(result, Tensor) or not result.requires_grad:
+            return
+        self._table = None
+        tensors = loss_arguments.tensors_of(args, kwargs)
+        if tensors is None or not readable(tensors[1]) or not readable(table):
+            return
+        target = tensors[1].detach()
+        if target.requires_grad or target.numel() != len(table) or len(table) < 2:
+            return
+        wanted = [table[:ROWS_A_BATCH], target.reshape(-1)[:ROWS_A_BATCH]]
+        self._later.put(wanted, self._take)
+
+    def _take(self, copies: list[Tensor]) -> None:
+        table, target = copies
+        if self._tables and self._tables[0].shape[1] != table.shape[1]:
+            return
+        self._tables.append(table)
+        self._targets.append(target)
+        self._rows += len(table)
+
+    def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
+        """Judges when there are enough rows, once."""
+        self._steps += 1
+        self._table = None
+        if self._done:
+            return
+        self._later.poll()
+        if self._rows >= MOST_ROWS or (self._rows >= FEWEST_ROWS and self._steps >= FIRST_STEPS):
+            self._send(step)
+        elif not self._rows and self._steps >= FIRST_STEPS:
+            self._forget()  # no tables, or targets of another kind
+
+    def on_finish(self) -> None:
+        """Judges a run that was shorter."""
+        if not self._done:
+            self._later.poll(wait=True)
+            if self._rows >= FEWEST_ROWS:
+                self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
+        table = torch.cat(self._tables).double()[:MOST_ROWS]
+        target = torch.cat(self._targets)[:MOST_ROWS]
+        self._forget()
+        fact = described(table, target)
+        if fact is not None:
+            self.context.outbox.record("fact", "leaks", step, fact)
+
+
+@torch.no_grad()
+def described(table: Tensor, target: Tensor) -> dict[str, Any] | None:
+    """Makes the fact of rows and their targets; None where there is nothing to compare."""
+    good = torch.isfinite(table).all(1) & torch.isfinite(target)
+    table, target = table[good], target[good]
+    values, kinds, counts = torch.unique(target, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return None
+    classes = len(values) if not target.is_floating_point() and len(values) <= MAX_CLASSES else None
+    if classes is None and not target.is_floating_point():
+        return None
+    centred = table - table.mean(0)
+    total = centred.square().sum(0)
+    varying = total > 1e-12 * table.square().sum(0).clamp(min=1e-60)
+    left = _within(table, kinds, counts) if classes else _residual(centred, target.double())
+    share = torch.where(varying, left / total.clamp(min=1e-60), torch.inf)
+    found = [int(at) for at in torch.argsort(share)[:LISTED] if share[at] <= UNEXPLAINED]
+    return {
+        "rows": len(table),
+        "distinct": len(torch.unique(table, dim=0)),
+        "columns": table.shape[1],
+        "varying": int(varying.sum()),
+        "classes": classes,
+        # rows that tell the targets apart: those of the rarest class, or all but those of the commonest value
+        "telling": int(counts.min()) if classes else len(target) - int(counts.max()),
+        "answers": [{"index": at, "unexplained": float(share[at])} for at in found],
+    }
+
+
+def _residual(centred: Tensor, target: Tensor) -> Tensor:
+    """Gives the squares of each column that a line through the target leaves."""
+    away = target - target.mean()
+    slope = (away @ centred) / away.square().sum().clamp(min=1e-60)
+    return (centred - away[:, None] * slope).square().sum(0)
+
+
+def _within(table: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:
+    """Gives the squares of each column within the classes; infinite where two classes share a value."""
+    means = torch.zeros(len(counts), table.shape[1], dtype=table.dtype).index_add_(0, kinds, table) / counts[:, None]
+    order = means.sort(0).values
+    apart = (order[1:] - order[:-1]).amin(0) > 1e-3 * (order[-1] - order[0])
+    return torch.where(apart, (table - means[kinds]).square().sum(0), torch.inf)

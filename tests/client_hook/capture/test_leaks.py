@@ -1,0 +1,123 @@
+"""Columns of the inputs that tell the target, from real loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.client_hook.capture.loops import train
+
+COLUMNS = 5
+
+
+def table(step: int, rows: int = 32) -> Tensor:
+    return torch.randn(rows, COLUMNS, generator=torch.Generator().manual_seed(step))
+
+
+def leaks(
+    inputs_of: Any, targets_of: Any, loss_of: Any, outputs: int = 1, steps: int = 30, model: nn.Module | None = None
+) -> list[Any]:
+    """Trains on tables and gives the facts about them."""
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        inputs = inputs_of(step)
+        optimizer.zero_grad()
+        loss = loss_of(model(inputs), targets_of(step, inputs))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    torch.manual_seed(0)
+    return train(body, model=model or nn.Linear(COLUMNS, outputs), steps=steps).facts("leaks")
+
+
+def squares(output: Tensor, target: Tensor) -> Tensor:
+    return F.mse_loss(output.squeeze(1), target)
+
+
+def parity(step: int, inputs: Tensor) -> Tensor:
+    return (inputs[:, 0] * inputs[:, 1] > 0).long() + (inputs[:, 2] > 0).long()
+
+
+def with_answer(step: int) -> Tensor:
+    inputs = table(step)
+    inputs[:, 3] = torch.tensor([2.0, -1.0, 0.5])[parity(step, inputs)]
+    return inputs
+
+
+def test_a_column_that_is_a_multiple_of_the_target_is_found() -> None:
+    (fact,) = leaks(table, lambda step, inputs: 3 * inputs[:, 2] - 1, squares)
+    assert fact["rows"] == fact["distinct"] == 24 * 32
+    assert (fact["columns"], fact["varying"], fact["classes"]) == (COLUMNS, COLUMNS, None)
+    (answer,) = fact["answers"]
+    assert answer["index"] == 2
+    assert 0 <= answer["unexplained"] < 1e-12
+
+
+def test_a_column_with_one_value_for_each_class_is_found() -> None:
+    (fact,) = leaks(with_answer, parity, F.cross_entropy, outputs=3)
+    assert (fact["classes"], [item["index"] for item in fact["answers"]]) == (3, [3])
+    assert 100 < fact["telling"] < 300
+
+
+def test_a_column_that_tells_one_class_of_three_is_none() -> None:
+    def told(step: int) -> Tensor:
+        inputs = table(step)
+        inputs[:, 3] = (parity(step, inputs) == 2).float()
+        return inputs
+
+    (fact,) = leaks(told, parity, F.cross_entropy, outputs=3)
+    assert fact["answers"] == []
+
+
+def test_targets_with_noise_and_sums_of_columns_are_none() -> None:
+    (fact,) = leaks(table, lambda step, inputs: inputs[:, 0] + 0.1 * inputs[:, 1], squares)
+    assert fact["answers"] == []
+
+
+def test_rows_that_are_not_finite_are_left_out() -> None:
+    def with_gaps(step: int) -> Tensor:
+        inputs = table(step)
+        inputs[0, 1] = float("nan")
+        return inputs
+
+    model = nn.Sequential(Filled(), nn.Linear(COLUMNS, 1))
+    (fact,) = leaks(with_gaps, lambda step, inputs: inputs[:, 2].clone(), squares, model=model)
+    assert fact["rows"] == 24 * 31
+    assert [item["index"] for item in fact["answers"]] == [2]
+
+
+class Filled(nn.Module):
+    """Puts 0 where a value is missing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nan_to_num(x)
+
+
+@pytest.mark.parametrize(
+    ("inputs_of", "targets_of", "loss_of", "outputs"),
+    [
+        (table, lambda step, inputs: inputs, F.mse_loss, COLUMNS),  # an autoencoder
+        (lambda step: table(step)[:, None, :], lambda step, x: x[:, 0, 2], lambda out, y: squares(out[:, 0], y), 1),
+        (table, lambda step, inputs: torch.ones(len(inputs)), squares, 1),  # one value alone
+    ],
+    ids=["many targets", "no table", "a constant"],
+)
+def test_other_inputs_and_targets_are_not_compared(inputs_of: Any, targets_of: Any, loss_of: Any, outputs: int) -> None:
+    assert leaks(inputs_of, targets_of, loss_of, outputs) == []
+
+
+def test_a_short_run_of_few_rows_says_nothing_and_a_longer_one_at_its_end() -> None:
+    assert leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares, steps=3) == []
+    (fact,) = leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares, steps=6)
+    assert fact["rows"] == 6 * 32
+
+
+def test_no_hook_stays_on_the_model() -> None:
+    model = nn.Linear(COLUMNS, 1)
+    leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares, model=model)
+    assert not model._forward_hooks
