@@ -30,6 +30,7 @@ _POSITIONS: dict[str, tuple[str, ...]] = {
     "multi_margin_loss": ("p", "margin", "weight", "reduction"),
     "multilabel_margin_loss": ("reduction",),
 }
+FEWEST_SEQUENCES = 4  # in one row alone a place without a label says nothing of padding
 MEASURED = frozenset(_POSITIONS)
 BY_CLASS = frozenset({"cross_entropy", "nll_loss"})
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
@@ -75,6 +76,15 @@ def class_dimension(function: str, tensor: Tensor) -> int | None:
     if function in BY_CLASS:
         return 1 if tensor.ndim >= 2 else 0
     return tensor.ndim - 1 if tensor.ndim >= 2 else None
+
+
+def sequences(labels: Tensor) -> tuple[int, int] | None:
+    """Returns rows and length of labels that are sequences, also where they were laid end to end by `view(-1)`."""
+    base = labels._base
+    shape = labels.shape
+    if labels.ndim == 1 and base is not None and base.ndim == 2 and base.is_contiguous() and labels.is_contiguous():
+        shape = base.shape if base.numel() == labels.numel() else shape
+    return (shape[0], shape[1]) if len(shape) == 2 and shape[0] >= FEWEST_SEQUENCES and shape[1] > 1 else None
 
 
 def unexpanded_shape(tensor: Tensor) -> list[int]:

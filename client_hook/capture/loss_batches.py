@@ -28,6 +28,7 @@ class Sizes:
     labels: int  # how many labels the target holds: of class probabilities, one a row
     dimension: int | None  # of the classes
     ignore: int | None  # the label that does not count; None where targets are no class indices
+    sequences: tuple[int, int] | None = None  # rows and length, where labels are sequences
 
     @classmethod
     def of(cls, function: str, first: Tensor, second: Tensor, ignore: int) -> Sizes:
@@ -43,15 +44,19 @@ class Sizes:
             labels,
             dimension,
             ignore if by_index else None,
+            loss_arguments.sequences(second) if by_index else None,
         )
 
     def thinned(self, first: Tensor, second: Tensor, result: Tensor | None) -> list[Tensor]:
-        """Returns what must come to the host: some of both tensors, how many labels count, and the mean result."""
+        """Returns what must come to the host: some of both tensors, how many labels count, at which places of a
+        sequence any does, and the mean result."""
         wanted = [thin(first.detach(), self.dimension)]
         wanted.append(thin(second.detach(), self.dimension if self.ignore is None else None))
         wanted.append(
             torch.tensor(self.labels, device="cpu") if self.ignore is None else torch.ne(second, self.ignore).sum()
         )
+        if self.sequences is not None and self.ignore is not None:
+            wanted.append(torch.ne(second, self.ignore).reshape(self.sequences).any(0))
         if result is not None:
             wanted.append(result.detach().float().mean())
         return wanted
@@ -69,11 +74,16 @@ class Batches:
         self.input_rows = Rows()
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
+        self.places = self.idle_places = 0  # of sequences; those at their end where no row has a label that counts
         self._results: list[float] = []
 
     def add(self, function: str, copies: list[Tensor], sizes: Sizes) -> None:
         """Adds one call: what `Sizes.thinned` asked for, on the host."""
-        first, second, kept, *result = copies
+        first, second, kept, *more = copies
+        if sizes.sequences is not None:
+            alive = torch.nonzero(more.pop(0)).flatten()
+            self.places += sizes.sequences[1]
+            self.idle_places += sizes.sequences[1] - (int(alive[-1]) + 1 if len(alive) else 0)
         self.batches += 1
         self.input.add(sizes.input, first)
         counting = second if sizes.ignore is None else second[second != sizes.ignore]
@@ -82,8 +92,8 @@ class Batches:
         self.kept += count
         self.ignored += sizes.labels - count
         self.empty += count == 0
-        if result and len(self._results) < MAX_RESULTS:
-            self._results.append(float(result[0]))
+        if more and len(self._results) < MAX_RESULTS:
+            self._results.append(float(more[0]))
         dimension = sizes.dimension
         classes = first.shape[dimension] if dimension is not None else 1
         if sizes.ignore is not None:

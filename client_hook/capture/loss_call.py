@@ -264,6 +264,8 @@ class LossCallSignal(Signal):
             "kept": side.kept,
             "ignored": side.ignored,
             "empty_batches": side.empty,
+            "places": side.places,
+            "idle_places": side.idle_places,
             "previous_op": self._previous[0],
             "previous_dim": self._previous[1],
             "last_layer": self._last_layer,

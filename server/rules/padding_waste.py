@@ -16,7 +16,9 @@ class PaddingWaste(Rule):
     """The run has batches that are mostly padding
 
     ## What it does
-    Compares the targets that count with those that are ignored (`ignore_index`): more than half ignored is an info.
+    Compares the targets that count with those that are ignored (`ignore_index`): more than half ignored is an info, for
+    masked words and prompts are ignored on purpose. Where targets are sequences it also counts the places at their end
+    that are ignored in every row of a batch: more than half of them is a warning, for they can be cut off at no price.
 
     ## Why it matters
     What is ignored is computed all the same. Half of the tokens ignored means half of the machine.
@@ -36,11 +38,12 @@ class PaddingWaste(Rule):
 
     ## References
     - SageMaker Debugger, NLPSequenceRatio: 50 %.
+    - Hugging Face, *Padding and truncation*: `padding="longest"` pads to the longest sequence of the batch.
     """
 
     code = "GW954"
     name = "padding-waste"
-    severity = Severity.INFO
+    severity = Severity.WARNING
     since = "0.2.0"
     chart = "loss"
     tier = "facts"
@@ -52,6 +55,9 @@ class PaddingWaste(Rule):
         """How much padding is too much."""
 
         share: float = threshold(0.5, unit="of the targets", low=0.05, high=1.0, source="SageMaker Debugger")
+        idle: float = threshold(
+            0.5, unit="of the places", low=0.05, high=1.0, source="ours: half of the time of a step or more"
+        )
         batches: int = threshold(8, unit="batches", low=1, high=1000, source="ours: one batch can be short")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -62,6 +68,18 @@ class PaddingWaste(Rule):
             return
         if call.batches < params.batches:
             yield NotEvaluated(f"{params.batches} batches are needed, {call.batches} are in")
+            return
+        places, idle = (int(window.fact("loss_call").get(key) or 0) for key in ("places", "idle_places"))
+        if places and idle > params.idle * places:
+            yield say(
+                Severity.WARNING,
+                f"The last {percent(idle / places)} of the places of every sequence are padding in all rows of a batch "
+                f"({call.batches} batches)",
+                'Pad to the longest sequence of the batch (padding="longest", pad_sequence in collate_fn), not to one '
+                "length for all; where lengths must be fixed, use a few of them.",
+                numbers={"places": places, "idle": idle, "share": idle / places},
+                limit=params.idle,
+            )
             return
         share = call.ignored / max(call.ignored + call.kept, 1)
         if share > params.share:

@@ -1,0 +1,61 @@
+"""Padding at the end of sequences, as the hook counts it in real calls of the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.client_hook.capture.loops import last, train
+
+ROWS, LENGTH, STEPS = 6, 10, 4
+
+
+def places(targets: torch.Tensor, flat: bool = False, **arguments: Any) -> tuple[int, int]:
+    """Trains on sequences of targets; gives the places and how many are idle."""
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        output = model(torch.randn(*targets.shape, 8))
+        optimizer.zero_grad()
+        if flat:
+            loss = F.cross_entropy(output.view(-1, 5), targets.view(-1), **arguments)
+        else:
+            loss = F.cross_entropy(output.transpose(1, 2), targets, **arguments)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    torch.manual_seed(0)
+    fact = last(train(body, model=nn.Sequential(nn.Linear(8, 5)), steps=STEPS), "loss_call")
+    return fact["places"], fact["idle_places"]
+
+
+def padded(longest: int, rows: int = ROWS, value: int = -100) -> torch.Tensor:
+    targets = torch.ones(rows, LENGTH, dtype=torch.long)
+    for row in range(rows):
+        targets[row, max(longest - row, 1) :] = value
+    return targets
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_places_that_no_row_uses_are_counted(flat: bool) -> None:
+    assert places(padded(4), flat) == (STEPS * LENGTH, STEPS * 6)
+    assert places(padded(LENGTH), flat) == (STEPS * LENGTH, 0)
+
+
+def test_a_label_of_ones_own_that_does_not_count_is_padding_too() -> None:
+    assert places(padded(4, value=0), ignore_index=0) == (STEPS * LENGTH, STEPS * 6)
+    assert places(padded(4, value=0)) == (STEPS * LENGTH, 0)
+
+
+def test_masked_words_and_prompts_are_no_padding() -> None:
+    targets = torch.ones(ROWS, LENGTH, dtype=torch.long)
+    targets[:, :8] = -100  # a prompt of one length in front
+    assert places(targets) == (STEPS * LENGTH, 0)
+
+
+def test_few_rows_say_nothing() -> None:
+    assert places(padded(4, rows=3)) == (0, 0)
