@@ -19,6 +19,7 @@ from client_hook.capture import graph_nodes
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
+from client_hook.capture.margins import Margins
 from client_hook.capture.owned import Owned
 
 SEND_AT = (1, 3)  # closed steps
@@ -50,6 +51,7 @@ class GraphSignal(Signal):
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
         self._paths = GraphPaths()
+        self._margins = Margins()
 
     def attach(self) -> None:
         """Listens to the first backwards."""
@@ -64,6 +66,7 @@ class GraphSignal(Signal):
             self._trace = None
         self._strangers.clear()
         self._plain.clear()
+        self._margins.clear()
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
@@ -85,6 +88,7 @@ class GraphSignal(Signal):
         self.context.spent_s += perf_counter() - began
 
     def _walk(self, root: Tensor) -> None:
+        self._margins.look(root.grad_fn)
         layers = self._layers_of_nodes()
         order = self._sorted(root.grad_fn)
         for node in order:
@@ -205,6 +209,7 @@ class GraphSignal(Signal):
             "factors": sorted(self._factors),
             "unregistered": self._unregistered() + self._attributes(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
+            "margin_targets": self._margins.fact(),
             **self._paths.fact(),
         }
         self.context.outbox.record("fact", "graph", step, fact)

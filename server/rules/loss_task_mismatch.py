@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,8 @@ class LossTaskMismatch(Rule):
     ## What it does
     Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself,
     a single output under cross-entropy, probabilities where logarithms belong, shapes that only fit by broadcasting,
-    targets outside [0, 1] under a cross-entropy, class ids as regression targets. The test for a softmax wants every
+    targets outside [0, 1] under a cross-entropy, class ids as regression targets, targets 0 and 1 in a hinge that
+    multiplies them with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every
     row of eight batches to be non-negative and to sum to 1; real logits never do.
 
     ## Why it matters
@@ -78,6 +79,8 @@ class LossTaskMismatch(Rule):
             own = own_operations(window)
             if _log_of_zero(own):
                 yield _OF_ZERO
+            elif _zero_or_one(window):
+                yield _OF_HINGE
             elif not own:
                 yield NOT_SEEN
             return
@@ -111,6 +114,25 @@ _OF_ZERO = Verdict(
     evidence=Evidence(series=("loss",)),
     at_once=True,
 )
+_OF_HINGE = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The hinge multiplies scores with targets that are 0 and 1, where it wants -1 and 1: a row of class 0 costs "
+        "the same whatever the model answers, and teaches nothing"
+    ),
+    advice="Hand it `2 * target - 1`; or use binary_cross_entropy_with_logits, which takes 0 and 1.",
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
+
+
+def _zero_or_one(window: Window) -> bool:
+    """Says whether a hinge of one's own was given 0 and 1, and nothing else, as targets."""
+    found = window.fact("graph").get("margin_targets")
+    return isinstance(found, Mapping) and list(found.get("values") or ()) == [0, 1]
+
+
 _SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")
 
 

@@ -23,6 +23,8 @@ ADOPTED = frozenset(
         "seldom-sampled",
         "seldom-weights-of-classes",
         "sentences-mask-inverted",
+        "support-vectors-zero-or-one",
+        "tags-padded-to-ninety-six",
         "task-weights-not-optimised",
         "thawed-but-not-optimised",
         "three-tasks-weighed",
