@@ -56,6 +56,7 @@ class LeaksSignal(Signal):
     def _forget(self) -> None:
         self._done, self._table, self._tables, self._targets = True, None, [], []
         self._later.clear()
+        self._calls.arm(False)
 
     def arm(self, sampled: bool) -> None:
         """Hooks the first steps, and measured ones while rows are missing."""
@@ -97,6 +98,8 @@ class LeaksSignal(Signal):
         self._table = None
         if self._done:
             return
+        if self._steps == FIRST_STEPS:
+            self._calls.arm(False)  # until a measured step
         self._later.poll()
         if self._rows >= MOST_ROWS or (self._rows >= FEWEST_ROWS and self._steps >= FIRST_STEPS):
             self._send(step)
