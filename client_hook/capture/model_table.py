@@ -93,12 +93,14 @@ class ModelTableSignal(Signal):
         return self._versions.keys() - self._loose - self._late
 
     def _look_for_late(self, step: int) -> None:
-        """Finds parameters that learn since the table was sent, in no optimizer, and that nobody changed for a while:
-        one that a stranger updates, or that is switched on for a moment, is left in peace."""
+        """Finds parameters that get gradients since the table was sent, in no optimizer, and that nobody changed for a
+        while: one that a stranger updates, or that is switched on for a moment, is left in peace."""
         held = self._groups_of_parameters()
         before, self._versions, self._looked_at = self._versions, {}, step
         for name, item in self.context.parameters():
             if item.requires_grad and id(item) not in held and not item.is_inference():
+                if name not in self._loose and item.grad is None:
+                    continue  # the loss does not reach it: a copy of the model, say
                 version, since = before.get(name, (-1, step))
                 self._versions[name] = (item._version, since if version == item._version else step)
         new = {name for name in self._suspects() if step - self._versions[name][1] >= STILL_FOR}

@@ -70,6 +70,17 @@ def test_a_layer_that_is_frozen_again_is_left_in_peace() -> None:
     assert set(told) == {None}
 
 
+def test_a_copy_that_the_loss_does_not_reach_is_left_in_peace() -> None:
+    def average(step: int, model: nn.Module, optimizer: Any) -> None:
+        model[0].requires_grad_(False)
+        if step == THAWED_AT:
+            model[1].average = nn.Linear(8, 16)
+
+    told, parameters = thawing(average)
+    assert set(told) == {None}
+    assert "1.average.weight" not in parameters
+
+
 class Coded(nn.Module):
     """Adds a row of a table to what it sees."""
 
