@@ -33,7 +33,7 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import held_out, second, third
+    from tests.corpus import fourth, held_out, second, third
 
     return {
         "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
@@ -42,6 +42,8 @@ def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
         "held-out-second-fault": (second.FAULTS, second.ADOPTED),
         "held-out-third": (third.HEALTHY, third.ADOPTED),
         "held-out-third-fault": (third.FAULTS, third.ADOPTED),
+        "held-out-fourth": (fourth.HEALTHY, fourth.ADOPTED),
+        "held-out-fourth-fault": (fourth.FAULTS, fourth.ADOPTED),
     }
 
 

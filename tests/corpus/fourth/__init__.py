@@ -1,0 +1,12 @@
+"""Holds the fourth set of trainings that no rule was tuned on: what people train every day, and get wrong every day.
+
+It was written and committed before any rule judged one of them. A rule that is changed because of one of them makes
+that one part of the corpus: name it in ADOPTED.
+"""
+
+from tests.corpus.fourth.faults import FAULTS
+from tests.corpus.fourth.healthy import HEALTHY
+
+ADOPTED: frozenset[str] = frozenset()
+
+__all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
