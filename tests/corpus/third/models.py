@@ -138,6 +138,8 @@ class StateSpace(nn.Module):
         self.filters = nn.ModuleList(LongFilter(width) for _ in range(2))
         self.mix = nn.ModuleList(nn.Sequential(nn.GELU(), nn.Linear(width, 2 * width), nn.GLU()) for _ in range(2))
         self.norms, self.head = nn.ModuleList(nn.LayerNorm(width) for _ in range(2)), nn.Linear(width, 4)
+        # the sums over time are long: as PyTorch starts it, this head was sure of itself, as GW201 told
+        nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.put(x)
