@@ -124,15 +124,17 @@ def before_views(node: Any) -> Any:
     return node
 
 
-def softmax_size(node: Any) -> int | None:
-    """Returns the size of the dimension over which a softmax node normalises."""
+def softmax_over(node: Any) -> tuple[int, int] | None:
+    """Returns the dimension over which a softmax node normalises, and its size."""
     result = quietly(getattr, node, "_saved_result")
     dimension = quietly(getattr, node, "_saved_dim")
     if not isinstance(result, Tensor) or not isinstance(dimension, int) or result.ndim == 0:
         return None
     if dimension >= 2**63:
         dimension -= 2**64  # a negative dimension comes back unsigned
-    return int(result.shape[dimension]) if -result.ndim <= dimension < result.ndim else None
+    if not -result.ndim <= dimension < result.ndim:
+        return None
+    return dimension % result.ndim, int(result.shape[dimension])
 
 
 def constant_factor(node: Any) -> float | None:

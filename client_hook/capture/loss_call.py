@@ -55,6 +55,7 @@ class LossCallSignal(Signal):
         self._previous: tuple[str | None, int | None] = (None, None)
         self._last_layer: str | None = None
         self._own_loss = 0  # backwards without any known loss function
+        self._axis: int | None = None  # along which dimension of the input a softmax normalised
         self._own_previous: str | None = None
         self._sent_batches = 0
         self._validation_calls = 0
@@ -155,7 +156,9 @@ class LossCallSignal(Signal):
         if first.grad_fn is not None and (self._previous[0] is None or self.context.sampled):
             node = graph_nodes.before_views(first.grad_fn)
             name = graph_nodes.name_of(node)
-            size = graph_nodes.softmax_size(node) if graph_nodes.kind_of(node, name) == "softmax" else None
+            over = graph_nodes.softmax_over(node) if graph_nodes.kind_of(node, name) == "softmax" else None
+            self._axis = over[0] if over is not None and node is first.grad_fn else None
+            size = over[1] if over is not None else None
             self._previous = (name, size if size is not None else self._previous[1])
             if self._trace is not None and self._trace.calls:
                 self._last_layer = _layer_that_made(self._trace, node, first.grad_fn)
@@ -268,6 +271,7 @@ class LossCallSignal(Signal):
             "idle_places": side.idle_places,
             "previous_op": self._previous[0],
             "previous_dim": self._previous[1],
+            "previous_axis": self._axis,
             "last_layer": self._last_layer,
             "rows_sum_to_one": rows.sum_to_one if rows.seen else None,
             "log_probabilities": rows.log_probabilities if rows.seen else None,

@@ -74,6 +74,7 @@ class LossCall:
     log_probabilities: bool
     one_hot: bool
     previous_dim: int | None = None  # the size that a softmax normalises over
+    previous_axis: int | None = None  # and which dimension of the input that is; None where a view lies between
     batch_entropy: float | None = None  # of the labels within one batch, in nats
     ignored: int = 0
     empty_batches: int = 0
@@ -119,6 +120,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         log_probabilities=bool(fact.get("log_probabilities")),
         one_hot=bool(fact.get("one_hot")),
         previous_dim=_whole(fact.get("previous_dim")),
+        previous_axis=_whole(fact.get("previous_axis")),
         batch_entropy=_number(fact.get("batch_label_entropy")),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
@@ -132,6 +134,25 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
 
 
 _BEGIN = ("Addmm", "Mm", "Mv", "Addmv", "Bmm", "Baddbmm", "Linear", "Convolution", "Mkldnn", "Cudnn")
+
+
+def call_operations(window: Window) -> tuple[str, ...]:
+    """Lists the operations from the loss upward, nearest first; empty where its graph was not seen."""
+    names = window.fact("graph").get("operations")
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+
+
+_SUMS = ("Add", "Squeeze", "Unsqueeze", "View", "Reshape", "UnsafeView", "Select", "Slice", "Permute", "T")
+
+
+def raw_scores(behind: Sequence[str]) -> bool:
+    """Says whether values are what a weighted layer gave, or a sum of that: nothing on the way squashes them."""
+    for name in behind:
+        if name.startswith(_BEGIN):
+            return True
+        if not name.startswith(_SUMS) or name.startswith("Tanh"):
+            return False
+    return False
 
 
 def own_operations(window: Window) -> tuple[str, ...]:

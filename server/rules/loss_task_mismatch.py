@@ -8,7 +8,17 @@ from typing import NamedTuple
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, NOT_SEEN, REGRESSION, LossCall, loss_call, own_operations
+from server.rules._loss_call import (
+    BINARY,
+    CROSS_ENTROPIES,
+    NOT_SEEN,
+    REGRESSION,
+    LossCall,
+    call_operations,
+    loss_call,
+    own_operations,
+    raw_scores,
+)
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -16,11 +26,12 @@ class LossTaskMismatch(Rule):
     """The run has a loss function that does not fit its outputs or targets
 
     ## What it does
-    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself,
-    a single output under cross-entropy, probabilities where logarithms belong, shapes that only fit by broadcasting,
-    targets outside [0, 1] under a cross-entropy, class ids as regression targets, targets 0 and 1 in a hinge that
-    multiplies them with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every
-    row of eight batches to be non-negative and to sum to 1; real logits never do.
+    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it
+    itself, a softmax over the samples instead of the classes, a single output under cross-entropy, probabilities
+    where logarithms belong, shapes that only fit by broadcasting, targets outside [0, 1] under a cross-entropy, raw
+    scores that a clamp cuts to [0, 1], class ids as regression targets, targets 0 and 1 in a hinge that multiplies
+    them with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of
+    eight batches to be non-negative and to sum to 1; real logits never do.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -44,6 +55,7 @@ class LossTaskMismatch(Rule):
 
     ## References
     - PyTorch, `torch.nn.CrossEntropyLoss`: the input is expected to contain unnormalised logits.
+    - PyTorch, `torch.nn.BCELoss`: probabilities; `torch.nn.LogSoftmax`: along which dimension.
     - PyTorch, `torch.nn.KLDivLoss`: input in the log space; `reduction="batchmean"` is the mathematical definition.
     - Exact tests.
     """
@@ -86,15 +98,17 @@ class LossTaskMismatch(Rule):
             return
         sure = call.batches >= params.batches or window.final
         for found in (
+            _other_dimension,
             _normalised_twice,
             _one_class,
             _not_logarithms,
             _broadcast,
             _no_probabilities,
+            _clamped_scores,
             _class_ids,
             _habits,
         ):
-            verdict = found(_Seen(call, sure, params))
+            verdict = found(_Seen(call, sure, params, call_operations(window)))
             if verdict is not None:
                 yield verdict
                 return
@@ -152,6 +166,26 @@ class _Seen(NamedTuple):
     call: LossCall
     sure: bool
     params: LossTaskMismatch.Params
+    operations: tuple[str, ...] = ()
+
+
+def _other_dimension(seen: _Seen) -> Verdict | None:
+    """Looks for a softmax along another dimension than that of the classes, which the rows show as well."""
+    call = seen.call
+    by_class = call.function in CROSS_ENTROPIES and len(call.input.shape) >= 2
+    softmax = call.previous_op.startswith(("LogSoftmax", "Softmax"))
+    if not by_class or not softmax or call.previous_axis in (None, 1) or not seen.sure:
+        return None
+    if call.log_probabilities or call.of_probabilities:
+        return None
+    over = "the samples of a batch" if call.previous_axis == 0 else f"dimension {call.previous_axis}"
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"{call.function} got a softmax over {over}{_at(call)} instead of over the {call.classes} classes: what "
+        "one sample is given is taken from the others",
+        "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
 
 
 def _normalised_twice(seen: _Seen) -> Verdict | None:
@@ -256,6 +290,23 @@ def _no_probabilities(seen: _Seen) -> Verdict | None:
             "Use binary_cross_entropy_with_logits for raw outputs.",
         )
     return None
+
+
+def _clamped_scores(seen: _Seen) -> Verdict | None:
+    """Looks for raw scores that a clamp squeezes into [0, 1]; a sigmoid before the clamp makes it a precaution."""
+    call = seen.call
+    if call.function != "binary_cross_entropy" or not call.previous_op.startswith("Clamp"):
+        return None
+    at = next((at for at, name in enumerate(seen.operations) if name.startswith("Clamp")), None)
+    if at is None or not raw_scores(seen.operations[at + 1 :]):
+        return None
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"binary_cross_entropy got raw scores that a clamp cut to [0, 1]{_at(call)}: what is cut off gets no "
+        "gradient, and a score is no probability",
+        "Hand the raw scores to binary_cross_entropy_with_logits, without the clamp; or put a sigmoid before it.",
+    )
 
 
 def _class_ids(seen: _Seen) -> Verdict | None:

@@ -358,3 +358,9 @@ def test_a_gradient_scaler_adds_nothing_to_the_loss() -> None:
         return loss
 
     assert last(train(body, steps=1), "loss_call")["alone"] is True
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_it_is_known_along_which_dimension_a_softmax_went(dim: int) -> None:
+    fact = last(train(with_loss(lambda model, x, y: F.nll_loss(F.log_softmax(model(x), dim), y)), steps=2), "loss_call")
+    assert (fact["previous_axis"], fact["log_probabilities"]) == ((0, False) if dim == 0 else (1, True))

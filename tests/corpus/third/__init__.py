@@ -10,6 +10,8 @@ ADOPTED = frozenset(
     {
         "answer-left-in-the-table",
         "attacked-digits",
+        "clicks-clamped",
+        "clouds-softmax-over-the-batch",
         "codes-are-no-parameter",
         "letters-see-the-future",
         "long-filters",
