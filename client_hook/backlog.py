@@ -11,11 +11,9 @@ from pathlib import Path
 
 from client_hook import process, wire
 from client_hook.courier import Courier
-from client_hook.parcels import Parcel
 from client_hook.records import sanitise
 from client_hook.settings import Settings
-from client_hook.spool import Spool, SpoolBusy, SpoolDamaged
-from client_hook.spool_files import files_of
+from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of
 from client_hook.transport import Transport
 
 

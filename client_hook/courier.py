@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from client_hook import wire
 from client_hook.ledger import REFUSED, Ledger
-from client_hook.parcels import Parcel
+from client_hook.spool import Parcel
 from client_hook.transport import JSON_TYPE, Answer, Backoff, Transport
 
 HEARTBEAT_S = 10.0

@@ -14,13 +14,12 @@ import struct
 import threading
 import time
 import zlib
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from client_hook import wire
-from client_hook.parcels import Acknowledged, Parcel
-from client_hook.spool_files import folder_bytes, make_private
 
 HAS_LOCKS = find_spec("fcntl") is not None  # where there is none, the process number alone tells who owns a spool
 if HAS_LOCKS:
@@ -39,6 +38,38 @@ class SpoolBusy(Exception):
 
 class SpoolDamaged(Exception):
     """Says that a spool cannot even tell which run it belongs to."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Holds one frame on its way: its bytes and what the sender must know of them."""
+
+    data: bytes
+    seq: int
+    values: int
+    final: bool = False
+    filler: bool = False
+
+
+class Acknowledged:
+    """Remembers which seqs a server has; compact, because they come almost in order."""
+
+    def __init__(self, below: int = 0, beyond: set[int] | None = None) -> None:
+        self.below = below
+        self.beyond = beyond or set()
+
+    def add(self, seq: int) -> bool:
+        """Adds a seq; tells whether it is new."""
+        if seq in self:
+            return False
+        self.beyond.add(seq)
+        while self.below in self.beyond:
+            self.beyond.discard(self.below)
+            self.below += 1
+        return True
+
+    def __contains__(self, seq: int) -> bool:
+        return seq < self.below or seq in self.beyond
 
 
 class Spool:
@@ -340,6 +371,38 @@ class Spool:
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder that only its owner can read; raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Counts the bytes of all spools of a home."""
+    total = 0
+    for path in files_of(folder):
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue  # just delivered by another process
+    return total
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Lists the files of all spools of a home; a run's folder may be taken away by its own process meanwhile."""
+    found: list[Path] = []
+    for of_run in _listed(folder):
+        found += _listed(of_run)
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / entry.name for entry in entries]
+    except OSError:
+        return []
 
 
 def _pack(payload: bytes, seq: int, values: int, flags: int) -> bytes:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from client_hook import cli
-from client_hook.parcels import Parcel
-from client_hook.spool import Spool
+from client_hook.spool import Parcel, Spool
 from tests import warm
 from tests.serving import ROOT, Server
 

@@ -11,7 +11,7 @@ import pytest
 from client_hook import wire
 from client_hook.courier import Courier
 from client_hook.ledger import Ledger
-from client_hook.parcels import Parcel
+from client_hook.spool import Parcel
 from client_hook.transport import Answer, Backoff
 
 OPENING = {"id": "run", "attempt": "a", "rank": 0, "project": "p", "started_ms": 1, "config": {"lr": 1}, "pid": 7}

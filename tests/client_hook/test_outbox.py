@@ -13,9 +13,8 @@ import pytest
 from client_hook import wire
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
-from client_hook.parcels import Parcel
 from client_hook.settings import Settings
-from client_hook.spool import Spool
+from client_hook.spool import Parcel, Spool
 from client_hook.transport import Answer
 from tests.serving import wait_until
 

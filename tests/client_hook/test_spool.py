@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client_hook.parcels import Parcel
-from client_hook.spool import Spool, SpoolBusy, SpoolDamaged
-from client_hook.spool_files import files_of, folder_bytes
+from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of, folder_bytes
 from tests.serving import ROOT
 
 OPENING = {"id": "01920000-0000-7000-8000-000000000001", "attempt": "a", "rank": 0, "url": "http://127.0.0.1:9"}
