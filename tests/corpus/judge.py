@@ -81,7 +81,7 @@ def judge(
     )
 
 
-def _pictures(name: str, engine: Engine) -> dict[str, dict[str, Any]]:
+def _pictures(training: str, engine: Engine) -> dict[str, dict[str, Any]]:
     """Draws the evidence of every open finding, as its page would, for the rule's page."""
     found: dict[str, dict[str, Any]] = {}
     levels = {course.rule.code: course.rule.levels for course in engine.courses}
@@ -102,7 +102,7 @@ def _pictures(name: str, engine: Engine) -> dict[str, dict[str, Any]]:
         words = levels[item.code] if named and name == named[0] else {}
         drawn = evidence.draw(finding, name, cut, words) if near.any() else None
         if drawn is not None:
-            about = {"training": name, "message": finding.message, "severity": finding.severity.value}
+            about = {"training": training, "message": finding.message, "severity": finding.severity.value}
             found[item.code] = {**about, "picture": asdict(drawn)}
     return found
 

@@ -56,6 +56,7 @@ def test_a_fault_is_named_and_nothing_else_is(name: str, rules: Registry) -> Non
     fault = FAULTS[name]
     found = judge(name, fault.setup.run().engine(rules), 0, fault.root, fault.symptoms, fault.source)
     assert found.hit is not None, found.said
+    assert {picture["training"] for picture in found.pictures.values()} == {name}, "a rule's page names its training"
     assert [f"{said.code}: {said.message}" for said in found.alarms] == []
 
 
