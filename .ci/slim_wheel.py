@@ -57,7 +57,8 @@ def slim(source: str, *, docstrings: bool = False) -> str:
                     and type(first.value.value) is str
                 ):
                     start, end = first.lineno - 1, first.end_lineno or first.lineno
-                    lines[start:end] = [lines[start][: first.col_offset] + '""', *[""] * (end - start - 1)]
+                    left = lines[start][: first.col_offset] + '""' if len(node.body) == 1 else ""
+                    lines[start:end] = [left, *[""] * (end - start - 1)]
     text = "\n".join(lines) + "\n"
     lines = text.splitlines()
     inside: set[int] = set()  # lines that begin within a text: their spaces belong to it

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Protocol
 
 from client_hook import wire
@@ -225,13 +224,12 @@ class Courier:
 
 def filler_for(parcel: Parcel) -> Parcel | None:
     """Makes an empty frame with the identity of one that cannot be sent; the same one every time."""
-    try:
-        frame = wire.decode(parcel.data)
-    except wire.FrameError:
+    header = wire.header_of(parcel.data)
+    if not header:
         return None
     # how the run ended stays, without the words that may be what the server did not like
-    kept = tuple({**record, "value": {}} for record in frame.records if record["kind"] == "status")
-    empty = wire.encode(replace(frame, groups=(), records=kept))
+    kept = tuple({**record, "value": {}} for record in header["records"] if record["kind"] == "status")
+    empty = wire.encode(wire.Frame(**{**header, "groups": (), "records": kept}))
     return Parcel(empty, parcel.seq, 0, parcel.final, filler=True)
 
 

@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from client_hook import mounts
@@ -246,16 +245,6 @@ class Journal:
         """Tells whether every frame and the status are acknowledged."""
         nothing_waits = not self.rows and not self._records
         return nothing_waits and self.final_waiting and self._acknowledged.below >= self._cutter.seq
-
-    @property
-    def spool_path(self) -> Path | None:
-        """Names the spool file, if there is one."""
-        return self._spool.path if self._spool is not None else None
-
-    @property
-    def unkept_frames(self) -> int:
-        """Counts the frames that are only in memory."""
-        return len(self._memory)
 
     def close(self) -> None:
         """Closes the spool; it is deleted when everything is delivered."""

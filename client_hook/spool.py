@@ -282,10 +282,7 @@ class Spool:
             while offset < self._size:
                 record = self._record_at(offset)
                 if record is not None:
-                    try:
-                        complete = max(complete, wire.decode(record[1]).complete)
-                    except wire.FrameError:
-                        complete = max(complete, -1)
+                    complete = max(complete, wire.header_of(record[1]).get("complete", -1))
                 offset += _HEAD.size + self._head_at(offset)[0]
             return complete
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from client_hook import wire
+from client_hook.decoding import FrameTooLarge, decode
 from server.domain.findings import Finding
 from server.domain.runs import ENDED, NewRun
 from server.errors import Busy, InvalidFrame, TooLarge
@@ -93,8 +94,8 @@ class Ingest:
         Raises InvalidFrame (TooLarge beyond a limit) and Busy; the rest that `accept` names is in the receipt.
         """
         try:
-            frame = wire.decode(body)
-        except wire.FrameTooLarge as error:
+            frame = decode(body)
+        except FrameTooLarge as error:
             raise TooLarge("frame", str(error)) from None
         except wire.FrameError as error:
             raise InvalidFrame("frame", str(error)) from None

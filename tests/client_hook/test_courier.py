@@ -10,15 +10,17 @@ import pytest
 
 from client_hook import wire
 from client_hook.courier import Courier
+from client_hook.decoding import decode
 from client_hook.ledger import Ledger
 from client_hook.spool import Parcel
 from client_hook.transport import Answer, Backoff
+from tests.frames import pack_group
 
 OPENING = {"id": "run", "attempt": "a", "rank": 0, "project": "p", "started_ms": 1, "config": {"lr": 1}, "pid": 7}
 
 
 def parcel(seq: int) -> Parcel:
-    group = wire.pack_group(("loss",), [seq], [1], [[1.0]], "f8")
+    group = pack_group(("loss",), [seq], [1], [[1.0]], "f8")
     return Parcel(wire.encode(wire.Frame("run", "a", 0, seq, 1, seq, (group,))), seq, 1)
 
 
@@ -60,7 +62,7 @@ class Scripted:
             return self.answers.popleft()
         if path == "/api/v1/runs":
             return Answer(201, {"id": "run", "attempt": 1, "url": "http://here/runs/run"})
-        return Answer(200, {"seq": wire.decode(body).seq, "duplicate": False, "dropped": [], "findings": []})
+        return Answer(200, {"seq": decode(body).seq, "duplicate": False, "dropped": [], "findings": []})
 
     def get(self, path: str) -> Answer:
         return Answer(200)
@@ -132,7 +134,7 @@ def test_a_frame_that_is_refused_for_good_is_set_aside_and_its_place_filled(stat
     made, transport, clock, said = courier(source, OPENED, Answer(status, {"detail": "dtype: got 'f2'"}))
     run_dry(made, clock, source)
     assert source.aside == [(0, "dtype: got 'f2'")]
-    filler = wire.decode(transport.asked[2][1])
+    filler = decode(transport.asked[2][1])
     assert (filler.seq, filler.groups) == (0, ())
     assert source.acknowledged == [0, 1]
     assert said == ["The server refused frame 0: dtype: got 'f2'"]

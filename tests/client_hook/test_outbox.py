@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from client_hook import wire
+from client_hook.decoding import decode
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
 from client_hook.settings import Settings
@@ -36,7 +37,7 @@ class Server:
         if path == "/api/v1/runs":
             self.opening = json.loads(body)
             return Answer(201, {"id": "run", "attempt": 1})
-        frame = wire.decode(body)
+        frame = decode(body)
         self.frames[frame.seq] = frame
         return Answer(200, {"seq": frame.seq, "dropped": [], "findings": self.findings})
 

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client_hook import wire
+from client_hook.decoding import FrameTooLarge, decode
 from tests.client_hook.golden import FRAMES, HERE
+from tests.frames import pack_group
 
 
 def plain(frame: wire.Frame) -> wire.Frame:
@@ -27,7 +29,7 @@ def plain(frame: wire.Frame) -> wire.Frame:
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_golden_frame_is_read_as_it_was_meant(name: str) -> None:
-    assert plain(wire.decode((HERE / f"{name}.frame").read_bytes())) == FRAMES[name]()
+    assert plain(decode((HERE / f"{name}.frame").read_bytes())) == FRAMES[name]()
 
 
 def test_the_small_golden_frame_is_still_written_the_same() -> None:
@@ -48,20 +50,20 @@ def groups(draw: st.DrawFn) -> wire.Group:
     dtype = draw(st.sampled_from(["f4", "f8"]))
     value = st.floats(width=32) if dtype == "f4" else numbers
     rows = [[draw(value) for _ in columns] for _ in steps]
-    return wire.pack_group(columns, steps, [0] * len(steps), rows, dtype)
+    return pack_group(columns, steps, [0] * len(steps), rows, dtype)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(groups(), max_size=3), st.booleans(), st.integers(0, 2**40))
 def test_whatever_is_packed_comes_back_bit_for_bit(made: list[wire.Group], compress: bool, seq: int) -> None:
     frame = wire.Frame("run", "attempt", 0, seq, 1, -1, tuple(made), ({"kind": "event", "name": "x"},))
-    assert plain(wire.decode(wire.encode(frame, compress=compress))) == frame
+    assert plain(decode(wire.encode(frame, compress=compress))) == frame
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused_with_a_sentence(noise: bytes) -> None:
     with pytest.raises(wire.FrameError, match=r"^[a-z ]+: "):
-        wire.decode(noise)
+        decode(noise)
 
 
 def test_one_flipped_bit_anywhere_is_noticed() -> None:
@@ -70,14 +72,14 @@ def test_one_flipped_bit_anywhere_is_noticed() -> None:
         bad = bytearray(good)
         bad[position] ^= 0x10
         with pytest.raises(wire.FrameError):
-            wire.decode(bytes(bad))
+            decode(bytes(bad))
 
 
 def test_a_frame_that_ends_early_is_noticed_at_every_byte() -> None:
     good = wire.encode(FRAMES["0.1.0-compressed"]())
     for length in range(0, len(good), 7):
         with pytest.raises(wire.FrameError):
-            wire.decode(good[:length])
+            decode(good[:length])
 
 
 def raw(header: object, body: bytes = b"", *, version: int = 1, flags: int = 0, raw_bytes: int | None = None) -> bytes:
@@ -123,24 +125,24 @@ BAD = {
 def test_a_bad_field_is_named_with_what_would_be_right(what: str) -> None:
     data, sentence = BAD[what]
     with pytest.raises(wire.FrameError) as refused:
-        wire.decode(data)
+        decode(data)
     assert sentence in str(refused.value)
 
 
 def test_a_small_frame_cannot_unpack_to_a_large_one() -> None:
     bomb = zlib.compress(bytes(50_000_000), 9)
     with pytest.raises(wire.FrameError, match="does not end at the 1000 bytes that the prefix promises"):
-        wire.decode(raw(HEAD, bomb, flags=1, raw_bytes=1_000))
+        decode(raw(HEAD, bomb, flags=1, raw_bytes=1_000))
 
 
 def test_limits_are_checked_before_anything_is_parsed() -> None:
-    with pytest.raises(wire.FrameTooLarge, match=r"frame: 8388609 bytes, at most 8388608 are accepted"):
-        wire.decode(bytes(wire.MAX_FRAME_BYTES + 1))
-    with pytest.raises(wire.FrameTooLarge, match=r"raw bytes: 99999999, at most 67108864 are accepted"):
-        wire.decode(raw(HEAD, b"x", flags=1, raw_bytes=99_999_999))
+    with pytest.raises(FrameTooLarge, match=r"frame: 8388609 bytes, at most 8388608 are accepted"):
+        decode(bytes(wire.MAX_FRAME_BYTES + 1))
+    with pytest.raises(FrameTooLarge, match=r"raw bytes: 99999999, at most 67108864 are accepted"):
+        decode(raw(HEAD, b"x", flags=1, raw_bytes=99_999_999))
 
 
 def test_a_group_whose_bytes_do_not_fit_is_not_written() -> None:
-    group = replace(wire.pack_group(("loss",), [1], [1], [[1.0]], "f8"), values=b"123")
+    group = replace(pack_group(("loss",), [1], [1], [[1.0]], "f8"), values=b"123")
     with pytest.raises(wire.FrameError, match=r"group of 1 columns × 1 steps: .* have \(8, 8, 3\) bytes"):
         wire.encode(wire.Frame("r", "a", 0, 0, 0, -1, (group,)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from client_hook import wire
+from client_hook.decoding import decode
 from client_hook.spool import Spool
 from tests import warm
 from tests.faults.test_server_faults import sick_server
@@ -86,7 +86,7 @@ class Ended:
         spool = Spool.open(path)
         found: list[dict[str, object]] = []
         while (parcel := spool.peek()) is not None:
-            found += wire.decode(parcel.data).records
+            found += decode(parcel.data).records
             spool.acknowledge(parcel.seq)
         spool.keep_file = True
         spool.close()

@@ -168,10 +168,10 @@ def settled(done):
 train(400)
 settled(lambda: not monitor.ledger["queued"])
 full = monitor.ledger
-kept = monitor._parts.outbox._journal.unkept_frames
+kept = len(monitor._parts.outbox._journal._memory)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 train(400)
-settled(lambda: not monitor.ledger["queued"] and not monitor._parts.outbox._journal.unkept_frames)
+settled(lambda: not monitor.ledger["queued"] and not monitor._parts.outbox._journal._memory)
 monitor.finish(timeout=0.5)
 print(json.dumps({"run": monitor.run_id, "full": full, "kept": kept, "end": monitor.ledger, "own": own}))
 """

@@ -19,6 +19,7 @@ import pytest
 from client_hook import wire
 from server.store import Store
 from tests.counts import count, patience
+from tests.frames import pack_group
 from tests.serving import Server, wait_until
 
 SENDERS, FRAMES, STEPS, SERIES = 4, 100, 50, 10  # 200,000 points
@@ -49,7 +50,7 @@ class Sender:
     def _frame(self, seq: int) -> bytes:
         steps = list(range(seq * STEPS, (seq + 1) * STEPS))
         rows = [[value(self.number, step, series) for series in range(SERIES)] for step in steps]
-        group = wire.pack_group(NAMES, steps, [1_790_000_000_000] * STEPS, rows, "f8")
+        group = pack_group(NAMES, steps, [1_790_000_000_000] * STEPS, rows, "f8")
         return wire.encode(wire.Frame(
             run=self.run, attempt=self.run, rank=0, seq=seq, created_ms=1_790_000_000_000, complete=steps[-1],
             groups=(group,), records=(),

@@ -17,6 +17,7 @@ from server.config import Settings
 from server.diagnosis import Diagnosis
 from server.live import Live
 from server.store import Store
+from tests.frames import pack_group
 from tests.server.empty import put_database, rules
 
 ADDRESS = "http://127.0.0.1:8777"
@@ -90,7 +91,7 @@ def frame_bytes(
     count = len(series[columns[0]]) if columns else 0
     steps = range(first_step, first_step + count)
     rows = [[series[name][row] for name in columns] for row in range(count)]
-    groups = (wire.pack_group(columns, list(steps), [time_ms] * count, rows, "f8"),) if count else ()
+    groups = (pack_group(columns, list(steps), [time_ms] * count, rows, "f8"),) if count else ()
     return wire.encode(
         wire.Frame(
             run=run_id,

@@ -22,6 +22,7 @@ from server.errors import Busy, InvalidFrame, TooLarge, UnknownRun
 from server.ingest import Ingest
 from server.live import Live
 from server.store import Store
+from tests.frames import pack_group
 from tests.server.empty import put_database
 from tests.server.store.kit import RUN, url_in
 from tests.server.store.kit import sent_frame as frame_bytes
@@ -93,7 +94,7 @@ def test_limits_are_checked_before_anything_is_inflated(ingest: Ingest, monkeypa
 
 def test_a_bad_name_step_or_record_is_counted_and_what_is_beside_it_is_kept(ingest: Ingest, store: Store) -> None:
     columns = ("loss", "", "bad\nname", "x" * 501)
-    group = wire.pack_group(columns, [0, -7, 2], [1, 1, -5], [[1.0] * 4, [2.0] * 4, [math.nan] * 4], "f8")
+    group = pack_group(columns, [0, -7, 2], [1, 1, -5], [[1.0] * 4, [2.0] * 4, [math.nan] * 4], "f8")
     records = (record(kind="zap"), record(name=""), record(step="x"), record(kind="status", name="asleep"), record())
     answer = ingest.accept(RUN, wire.encode(wire.Frame(RUN, ATTEMPT, 0, 0, 1, 2, (group,), records)))
     counts = {drop["reason"].split(",")[0][:24]: drop["count"] for drop in answer["dropped"]}

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from client_hook import identity, preflight, preflighted, watch, wire
+from client_hook import identity, preflight, preflighted, watch
+from client_hook.decoding import decode
 from client_hook.monitor import Monitor
 from client_hook.preflight import PreflightError, Report
 from client_hook.preflight.sending import records_of
@@ -54,7 +55,7 @@ class Willing:
     """Takes everything, as a server does."""
 
     def post(self, path: str, body: bytes, content_type: str) -> Answer:
-        return Answer(201, {"id": "it"}) if path == "/api/v1/runs" else Answer(200, {"seq": wire.decode(body).seq})
+        return Answer(201, {"id": "it"}) if path == "/api/v1/runs" else Answer(200, {"seq": decode(body).seq})
 
     def get(self, path: str) -> Answer:
         return Answer(404)

@@ -12,6 +12,7 @@ from client_hook import wire
 from server.domain.runs import NewRun
 from server.store import Store
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from tests.frames import pack_group
 
 RUN = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e77"
 NOW = 1_790_000_000_000
@@ -79,5 +80,5 @@ def sent_frame(
     """Encodes a frame as the hook sends it, with values of consecutive steps from 0."""
     count = max(len(values) for values in series.values())
     rows = list(zip(*series.values(), strict=True))
-    packed = wire.pack_group(series, range(count), [NOW] * count, rows, "f8")
+    packed = pack_group(series, range(count), [NOW] * count, rows, "f8")
     return wire.encode(wire.Frame(run_id, attempt, 0, seq, NOW, count - 1, (packed,), tuple(records)))
