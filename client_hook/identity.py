@@ -47,15 +47,12 @@ def uuid7(now_ms: int | None = None) -> str:
     """Makes a UUIDv7: it begins with the time, so ids sort by their making; later calls give larger ids."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     number = (max(milliseconds, 0) & (2**48 - 1)) << 80 | secrets.randbits(80)
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
+    number = _marked(number, 7)
     if now_ms is None:
         with _uuid7_lock:
             if number <= _last_uuid7[0]:
                 # the same millisecond, or a clock that jumped back: go on from the last one
-                number = _last_uuid7[0] + 1 + secrets.randbits(16)
-                number = number & ~(0xF << 76) | 0x7 << 76
-                number = number & ~(0x3 << 62) | 0x2 << 62
+                number = _marked(_last_uuid7[0] + 1 + secrets.randbits(16), 7)
             _last_uuid7[0] = number
     return str(uuid.UUID(int=number))
 
@@ -63,10 +60,13 @@ def uuid7(now_ms: int | None = None) -> str:
 def derived(*parts: object) -> str:
     """Makes a UUID (version 8) that is the same wherever the parts are the same."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 0x8 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=number))
+    return str(uuid.UUID(int=_marked(int.from_bytes(digest[:16], "big"), 8)))
+
+
+def _marked(number: int, version: int) -> int:
+    """Writes a version, and the variant, into the 128 bits of a UUID."""
+    number = number & ~(0xF << 76) | version << 76
+    return number & ~(0x3 << 62) | 0x2 << 62
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-
-class Closable(Protocol):
-    """Describes what is kept here."""
-
-    def objects_gone(self) -> None:
-        """Hears that what it watches was collected."""
-
-    def replaced(self) -> None:
-        """Hears that another monitor watches its objects now."""
+if TYPE_CHECKING:
+    from client_hook.monitor import Monitor
 
 
 class Living:
@@ -28,10 +21,10 @@ class Living:
     def __init__(self) -> None:
         self._watched: dict[int, list[weakref.ref[Any]]] = {}
         self._vital: dict[int, list[weakref.ref[Any]]] = {}
-        self._monitors: dict[int, Closable] = {}
+        self._monitors: dict[int, Monitor] = {}
         self._lock = threading.RLock()
 
-    def add(self, monitor: Closable, models: Iterable[Any], optimizers: Iterable[Any]) -> None:
+    def add(self, monitor: Monitor, models: Iterable[Any], optimizers: Iterable[Any]) -> None:
         """Closes the monitors that share an object with this one; keeps this one while it has a model."""
         vital, other = list(models), list(optimizers)
         for earlier in self.sharing([*vital, *other]):
@@ -43,7 +36,7 @@ class Living:
             self._watched[key] += [weakref.ref(item, lambda _: self._check(key)) for item in vital]
             self._vital[key] = self._watched[key][len(other) :]
 
-    def sharing(self, objects: Iterable[Any]) -> list[Closable]:
+    def sharing(self, objects: Iterable[Any]) -> list[Monitor]:
         """Lists the monitors that watch one of the objects."""
         wanted = {id(item) for item in objects}
         with self._lock:
@@ -53,7 +46,7 @@ class Living:
                 if any(id(item) in wanted for reference in references if (item := reference()) is not None)
             ]
 
-    def remove(self, monitor: Closable) -> None:
+    def remove(self, monitor: Monitor) -> None:
         """Forgets a monitor."""
         with self._lock:
             self._monitors.pop(id(monitor), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from client_hook import shutdown
 from client_hook.guard import Guard, guarded, run_thread, say
@@ -32,19 +32,7 @@ STUCK_CALL_S = 25.0
 TRIES_AT_FINISH = 3
 
 
-class Clock(Protocol):
-    """Describes the clocks that the outbox reads."""
-
-    def now_ms(self) -> int:
-        """Gives the wall clock, UTC, ms since 1970."""
-        ...
-
-    def monotonic(self) -> float:
-        """Gives a clock that never jumps, in seconds."""
-        ...
-
-
-class SystemClock:
+class Clock:
     """Reads the clocks of the machine."""
 
     def now_ms(self) -> int:
@@ -72,7 +60,7 @@ class Outbox:
         self.identity = identity
         self.settings = settings
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self._say: Callable[[str], object] = len if settings.quiet else (say_line or say)
         self._ledger = Ledger()
         for note in settings.notes:
@@ -188,11 +176,6 @@ class Outbox:
     def peak_bytes(self) -> int:
         """Gives the most bytes that waited in memory; the limit is the setting's."""
         return self._journal.peak_bytes
-
-    @property
-    def online(self) -> bool:
-        """Tells whether the server's last answer was a good one."""
-        return self._courier is not None and self._courier.answered and not self._courier.problem
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

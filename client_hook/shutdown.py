@@ -16,20 +16,12 @@ import traceback
 import weakref
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 DEADLINE_S = 5.0
 MAX_TRACEBACK_CHARACTERS = 20_000
 
 Finish = Callable[[str, float, dict[str, Any] | None], Any]
-
-
-class Abandonable(Protocol):
-    """Describes what a forked child mutes."""
-
-    def abandon(self) -> None:
-        """Turns into nothing; takes no lock."""
-        ...
 
 
 class _Registry:

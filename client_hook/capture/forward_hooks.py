@@ -41,7 +41,7 @@ class ForwardHooks:
         for name, reference in modules:
             module = reference()
             if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
-                self._handles[name] = module.register_forward_hook(_Look(self, name))
+                self._handles[name] = module.register_forward_hook(Hook(self.look, name))
 
     def take(self) -> None:
         """Takes the hooks off that ran at least once."""
@@ -61,7 +61,7 @@ class ForwardHooks:
         self._handles.clear()
 
     @guarded(None)
-    def look(self, name: str, module: nn.Module, output: Any) -> None:
+    def look(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         """Hands a module's output on, and counts the time."""
         began = perf_counter()
         self.ran.add(name)
@@ -71,22 +71,28 @@ class ForwardHooks:
         self._context.spent_s += perf_counter() - began
 
 
-class _Look:
-    """Is the hook. A copy of the module, or a file it is saved to, gets one of the standard library's instead."""
+class Unsaved:
+    """Is no part of a module: a copy of it, or a file it is saved to, gets a hook of the standard library's instead."""
 
-    __slots__ = ("_hooks", "_name")
-
-    def __init__(self, hooks: ForwardHooks, name: str) -> None:
-        self._hooks = hooks
-        self._name = name
-
-    def __call__(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        if torch.compiler.is_compiling() or capture.graph is not None:
-            return
-        self._hooks.look(self._name, module, output)
+    __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+class Hook(Unsaved):
+    """Is a forward hook. It hands `look` the module's name, the module, and what torch hands to a hook."""
+
+    __slots__ = ("_look", "_name")
+
+    def __init__(self, look: Callable[..., None], name: str) -> None:
+        self._look = look
+        self._name = name
+
+    def __call__(self, module: nn.Module, *arguments: Any) -> None:
+        if torch.compiler.is_compiling() or capture.graph is not None:
+            return
+        self._look(self._name, module, *arguments)
 
 
 def first_tensor(output: Any) -> Tensor | None:

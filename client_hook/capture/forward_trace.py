@@ -5,7 +5,6 @@ Shared by the signals that need it (model_table, graph, loss_call). Not for: val
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context
+from client_hook.capture.forward_hooks import Hook
 from client_hook.guard import Guard, guarded
-from client_hook.patches import capture
 
 STEPS = 3  # traced; after them every hook that has run is taken off
 MAX_CALLS = 20_000
@@ -64,7 +63,7 @@ class ForwardTrace:
         if self._users == 1:
             for name, module in self._context.leaves():
                 if not isinstance(module, torch.jit.ScriptModule):
-                    self._handles[name] = module.register_forward_hook(_Hook(self, name), with_kwargs=True)
+                    self._handles[name] = module.register_forward_hook(Hook(self.look, name), with_kwargs=True)
 
     def leave(self) -> None:
         """Takes every hook off with the last user."""
@@ -91,7 +90,7 @@ class ForwardTrace:
                 self._handles.pop(name).remove()
 
     @guarded(None)
-    def look(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def look(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Takes down one call."""
         began = perf_counter()
         self.ran.add(name)
@@ -101,7 +100,7 @@ class ForwardTrace:
             return
         if len(self.calls) < MAX_CALLS and not torch._C._get_tracing_state():
             made = list(tensors_in(output))
-            given = [item.grad_fn for item in tensors_in(inputs) if item.grad_fn is not None]
+            given = [item.grad_fn for item in tensors_in((*args, *kwargs.values())) if item.grad_fn is not None]
             self.calls.append(
                 Call(
                     layer=name,
@@ -115,25 +114,6 @@ class ForwardTrace:
                 )
             )
         self._context.spent_s += perf_counter() - began
-
-
-class _Hook:
-    """Is the hook. A copy of the module, or a file that it is saved to, gets one that does nothing, from the
-    standard library."""
-
-    __slots__ = ("_name", "_trace")
-
-    def __init__(self, trace: ForwardTrace, name: str) -> None:
-        self._trace = trace
-        self._name = name
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling() or capture.graph is not None:
-            return
-        self._trace.look(self._name, module, (args, kwargs) if kwargs else args, output)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:

@@ -7,7 +7,6 @@ Not for: what was written, or whether it can be read again.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_hooks import Unsaved
 from client_hook.guard import guarded
 
 SEND_EVERY_S = 600.0  # of a training that has not saved since
@@ -92,7 +92,7 @@ class SavesSignal(Signal):
         self.context.outbox.record("fact", "saves", step, fact)
 
 
-class _Hook:
+class _Hook(Unsaved):
     """Is the hook. A copy of the model, or a file that it is saved to, gets one of the standard library's instead."""
 
     __slots__ = ("_signal",)
@@ -104,6 +104,3 @@ class _Hook:
         signal = self._signal()
         if signal is not None:
             signal.saved()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")

@@ -6,7 +6,6 @@ forward. Not for: what is computed from the tensors (inputs, outputs, batchnorm)
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -16,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context
-from client_hook.capture.forward_hooks import first_tensor
+from client_hook.capture.forward_hooks import Hook, first_tensor
 from client_hook.guard import Guard, guarded
-from client_hook.patches import capture
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
 MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
@@ -83,7 +81,7 @@ class WatchedCalls:
             for name, reference in self._modules:
                 module = reference()
                 if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
-                    self._handles[name] = module.register_forward_hook(_Hook(self, name), with_kwargs=True)
+                    self._handles[name] = module.register_forward_hook(Hook(self.look, name), with_kwargs=True)
         else:
             for name in self._ran.intersection(self._handles):  # one that never ran may be compiled in
                 self._handles.pop(name).remove()
@@ -124,24 +122,6 @@ class _Ear:
 
 
 _ears: dict[int, _Ear] = {}
-
-
-class _Hook:
-    """Is the hook. A copy of the module, or a file it is saved to, gets one of the standard library's instead."""
-
-    __slots__ = ("_calls", "_name")
-
-    def __init__(self, calls: WatchedCalls, name: str) -> None:
-        self._calls = calls
-        self._name = name
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling() or capture.graph is not None:
-            return
-        self._calls.look(self._name, module, args, kwargs, output)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 def first_integers(inputs: Any) -> Tensor | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -51,24 +51,16 @@ class Ears:
 
     def __init__(self) -> None:
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
-        self.backward: tuple[Ear, ...] = ()
-        self.after_backward: tuple[Ear, ...] = ()
-        self.clip: tuple[Ear, ...] = ()
-        self.zero_grad: tuple[Ear, ...] = ()
-        self.scheduler_step: tuple[Ear, ...] = ()
-        self.plateau: tuple[Ear, ...] = ()
-        self.loss_call: tuple[Ear, ...] = ()
-        self.loss_failed: tuple[Ear, ...] = ()
-        self.unlearned: tuple[Ear, ...] = ()
-        self.bad_loss: tuple[Ear, ...] = ()
-        self.attention: tuple[Ear, ...] = ()
-        self.dropout: tuple[Ear, ...] = ()
-        self.batch: tuple[Ear, ...] = ()
-        self.drawn: tuple[Ear, ...] = ()
-        self.scale: tuple[Ear, ...] = ()
-        self.saved: tuple[Ear, ...] = ()
-        self.graph_capture: tuple[Ear, ...] = ()
-        self.graph_replay: tuple[Ear, ...] = ()
+        self.deafen()
+
+    def deafen(self) -> None:
+        """Lets nobody hear anything."""
+        for event in self.EVENTS:
+            setattr(self, event, ())
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, event: str) -> tuple[Ear, ...]: ...
 
 
 class Patches:
@@ -186,8 +178,7 @@ class Patches:
 
     def _share_out(self) -> None:
         if self._hushed:
-            for event in Ears.EVENTS:
-                setattr(self._ears, event, ())
+            self._ears.deafen()
             return
         shares = self._shares.get(self._plain)
         if shares is None:
