@@ -14,7 +14,7 @@ from client_hook.courier import Courier
 from client_hook.records import sanitise
 from client_hook.settings import Settings
 from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of
-from client_hook.transport import Transport
+from client_hook.transport import HttpTransport
 
 
 def spool_files(settings: Settings) -> list[Path]:
@@ -101,7 +101,7 @@ class Backlog:
     """Delivers the older spools of a home that were meant for the same server, one call at a time."""
 
     def __init__(
-        self, settings: Settings, transport: Transport, *, monotonic: Callable[[], float] = time.monotonic
+        self, settings: Settings, transport: HttpTransport, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
         self._transport = transport

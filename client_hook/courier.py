@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from client_hook import wire
 from client_hook.ledger import REFUSED, Ledger
 from client_hook.spool import Parcel
-from client_hook.transport import JSON_TYPE, Answer, Backoff, Transport
+from client_hook.transport import JSON_TYPE, Answer, Backoff, HttpTransport
+
+if TYPE_CHECKING:
+    from client_hook.backlog import LeftSpool
+    from client_hook.journal import Journal
 
 HEARTBEAT_S = 10.0
 REFUSED_WAIT_S = 30.0
@@ -27,33 +31,13 @@ _OPENING_KEYS = (
 _LEAST_KEYS = ("id", "attempt", "rank", "project", "started_ms", "preflight")
 
 
-class Source(Protocol):
-    """Describes where the courier gets frames and what it says about them."""
-
-    def peek(self) -> Parcel | None:
-        """Gives the next frame that waits."""
-        ...
-
-    def acknowledge(self, seq: int) -> bool:
-        """Hears that the server has a frame; tells whether that is new."""
-        ...
-
-    def keep(self, seq: int) -> None:
-        """Hears that the server has another frame of this identity."""
-        ...
-
-    def set_aside(self, parcel: Parcel, reason: str) -> None:
-        """Hears that the server refused a frame for good."""
-        ...
-
-
 class Courier:
     """Delivers one attempt of one run: opens the run, sends frames in order, keeps the last findings."""
 
     def __init__(
         self,
-        source: Source,
-        transport: Transport,
+        source: Journal | LeftSpool,
+        transport: HttpTransport,
         opening: dict[str, Any],
         *,
         ledger: Ledger | None = None,

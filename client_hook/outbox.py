@@ -22,7 +22,7 @@ from client_hook.settings import Settings
 if TYPE_CHECKING:
     from client_hook.courier import Courier
     from client_hook.system import SystemSampler
-    from client_hook.transport import Transport
+    from client_hook.transport import HttpTransport
 
 FLUSH_INTERVAL_S = 0.5
 FIRST_FLUSH_S = 0.1
@@ -53,7 +53,7 @@ class Outbox:
         settings: Settings,
         opening: dict[str, Any],
         *,
-        transport: Transport | None = None,
+        transport: HttpTransport | None = None,
         clock: Clock | None = None,
         say_line: Callable[[str], None] | None = None,
     ) -> None:

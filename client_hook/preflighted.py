@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
+
 from client_hook.guard import attempted
-from client_hook.inner import inner
 
 Record = tuple[str, str, dict[str, Any]]  # kind, name, value
 
@@ -71,3 +72,14 @@ def _of(models: Any) -> list[Kept]:
 
 def _forget(gone: weakref.ref[Any]) -> None:
     _known[:] = [item for item in _known if item.model is not gone]
+
+
+def inner(model: Any) -> Any:
+    """Takes a model out of what wraps it for several processes or compiles it: neither changes what it computes."""
+    while True:
+        found = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            found = model.module
+        if not isinstance(found, nn.Module) or found is model:
+            return model
+        model = found

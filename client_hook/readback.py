@@ -15,7 +15,7 @@ from torch import Tensor
 from client_hook.guard import attempted
 
 if TYPE_CHECKING:
-    from client_hook.capture.base import Sink
+    from client_hook.outbox import Outbox
 
 Then = Callable[[int, list[float]], None]
 MAX_WAITING = 10_000
@@ -79,7 +79,7 @@ class Readback:
     when the event after the copy has passed; `flush(wait=True)` is for the end of a run.
     """
 
-    def __init__(self, outbox: Sink) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self.waiting: deque[_Item] = deque()
         self.groups: dict[tuple[str, ...], Group] = {}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -41,30 +41,6 @@ class Answer:
         """Gives the sentence with which the server refused, or the problem on the way."""
         detail = self.body.get("detail")
         return detail if isinstance(detail, str) and detail else self.problem
-
-
-class Transport(Protocol):
-    """Describes what the courier needs to reach a server."""
-
-    def post(self, path: str, body: bytes, content_type: str) -> Answer:
-        """Sends a body and waits for the answer; never raises."""
-        ...
-
-    def get(self, path: str) -> Answer:
-        """Asks for a path and waits for the answer; never raises."""
-        ...
-
-    def interrupt(self) -> None:
-        """Makes a call that waits in another thread come back soon, without an answer."""
-        ...
-
-    def abort(self) -> None:
-        """Does the same, and lets later calls fail at once."""
-        ...
-
-    def close(self) -> None:
-        """Closes the connection."""
-        ...
 
 
 class HttpTransport:

@@ -7,41 +7,22 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import Guard
-from client_hook.rows import Bundle, Parts
+from client_hook.rows import Parts
 
 if TYPE_CHECKING:
+    from client_hook.outbox import Outbox
     from client_hook.readback import Readback
     from client_hook.settings import Settings
 
 MAX_NOTES = 100
-
-
-class Sink(Protocol):
-    """Names what signals use of the outbox."""
-
-    def row(self, step: int, time_ms: int, names: tuple[str, ...], values: Sequence[float], exact: bool = True) -> None:
-        """Takes the values of one step; the same `names` object from call to call makes one group."""
-
-    @property
-    def put_parts(self) -> Callable[[Bundle], None]:
-        """Takes the rows of a plain step."""
-
-    def check_room(self) -> None:
-        """Drops what is beyond the memory limit, which `put_parts` does not look at."""
-
-    def record(self, kind: str, name: str, step: int, value: Any) -> None:
-        """Takes a fact, an event or a status."""
-
-    def complete(self, step: int) -> None:
-        """Says that every value of every step up to `step` was handed over."""
 
 
 @dataclass
@@ -70,7 +51,7 @@ class Context:
         self,
         models: dict[str, nn.Module],
         optimizers: dict[str, Optimizer],
-        outbox: Sink,
+        outbox: Outbox,
         settings: Settings,
         options: Options,
         patches: Any,

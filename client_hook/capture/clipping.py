@@ -47,7 +47,6 @@ class ClippingSignal(Signal):
         self._value_clipped: list[tuple[Tensor, list[weakref.ref[Tensor]]]] = []
         self._factors: list[Tensor] = []
         self._on_their_way: deque[tuple[int, float]] = deque()  # time and limit of norms that come from a device
-        self._scaler: weakref.ref[Any] | None = None
         self._kind: str | None = None
         self._limit: float | None = None
         self._norm_type: Any = None
@@ -59,9 +58,8 @@ class ClippingSignal(Signal):
 
     def attach(self) -> None:
         """Listens for clipping."""
-        scaler = self.context.options.scaler
-        if scaler is not None:
-            self._scaler = quietly(weakref.ref, scaler)
+        if self.context.options.scaler is not None:
+            self._owned.scale(self.context.options.scaler)
         self.context.patches.subscribe(self)
 
     def detach(self) -> None:
@@ -71,8 +69,7 @@ class ClippingSignal(Signal):
 
     def scale(self, scaler: Any) -> None:
         """Hears that a gradient scaler scales a loss."""
-        if self._scaler is None or self._scaler() is not scaler:
-            self._scaler = weakref.ref(scaler)
+        self._owned.scale(scaler)
 
     def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any) -> None:
         """Hears that gradients are about to be clipped."""
@@ -89,7 +86,7 @@ class ClippingSignal(Signal):
         self._calls += 1
         self._kind, self._norm_type = kind, norm_type
         self._limit = quietly(float, limit)
-        self._scaled += self._gradients_are_scaled(key)
+        self._scaled += self._owned.still_scaled(key)
         if self._calls <= 3 or self.context.sampled:
             self._look_at(kind, parameters)
         if isinstance(norm, Tensor) and norm.is_meta:
@@ -112,17 +109,6 @@ class ClippingSignal(Signal):
             watched = sum(item.grad is not None for _, item in self.context.parameters() if item.requires_grad)
             self._covers = min(len(with_gradient) / watched, 1.0) if watched else None
 
-    def _gradients_are_scaled(self, key: str) -> bool:
-        scaler = self._scaler() if self._scaler is not None else None
-        optimizer = self.context.optimizers.get(key)
-        if scaler is None or optimizer is None or not quietly(scaler.is_enabled, default=False):
-            return False
-        states = getattr(scaler, "_per_optimizer_states", None)
-        if states is None:
-            return False
-        stage = states[id(optimizer)]["stage"] if id(optimizer) in states else None
-        return stage is None or getattr(stage, "name", "") == "READY"
-
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Takes the norms that value clipping left."""
         for before, references in self._value_clipped:
@@ -135,7 +121,7 @@ class ClippingSignal(Signal):
     def plain_clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
         """Reads the norm where that makes nobody wait; the rest, and what is out of the ordinary, goes the long way."""
         # with a scaler each call is looked at: its gradients may still be scaled
-        alone = self._scaler is None and self.context.patches.owners <= 1 and not self.context.several
+        alone = self._owned.scaler is None and self.context.patches.owners <= 1 and not self.context.several
         if not alone or kind != "norm" or type(norm) is not Tensor or not norm.is_cpu or kind != self._kind:
             self.clip(kind, parameters, limit, norm, norm_type)
             if self._calls == 1:
@@ -218,7 +204,8 @@ class ClippingSignal(Signal):
         self._clipped += factor < 1.0
         if norm - norm != 0.0:
             self._nonfinite += 1
-            if self._scaler is None and self.context.on_alarm is not None:  # a scaler finds its scale by overflows
+            # a scaler finds its scale by overflows
+            if self._owned.scaler is None and self.context.on_alarm is not None:
                 self.context.on_alarm(step)
         self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
 

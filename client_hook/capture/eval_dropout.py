@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context, Signal
-from client_hook.capture.calling_module import calling_module
+from client_hook.patches.dropout import calling_module
 
 MOST_LOSSES = 64  # of validations that are looked at: who drops there does it from the beginning
 MOST_LAYERS = 32

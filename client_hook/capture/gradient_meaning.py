@@ -6,7 +6,6 @@ process holds all of them. Not for: the values (gradients).
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import torch
@@ -40,7 +39,6 @@ class GradientMeaningSignal(Signal):
         self._found: dict[str, dict[str, Any]] = {}
         self._sent: dict[str, dict[str, Any]] = {}
         self._facts = 0
-        self._scaler: weakref.ref[Any] | None = None
         self._scaled = False  # the next backward is of a scaled loss
         self._synchronised: bool | None = None
         self._looks_for_unused = False
@@ -61,8 +59,7 @@ class GradientMeaningSignal(Signal):
 
     def scale(self, scaler: Any) -> None:
         """Hears that a gradient scaler scales a loss."""
-        if self._scaler is None or self._scaler() is not scaler:
-            self._scaler = weakref.ref(scaler)
+        self._owned.scale(scaler)
         self._scaled = scaler.is_enabled()
 
     def clip(self, kind: str, parameters: Any, limit: Any, norm: Any, norm_type: Any) -> None:
@@ -106,7 +103,7 @@ class GradientMeaningSignal(Signal):
             return "none"
         if isinstance(getattr(optimizer, "grad_scale", None), Tensor):
             return "divided out: by the factor that the fused optimizer applies"
-        scaler = self._scaler() if self._scaler is not None else None
+        scaler = self._owned.scaler() if self._owned.scaler is not None else None
         states = getattr(scaler, "_per_optimizer_states", {})
         stage = states[id(optimizer)]["stage"] if id(optimizer) in states else None
         return "divided out: by the scaler" if getattr(stage, "name", "") == "UNSCALED" else "still in it"

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
-from client_hook.capture.by_mode import ByMode
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
-from client_hook.capture.validation_mode import ValidationMode
+from client_hook.capture.validation_mode import ByMode, ValidationMode
 
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
@@ -74,7 +73,6 @@ class LoopOrderSignal(Signal):
         self._stepped = False
         self._root: weakref.ref[Tensor] | None = None
         self._targets: weakref.ref[Tensor] | None = None  # of the newest loss in training
-        self._scaler: weakref.ref[Any] | None = None
         self._first_scheduler_early = False
         self._sent_kinds = 0
         self._midway = False  # the open step was heard in part
@@ -165,8 +163,7 @@ class LoopOrderSignal(Signal):
 
     def scale(self, scaler: Any) -> None:
         """Hears that a gradient scaler scales a loss."""
-        if self._scaler is None or self._scaler() is not scaler:
-            self._scaler = weakref.ref(scaler)
+        self._owned.scale(scaler)
 
     def clip(self, kind: str, parameters: Any, limit: Any, norm: Any, norm_type: Any) -> None:
         """Hears that gradients are clipped, and looks whether there are new ones."""
@@ -182,18 +179,8 @@ class LoopOrderSignal(Signal):
         if turn.backwards == 0 and not turn.probe.touched():
             after = turn.steps > 0 and not self._closed_since_step
             self._offences.add("clip-after-step" if after else "clip-before-backward", step, key)
-        elif self._still_scaled(key):
+        elif self._owned.still_scaled(key):
             self._offences.add("clip-before-unscale", step, key)
-
-    def _still_scaled(self, key: str) -> bool:
-        scaler = self._scaler() if self._scaler is not None else None
-        optimizer = self.context.optimizers.get(key)
-        if scaler is None or optimizer is None or not scaler.is_enabled():
-            return False
-        states = getattr(scaler, "_per_optimizer_states", None)
-        if states is None:
-            return False
-        return id(optimizer) not in states or getattr(states[id(optimizer)]["stage"], "name", "") == "READY"
 
     def scheduler_step(self, scheduler: Any) -> None:
         """Hears that a scheduler moved on."""

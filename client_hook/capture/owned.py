@@ -1,6 +1,7 @@
 """Tells whether a call that all monitors of a process hear is meant for this one: by its optimizer, or by its graph.
 
-Also whether a backward is for the gradient of an input too. Not for: names of parameters (base.Context).
+Also whether a backward is for the gradient of an input too, and whether gradients are scaled. Not for: names of
+parameters (base.Context).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context
+from client_hook.guard import quietly
 
 MAX_NODES = 4_000  # a graph is searched no further than this for a parameter of ours
 
@@ -22,7 +24,24 @@ class Owned:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.scaler: weakref.ref[Any] | None = None
         self._keys: dict[int, tuple[weakref.ref[Optimizer], str]] = {}
+
+    def scale(self, scaler: Any) -> None:
+        """Hears that a gradient scaler scales a loss."""
+        if self.scaler is None or self.scaler() is not scaler:
+            self.scaler = quietly(weakref.ref, scaler)
+
+    def still_scaled(self, key: str) -> bool:
+        """Says whether the gradients of an optimizer are multiplied by the scale now."""
+        scaler = self.scaler() if self.scaler is not None else None
+        optimizer = self._context.optimizers.get(key)
+        if scaler is None or optimizer is None or not quietly(scaler.is_enabled, default=False):
+            return False
+        states = getattr(scaler, "_per_optimizer_states", None)
+        if states is None:
+            return False
+        return id(optimizer) not in states or getattr(states[id(optimizer)]["stage"], "name", "") == "READY"
 
     def key(self, optimizer: Any) -> str | None:
         """Returns the key of a watched optimizer, None for any other object."""

@@ -12,15 +12,52 @@ from torch.optim import lr_scheduler
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
-from client_hook.capture.plateaus import Plateau
+from client_hook.guard import quietly
 
 KNOWN_AFTER = 3  # calls; then it is clear whether it steps per batch or per epoch
+MAX_TOLD = 200  # metrics, the newest
 MAX_CUTS = 20  # of a rate, each told at once; later ones at the end
 _CYCLIC = frozenset({"OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"})
 _DECAYING = frozenset(
     {"StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "PolynomialLR", "LinearLR", "OneCycleLR"}
 )
 _INTERNAL = frozenset({"optimizer", "base_lrs", "last_epoch", "verbose", "best", "num_bad_epochs", "cooldown_counter"})
+
+
+class Plateau:
+    """Keeps what a scheduler that waits for a metric (ReduceLROnPlateau) was told, and how often it cut the rate."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._mode = str(getattr(scheduler, "mode", ""))
+        self._told: list[float] = []
+        self._first: float | None = None
+        self._calls = 0
+        self._rates: list[float] | None = None
+        self.cuts = 0
+
+    def hear(self, scheduler: Any, metric: Any) -> None:
+        """Takes a value that it was told; it has read it itself just before, so that nothing waits here."""
+        value = quietly(float, metric)
+        if not isinstance(value, float):
+            return
+        self._calls += 1
+        if self._first is None:
+            self._first = value
+        self._told = [*self._told[1 - MAX_TOLD :], value]
+        rates = [quietly(float, rate, default=0.0) for rate in getattr(scheduler, "_last_lr", ())]
+        if self._rates is not None and any(now < then for now, then in zip(rates, self._rates, strict=False)):
+            self.cuts += 1
+        self._rates = rates
+
+    def fact(self) -> dict[str, Any]:
+        """Makes the key `plateau` of a scheduler."""
+        return {
+            "mode": self._mode,
+            "calls": self._calls,
+            "cuts": self.cuts,
+            "first": self._first,
+            "told": list(self._told),
+        }
 
 
 class _Seen:

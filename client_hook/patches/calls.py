@@ -1,5 +1,5 @@
 """Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders,
-torch.save.
+fused attention, torch.save.
 
 Each asks first whether torch traces it: `is_dynamo_compiling` takes one call where `is_compiling` takes two, and what
 exports without Dynamo sets the flag. Not for: the optimizers' step, for which torch has hooks.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, compiler
 from torch.amp import GradScaler
 from torch.compiler import is_dynamo_compiling
+from torch.nn import functional as F
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.utils.data import DataLoader
@@ -42,6 +43,7 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
+    installed += replace(F, "scaled_dot_product_attention", lambda original: _attention(ears, original))
     loaders: Loaders = weakref.WeakKeyDictionary()
     installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
     installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(ears, original, loaders))
@@ -238,3 +240,16 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
         return original(*args, **kwargs)
 
     return _group_tensors_by_device_and_dtype
+
+
+def _attention(ears: Ears, original: Wrapper) -> Wrapper:
+    """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax."""
+
+    def scaled_dot_product_attention(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if not (is_dynamo_compiling() or compiler._is_compiling_flag):
+            for listen in ears.attention:
+                listen(args, kwargs)
+        return result
+
+    return scaled_dot_product_attention

@@ -7,10 +7,13 @@ it. Not for: dropout inside fused attention (attention) or inside a fused recurr
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.compiler import is_compiling
 
 from client_hook.patches.attributes import Replacement
@@ -55,3 +58,14 @@ def _wrapper(ears: Ears, name: str, original: Any) -> Callable[..., Any]:
         return result
 
     return dropout
+
+
+def calling_module() -> nn.Module | None:
+    """Gives the module whose method called the function that asks; None where no module did."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            return owner
+        frame = frame.f_back
+    return None

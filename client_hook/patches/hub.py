@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from client_hook.guard import Guard, shielded
-from client_hook.patches import attention, calls, cuda_graphs, dropout, losses
+from client_hook.patches import calls, cuda_graphs, dropout, losses
 from client_hook.patches.attributes import Replacement
 
 Ear = Callable[..., None]
@@ -105,7 +105,6 @@ class Patches:
                 self._installed = [
                     *calls.install(self._ears),
                     *losses.install(self._ears),
-                    *attention.install(self._ears),
                     *cuda_graphs.install(self._ears, self._hush),
                 ]
 

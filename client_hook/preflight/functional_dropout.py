@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from client_hook.capture.calling_module import calling_module
+from client_hook.patches.dropout import calling_module
 from client_hook.preflight.checks import Budget, found, passed
 from client_hook.preflight.results import CheckResult
 from client_hook.preflight.subject import Subject

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.guard import attempted
-from client_hook.inner import inner
 from client_hook.preflight import chance, trees
 from client_hook.preflight.answers import Answer, Answers
 from client_hook.preflight.arguments import check_kinds, check_loader, check_model
 from client_hook.preflight.errors import PreflightError, kind, shape
+from client_hook.preflighted import inner
 
 TARGET_NAMES = ("labels", "label", "targets", "target", "y", "start_positions", "end_positions")
 LOADED = 20  # batches of the loader that checks look at
