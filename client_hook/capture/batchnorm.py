@@ -28,8 +28,7 @@ class _Layer:
     """Holds what one batch norm has shown."""
 
     def __init__(self) -> None:
-        self.values = 0  # of a channel, in one call
-        self.batch = 0
+        self.sizes: deque[tuple[int, int]] = deque(maxlen=KEPT)  # examples, and values of a channel, of each call
         self.samples = 0
         self.frozen = 0  # sampled forwards with gradients in eval mode
         self.unmoved = (
@@ -43,9 +42,10 @@ class _Layer:
         self.eval_values = 0
 
     def fact(self) -> dict[str, Any]:
+        batch, values = sorted(self.sizes or [(0, 0)])[len(self.sizes) // 2]  # the last of an epoch may be short
         return {
-            "values": self.values,
-            "batch": self.batch,
+            "values": values,
+            "batch": batch,
             "samples": self.samples,
             "frozen": self.frozen,
             "unmoved": self.unmoved,
@@ -107,7 +107,7 @@ class BatchNormSignal(Signal):
         variance = (rows - mean.unsqueeze(1)).square().mean(1)
         seen = rows.shape[1]
         if training:
-            layer.values, layer.batch = values, batch
+            layer.sizes.append((batch, values))
             layer.samples += 1
             self._samples += 1
             self._compare_calls(name, layer, mean, variance, seen)

@@ -23,6 +23,19 @@ def test_it_counts_examples_and_values() -> None:
     assert (found["batch"], found["values"], found["calls"], found["unmoved"]) == (12, 12, 1, 0)
 
 
+def test_the_short_last_batch_of_an_epoch_is_not_the_usual_size() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step, 3 if step % 4 == 3 else 32)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = layer(train(body, model=normed()))
+    assert (found["batch"], found["values"], found["samples"]) == (32, 32, 12)  # the twelfth batch has three examples
+
+
 def test_statistics_that_stand_still_are_counted() -> None:
     found = layer(train(model=normed(momentum=0.0)))
     assert found["unmoved"] == 11  # the first of twelve has nothing to compare with

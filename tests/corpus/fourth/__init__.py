@@ -7,6 +7,6 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.fourth.faults import FAULTS
 from tests.corpus.fourth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED = frozenset({"tumours-in-halves", "tumours-in-training-mode-once"})
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
