@@ -18,7 +18,7 @@ SAME = 1e-4  # of the largest entry
 
 
 class InitialValues:
-    """Holds `std`, `absmax`, `zero` and `rows_identical` by parameter name."""
+    """Holds `std`, `mean`, `absmax`, `zero` and `rows_identical` by parameter name."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Any]] = {}
@@ -26,7 +26,7 @@ class InitialValues:
 
     def of(self, name: str) -> dict[str, Any]:
         """Returns the keys of one parameter; null where it could not be read."""
-        return self._known.get(name) or {"std": None, "absmax": None, "zero": None, "rows_identical": None}
+        return self._known.get(name) or dict.fromkeys(("std", "mean", "absmax", "zero", "rows_identical"))
 
     @torch.no_grad()
     def read(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
@@ -37,11 +37,12 @@ class InitialValues:
                 detached = parameter.detach()
                 by_device.setdefault(parameter.device, []).append((name, _measures(detached), detached.ndim >= 2))
         for items in by_device.values():
-            for (name, _, matrix), (std, largest, spread) in zip(
+            for (name, _, matrix), (std, largest, spread, mean) in zip(
                 items, torch.stack([measures for _, measures, _ in items]).tolist(), strict=True
             ):
                 self._known[name] = {
                     "std": std,
+                    "mean": mean,
                     "absmax": largest,
                     "zero": largest == 0.0,
                     "rows_identical": spread <= SAME * largest if matrix else None,
@@ -57,7 +58,7 @@ class InitialValues:
             parameter = parameters.get(name)
             if parameter is None or not _readable(parameter):
                 continue
-            _, largest, spread = _measures(parameter.detach()).tolist()
+            _, largest, spread, _ = _measures(parameter.detach()).tolist()
             known = self._known[name]
             known["zero"] = largest == 0.0
             known["rows_identical"] = spread <= SAME * largest if parameter.ndim >= 2 else None
@@ -77,14 +78,14 @@ def _readable(parameter: Tensor) -> bool:
 
 
 def _measures(parameter: Tensor) -> Tensor:
-    """Measures std, largest entry, and how far rows differ from the first one, as a vector of three on its device."""
+    """Measures std, largest entry, and how far rows differ from the first one, and mean, as a vector on its device."""
     flat = parameter.reshape(-1)
     values = flat[:: max(flat.numel() // MAX_VALUES, 1)].float()
-    std = values.std(correction=0)
+    std, mean = values.std(correction=0), values.mean()
     largest = values.abs().amax()
     if parameter.ndim < 2:
-        return torch.stack([std, largest, torch.zeros_like(std)])
+        return torch.stack([std, largest, torch.zeros_like(std), mean])
     table = parameter.reshape(parameter.shape[0], -1)
     table = table[:: max(table.shape[0] // MAX_ROWS, 1), :MAX_COLUMNS].float()
     spread = (table - table[:1]).abs().amax() if table.shape[0] > 1 else torch.full_like(std, float("inf"))
-    return torch.stack([std, torch.maximum(largest, table.abs().amax()), spread])
+    return torch.stack([std, torch.maximum(largest, table.abs().amax()), spread, mean])

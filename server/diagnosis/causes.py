@@ -21,8 +21,13 @@ NONFINITE = {Stage.NONFINITE_ACTIVATION: 0, Stage.NONFINITE_LOSS: 1, Stage.NONFI
 
 
 def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
-    """Gives the findings with their causes, in the same order; resolved ones keep the cause that they had."""
+    """Gives the findings with their causes, in the same order; resolved ones keep the cause that they had.
+
+    An info that explains a finding which has no other cause is a warning, and its cause, as long as that is so.
+    """
+    known, findings = findings, [_as_said(finding) for finding in findings]
     roots: list[Raised] = []
+    lifted: set[tuple[str, int]] = set()
     nonfinite: Raised | None = None  # the cause of everything that is not finite: one incident
     causes: dict[tuple[str, int], tuple[str, int] | None] = {}
     for finding in sorted(findings, key=_place):
@@ -30,6 +35,9 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
             causes[finding.key] = finding.cause
             continue
         cause = next((root for root in roots if _absorbs(root, finding)), None)
+        if cause is None and finding.stage not in NONFINITE:
+            cause = next((root for root in roots if _explains(root, finding)), None)
+            lifted.update({cause.key} if cause is not None else ())
         if finding.stage in NONFINITE and finding.verdict.severity is not Severity.INFO:
             cause = nonfinite = nonfinite or cause or finding
             cause = None if cause is finding else cause
@@ -37,9 +45,33 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
         if cause is None:
             roots.append(finding)
     return [
-        finding if finding.cause == causes[finding.key] else replace(finding, cause=causes[finding.key])
-        for finding in findings
+        _become(before, finding, causes[finding.key], lifted=finding.key in lifted)
+        for before, finding in zip(known, findings, strict=True)
     ]
+
+
+def _as_said(finding: Raised) -> Raised:
+    """Takes back that an info was made a warning."""
+    if not finding.lifted or not finding.open:
+        return finding
+    return replace(finding, verdict=replace(finding.verdict, severity=Severity.INFO), lifted=False)
+
+
+def _become(before: Raised, finding: Raised, cause: tuple[str, int] | None, *, lifted: bool) -> Raised:
+    """Gives the finding with its cause; the very same one where nothing is new."""
+    if lifted:
+        finding = replace(finding, verdict=replace(finding.verdict, severity=Severity.WARNING), lifted=True)
+    made = replace(finding, cause=cause)
+    return before if made == before else made
+
+
+def _explains(remark: Raised, finding: Raised) -> bool:
+    """A remark explains the findings that its verdict names, where they are more than a remark and began no earlier."""
+    if finding.verdict.severity is Severity.INFO or remark.verdict.severity is not Severity.INFO:
+        return False
+    if remark.stage >= finding.stage or remark.verdict.first_step > max(finding.verdict.first_step, 0):
+        return False
+    return finding.code in remark.verdict.explains
 
 
 def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:

@@ -29,6 +29,7 @@ class Raised:
     exact: bool
     resolved_step: int | None = None
     cause: tuple[str, int] | None = None
+    lifted: bool = False  # an info that is a warning as long as it is a cause
 
     @property
     def key(self) -> tuple[str, int]:
@@ -137,7 +138,8 @@ class Course:
                     first_step=min(kept.first_step, verdict.first_step),
                     layers=grown,
                 )
-            self.raised = (*self.raised[:-1], replace(current, verdict=kept, last_step=step))
+            lifted = current.lifted and (verdict is None or verdict.severity is Severity.INFO)
+            self.raised = (*self.raised[:-1], replace(current, verdict=kept, last_step=step, lifted=lifted))
             return worse
         self.quiet += 1
         if self.rule.clears_after is None or self.quiet < self.rule.clears_after:

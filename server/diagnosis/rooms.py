@@ -145,4 +145,5 @@ def _checked(answer: Any) -> Verdict | NotEvaluated:
             limit,
         ),
         at_once=bool(answer.at_once),
+        explains=frozenset(map(str, answer.explains)),
     )

@@ -37,7 +37,8 @@ class Verdict:
 
     `first_step` is the step of the first evidence; `ranks` are those concerned (none: the one that is judged);
     `at_once` skips the rule's persistence (exact facts). `stage` and `exact` take the place of the rule's own where one
-    rule says both causes and symptoms.
+    rule says both causes and symptoms. `explains` names the rules whose findings follow from this one where it is only
+    an info: it becomes a warning, and their cause, once one of them has nothing better to follow from.
     """
 
     severity: Severity
@@ -50,6 +51,7 @@ class Verdict:
     ranks: tuple[int, ...] = ()
     stage: int | None = None
     exact: bool | None = None
+    explains: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Parameter:
     dtype: str = ""
     fan_in: int | None = None
     absmax: float | None = None
+    mean: float = 0.0  # at the start, as `std`
     zero: bool = False  # all exactly 0, rows all the same: at the `checked_after` of the fact
     rows_identical: bool = False
 
@@ -82,6 +83,7 @@ def _parameters(fact: Mapping[str, Any]) -> list[Parameter]:
                 dtype=str(item.get("dtype") or ""),
                 fan_in=int(fan_in) if (fan_in := _number(item.get("fan_in"))) else None,
                 absmax=_number(item.get("absmax")),
+                mean=_number(item.get("mean")) or 0.0,
                 zero=item.get("zero") is True,
                 rows_identical=item.get("rows_identical") is True,
             )

@@ -24,6 +24,7 @@ def say(
     at_once: bool = True,
     stage: int | None = None,
     exact: bool | None = None,
+    explains: Iterable[str] = (),
 ) -> Verdict:
     """Makes a verdict; layers are listed once each, in order. `stage` and `exact` where they are not the rule's."""
     return Verdict(
@@ -36,6 +37,7 @@ def say(
         at_once=at_once,
         stage=stage,
         exact=exact,
+        explains=frozenset(explains),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,15 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 )  # fmt: skip
 
 
+TOO_LARGE = frozenset({"GW201", "GW205", "GW206", "GW208", "GW307", "GW308", "GW309", "GW311"})  # what follows
+TOO_SMALL = frozenset({"GW206", "GW306", "GW311"})
+SURELY_SMALL = 0.2  # of the limit, in most of the matrices that sum up many inputs
+MANY_INPUTS = 16  # with fewer, PyTorch's own recurrent layers start small
+OFF_CENTRE = 0.25  # of the deviation: a mean beyond it was chosen, if it is beyond the sampling error too
+SURE_ERRORS, LOOKED_AT = 5.0, 4096  # of the hook's sample
+RELU_MEAN = math.pi  # squared mean of what a ReLU passes, against its mean square: one to pi
+
+
 class BadInit(Rule):
     """The run has weights that start far too large or too small
 
@@ -28,7 +38,9 @@ class BadInit(Rule):
     default. Above 25 without a normalisation right behind it is a warning (the signal grows fivefold in this layer
     alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one. A parameter of
     your own module counts where the first backwards show that inputs are multiplied by it: the law is about sums over
-    fan_in products, and says nothing of rates, positions or thresholds that happen to be a table.
+    fan_in products, and says nothing of rates, positions or thresholds that happen to be a table. Weights that are not
+    centred (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
+    An info becomes a warning where a symptom of it was found, such as a first loss that is far too high.
 
     ## Why it matters
     The scale of the start decides whether the signal survives the depth: too large and the outputs are sure of
@@ -44,6 +56,7 @@ class BadInit(Rule):
     ## Example
     ```python
     layer.weight.data.normal_(0, 1)                    # wrong: var·fan_in = 512 for 512 inputs
+    layer.weight.data.uniform_()                       # wrong: all of them above 0
     nn.init.kaiming_normal_(layer.weight)              # right: 2
     ```
 
@@ -95,7 +108,11 @@ class BadInit(Rule):
             worst = odd[0]
             size = "large" if scales[worst] > params.high else "small"
             limit = params.high if size == "large" else params.low
-            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit)
+            wide = [name for name, scale in scales.items() if (by_name[name].fan_in or 0) >= MANY_INPUTS and scale]
+            tiny = [name for name in wide if scales[name] < SURELY_SMALL * params.low]
+            small = TOO_SMALL if 2 * len(tiny) > len(wide) else frozenset()
+            explains = TOO_LARGE if size == "large" else small
+            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, explains)
 
 
 def _scale(item: Parameter, is_head: bool) -> float | None:
@@ -103,7 +120,10 @@ def _scale(item: Parameter, is_head: bool) -> float | None:
         return None
     if "Embedding" in item.layer_type:
         return item.std**2 * item.shape[-1] if is_head else None
-    return item.std**2 * (item.fan_in or item.shape[1])
+    fan_in = item.fan_in or item.shape[1]
+    error = item.std / math.sqrt(min(max(item.numel, 1), LOOKED_AT))
+    chosen = abs(item.mean) > max(OFF_CENTRE * item.std, SURE_ERRORS * error)
+    return (item.std**2 + (item.mean**2 * fan_in / RELU_MEAN if chosen else 0.0)) * fan_in
 
 
 def _say(
@@ -114,6 +134,7 @@ def _say(
     worst: str,
     size: str,
     limit: float,
+    explains: frozenset[str] = TOO_LARGE,
 ) -> Verdict:
     return say(
         severity,
@@ -128,4 +149,5 @@ def _say(
         strings={"parameters": ", ".join(names)},
         series=[f"weight_norm/{name}" for name in names[:8]],
         limit=limit,
+        explains=explains,
     )

@@ -111,6 +111,7 @@ class ClassImbalance(Rule):
             numbers={"ratio": ratio, "largest_share": share, "classes": len(labels)},
             series=("loss",),
             limit=params.ratio,
+            explains=("GW805",),
         )
 
 

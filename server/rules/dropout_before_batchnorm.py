@@ -99,4 +99,5 @@ def _verdict(severity: Severity, pair: Mapping[str, Any], how: str) -> Verdict:
         layers=(dropout, norm),
         numbers={"p": rate},
         limit=0.05,
+        explains=("GW434",),
     )

@@ -12,8 +12,8 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
-from server.domain.statistics import finite, med, median, window_size
-from server.rules._progress import first_finite, loss_quarters
+from server.domain.statistics import finite, med, median, median_error, window_size
+from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, loss_quarters
 from server.rules._rates import decay_shares, equilibrium, medians
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
@@ -28,6 +28,8 @@ RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
 NEWEST = 5  # samples of attention scores
 GROWTH = 10  # times the first scores
+FAR_TARGETS = "GW109"
+HARMED = frozenset({"GW208", "GW308"})  # what only steps that are too large do
 NEVER_LEARNED = frozenset({"GW206", "GW208", "GW308", "GW311"})
 SWINGS = frozenset({"GW207", "GW208"})
 
@@ -39,10 +41,12 @@ class LrTooHigh(Rule):
     U is the median over the weight matrices of ‖Δw‖/‖w‖. *Early* (first 20 samples, no warm-up gate): a U of 0.3 or
     more after which the loss is 20 % above its first value, or not finite, in at least 3 of 20 samples (error); U ≥ 0.5
     in two of the first 10 and a run that ends above its first loss (error); a loss above 10 times its first value in
-    the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned, or whose largest attention score
-    passed 100 and ten times its start (warning). *Late*: U > max(0.1, 20 × its equilibrium) in 50 of the window's
-    samples while the loss is not at its floor, or U > 0.03 while the loss swings or diverges or the gradient norm has
-    jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
+    the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (up to 0.1 only where the loss rose
+    20 % above its first value, diverged or ended there, or units died: a network that starts small has to grow, and a
+    loss has other reasons to stand still), or whose largest attention score passed 100 and ten times its start (warning).
+    Targets out of reach (GW109) come first. *Late*: U > max(0.1, 20 × its equilibrium) in 50 of the window's samples
+    while the loss neither falls nor is at its floor, or U > 0.03 while the loss swings or diverges or the gradient norm
+    has jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
 
     ## Why it matters
     A step of a third of the weight forgets a third of what was learned. Often one such step in the beginning is enough:
@@ -221,9 +225,13 @@ def _never_learned(
 ) -> Verdict | None:
     usual = median(ratios)
     ends_above = window.final and not now <= start + (params.loss_answer - 1) * abs(start)
-    symptoms = sorted(NEVER_LEARNED & window.open_codes)
-    if usual <= params.harm or len(ratios) < START // 2 or not (ends_above or symptoms):
+    codes = window.open_codes
+    symptoms = sorted(NEVER_LEARNED & codes)
+    if usual <= params.harm or len(ratios) < START // 2 or not (ends_above or symptoms) or FAR_TARGETS in codes:
         return None
+    harmed = ends_above or HARMED & codes or usual > params.late or _rose(window, start, params)
+    if not harmed:
+        return None  # small weights grow by as much a step, and other causes keep a loss where it is
     shares = decay_shares(window)
     if shares and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE:
         return None  # GW451 says so
@@ -235,6 +243,12 @@ def _never_learned(
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
         params.harm,
     )
+
+
+def _rose(window: Window, start: float, params: LrTooHigh.Params) -> bool:
+    """Says whether the loss answered the first steps: several samples clearly above its first value."""
+    first = window.loss.values[1 : 5 * START]
+    return int(np.count_nonzero(~(first <= start + (params.loss_answer - 1) * abs(start)))) >= ANSWERS
 
 
 def _attention_grew(window: Window, steps: np.ndarray, ratios: Floats, params: LrTooHigh.Params) -> Verdict | None:
@@ -295,7 +309,7 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
     needed = min(params.late_samples, max(1, width // 2))
     over = ratios > limit
     usual = med(ratios)
-    if int(np.count_nonzero(over)) >= needed and not _at_floor(window, params):
+    if int(np.count_nonzero(over)) >= needed and not _at_floor(window, params) and not _gains(window):
         return _verdict(
             Severity.WARNING,
             int(steps[over][0]),
@@ -319,6 +333,17 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
                 params.harm,
             )
     return None
+
+
+def _gains(window: Window) -> bool:
+    """Says whether the newest losses are surely below those before: then weights that grow are no harm."""
+    width = window_size(window.samples, window.planned)
+    losses = finite(window.loss.tail(width))
+    before, now = losses[: len(losses) // 2], losses[len(losses) // 2 :]
+    if len(losses) < 2 * START:
+        return False
+    error = SURE_ERRORS * math.hypot(median_error(before), median_error(now))
+    return med(before) - med(now) > max(error, SMALLEST_GAIN * abs(med(before)))
 
 
 def _at_floor(window: Window, params: LrTooHigh.Params) -> bool:

@@ -14,6 +14,8 @@ from server.rules._loss_call import NOT_SEEN, REGRESSION, loss_call
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+EXPLAINS = frozenset({"GW201", "GW206", "GW214", "GW311", "GW412"})  # the way is long, and constant answers come first
+
 
 class TargetOutOfReach(Rule):
     """The run has regression targets far out of the model's reach
@@ -111,4 +113,5 @@ class TargetOutOfReach(Rule):
             numbers={"target_rms": size, "first_output": first, "start": start, "now": now},
             series=("loss",),
             limit=params.ratio * first,
+            explains=EXPLAINS,
         )

@@ -11,6 +11,8 @@ from server.rules._layers import groups, listed, optimizers, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+CAME_TO_NOTHING = frozenset({"GW206", "GW311"})
+
 
 class WeightDecayMisuse(Rule):
     """The run has a weight decay that works otherwise than it reads
@@ -18,7 +20,8 @@ class WeightDecayMisuse(Rule):
     ## What it does
     Tells of Adam with `weight_decay` (an L2 term that Adam rescales; AdamW decays), of decay so strong that the weights
     are pulled to 0 many times over within the run (λ·η·steps above 20), and of decay on biases and norm weights.
-    Always an info: many recipes do this on purpose.
+    An info: many recipes do this on purpose. It becomes a warning where the run came to nothing under such a decay (a
+    loss that does not move, a constant output) and no other cause is known.
 
     ## Why it matters
     Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing.
@@ -57,6 +60,9 @@ class WeightDecayMisuse(Rule):
         constants: float = threshold(
             20.0, unit="λ·η·steps", low=1.0, high=1000.0, source="ours: time constants of decay"
         )
+        strong: float = threshold(
+            0.01, unit="weight_decay of Adam", low=1e-5, high=1.0, source="ours: AdamW's default; as an L2 term a lot"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `optimizers`."""
@@ -76,16 +82,19 @@ class WeightDecayMisuse(Rule):
                     numbers={"lr": rate, "weight_decay": decay, "time_constants": rate * decay * steps},
                     series=(f"lr/{name}",),
                     limit=params.constants,
+                    explains=CAME_TO_NOTHING,
                 )
                 return
         coupled = [name for name, kind, _ in decaying if kind in ("Adam", "NAdam", "RAdam", "Adamax")]
         if coupled:
+            strongest = max(float(group["weight_decay"]) for name, _, group in decaying if name in coupled)
             yield say(
                 Severity.INFO,
                 f"Adam with weight_decay on group `{coupled[0]}` adds an L2 term that Adam rescales for every weight; "
                 "AdamW decays the weights themselves",
                 "Use AdamW unless the L2 term is meant.",
                 strings={"groups": ", ".join(coupled)},
+                explains=CAME_TO_NOTHING if strongest >= params.strong else (),
             )
             return
         names = {name for name, _, _ in decaying}

@@ -7,6 +7,8 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.fourth.faults import FAULTS
 from tests.corpus.fourth.healthy import HEALTHY
 
-ADOPTED = frozenset({"tumours-in-halves", "tumours-in-training-mode-once"})
+ADOPTED = frozenset(
+    {"roll-starts-from-zero-to-one", "sales-in-pieces", "tumours-in-halves", "tumours-in-training-mode-once"}
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.diagnosis.checks import verdict_sentence
-from server.domain.findings import CheckResult, Severity
+from server.domain.evidence import Window
+from server.domain.findings import CheckResult, Severity, Verdict
 from server.rules.base import Stage
 from server.rules.registry import load_rules
 from tests.server.diagnosis.frames import Above, AboveTen, BadLayer, BadLoss, Broken, engine_of, feed, story
@@ -47,6 +51,45 @@ def test_a_cause_absorbs_its_symptom_and_gives_it_free_when_it_ends() -> None:
     assert {item.code: (item.open, item.cause) for item in engine.findings} == {
         "GW901": (True, None),
         "GW902": (False, None),
+    }
+
+
+@pytest.mark.parametrize("explains", ["GW901", "GW999"])
+def test_an_info_is_the_cause_of_what_it_explains_as_long_as_that_lasts(explains: str) -> None:
+    class Remark(AboveTen):
+        """The run has a habit"""
+
+        code, name, severity, clears_after, persistence = "GW906", "remark", Severity.INFO, None, (1, 1)
+
+        def check(self, window: Window, params: Any) -> Iterator[Verdict]:
+            yield Verdict(Severity.INFO, 0, "a habit", "drop it", explains=frozenset({explains}))
+
+    def state() -> dict[str, tuple[Severity, Any]]:
+        return {item.code: (item.verdict.severity, item.cause) for item in engine.findings if item.open}
+
+    engine = feed(engine_of(Above(), Remark()), [0] * 6)
+    assert state() == {"GW906": (Severity.INFO, None)}, "a habit of a healthy run is nothing to warn of"
+    feed(engine, [2] * 6, first=6)
+    cause, severity = (("GW906", 0), Severity.WARNING) if explains == "GW901" else (None, Severity.INFO)
+    assert state() == {"GW906": (severity, None), "GW901": (Severity.WARNING, cause)}
+    feed(engine, [0] * 12, first=12)
+    assert state() == {"GW906": (Severity.INFO, None)}
+
+
+def test_an_info_explains_nothing_that_has_a_cause() -> None:
+    class Remark(AboveTen):
+        """The run has a habit"""
+
+        code, name, severity, stage, limit = "GW906", "remark", Severity.INFO, Stage.OPTIMISER, 0.0
+
+        def check(self, window: Window, params: Any) -> Iterator[Verdict]:
+            yield Verdict(Severity.INFO, 0, "a habit", "drop it", explains=frozenset({"GW901"}))
+
+    engine = feed(engine_of(Above(), AboveTen(), Remark()), [20] * 6)
+    assert {item.code: (item.verdict.severity, item.cause) for item in engine.findings} == {
+        "GW901": (Severity.WARNING, ("GW902", 0)),
+        "GW902": (Severity.WARNING, None),
+        "GW906": (Severity.INFO, ("GW902", 0)),
     }
 
 
