@@ -19,8 +19,8 @@ class BnSmallBatch(Rule):
 
     ## What it does
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
-    4 examples, or fewer than 16 values, is a warning. The variance of n values has a relative error of √(2/(n − 1)), 37 %
-    at 16.
+    4 examples, or fewer than 16 values, is a warning. The variance of n values has a relative error of √(2/(n − 1)),
+    37 % at 16.
 
     ## Why it matters
     Each example is divided by the noise of its few neighbours, and the stored statistics wander.
