@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
+
+FULL, ROUNDING = 0.9, 1e-6  # pictures from 0 to 1 come near 1
+BEYOND = 1.3  # what no value between 0 and 1 is
+CENTRED = 0.5  # of a standard deviation
+FEWEST_COLUMNS = 3
+THEN = "they come from another time or place, or are prepared differently"
 
 
 class TrainValInputShift(Rule):
@@ -16,9 +24,13 @@ class TrainValInputShift(Rule):
 
     ## What it does
     Compares the root mean square of the inputs in training and in validation, and the mean of the largest columns of
-    tables: a factor outside 1/3 to 3, or a shift of three standard deviations, is a warning. Inputs that another
-    network computes (a discriminator's, a head's, losses that are weighed) are left out: they change with training. So
-    are single columns where a sampler draws some examples more often: a column may tell classes apart.
+    tables: a factor outside 1/3 to 3, or a shift of three standard deviations, is a warning. So is a side that lies
+    between 0 and 1 where the other one is centred and 1.6 times as wide (a Normalize is missing), and a mean of all
+    values, or of most columns of a table, that moved by a whole standard deviation and six sampling errors (the
+    validation is of another time or place). Inputs that another network computes (a discriminator's, a head's, losses
+    that are weighed) are left out: they change with training. So are shifts where a sampler draws some examples more
+    often: a column may tell classes apart; and the milder ones where the first batches are but the beginning of data
+    that is not shuffled.
 
     ## Why it matters
     Scaling was applied to one of the two. Every validation number is then about something else.
@@ -29,6 +41,7 @@ class TrainValInputShift(Rule):
     ## What to try
     - One function that prepares a batch, used for both.
     - Mean and standard deviation from the training set for all sets.
+    - Series with a trend: differences, or a level that is taken out; else the future is unlike everything learned.
 
     ## Example
     ```python
@@ -59,6 +72,13 @@ class TrainValInputShift(Rule):
         shift: float = threshold(
             3.0, unit="standard deviations", low=1.0, high=100.0, source="ours: of the training column"
         )
+        wider: float = threshold(
+            1.6, unit="times", low=1.2, high=10.0, source="ours: Normalize divides by 0.2 to 0.35 for pictures"
+        )
+        moved: float = threshold(
+            1.0, unit="standard deviations", low=0.3, high=10.0, source="ours: healthy splits stay below 0.3"
+        )
+        errors: float = threshold(6.0, unit="sampling errors", low=2.0, high=50.0, source="ours: beyond chance")
         batches: int = threshold(2, unit="training batches", low=1, high=20, source="ours")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -71,26 +91,16 @@ class TrainValInputShift(Rule):
             if int(item.get("batches") or 0) < params.batches or item.get("computed"):
                 continue
             seen = True
-            train, val = float(item["rms"]), float(other["rms"])
-            shapes = list(item.get("shape") or [])[1:], list(other.get("shape") or [])[1:]
-            far = not (1 / params.ratio <= val / train <= params.ratio) if train > 0 else val > 0
-            alike = shapes[0] == shapes[1] and not window.fact("data").get("uneven")
-            column = _shifted(item, other, params.shift) if alike and not far else None
-            if far or column is not None:
-                what = (
-                    f"The validation inputs have a root mean square of {val:.4g}, the training inputs {train:.4g}"
-                    if far
-                    else f"Column {column[0]} has a mean of {column[2]:.4g} in validation, {column[1]:.4g} in training"
-                    if column
-                    else ""
-                )
+            found = _difference(item, other, window, params)
+            if found is not None:
+                what, limit = found
                 yield say(
                     Severity.WARNING,
-                    f"{what}: they are prepared differently",
+                    what,
                     "Prepare both with the same function, with mean and standard deviation of the training set.",
-                    numbers={"training_rms": train, "validation_rms": val},
+                    numbers={"training_rms": float(item["rms"]), "validation_rms": float(other["rms"])},
                     series=("loss", "val/loss"),
-                    limit=params.ratio,
+                    limit=limit,
                 )
                 return
         if not seen:
@@ -99,10 +109,90 @@ class TrainValInputShift(Rule):
             )
 
 
-def _shifted(item: Mapping, other: Mapping, limit: float) -> tuple[int, float, float] | None:  # type: ignore[type-arg]
-    known = {column["index"]: column for column in other.get("features") or ()}
-    for column in item.get("features") or ():
-        twin = known.get(column["index"])
-        if twin and column["std"] > 0 and abs(twin["mean"] - column["mean"]) > limit * column["std"]:
-            return int(column["index"]), float(column["mean"]), float(twin["mean"])
+Fact = Mapping[str, Any]
+
+
+def _difference(item: Fact, other: Fact, window: Window, params: TrainValInputShift.Params) -> tuple[str, float] | None:
+    """Says in what the two differ, the plainest difference first, with the limit that it is beyond."""
+    train, val = float(item["rms"]), float(other["rms"])
+    if not (1 / params.ratio <= val / train <= params.ratio) if train > 0 else val > 0:
+        what = f"The validation inputs have a root mean square of {val:.4g}, the training inputs {train:.4g}"
+        return f"{what}: they are prepared differently", params.ratio
+    data = window.fact("data")
+    alike = list(item.get("shape") or [])[1:] == list(other.get("shape") or [])[1:]
+    if not alike or data.get("uneven"):
+        return None
+    column = next((pair for pair in _columns(item, other) if _moved(*pair) > params.shift), None)
+    if column is not None:
+        what = f"Column {column[0]['index']} has a mean of {column[1]['mean']:.4g} in validation, "
+        return f"{what}{column[0]['mean']:.4g} in training: they are prepared differently", params.ratio
+    rows = int(item["batches"]) * _rows(item)
+    partly = data.get("shuffle") is False and rows < int(data.get("dataset_size") or 0)
+    if partly or window.gates.moving_target:
+        return None  # the first batches stand for no more than themselves
+    return _unnormalised(item, other, params) or _elsewhere(item, other, rows, data, params)
+
+
+def _unnormalised(item: Fact, other: Fact, params: TrainValInputShift.Params) -> tuple[str, float] | None:
+    """Finds a side that lies between 0 and 1 where the other one is centred and wider: its Normalize is missing."""
+    for raw, done, name in ((other, item, "validation"), (item, other, "training")):
+        numbers = [fact.get(key) for fact in (raw, done) for key in ("mean", "std", "absmax")]
+        if any(number is None for number in numbers):
+            continue
+        mean, spread, largest, centre, wide, most = (float(number or 0.0) for number in numbers)
+        fills = FULL <= largest <= 1 + ROUNDING and mean > 0 and spread > 0
+        if fills and most > BEYOND and abs(centre) < CENTRED * wide and wide > params.wider * spread:
+            what = (
+                f"The {name} inputs lie between 0 and 1 (standard deviation {spread:.2g}), the others around "
+                f"{round(centre, 2) + 0.0:g} (standard deviation {wide:.2g}): a Normalize is missing on one side"
+            )
+            return what, params.wider
     return None
+
+
+def _elsewhere(
+    item: Fact, other: Fact, rows: int, data: Fact, params: TrainValInputShift.Params
+) -> tuple[str, float] | None:
+    """Finds a mean that moved by more than sampling explains: all columns of a table together, or all values."""
+    known = int(data.get("dataset_size") or 0) or rows
+    error = math.sqrt(1 / max(min(rows, known), 1) + 1 / max(_rows(other), 1))
+    limit = max(params.moved, params.errors * error)
+    table = len(item.get("shape") or []) == 2
+    pairs = _columns(item, other)
+    if table and len(pairs) >= FEWEST_COLUMNS:
+        moved = [pair for pair in pairs if _moved(*pair) > limit]
+        if 2 * len(moved) > len(pairs):
+            one, twin = max(moved, key=lambda pair: _moved(*pair))
+            what = (
+                f"{len(moved)} of {len(pairs)} columns moved between training and validation, column {one['index']} "
+                f"from a mean of {one['mean']:.4g} to {twin['mean']:.4g} (standard deviation {one['std']:.2g}): {THEN}"
+            )
+            return what, limit
+    spread = float(item.get("std") or 0.0)
+    if table or not spread or other.get("mean") is None or item.get("mean") is None:
+        return None
+    if abs(float(other["mean"]) - float(item["mean"])) > limit * spread:
+        what = (
+            f"The validation inputs have a mean of {float(other['mean']):.4g}, the training inputs "
+            f"{float(item['mean']):.4g} (standard deviation {spread:.2g}): {THEN}"
+        )
+        return what, limit
+    return None
+
+
+def _rows(fact: Fact) -> int:
+    return int((fact.get("shape") or [1])[0])
+
+
+def _columns(item: Fact, other: Fact) -> list[tuple[Fact, Fact]]:
+    """Pairs the columns that both sides list."""
+    twins = {column["index"]: column for column in other.get("features") or ()}
+    return [
+        (column, twins[column["index"]])
+        for column in item.get("features") or ()
+        if column["index"] in twins and column["std"] > 0
+    ]
+
+
+def _moved(column: Fact, twin: Fact) -> float:
+    return float(abs(twin["mean"] - column["mean"]) / column["std"])

@@ -8,7 +8,14 @@ from tests.corpus.fourth.faults import FAULTS
 from tests.corpus.fourth.healthy import HEALTHY
 
 ADOPTED = frozenset(
-    {"roll-starts-from-zero-to-one", "sales-in-pieces", "tumours-in-halves", "tumours-in-training-mode-once"}
+    {
+        "pictures-validation-not-normalised",
+        "roll-starts-from-zero-to-one",
+        "sales-in-pieces",
+        "sales-of-a-growing-shop",
+        "tumours-in-halves",
+        "tumours-in-training-mode-once",
+    }
 )
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
