@@ -14,6 +14,7 @@ from server.rules.base import Stage
 
 NEAR_SAMPLES = 50  # two statistical findings this close are one incident
 FIRST_SYMPTOM = Stage.NONFINITE_LOSS
+EXPLAINED = (Stage.ANSWERS, Stage.STUCK, Stage.GUESSING)  # by other symptoms
 LAST_RESORT = Stage.STARVED  # from here on a finding speaks for itself only where no other cause is known
 
 # within one step the forward comes first, then the loss, then the backward
@@ -92,7 +93,7 @@ def _absorbs(cause: Raised, finding: Raised) -> bool:
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False
     if cause.stage >= FIRST_SYMPTOM and cause.stage not in NONFINITE:
-        return finding.stage in (Stage.ANSWERS, Stage.STUCK)
+        return finding.stage in EXPLAINED or (cause.stage is Stage.DIVERGENCE and finding.stage is Stage.SWINGS)
     if cause.exact or finding.stage >= LAST_RESORT:
         return True
     return abs(finding.first_sample - cause.first_sample) <= NEAR_SAMPLES

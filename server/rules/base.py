@@ -44,8 +44,11 @@ class Stage(IntEnum):
     NONFINITE_LOSS = 190  # from here on: symptoms
     UNITS = 194  # units and answers explain a loss that stands still, and nothing else
     ANSWERS = 197
+    DIVERGENCE = 198  # explains the jumps and swings that it is made of
     SYMPTOM = 200
+    SWINGS = 205
     STUCK = 210
+    GUESSING = 220  # what answers look like where nothing was learned
 
 
 @dataclass(frozen=True)

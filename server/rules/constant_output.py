@@ -131,6 +131,7 @@ def _judge(
             numbers={"top_share": min(top), "largest_label_share": largest},
             series=("loss",),
             limit=params.top,
+            stage=Stage.GUESSING,
         )
     return None
 

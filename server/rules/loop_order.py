@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._layers import uses_closures
 from server.rules.base import Rule, Stage, threshold
 
@@ -77,7 +80,7 @@ class LoopOrder(Rule):
     gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the
     scheduler before the optimizer. An offence counts when it happened in at least 9 of 10 steps in which it could, 5
     times or more (2 at the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of
-    `monitor.step()`, or at the end after 5, is reported as well.
+    `monitor.step()`, or at the end after 5, is reported as well, unless a GradScaler left the steps out.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
@@ -150,7 +153,10 @@ class LoopOrder(Rule):
             return
         calls, stepped = int(loop.get("calls") or 0), int(loop.get("optimizer_step") or 0)
         if not stepped and calls >= (params.calls_at_end if window.final else params.calls_without_step):
-            yield _never(calls)
+            if _skipped(window):
+                yield NotEvaluated("a scaler leaves the steps out, because no gradient is finite (GW611 says more)")
+            else:
+                yield _never(calls)
             return
         offences = list(self._habits(window, loop, params))
         if offences:
@@ -188,6 +194,12 @@ def _verdict(offences: list[tuple[str, int, int, int]]) -> Verdict:
         ),
         at_once=True,
     )
+
+
+def _skipped(window: Window) -> bool:
+    """Says whether a scaler's scale only falls: that, not the loop, is why no step is made."""
+    changes = np.diff(window.series(Kind.SCALER_SCALE.value).values)
+    return bool(np.any(changes < 0) and not np.any(changes > 0))
 
 
 def _never(calls: int) -> Verdict:

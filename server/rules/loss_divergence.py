@@ -62,7 +62,7 @@ class LossDivergence(Rule):
     persistence = (10, 10)
     clears_after = 10
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
-    stage = Stage.SYMPTOM
+    stage = Stage.DIVERGENCE
     levels = {"the limit": "limit", "best": "best so far"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

@@ -26,10 +26,10 @@ class LossOscillates(Rule):
 
     ## What it does
     Three tests. *Alternating*: neighbouring losses are opposed (lag-1 correlation of the detrended window below −0.5).
-    *Growing*: the swings of the smoothed loss in the last third of the run are 1.6 times those of the first third and
-    larger than a quarter of the first loss, with at least 6 turns. *Not settling* (at the end): in the second half the
-    smoothed loss still swings by more than the first loss itself, in at least 10 turns. Noise of constant size never
-    counts.
+    *Growing*: all through the last third of the run (in each third of it) the swings of the smoothed loss are 1.6 times
+    those of the first third and larger than a quarter of the first loss, with at least 6 turns. *Not settling* (at the
+    end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
+    Noise of constant size never counts.
 
     ## Why it matters
     Steps that are too long jump across the valley, from wall to wall.
@@ -63,7 +63,7 @@ class LossOscillates(Rule):
     clears_after = 10
     gates = ("warm_up", "lr_changed", "moving_target")
     whole_run = True
-    stage = Stage.SYMPTOM
+    stage = Stage.SWINGS
 
     @dataclass(frozen=True)
     class Params:
@@ -105,8 +105,9 @@ class LossOscillates(Rule):
         swing = smooth - trend
         first, last = np.array_split(swing, 3)[0], np.array_split(swing, 3)[2]
         before, now, turns = _size(first), _size(last), _turns(last)
+        least = min(_size(part) for part in np.array_split(last, 3))  # one burst is a spike, not swings
         noise = float(np.std(np.diff(np.array_split(values, 3)[2]))) * NOISE_OF_MEANS
-        grown = now > max(params.growth * before, params.part * start, params.over_noise * noise)
+        grown = least > max(params.growth * before, params.part * start, params.over_noise * noise)
         if turns >= params.turns and grown and _same_rate(window):
             step = int(window.loss.steps[len(values) - len(last)])
             yield _say(step, f"The swings of the loss grow: {before:.3g} in the first third of the run, {now:.3g} in "

@@ -72,7 +72,7 @@ class LossSpike(Rule):
     needs = (Kind.LOSS,)
     chart = "loss"
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
-    stage = Stage.SYMPTOM
+    stage = Stage.SWINGS
     levels = {"before": "baseline"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from server.domain.series import Series
 from server.rules._layers import listed, parameters
 from server.rules.base import Rule, Stage, threshold
 
+FEWEST_NORMS = 3  # of weights and biases: one that is kept on a sphere has the same norm too
+
 
 class ParamNotChanging(Rule):
     """The run has weights that never change although they get gradients
@@ -21,8 +23,10 @@ class ParamNotChanging(Rule):
     ## What it does
     Per optimizer group: the update ratio ‖Δw‖/‖w‖ is exactly 0 in the last 20 samples for *every* matrix of the group,
     while at least one of them had a finite gradient above 0 in each of those samples and the group's learning rate was
-    above 0. Steps that a GradScaler skips have non-finite gradients and do not count. One early layer alone whose tiny
-    updates are rounded away belongs to `vanishing-gradient`.
+    above 0 and not a millionth of what it once was. Steps that a GradScaler skips have non-finite gradients and do not
+    count. One early layer alone whose tiny updates are rounded away belongs to `vanishing-gradient`. The other way
+    round, each optimizer step moves every weight by a hundred-thousandth or more, and yet the norms of all weights and
+    biases are the same number in all of these samples: something puts the old values back after each step.
 
     ## Why it matters
     The training runs, costs its full price, and the model stays where it started.
@@ -67,11 +71,19 @@ class ParamNotChanging(Rule):
         samples: int = threshold(
             20, unit="samples", low=3, high=1000, source="one equal step can be a skipped one; twenty in a row are not"
         )
+        faded: float = threshold(
+            1e-6, unit="of the largest rate", low=0.0, high=0.1, source="ours: the schedule has ended (lr-schedule-bug)"
+        )
+        moved: float = threshold(
+            1e-5, unit="of the weights", low=1e-7, high=0.1, source="ours: far above what a float32 norm resolves"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges each optimizer group by all of its matrices."""
         updates = window.by_layer(Kind.PARAM_UPDATE_RATIO)
         if all(_moves(series, params.samples) for series in updates.values()) and updates:
+            if _put_back(window, updates, params):
+                yield _restored(updates, params.samples)
             return
         gradients = window.by_layer(Kind.PARAM_GRAD_NORM)
         groups = _groups(window, updates)
@@ -82,7 +94,7 @@ class ParamNotChanging(Rule):
             return
         for group, names in enough.items():
             rate = window.series(f"lr/{group}") if group is not None else None
-            if rate is not None and rate and not rate.last > 0:
+            if rate is not None and rate and not rate.last > params.faded * float(np.nanmax(rate.values)):
                 continue
             since = _frozen_since(updates, gradients, names, params.samples)
             if since is not None:
@@ -106,6 +118,39 @@ def _groups(window: Window, updates: dict[str, Series]) -> dict[str | None, list
 def _moves(series: Series, samples: int) -> bool:
     """Says whether there are enough samples, and the newest one is of a weight that moved."""
     return series.count >= samples and series.last != 0
+
+
+def _put_back(window: Window, updates: dict[str, Series], params: ParamNotChanging.Params) -> bool:
+    """Says whether the weights are the same at the beginning of every step, although each step moves them."""
+    norms = window.by_layer(Kind.PARAM_WEIGHT_NORM)
+    if len(norms) < FEWEST_NORMS or any(series.count < params.samples for series in norms.values()):
+        return False
+    if any(not np.all(series.tail(params.samples) == series.last) for series in norms.values()):
+        return False
+    return all(np.all(series.tail(params.samples) >= params.moved) for series in updates.values())
+
+
+def _restored(updates: dict[str, Series], samples: int) -> Verdict:
+    first = next(iter(updates.values()))
+    size = float(np.median([series.last for series in updates.values()]))
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=int(first.steps[-samples]),
+        message=(
+            f"Each step moves the weights by {size:.2g} of their size, and yet their norms were the same to the last "
+            f"bit in {samples} samples since step {first.steps[-samples]}: the old weights are put back after the step"
+        ),
+        advice=(
+            "Look for what writes to the weights in the loop: load_state_dict, an average that is swapped in, a copy "
+            "of the model that is made anew. Load a checkpoint once, before the loop."
+        ),
+        evidence=Evidence(
+            numbers={"update_ratio": size, "samples": float(samples)},
+            series=tuple(f"weight_norm/{name}" for name in list(updates)[:8]),
+            limit=0.0,
+        ),
+        at_once=True,
+    )
 
 
 def _count(updates: dict[str, Series], names: list[str]) -> int:

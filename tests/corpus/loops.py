@@ -1,20 +1,24 @@
-"""Loops of another kind than the usual one: LBFGS, GAN, contrastive, policy gradients; and a trained network."""
+"""Loops of another kind than the usual one: LBFGS, GAN, policy gradients, slow disks …; and a trained network."""
 
 from __future__ import annotations
 
 import copy
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from tests.corpus import data, models
 from tests.corpus.probe import Probe, Recording
 
 if TYPE_CHECKING:
     from tests.corpus.setup import Setup
+
+SEEK_S = 5e-4  # per example
 
 
 def lbfgs(setup: Setup) -> Recording:
@@ -152,4 +156,58 @@ def shared_norm_gan(setup: Setup) -> Recording:
         loss_g.backward()
         opt_g.step()
         probe.step(loss_d + loss_g, loss_d=loss_d, loss_g=loss_g)
+    return probe.finish()
+
+
+def scaled_down(setup: Setup) -> Recording:
+    """Trains with a scaler, and holds the weights near their start by a root, which has no slope there."""
+    found, model = setup.data(), setup.model()
+    optimizer, scaler = setup.optimizer(model), torch.amp.GradScaler("cpu")
+    start = [weight.detach().clone() for weight in model.parameters()]
+    probe = Probe(model, optimizer, total_steps=setup.steps)
+    chance = torch.Generator().manual_seed(setup.seed)
+    for _ in range(setup.steps):
+        chosen = torch.randint(len(found.x), (setup.batch,), generator=chance)
+        optimizer.zero_grad()
+        moved = sum((weight - first).square().sum() for weight, first in zip(model.parameters(), start, strict=True))
+        loss = F.cross_entropy(model(found.x[chosen]), found.y[chosen]) + 1e-3 * torch.as_tensor(moved).sqrt()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        probe.step(loss)
+    return probe.finish()
+
+
+class _SlowDisk(Dataset[tuple[Tensor, Tensor]]):
+    """Is a data set on a disk that takes its time."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        time.sleep(SEEK_S)
+        return self.x[index], self.y[index]
+
+
+def slow_disk(setup: Setup) -> Recording:
+    """Reads one example after the other, in the process that trains."""
+    found, model = setup.data(), setup.model()
+    optimizer = setup.optimizer(model)
+    chance = torch.Generator().manual_seed(setup.seed)
+    loader = DataLoader(_SlowDisk(found.x, found.y), setup.batch, shuffle=True, generator=chance)
+    probe = Probe(model, optimizer, total_steps=setup.steps)
+    step = 0
+    while step < setup.steps:
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = setup.loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            probe.step(loss)
+            step += 1
+            if step == setup.steps:
+                break
     return probe.finish()

@@ -102,13 +102,23 @@ def test_what_was_not_finite_first_is_the_cause_of_the_rest(measured: int, cause
     assert {item.code: item.cause for item in engine.findings} == {cause: None, other: (cause, 0)}
 
 
-@pytest.mark.parametrize(("stage", "absorbed"), [(Stage.STUCK, True), (Stage.SYMPTOM, False)])
-def test_dead_units_explain_a_loss_that_stands_still_and_no_other_symptom(stage: Stage, absorbed: bool) -> None:
+@pytest.mark.parametrize(
+    ("cause", "stage", "absorbed"),
+    [
+        (Stage.UNITS, Stage.STUCK, True),
+        (Stage.UNITS, Stage.SYMPTOM, False),
+        (Stage.DIVERGENCE, Stage.SWINGS, True),
+        (Stage.SYMPTOM, Stage.SWINGS, False),
+        (Stage.STUCK, Stage.GUESSING, True),
+    ],
+)
+def test_one_symptom_explains_another_only_where_it_says_more(cause: Stage, stage: Stage, absorbed: bool) -> None:
     class Dead(BadLayer):
         """The run has dead units"""
 
-        stage = Stage.UNITS
         series = "loss"
+
+    Dead.stage = cause
 
     class Symptom(Above):
         """The run has a symptom"""
