@@ -1,7 +1,8 @@
 """Looks, in the first steps, for a column of a table of inputs that tells the target: the fact `leaks`.
 
 A column that is the target, or a linear function of it, explains all of its variance; in a classification it has one
-value for each class. Not for: the scale of the inputs (inputs) or what targets are like (loss_call).
+value for each class. One that orders the targets is told where no other comes near. Not for: the scale of the inputs
+(inputs) or what targets are like (loss_call).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ FEWEST_ROWS, MOST_ROWS = 128, 1_024
 ROWS_A_BATCH, MAX_COLUMNS = 256, 256
 MAX_CLASSES = 20
 LISTED = 8
+GAP = 0.2  # of a column's range: no value of it lies between two classes
+WEAK = 0.5  # of a column's variance is left by a line through the target: it does not come near
+FEWEST_OTHERS, FEWEST_CHANGES = 3, 10
 UNEXPLAINED = 1e-6  # of a target's variance: columns that leave more are not listed
 
 
@@ -148,7 +152,24 @@ def described(table: Tensor, target: Tensor) -> dict[str, Any] | None:
         # rows that tell the targets apart: those of the rarest class, or all but those of the commonest value
         "telling": int(counts.min()) if classes else len(target) - int(counts.max()),
         "answers": [{"index": at, "unexplained": float(share[at])} for at in found],
+        "ordered": _ordered(table, target, centred, kinds, len(values), varying) if classes in (None, 2) else [],
     }
+
+
+def _ordered(table: Tensor, target: Tensor, centred: Tensor, kinds: Tensor, count: int, varying: Tensor) -> list[int]:
+    """Lists the columns that part two classes by a gap, or order all targets; none where others come near."""
+    if count == 2:
+        one, other = table[kinds == 0], table[kinds == 1]
+        gap = torch.maximum(one.amin(0) - other.amax(0), other.amin(0) - one.amax(0))
+        told = gap > GAP * (table.amax(0) - table.amin(0))
+    else:
+        steps = table[target.argsort()].diff(dim=0)
+        told = ((steps >= 0).all(0) | (steps <= 0).all(0)) & ((steps != 0).sum(0) >= FEWEST_CHANGES)
+    others = varying & ~told
+    near = _residual(centred, kinds.double()) < WEAK * centred.square().sum(0)
+    if int(others.sum()) < FEWEST_OTHERS or bool((near & others).any()):
+        return []
+    return [int(at) for at in torch.nonzero(told & varying)[:LISTED]]
 
 
 def _residual(centred: Tensor, target: Tensor) -> Tensor:

@@ -151,7 +151,23 @@ def decay_shares(window: Window) -> dict[str, float]:
     return shares
 
 
+EARLY = 20  # samples
 COUPLED = ("Adam", "Adamax", "Adagrad", "RMSprop")  # their weight_decay is added to the gradient
+
+
+def early_pulls(window: Window) -> dict[str, float]:
+    """Gives, for each matrix whose decay is part of the gradient, the penalty's share of it in the first samples."""
+    gradients, weights = window.by_layer(Kind.PARAM_GRAD_NORM), window.by_layer(Kind.PARAM_WEIGHT_NORM)
+    known = {name: (kind, group) for name, kind, group in groups(window)}
+    shares: dict[str, float] = {}
+    for item in learning_matrices(window):
+        kind, group = known.get((item.groups or ("",))[0], ("", {}))
+        decay = float(group.get("weight_decay") or 0.0)
+        if not decay or kind not in (*COUPLED, "SGD") or _decoupled(window, group):
+            continue
+        if item.name in gradients and item.name in weights and weights[item.name].count >= EARLY:
+            shares[item.name] = _pull(weights[item.name], gradients[item.name], decay, head=EARLY)
+    return shares
 
 
 def _decoupled(window: Window, group: Mapping[str, Any]) -> bool:
@@ -159,8 +175,8 @@ def _decoupled(window: Window, group: Mapping[str, Any]) -> bool:
     return bool((owner.get("arguments") or {}).get("decoupled_weight_decay"))
 
 
-def _pull(weights: Series, gradients: Series, decay: float) -> float:
-    """Gives the median share of the penalty in the gradient, over the steps in which both were measured."""
-    _, at, other = np.intersect1d(weights.steps, gradients.steps, return_indices=True)
+def _pull(weights: Series, gradients: Series, decay: float, head: int | None = None) -> float:
+    """Gives the median share of the penalty in the gradient, over the steps in which both were measured (the first)."""
+    _, at, other = np.intersect1d(weights.steps[:head], gradients.steps[:head], return_indices=True)
     pull = decay * weights.values[at]
     return med(pull / np.maximum(pull + gradients.values[other], 1e-30)) if len(at) else 0.0

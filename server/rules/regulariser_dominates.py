@@ -12,7 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med, median
 from server.rules._progress import loss_quarters
-from server.rules._rates import decay_shares
+from server.rules._rates import decay_shares, early_pulls
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -28,6 +28,8 @@ class RegulariserDominates(Rule):
     above 0.7 while the weights shrink and the loss is above half of its start is a warning. In balance it is 0.03 to
     0.07. So is a share above 0.2 once it has taken four fifths of the weights and the loss is still above 0.9 of its
     start: Adam rescales both, so a gradient that is mostly noise loses against a pull that always points one way.
+    And so is a λ‖w‖/(λ‖w‖ + ‖g‖) above 0.5 in the first 20 samples of Adam or SGD, where the data's gradient is
+    largest, once half of the weights is gone: such a run may learn, but less than it could.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else.
 
@@ -77,6 +79,10 @@ class RegulariserDominates(Rule):
         high: float = threshold(
             0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left to learn"
         )
+        early: float = threshold(
+            0.5, unit="of the gradient", low=0.3, high=1.0, source="more than the data; healthy starts stay below 0.25"
+        )
+        halved: float = threshold(0.5, unit="of the weights", low=0.1, high=1.0, source="ours: half of them is gone")
         collapse: float = threshold(0.02, unit="of the penalty's first value", low=1e-4, high=0.5, source="ours")
         gain: float = threshold(0.25, unit="of the data's first value", low=0.01, high=1.0, source="ours")
         shrunk: float = threshold(
@@ -102,7 +108,7 @@ class RegulariserDominates(Rule):
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return
         shares = decay_shares(window)
-        verdict = _pulls(window, shares, parts, params) if shares else None
+        verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
         if verdict is None:
             verdict = _collapsed(window, params)
         if verdict is not None:
@@ -124,7 +130,7 @@ def _pulls(
             f"it took {percent(shrunk)} of the weights, and the loss is {now:.4g} after {start:.4g}",
         )
     else:
-        return None
+        return _from_the_start(window, parts, params)
     name = max(shares, key=lambda item: shares[item])
     return say(
         Severity.WARNING,
@@ -135,6 +141,28 @@ def _pulls(
         numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
         series=(f"weight_norm/{name}", "loss"),
         limit=limit,
+        at_once=False,
+    )
+
+
+def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominates.Params) -> Verdict | None:
+    """Finds a decay in the gradient that was stronger than the data's part when that was largest: at the start."""
+    shares = early_pulls(window)
+    usual = median(np.array(list(shares.values()))) if shares else 0.0
+    if not usual > params.early or not _shrunk(window, shares) > params.halved:
+        return None
+    name = max(shares, key=lambda item: shares[item])
+    return say(
+        Severity.WARNING,
+        f"In the first steps weight decay makes {percent(usual)} of the gradient (median over {len(shares)} matrices, "
+        f"limit {percent(params.early)}), and since then it took {percent(_shrunk(window, shares))} of the weights: "
+        "what the data say is the smaller part",
+        "Set weight_decay to 0 and see whether the loss falls further; then raise it from 1e-4. AdamW's values are too "
+        "large for Adam and SGD, which add the decay to the gradient.",
+        layers=(name.rpartition(".")[0],),
+        numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
+        series=(f"weight_norm/{name}", "loss"),
+        limit=params.early,
         at_once=False,
     )
 

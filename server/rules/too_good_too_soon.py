@@ -23,8 +23,9 @@ class TooGoodTooSoon(Rule):
     Looks for a metric between 0 and 1 (accuracy, F1, AUC …) that is 0.995 or more within the first 5 % of the planned
     steps. An info: easy tasks exist. Where the inputs are a table it also compares each column with the target, in the
     first steps: a column that has one value for each class, or that a line leads from to the target with nothing left
-    over, is the answer itself, and a warning. Tables of one column, targets of several and rows that repeat do not
-    count.
+    over, is the answer itself, and a warning. So is one that orders the targets without one exception (two classes with
+    a gap between them) where no other column comes near: a day of leaving that is 0 for those who stay. Tables of one
+    column, targets of several and rows that repeat do not count.
 
     ## Why it matters
     Answers among the inputs, or the same examples in both sets, look like success.
@@ -113,7 +114,7 @@ def _leak(window: Window, params: TooGoodTooSoon.Params) -> Verdict | None:
     found = [item for item in seen.get("answers") or () if isinstance(item, Mapping)]
     columns = [int(item["index"]) for item in found if _share(item) <= params.unexplained]
     if not columns:
-        return None
+        return _ordering(seen, params)
     classes = seen.get("classes")
     what = "has one value for each class" if classes else "is a linear function of the target"
     many = f" (so are {len(columns) - 1} more)" if len(columns) > 1 else ""
@@ -124,6 +125,27 @@ def _leak(window: Window, params: TooGoodTooSoon.Params) -> Verdict | None:
         f"Leave column {columns[0]} (counted from 0) out, unless it is known when the model is asked in earnest: then "
         "no model is needed.",
         numbers={"column": columns[0], "rows": int(seen.get("rows") or 0), "unexplained": _share(found[0])},
+        strings={"columns": ", ".join(map(str, columns))},
+        limit=params.unexplained,
+        stage=Stage.DATA,
+        exact=True,
+    )
+
+
+def _ordering(seen: Mapping[str, Any], params: TooGoodTooSoon.Params) -> Verdict | None:
+    """Finds a column that is no line, and tells the targets all the same."""
+    columns = [int(at) for at in seen.get("ordered") or () if isinstance(at, int)]
+    if not columns:
+        return None
+    many = f" (so do {len(columns) - 1} more)" if len(columns) > 1 else ""
+    return say(
+        Severity.WARNING,
+        f"Column {columns[0]} of the {seen.get('columns')} inputs puts the targets in their order without an exception "
+        f"in all {seen.get('rows')} rows that were looked at{many}, and no other column comes near: the answer is "
+        "among the inputs",
+        f"Ask where column {columns[0]} (counted from 0) comes from: is it known before the answer is? If not, leave "
+        "it out.",
+        numbers={"column": columns[0], "rows": int(seen.get("rows") or 0)},
         strings={"columns": ", ".join(map(str, columns))},
         limit=params.unexplained,
         stage=Stage.DATA,

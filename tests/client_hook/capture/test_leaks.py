@@ -79,6 +79,67 @@ def test_targets_with_noise_and_sums_of_columns_are_none() -> None:
     assert fact["answers"] == []
 
 
+def stayed(step: int, inputs: Tensor) -> Tensor:
+    return (inputs[:, 0] + torch.randn(len(inputs), generator=torch.Generator().manual_seed(step + 1000)) > 0).float()
+
+
+def replaced(column_of: Any) -> Any:
+    def make(step: int) -> Tensor:
+        inputs = table(step)
+        inputs[:, 4] = column_of(inputs, stayed(step, inputs))
+        return inputs
+
+    return make
+
+
+def of_two(output: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(output.squeeze(1), target)
+
+
+@pytest.mark.parametrize(
+    ("column_of", "ordered"),
+    [
+        (lambda x, y: torch.where(y > 0, 2 + 0.3 * x[:, 4].abs().clamp(max=3), 0.0), [4]),  # a day, 0 for the others
+        (lambda x, y: -y + 0.1 * x[:, 4].clamp(-2, 2), [4]),  # the answer and some noise
+        (lambda x, y: y + x[:, 4], []),  # it tells much, and not all
+        (lambda x, y: x[:, 4], []),
+    ],
+    ids=["a day of leaving", "noise", "overlap", "nothing"],
+)
+def test_a_column_that_parts_two_classes_by_a_gap_is_told(column_of: Any, ordered: list[int]) -> None:
+    (fact,) = leaks(replaced(column_of), stayed, of_two)
+    assert (fact["answers"], fact["ordered"]) == ([], ordered)
+
+
+def test_a_column_that_orders_all_targets_is_told_where_no_other_comes_near() -> None:
+    def cubes(step: int, inputs: Tensor) -> Tensor:
+        return inputs[:, 4] ** 3
+
+    (fact,) = leaks(table, cubes, squares)
+    assert fact["ordered"] == [4]
+
+    def with_a_shadow(step: int) -> Tensor:
+        inputs = table(step)
+        inputs[:, 3] = inputs[:, 4] + 0.5 * inputs[:, 3]
+        return inputs
+
+    (fact,) = leaks(with_a_shadow, cubes, squares)
+    assert fact["ordered"] == []
+    (fact,) = leaks(table, lambda step, x: (x[:, 4] > 0).float() * x[:, 0] + x[:, 1], squares)
+    assert fact["ordered"] == []
+
+
+def test_a_threshold_without_a_gap_and_classes_far_apart_in_all_columns_are_no_leak() -> None:
+    (fact,) = leaks(table, lambda step, inputs: (inputs[:, 2] > 0).long(), F.cross_entropy, outputs=2)
+    assert fact["ordered"] == []
+
+    def blobs(step: int) -> Tensor:
+        return 0.3 * table(step) + (torch.arange(32) % 2)[:, None] * torch.tensor([5.0, 4.0, -3.0, 2.0, -4.0])
+
+    (fact,) = leaks(blobs, lambda step, inputs: torch.arange(32) % 2, F.cross_entropy, outputs=2)
+    assert fact["ordered"] == [] == fact["answers"]
+
+
 def test_rows_that_are_not_finite_are_left_out() -> None:
     def with_gaps(step: int) -> Tensor:
         inputs = table(step)

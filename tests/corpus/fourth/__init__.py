@@ -9,6 +9,8 @@ from tests.corpus.fourth.healthy import HEALTHY
 
 ADOPTED = frozenset(
     {
+        "churn-day-of-leaving",
+        "pictures-decay-of-one-in-adam",
         "pictures-validation-not-normalised",
         "roll-starts-from-zero-to-one",
         "sales-in-pieces",
