@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from server.diagnosis.unexplained import what_to_check
 from server.domain.findings import Finding, Severity
 from server.rules._corpus import proof
 from server.rules.base import Stage
@@ -59,7 +60,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Incident:
-    """One cause with all that followed from it. `confidence` is between 0 and 1."""
+    """One cause with all that followed from it. `confidence` is between 0 and 1.
+
+    `disproof` says what would show that the cause is wrong; of a symptom alone, where to look for its cause.
+    """
 
     cause: Finding
     symptoms: tuple[Finding, ...]
@@ -118,7 +122,7 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=DISPROOFS.get(_stage(cause, registry), LAST_WORD),
+        disproof=what_to_check(cause.code) or DISPROOFS.get(_stage(cause, registry), LAST_WORD),
     )
 
 

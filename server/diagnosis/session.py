@@ -22,6 +22,7 @@ from server.diagnosis.numbering import Numbers
 from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.thresholds import params_of
+from server.diagnosis.unexplained import UNKNOWN, is_unexplained
 from server.domain.findings import CheckResult, Evidence, Finding
 from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
@@ -154,10 +155,10 @@ class Session:
         ]
         changed = [finding for number, finding in current.items() if not _same(self._saved.get(number), finding)]
         checks = newest.checks if newest else []
+        tops = [item for item in current.values() if item.state == "open" and item.cause is None and not item.muted]
         top = [
-            (finding.severity, finding.message)
-            for finding in current.values()
-            if finding.state == "open" and finding.cause is None and not finding.muted
+            (finding.severity, finding.message + (UNKNOWN if is_unexplained(finding.code) else ""))
+            for finding in sorted(tops, key=lambda item: is_unexplained(item.code))  # a cause leads
         ]
         return Outcome(
             changed=tuple(changed + withdrawn),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.diagnosis.incidents import incidents
+from server.diagnosis.unexplained import CHECKS
 from server.domain.findings import Evidence, Finding, Severity
+from server.rules.base import Stage
 from server.rules.registry import load_rules
 
 REGISTRY = load_rules()
@@ -66,6 +68,23 @@ def test_every_incident_says_what_would_disprove_it() -> None:
         (incident,) = incidents([finding(1, item.code, 0)], REGISTRY)
         assert incident.disproof.endswith("."), item.code
         assert 0.2 < incident.confidence < 1
+
+
+def test_a_symptom_alone_says_that_its_cause_is_not_known_and_where_to_look_first() -> None:
+    (alone,) = incidents([finding(1, "GW205", 80)], REGISTRY)
+    assert alone.disproof == (
+        "This is a symptom, and its cause is not known. Check in this order: 1. the batch of that step; "
+        "2. the gradient norm just before it; 3. the learning rate at that step."
+    )
+    (known,) = incidents([finding(1, "GW411", 3), finding(2, "GW205", 80, cause=1)], REGISTRY)
+    assert "not known" not in known.disproof
+
+
+def test_every_symptom_with_an_order_of_checks_is_a_rule_that_comes_late() -> None:
+    for code in CHECKS:
+        info = REGISTRY.get(code)
+        assert info is not None, code
+        assert info.rule.stage >= Stage.STATISTICS, code
 
 
 def test_the_worst_and_deepest_cause_is_the_top_line() -> None:

@@ -44,6 +44,14 @@ def test_frames_become_findings_and_a_verdict(home: House) -> None:
     assert run(home).verdict == "The loss became NaN at step 2, after 1.9"
 
 
+def test_the_top_line_says_of_a_symptom_that_its_cause_is_not_known(home: House) -> None:
+    home.send(0, {"loss": [2.0, 2.1, 1.9] * 60}, records=[FINISHED])
+    home.diagnose()
+    assert "GW206" in codes(home)
+    assert run(home).verdict.startswith("After 180 steps the loss shows no progress")
+    assert run(home).verdict.endswith("(a symptom: its cause is not known)")
+
+
 def test_the_end_makes_it_final_and_a_late_frame_live_again(home: House) -> None:
     home.send(0, {"loss": [2.0] * 50})
     home.send(2, {"loss": [1.0] * 10}, first_step=60, records=[FINISHED])

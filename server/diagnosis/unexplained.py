@@ -1,0 +1,57 @@
+"""Says of findings that are symptoms that their cause is not known, and what to check in which order.
+
+Where a cause was found, such a finding stands below it and needs no such words. Not for: what absorbs what (causes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# the first is what is quickest to see and explains most; the rules that know each of them better were silent
+CHECKS: Mapping[str, tuple[str, ...]] = {
+    "GW201": (
+        "the scale of the inputs (`x.mean()`, `x.std()`)",
+        "the initial weights, the last layer's first of all",
+        "what multiplies the outputs before the loss",
+        "a loss that is summed where a mean is meant",
+    ),
+    "GW205": ("the batch of that step", "the gradient norm just before it", "the learning rate at that step"),
+    "GW206": (
+        "ten inputs beside their labels",
+        "whether every parameter changes in one step",
+        "the learning rate in both directions",
+        "whether the inputs can tell the labels at all",
+    ),
+    "GW207": ("the order of the batches", "the learning rate", "the size of the batch"),
+    "GW208": ("the learning rate and its schedule", "the batch before the rise", "the sign of the loss"),
+    "GW308": ("the learning rate of the first steps", "the scale of the inputs", "biases far below 0"),
+    "GW309": ("the scale of the inputs", "the initial weights", "the learning rate of the first steps"),
+    "GW311": (
+        "the scale of the inputs",
+        "dead or saturated layers",
+        "the learning rate of the first steps",
+        "ten inputs beside their labels",
+    ),
+    "GW434": (
+        "how evaluation prepares its inputs",
+        "one batch in train and in eval mode",
+        "a dropout before the norms",
+        "the momentum of the norms and the size of the batch",
+    ),
+    "GW805": ("how often each class occurs", "class weights in the loss", "the learning rate"),
+}
+UNKNOWN = " (a symptom: its cause is not known)"
+
+
+def is_unexplained(code: str) -> bool:
+    """Says whether a finding of this rule that has no cause is but a symptom."""
+    return code in CHECKS
+
+
+def what_to_check(code: str) -> str:
+    """Gives a sentence for a symptom without a cause; "" for a finding that is a cause itself."""
+    places = CHECKS.get(code)
+    if places is None:
+        return ""
+    listed = "; ".join(f"{number}. {place}" for number, place in enumerate(places, 1))
+    return f"This is a symptom, and its cause is not known. Check in this order: {listed}."
