@@ -21,6 +21,7 @@ from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.margins import Margins
 from client_hook.capture.owned import Owned
+from client_hook.guard import quietly
 
 SEND_AT = (1, 3)  # closed steps
 MAX_WALKS = 12
@@ -50,6 +51,7 @@ class GraphSignal(Signal):
         self._optimizers: list[weakref.ref[Optimizer]] = []  # all that are seen, watched or not
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
+        self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
         self._paths = GraphPaths()
         self._margins = Margins()
 
@@ -98,6 +100,8 @@ class GraphSignal(Signal):
             else:
                 self._second_order = self._second_order or "BackwardBackward" in node.name
                 node.layer, node.dropout_rate = layers.get(node.node, (None, None))
+                if node.name.startswith("Softmax") and (over := graph_nodes.softmax_over(node.node)):
+                    self._softmaxes.append([over[0], *node.node._saved_result.shape])
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
                 self._factors.update(name for name in names if name is not None)
         self._look_for_detached({node.node for node in order})
@@ -110,6 +114,8 @@ class GraphSignal(Signal):
                 "root": graph_nodes.name_of(root.grad_fn),
                 "scaled_by": graph_nodes.constant_factor(root.grad_fn),
                 "operations": _operations(root.grad_fn),
+                "reduced": quietly(getattr, root.grad_fn, "_saved_self_sym_sizes"),
+                "softmaxes": self._softmaxes[:32],
             }
 
     def _sorted(self, start: Any) -> list[Node]:

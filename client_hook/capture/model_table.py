@@ -159,6 +159,7 @@ class ModelTableSignal(Signal):
             "normalised": any(isinstance(module, _NORMS) for _, module in self.context.modules()),
             "compiled": self._compiled(),
             "tied": self._tied(),
+            "time_first": [name for name, item in self.context.modules() if getattr(item, "batch_first", 0) is False],
             "checked_after": self._initial.checked_after,
             "late_since": self._late_since,
         }

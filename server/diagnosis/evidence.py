@@ -18,6 +18,7 @@ import numpy as np
 from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.series import EMPTY, Floats, Series, Steps, Track
 from server.domain.statistics import baseline
+from server.rules._rewards import is_reward
 
 _NONE: Mapping[str, Track] = {}
 UNREAD = frozenset({Kind.USER, Kind.OVERHEAD})
@@ -240,7 +241,7 @@ class _Columns:
     def of(cls, names: tuple[str, ...], kind_of: Callable[[str], Kind]) -> _Columns:
         """Reads the names once; a group of the same columns comes again and again."""
         kinds = [kind_of(name) for name in names]
-        rows = [row for row, kind in enumerate(kinds) if kind not in UNREAD]
+        rows = [row for row, kind in enumerate(kinds) if kind not in UNREAD or is_reward(names[row])]
         return cls(
             names=names,
             rows=rows,

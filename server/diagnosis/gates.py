@@ -17,6 +17,7 @@ from server.domain.evidence import Gates
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Track
 from server.domain.statistics import window_size
+from server.rules._rewards import any_reward
 
 WARM_UP_SAMPLES = 100
 WARM_UP_SHARE = 0.1  # of the planned run
@@ -130,7 +131,8 @@ def _moving_target(evidence: Evidence, facts: Mapping[str, Any]) -> bool:
     if isinstance(declared, bool):
         return declared
     parts = [subject.lower() for subject in evidence.names(Kind.LOSS_PART)]
-    return any(word in part for part in parts for word in ADVERSARIES)
+    logged = (subject for kind in (Kind.USER, Kind.VALIDATION) for subject in evidence.names(kind))
+    return any(word in part for part in parts for word in ADVERSARIES) or any_reward(logged)
 
 
 def _finetune(facts: Mapping[str, Any]) -> bool:

@@ -22,8 +22,9 @@ class BatchLeak(PreflightRule):
     In evaluation mode, preflight replaces one sample of a small batch by another real one and compares the answers for
     the samples that stayed. A change above 0.0001 of the answer's size, and above 100 times the difference of two equal
     passes, is an error. Batch norm couples samples in training mode only, so it is never reported. In training, the
-    shapes tell of a recurrent layer without `batch_first=True` whose first dimension is the batch (there are as many
-    targets, and not as many of anything in its second): it reads the samples as time steps.
+    shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
+    (there are as many targets, and not as many of anything in its second): it reads the samples as time steps. And the
+    first graph shows a softmax over the samples inside the model.
 
     ## Why it matters
     The model mixes samples: what it learns is about pairs that never meet again, and its answers change with the batch.
@@ -54,7 +55,18 @@ class BatchLeak(PreflightRule):
 
     def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the shapes of recurrent layers, then at what preflight found."""
-        found = _samples_as_time(window)
+        found, mixing = _samples_as_time(window), _softmax_over_samples(window)
+        if found is None and mixing is not None:
+            shape = "×".join(map(str, mixing))
+            yield say(
+                Severity.ERROR,
+                f"A softmax inside the model goes over dimension 0 of a tensor of {shape}, which are the {mixing[0]} "
+                "samples of a batch: what one sample is given is taken from the others",
+                "Name the dimension: softmax(x, dim=-1). Without it, F.softmax takes dimension 0 of three.",
+                numbers={"samples": mixing[0]},
+                series=("loss",),
+            )
+            return
         if found is None:
             yield from super().check(window, params)
             return
@@ -76,12 +88,31 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
     targets: tuple[int, ...] = call.target.shape if call is not None else ()
     if not targets:
         return None
+    # the linear layers of an encoder or decoder block see what its attention sees
+    blocks = {f"{name.rpartition('.')[0]}.linear1": name for name in _time_first(window) if name.endswith("self_attn")}
     for layer in layers(window):
         shape: list[int] = list(layer.get("output_shape") or [])
-        if layer.get("type") not in RECURRENT or (layer.get("arguments") or {}).get("batch_first") is not False:
+        name = blocks.get(str(layer.get("name")), str(layer.get("name")))
+        recurrent = layer.get("type") in RECURRENT and (layer.get("arguments") or {}).get("batch_first") is False
+        if not recurrent and str(layer.get("name")) not in blocks:
             continue
         if len(shape) != 3 or shape[0] != targets[0] or shape[1] in (1, targets[0]):
             continue
         if len(targets) == 1 or targets[1] != shape[1]:  # else time comes first in the targets as well
-            return str(layer.get("name")), shape[0], shape[1]
+            return name, shape[0], shape[1]
+    return None
+
+
+def _time_first(window: Window) -> list[str]:
+    return [str(name) for name in window.fact("model").get("time_first") or ()]
+
+
+def _softmax_over_samples(window: Window) -> list[int] | None:
+    """Finds a softmax over the samples inside the model: the shape of what it normalises. Below three dimensions a
+    weight for each sample may be meant."""
+    call = loss_call(window)
+    size = call.batch_size if call is not None else 0
+    for dimension, *shape in window.fact("graph").get("softmaxes") or ():
+        if dimension == 0 and len(shape) >= 3 and size > 1 and shape[0] == size and size not in shape[1:]:
+            return list(map(int, shape))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,10 @@ from server.rules._loss_call import (
     own_operations,
     raw_scores,
 )
+from server.rules._own_losses import mistake_in_own_loss
+from server.rules._progress import loss_quarters
+from server.rules._rewards import falling_reward
+from server.rules._say import percent
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -28,10 +32,12 @@ class LossTaskMismatch(Rule):
     ## What it does
     Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it
     itself, a softmax over the samples instead of the classes, a single output under cross-entropy, probabilities
-    where logarithms belong, shapes that only fit by broadcasting, targets outside [0, 1] under a cross-entropy, raw
-    scores that a clamp cuts to [0, 1], class ids as regression targets, targets 0 and 1 in a hinge that multiplies
-    them with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of
-    eight batches to be non-negative and to sum to 1; real logits never do.
+    where logarithms belong, shapes that only fit by broadcasting (in a squared error of one's own too), targets outside
+    [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets, a label
+    smoothing of a half or more, a squared error of probabilities that ends where a constant answer is, targets 0 and 1
+    in a hinge that multiplies them with the score (then all of class 0 costs 1 and teaches nothing). The test for a
+    softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do. Where a reward is
+    logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -83,17 +89,24 @@ class LossTaskMismatch(Rule):
         most_ids: int = threshold(
             20, unit="different values", low=3, high=1_000, source="ours: more whole numbers are counts or ratings"
         )
+        smoothing: float = threshold(
+            0.5, unit="of a label", low=0.2, high=1.0, source="ours: five times what Szegedy et al. 2016 use"
+        )
+        constant: float = threshold(
+            0.95, unit="of the constant answer's error", low=0.5, high=1.0, source="ours: the noise of a batch"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`."""
-        call = loss_call(window)
+        call, backwards = loss_call(window), falling_reward(window)
+        if backwards is not None:
+            yield backwards
+            return
         if call is None:
-            own = own_operations(window)
-            if _log_of_zero(own):
-                yield _OF_ZERO
-            elif _zero_or_one(window):
-                yield _OF_HINGE
-            elif not own:
+            found_own = mistake_in_own_loss(window)
+            if found_own is not None:
+                yield found_own
+            elif not own_operations(window):
                 yield NOT_SEEN
             return
         sure = call.batches >= params.batches or window.final
@@ -106,58 +119,13 @@ class LossTaskMismatch(Rule):
             _no_probabilities,
             _clamped_scores,
             _class_ids,
+            _smoothed_away,
             _habits,
         ):
-            verdict = found(_Seen(call, sure, params, call_operations(window)))
+            verdict = found(_Seen(call, sure, params, call_operations(window), _never_below(window)))
             if verdict is not None:
                 yield verdict
                 return
-
-
-_OF_ZERO = Verdict(
-    severity=Severity.ERROR,
-    first_step=0,
-    message=(
-        "The loss takes the logarithm of what a ReLU gives, with nothing between that keeps it above 0: where the ReLU "
-        "answers 0 the loss is infinite"
-    ),
-    advice=(
-        "Hand the outputs before the ReLU to cross_entropy, which normalises them itself; or add a small number before "
-        "the logarithm."
-    ),
-    evidence=Evidence(series=("loss",)),
-    at_once=True,
-)
-_OF_HINGE = Verdict(
-    severity=Severity.ERROR,
-    first_step=0,
-    message=(
-        "The hinge multiplies scores with targets that are 0 and 1, where it wants -1 and 1: a row of class 0 costs "
-        "the same whatever the model answers, and teaches nothing"
-    ),
-    advice="Hand it `2 * target - 1`; or use binary_cross_entropy_with_logits, which takes 0 and 1.",
-    evidence=Evidence(series=("loss",)),
-    at_once=True,
-)
-
-
-def _zero_or_one(window: Window) -> bool:
-    """Says whether a hinge of one's own was given 0 and 1, and nothing else, as targets."""
-    found = window.fact("graph").get("margin_targets")
-    return isinstance(found, Mapping) and list(found.get("values") or ()) == [0, 1]
-
-
-_SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")
-
-
-def _log_of_zero(operations: Sequence[str]) -> bool:
-    """Says whether a logarithm reaches a ReLU with nothing between them that lifts a 0."""
-    log = next((at for at, name in enumerate(operations) if name.startswith("LogBackward")), None)
-    if log is None:
-        return False
-    behind = operations[log + 1 :]
-    relu = next((at for at, name in enumerate(behind) if name.startswith("ReluBackward")), None)
-    return relu is not None and not any(name.startswith(_SAFE) for name in behind[:relu])
 
 
 class _Seen(NamedTuple):
@@ -167,6 +135,13 @@ class _Seen(NamedTuple):
     sure: bool
     params: LossTaskMismatch.Params
     operations: tuple[str, ...] = ()
+    best: float | None = None  # the lower of the last quarter's loss and of its first, where the run has ended
+
+
+def _never_below(window: Window) -> float | None:
+    """Gives how far a run that has ended brought the loss down; None while it goes on."""
+    parts = loss_quarters(window) if window.final else None
+    return min(parts.q3, parts.q4) if parts is not None else None
 
 
 def _other_dimension(seen: _Seen) -> Verdict | None:
@@ -327,17 +302,53 @@ def _class_ids(seen: _Seen) -> Verdict | None:
     )
 
 
+def _smoothed_away(seen: _Seen) -> Verdict | None:
+    """Looks for a label smoothing that leaves the right class no better off than noise would."""
+    smoothing = seen.call.arguments.get("label_smoothing")
+    if not isinstance(smoothing, float) or smoothing < seen.params.smoothing:
+        return None
+    classes = seen.call.classes or 2
+    return _verdict(
+        seen.call,
+        Severity.WARNING,
+        f"{seen.call.function} got label_smoothing={smoothing:g}: the right one of {classes} classes is to get "
+        f"{percent(1 - smoothing + smoothing / classes)}, each other one {percent(smoothing / classes)}",
+        "Use 0.1 or less; 0 while you look for another mistake.",
+    )
+
+
+def _constant(call: LossCall) -> float:
+    """Gives the squared error of the best constant answer."""
+    return (call.target.std or 0.0) ** 2
+
+
+def _no_better_than_constant(seen: _Seen) -> bool:
+    """Says whether a classifier's squared error ended where an answer that ignores the inputs is."""
+    call = seen.call
+    classes = call.one_hot or len(call.input.shape) < 2 or call.input.shape[1] == 1
+    plain = call.alone and call.reduction == "mean"
+    return bool(classes and plain and seen.best is not None and seen.best > seen.params.constant * _constant(call))
+
+
 def _habits(seen: _Seen) -> Verdict | None:
     call = seen.call
     squashed = call.previous_op.startswith(("Sigmoid", "Softmax"))
     yes_or_no = call.target.integer and call.target.distinct == 2 and (call.target.least, call.target.most) == (0, 1)
     if seen.sure and squashed and yes_or_no and call.function in ("l1_loss", "mse_loss"):
         is_l1 = call.function == "l1_loss"
+        learned_nothing = not is_l1 and _no_better_than_constant(seen)
         return _verdict(
             call,
-            Severity.WARNING if is_l1 else Severity.INFO,
+            Severity.WARNING if is_l1 or learned_nothing else Severity.INFO,
             f"{call.function} compares probabilities with labels 0 and 1"
-            + (": its best constant answer is the majority class" if is_l1 else " (a Brier score; its gradients fade)"),
+            + (
+                ": its best constant answer is the majority class"
+                if is_l1
+                else f", and {seen.best:.3g} at the end is no better than the constant answer's {_constant(call):.3g}: "
+                "its gradients fade where the squashing is flat"
+                if learned_nothing
+                else " (a Brier score; its gradients fade)"
+            ),
             "Use binary_cross_entropy_with_logits on the raw outputs, without the squashing before it.",
         )
     if seen.sure and call.function == "binary_cross_entropy_with_logits" and call.one_hot and (call.classes or 0) > 2:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call
+from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, call_operations, loss_call
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -20,8 +21,8 @@ class OutputActivationMismatch(Rule):
     ## What it does
     Reads the operation that made the outputs (views and casts skipped) and the targets of the first batches. It finds a
     softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
-    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, and a softmax where several classes can be
-    true at once.
+    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, a softmax where several classes can be true
+    at once, and cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
 
     ## Why it matters
     What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
@@ -34,6 +35,7 @@ class OutputActivationMismatch(Rule):
     - Regression: no activation after the last layer, or targets scaled into its range.
     - Class ids: raw outputs (logits) into `cross_entropy`. Several labels at once: one sigmoid per label, that is
       `binary_cross_entropy_with_logits`.
+    - Cosine similarities: divide them by a temperature (0.05 to 0.5), or multiply by a learned scale.
 
     ## Example
     ```python
@@ -43,6 +45,7 @@ class OutputActivationMismatch(Rule):
 
     ## References
     - PyTorch, `torch.nn.CrossEntropyLoss` and `BCEWithLogitsLoss`: what they expect.
+    - Radford et al. 2021, *CLIP*; Chen et al. 2020, *SimCLR*: cosines are scaled by a temperature.
     - Exact test on shares, so that a few noisy targets beyond ±1 under a tanh stay silent; 5 % is ours.
     """
 
@@ -68,6 +71,12 @@ class OutputActivationMismatch(Rule):
             low=0.0,
             high=1.0,
             source="ours: rows of exclusive classes sum to 1",
+        )
+        cosine_batches: int = threshold(
+            8, unit="batches", low=1, high=1000, source="ours: logits of that many batches leave ±1 otherwise"
+        )
+        out_of_reach: float = threshold(
+            0.25, unit="of the loss of a guess", low=0.0, high=1.0, source="ours: what cosines cannot get rid of"
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -117,6 +126,9 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             f"cannot leave {REACH[operation]}",
             f"Remove the {operation.lower()}{place}: cross_entropy takes raw outputs of both signs.",
         )
+    verdict = _cosines(window, call, params)
+    if verdict is not None:
+        return verdict
     labels = call.target
     yes_or_no = labels.integer and labels.distinct == 2 and (labels.least, labels.most) == (0, 1)
     several = window.fact("loss_call").get("one_hot") is False and labels.mean is not None
@@ -130,6 +142,46 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
                 "Replace the softmax by nothing and use binary_cross_entropy_with_logits: one yes or no per label.",
             )
     return None
+
+
+def _cosines(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:
+    """Looks for a cross-entropy of cosines without a temperature. One that is there shows in values beyond ±1, if need
+    be at the end of the run: a learned scale may start at 1."""
+    classes, least, most = call.classes or 0, call.input.least, call.input.most
+    if call.function != "cross_entropy" or classes < 2 or least is None or most is None:
+        return None
+    product, scaled = _product_of_unit_vectors(call_operations(window))
+    if not product or max(-least, most) > 1 + 1e-3 or call.batches < params.cosine_batches:
+        return None
+    floor = math.log1p((classes - 1) * math.exp(-2))
+    if (scaled and not window.final) or floor < params.out_of_reach * math.log(classes):
+        return None
+    return _say(
+        call,
+        f"cross_entropy got cosines as they are: {classes} scores between {least:.2g} and {most:.2g} can bring the "
+        f"loss from {math.log(classes):.3g} down to {floor:.3g} at best",
+        "Divide the cosines by a temperature, for example 0.07 or 0.1, or multiply them by a learned scale "
+        "(`scale.exp()`, started at 10 or more).",
+    )
+
+
+_SCALE = ("Mul", "Div")
+_SIMILARITY = ("Mm", "Bmm", "Sum", "CosineSimilarity", "Baddbmm", "UnsafeView")
+_LENGTH = ("LinalgVectorNorm", "Norm")
+_BETWEEN = ("View", "Reshape", "Squeeze", "Unsqueeze", "T", "Permute", "MaskedFill", "Cat", "Slice", "Index", *_SCALE)
+
+
+def _product_of_unit_vectors(operations: Sequence[str]) -> tuple[bool, bool]:
+    """Says whether logits are products of vectors that were divided by their lengths, and whether a scale follows."""
+    at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
+    rest = operations[at + 1 :] if at is not None else ()
+    lengths = sum(name.startswith(_LENGTH) for name in rest)
+    for place, name in enumerate(rest):
+        if name.startswith(_SIMILARITY):
+            return lengths >= 2, any(item.startswith(_SCALE) for item in rest[:place])
+        if not name.startswith(_BETWEEN) or name.startswith("Tanh"):
+            break
+    return False, False
 
 
 def _say(call: LossCall, message: str, advice: str, outside: float | None = None) -> Verdict:

@@ -11,7 +11,9 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med, median
-from server.rules._progress import loss_quarters
+from server.rules._layers import groups, learning_matrices
+from server.rules._loss_call import call_operations
+from server.rules._progress import loss_quarters, stuck
 from server.rules._rates import decay_shares, early_pulls
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
@@ -31,7 +33,10 @@ class RegulariserDominates(Rule):
     And so is a λ‖w‖/(λ‖w‖ + ‖g‖) above 0.5 in the first 20 samples of Adam or SGD, where the data's gradient is
     largest, once half of the weights is gone: such a run may learn, but less than it could.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
-    gained less than a quarter: the model learned to make the penalty small and nothing else.
+    gained less than a quarter: the model learned to make the penalty small and nothing else. So is the divergence of a
+    Gaussian code that fell so far while the rest of the loss stood still in the second half.
+    *A penalty inside the loss*: without any weight decay every matrix lost four fifths or more (nine tenths in the
+    median) while the loss stood still.
 
     ## Why it matters
     The gradient then comes from the penalty, whose form is simple; a wrong gradient of the data stays hidden.
@@ -95,6 +100,10 @@ class RegulariserDominates(Rule):
         pull: float = threshold(
             0.2, unit="of an update", low=0.05, high=1.0, relax="down", source="ours: three times balance"
         )
+        gone: float = threshold(0.9, unit="of the weights", low=0.2, high=1.0, source="ours: next to nothing is left")
+        halted: float = threshold(
+            0.05, unit="of the data's first value", low=0.0, high=1.0, source="ours: nothing more was learned"
+        )
         taken: float = threshold(0.8, unit="of the weights", low=0.2, high=1.0, source="ours: little is left of them")
         unmoved: float = threshold(
             0.9, unit="of the first losses", low=0.1, high=1.0, source="ours: nothing was learned meanwhile"
@@ -110,7 +119,7 @@ class RegulariserDominates(Rule):
         shares = decay_shares(window)
         verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
         if verdict is None:
-            verdict = _collapsed(window, params)
+            verdict = _collapsed(window, params) or _in_the_loss(window, parts, params)
         if verdict is not None:
             yield verdict
 
@@ -167,6 +176,34 @@ def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominate
     )
 
 
+def _in_the_loss(window: Window, parts: Quarters, params: RegulariserDominates.Params) -> Verdict | None:
+    """Judges a run without decay whose weights went all the same, while nothing was learned: only a penalty in the
+    loss pulls like that."""
+    names = [item.name for item in learning_matrices(window)]
+    lost = _shrunk(window, names)
+    decay = any(float(group.get("weight_decay") or 0.0) > 0 for _, _, group in groups(window))
+    if not window.final or window.gates.moving_target or lost <= params.gone or decay:
+        return None
+    if not stuck(window) or _slowest(window, names) <= params.taken:
+        return None
+    return say(
+        Severity.WARNING,
+        f"The weights lost {percent(lost)} of their size (median over {len(names)} matrices) without any weight decay, "
+        f"and the loss is {parts.q4:.4g} after {parts.start:.4g}: a penalty in the loss outweighs the data",
+        "Leave the penalty out and see whether the loss falls; then add it with a weight of 1e-5, and raise that.",
+        numbers={"lost": lost, "matrices": len(names), "loss": parts.q4, "start": parts.start},
+        series=(f"weight_norm/{names[0]}", "loss"),
+        limit=params.gone,
+        at_once=False,
+    )
+
+
+def _slowest(window: Window, names: Iterable[str]) -> float:
+    """Says how much the matrix lost that lost least."""
+    norms = [window.series(f"weight_norm/{name}") for name in names]
+    return min((1 - item.last / float(item.values[0]) for item in norms if item and item.values[0] > 0), default=0.0)
+
+
 def _shrunk(window: Window, names: Iterable[str]) -> float:
     """Says how much smaller the weights are than at their start, in the median."""
     norms = [window.series(f"weight_norm/{name}") for name in names]
@@ -188,7 +225,22 @@ def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict |
         others = [item for other, item in parts.items() if other != name and item.count >= 100]
         gains = [1 - med(item.tail(20)) / med(item.values[:3]) for item in others if med(item.values[:3]) > 0]
         peak = float(np.nanmax(np.abs(series.values[:20])))
-        if first > 0 and now < params.collapse * max(first, peak) and gains and max(gains) < params.gain:
+        fallen = first > 0 and now < params.collapse * max(first, peak)
+        if fallen and gains and max(gains) >= params.gain and _of_a_posterior(window, name):
+            later = [(med(item.values[item.count // 2 :][:20]) - med(item.tail(20))) / med(item.values[:3])
+                     for item in others if med(item.values[:3]) > 0]  # fmt: skip
+            if max(later) < params.halted:
+                return say(
+                    Severity.WARNING,
+                    f"Penalty `{name}` fell from {max(first, peak):.3g} to {now:.3g}, and the rest of the loss stood "
+                    "still in the second half: the code tells nothing of the input (posterior collapse)",
+                    f"Lower the weight of `{name}`, or raise it from 0 over the first third of the run.",
+                    numbers={"first": first, "now": now, "gain_of_the_rest": max(gains)},
+                    series=(f"loss/{name}", "loss"),
+                    limit=params.collapse * max(first, peak),
+                    at_once=False,
+                )
+        if fallen and gains and max(gains) < params.gain:
             return say(
                 Severity.WARNING,
                 f"Penalty `{name}` fell from {max(first, peak):.3g} to {now:.3g} while the other parts of the "
@@ -201,3 +253,15 @@ def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict |
                 at_once=False,
             )
     return None
+
+
+def _of_a_posterior(window: Window, name: str) -> bool:
+    """Says whether a penalty is the divergence of a Gaussian code: exp and squares in the loss, and no softmax, whose
+    divergence from a teacher's is meant to go to 0."""
+    operations = call_operations(window)
+    gaussian = any(item.startswith("Exp") for item in operations) and any(
+        item.startswith(("Pow", "Mul")) for item in operations
+    )
+    classes = any(item.startswith(("LogSoftmax", "Softmax", "Logsumexp")) for item in operations)
+    taught = window.fact("loss_call").get("function") == "kl_div"
+    return "kl" in name.lower() and gaussian and not classes and not taught and not window.gates.moving_target

@@ -1,0 +1,116 @@
+"""Knows mistakes in losses that the user wrote, by the operations of the first graph: a logarithm that can meet 0, a
+softmax of a softmax, every output compared with every target, a hinge of 0 and 1.
+
+Not for: PyTorch's own loss functions, whose arguments are seen (loss-task-mismatch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from server.domain.evidence import Window
+from server.domain.findings import Evidence, Severity, Verdict
+from server.rules._loss_call import own_operations
+from server.rules._say import say
+
+
+def mistake_in_own_loss(window: Window) -> Verdict | None:
+    """Gives the first mistake that is found; None where there is none, or the loss is not the user's."""
+    own = own_operations(window)
+    if _log_of_zero(own):
+        return _OF_ZERO
+    if _softmax_of_softmax(own):
+        return _TWICE
+    squared = _every_with_every(window, own)
+    if squared is not None:
+        return squared
+    return _OF_HINGE if _zero_or_one(window) else None
+
+
+_OF_ZERO = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The loss takes the logarithm of what a ReLU gives, with nothing between that keeps it above 0: where the ReLU "
+        "answers 0 the loss is infinite"
+    ),
+    advice=(
+        "Hand the outputs before the ReLU to cross_entropy, which normalises them itself; or add a small number before "
+        "the logarithm."
+    ),
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
+_OF_HINGE = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The hinge multiplies scores with targets that are 0 and 1, where it wants -1 and 1: a row of class 0 costs "
+        "the same whatever the model answers, and teaches nothing"
+    ),
+    advice="Hand it `2 * target - 1`; or use binary_cross_entropy_with_logits, which takes 0 and 1.",
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
+
+
+_TWICE = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The loss takes the log-softmax of what a softmax gives: softmax is applied twice, and between 0 and 1 no "
+        "class can be made likely"
+    ),
+    advice="Remove the softmax from the end of the model; apply it only where you read predictions.",
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
+
+
+def _softmax_of_softmax(operations: Sequence[str]) -> bool:
+    """Says whether a log-softmax of one's own loss gets what a softmax gave, nothing but views between them."""
+    at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
+    behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
+    return bool(behind) and behind[0].startswith("Softmax")
+
+
+_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "UnsafeView", "Clone")
+
+
+def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | None:
+    """Looks for a mean error of one's own over n × n differences, where the model gives one number a sample."""
+    sizes = [int(size) for size in window.fact("graph").get("reduced") or ()]
+    inner = [name for name in operations if not name.startswith(("Mean", "Sum"))]
+    plain = len(inner) > 1 and inner[0].startswith(("Pow", "Abs")) and inner[1].startswith(("Sub", "Rsub"))
+    outputs = [item.get("shape") or () for item in window.fact("outputs").values() if isinstance(item, Mapping)]
+    single = [shape for shape in outputs if len(shape) == 1 or list(shape[1:]) == [1]]
+    if not plain or not single or len(inner) > 2 or len(sizes) != 2 or sizes[0] != sizes[1] or sizes[0] < 2:
+        return None
+    return say(
+        Severity.ERROR,
+        f"The loss averages {sizes[0]}×{sizes[1]} differences for {sizes[0]} samples: outputs and targets have unlike "
+        "shapes, and broadcasting compares every output with every target",
+        "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`. Plain arithmetic gives no warning.",
+        numbers={"samples": int(sizes[0])},
+        series=("loss",),
+        limit=0.0,
+    )
+
+
+def _zero_or_one(window: Window) -> bool:
+    """Says whether a hinge of one's own was given 0 and 1, and nothing else, as targets."""
+    found = window.fact("graph").get("margin_targets")
+    return isinstance(found, Mapping) and list(found.get("values") or ()) == [0, 1]
+
+
+_SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")
+
+
+def _log_of_zero(operations: Sequence[str]) -> bool:
+    """Says whether a logarithm reaches a ReLU with nothing between them that lifts a 0."""
+    log = next((at for at, name in enumerate(operations) if name.startswith("LogBackward")), None)
+    if log is None:
+        return False
+    behind = operations[log + 1 :]
+    relu = next((at for at, name in enumerate(behind) if name.startswith("ReluBackward")), None)
+    return relu is not None and not any(name.startswith(_SAFE) for name in behind[:relu])
