@@ -177,6 +177,33 @@ def test_the_graph_names_what_inputs_are_multiplied_by_and_no_other_table() -> N
     assert {"product", "head.weight"} <= set(factors) <= {"product", "head.weight", "head.bias"}
 
 
+def _squared(model: nn.Module, wanted: torch.Tensor) -> torch.Tensor:
+    loss = ((model(torch.randn(12, 8)) - wanted) ** 2).mean()
+    loss.backward()
+    return loss
+
+
+def test_the_graph_tells_what_each_softmax_goes_over_and_what_a_loss_averages() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.looks, self.head = nn.Linear(2, 4), nn.Linear(4, 1)
+            self.block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen = self.looks(x.reshape(len(x), 4, 2))
+            weights = (seen @ seen.transpose(1, 2)).softmax(0)
+            return self.head(self.block(weights @ seen).mean(1))
+
+    torch.manual_seed(0)
+    model = Attention()
+    tape = train(lambda *_: _squared(model, torch.randn(12)), model=model, steps=3)
+    graph = last(tape, "graph")
+    assert [0, 12, 4, 4] in graph["softmaxes"]
+    assert list(graph["reduced"]) == [12, 12]
+    assert last(tape, "model")["time_first"] == ["block.self_attn"]
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")
