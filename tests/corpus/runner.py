@@ -33,7 +33,7 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import fifth, fourth, held_out, second, third
+    from tests.corpus import fifth, fourth, held_out, second, sixth, third
 
     return {
         "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
@@ -46,6 +46,8 @@ def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
         "held-out-fourth-fault": (fourth.FAULTS, fourth.ADOPTED),
         "held-out-fifth": (fifth.HEALTHY, fifth.ADOPTED),
         "held-out-fifth-fault": (fifth.FAULTS, fifth.ADOPTED),
+        "held-out-sixth": (sixth.HEALTHY, sixth.ADOPTED),
+        "held-out-sixth-fault": (sixth.FAULTS, sixth.ADOPTED),
     }
 
 

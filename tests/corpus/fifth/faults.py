@@ -95,7 +95,7 @@ FAULTS: dict[str, Fault] = {
     "cells-masks-of-255": Fault(
         whole(pictures.cells, 171, top=255.0),
         ("GW202", "GW211", "GW212"),
-        "Stack Overflow: BCE is negative, masks are 0 and 255",
+        "milesial/Pytorch-UNet#78: negative loss, masks of 0 and 255",
         ("GW208", "GW452", "GW307", "GW310", "GW802", "GW952"),
     ),
     "cells-sigmoid-before-logits": Fault(
@@ -113,19 +113,19 @@ FAULTS: dict[str, Fault] = {
     "elbo-of-the-wrong-sign": Fault(
         whole(games.autoencode, 185, sign=0.5),
         ("GW211", "GW202", "GW210"),
-        "Stack Overflow: KL divergence of a VAE goes to minus infinity",
+        "pytorch/examples#824, wiseodd/generative-models#43: which sign the divergence has",
         ("GW208", "GW452", "GW307", "GW310", "GW608", "GW601", "GW411"),
     ),
     "elbo-mean-and-sum": Fault(
         whole(games.autoencode, 185, reduction="mean"),
         ("GW210", "GW451"),
-        "pytorch/examples: VAE with a mean reconstruction collapses",
+        "pytorch/examples#296, AppliedDataSciencePartners/WorldModels#12: a mean beside a sum, and collapse",
         ("GW311", "GW209"),
     ),
     "elbo-of-standardised-pixels": Fault(
         whole(games.autoencode, 185, standardised=True),
         ("GW202", "GW211", "GW212"),
-        "discuss.pytorch.org: negative loss, inputs are not between 0 and 1",
+        "bigmb/Unet-Segmentation-Pytorch-Nest-of-Unets#18: negative loss, targets from -1 to 1",
         ("GW208", "GW452", "GW307", "GW310", "GW952"),
     ),
     "pendulum-pushed-by-tanh": Fault(
@@ -187,7 +187,7 @@ FAULTS: dict[str, Fault] = {
     "colours-stepped-twice": Fault(
         whole(pictures.colours, 169, twice=True),
         ("GW413",),
-        "discuss.pytorch.org: scheduler.step() in both loops",
+        "aimagelab/meshed-memory-transformer#71: scheduler.step() per batch and per epoch",
         ("GW412", "GW214", "GW209", "GW303"),
     ),
     "colours-decay-of-a-half": Fault(
@@ -205,13 +205,13 @@ FAULTS: dict[str, Fault] = {
     "letters-rate-of-a-third-at-once": Fault(
         whole(words.letters, 176, lr=0.3, warm=False),
         ("GW411", "GW415"),
-        "karpathy/minGPT: no warm-up, loss stays where it is",
+        "Google tuning playbook: early instability, and a warm-up against it",
         ("GW206", "GW209", "GW205", "GW951", "GW953"),
     ),
     "triplets-stuck-at-the-margin": Fault(
         whole(games.triplets, 190, lr=0.1),
         ("GW411", "GW311"),
-        "Stack Overflow: triplet loss is stuck at the margin",
+        "omoindrot/tensorflow-triplet-loss#18: the loss is the margin, everything falls on one point",
         ("GW209", "GW206", "GW205", "GW310", "GW308"),
     ),
     "levels-rate-as-factor": Fault(
@@ -235,13 +235,13 @@ FAULTS: dict[str, Fault] = {
     "ring-critic-never-cleared": Fault(
         whole(games.ring, 187, clear=False),
         ("GW304",),
-        "discuss.pytorch.org: netD.zero_grad() left out",
+        "Hsintien-Ng/idinvert_pytorch-reproduced#1: optimizer_D.zero_grad() is missing",
         ("GW411", "GW208", "GW207", "GW307"),
     ),
     "digits-past-the-scaler": Fault(
         whole(games.scaled, 191, past=True),
         ("GW305", "GW611", "GW411"),
-        "discuss.pytorch.org: optimizer.step() behind scaler.scale(loss).backward()",
+        "IAHispano/Applio#860, nerfstudio-project/nerfacc#307: optimizer.step() past the scaler",
         ("GW601", "GW602", "GW603", "GW307", "GW208", "GW205", "GW608", "GW444"),
     ),
 }
