@@ -46,6 +46,15 @@ def test_the_model_table_lists_leaf_modules_in_call_order() -> None:
     assert parameters["trunk.bias"]["trainable"] is False
 
 
+def test_weights_are_described_as_they_were_at_the_start() -> None:
+    model = classifier()
+    nn.init.uniform_(model[0].weight)
+    nn.init.constant_(model[2].bias, 0.25)
+    table = {item["name"]: item for item in last(train(model=model), "model")["parameters"]}
+    assert (table["0.weight"]["mean"], table["0.weight"]["std"]) == pytest.approx((0.5, 12**-0.5), rel=0.1)
+    assert [table["2.bias"][key] for key in ("mean", "std", "absmax")] == [0.25, 0.0, 0.25]
+
+
 def test_parameters_that_no_optimizer_holds_have_no_group() -> None:
     model = classifier()
     optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
