@@ -6,7 +6,7 @@ Not for: judging; GW411 and GW412 look at the same numbers from both ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,13 @@ def decay_shares(window: Window) -> dict[str, float]:
         if move > 0 and kind in ("SGD", "AdamW"):
             shares[item.name] = rate * decay * (factor if kind == "SGD" else 1.0) / move
     return shares
+
+
+def shrunk(window: Window, names: Iterable[str]) -> float:
+    """Says how much smaller the weights are than at their start, in the median."""
+    norms = [window.series(f"weight_norm/{name}") for name in names]
+    ratios = [item.last / float(item.values[0]) for item in norms if item and item.values[0] > 0]
+    return 1 - float(np.median(ratios)) if ratios else 0.0
 
 
 EARLY = 20  # samples

@@ -11,8 +11,6 @@ from server.rules._layers import layers, listed
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
-EXPLAINS = frozenset({"GW206", "GW311"})  # too little of the signal passes
-
 
 class DropoutRate(Rule):
     """The run has a dropout that drops too much, or the answer itself
@@ -109,5 +107,4 @@ def _say(severity: Severity, names: list[str], rates: dict[str, float], what: st
         layers=names,
         numbers={"p": rate, "layers": len(names)},
         limit=limit,
-        explains=EXPLAINS,
     )

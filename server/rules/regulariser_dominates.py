@@ -14,7 +14,7 @@ from server.domain.statistics import Quarters, med, median
 from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
 from server.rules._progress import loss_quarters, stuck
-from server.rules._rates import decay_shares, early_pulls
+from server.rules._rates import decay_shares, early_pulls, shrunk
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -129,14 +129,14 @@ def _pulls(
 ) -> Verdict | None:
     """Judges the decay of the matrices."""
     now, start = med(window.loss.tail(20)), abs(parts.start)
-    usual, shrunk = median(np.array(list(shares.values()))), _shrunk(window, shares)
+    usual, gone = median(np.array(list(shares.values()))), shrunk(window, shares)
     strong = now > params.high * start and not window.gates.late and _rate_is_up(window)
-    if strong and usual > params.share and shrunk > params.shrunk:
+    if strong and usual > params.share and gone > params.shrunk:
         limit, seen = params.share, "the weights follow the decay, not the data"
-    elif usual > params.pull and shrunk > params.taken and now > params.unmoved * start:
+    elif usual > params.pull and gone > params.taken and now > params.unmoved * start:
         limit, seen = (
             params.pull,
-            f"it took {percent(shrunk)} of the weights, and the loss is {now:.4g} after {start:.4g}",
+            f"it took {percent(gone)} of the weights, and the loss is {now:.4g} after {start:.4g}",
         )
     else:
         return _from_the_start(window, parts, params)
@@ -158,13 +158,13 @@ def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominate
     """Finds a decay in the gradient that was stronger than the data's part when that was largest: at the start."""
     shares = early_pulls(window)
     usual = median(np.array(list(shares.values()))) if shares else 0.0
-    if not usual > params.early or not _shrunk(window, shares) > params.halved:
+    if not usual > params.early or not shrunk(window, shares) > params.halved:
         return None
     name = max(shares, key=lambda item: shares[item])
     return say(
         Severity.WARNING,
         f"In the first steps weight decay makes {percent(usual)} of the gradient (median over {len(shares)} matrices, "
-        f"limit {percent(params.early)}), and since then it took {percent(_shrunk(window, shares))} of the weights: "
+        f"limit {percent(params.early)}), and since then it took {percent(shrunk(window, shares))} of the weights: "
         "what the data say is the smaller part",
         "Set weight_decay to 0 and see whether the loss falls further; then raise it from 1e-4. AdamW's values are too "
         "large for Adam and SGD, which add the decay to the gradient.",
@@ -180,7 +180,7 @@ def _in_the_loss(window: Window, parts: Quarters, params: RegulariserDominates.P
     """Judges a run without decay whose weights went all the same, while nothing was learned: only a penalty in the
     loss pulls like that."""
     names = [item.name for item in learning_matrices(window)]
-    lost = _shrunk(window, names)
+    lost = shrunk(window, names)
     decay = any(float(group.get("weight_decay") or 0.0) > 0 for _, _, group in groups(window))
     if not window.final or window.gates.moving_target or lost <= params.gone or decay:
         return None
@@ -202,13 +202,6 @@ def _slowest(window: Window, names: Iterable[str]) -> float:
     """Says how much the matrix lost that lost least."""
     norms = [window.series(f"weight_norm/{name}") for name in names]
     return min((1 - item.last / float(item.values[0]) for item in norms if item and item.values[0] > 0), default=0.0)
-
-
-def _shrunk(window: Window, names: Iterable[str]) -> float:
-    """Says how much smaller the weights are than at their start, in the median."""
-    norms = [window.series(f"weight_norm/{name}") for name in names]
-    ratios = [item.last / float(item.values[0]) for item in norms if item and item.values[0] > 0]
-    return 1 - float(np.median(ratios)) if ratios else 0.0
 
 
 def _rate_is_up(window: Window) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._layers import groups, listed, optimizers, parameters
+from server.rules._layers import groups, learning_matrices, listed, optimizers, parameters
+from server.rules._rates import shrunk
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,7 +22,7 @@ class WeightDecayMisuse(Rule):
     Tells of Adam with `weight_decay` (an L2 term that Adam rescales; AdamW decays), of decay so strong that the weights
     are pulled to 0 many times over within the run (λ·η·steps above 20), and of decay on biases and norm weights.
     An info: many recipes do this on purpose. It becomes a warning where the run came to nothing under such a decay (a
-    loss that does not move, a constant output) and no other cause is known.
+    loss that does not move, a constant output), half of the weights is gone and no other cause is known.
 
     ## Why it matters
     Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing.
@@ -60,6 +61,7 @@ class WeightDecayMisuse(Rule):
         constants: float = threshold(
             20.0, unit="λ·η·steps", low=1.0, high=1000.0, source="ours: time constants of decay"
         )
+        taken: float = threshold(0.5, unit="of the weights", low=0.1, high=1.0, source="ours: half of them is gone")
         strong: float = threshold(
             0.01, unit="weight_decay of Adam", low=1e-5, high=1.0, source="ours: AdamW's default; as an L2 term a lot"
         )
@@ -71,6 +73,8 @@ class WeightDecayMisuse(Rule):
             return
         decaying = [(name, kind, group) for name, kind, group in groups(window) if (group.get("weight_decay") or 0) > 0]
         steps = window.planned or window.samples
+        taken = shrunk(window, (item.name for item in learning_matrices(window)))
+        came = CAME_TO_NOTHING if taken > params.taken else ()
         for name, _, group in decaying:
             rate, decay = float(group.get("lr") or 0), float(group["weight_decay"])
             if rate * decay * steps > params.constants:
@@ -82,7 +86,7 @@ class WeightDecayMisuse(Rule):
                     numbers={"lr": rate, "weight_decay": decay, "time_constants": rate * decay * steps},
                     series=(f"lr/{name}",),
                     limit=params.constants,
-                    explains=CAME_TO_NOTHING,
+                    explains=came,
                 )
                 return
         coupled = [name for name, kind, _ in decaying if kind in ("Adam", "NAdam", "RAdam", "Adamax")]
@@ -94,7 +98,7 @@ class WeightDecayMisuse(Rule):
                 "AdamW decays the weights themselves",
                 "Use AdamW unless the L2 term is meant.",
                 strings={"groups": ", ".join(coupled)},
-                explains=CAME_TO_NOTHING if strongest >= params.strong else (),
+                explains=came if strongest >= params.strong else (),
             )
             return
         names = {name for name, _, _ in decaying}
