@@ -29,6 +29,8 @@ MAX_NODES = 100_000
 MAX_OPERATIONS = 32
 MAX_PLAIN, MAX_PLAIN_ELEMENTS = 20, 1_000_000  # tensors that are no parameters, and what one of them may hold
 MAX_LISTED = 1_000
+MARKED = 20  # graphs that are asked for again
+ASKED_AGAIN = 100  # steps later
 
 
 class GraphSignal(Signal):
@@ -54,6 +56,8 @@ class GraphSignal(Signal):
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
         self._paths = GraphPaths()
         self._margins = Margins()
+        self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
+        self._closed = 0
 
     def attach(self) -> None:
         """Listens to the first backwards."""
@@ -77,6 +81,9 @@ class GraphSignal(Signal):
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the graph before the backward frees it."""
+        if len(self._marks) < MARKED and root.grad_fn is not None and self._owned.graph(root):
+            mark = root.grad_fn.metadata["gradwatch"] = _Mark()  # type: ignore[index]
+            self._marks.append(weakref.ref(mark))
         if (
             self._steps >= SEND_AT[-1]
             or self._walks >= MAX_WALKS
@@ -187,6 +194,9 @@ class GraphSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact after the first step and after the third."""
+        self._closed += 1
+        if self._closed == ASKED_AGAIN:
+            self._ask_again(step)
         if self._steps >= SEND_AT[-1]:
             return
         self._steps += 1
@@ -201,8 +211,16 @@ class GraphSignal(Signal):
 
     def on_finish(self) -> None:
         """Sends what is known of a run that was shorter."""
+        self._ask_again(self.context.step)
         if self._walks and 0 < self._steps < SEND_AT[-1]:
             self._send(self.context.step)
+
+    def _ask_again(self, step: int) -> None:
+        """Says how many of the first graphs somebody still holds."""
+        held = sum(mark() is not None for mark in self._marks)
+        if len(self._marks) == MARKED and held:
+            fact = {"held": held, "of": MARKED, "steps": step + 1}
+            self.context.outbox.record("fact", "kept_graphs", step, fact)
 
     def _send(self, step: int) -> None:
         trainable = [name for name, item in self.context.parameters() if item.requires_grad]
@@ -257,6 +275,10 @@ class GraphSignal(Signal):
     def _known_optimizers(self) -> list[Optimizer]:
         seen = [item for reference in self._optimizers if (item := reference()) is not None]
         return [*self.context.optimizers.values(), *seen]
+
+
+class _Mark:
+    """Is put on a graph to learn when that goes."""
 
 
 def _tensors_of(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

@@ -43,7 +43,7 @@ class Values:
         self.shape: list[int] = []
         self.dtype = ""
         self._count = self._bad = 0
-        self._sum = self._squares = 0.0
+        self._sum = self._squares = self._within = 0.0
         self._least, self._most = math.inf, -math.inf
         self._outside = [0, 0, 0]  # of [0, 1], of [-1, 1], below 0
         self._integer = True
@@ -63,7 +63,9 @@ class Values:
         self._least, self._most = min(self._least, least), max(self._most, most)
         self._sum += float(finite.sum())
         self._squares += float(torch.dot(finite, finite))
-        margin = MARGIN * max(float(finite.std(correction=0)), 1e-9)
+        spread = float(finite.std(correction=0))
+        self._within += spread * spread * finite.numel()
+        margin = MARGIN * max(spread, 1e-9)
         if most > 1 + margin or least < -margin:
             self._outside[0] += int(((finite > 1 + margin) | (finite < -margin)).sum())
             self._outside[1] += int((finite.abs() > 1 + margin).sum())
@@ -87,6 +89,7 @@ class Values:
             "max": self._most if good else None,
             "mean": mean,
             "std": math.sqrt(variance) if variance is not None else None,
+            "within": self._within / good / variance if variance else None,
             "integer": self._integer if good else None,
             "distinct": len(self._distinct) if self._distinct is not None and good else None,
             "outside_unit": share[0],

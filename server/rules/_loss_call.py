@@ -43,6 +43,7 @@ class Spread:
     most: float | None = None
     mean: float | None = None
     std: float | None = None
+    within: float | None = None  # share of the variance that is found within a batch
     integer: bool = False
     distinct: int | None = None
     outside_unit: float = 0.0
@@ -155,6 +156,26 @@ def raw_scores(behind: Sequence[str]) -> bool:
     return False
 
 
+_SCALE = ("Mul", "Div")
+_SIMILARITY = ("Mm", "Bmm", "Sum", "CosineSimilarity", "Baddbmm", "UnsafeView")
+_LENGTH = ("LinalgVectorNorm", "Norm")
+_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "T", "Permute", "Cat", "Slice", "Index")
+_BETWEEN = (*_VIEWS, "MaskedFill", "LogSoftmax", *_SCALE)  # CLIP has two losses of one table
+
+
+def product_of_unit_vectors(operations: Sequence[str]) -> tuple[bool, bool]:
+    """Says whether logits are products of vectors that were divided by their lengths, and whether a scale follows."""
+    at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
+    rest = operations[at + 1 :] if at is not None else ()
+    lengths = sum(name.startswith(_LENGTH) for name in rest)
+    for place, name in enumerate(rest):
+        if name.startswith(_SIMILARITY):
+            return lengths >= 2, any(item.startswith(_SCALE) for item in rest[:place])
+        if not name.startswith(_BETWEEN) or name.startswith("Tanh"):
+            break
+    return False, False
+
+
 def own_operations(window: Window) -> tuple[str, ...]:
     """Lists the operations of a loss that the user wrote, from the loss up to the last weighted layer; empty where a
     function of PyTorch's made it, or where its graph was not seen."""
@@ -257,6 +278,7 @@ def _spread(value: Any) -> Spread:
         most=_number(value.get("max")),
         mean=_number(value.get("mean")),
         std=_number(value.get("std")),
+        within=_number(value.get("within")),
         integer=bool(value.get("integer")),
         distinct=_whole(value.get("distinct")),
         outside_unit=_number(value.get("outside_unit")) or 0.0,

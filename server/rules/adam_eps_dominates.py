@@ -11,6 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import learning_matrices, listed, optimizers
+from server.rules._progress import stuck
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -64,6 +65,9 @@ class AdamEpsDominates(Rule):
 
         times: float = threshold(10.0, unit="times epsilon", low=1.0, high=1000.0, relax="down", source="ours")
         share: float = threshold(0.25, unit="of the matrices", low=0.05, high=1.0, source="ours")
+        depth: float = threshold(
+            1e3, unit="times the smallest, in the last layer", low=10.0, high=1e9, source="as vanishing-gradient"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares gradients with epsilon."""
@@ -81,6 +85,11 @@ class AdamEpsDominates(Rule):
         }
         if not found or not eps:
             yield NotEvaluated("20 samples of the gradients of weight matrices are needed")
+            return
+        sizes = list(found.values())
+        fading = len(sizes) >= 3 and 0 < sizes[0] < min(sizes[-1] / params.depth, sorted(sizes)[len(sizes) // 2])
+        if fading and stuck(window):
+            yield NotEvaluated("gradients fade from layer to layer on the way back, which vanishing-gradient judges")
             return
         small = [name for name, size in found.items() if 0 < size < params.times * eps]
         losses = window.loss.tail(width)

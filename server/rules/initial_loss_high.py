@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._layers import layers, parameters
-from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, REGRESSION, Expected, LossCall, expected, loss_call
+from server.rules._loss_call import (
+    CROSS_ENTROPIES,
+    NOT_SEEN,
+    REGRESSION,
+    Expected,
+    LossCall,
+    call_operations,
+    expected,
+    loss_call,
+    product_of_unit_vectors,
+)
 from server.rules.base import Rule, Stage, threshold
 
 FAR_ABOVE = 1.5  # times the error of answering 0
@@ -129,7 +139,8 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     if severity is not Severity.INFO and _partly_frozen(window):
         severity = Severity.INFO  # who freezes layers has trained them before: then a new head may start anywhere
     cause = _explain(window, call, start, first)
-    scaled = call.function in CROSS_ENTROPIES and call.previous_op.startswith(SCALED)
+    cosines, _ = product_of_unit_vectors(call_operations(window))
+    scaled = call.function in CROSS_ENTROPIES and (cosines or call.previous_op.startswith(SCALED))
     if scaled and not cause:
         severity = Severity.INFO  # a temperature or a scale with a margin sets where such a loss starts
         cause = "The logits are multiplied behind the last layer, which alone can set where it starts"

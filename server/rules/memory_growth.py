@@ -26,6 +26,8 @@ class MemoryGrowth(Rule):
     ## What it does
     Looks at the memory of the process and of each device over the whole run: its rank correlation with time is above
     0.8, the last quarter is a fifth above the first, it still rises, and it has taken a tenth of what the machine has.
+    And asks, after 100 steps and at the end, whether the graphs of the first 20 backwards are gone: if somebody holds
+    them all, memory grows, however much there is.
 
     ## Why it matters
     It ends with "out of memory", hours later, and the step that fails is not the one to blame.
@@ -53,7 +55,6 @@ class MemoryGrowth(Rule):
     name = "memory-growth"
     severity = Severity.WARNING
     since = "0.3.0"
-    needs = (Kind.SYSTEM,)
     chart = "series"
     every = 50
     whole_run = True
@@ -77,7 +78,11 @@ class MemoryGrowth(Rule):
         samples: int = threshold(24, unit="samples", low=8, high=10_000, source="ours: four minutes at one in ten s")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the process, then each device."""
+        """Judges graphs that are kept, the process, then each device."""
+        kept = _kept_graphs(window)
+        if kept is not None:
+            yield kept
+            return
         machine = window.by_layer(Kind.SYSTEM)
         watched = [name for name in machine if name == PROCESS or name.endswith("/memory")]
         ready = [name for name in watched if machine[name].count >= params.samples + SKIPPED]
@@ -101,6 +106,25 @@ class MemoryGrowth(Rule):
                 return
         if unknown == len(ready):
             yield NotEvaluated("how much memory there is was not measured")
+
+
+def _kept_graphs(window: Window) -> Verdict | None:
+    """Says that somebody holds the graphs of the first steps; a list that is emptied each epoch is none of that."""
+    fact, per_epoch = window.fact("kept_graphs"), window.fact("data").get("batches_per_epoch")
+    held, steps = int(fact.get("held") or 0), int(fact.get("steps") or 0)
+    within_an_epoch = isinstance(per_epoch, int) and steps <= per_epoch and not window.final
+    if not held or held < int(fact.get("of") or 0) or within_an_epoch:
+        return None
+    return say(
+        Severity.WARNING,
+        f"The graphs of the first {held} steps are all still held after {steps} steps: a loss that is kept, in a list "
+        "or in a sum, keeps its graph, so memory grows with every step",
+        "Keep numbers: `losses.append(loss.item())`, `total += loss.item()`; or `loss.detach()`.",
+        step=steps - 1,
+        numbers={"held": held, "steps": steps},
+        series=("loss",),
+        limit=0.0,
+    )
 
 
 def _capacity(machine: dict[str, Series], name: str) -> float | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, call_operations, loss_call
+from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, call_operations, loss_call, product_of_unit_vectors
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -150,7 +150,7 @@ def _cosines(window: Window, call: LossCall, params: OutputActivationMismatch.Pa
     classes, least, most = call.classes or 0, call.input.least, call.input.most
     if call.function != "cross_entropy" or classes < 2 or least is None or most is None:
         return None
-    product, scaled = _product_of_unit_vectors(call_operations(window))
+    product, scaled = product_of_unit_vectors(call_operations(window))
     if not product or max(-least, most) > 1 + 1e-3 or call.batches < params.cosine_batches:
         return None
     floor = math.log1p((classes - 1) * math.exp(-2))
@@ -163,25 +163,6 @@ def _cosines(window: Window, call: LossCall, params: OutputActivationMismatch.Pa
         "Divide the cosines by a temperature, for example 0.07 or 0.1, or multiply them by a learned scale "
         "(`scale.exp()`, started at 10 or more).",
     )
-
-
-_SCALE = ("Mul", "Div")
-_SIMILARITY = ("Mm", "Bmm", "Sum", "CosineSimilarity", "Baddbmm", "UnsafeView")
-_LENGTH = ("LinalgVectorNorm", "Norm")
-_BETWEEN = ("View", "Reshape", "Squeeze", "Unsqueeze", "T", "Permute", "MaskedFill", "Cat", "Slice", "Index", *_SCALE)
-
-
-def _product_of_unit_vectors(operations: Sequence[str]) -> tuple[bool, bool]:
-    """Says whether logits are products of vectors that were divided by their lengths, and whether a scale follows."""
-    at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
-    rest = operations[at + 1 :] if at is not None else ()
-    lengths = sum(name.startswith(_LENGTH) for name in rest)
-    for place, name in enumerate(rest):
-        if name.startswith(_SIMILARITY):
-            return lengths >= 2, any(item.startswith(_SCALE) for item in rest[:place])
-        if not name.startswith(_BETWEEN) or name.startswith("Tanh"):
-            break
-    return False, False
 
 
 def _say(call: LossCall, message: str, advice: str, outside: float | None = None) -> Verdict:

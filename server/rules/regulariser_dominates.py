@@ -182,9 +182,9 @@ def _in_the_loss(window: Window, parts: Quarters, params: RegulariserDominates.P
     names = [item.name for item in learning_matrices(window)]
     lost = shrunk(window, names)
     decay = any(float(group.get("weight_decay") or 0.0) > 0 for _, _, group in groups(window))
-    if not window.final or window.gates.moving_target or lost <= params.gone or decay:
+    if not window.final or window.gates.moving_target or not lost > params.gone or decay or parts.start <= 0:
         return None
-    if not stuck(window) or _slowest(window, names) <= params.taken:
+    if not stuck(window) or not _slowest(window, names) > params.taken:
         return None
     return say(
         Severity.WARNING,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import optimizers
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, entropy, loss_call
-from server.rules._say import say
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, REGRESSION, LossCall, entropy, loss_call
+from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -18,7 +19,9 @@ class SortedBatches(Rule):
 
     ## What it does
     Compares the median entropy of the labels within one batch with the entropy of all labels seen. Random batches of B
-    lose only about (C − 1)/(2B) nats; less than half of the whole means that the data come in order of their class.
+    lose only about (C − 1)/(2B) nats; less than half of the whole means that the data come in order of their class. Of
+    a regression with one target for each sample, that less than a tenth of the variance of the targets is found within
+    a batch; random batches of B hold 1 − 1/B of it.
 
     ## Why it matters
     The model learns "everything is class 0", then "everything is class 1": it forgets in each stretch what it learned
@@ -64,12 +67,18 @@ class SortedBatches(Rule):
         common: float = threshold(
             0.1, unit="of the labels", low=0.0, high=0.5, source="ours: two classes must be common"
         )
+        within: float = threshold(
+            0.1, unit="of the targets' variance", low=0.001, high=0.9, source="ours: random batches of eight hold 0.88"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the label counts of the fact `loss_call`."""
         call = loss_call(window)
         if call is None:
             yield NOT_SEEN
+            return
+        if call.function in REGRESSION and call.target.within is not None:
+            yield from _by_amount(window, call, params)
             return
         if call.function not in CROSS_ENTROPIES | BINARY or not call.labels or call.batch_entropy is None:
             yield NotEvaluated("the loss was not called with class ids in batches of eight or more")
@@ -97,3 +106,24 @@ class SortedBatches(Rule):
                 series=("loss",),
                 limit=params.share * whole,
             )
+
+
+def _by_amount(window: Window, call: LossCall, params: SortedBatches.Params) -> Iterator[Verdict | NotEvaluated]:
+    """Judges how much of the variance of regression targets is found within a batch."""
+    if call.calls_per_step > 1 or len(optimizers(window)) > 1:
+        yield NotEvaluated("the loss is called more than once a step, so one call is not one batch")
+    elif math.prod(call.target.shape) != call.batch_size or call.batch_size < params.batch_size:
+        yield NotEvaluated(f"batches of {params.batch_size} targets are needed, one number for each sample")
+    elif call.batches < params.batches and not window.final:
+        yield NotEvaluated(f"{params.batches} batches are needed, {call.batches} are in")
+    elif window.fact("data").get("shuffle") is not True and (call.target.within or 0.0) < params.within:
+        yield say(
+            Severity.WARNING,
+            f"{percent(call.target.within or 0.0)} of the variance of the targets is found within a batch, the rest "
+            "between batches: the batches are sorted by the target",
+            "Shuffle: DataLoader(…, shuffle=True), or a shuffle buffer for a stream. If the order carries meaning "
+            "(time series), keep it but let each batch hold several series.",
+            numbers={"within": call.target.within or 0.0},
+            series=("loss",),
+            limit=params.within,
+        )

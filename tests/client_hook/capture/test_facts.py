@@ -213,6 +213,20 @@ def test_the_graph_tells_what_each_softmax_goes_over_and_what_a_loss_averages() 
     assert last(tape, "model")["time_first"] == ["block.self_attn"]
 
 
+@pytest.mark.parametrize(("kept", "held"), [(lambda loss: loss, 20), (lambda loss: loss.detach(), None)])
+def test_graphs_that_somebody_holds_are_counted(kept, held) -> None:
+    total = torch.zeros(())
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        nonlocal total
+        loss = usual(step, model, optimizer)
+        total = total + kept(loss)
+        return loss
+
+    facts = train(body, steps=24).facts("kept_graphs")
+    assert [fact["held"] for fact in facts] == ([held] if held else [])
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")

@@ -10,9 +10,11 @@ ADOPTED = frozenset(
     {
         "answer-left-in-the-table",
         "attacked-digits",
+        "captions-without-temperature",
         "clicks-clamped",
         "clouds-softmax-over-the-batch",
         "codes-are-no-parameter",
+        "keeps-every-graph",
         "letters-see-the-future",
         "long-filters",
         "low-rank-both-zero",
