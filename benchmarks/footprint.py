@@ -21,7 +21,7 @@ from client_hook import watch
 print(1000 * (time.perf_counter() - begin))
 """
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("child", "cli", "console", "sync")  # no training loads these
+COMMANDS = ("child", "cli", "console", "decoding", "sync")  # no training loads these
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ MAX_GROUPS_A_FRAME = 500
 _PLAIN = {float, int, bool}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Cut:
     """Holds one encoded frame, and how many values are in it."""
 
@@ -41,7 +41,7 @@ class Cut:
     final: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Table:
     """Collects the rows of one group until the frame is cut; values row after row."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import threading
 import time
 import uuid
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 
 from client_hook import process
 
-_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # as the server takes them, and safe as a folder's name
+_PLAIN_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"  # as the server takes them, and safe as a folder's name
 _made = [0]  # monitors of this process
 _last_uuid7 = [0]
 _lock = threading.Lock()
@@ -43,16 +42,20 @@ def _next_place() -> int:
         return _made[0] - 1
 
 
+def _random(count: int) -> int:
+    return int.from_bytes(os.urandom(count), "big")
+
+
 def uuid7(now_ms: int | None = None) -> str:
     """Makes a UUIDv7: it begins with the time, so ids sort by their making; later calls give larger ids."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    number = (max(milliseconds, 0) & (2**48 - 1)) << 80 | secrets.randbits(80)
+    number = (max(milliseconds, 0) & (2**48 - 1)) << 80 | _random(10)
     number = _marked(number, 7)
     if now_ms is None:
         with _uuid7_lock:
             if number <= _last_uuid7[0]:
                 # the same millisecond, or a clock that jumped back: go on from the last one
-                number = _marked(_last_uuid7[0] + 1 + secrets.randbits(16), 7)
+                number = _marked(_last_uuid7[0] + 1 + _random(2), 7)
             _last_uuid7[0] = number
     return str(uuid.UUID(int=number))
 
@@ -69,7 +72,7 @@ def _marked(number: int, version: int) -> int:
     return number & ~(0x3 << 62) | 0x2 << 62
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Identity:
     """Names one process of one attempt of one run."""
 
@@ -116,7 +119,7 @@ def _id(text: str | None) -> str | None:
         return str(uuid.UUID(str(text).strip()))
     except ValueError:
         name = str(text).strip()
-        return name if _PLAIN_ID.fullmatch(name) else derived("named", name)
+        return name if re.fullmatch(_PLAIN_ID, name) else derived("named", name)
 
 
 def _rank(env: Mapping[str, str]) -> int:

@@ -18,7 +18,7 @@ from client_hook.guard import attempted
 Record = tuple[str, str, dict[str, Any]]  # kind, name, value
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Kept:
     """What is known of the newest preflight of a model; one that raised has no records."""
 

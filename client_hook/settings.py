@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,12 +18,12 @@ DEFAULT_SPOOL_BYTES = 2 * 1024 * 1024 * 1024
 _TRUE = {"1", "true", "yes", "on"}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Settings:
     """Holds where the data goes and how the hook behaves; `notes` says what was wrong with a value that was given."""
 
     url: str = DEFAULT_URL
-    token: str | None = field(default=None, repr=False)
+    token: str | None = None
     project: str = "default"
     home: Path = Path("~/.gradwatch")
     quiet: bool = False

@@ -29,7 +29,7 @@ USUAL_BUDGET = 0.01
 _DECLARABLE = ("total_steps", "moving_target", "finetune", "first_step")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Request:
     """Holds the arguments of `watch` as they came."""
 
@@ -47,7 +47,7 @@ class Request:
     resumes: bool = False  # the run was named, so its optimizers may have steps behind them
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Parts:
     """Holds what a living monitor is made of."""
 

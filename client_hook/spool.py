@@ -40,7 +40,7 @@ class SpoolDamaged(Exception):
     """Says that a spool cannot even tell which run it belongs to."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Parcel:
     """Holds one frame on its way: its bytes and what the sender must know of them."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_NOTES = 100
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Options:
     """Holds what the user declared at `watch`; None means "infer"."""
 

@@ -10,25 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "***"
-_NAME = re.compile(
-    r"(^|[_\-.])(token|password|passwd|pwd|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|credentials?|auth)($|[_\-.])|"
-    r"(apikey|authtoken|accesstoken|accesskey)", re.IGNORECASE,
+# texts: re compiles them when the first config is looked at, not at import
+_NAME = (
+    r"(?i)(^|[_\-.])(token|password|passwd|pwd|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|credentials?|auth)($|[_\-.])|"
+    r"(apikey|authtoken|accesstoken|accesskey)"
 )  # fmt: skip
-_VALUE = re.compile(
-    r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abp]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16})"
-)
-_IN_URL = re.compile(r"(://[^/\s:@]*:)[^@\s/]+@")
-_COUNTS = re.compile(r"(^|[_\-.])(num|max|n|min|total|count|len|per)[_\-].*token|tokens", re.IGNORECASE)
+_VALUE = r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abp]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16})"
+_IN_URL = r"(://[^/\s:@]*:)[^@\s/]+@"
+_COUNTS = r"(?i)(^|[_\-.])(num|max|n|min|total|count|len|per)[_\-].*token|tokens"
 
 
 def is_secret_name(name: str) -> bool:
     """Says whether a key or option names a secret (`max_tokens` and `tokenizer` do not)."""
-    return _NAME.search(name) is not None and _COUNTS.search(name) is None
+    return re.search(_NAME, name) is not None and re.search(_COUNTS, name) is None
 
 
 def mask_text(text: str) -> str:
     """Masks passwords in addresses and well-known kinds of keys."""
-    return _VALUE.sub(MASK, _IN_URL.sub(rf"\1{MASK}@", text))
+    return re.sub(_VALUE, MASK, re.sub(_IN_URL, rf"\1{MASK}@", text))
 
 
 def mask_command(arguments: Sequence[str]) -> list[str]:
