@@ -67,7 +67,8 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
     stopwatch.against(training.optimizer, training.step)
     stopwatch.inside()
     monitor = watch(training.model, training.optimizer)
-    stopwatch.around(training.optimizer)
+    assert monitor._parts is not None
+    stopwatch.around(training.optimizer, monitor._parts.recorder)
     step_s: list[float] = []
     inside_us: list[float] = []
     outside: list[float] = []  # what the wrappers and the optimizer's hooks take, to what `monitor.step` does

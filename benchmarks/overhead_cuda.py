@@ -114,7 +114,8 @@ def closely(case: str, training: Training) -> None:
     stopwatch.against(training.optimizer, training.step)
     stopwatch.inside()
     monitor = watch(training.model, training.optimizer)
-    stopwatch.around(training.optimizer)
+    assert monitor._parts is not None
+    stopwatch.around(training.optimizer, monitor._parts.recorder)
     unsampled: list[float] = []
     sampled: list[float] = []
     waits: list[int] = []

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+# `zero_grad` has no wrapper in plain steps
 PLACES: tuple[tuple[Any, str], ...] = (
     (torch.autograd, "backward"),
-    (Optimizer, "zero_grad"),
     (torch._C._nn, "cross_entropy_loss"),
     (torch._C._nn, "mse_loss"),
 )
@@ -77,8 +77,9 @@ class Stopwatch:
             setattr(owner, name, self._within(original))
             self._undo.append(lambda owner=owner, name=name, original=original: setattr(owner, name, original))
 
-    def around(self, optimizer: Optimizer) -> None:
-        """Puts the outer clocks in place: around the wrappers, and around the optimizer's hooks, which are all ours."""
+    def around(self, optimizer: Optimizer, recorder: Any = None) -> None:
+        """Puts the outer clocks in place: around the wrappers, and around the optimizer's hooks, which are all ours; a
+        recorder exchanges them for others in plain steps."""
         for owner, name in PLACES:
             wrapper = vars(owner)[name]
             setattr(owner, name, self._around(wrapper))
@@ -86,6 +87,11 @@ class Stopwatch:
         for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
             for key, hook in list(hooks.items()):
                 hooks[key] = self._around(hook)
+        if recorder is not None:
+            recorder._hooks = [
+                (handle, self._around(usual), instead and self._around(instead))
+                for handle, usual, instead in recorder._hooks
+            ]
 
     def off_outside(self) -> None:
         """Takes the outer clocks away, so that the hook finds its wrappers as it left them."""

@@ -53,6 +53,8 @@ class Monitor:
         shutdown.unregister(parts.outbox)  # it ends with this monitor, which closes the open step first
         self._parts = parts
         self._log = UserLog(parts.context, self.guard)
+        if self._on_finding is None:
+            parts.recorder.shorten = self._shorten
         attached = False
         try:
             parts.recorder.attach()
@@ -206,8 +208,15 @@ class Monitor:
     def abandon(self) -> None:
         """Turns into nothing in a forked child, which is not the training."""
         parts, self._parts, self._log = self._parts, None, None
+        self._shorten(None)
         if parts is not None:
             parts.outbox.abandon()
+
+    def _shorten(self, step: Callable[..., None] | None) -> None:
+        """Lets `step` stand in front of the method of that name; None takes it away."""
+        self.__dict__.pop("step", None)
+        if step is not None:
+            self.__dict__["step"] = step
 
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:

@@ -23,7 +23,7 @@ from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
-from client_hook.guard import Guard
+from client_hook.guard import Guard, direct
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.signals import Signals
@@ -47,14 +47,16 @@ class Recorder:
         self.anomalies = LossWatch()
         self.signals = Signals(context, guard, types if types is not None else signal_types())
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
-        self._handles: list[Any] = []
-        self._pre_hooks: list[tuple[Any, Any]] = []  # their handles and themselves: plain steps do without them
+        # their handles, themselves, and what stands for them in plain steps
+        self._hooks: list[tuple[Any, Any, Any]] = []
         self._compiled_step = False
         self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()  # CUDA graphs in which an optimizer steps
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self._plain: PlainSteps | None = None  # while steps are plain
         self._plain_steps: PlainSteps | None = None
         self.step: Callable[[Any, dict[str, Any], float], bool] = self.step_in_full
+        # takes what `monitor.step` is in plain steps, or None where they end
+        self.shorten: Callable[[Callable[..., None] | None], None] | None = None
         self._plain_failed = False
         self._wakes = 0
         self._closed_at = perf_counter()
@@ -65,10 +67,9 @@ class Recorder:
         """Installs every hook; the first step is measured in full."""
         for key, optimizer in self.context.optimizers.items():
             # the optimizer holds these and so the recorder, which holds no optimizer
-            pre = partial(self.pre_step, key)
-            self._handles.append(handle := optimizer.register_step_pre_hook(pre))
-            self._pre_hooks.append((handle, pre))
-            self._handles.append(optimizer.register_step_post_hook(partial(self.post_step, key)))
+            pre, post = partial(self.pre_step, key), partial(self.post_step, key)
+            self._hooks.append((optimizer.register_step_pre_hook(pre), pre, None))
+            self._hooks.append((optimizer.register_step_post_hook(post), post, partial(self.plain_post_step, key)))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
         self.context.on_skip = self.counter.optimizer_stepped
@@ -81,9 +82,9 @@ class Recorder:
 
     def detach(self) -> None:
         """Takes every hook away; forgets the signals."""
-        for handle in self._handles:
+        for handle, _, _ in self._hooks:
             handle.remove()
-        self._handles, self._pre_hooks = [], []
+        self._hooks = []
         self.context.patches.unsubscribe(self)
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self.signals.tell_all("detach")
@@ -185,9 +186,9 @@ class Recorder:
         self._plain = plain = self._plain_steps
         plain.begin(self._closed_at)
         self.step = plain.step
-        for handle, _ in self._pre_hooks:
-            if (hooks := handle.hooks_dict_ref()) is not None:
-                hooks.pop(handle.id, None)
+        if self.shorten is not None:
+            self.shorten(direct(plain.step, self.guard))
+        self._exchange_hooks(plain=True)
         self.context.patches.set_plain(self.context, True)
 
     def _end_plain(self, *, midway: bool) -> None:
@@ -196,15 +197,27 @@ class Recorder:
         if plain is None:
             return
         self.step = self.step_in_full
-        for handle, hook in self._pre_hooks:
-            if (hooks := handle.hooks_dict_ref()) is not None:
-                hooks[handle.id] = hook
+        if self.shorten is not None:
+            self.shorten(None)
+        self._exchange_hooks(plain=False)
         try:
             plain.end(midway=midway)
         finally:
             self._closed_at = plain.closed_at
             self.context.patches.set_plain(self.context, False)
         self.signals.tell(self.signals.resume, midway)
+
+    def _exchange_hooks(self, *, plain: bool) -> None:
+        """Puts the optimizers' hooks for plain steps in the place of the others, or back."""
+        for handle, usual, instead in self._hooks:
+            hooks = handle.hooks_dict_ref()
+            hook = instead if plain else usual
+            if hooks is None:
+                continue
+            if hook is None:
+                hooks.pop(handle.id, None)
+            else:
+                hooks[handle.id] = hook
 
     def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
         """Ends a stretch of plain steps between two of them."""
@@ -291,19 +304,26 @@ class Recorder:
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
         self.context.optimizer_steps += 1
-        plain = self._plain
-        if plain is not None:  # no pre_step came before: what the rates are now, they were when it stepped
-            groups = optimizer.param_groups
-            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
-                plain.rates = (rate,)
-            else:
-                plain.rate(key, optimizer)
-            return
         hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
             self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
+
+    def plain_post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
+        """Does the same in a plain step. No `pre_step` came before: what the rates are now, they were when it
+        stepped."""
+        if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None or self._plain is None:
+            self.post_step(key, optimizer)
+            return
+        plain = self._plain
+        self.counter.stepped = True
+        self.context.optimizer_steps += 1
+        groups = optimizer.param_groups
+        if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
+            plain.rates = (rate,)
+        else:
+            plain.rate(key, optimizer)
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +18,7 @@ from client_hook.capture import graph_nodes
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
+from client_hook.capture.later import Later
 from client_hook.capture.margins import Margins
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
@@ -42,6 +42,7 @@ class GraphSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._owned = Owned(context)
+        self._later = Later()
         self._trace: ForwardTrace | None = None
         self._steps = self._walks = self._nodes = 0
         self._truncated = False
@@ -66,6 +67,7 @@ class GraphSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
+        self._later.clear()
         self.context.patches.unsubscribe(self)
         if self._trace is not None:
             self._trace.leave()
@@ -197,6 +199,7 @@ class GraphSignal(Signal):
         self._closed += 1
         if self._closed == ASKED_AGAIN:
             self._ask_again(step)
+        self._later.poll()
         if self._steps >= SEND_AT[-1]:
             return
         self._steps += 1
@@ -212,6 +215,7 @@ class GraphSignal(Signal):
     def on_finish(self) -> None:
         """Sends what is known of a run that was shorter."""
         self._ask_again(self.context.step)
+        self._later.poll(wait=True)
         if self._walks and 0 < self._steps < SEND_AT[-1]:
             self._send(self.context.step)
 
@@ -231,12 +235,19 @@ class GraphSignal(Signal):
             "backwards": self._walks,
             "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
             "factors": sorted(self._factors),
-            "unregistered": self._unregistered() + self._attributes(),
+            "unregistered": self._unregistered(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
             "margin_targets": self._margins.fact(),
             **self._paths.fact(),
         }
-        self.context.outbox.record("fact", "graph", step, fact)
+        found = self._attributes()
+
+        def tell(still: list[Tensor]) -> None:
+            fact["unregistered"] += [about for (about, _), same in zip(found, still, strict=True) if same]
+            self.context.outbox.record("fact", "graph", step, fact)
+
+        self._later.put([same for _, same in found], tell)
+        self._later.poll()  # on the host everything has arrived
 
     def _unregistered(self) -> list[dict[str, Any]]:
         """Lists leaves that no watched model and no optimizer that was seen holds."""
@@ -247,8 +258,9 @@ class GraphSignal(Signal):
             if reference() is not None and about["parameter"] and key not in held
         ]
 
-    def _attributes(self) -> list[dict[str, Any]]:
-        """Lists plain tensors that watched modules keep, that took part in all of the first steps, and stood still.
+    def _attributes(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """Lists plain tensors that watched modules keep, that took part in all of the first steps, and, as a value on
+        their device, whether they stood still.
 
         What only passes through (a batch that asks for a gradient) is no attribute or another one in each step."""
         if self._steps < SEND_AT[-1] or self._second_order:
@@ -266,10 +278,10 @@ class GraphSignal(Signal):
             for label, item in _tensors_of(vars(module)):
                 if id(item) in lasting and id(item) not in held and lasting[id(item)][0] is item:
                     leaf, values = lasting.pop(id(item))
-                    if torch.equal(leaf.detach(), values):
-                        path = label if name == "model" else f"{name}.{label}"
-                        about = self._strangers[id(leaf)][1]
-                        found.append({**about, "attribute": path})
+                    path = label if name == "model" else f"{name}.{label}"
+                    about = self._strangers[id(leaf)][1]
+                    if leaf.shape == values.shape and not leaf.is_meta:
+                        found.append(({**about, "attribute": path}, (leaf.detach() == values).all()))
         return found
 
     def _known_optimizers(self) -> list[Optimizer]:

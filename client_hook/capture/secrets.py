@@ -15,7 +15,10 @@ _NAME = (
     r"(?i)(^|[_\-.])(token|password|passwd|pwd|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|credentials?|auth)($|[_\-.])|"
     r"(apikey|authtoken|accesstoken|accesskey)"
 )  # fmt: skip
-_VALUE = r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abp]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16})"
+_VALUE = (
+    r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|"
+    r"xox[abp]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16})"
+)  # fmt: skip
 _IN_URL = r"(://[^/\s:@]*:)[^@\s/]+@"
 _COUNTS = r"(?i)(^|[_\-.])(num|max|n|min|total|count|len|per)[_\-].*token|tokens"
 

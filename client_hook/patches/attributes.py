@@ -21,6 +21,13 @@ class Replacement:
         self.name = name
         self.original = original
         self.wrapper = wrapper
+        self.event = ""  # where it is named: while nobody hears this, the wrapper may rest
+
+    def rest(self, resting: bool) -> None:
+        """Puts the original in place for a while, or the wrapper back, unless somebody put another there."""
+        here, there = (self.wrapper, self.original) if resting else (self.original, self.wrapper)
+        if _own(self.owner).get(self.name) is here:
+            setattr(self.owner, self.name, there)
 
     def install(self) -> None:
         """Puts the wrapper in place."""

@@ -23,7 +23,6 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from client_hook.guard import quietly
 from client_hook.patches.attributes import Depth, Replacement, replace
 
 if TYPE_CHECKING:
@@ -37,7 +36,10 @@ def install(ears: Ears) -> list[Replacement]:
     """Wraps them all."""
     installed = replace(torch.autograd, "backward", lambda original: _backward(ears, original))
     installed += _install_clipping(ears)
-    installed += replace(Optimizer, "zero_grad", lambda original: _zero_grad(ears, original))
+    cleared = replace(Optimizer, "zero_grad", lambda original: _zero_grad(ears, original))
+    for replacement in cleared:
+        replacement.event = "zero_grad"
+    installed += cleared
     inside = Depth()
     for kind in _classes_with_step(lr_scheduler):
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
@@ -60,7 +62,10 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
         for listen in ears.backward:
             listen(root)
         if ears.bad_loss and type(root) is Tensor and root.is_cpu and root.ndim == 0:
-            value = quietly(root.item, default=0.0)
+            try:
+                value = root.item()
+            except RuntimeError:  # inside a functional transform it has no value
+                value = 0.0
             if value - value != 0.0:  # not finite
                 for listen in ears.bad_loss:
                     listen(root)

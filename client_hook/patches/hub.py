@@ -188,6 +188,9 @@ class Patches:
             self._shares[self._plain] = shares
         for event, ears in zip(Ears.EVENTS, shares, strict=True):
             setattr(self._ears, event, ears)
+        for replacement in self._installed:
+            if replacement.event:
+                replacement.rest(bool(self._plain) and not getattr(self._ears, replacement.event))
 
 
 class _Hearing:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from client_hook.governor import BURST_STEPS, Governor
+from client_hook.governor import BURST_STEPS, LONGEST_DEAR_GAP, Governor
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,13 @@ def test_plain_steps_lead_to_about_as_many_measurements(sample_s: float) -> None
     assert often * 0.8 <= plain <= often * 1.05
     assert 5_000 - 16 <= seldom.steps <= closely.steps == 5_000
     assert seldom.share <= 0.01
+
+
+def test_where_plain_steps_are_dear_a_long_run_is_measured_less_and_less() -> None:
+    measured = _measured(drive(Governor(0.01), 40_000, step_s=0.001, sample_s=0.001, plain_s=20e-6, plain=True))
+    assert sum(100 < at <= 1_000 for at in measured) == 3, "a short one as often as ever"
+    assert sum(at > 1_000 for at in measured) < 25, "every 250 steps would be 156"
+    assert max(later - earlier for earlier, later in pairwise(measured)) <= LONGEST_DEAR_GAP + 16
 
 
 def test_an_alarm_is_heard_at_the_next_plain_steps() -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from client_hook.capture import signal_types
+from client_hook.capture.graph import GraphSignal
 from client_hook.capture.loss import LossSignal
 from tests.client_hook.tape import recorder_of, taped
 
@@ -115,3 +116,41 @@ def test_no_signal_alone_waits_on_steps_that_are_not_measured(signal: type, devi
     recorder.detach()
     assert all(unsampled[QUIET_FROM:])
     assert len(tape.series("loss")) == STEPS
+
+
+class _Prompted(nn.Module):
+    """Keeps two tensors that learn and are no parameters: nobody updates the first."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+        self.still = torch.ones(4, device=device, requires_grad=True)
+        self.moved = torch.ones(4, device=device, requires_grad=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.layer(x * self.still * self.moved)
+        return result
+
+
+@SYNC_DEBUG
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_learns_by_hand_is_told_from_what_stands_still_without_waiting(device: str) -> None:
+    model = _Prompted(device).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=True)
+    x = torch.randn(8, 4, device=device)
+    recorder, tape = recorder_of(model, optimizer, LossSignal, GraphSignal)
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        with torch.no_grad():
+            model.moved -= 0.1 * model.moved.grad  # type: ignore[operator]
+        optimizer.step()
+        recorder.step(loss, {}, perf_counter())
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("default")
+    recorder.finish()
+    recorder.detach()
+    assert [item["attribute"] for item in tape.facts("graph")[-1]["unregistered"]] == ["still"]

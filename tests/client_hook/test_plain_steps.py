@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 import client_hook
@@ -265,7 +266,9 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
     layers = [layer for _ in range(depth) for layer in (nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(), nn.ReLU())]
     model = nn.Sequential(*layers)
     optimizer = torch.optim.AdamW(model.parameters())
+    original = Optimizer.zero_grad
     monitor, _ = taped(model, optimizer, strict=True)
+    assert Optimizer.zero_grad is not original
     count, calls = [0], Counter[str]()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -282,6 +285,8 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
             stay_plain(monitor)
         if step == 150:
             assert is_plain(monitor)
+            assert Optimizer.zero_grad is original, "nobody hears it now"
+            assert not optimizer._optimizer_step_pre_hooks
             sys.settrace(trace)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(torch.randn(16, 16)), torch.randint(0, 3, (16,)))
@@ -289,8 +294,10 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
         optimizer.step()
         monitor.step(loss)
     sys.settrace(None)
+    assert "step" in vars(monitor), "what the loop calls is the step itself"
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     monitor.finish(timeout=0.2)
+    assert "step" not in vars(monitor)
     return count[0] // TRACED, sum(calls.values()) // TRACED, calls
 
 
