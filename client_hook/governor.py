@@ -15,7 +15,7 @@ EARLY_BUDGET = 0.10
 MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
 PLAIN_PART = 0.5  # of the budget: the other half is for measurements
 LONGEST_GAP = 250
-LONGEST_DEAR_GAP = 5_000  # where plain steps take their part of the budget: a quarter of the run, no more than this
+LONGEST_DEAR_GAP = 5_000  # where plain steps take their part of the budget: a twentieth of the run, no more than this
 MOST_PLAIN = 16  # steps that are added up before the accounts are looked at again
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
@@ -121,7 +121,7 @@ class Governor:
         self._gap = 0 if sampled else self._gap + 1
         longest = LONGEST_GAP
         if self.too_dear:  # a long run knows itself by then; a short one is measured as often as any
-            longest = max(longest, min(self.steps // 4, LONGEST_DEAR_GAP))
+            longest = max(longest, min(self.steps // 20, LONGEST_DEAR_GAP))
         return self._credit_s >= cost or (self._gap >= longest and cost <= 0.5 * budget * self._gap * self._step_s)
 
     @property

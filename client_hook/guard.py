@@ -88,13 +88,13 @@ def shielded(method: Callable[..., Any], guard: Guard | None) -> Callable[..., N
     return safe
 
 
-def direct(step: Callable[..., Any], guard: Guard) -> Callable[..., None]:
-    """Makes a `monitor.step` that calls one method of ours and nothing else."""
+def direct(owner: Any, guard: Guard) -> Callable[..., None]:
+    """Makes a `monitor.step` that calls the owner's `step`, as it is then, and nothing else."""
 
     def safe(loss: Any = None, **components: Any) -> None:
         began = perf_counter()
         try:
-            step(loss, components, began)
+            owner.step(loss, components, began)
         except Exception as error:
             guard.absorb(error, "Monitor.step")
 

@@ -90,6 +90,7 @@ class Recorder:
         self.signals.tell_all("detach")
         self.signals.clear()
         self._loss = None
+        self.step = lambda *_: False  # somebody may have kept it
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
@@ -187,7 +188,7 @@ class Recorder:
         plain.begin(self._closed_at)
         self.step = plain.step
         if self.shorten is not None:
-            self.shorten(direct(plain.step, self.guard))
+            self.shorten(direct(self, self.guard))
         self._exchange_hooks(plain=True)
         self.context.patches.set_plain(self.context, True)
 

@@ -257,6 +257,29 @@ def test_a_signal_that_fails_in_plain_steps_is_switched_off_and_the_others_go_on
     assert len(tape.series("epoch")) < 150
 
 
+def test_a_step_that_the_loop_looked_up_in_plain_steps_is_good_for_all_of_them() -> None:
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    tell = monitor.step
+    for step in range(300):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        if is_plain(monitor) and step == 150:
+            tell = monitor.step
+        if step in (160, 200) and is_plain(monitor):
+            monitor._parts.recorder._end_plain(midway=True)
+        tell(loss)
+        if step == 110:
+            stay_plain(monitor)
+    monitor.finish(timeout=0.2)
+    assert len(tape.series("loss")) == len(tape.series("lr/0")) == len(tape.series("time/step")) == 300
+    tell(1.0)
+    assert len(tape.series("loss")) == 300
+
+
 # -- what they cost ----------------------------------------------------------------------------------------------------
 
 
