@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -18,7 +19,8 @@ class BnStatsNotUpdating(Rule):
 
     ## What it does
     Reads the running mean and variance at each training forward that is measured: bit-equal over 20 of them (10 at the
-    end of a short run) is an error. Frozen norms (eval mode) are silent.
+    end of a short run) is an error. Frozen norms (eval mode) are silent, and so are those whose arguments say it
+    (`momentum=0`: bn-config-lint).
 
     ## Why it matters
     Evaluation uses the stored statistics. If they are still 0 and 1, or those of another data set, the evaluated model
@@ -28,7 +30,7 @@ class BnStatsNotUpdating(Rule):
     A good training loss and a validation loss at chance.
 
     ## What to try
-    - Look for `momentum=0`, for a copy of the module that is trained in the place of the one you evaluate, for
+    - Look for a copy of the module that is trained in the place of the one you evaluate, for
       `functional.batch_norm(…)` without its running buffers.
 
     ## Example
@@ -64,12 +66,8 @@ class BnStatsNotUpdating(Rule):
         """Judges the fact `batchnorm`."""
         needed = params.samples_at_end if window.final else params.samples
         known = norm_layers(window)
-        untracked = {
-            str(item.get("name"))
-            for item in layers(window)
-            if (item.get("arguments") or {}).get("track_running_stats") is False
-        }
-        ready = {name: item for name, item in known.items() if item.samples > needed and name not in untracked}
+        chosen = {str(item.get("name")) for item in layers(window) if _stands_by_choice(item.get("arguments") or {})}
+        ready = {name: item for name, item in known.items() if item.samples > needed and name not in chosen}
         if not ready:
             yield NotEvaluated(f"{needed} training forwards through a batch norm are needed")
             return
@@ -79,10 +77,14 @@ class BnStatsNotUpdating(Rule):
                 Severity.ERROR,
                 f"The running statistics of {len(still)} of {len(ready)} batch norms did not change in "
                 f"{ready[still[0]].unmoved} training forwards: {listed(still)}",
-                f"Look for momentum=0 on `{still[0]}`, and whether the module that is trained is the one you hold "
-                "(no deep "
-                "copy per step, no functional batch_norm without its buffers).",
+                f"Look whether the `{still[0]}` that is trained is the one you hold (no deep copy per step, no "
+                "functional batch_norm without its buffers).",
                 layers=still,
                 numbers={"layers": len(still), "samples": ready[still[0]].unmoved},
                 limit=float(needed),
             )
+
+
+def _stands_by_choice(arguments: Mapping[str, Any]) -> bool:
+    """Says whether the arguments keep the statistics from moving: that is for bn-config-lint to say."""
+    return arguments.get("track_running_stats") is False or arguments.get("momentum") == 0

@@ -18,6 +18,8 @@ OUTSIDE_CLOSURES = frozenset(
     {"step-without-backward", "zero-grad-before-step", "backward-twice", "clip-after-step", "clip-before-backward"}
 )
 
+CLIPS_TOLD = 3  # from here on clipping-bug says that the loss scale was clipped, and how often
+
 # kind: (severity, what is seen, which line to change), the worst first
 TEXTS: dict[str, tuple[Severity, str, str]] = {
     "step-without-backward": (
@@ -165,6 +167,8 @@ class LoopOrder(Rule):
     def _habits(self, window: Window, loop: Mapping[str, Any], params: Params) -> Iterator[tuple[str, int, int, int]]:
         times = params.times_at_end if window.final else params.times
         ignored = OUTSIDE_CLOSURES if uses_closures(window) else frozenset()
+        if int(window.fact("clipping").get("scaled") or 0) >= CLIPS_TOLD:
+            ignored |= {"clip-before-unscale"}
         known = list(TEXTS)
         found = []
         for item in loop.get("offences") or ():
