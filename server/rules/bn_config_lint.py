@@ -80,7 +80,7 @@ class BnConfigLint(Rule):
         elif stuck:
             yield _say(
                 Severity.WARNING, stuck, "a momentum of 0: the running statistics never move",
-                "Use momentum=0.1, or freeze the layer with .eval() if that is meant.", 0.0,
+                "Use momentum=0.1, or freeze the layer with .eval() if that is meant.", 0.0, exact=False,
             )  # fmt: skip
         elif soft or blind:
             what = (
@@ -107,9 +107,10 @@ def _has_bias(known: list, name: str, pair: dict, norms: dict) -> bool:  # type:
     return layer is not None and bool((layer.get("arguments") or {}).get("bias")) and pair.get("norm") in norms
 
 
-def _say(severity: Severity, names: list[str], what: str, advice: str, limit: float) -> Verdict:
+def _say(severity: Severity, names: list[str], what: str, advice: str, limit: float, *, exact: bool = True) -> Verdict:
+    """Makes the verdict; one that is not exact goes under bn-stats-not-updating, which sees the same."""
     many = "layers have" if len(names) > 1 else "layer has"
     return say(
         severity, f"{len(names)} {many} {what}: {listed(names)}", advice, layers=names,
-        numbers={"layers": len(names)}, limit=limit,
+        numbers={"layers": len(names)}, limit=limit, exact=exact,
     )  # fmt: skip

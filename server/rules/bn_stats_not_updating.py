@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -19,8 +18,7 @@ class BnStatsNotUpdating(Rule):
 
     ## What it does
     Reads the running mean and variance at each training forward that is measured: bit-equal over 20 of them (10 at the
-    end of a short run) is an error. Frozen norms (eval mode) are silent, and so are those whose arguments say it
-    (`momentum=0`: bn-config-lint).
+    end of a short run) is an error. Frozen norms (eval mode) are silent.
 
     ## Why it matters
     Evaluation uses the stored statistics. If they are still 0 and 1, or those of another data set, the evaluated model
@@ -30,7 +28,7 @@ class BnStatsNotUpdating(Rule):
     A good training loss and a validation loss at chance.
 
     ## What to try
-    - Look for a copy of the module that is trained in the place of the one you evaluate, for
+    - Look for `momentum=0`, for a copy of the module that is trained in the place of the one you evaluate, for
       `functional.batch_norm(…)` without its running buffers.
 
     ## Example
@@ -66,8 +64,12 @@ class BnStatsNotUpdating(Rule):
         """Judges the fact `batchnorm`."""
         needed = params.samples_at_end if window.final else params.samples
         known = norm_layers(window)
-        chosen = {str(item.get("name")) for item in layers(window) if _stands_by_choice(item.get("arguments") or {})}
-        ready = {name: item for name, item in known.items() if item.samples > needed and name not in chosen}
+        untracked = {
+            str(item.get("name"))
+            for item in layers(window)
+            if (item.get("arguments") or {}).get("track_running_stats") is False
+        }
+        ready = {name: item for name, item in known.items() if item.samples > needed and name not in untracked}
         if not ready:
             yield NotEvaluated(f"{needed} training forwards through a batch norm are needed")
             return
@@ -77,14 +79,10 @@ class BnStatsNotUpdating(Rule):
                 Severity.ERROR,
                 f"The running statistics of {len(still)} of {len(ready)} batch norms did not change in "
                 f"{ready[still[0]].unmoved} training forwards: {listed(still)}",
-                f"Look whether the `{still[0]}` that is trained is the one you hold (no deep copy per step, no "
-                "functional batch_norm without its buffers).",
+                f"Look for momentum=0 on `{still[0]}`, and whether the module that is trained is the one you hold "
+                "(no deep "
+                "copy per step, no functional batch_norm without its buffers).",
                 layers=still,
                 numbers={"layers": len(still), "samples": ready[still[0]].unmoved},
                 limit=float(needed),
             )
-
-
-def _stands_by_choice(arguments: Mapping[str, Any]) -> bool:
-    """Says whether the arguments keep the statistics from moving: that is for bn-config-lint to say."""
-    return arguments.get("track_running_stats") is False or arguments.get("momentum") == 0
