@@ -58,7 +58,7 @@ class GraphSignal(Signal):
         self._paths = GraphPaths()
         self._margins = Margins()
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
-        self._closed = 0
+        self._closed = self._told_held = 0
 
     def attach(self) -> None:
         """Listens to the first backwards."""
@@ -222,7 +222,8 @@ class GraphSignal(Signal):
     def _ask_again(self, step: int) -> None:
         """Says how many of the first graphs somebody still holds."""
         held = sum(mark() is not None for mark in self._marks)
-        if len(self._marks) == MARKED and held:
+        if len(self._marks) == MARKED and (held or self._told_held):
+            self._told_held = held
             fact = {"held": held, "of": MARKED, "steps": step + 1}
             self.context.outbox.record("fact", "kept_graphs", step, fact)
 

@@ -227,6 +227,19 @@ def test_graphs_that_somebody_holds_are_counted(kept, held) -> None:
     assert [fact["held"] for fact in facts] == ([held] if held else [])
 
 
+def test_graphs_that_are_let_go_are_told_at_the_end() -> None:
+    kept: list[torch.Tensor] = []
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        kept.append(usual(step, model, optimizer))
+        loss = kept[-1]
+        if step == 109:
+            kept.clear()  # an epoch without a data loader
+        return loss
+
+    assert [fact["held"] for fact in train(body, steps=120).facts("kept_graphs")] == [20, 0]
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")

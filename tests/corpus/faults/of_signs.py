@@ -80,6 +80,17 @@ def heavy_now_and_then(loss: Tensor, step: int) -> None:
     (loss * 60 if step >= 200 and step % 10 == 0 else loss).backward()
 
 
+class Keeps:
+    """Keeps every loss, and so its graph, to average them at the end."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+
+    def __call__(self, loss: Tensor, step: int) -> None:
+        loss.backward()
+        self.losses.append(loss)
+
+
 class ThroughOne(nn.Module):
     """Normalises a single number: whatever comes in, the same goes out."""
 
@@ -164,6 +175,9 @@ SIGNS: dict[str, Fault] = {
         ("GW434", "GW433", "GW113"),
         "D. Bansal, Pitfalls of Batch Norm",
         ("GW801",),
+    ),
+    "losses-kept-with-their-graphs": Fault(
+        replace(MLP, backward=Keeps()), ("GW704",), "PyTorch FAQ: don't accumulate history across your training loop"
     ),
     "root-of-what-may-be-negative": Fault(
         replace(MLP, model=with_root, steps=120), ("GW602", "GW601"), AUTOTRAINER, ("GW604",)
