@@ -48,6 +48,7 @@ class GraphSignal(Signal):
         self._truncated = False
         self._reached: set[str] = set()
         self._factors: set[str] = set()  # parameters that a product or convolution multiplies its input by
+        self._penalised: set[str] = set()  # parameters whose own size enters a loss
         self._strangers: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}
         self._plain: dict[int, tuple[weakref.ref[Tensor], Tensor, set[int]]] = {}  # → tensor, its values, the steps
         self._second_order = False  # a loss of derivatives: coordinates ask for gradients there, and are no weights
@@ -112,6 +113,9 @@ class GraphSignal(Signal):
                 if node.name.startswith("Softmax") and (over := graph_nodes.softmax_over(node.node)):
                     self._softmaxes.append([over[0], *node.node._saved_result.shape])
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
+                sized = graph_nodes.sized_leaf(node.node, node.name)
+                if sized is not None and (label := self.context.parameter_name(sized)) is not None:
+                    self._penalised.add(label)
                 self._factors.update(name for name in names if name is not None)
         self._look_for_detached({node.node for node in order})
         paths = GraphPaths.read(order)
@@ -236,6 +240,7 @@ class GraphSignal(Signal):
             "backwards": self._walks,
             "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
             "factors": sorted(self._factors),
+            "penalised": sorted(self._penalised),
             "unregistered": self._unregistered(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
             "margin_targets": self._margins.fact(),

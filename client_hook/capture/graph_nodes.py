@@ -92,6 +92,14 @@ def factors_of(node: Any, name: str) -> list[Tensor]:
     return [leaf for leaf in found if leaf is not None]
 
 
+def sized_leaf(node: Any, name: str) -> Tensor | None:
+    """Returns the leaf whose size an operation measures: |w|, w² or a norm of it, as a penalty does."""
+    if not name.startswith(("Abs", "Pow", "Norm", "LinalgVectorNorm", "Mul")):
+        return None
+    leaves = {_leaf_behind(item) for item, _ in node.next_functions}
+    return leaves.pop() if len(leaves) == 1 and (len(node.next_functions) == 1 or name.startswith("Mul")) else None
+
+
 def _joins_two(node: Any) -> bool:
     inputs = [item for item, _ in node.next_functions if item is not None]
     return len(inputs) == 2 and not any(_is_leaf(item) for item in inputs)
@@ -113,6 +121,13 @@ def _leaf_behind(item: Any) -> Tensor | None:
             return None
         item = item.next_functions[0][0] if item.next_functions else None
     return None
+
+
+def before_factors(node: Any) -> Any:
+    """Goes on through products with a number that makes nothing larger: what ends at 1 still does."""
+    while node is not None and 0 < abs(constant_factor(node) or 0.0) <= 1:
+        node = before_views(node.next_functions[0][0])
+    return node
 
 
 def before_views(node: Any) -> Any:

@@ -155,6 +155,9 @@ class LossCallSignal(Signal):
             self._broadcast = self._broadcast or loss_arguments.is_broadcast(first, second)
         if first.grad_fn is not None and (self._previous[0] is None or self.context.sampled):
             node = graph_nodes.before_views(first.grad_fn)
+            bounded = graph_nodes.before_factors(node)
+            if bounded is not None and graph_nodes.name_of(bounded).startswith(("Tanh", "Sigmoid")):
+                node = bounded
             name = graph_nodes.name_of(node)
             over = graph_nodes.softmax_over(node) if graph_nodes.kind_of(node, name) == "softmax" else None
             self._axis = over[0] if over is not None and node is first.grad_fn else None

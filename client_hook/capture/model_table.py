@@ -252,7 +252,10 @@ class ModelTableSignal(Signal):
             "groups": [
                 {
                     "name": label,
-                    **{name: _number(group.get(name)) for name in ("lr", "momentum", "betas", "weight_decay", "eps")},
+                    **{
+                        name: _number(group.get(name))
+                        for name in ("lr", "initial_lr", "momentum", "betas", "weight_decay", "eps")
+                    },
                     "parameters": len(group["params"]),
                     "numel": sum(quietly(item.numel, default=0) for item in group["params"]),
                 }

@@ -15,6 +15,7 @@ from server.domain.evidence import Window
 from server.domain.series import Floats, Series, Steps
 from server.rules._facts import read_once
 
+LOOKS = 10  # measured steps in which gradients were exactly 0
 SHOWN = 5  # names in a sentence; all are in the finding's list of layers
 
 
@@ -111,6 +112,28 @@ def wholly_dead(window: Window) -> bool:
     """Says whether a ReLU layer has no unit that ever fired, so that no gradient passes it."""
     units = [item for item in window.fact("dead_units").values() if isinstance(item, Mapping)]
     return any(0 < int(item.get("units") or 0) <= int(item.get("dead") or 0) for item in units)
+
+
+def first_unfed(window: Window) -> tuple[Parameter, int] | None:
+    """Finds a layer that got nothing but zeros, and how many lie before it: its weight's gradient was exactly 0 in
+    every look, its bias's was not, and nothing came back to any matrix before it. Dead units without a module do that.
+    """
+    seen = window.fact("gradients")
+    silent = {str(name) for key in ("zero", "none") for name in seen.get(key) or ()}
+    zero = {str(name) for name in seen.get("zero") or ()}
+    if not zero or int(seen.get("sampled", seen.get("steps") or 0)) < LOOKS:
+        return None
+    table = [item for item in parameters(window) if item.trainable]
+    biases = {item.layer: item.name for item in table if item.name.endswith("bias")}
+    chain = sorted(
+        (item for item in table if item.is_matrix and item.order is not None), key=lambda item: item.order or 0
+    )
+    for at in range(len(chain) - 1, 0, -1):
+        item = chain[at]
+        fed = not item.layer_type.startswith(("Linear", "Conv")) or item.name not in zero
+        if not fed and biases.get(item.layer, item.name) not in silent and all(one.name in zero for one in chain[:at]):
+            return item, at
+    return None
 
 
 def groups(window: Window) -> list[tuple[str, str, Mapping[str, Any]]]:

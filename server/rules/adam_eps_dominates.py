@@ -87,7 +87,7 @@ class AdamEpsDominates(Rule):
             yield NotEvaluated("20 samples of the gradients of weight matrices are needed")
             return
         sizes = list(found.values())
-        fading = len(sizes) >= 3 and 0 < sizes[0] < min(sizes[-1] / params.depth, sorted(sizes)[len(sizes) // 2])
+        fading = len(sizes) >= 3 and sizes[0] < min(sizes[-1] / params.depth, sorted(sizes)[len(sizes) // 2])
         if fading and stuck(window):
             yield NotEvaluated("gradients fade from layer to layer on the way back, which vanishing-gradient judges")
             return

@@ -17,6 +17,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 TROUBLE = frozenset({"GW205", "GW206", "GW207"})
+CAUSE = "GW411"  # a rate that rewrites the weights does so whatever the batch
 
 
 class BatchTooSmall(Rule):
@@ -24,7 +25,8 @@ class BatchTooSmall(Rule):
 
     ## What it does
     Batches of one or two examples, no accumulation, and a run in trouble: no progress, swings, spikes, or an end above
-    its start. Without trouble small batches are fine, and nothing is said.
+    its start. Without trouble small batches are fine, and nothing is said. Beside a rate that is too high
+    (GW411) it is a consequence: that comes first.
 
     ## Why it matters
     The gradient of one example points anywhere; the step is as long as that of a hundred.
@@ -94,4 +96,5 @@ class BatchTooSmall(Rule):
                 numbers={"batch_size": size, "first_quarter": parts.q1, "last_quarter": parts.q4},
                 series=("loss",),
                 limit=float(params.batch),
+                stage=Stage.SYMPTOM if CAUSE in window.open_codes else None,
             )

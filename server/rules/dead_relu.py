@@ -11,7 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._facts import read_once
-from server.rules._layers import layers, listed
+from server.rules._layers import Parameter, first_unfed, layers, listed
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
@@ -25,7 +25,9 @@ class DeadReLU(Rule):
     The hook remembers per unit (channel) whether it was ever above zero. After 50 samples and 2,000 inputs a layer with
     more than half of its units dead is reported: as info while the loss falls (narrow nets often work so), as a warning
     when the loss is stuck or more than 90 % are dead, as an error when both hold. Where units were not counted, a layer
-    whose outputs are more than 98 % zeros in 50 samples in a row is a warning.
+    whose outputs are more than 98 % zeros in 50 samples in a row is a warning. A `F.relu` without a module is seen by
+    what it leaves: a layer whose weights got a gradient of exactly 0 in every measured step while its bias did not was
+    fed nothing but zeros, and where nothing came back to any layer before it either, the units before it are dead.
 
     ## Why it matters
     A dead unit gets no gradient and cannot come back. A layer that is dead as a whole cuts everything before it off.
@@ -110,6 +112,8 @@ class DeadReLU(Rule):
         }
         if silent:
             yield _silent(window, silent, samples, params.zeros)
+        elif (unfed := first_unfed(window)) is not None:
+            yield _unfed(window, *unfed)
         elif not ready and not any(series.count >= samples for series in zeros.values()):
             yield _why_not(counted, zeros, types, samples)
 
@@ -183,6 +187,26 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
             numbers={"zeros": silent[layer], "samples": samples},
             series=tuple(f"act/zeros/{name}" for name in sorted(silent)[:8]),
             limit=limit,
+        ),
+    )
+
+
+def _unfed(window: Window, layer: Parameter, before: int) -> Verdict:
+    looks = int(window.fact("gradients").get("sampled") or 0)
+    still = bool(stuck(window))
+    return Verdict(
+        severity=Severity.ERROR if still else Severity.WARNING,
+        first_step=0,
+        message=(
+            f"Nothing but zeros reaches layer `{layer.layer}`: in each of {looks} measured steps its weights got a "
+            f"gradient of exactly 0 and its bias did not, and nothing came back to the {before} "
+            f"layer{'s' if before > 1 else ''} before it; no unit before it fires"
+            + (", and the loss does not fall" if still else "")
+        ),
+        advice=_ADVICE.format(layer=layer.layer) + " Wider layers die less easily.",
+        layers=(layer.layer,),
+        evidence=Evidence(
+            numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
         ),
     )
 

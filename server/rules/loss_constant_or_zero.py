@@ -22,6 +22,9 @@ ROUNDING = -1e-6
 SURELY = 1e-3  # below 0: a small number before a logarithm makes a loss slightly negative
 MISMATCH = frozenset({"GW202", "GW212"})
 TOLD = 0.02  # the same loss: it may be told in another precision, or averaged over micro-batches
+NEWEST = 20  # losses whose median is a level
+DECADES = 1e4  # below so many times the first loss nothing is left to ask
+STILL = 0.1  # of a quarter's level: a loss that falls by more in the next one has not levelled off
 RECENT = 1000  # newest losses in which a negative one still counts
 
 
@@ -31,9 +34,10 @@ class LossConstantOrZero(Rule):
     ## What it does
     Fires when the newest 20 losses are the same number in float32, when the newest 5 are exactly 0, or when a loss
     that cannot be negative (cross-entropy, binary cross-entropy, squared and absolute errors) is. That needs a backward
-    that began at the function's own result: weights of uncertainty, rewards and other terms make a total of any sign. A
-    loss that training itself brought down to almost nothing is only an info, and so is a margin loss whose pairs are
-    all easy.
+    that began at the function's own result: weights of uncertainty, rewards and other terms make a total of any sign.
+    Any loss that fell below 0 by 100 times its first size and still falls at the end, or by 10,000 times, has no lower
+    end (targets that move, of a GAN or rewards, are left out). A loss that training itself brought down to almost
+    nothing is only an info, and so is a margin loss whose pairs are all easy.
 
     ## Why it matters
     Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
@@ -74,6 +78,9 @@ class LossConstantOrZero(Rule):
 
         same: int = threshold(20, unit="equal losses in a row", low=3, high=1_000, source="exact: batches differ")
         zeros: int = threshold(5, unit="zeros in a row", low=2, high=1_000, source="exact: batches differ")
+        endless: float = threshold(
+            100.0, unit="times the first loss, below 0", low=10.0, high=1e6, source="ours: densities level off before"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the newest losses."""
@@ -92,6 +99,9 @@ class LossConstantOrZero(Rule):
             yield _negative(window, str(call.function))
         elif bool((recent < -SURELY).any()) and (why := never_negative(own_operations(window))):
             yield _negative(window, why, own=True)
+        elif _has_no_end(window, params.endless):
+            if not MISMATCH & window.open_codes:
+                yield _endless(window, params.endless)
         elif zero or constant:
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
@@ -122,6 +132,50 @@ def _negative(window: Window, function: str, *, own: bool = False) -> Verdict:
             "cross-entropy, images that were not divided by 255)."
         ),
         evidence=Evidence(numbers={"loss": least}, strings={"function": function}, series=("loss",), limit=0.0),
+        at_once=True,
+        stage=Stage.OUTPUT,
+        exact=True,
+    )
+
+
+def _scale(window: Window) -> float:
+    start = window.loss.values[:NEWEST]
+    start = start[np.isfinite(start)][:3]
+    return 1 + abs(med(start)) if len(start) else math.inf
+
+
+def _has_no_end(window: Window, endless: float) -> bool:
+    """Says whether a loss fell below 0 by many times its first size, and goes on; log-densities level off."""
+    loss = window.loss
+    if window.gates.moving_target or loss.count < 2 * NEWEST or not loss.last < 0:
+        return False
+    scale, now = _scale(window), med(loss.tail(NEWEST))
+    if now < -DECADES * scale:
+        return True
+    if not window.final and loss.count < RECENT:
+        return False  # it may level off yet
+    quarter = max(NEWEST, loss.count // 4)
+    before = med(loss.tail(2 * quarter)[:quarter])
+    return now < -endless * scale and med(loss.tail(quarter)) < before - STILL * abs(before)
+
+
+def _endless(window: Window, endless: float) -> Verdict:
+    loss, limit = window.loss, -endless * _scale(window)
+    now, start = med(loss.tail(NEWEST)), _scale(window) - 1
+    below = np.flatnonzero(loss.values < limit)
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=int(loss.steps[below[0]]) if len(below) else int(loss.steps[-1]),
+        message=(
+            f"The loss began at a size of {start:.3g} and is {now:.3g} now (limit {limit:.3g}): it has no lower end, "
+            "and is made smaller without anything being learned"
+        ),
+        advice=(
+            "Look for a sign: a term that is subtracted (a divergence, an entropy, a penalty) is made as large as it "
+            "can get. A likelihood whose variance may become 0 needs a lowest one; targets of a cross-entropy belong "
+            "in [0, 1]."
+        ),
+        evidence=Evidence(numbers={"loss": now, "first_loss": start}, series=("loss",), limit=limit),
         at_once=True,
         stage=Stage.OUTPUT,
         exact=True,

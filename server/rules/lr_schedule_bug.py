@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
+from server.rules._layers import groups, looks_untrained
 from server.rules._say import percent, say
 from server.rules._schedules import falling_kinds, has_restarts, schedulers
 from server.rules._validation import should_rise
@@ -29,7 +30,9 @@ class LrScheduleBug(Rule):
     its maximum before half of the run (an epoch schedule that is stepped per batch); rising again after a decay under a
     scheduler that should only fall (a cosine stepped beyond its end); cut by `ReduceLROnPlateau` while the metric that
     it was told, recognised by its values, got better (the wrong `mode`); a warm-up of more than half of the run, or one
-    that never ends. A warm-up above 30 % and a schedule that hardly moves are infos.
+    that never ends; a schedule of one's own under which the rate never gets above 1 % of what the optimizer was given,
+    or whose factor is that rate itself (`LambdaLR` multiplies). A warm-up above 30 % and a schedule that hardly moves
+    are infos.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -81,6 +84,16 @@ class LrScheduleBug(Rule):
         warm_up_long: float = threshold(0.5, unit="of the run", low=0.1, high=1.0, source="ours: usual are 1 to 10 %")
         warm_up_info: float = threshold(0.3, unit="of the run", low=0.05, high=1.0, source="one-cycle's default peak")
         fewest: int = threshold(20, unit="steps", low=5, high=1000, source="ours: shorter runs have no schedule")
+        dwarfed: float = threshold(
+            0.01,
+            unit="of the first rate, at most",
+            low=1e-6,
+            high=0.1,
+            source="ours: a factor begins at, or gets to, 1",
+        )
+        squared: float = threshold(
+            0.05, unit="relative", low=1e-6, high=0.5, source="ours: a factor that is the first rate is no chance"
+        )
         told: int = threshold(
             4,
             unit="values told to a scheduler",
@@ -107,7 +120,7 @@ class LrScheduleBug(Rule):
             return
         name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
         total = window.planned if window.planned and not window.final else window.samples if window.final else None
-        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up):
+        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _dwarfed):
             verdict = look(_Seen(window, name, moving[name], total, params))
             if verdict is not None:
                 yield verdict
@@ -268,6 +281,28 @@ def _warm_up(seen: _Seen) -> Verdict | None:
         {"from": float(values[0]), "to": float(values[peak]), "share_of_run": share},
         params.warm_up_long if severity is Severity.WARNING else params.warm_up_info,
     )
+
+
+def _dwarfed(seen: _Seen) -> Verdict | None:
+    """Finds a schedule that never lets the optimizer have its rate: the factor is far below 1, or the rate itself."""
+    window, name, rate, total, params = seen
+    given = next((group for one, _, group in groups(window) if one == name), {})
+    first, now = given.get("initial_lr"), float(np.nanmax(rate.values))
+    own = [item for item in schedulers(window) if item.get("decays") is None and item.get("steps")]
+    early = not window.final and (not total or window.samples < params.early * total)
+    if not isinstance(first, (int, float)) or not 0 < first < 1 or not own or early:
+        return None
+    share = now / float(first)
+    itself = abs(share - first) <= params.squared * first and first <= 5 * params.dwarfed
+    if not itself and not (share <= params.dwarfed and looks_untrained(window)):
+        return None
+    return _say(
+        Severity.WARNING, name, int(rate.steps[0]),
+        f"is {now:.3g} at its highest, {percent(share)} of the {first:g} that the optimizer was given"
+        + (f": {own[0].get('type')} multiplies that with what looks like the rate itself" if itself else ""),
+        "Let the function that LambdaLR calls return a factor (1 for the full rate, 0.1 for a tenth), not a rate.",
+        {"given": float(first), "highest": now, "share": share}, params.dwarfed * float(first),
+    )  # fmt: skip
 
 
 def _say(

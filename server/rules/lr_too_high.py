@@ -26,7 +26,7 @@ DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites 
 ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
-NEWEST = 5  # samples of attention scores
+NEWEST = 5  # samples of attention scores, whose median is a level
 GROWTH = 10  # times the first scores
 FAR_TARGETS = "GW109"
 HARMED = frozenset({"GW208", "GW308"})  # what only steps that are too large do
@@ -256,19 +256,24 @@ def _attention_grew(window: Window, steps: np.ndarray, ratios: Floats, params: L
     usual = median(ratios)
     if usual <= params.harm or len(ratios) < START // 2:
         return None
-    calls = [series for series in window.by_layer(Kind.ACT_SCORES).values() if series.count >= 2 * NEWEST]
-    grown = [(med(series.tail(NEWEST)), med(series.values[:3])) for series in calls]
-    now, first = max(((now, first) for now, first in grown if now > GROWTH * first), default=(0.0, 0.0))
-    if now <= params.scores:
+    calls = [finite(series.values[:SETTLED]) for series in window.by_layer(Kind.ACT_SCORES).values()]
+    grown = [(_peak(values), med(values[:3])) for values in calls if len(values) >= 2 * NEWEST]
+    top, first = max(((top, first) for top, first in grown if top > GROWTH * first), default=(0.0, 0.0))
+    if top <= params.scores:
         return None
     return _verdict(
         Severity.WARNING,
         int(steps[0]),
         f"The first {len(ratios)} samples changed the weights by {usual:.1%} a step (limit {params.harm:.0%}), and the "
-        f"largest attention score went from {first:.3g} to {now:.3g}",
-        {"update_ratio": usual, "score": now, "first_score": first},
+        f"largest attention score went from {first:.3g} to {top:.3g}",
+        {"update_ratio": usual, "score": top, "first_score": first},
         params.harm,
     )
+
+
+def _peak(values: Floats) -> float:
+    """Gives the highest level: scores that came down after they had grown were as harmful as those that did not."""
+    return float(np.max(np.median(np.lib.stride_tricks.sliding_window_view(values, NEWEST), axis=1)))
 
 
 def _late_blow(window: Window, params: LrTooHigh.Params) -> Verdict | None:

@@ -9,7 +9,7 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._experts import is_experts
-from server.rules._layers import Parameter, listed, optimizers, parameters
+from server.rules._layers import Parameter, first_unfed, listed, optimizers, parameters
 from server.rules._progress import first_finite
 from server.rules.base import Rule, Stage, threshold
 
@@ -201,4 +201,6 @@ def _cleared_too_early(window: Window) -> bool:
 
 def _dead(window: Window) -> bool:
     units = [item for item in window.fact("dead_units").values() if isinstance(item, Mapping)]
-    return any(2 * int(item.get("dead") or 0) > int(item.get("units") or 0) for item in units)
+    return first_unfed(window) is not None or any(
+        2 * int(item.get("dead") or 0) > int(item.get("units") or 0) for item in units
+    )

@@ -88,6 +88,7 @@ def test_groups_send_their_values_as_series() -> None:
     assert list(tape.series("lr/1").values()) == pytest.approx([0.01, 0.005, 0.0025, 0.00125])
     described = last(tape, "optimizers")[0]["groups"]
     assert [group["name"] for group in described] == ["trunk", "1"]
+    assert [group["initial_lr"] for group in described] == [0.5, 0.01]
     assert described[0]["weight_decay"] == 0.05
     assert described[0]["betas"] == [0.8, 0.9]
     found = last(tape, "schedulers")[0]
@@ -184,6 +185,20 @@ def test_the_graph_names_what_inputs_are_multiplied_by_and_no_other_table() -> N
     torch.manual_seed(0)
     factors = last(train(model=Own()), "graph")["factors"]
     assert {"product", "head.weight"} <= set(factors) <= {"product", "head.weight", "head.bias"}
+
+
+def test_the_graph_names_parameters_whose_size_is_part_of_the_loss() -> None:
+    def penalised(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        ways = model[0].weight.abs().sum() + model[0].bias.pow(2).sum() + model[2].weight.norm()
+        loss = F.cross_entropy(2.0 * model(inputs), labels) + ways + (model[2].bias * model[2].bias).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    assert last(train(penalised), "graph")["penalised"] == ["0.bias", "0.weight", "2.bias", "2.weight"]
+    assert last(train(), "graph")["penalised"] == []
 
 
 def _squared(model: nn.Module, wanted: torch.Tensor) -> torch.Tensor:

@@ -183,6 +183,8 @@ def test_arguments_are_read_by_name(compute, expected) -> None:
             False,
             False,
         ),
+        (lambda m, x, y: F.mse_loss(0.5 * (1.0 * m(x).tanh()), x[:, :5]), "TanhBackward0", False, False),
+        (lambda m, x, y: F.mse_loss(2.0 * m(x).tanh(), x[:, :5]), "MulBackward0", False, False),
     ],
 )
 def test_what_came_before_the_loss_is_named(compute, operation: str, sums: bool, logarithms: bool) -> None:

@@ -7,6 +7,17 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.fifth.faults import FAULTS
 from tests.corpus.fifth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "levels-two-units-wide",
+        "letters-rate-of-a-third-at-once",
+        "levels-rate-as-factor",
+        "elbo-of-the-wrong-sign",
+        "prices-l1-of-everything",
+        "pendulum-pushed-by-tanh",
+        "names-rate-of-a-half",
+        "mnist-twenty-layers",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
