@@ -19,6 +19,7 @@ from server.domain.statistics import MAD_TO_SIGMA, med
 RISING = ("acc", "f1", "auc", "iou", "dice", "map", "bleu", "rouge", "r2", "recall", "precision", "top1", "top5")
 FALLING = ("loss", "err", "mse", "mae", "mape", "ppl", "perplexity", "nll", "wer", "cer", "fid", "bpc", "bpb")
 SURE_ERRORS, SURE_GAIN = 3.0, 0.05  # sampling errors, and points of accuracy
+NEVER_NEAR, FAR_OFF = 1.5, 2.0  # times what a constant answer gets
 TRAIN_WINDOW = 50  # training losses before an evaluation that stand for it
 
 
@@ -55,6 +56,11 @@ def evaluations(window: Window) -> Evaluations | None:
         for end, width in zip(ends, widths, strict=True)
     ]
     return Evaluations(steps, values, np.asarray(training))
+
+
+def far_off(found: Evaluations, chance: float) -> bool:
+    """Says whether answers are so wrong, from the first evaluation on, that they are meant for other labels."""
+    return float(found.values.min()) >= NEVER_NEAR * chance and med(found.values) >= FAR_OFF * chance
 
 
 def should_rise(name: str) -> bool | None:

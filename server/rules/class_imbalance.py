@@ -61,6 +61,10 @@ class ClassImbalance(Rule):
         ratio: float = threshold(10.0, unit="most common / rarest", low=2.0, high=1000.0, source="SageMaker Debugger")
         per_class: int = threshold(50, unit="labels per class", low=5, high=1000, source="ours: the shares are known")
         recall: float = threshold(0.1, unit="predictions per label", low=0.0, high=1.0, source="ours")
+        never: int = threshold(
+            100, unit="labels of a class that is never predicted", low=10, high=10_000, source="ours: no chance"
+        )
+        few: int = threshold(3, unit="validation batches, then", low=1, high=100, source="ours: not one odd batch")
         batches: int = threshold(
             6, unit="validation batches", low=5, high=10_000, source="ours: rare classes are learned late"
         )
@@ -89,7 +93,9 @@ class ClassImbalance(Rule):
         side = validation if isinstance(validation, Mapping) else {}
         wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
         missed = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
-        late = window.final and int(side.get("batches") or 0) >= params.batches
+        batches = int(side.get("batches") or 0)
+        plain = missed is not None and not missed[1] and missed[2] >= params.never  # and few batches are enough
+        late = window.final and batches >= (params.few if plain else params.batches)
         share = labels[common] / sum(labels.values())
         if missed and late and _hard(window, labels):
             missed = None  # rare ones of many classes come last, and this task is far from learned

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.statistics import Quarters
+from server.domain.statistics import Quarters, med
 from server.rules._loss_call import CROSS_ENTROPIES, expected, loss_call
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters
+from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 AT_CHANCE = 0.02
+FEWEST_EVALUATIONS = 5
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
@@ -25,7 +27,8 @@ class LossNotDecreasing(Rule):
     Splits the losses so far into quarters and compares the median of the first quarter, and of the very first losses,
     with that of the last. It fires where neither fell by more than 1 % (5 % from the start) and three standard errors.
     It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or at the end. It says
-    the smallest progress that it could have seen.
+    the smallest progress that it could have seen. A validation loss that fell by 8 % and three sigmas of its own is
+    progress too: where batches are noisy, the fixed set shows it first.
 
     ## Why it matters
     The steps cost the same as useful ones. A loss that stays at the level of guessing has a cause that no patience
@@ -72,6 +75,9 @@ class LossNotDecreasing(Rule):
             0.1, unit="of a planned run", low=0.01, high=1.0, source="ours: early enough to stop it"
         )
         fewest: int = threshold(400, unit="samples", low=20, high=100_000, source="ours: a quarter of 100 losses")
+        improved: float = threshold(
+            0.08, unit="of the first validation loss", low=0.01, high=1.0, source="ours: with three sigmas of it"
+        )
         fewest_final: int = threshold(100, unit="samples of a run that has ended", low=20, high=10_000, source="ours")
         blind: float = threshold(
             0.1,
@@ -112,9 +118,18 @@ class LossNotDecreasing(Rule):
                 f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen yet"
             )
             return
-        if is_stuck(parts):
+        if is_stuck(parts) and not _validation_improved(window, params):
             classes = call.classes if call is not None and call.function in CROSS_ENTROPIES else None
             yield _verdict(window, parts, smallest, classes)
+
+
+def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bool:
+    """Says whether the loss of a fixed set fell for sure: batches of a noisy task may hide what was learned."""
+    found = evaluations(window)
+    if found is None or len(found) < FEWEST_EVALUATIONS:
+        return False
+    first = float(found.values[0])
+    return first - med(found.values[-3:]) > max(params.improved * abs(first), SURE_ERRORS * found.noise)
 
 
 def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | None) -> Verdict:

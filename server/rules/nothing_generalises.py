@@ -16,7 +16,7 @@ from server.domain.statistics import finite
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
-from server.rules._validation import beats_the_commonest, evaluations
+from server.rules._validation import beats_the_commonest, evaluations, far_off
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -25,8 +25,9 @@ class NothingGeneralises(Rule):
 
     ## What it does
     At the end of a classification: the best validation loss is not even 2 % below the entropy of the labels, which is
-    what a constant answer gets, while the training loss is clearly below it. And as soon as it is seen: a sampler with
-    fewer weights than there are examples, which never draws those behind.
+    what a constant answer gets, while the training loss is clearly below it; an accuracy above that of the commonest
+    class is excuse enough unless the loss is about twice the entropy from the first evaluation on. And as soon as it is
+    seen: a sampler with fewer weights than there are examples, which never draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -105,7 +106,7 @@ class NothingGeneralises(Rule):
         best = float(found.values.min())
         trained, error = _mean_of_last_quarter(window.loss.values)
         learned = chance - trained
-        if beats_the_commonest(window, call.labels):
+        if not far_off(found, chance) and beats_the_commonest(window, call.labels):
             return  # it does generalise; that it is too sure of itself is GW801
         if best >= params.share * chance and learned > max(params.errors * error, 0.1 * chance):
             yield say(

@@ -13,7 +13,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
 from server.rules._say import percent, say
-from server.rules._validation import Evaluations, beats_the_commonest, evaluations, rising_metric
+from server.rules._validation import Evaluations, beats_the_commonest, evaluations, far_off, rising_metric
 from server.rules.base import Rule, Stage, threshold
 
 NEVER = 0.98  # of the entropy of the labels: above it validation never learned anything
@@ -96,7 +96,7 @@ class Overfitting(Rule):
         sigmas = params.sigmas if found.noise <= 0.05 * abs(best) else params.sigmas + 1
         limit = best + max((params.rise if many else params.rise_few) * abs(best), sigmas * found.noise)
         fell = found.training[best_at] - med(found.training[-width:])
-        if _never_better_than_chance(window, best):
+        if _never_better_than_chance(window, found, best):
             return  # GW112 says more at the end
         if not now > limit or not fell > params.training * abs(found.training[best_at]):
             return
@@ -124,12 +124,13 @@ class Overfitting(Rule):
         )
 
 
-def _never_better_than_chance(window: Window, best: float) -> bool:
+def _never_better_than_chance(window: Window, found: Evaluations, best: float) -> bool:
     call = loss_call(window)
     known = call is not None and call.function in CROSS_ENTROPIES and len(call.labels) > 1 and call.reduction == "mean"
-    if not known or call is None or beats_the_commonest(window, call.labels):
+    if not known or call is None:
         return False
-    return best >= NEVER * entropy(call.labels)
+    chance = entropy(call.labels)
+    return far_off(found, chance) or (best >= NEVER * chance and not beats_the_commonest(window, call.labels))
 
 
 def _best(found: Evaluations, width: int) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._loss_call import counts_of
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -17,6 +18,7 @@ BEYOND = 1.3  # what no value between 0 and 1 is
 CENTRED = 0.5  # of a standard deviation
 FEWEST_COLUMNS = 3
 THEN = "they come from another time or place, or are prepared differently"
+OTHER_LABELS = 0.3  # total variation of the shares of the classes
 
 
 class TrainValInputShift(Rule):
@@ -29,7 +31,8 @@ class TrainValInputShift(Rule):
     values, or of most columns of a table, that moved by a whole standard deviation and six sampling errors (the
     validation is of another time or place). Inputs that another network computes (a discriminator's, a head's, losses
     that are weighed) are left out: they change with training. So are shifts where a sampler draws some examples more
-    often: a column may tell classes apart; and the milder ones where the first batches are but the beginning of data
+    often, or where the classes are spread otherwise (label-histogram-wrong): a column may tell classes apart; and the
+    milder ones where the first batches are but the beginning of data
     that is not shuffled.
 
     ## Why it matters
@@ -60,7 +63,7 @@ class TrainValInputShift(Rule):
     since = "0.2.0"
     chart = "loss"
     tier = "facts"
-    clears_after = None
+    clears_after = 1
     stage = Stage.DATA
     exact = True
 
@@ -128,9 +131,24 @@ def _difference(item: Fact, other: Fact, window: Window, params: TrainValInputSh
         return f"{what}{column[0]['mean']:.4g} in training: they are prepared differently", params.ratio
     rows = int(item["batches"]) * _rows(item)
     partly = data.get("shuffle") is False and rows < int(data.get("dataset_size") or 0)
-    if partly or window.gates.moving_target:
-        return None  # the first batches stand for no more than themselves
+    if partly or window.gates.moving_target or _other_labels(window):
+        return None  # the first batches stand for no more than themselves; where labels differ, so do their inputs
     return _unnormalised(item, other, params) or _elsewhere(item, other, rows, data, params)
+
+
+def _other_labels(window: Window) -> bool:
+    """Says whether the classes are spread otherwise in validation: label-histogram-wrong has that to say."""
+    fact = window.fact("loss_call")
+    validation = fact.get("validation")
+    one = counts_of(fact.get("label_counts"))
+    other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
+    if not one or not other:
+        return False
+    shares = [
+        abs(one.get(label, 0) / sum(one.values()) - other.get(label, 0) / sum(other.values()))
+        for label in one.keys() | other.keys()
+    ]
+    return 0.5 * sum(shares) > OTHER_LABELS
 
 
 def _unnormalised(item: Fact, other: Fact, params: TrainValInputShift.Params) -> tuple[str, float] | None:

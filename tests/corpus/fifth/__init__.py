@@ -17,6 +17,10 @@ ADOPTED: frozenset[str] = frozenset(
         "pendulum-pushed-by-tanh",
         "names-rate-of-a-half",
         "mnist-twenty-layers",
+        "claims-counted",
+        "iris-not-shuffled",
+        "frauds-as-they-come",
+        "heartbeats-two-encoders",
     }
 )
 
