@@ -11,7 +11,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._layers import uses_closures
+from server.rules._layers import optimizers, uses_closures
 from server.rules.base import Rule, Stage, threshold
 
 OUTSIDE_CLOSURES = frozenset(
@@ -82,7 +82,8 @@ class LoopOrder(Rule):
     gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the
     scheduler before the optimizer. An offence counts when it happened in at least 9 of 10 steps in which it could, 5
     times or more (2 at the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of
-    `monitor.step()`, or at the end after 5, is reported as well, unless a GradScaler left the steps out.
+    `monitor.step()`, or at the end after 5, is reported as well, unless a GradScaler left the steps out; so
+    is, at the end, one of several optimizers that never stepped.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
@@ -141,6 +142,9 @@ class LoopOrder(Rule):
         calls_without_step: int = threshold(
             256, unit="calls of monitor.step()", low=33, high=100_000, source="ours: no accumulation is that long"
         )
+        steps_of_others: int = threshold(
+            50, unit="optimizer steps", low=2, high=100_000, source="ours: else its turn may not have come"
+        )
         calls_at_end: int = threshold(
             5, unit="calls of monitor.step()", low=1, high=1000, source="ours: less is an import test"
         )
@@ -159,6 +163,10 @@ class LoopOrder(Rule):
                 yield NotEvaluated("a scaler leaves the steps out, because no gradient is finite (GW611 says more)")
             else:
                 yield _never(calls)
+            return
+        idle = _idle(window) if window.final and stepped >= params.steps_of_others else None
+        if idle is not None:
+            yield _left_out(idle, stepped)
             return
         offences = list(self._habits(window, loop, params))
         if offences:
@@ -196,6 +204,28 @@ def _verdict(offences: list[tuple[str, int, int, int]]) -> Verdict:
             strings={"kind": kind, "all": ", ".join(item[0] for item in offences)},
             limit=0.0,
         ),
+        at_once=True,
+    )
+
+
+def _idle(window: Window) -> str | None:
+    """Names an optimizer that never stepped beside others that did: a rate is sent with every step."""
+    names = [str(item.get("name")) for item in optimizers(window)]
+    rates = window.by_layer(Kind.LEARNING_RATE)
+    stepped = {name for name in names if any(key.startswith(f"{name}.") for key in rates)}
+    return next((name for name in names if name not in stepped), None) if stepped else None
+
+
+def _left_out(name: str, steps: int) -> Verdict:
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"The optimizer `{name}` never stepped, while others made {steps:,} steps: its weights are those of the "
+            "start"
+        ),
+        advice=f"Call the `step()` of `{name}` after the backward, beside the others; or do not pass it to watch().",
+        evidence=Evidence(numbers={"steps": float(steps)}, strings={"optimizer": name}, limit=0.0),
         at_once=True,
     )
 

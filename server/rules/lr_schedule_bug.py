@@ -31,8 +31,8 @@ class LrScheduleBug(Rule):
     scheduler that should only fall (a cosine stepped beyond its end); cut by `ReduceLROnPlateau` while the metric that
     it was told, recognised by its values, got better (the wrong `mode`); a warm-up of more than half of the run, or one
     that never ends; a schedule of one's own under which the rate never gets above 1 % of what the optimizer was given,
-    or whose factor is that rate itself (`LambdaLR` multiplies). A warm-up above 30 % and a schedule that hardly moves
-    are infos.
+    or whose factor is that rate itself (`LambdaLR` multiplies). At the end: a one-cycle schedule of which less than
+    a fifth was gone through, the rate still rising. A warm-up above 30 % and a schedule that hardly moves are infos.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -91,6 +91,9 @@ class LrScheduleBug(Rule):
             high=0.1,
             source="ours: a factor begins at, or gets to, 1",
         )
+        cycle: float = threshold(
+            0.2, unit="of a one-cycle schedule", low=0.01, high=0.3, source="ours: it rises for 0.3 of it by default"
+        )
         squared: float = threshold(
             0.05, unit="relative", low=1e-6, high=0.5, source="ours: a factor that is the first rate is no chance"
         )
@@ -120,7 +123,7 @@ class LrScheduleBug(Rule):
             return
         name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
         total = window.planned if window.planned and not window.final else window.samples if window.final else None
-        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _dwarfed):
+        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _cut_off, _dwarfed):
             verdict = look(_Seen(window, name, moving[name], total, params))
             if verdict is not None:
                 yield verdict
@@ -281,6 +284,25 @@ def _warm_up(seen: _Seen) -> Verdict | None:
         {"from": float(values[0]), "to": float(values[peak]), "share_of_run": share},
         params.warm_up_long if severity is Severity.WARNING else params.warm_up_info,
     )
+
+
+def _cut_off(seen: _Seen) -> Verdict | None:
+    """Finds a one-cycle schedule of which the run saw less than the rise: it counts other steps than the loop does."""
+    window, name, rate, _, params = seen
+    for item in schedulers(window):
+        whole, steps = (item.get("arguments") or {}).get("total_steps"), item.get("steps")
+        if item.get("type") != "OneCycleLR" or not isinstance(whole, int) or not isinstance(steps, int):
+            continue
+        rises = rate.last >= float(np.nanmax(rate.values))
+        if window.final and rises and params.fewest <= steps < params.cycle * whole:
+            return _say(
+                Severity.WARNING, name, int(rate.steps[0]),
+                f"was still rising when the run ended: {steps:,} of the {whole:,} steps of OneCycleLR were made",
+                "Give OneCycleLR the number of times that scheduler.step() is called: epochs * len(loader) where it is "
+                "called after every batch, not the number of examples.",
+                {"steps": steps, "cycle": whole}, params.cycle * whole,
+            )  # fmt: skip
+    return None
 
 
 def _dwarfed(seen: _Seen) -> Verdict | None:

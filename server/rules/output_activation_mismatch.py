@@ -8,10 +8,19 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, call_operations, loss_call, product_of_unit_vectors
+from server.rules._loss_call import (
+    BINARY,
+    NOT_SEEN,
+    REGRESSION,
+    LossCall,
+    call_operations,
+    loss_call,
+    product_of_unit_vectors,
+)
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+_PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Clone", "ToCopy")
 REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
 
 
@@ -21,8 +30,9 @@ class OutputActivationMismatch(Rule):
     ## What it does
     Reads the operation that made the outputs (views and casts skipped) and the targets of the first batches. It finds a
     softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
-    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, a softmax where several classes can be true
-    at once, and cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
+    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, a ReLU in front of the sigmoid of a binary
+    one, a softmax where several classes can be true at once, and cosines handed to a cross-entropy as they are: between
+    −1 and 1 no class can be made likely.
 
     ## Why it matters
     What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
@@ -126,6 +136,13 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             f"cannot leave {REACH[operation]}",
             f"Remove the {operation.lower()}{place}: cross_entropy takes raw outputs of both signs.",
         )
+    if call.function in BINARY and operation in ("Relu", "Sigmoid") and _cut_below(window):
+        return _say(
+            call,
+            f"A relu stands between the scores and their sigmoid{place}: no probability is ever below one half",
+            "Remove the relu in front of the sigmoid: a score of either sign is what the sigmoid turns into a "
+            "probability.",
+        )
     verdict = _cosines(window, call, params)
     if verdict is not None:
         return verdict
@@ -142,6 +159,14 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
                 "Replace the softmax by nothing and use binary_cross_entropy_with_logits: one yes or no per label.",
             )
     return None
+
+
+def _cut_below(window: Window) -> bool:
+    """Says whether the scores of a binary loss come from a relu: right behind the loss, or behind its sigmoid."""
+    behind = [name for name in call_operations(window)[1:] if not name.startswith(_PASSING)]
+    if behind and behind[0].startswith("Sigmoid"):
+        behind = behind[1:]
+    return bool(behind) and behind[0].startswith("Relu")
 
 
 def _cosines(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:

@@ -7,6 +7,8 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.sixth.faults import FAULTS
 from tests.corpus.sixth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {"bikes-cycle-counts-rows", "numbers-encoder-never-steps", "tumours-relu-before-sigmoid"}
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
