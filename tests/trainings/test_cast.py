@@ -38,7 +38,6 @@ WITHOUT_TRAINING = {
     "GW609": "needs a GPU (tests/client_hook/test_cuda.py has one fail)",
     "GW702": "needs a clock of its own (tests/trainings/test_own_clock.py)",
     "GW703": "needs a clock of its own (tests/trainings/test_own_clock.py)",
-    "GW704": "needs a clock of its own (tests/trainings/test_own_clock.py)",
     "GW705": "needs a clock of its own (tests/trainings/test_own_clock.py)",
     "GW706": "a time",
     "GW804": "a remark",
