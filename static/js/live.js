@@ -26,6 +26,8 @@ export function startLive() {
 
 function share(hear) {
   const worker = new SharedWorker("/static/js/live-worker.js", { type: "module", name: "gradwatch live" });
+  // one that could not be loaded, because the server went in that moment, says nothing more
+  worker.addEventListener("error", () => listen(hear), { once: true });
   worker.port.addEventListener("message", ({ data }) => hear(data));
   worker.port.start();
   const tell = () => worker.port.postMessage(document.hidden ? "hidden" : "seen");

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Server
 from tests.browser.kit import open_run, send
@@ -53,3 +53,18 @@ def test_a_lost_server_is_said_with_the_time_and_what_was_missed_appears_when_it
     finally:
         page.close()
         again.stop()
+
+
+def test_a_page_whose_shared_worker_does_not_load_listens_by_itself(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    page.add_init_script(
+        "const Shared = SharedWorker;"
+        "window.SharedWorker = class extends Shared { constructor(url, more) { super('/static/js/gone.js', more); } };"
+    )
+    open_run(server)
+    send(server, 0, {"loss": [2.0] * 3})
+    page.goto(f"{server.url}/runs/{RUN}")
+    page.locator("[data-verdict]").wait_for()
+    send(server, 1, {"loss": [2.0] * 9}, first_step=3)
+    eventually(lambda: "12 steps" in page.locator("#head").inner_text())
