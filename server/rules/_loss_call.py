@@ -143,6 +143,7 @@ def call_operations(window: Window) -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
 
 
+SAME_VALUES = ("View", "Reshape", "Squeeze", "Unsqueeze", "UnsafeView", "Clone")  # operations that change no number
 _SUMS = ("Add", "Squeeze", "Unsqueeze", "View", "Reshape", "UnsafeView", "Select", "Slice", "Permute", "T")
 
 

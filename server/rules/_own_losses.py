@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
-from server.rules._loss_call import own_operations
+from server.rules._loss_call import SAME_VALUES, own_operations
 from server.rules._say import say
 
 
@@ -54,6 +54,7 @@ _OF_HINGE = Verdict(
 )
 
 
+_VIEWS = (*SAME_VALUES, "Transpose", "Permute")
 _TWICE = Verdict(
     severity=Severity.ERROR,
     first_step=0,
@@ -72,9 +73,6 @@ def _softmax_of_softmax(operations: Sequence[str]) -> bool:
     at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
     behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
     return bool(behind) and behind[0].startswith("Softmax")
-
-
-_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "UnsafeView", "Clone")
 
 
 def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | None:

@@ -12,6 +12,7 @@ from server.rules._loss_call import (
     BINARY,
     NOT_SEEN,
     REGRESSION,
+    SAME_VALUES,
     LossCall,
     call_operations,
     loss_call,
@@ -20,7 +21,7 @@ from server.rules._loss_call import (
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
-_PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Clone", "ToCopy")
+_PASSING = (*SAME_VALUES, "Select", "ToCopy")
 REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
 
 
