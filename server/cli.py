@@ -126,7 +126,7 @@ def rules(argv: list[str]) -> int:
     try:
         # Imported here: these need packages of the extra `server`.
         from server.rules.registry import load_rules
-        from server.web.models import RuleItem, RulePage
+        from server.web.models.rules import RuleItem, RulePage
     except ModuleNotFoundError as missing:
         return _name_missing(missing)
     registry = load_rules()

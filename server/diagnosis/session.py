@@ -7,9 +7,8 @@ same numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,9 +20,10 @@ from server.diagnosis.lifecycle import Raised
 from server.diagnosis.numbering import Numbers
 from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
+from server.diagnosis.stored import JUDGED_RANK, Outcome, Stored, same
 from server.diagnosis.thresholds import params_of
 from server.diagnosis.unexplained import UNKNOWN, is_unexplained
-from server.domain.findings import CheckResult, Evidence, Finding
+from server.domain.findings import CheckResult, Finding
 from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
 from server.store import Store
@@ -33,7 +33,6 @@ from server.store.replay import StoredFrame
 FRAMES_A_READ, FIRST_FRAMES, FEWEST_FRAMES = 256, 16, 4
 POINTS_A_READ = 500_000
 POINTS_AT_ONCE = 50_000  # are judged before somebody asks whether the turn is over
-JUDGED_RANK = 0
 ONE_PROCESS = "the training is one process"
 
 
@@ -81,6 +80,7 @@ class Session:
         self._several: bool | None = None  # processes; None where nobody said
         self._ahead: tuple[Place, Sequence[StoredFrame]] | None = None
         self._numbers = Numbers(self._saved.values())
+        self._stored = Stored(run_id, registry, self._params)
         self._settled: Outcome | None = None  # what was saved, as long as no rule was asked since
 
     @property
@@ -153,7 +153,7 @@ class Session:
             for number, finding in self._saved.items()
             if number not in current and finding.state == "open"
         ]
-        changed = [finding for number, finding in current.items() if not _same(self._saved.get(number), finding)]
+        changed = [finding for number, finding in current.items() if not same(self._saved.get(number), finding)]
         checks = newest.checks if newest else []
         tops = [item for item in current.values() if item.state == "open" and item.cause is None and not item.muted]
         top = [
@@ -322,40 +322,16 @@ class Session:
         raised = {number: self._parts[number].raised for number in sorted(self._parts, key=in_order)}
         follows = {number: part.follows for number, part in self._parts.items() if part.follows is not None}
         return {
-            number: self._finding(number, attempt, item, closed=attempt != newest)
+            number: self._stored.finding(
+                number,
+                attempt,
+                item,
+                cause=self._numbers.get(attempt, item.cause),
+                before=self._saved.get(number),
+                closed=attempt != newest,
+            )
             for number, attempt, item in self._numbers.give(raised, follows)
         }
-
-    def _finding(self, number: int, attempt: int, item: Raised, *, closed: bool) -> Finding:
-        info = self._registry.get(item.code)
-        name, version = (info.name, info.version) if info else (item.code, 1)
-        before = self._saved.get(number)
-        verdict = item.verdict
-        # a finding of an attempt that another one follows is history: the newest attempt says whether it still holds
-        resolved = item.last_step if closed and item.open else item.resolved_step
-        return Finding(
-            run_id=self.run_id,
-            number=number,
-            code=item.code,
-            name=name,
-            rule_version=version,
-            severity=verdict.severity,
-            state="open" if resolved is None else "resolved",
-            first_step=verdict.first_step,
-            raised_step=item.raised_step,
-            last_step=item.last_step,
-            message=verdict.message,
-            advice=verdict.advice,
-            layers=verdict.layers,
-            ranks=verdict.ranks or (JUDGED_RANK,),
-            evidence=_storable(verdict.evidence),
-            params=asdict(self._params.get(item.code) or info.rule.Params()) if info else {},
-            attempt=attempt,
-            cause=self._numbers.get(attempt, item.cause),
-            acknowledged=before.acknowledged if before else False,
-            muted=before.muted if before else False,
-            resolved_step=resolved,
-        )
 
 
 @lru_cache(maxsize=8)
@@ -363,31 +339,3 @@ def _alone(registry: Registry) -> tuple[CheckResult, ...]:
     """Says of the rules over ranks that there are none."""
     codes = [item.code for item in registry if item.rule.across_ranks]
     return tuple(CheckResult(code, "not-evaluated", ONE_PROCESS) for code in codes)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a session found: the findings to save, what became of each rule, how far it came, and the verdict in
-    one sentence."""
-
-    changed: tuple[Finding, ...]
-    checks: tuple[CheckResult, ...]
-    step: int
-    verdict: str
-
-
-def _same(before: Finding | None, now: Finding) -> bool:
-    return before is not None and replace(before, acknowledged=now.acknowledged, muted=now.muted) == now
-
-
-def _storable(evidence: Evidence) -> Evidence:
-    """Moves numbers that JSON cannot hold to the texts, and turns NumPy's numbers into Python's."""
-    numbers = {name: float(value) for name, value in evidence.numbers.items()}
-    lost = {name: str(value) for name, value in numbers.items() if not math.isfinite(value)}
-    limit = evidence.limit
-    return Evidence(
-        {name: value for name, value in numbers.items() if name not in lost},
-        {**dict(evidence.strings), **lost},
-        tuple(evidence.series),
-        float(limit) if limit is not None and math.isfinite(limit) else None,
-    )

@@ -13,25 +13,10 @@ from server.domain.runs import Run
 from server.store.run_list import SORTS
 from server.web import preflighted
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
-from server.web.models import (
-    AttemptItem,
-    ChecklistItem,
-    ChecklistPage,
-    FindingChange,
-    FindingItem,
-    FindingPage,
-    Health,
-    RuleItem,
-    RulePage,
-    RunChange,
-    RunDetail,
-    RunItem,
-    RunPage,
-    RunsChange,
-    RunsChanged,
-    RunStateName,
-    SeverityName,
-)
+from server.web.models.findings import FindingChange, FindingItem, FindingPage
+from server.web.models.rules import ChecklistItem, ChecklistPage, RuleItem, RulePage
+from server.web.models.runs import AttemptItem, Health, RunChange, RunDetail, RunItem, RunPage, RunsChange, RunsChanged
+from server.web.models.values import RunStateName, SeverityName
 from server.web.problems import Problem
 from server.web.services import Parts
 

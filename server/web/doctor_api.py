@@ -16,7 +16,8 @@ from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
 from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
 from server.web.lookup import existing_run
-from server.web.models import FindingItem, SeverityName
+from server.web.models.findings import FindingItem
+from server.web.models.values import SeverityName
 from server.web.problems import Problem
 from server.web.services import Parts
 

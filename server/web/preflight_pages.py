@@ -13,7 +13,7 @@ from server.domain.runs import Run
 from server.web import preflighted
 from server.web.contexts import preflight
 from server.web.lookup import existing_run
-from server.web.models import Number, Plain, SeverityName
+from server.web.models.values import Number, Plain, SeverityName
 from server.web.problems import Problem
 from server.web.services import Parts
 from server.web.templating import render

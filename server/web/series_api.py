@@ -15,7 +15,7 @@ from server.domain.runs import Run
 from server.domain.series import Floats, SeriesData
 from server.downsample import Cut
 from server.web.lookup import Cursor, Limit, existing_run, page_of
-from server.web.models import NonFinite, SeriesBuckets, SeriesDataPage, SeriesItem, SeriesPage
+from server.web.models.series import NonFinite, SeriesBuckets, SeriesDataPage, SeriesItem, SeriesPage
 from server.web.problems import Problem
 from server.web.services import Parts
 

@@ -87,7 +87,7 @@ def test_limits_are_checked_before_anything_is_inflated(ingest: Ingest, monkeypa
         ingest.accept(RUN, bytes(bomb))
     with pytest.raises(TooLarge, match=f"at most {wire.MAX_FRAME_BYTES} are accepted"):
         ingest.accept(RUN, bytes(wire.MAX_FRAME_BYTES + 1))
-    monkeypatch.setattr(room, "MAX_COLUMNS_OF_A_FRAME", 2)
+    monkeypatch.setattr("server.ingest.intake.MAX_COLUMNS_OF_A_FRAME", 2)
     with pytest.raises(TooLarge, match="groups: 3 columns, at most 2 are accepted"):
         ingest.accept(RUN, frame_bytes(0, {"a": [1.0], "b": [1.0], "c": [1.0]}))
 

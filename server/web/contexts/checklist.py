@@ -17,7 +17,7 @@ from server.web.chapters import FIRST_FIVE, ChapterInfo, chapter_of, section_of
 from server.web.contexts.runs import RunRow, run_row
 from server.web.contexts.tabs import Tab, tabs
 from server.web.markdown import inline
-from server.web.models import ChecklistItem
+from server.web.models.rules import ChecklistItem
 
 WORDS = {"passed": "passed", "found": "found", "not-evaluated": "not evaluated"}
 _ORDER = ("found", "not-evaluated", "passed")
