@@ -33,7 +33,7 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import fifth, fourth, held_out, second, sixth, third
+    from tests.corpus import fifth, fourth, held_out, second, seventh, sixth, third
 
     return {
         "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
@@ -48,6 +48,8 @@ def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
         "held-out-fifth-fault": (fifth.FAULTS, fifth.ADOPTED),
         "held-out-sixth": (sixth.HEALTHY, sixth.ADOPTED),
         "held-out-sixth-fault": (sixth.FAULTS, sixth.ADOPTED),
+        "held-out-seventh": (seventh.HEALTHY, seventh.ADOPTED),
+        "held-out-seventh-fault": (seventh.FAULTS, seventh.ADOPTED),
     }
 
 
