@@ -19,6 +19,7 @@ from client_hook.guard import Guard, guarded
 
 STEPS = 3  # traced; after them every hook that has run is taken off
 MAX_CALLS = 20_000
+MAX_VIEWS = 4
 
 
 @dataclass
@@ -45,6 +46,7 @@ class ForwardTrace:
         self._closing = -1
         self.steps = 0
         self.calls: list[Call] = []  # of the open step
+        self.views: list[list[list[int]]] = []  # shapes of plain data before and after a view that a layer was given
         self.ran: set[str] = set()  # layers that were ever called, as far as their hook was on
 
     @property
@@ -100,7 +102,10 @@ class ForwardTrace:
             return
         if len(self.calls) < MAX_CALLS and not torch._C._get_tracing_state():
             made = list(tensors_in(output))
-            given = [item.grad_fn for item in tensors_in((*args, *kwargs.values())) if item.grad_fn is not None]
+            taken = list(tensors_in((*args, *kwargs.values())))
+            given = [item.grad_fn for item in taken if item.grad_fn is not None]
+            if not given and taken and len(self.views) < MAX_VIEWS:
+                self._look_at_view(taken[0])
             self.calls.append(
                 Call(
                     layer=name,
@@ -114,6 +119,13 @@ class ForwardTrace:
                 )
             )
         self._context.spent_s += perf_counter() - began
+
+    def _look_at_view(self, data: Tensor) -> None:
+        base = data._base
+        if base is not None and base.ndim > 1 and data.ndim > 1 and base.is_contiguous() and data.is_contiguous():
+            pair = [list(base.shape), list(data.shape)]
+            if pair[0] != pair[1] and base.numel() == data.numel() and pair not in self.views:
+                self.views.append(pair)
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:

@@ -29,6 +29,7 @@ MAX_NODES = 100_000
 MAX_OPERATIONS = 32
 MAX_PLAIN, MAX_PLAIN_ELEMENTS = 20, 1_000_000  # tensors that are no parameters, and what one of them may hold
 MAX_LISTED = 1_000
+MAX_VIEWS = 32
 MARKED = 20  # graphs that are asked for again
 ASKED_AGAIN = 100  # steps later
 
@@ -56,6 +57,8 @@ class GraphSignal(Signal):
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
+        self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
+        self._twice: set[str] = set()
         self._paths = GraphPaths()
         self._margins = Margins()
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
@@ -112,6 +115,11 @@ class GraphSignal(Signal):
                 node.layer, node.dropout_rate = layers.get(node.node, (None, None))
                 if node.name.startswith("Softmax") and (over := graph_nodes.softmax_over(node.node)):
                     self._softmaxes.append([over[0], *node.node._saved_result.shape])
+                pair = graph_nodes.relabelled(node.node, node.name) if len(self._views) < MAX_VIEWS else None
+                if pair is not None and pair not in self._views:
+                    self._views.append(pair)
+                if graph_nodes.squashed_twice(node.node, node.name):
+                    self._twice.add(node.name)
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
                 sized = graph_nodes.sized_leaf(node.node, node.name)
                 if sized is not None and (label := self.context.parameter_name(sized)) is not None:
@@ -244,6 +252,8 @@ class GraphSignal(Signal):
             "unregistered": self._unregistered(),
             "detached": [layer for layer, apart in self._detached.items() if apart],
             "margin_targets": self._margins.fact(),
+            "views": (self._trace.views if self._trace is not None else []) + self._views,
+            "twice": sorted(self._twice),
             **self._paths.fact(),
         }
         found = self._attributes()

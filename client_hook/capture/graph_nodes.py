@@ -139,6 +139,21 @@ def before_views(node: Any) -> Any:
     return node
 
 
+def relabelled(node: Any, name: str) -> list[list[int]] | None:
+    """Returns the shapes before and after a view by which the first dimension gets another size."""
+    if not name.startswith(("View", "UnsafeView", "ReshapeAlias")):
+        return None
+    shapes = [list(quietly(getattr, node, "_saved_self_sym_sizes") or ()), list(node._input_metadata[0].shape)]
+    return shapes if min(map(len, shapes)) > 1 and shapes[0][0] != shapes[1][0] else None
+
+
+def squashed_twice(node: Any, name: str) -> bool:
+    """Says whether a sigmoid or softmax is given what one gave, nothing but views between them."""
+    kind = name.partition("Backward")[0]
+    behind = before_views(node.next_functions[0][0]) if kind in ("Sigmoid", "Softmax") else None
+    return behind is not None and name_of(behind).startswith(kind + "Backward")
+
+
 def softmax_over(node: Any) -> tuple[int, int] | None:
     """Returns the dimension over which a softmax node normalises, and its size."""
     result = quietly(getattr, node, "_saved_result")

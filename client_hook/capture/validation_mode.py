@@ -1,7 +1,8 @@
 """Tells a validation from a metric of the training batch, when a loss function is called without gradients.
 
-Not for: the offence itself (loop_order). The data loader answers where there is one; else batch norm's own counter,
-another batch size, or one function called again without a training call in between.
+Not for: the offence itself (loop_order). The data loader answers where there is one, and its sizes where the
+validation has none; else batch norm's own counter, another batch size, or one function called again without a training
+call in between.
 """
 
 from __future__ import annotations
@@ -61,13 +62,19 @@ class ValidationMode:
         if self._counted() != self._passes:
             return True
         if self._loader is not None and self._training_loader is not None:
-            return self._loader() is not self._training_loader()
+            return self._loader() is not self._training_loader() or _other(self._loader(), self._rows, _rows(first))
         return again or _rows(first) != self._rows
 
     def _counted(self) -> int:
         norm = self._norm() if self._norm is not None else None
         counter = getattr(norm, "num_batches_tracked", None)
         return counter._version if isinstance(counter, Tensor) else 0
+
+
+def _other(loader: Any, usual: int, rows: int) -> bool:
+    """Says of the rows of a loss that they are no batch of the loader, nor an epoch of it put together."""
+    size, data = getattr(loader, "batch_size", None) or 0, getattr(loader, "dataset", ())
+    return hasattr(data, "__len__") and usual <= size < rows and abs(rows - len(data)) >= size
 
 
 def _rows(first: Any) -> int:

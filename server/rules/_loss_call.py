@@ -134,7 +134,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
     )
 
 
-_BEGIN = ("Addmm", "Mm", "Mv", "Addmv", "Bmm", "Baddbmm", "Linear", "Convolution", "Mkldnn", "Cudnn")
+BEGIN = ("Addmm", "Mm", "Mv", "Addmv", "Bmm", "Baddbmm", "Linear", "Convolution", "Mkldnn", "Cudnn")
 
 
 def call_operations(window: Window) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ _SUMS = ("Add", "Squeeze", "Unsqueeze", "View", "Reshape", "UnsafeView", "Select
 def raw_scores(behind: Sequence[str]) -> bool:
     """Says whether values are what a weighted layer gave, or a sum of that: nothing on the way squashes them."""
     for name in behind:
-        if name.startswith(_BEGIN):
+        if name.startswith(BEGIN):
             return True
         if not name.startswith(_SUMS) or name.startswith("Tanh"):
             return False
@@ -186,7 +186,7 @@ def own_operations(window: Window) -> tuple[str, ...]:
     if not isinstance(names, (list, tuple)):
         return ()
     found = [str(name) for name in names]
-    end = next((at for at, name in enumerate(found) if name.startswith(_BEGIN)), len(found))
+    end = next((at for at, name in enumerate(found) if name.startswith(BEGIN)), len(found))
     return tuple(found[:end]) if not any("Loss" in name or "Nll" in name for name in found[:end]) else ()
 
 

@@ -7,10 +7,11 @@ Not for: PyTorch's own loss functions, whose arguments are seen (loss-task-misma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
-from server.rules._loss_call import SAME_VALUES, own_operations
+from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
 from server.rules._say import say
 
 
@@ -19,6 +20,15 @@ def mistake_in_own_loss(window: Window) -> Verdict | None:
     own = own_operations(window)
     if _log_of_zero(own):
         return _OF_ZERO
+    scores = _of_scores(own, call_operations(window)[len(own) :])
+    if scores:
+        return say(
+            Severity.ERROR,
+            f"The loss takes {scores} of what the last layer gives as it is: such scores are below 0 and above 1 too, "
+            "and it is made for probabilities",
+            "Put torch.sigmoid (one yes or no each) or softmax(dim=1) (one of many) between the model and this loss.",
+            series=("loss",),
+        )
     if _softmax_of_softmax(own):
         return _TWICE
     squared = _every_with_every(window, own)
@@ -99,6 +109,47 @@ def _zero_or_one(window: Window) -> bool:
     """Says whether a hinge of one's own was given 0 and 1, and nothing else, as targets."""
     found = window.fact("graph").get("margin_targets")
     return isinstance(found, Mapping) and list(found.get("values") or ()) == [0, 1]
+
+
+def squashed_twice(window: Window) -> Verdict | None:
+    """Looks for a sigmoid of a sigmoid, or a softmax of a softmax, between the last layer and the loss."""
+    names = set(map(str, window.fact("graph").get("twice") or ()))
+    last = list(takewhile(lambda name: not name.startswith(BEGIN), call_operations(window)))
+    found = next((name for name in last if name in names), "")
+    if not found:
+        return None
+    kind = found.partition("Backward")[0].lower()
+    left = "probabilities stay between 0.5 and 0.73" if kind == "sigmoid" else "no class can be made likely"
+    return say(
+        Severity.ERROR,
+        f"The outputs pass a {kind} twice before the loss: {left}",
+        f"Remove one of the two {kind} calls: that at the end of the model, or that in the loop.",
+        strings={"operation": found},
+        series=("loss",),
+    )
+
+
+_SUMMED = ("Mul", "Add", *SAME_VALUES, "Select", "Slice", "Permute", "Transpose", "Sum", "Mean")
+_OF_PROBABILITY = ("Log", "Mul", "Rsub", "Add", *SAME_VALUES, "Gather", "Index", "Select", "Slice", "Permute", "Neg")
+_AVERAGED = ("Neg", "Mean", "Sum", "Add", "Mul", "Div", "Rsub", *SAME_VALUES)
+
+
+def _of_scores(own: Sequence[str], behind: Sequence[str]) -> str:
+    """Says what a loss made for probabilities does with raw scores: the overlap of a dice or Jaccard loss, or a
+    logarithm; "" where something squashes them, or it is another loss."""
+    if not behind:
+        return ""
+    log = next((at for at, name in enumerate(own) if name.startswith("LogBackward")), None)
+    if log is not None:
+        plain = all(name.startswith(_AVERAGED) for name in own[:log])
+        raw = all(name.startswith(_OF_PROBABILITY) and "Softmax" not in name for name in own[log:])
+        return "the logarithm" if plain and raw else ""
+    sums = [at for at, name in enumerate(own) if name.startswith("Sum")]
+    if len(sums) < 2 or "Mul" not in "".join(own[sums[0] :]) or not own[0].startswith(("Rsub", "Neg", "Mean")):
+        return ""
+    ratio = any(name.startswith("Div") for name in own[: sums[0]])
+    raw = all(name.startswith(_SUMMED) for name in own[sums[0] :])
+    return "the overlap (a dice or Jaccard index)" if ratio and raw else ""
 
 
 _SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")

@@ -51,12 +51,14 @@ def loss_quarters(window: Window) -> Quarters | None:
 
 
 def is_stuck(parts: Quarters) -> bool:
-    """Says whether neither the quarters nor the first losses show a fall."""
+    """Says whether neither the quarters nor the first losses show a fall, or a rise that was taken back was all."""
     moved = parts.q1 - parts.q4
     moved_since_start = parts.start - parts.q4
-    return moved < max(SMALLEST_GAIN * abs(parts.q1), SURE_ERRORS * parts.se_first) and moved_since_start < max(
-        SMALLEST_START_GAIN * abs(parts.start), SURE_ERRORS * parts.se_start
-    )
+    rough = max(SMALLEST_START_GAIN * abs(parts.start), SURE_ERRORS * parts.se_start)
+    if moved_since_start < rough and moved < max(SMALLEST_GAIN * abs(parts.q1), SURE_ERRORS * parts.se_first):
+        return True
+    known = SURE_ERRORS * parts.se_start <= SMALLEST_START_GAIN * abs(parts.start)
+    return known and parts.q1 > parts.start and moved_since_start < SMALLEST_GAIN * abs(parts.start)
 
 
 def first_finite(values: Floats) -> float | None:

@@ -81,12 +81,13 @@ def rising_metric(window: Window) -> tuple[str, Steps, Floats] | None:
     return None
 
 
-def beats_the_commonest(window: Window, labels: Mapping[int, int]) -> bool:
-    """Says whether the accuracy of the validation is surely above what naming the most common class would give."""
+def beats_the_commonest(window: Window, labels: Mapping[int, int], share: float = 0.0) -> bool:
+    """Says whether the accuracy of the validation is surely above what naming the most common class would give, by a
+    share of what that leaves."""
     found = rising_metric(window)
     if found is None or "acc" not in found[0].lower() or not 0 < float(found[2][-1]) <= 1 or not labels:
         return False
     total = sum(labels.values())
     level = max(labels.values()) / total
     error = math.sqrt(level * (1 - level) / total)
-    return float(found[2][-1]) > level + max(SURE_ERRORS * error, SURE_GAIN)
+    return float(found[2][-1]) > level + max(SURE_ERRORS * error, SURE_GAIN, share * (1 - level))

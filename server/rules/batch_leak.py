@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.domain.evidence import Window
@@ -24,7 +25,9 @@ class BatchLeak(PreflightRule):
     passes, is an error. Batch norm couples samples in training mode only, so it is never reported. In training, the
     shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
     (there are as many targets, and not as many of anything in its second): it reads the samples as time steps. And the
-    first graph shows a softmax over the samples inside the model.
+    first graph shows a softmax over the samples inside the model, an attention of every sample to every sample where
+    `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory: a view
+    moves nothing, so its rows are made of pieces of several samples.
 
     ## Why it matters
     The model mixes samples: what it learns is about pairs that never meet again, and its answers change with the batch.
@@ -54,8 +57,12 @@ class BatchLeak(PreflightRule):
     chart = "loss"
 
     def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:
-        """Looks at the shapes of recurrent layers, then at what preflight found."""
+        """Looks at the shapes of recurrent layers, softmaxes and views, then at what preflight found."""
         found, mixing = _samples_as_time(window), _softmax_over_samples(window)
+        attention, viewed = _attention_over_samples(window), _view_across_samples(window)
+        if found is None and mixing is None and (attention is not None or viewed is not None):
+            yield attention or viewed  # type: ignore[misc]
+            return
         if found is None and mixing is not None:
             shape = "×".join(map(str, mixing))
             yield say(
@@ -101,6 +108,69 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
         if len(targets) == 1 or targets[1] != shape[1]:  # else time comes first in the targets as well
             return name, shape[0], shape[1]
     return None
+
+
+def _attention_over_samples(window: Window) -> Verdict | None:
+    """Finds scores of every sample for every sample, in a model with an attention that takes time first."""
+    call = loss_call(window)
+    targets: tuple[int, ...] = call.target.shape if call is not None else ()
+    recurrent = {layer.get("name") for layer in layers(window) if layer.get("type") in RECURRENT}
+    names = [name for name in _time_first(window) if name not in recurrent]
+    if not targets or not names or len(targets) > 1 or targets[0] < 2:
+        return None
+    size = targets[0]
+    given = [item.get("shape") or () for item in window.fact("inputs").values() if isinstance(item, Mapping)]
+    if not given or any(size in shape[1:] for shape in given):
+        return None  # as many places as samples: nobody can tell
+    for dimension, *shape in window.fact("graph").get("softmaxes") or ():
+        if dimension == len(shape) - 1 and len(shape) >= 3 and list(shape[-2:]) == [size, size]:
+            return say(
+                Severity.ERROR,
+                f"The attention of `{names[0]}` weighs {size} × {size} places, which are the samples of a batch: it "
+                "was made without batch_first=True, and every sample looks at the others",
+                f"Make `{names[0]}` with batch_first=True, or give it (time, batch, features) by x.transpose(0, 1).",
+                layers=(names[0],),
+                numbers={"samples": size},
+                series=("loss",),
+            )
+    return None
+
+
+def _view_across_samples(window: Window) -> Verdict | None:
+    """Finds a view that has the samples in another place of the memory than they are."""
+    call = loss_call(window)
+    size = call.batch_size if call is not None else 0
+    targets: tuple[int, ...] = call.target.shape if call is not None else ()
+    if size < 2 or not targets or targets[0] != size:
+        return None
+    for before, after in window.fact("graph").get("views") or ():
+        if _breaks_up(list(map(int, before)), list(map(int, after)), size):
+            shapes = ["×".join(map(str, shape)) for shape in (before, after)]
+            return say(
+                Severity.ERROR,
+                f"A view or reshape turns {shapes[0]} into {shapes[1]}, where the {size} samples of the batch lie "
+                "elsewhere in memory: each new row is made of pieces of several samples",
+                "A view only relabels the memory. To change the order of dimensions use transpose or permute, and to "
+                "flatten put the batch first before: x.permute(…) back, then x.flatten(1).",
+                numbers={"samples": size},
+                strings={"before": shapes[0], "after": shapes[1]},
+                series=("loss",),
+            )
+    return None
+
+
+def _breaks_up(before: list[int], after: list[int], size: int) -> bool:
+    """Says whether a view has a dimension of the batch's size, and no dimension that holds the batch's own.
+
+    The batch covers the places from its stride to its stride times its size. What merges or splits dimensions in order
+    leaves one that covers them all.
+    """
+    if before.count(size) != 1 or size not in after or math.prod(before) != math.prod(after):
+        return False
+    low = math.prod(before[before.index(size) + 1 :])
+    strides = [math.prod(after[at + 1 :]) for at in range(len(after))]
+    pairs = zip(after, strides, strict=True)
+    return not any(stride <= low and low * size <= stride * count for count, stride in pairs)
 
 
 def _time_first(window: Window) -> list[str]:

@@ -113,6 +113,16 @@ class DataBatchSanity(Rule):
                 return
 
 
+def _channels_relabelled(window: Window, shape: list[int]) -> list[int] | None:
+    """Finds the shape that the inputs had, channels last, before a view gave them channels first."""
+    for before, after in window.fact("graph").get("views") or ():
+        sizes = list(map(int, before))[1:]
+        last = len(sizes) == 3 and sizes[-1] in (3, 4) and sizes[-1] not in sizes[:-1]
+        if last and before[0] == after[0] and shape[1:] == [sizes[-1], *sizes[:-1]] == list(map(int, after))[1:]:
+            return list(map(int, before))
+    return None
+
+
 def _is_float(labels: Mapping[str, Any]) -> bool:
     return str(labels.get("dtype", "")).startswith(("float", "bfloat"))
 
@@ -133,6 +143,16 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
             Severity.WARNING, f"The pictures{whose} come as {'×'.join(map(str, shape))}: the channels seem to be last",
             "Put the channels first: x.permute(0, 3, 1, 2).", numbers=numbers, strings={"shape": str(shape)},
         )  # fmt: skip
+    wrong = _channels_relabelled(window, shape)
+    if wrong:
+        return say(
+            Severity.ERROR,
+            f"Pictures of {'×'.join(map(str, wrong))} were turned into {'×'.join(map(str, shape))} by a view or "
+            "reshape, which moves nothing: every channel is made of all colours of a part of the picture",
+            "Move the channels instead: x.permute(0, 3, 1, 2).",
+            numbers=numbers,
+            strings={"before": str(wrong), "after": str(shape)},
+        )
     first = _first(window)
     ids = _most_ids(window) if first.startswith("Embedding") else 0  # then columns below that may be looked up
     if first.startswith(_SCALE_FREE) and not ids:

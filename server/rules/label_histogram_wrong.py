@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, loss_call
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, LossCall, counts_of, loss_call
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -20,6 +20,8 @@ class LabelHistogramWrong(Rule):
     Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
     called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
     shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed.
+    At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
+    head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
 
     ## Why it matters
     Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
@@ -68,6 +70,9 @@ class LabelHistogramWrong(Rule):
         errors: float = threshold(
             2.0, unit="sampling errors", low=1.0, high=10.0, source="√(C/n) bounds the sampling error"
         )
+        spare: float = threshold(
+            3.0, unit="outputs per class", low=1.5, high=1000.0, source="ours: twice as many may be kept for later"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the label counts of the fact `loss_call`."""
@@ -89,6 +94,10 @@ class LabelHistogramWrong(Rule):
             return
         if "GW111" in window.open_codes:
             return
+        spare = _spare_outputs(window, call, params)
+        if spare is not None:
+            yield spare
+            return
         validation = window.fact("loss_call").get("validation")
         other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
         fewest = min(seen, sum(other.values()))
@@ -106,6 +115,32 @@ class LabelHistogramWrong(Rule):
         if distance > limit:
             meant = bool(call.arguments.get("weight")) or bool(window.fact("data").get("uneven"))
             yield _different(call.labels, other, distance, limit, meant)
+
+
+def _spare_outputs(window: Window, call: LossCall, params: LabelHistogramWrong.Params) -> Verdict | None:
+    """Finds outputs that no label of the whole run asked for; classes that come one after another are not over yet."""
+    seen, outputs = len(call.labels), call.classes or 0
+    texts = window.fact("loss_call").get("places") or len(call.input.shape) != 2
+    declared = window.gates.finetune or window.gates.resumed
+    if call.function not in CROSS_ENTROPIES or not window.final or texts or declared or seen < 2:
+        return None
+    if outputs < params.spare * seen or max(call.labels) != seen - 1:
+        return None
+    validation = window.fact("loss_call").get("validation")
+    other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
+    if min(call.labels.values()) < params.per_class or max(other, default=0) >= seen:
+        return None
+    return say(
+        Severity.WARNING,
+        f"The model has {outputs} outputs, and all {sum(call.labels.values()):,} labels of the run are between 0 and "
+        f"{seen - 1}: {outputs - seen} outputs are for classes that do not exist",
+        f"Give the last layer {seen} outputs (model.fc = nn.Linear(in_features, {seen}) on a finished architecture).",
+        numbers={"outputs": outputs, "classes": seen},
+        series=("loss",),
+        limit=params.spare * seen,
+        stage=Stage.FIRST_LOSS,
+        exact=False,
+    )
 
 
 def _only_sorted(window: Window) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._ids import cast_ids
 from server.rules._loss_call import (
     BINARY,
     CROSS_ENTROPIES,
@@ -19,7 +20,7 @@ from server.rules._loss_call import (
     own_operations,
     raw_scores,
 )
-from server.rules._own_losses import mistake_in_own_loss
+from server.rules._own_losses import mistake_in_own_loss, squashed_twice
 from server.rules._progress import loss_quarters
 from server.rules._rewards import falling_reward
 from server.rules._say import percent
@@ -33,11 +34,12 @@ class LossTaskMismatch(Rule):
     Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it
     itself, a softmax over the samples instead of the classes, a single output under cross-entropy, probabilities
     where logarithms belong, shapes that only fit by broadcasting (in a squared error of one's own too), targets outside
-    [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets, a label
-    smoothing of a half or more, a squared error of probabilities that ends where a constant answer is, targets 0 and 1
-    in a hinge that multiplies them with the score (then all of class 0 costs 1 and teaches nothing). The test for a
-    softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do. Where a reward is
-    logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost.
+    [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets (cast to float
+    too, where an accuracy is logged or eight or more come equally often), a label smoothing of a half or more, a
+    squared error of probabilities that ends where a constant answer is, targets 0 and 1 in a hinge that multiplies them
+    with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of eight
+    batches to be non-negative and to sum to 1; real logits never do. Where a reward is logged
+    (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -102,6 +104,10 @@ class LossTaskMismatch(Rule):
         if backwards is not None:
             yield backwards
             return
+        again = squashed_twice(window)
+        if again is not None:
+            yield again
+            return
         if call is None:
             found_own = mistake_in_own_loss(window)
             if found_own is not None:
@@ -110,6 +116,7 @@ class LossTaskMismatch(Rule):
                 yield NOT_SEEN
             return
         sure = call.batches >= params.batches or window.final
+        cast = cast_ids(window, call, params.most_ids)
         for found in (
             _other_dimension,
             _normalised_twice,
@@ -122,7 +129,7 @@ class LossTaskMismatch(Rule):
             _smoothed_away,
             _habits,
         ):
-            verdict = found(_Seen(call, sure, params, call_operations(window), _never_below(window)))
+            verdict = found(_Seen(call, sure, params, call_operations(window), _never_below(window), cast))
             if verdict is not None:
                 yield verdict
                 return
@@ -136,6 +143,7 @@ class _Seen(NamedTuple):
     params: LossTaskMismatch.Params
     operations: tuple[str, ...] = ()
     best: float | None = None  # the lower of the last quarter's loss and of its first, where the run has ended
+    cast: str = ""  # why targets that are whole numbers as floats are class ids
 
 
 def _never_below(window: Window) -> float | None:
@@ -290,13 +298,15 @@ def _class_ids(seen: _Seen) -> Verdict | None:
     ids = target.integer and target.least == 0 and target.most == distinct - 1 and 3 <= distinct <= seen.params.most_ids
     whole = target.dtype.startswith(("int", "uint", "long"))
     outputs = call.input.shape[-1] if len(call.input.shape) > 1 else 1
-    if call.function not in REGRESSION or not (seen.sure and ids and (whole or outputs == distinct)):
+    surely = whole or outputs == distinct
+    if call.function not in REGRESSION or not (seen.sure and ids and (surely or seen.cast)):
         return None
     return _verdict(
         call,
-        Severity.ERROR,
-        f"{call.function} got class ids 0 to {distinct - 1} as targets: it treats class {distinct - 1} as "
-        f"{distinct - 1} times class 1",
+        Severity.ERROR if surely else Severity.WARNING,
+        f"{call.function} got class ids 0 to {distinct - 1} as targets"
+        + (f" ({seen.cast})" if not surely else "")
+        + f": it treats class {distinct - 1} as {distinct - 1} times class 1",
         f"Use cross_entropy with {distinct} outputs and the ids as int64 targets. If they are amounts, convert them to "
         "float.",
     )

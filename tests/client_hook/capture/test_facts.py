@@ -228,6 +228,27 @@ def test_the_graph_tells_what_each_softmax_goes_over_and_what_a_loss_averages() 
     assert last(tape, "model")["time_first"] == ["block.self_attn"]
 
 
+def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(4, 6), nn.Linear(12, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen = self.first(x.view(3, 12, 4)).permute(1, 0, 2)  # a view where a transpose was meant
+            return self.head(seen.reshape(18, 12)).sigmoid().view(-1).sigmoid()
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        loss = model(torch.randn(12, 3, 4)).mean()
+        loss.backward()
+        return loss
+
+    graph = last(train(body, model=Turned(), steps=3), "graph")
+    assert [[12, 3, 4], [3, 12, 4]] in graph["views"]
+    assert [[12, 3, 6], [18, 12]] in graph["views"]
+    assert graph["twice"] == ["SigmoidBackward0"]
+
+
 @pytest.mark.parametrize(("kept", "held"), [(lambda loss: loss, 20), (lambda loss: loss.detach(), None)])
 def test_graphs_that_somebody_holds_are_counted(kept, held) -> None:
     total = torch.zeros(())

@@ -101,6 +101,27 @@ def test_the_data_loader_tells_which_is_which(kind: str) -> None:
     assert offence(tape) == ((16, 16) if kind == "validation" else None)
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(30, (4, 4)), (48, None), (12, None)])
+def test_a_validation_without_a_loader_has_rows_that_no_batch_has(rows: int, expected) -> None:
+    """48 rows can be an epoch's answers put together, 12 a batch."""
+    model = classifier(nn.Dropout(0.5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    training = DataLoader(TensorDataset(*batch(1, 48)), batch_size=12)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(4):
+        for inputs, labels in training:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+        with torch.no_grad():
+            inputs, labels = batch(2, rows)
+            F.cross_entropy(model(inputs), labels)
+    monitor.finish(timeout=0.1)
+    assert offence(tape) == expected
+
+
 def test_checkpointing_runs_its_forward_twice_and_is_no_validation() -> None:
     model = classifier(nn.BatchNorm1d(5))
 
