@@ -56,7 +56,10 @@ class Sizes:
             torch.tensor(self.labels, device="cpu") if self.ignore is None else torch.ne(second, self.ignore).sum()
         )
         if self.sequences is not None and self.ignore is not None:
-            wanted.append(torch.ne(second, self.ignore).reshape(self.sequences).any(0))
+            rows = second.reshape(self.sequences)
+            wanted.append(torch.ne(rows, self.ignore).any(0))
+            same = (rows == rows[0, -1]) & (rows != self.ignore)
+            wanted.append(same.flip(1).cumprod(1).sum(1))
         if result is not None:
             wanted.append(result.detach().float().mean())
         return wanted
@@ -75,6 +78,9 @@ class Batches:
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
         self.places = self.idle_places = 0  # of sequences; those at their end where no row has a label that counts
+        self.same_places = (
+            0.0  # of sequences: those at the end of each row that have the label of all ends; less if not
+        )
         self._results: list[float] = []
 
     def add(self, function: str, copies: list[Tensor], sizes: Sizes) -> None:
@@ -82,6 +88,8 @@ class Batches:
         first, second, kept, *more = copies
         if sizes.sequences is not None:
             alive = torch.nonzero(more.pop(0)).flatten()
+            tails = more.pop(0)
+            self.same_places += float(tails.float().mean()) if int(tails.min()) else -sizes.sequences[1]
             self.places += sizes.sequences[1]
             self.idle_places += sizes.sequences[1] - (int(alive[-1]) + 1 if len(alive) else 0)
         self.batches += 1

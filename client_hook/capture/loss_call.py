@@ -272,6 +272,7 @@ class LossCallSignal(Signal):
             "empty_batches": side.empty,
             "places": side.places,
             "idle_places": side.idle_places,
+            "same_places": side.same_places,
             "previous_op": self._previous[0],
             "previous_dim": self._previous[1],
             "previous_axis": self._axis,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import Parameter, listed, parameters
+from server.rules._loss_call import SAME_VALUES, call_operations
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,6 +22,8 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 )  # fmt: skip
 
 
+WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products of two
+PLAIN = ("Select", "Slice", "Permute", "Transpose", "Expand", "T", "Mean")
 TOO_LARGE = frozenset({"GW201", "GW307", "GW308", "GW309", "GW311"})  # what follows at once
 TOO_SMALL = frozenset({"GW206", "GW306", "GW311"})
 SURELY_SMALL = 0.2  # of the limit, in most of the matrices that sum up many inputs
@@ -40,7 +43,8 @@ class BadInit(Rule):
     your own module counts where the first backwards show that inputs are multiplied by it: the law is about sums over
     fan_in products, and says nothing of rates, positions or thresholds that happen to be a table. Weights that are not
     centred (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
-    An info becomes a warning where a symptom of it was found, such as a first loss that is far too high.
+    An info becomes a warning where a symptom of it was found, such as a first loss that is far too high. Embeddings
+    whose products are the answer (matrix factorisation) are such an info: a sum of d products of deviation 1 has √d.
 
     ## Why it matters
     The scale of the start decides whether the signal survives the depth: too large and the outputs are sure of
@@ -102,6 +106,10 @@ class BadInit(Rule):
             worst = max(large, key=lambda name: scales[name])
             yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large)
             return
+        tables = _multiplied(window)
+        if tables:
+            yield _of_products(tables)
+            return
         odd = [name for name, scale in scales.items() if scale > params.high or 0 < scale < params.low]
         odd = [name for name in odd if by_name[name].layer not in normed]
         if odd:
@@ -113,6 +121,34 @@ class BadInit(Rule):
             small = TOO_SMALL if 2 * len(tiny) > len(wide) else frozenset()
             explains = TOO_LARGE if size == "large" else small
             yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, explains)
+
+
+def _multiplied(window: Window) -> list[Parameter]:
+    """Lists wide embeddings whose products, summed up, are the answer."""
+    behind = [name for name in call_operations(window) if not name.startswith((*SAME_VALUES, "Add", "Sigmoid"))]
+    product = any(name.startswith(("SumBackward", "Bmm", "Dot")) for name in behind[:3])
+    only = all(name.startswith(("SumBackward", "Bmm", "Dot", "Mul", "Embedding", *PLAIN)) for name in behind[1:])
+    tables = [item for item in parameters(window) if "Embedding" in item.layer_type and item.shape[-1] >= WIDE]
+    large = [item for item in tables if item.std is not None and item.std**2 * math.sqrt(item.shape[-1]) > LOUD]
+    looked_up = sum(name.startswith("Embedding") for name in behind)
+    return large if product and only and looked_up >= 2 and len(large) >= 2 else []
+
+
+def _of_products(tables: list[Parameter]) -> Verdict:
+    width, std = tables[0].shape[-1], tables[0].std or 0.0
+    names = listed([item.name for item in tables])
+    return say(
+        Severity.INFO,
+        f"The embeddings {names} start with a deviation of {std:.2g}, and the answer is a sum of {width} of their "
+        f"products: its deviation is {std * std * math.sqrt(width):.3g}",
+        "Start them small: nn.init.normal_(embedding.weight, std=0.05), so that first answers are near 0 (or near a "
+        "bias that is the mean of the targets).",
+        layers=[item.layer for item in tables],
+        numbers={"deviation": std * std * math.sqrt(width), "width": float(width)},
+        series=[f"weight_norm/{item.name}" for item in tables[:8]],
+        limit=LOUD,
+        explains=TOO_LARGE,
+    )
 
 
 def _scale(item: Parameter, is_head: bool) -> float | None:

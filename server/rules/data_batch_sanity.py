@@ -8,6 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._growing_inputs import inputs_grow
 from server.rules._layers import layers
 from server.rules._loss_call import CROSS_ENTROPIES, loss_call
 from server.rules._say import say
@@ -68,6 +69,9 @@ class DataBatchSanity(Rule):
         column_rms: float = threshold(
             3.0, unit="root mean square", low=1.0, high=1e6, source="ours: else it is small too"
         )
+        grown: float = threshold(
+            4.0, unit="times what turned weights could do", low=1.5, high=1e3, source="ours: for the bias, and noise"
+        )
         batches: int = threshold(3, unit="batches", low=1, high=20, source="ours: the first ones are typical")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -111,6 +115,9 @@ class DataBatchSanity(Rule):
             if verdict is not None:
                 yield verdict
                 return
+        grown = inputs_grow(window, params.grown) if len(measured) == 1 else None
+        if grown is not None:
+            yield grown
 
 
 def _channels_relabelled(window: Window, shape: list[int]) -> list[int] | None:

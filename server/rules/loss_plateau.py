@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import MEDIAN_TO_MEAN_SE, baseline, finite, med, split, start_of
+from server.rules._bottleneck import through_one_unit
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -25,6 +26,8 @@ class LossPlateau(Rule):
     ## What it does
     Fits a line to the logarithm of the window medians against the logarithm of the step, over the last half of the run.
     Where the gain that it promises for the next tenth of the run is below 0.5 % and below two standard errors, an info.
+    A warning, where a run of a plain chain of layers has ended with more than half of what a guess among three or more
+    classes costs, and all that is known of an input passes one single number: a layer of one unit.
 
     ## Why it matters
     The rest of the plan may be a waste; or the plateau is the one before the learning rate drops, and all is well.
@@ -67,12 +70,19 @@ class LossPlateau(Rule):
         gain: float = threshold(0.005, unit="of the loss, in the next tenth", low=1e-5, high=0.1, source="ours")
         errors: float = threshold(2.0, unit="standard errors", low=0.5, high=10.0, source="ours")
         samples: int = threshold(400, unit="samples", low=100, high=1_000_000, source="ours: ten medians of forty")
+        unlearned: float = threshold(
+            0.5, unit="of the loss of a guess", low=0.1, high=1.0, source="ours: one number tells two or three classes"
+        )
         floor: float = threshold(
             0.02, unit="of the first losses", low=0.0, high=0.5, source="ours: solved is no plateau"
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Extrapolates the last half of the run."""
+        """Looks for a layer that nothing gets through, then extrapolates the last half of the run."""
+        narrow = through_one_unit(window, params.unlearned) if window.final else None
+        if narrow is not None:
+            yield narrow
+            return
         count = window.loss.count
         if count < params.samples:
             yield NotEvaluated(f"{params.samples} losses are needed, {count} are in")

@@ -19,6 +19,8 @@ class PaddingWaste(Rule):
     Compares the targets that count with those that are ignored (`ignore_index`): more than half ignored is an info, for
     masked words and prompts are ignored on purpose. Where targets are sequences it also counts the places at their end
     that are ignored in every row of a batch: more than half of them is a warning, for they can be cut off at no price.
+    A fifth of the places that are not ignored, at the end of every row of every batch, with one and the same label of a
+    dozen or more is padding that the loss counts: a warning too.
 
     ## Why it matters
     What is ignored is computed all the same. Half of the tokens ignored means half of the machine.
@@ -58,6 +60,12 @@ class PaddingWaste(Rule):
         idle: float = threshold(
             0.5, unit="of the places", low=0.05, high=1.0, source="ours: half of the time of a step or more"
         )
+        counted: float = threshold(
+            0.2, unit="of the places", low=0.02, high=1.0, source="ours: one place is the end of a sentence"
+        )
+        labels: int = threshold(
+            12, unit="classes", low=2, high=100_000, source="ours: of a few, one may well be the usual end"
+        )
         batches: int = threshold(8, unit="batches", low=1, high=1000, source="ours: one batch can be short")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -79,6 +87,20 @@ class PaddingWaste(Rule):
                 "length for all; where lengths must be fixed, use a few of them.",
                 numbers={"places": places, "idle": idle, "share": idle / places},
                 limit=params.idle,
+            )
+            return
+        same = float(window.fact("loss_call").get("same_places") or 0.0)
+        if places and same > params.counted * places and (call.classes or 0) >= params.labels:
+            yield say(
+                Severity.WARNING,
+                f"The last {percent(same / places)} of the places of a row have one label, the same in all rows of "
+                f"{call.batches} batches: the padding counts in the loss, and what it rewards first is to answer it",
+                "Pass ignore_index=<the id of the padding> to cross_entropy, or set those targets to -100.",
+                numbers={"places": places, "same": same, "share": same / places},
+                series=("loss",),
+                limit=params.counted,
+                stage=Stage.OUTPUT,
+                exact=False,
             )
             return
         share = call.ignored / max(call.ignored + call.kept, 1)

@@ -16,6 +16,12 @@ ROWS, LENGTH, STEPS = 6, 10, 4
 
 def places(targets: torch.Tensor, flat: bool = False, **arguments: Any) -> tuple[int, int]:
     """Trains on sequences of targets; gives the places and how many are idle."""
+    fact = counts(targets, flat, **arguments)
+    return fact["places"], fact["idle_places"]
+
+
+def counts(targets: torch.Tensor, flat: bool = False, **arguments: Any) -> Any:
+    """Trains on sequences of targets; gives what was seen of the loss."""
 
     def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
         output = model(torch.randn(*targets.shape, 8))
@@ -29,8 +35,7 @@ def places(targets: torch.Tensor, flat: bool = False, **arguments: Any) -> tuple
         return loss
 
     torch.manual_seed(0)
-    fact = last(train(body, model=nn.Sequential(nn.Linear(8, 5)), steps=STEPS), "loss_call")
-    return fact["places"], fact["idle_places"]
+    return last(train(body, model=nn.Sequential(nn.Linear(8, 5)), steps=STEPS), "loss_call")
 
 
 def padded(longest: int, rows: int = ROWS, value: int = -100) -> torch.Tensor:
@@ -59,3 +64,11 @@ def test_masked_words_and_prompts_are_no_padding() -> None:
 
 def test_few_rows_say_nothing() -> None:
     assert places(padded(4, rows=3)) == (0, 0)
+
+
+def test_padding_that_the_loss_counts_is_what_all_rows_end_with() -> None:
+    assert counts(padded(4, value=0), flat=True)["same_places"] == pytest.approx(STEPS * (6 + 7 + 8 + 9 + 9 + 9) / 6)
+    assert counts(padded(4))["same_places"] < 0  # they do not count
+    varied = padded(4, value=0)
+    varied[2, -1] = 3
+    assert counts(varied)["same_places"] < 0
