@@ -140,11 +140,12 @@ def before_views(node: Any) -> Any:
 
 
 def relabelled(node: Any, name: str) -> list[list[int]] | None:
-    """Returns the shapes before and after a view by which the first dimension gets another size."""
+    """Returns the shapes before and after a view by which the first size becomes another one, or sizes swap places."""
     if not name.startswith(("View", "UnsafeView", "ReshapeAlias")):
         return None
     shapes = [list(quietly(getattr, node, "_saved_self_sym_sizes") or ()), list(node._input_metadata[0].shape)]
-    return shapes if min(map(len, shapes)) > 1 and shapes[0][0] != shapes[1][0] else None
+    moved = shapes[0] and shapes[1] and (shapes[0][0] != shapes[1][0] or sorted(shapes[0]) == sorted(shapes[1]))
+    return shapes if moved and min(map(len, shapes)) > 1 and shapes[0] != shapes[1] else None
 
 
 def squashed_twice(node: Any, name: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypedDict
 
 from server.domain.findings import CheckResult, NotEvaluated, Severity, Verdict
 from server.rules.base import Rule, Stage
@@ -40,6 +41,11 @@ class Raised:
     def open(self) -> bool:
         """Says whether it holds."""
         return self.resolved_step is None
+
+
+class _Place(TypedDict):
+    stage: Stage
+    exact: bool
 
 
 @dataclass(slots=True)
@@ -119,10 +125,16 @@ class Course:
             raised_step=step,
             last_step=step,
             first_sample=sample,
-            stage=self.rule.stage if verdict.stage is None else Stage(verdict.stage),
-            exact=self.rule.exact if verdict.exact is None else verdict.exact,
+            **self._place(verdict),
         )
         self.raised = (*self.raised, raised)
+
+    def _place(self, verdict: Verdict) -> _Place:
+        """Says where a verdict stands between cause and symptom."""
+        return {
+            "stage": self.rule.stage if verdict.stage is None else Stage(verdict.stage),
+            "exact": self.rule.exact if verdict.exact is None else verdict.exact,
+        }
 
     def _follow(self, current: Raised, verdict: Verdict | None, *, holds: bool, step: int) -> bool:
         if verdict is not None or holds:
@@ -138,6 +150,7 @@ class Course:
                     first_step=min(kept.first_step, verdict.first_step),
                     layers=grown,
                 )
+                current = replace(current, **self._place(verdict)) if worse else current  # what it says now
             lifted = current.lifted and (verdict is None or verdict.severity is Severity.INFO)
             self.raised = (*self.raised[:-1], replace(current, verdict=kept, last_step=step, lifted=lifted))
             return worse

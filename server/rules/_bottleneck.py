@@ -45,8 +45,8 @@ def through_one_unit(window: Window, unlearned: float) -> Verdict | None:
         numbers={"loss": parts.q4, "guess": start.value, "classes": float(call.classes or 0)},
         series=("loss",),
         limit=unlearned * start.value,
-        stage=Stage.STRUCTURE,
-        exact=True,
+        stage=Stage.OUTPUT,
+        exact=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds inputs that grow in the course of a run, by what the first layer makes of them.
+"""Finds inputs that grow or vanish in the course of a run, by what the first layer makes of them.
 
 A data set that scales its rows in place scales them once more in each epoch; the first batches look right. Not for: the
 scale of the first batches (data-batch-sanity).
@@ -15,8 +15,10 @@ from server.domain.findings import Severity, Verdict
 from server.rules._layers import parameters
 from server.rules._say import say
 
-FIRST, LAST = 3, 3  # samples whose median counts
+FIRST, LAST = 5, 5  # samples: what comes by turns is no growth
 FEWEST = 10
+KEPT = 0.5  # of the weights
+FAR_ABOVE, NOTHING_ELSE = 3.0, 1.2  # times the first layer's bias
 
 
 def inputs_grow(window: Window, times: float) -> Verdict | None:
@@ -29,11 +31,15 @@ def inputs_grow(window: Window, times: float) -> Verdict | None:
     spread, weights = window.series(f"act/std/{first.layer}"), window.series(f"weight_norm/{first.name}")
     if spread.count < FEWEST or weights.count < FEWEST or window.gates.moving_target:
         return None
-    before, now = (float(np.median(part)) for part in (spread.values[:FIRST], spread.values[-LAST:]))
+    before, now = float(np.max(spread.values[:FIRST])), float(np.min(spread.values[-LAST:]))
+    bias = window.series(f"weight_norm/{first.layer}.bias")
     weighed = float(weights.values[-1]) / max(float(np.median(weights.values[:FIRST])), 1e-12)
     limit = times * math.sqrt(first.fan_in) * max(weighed, 1.0)
     if not (before > 0 and math.isfinite(now) and now > limit * before):
-        return None
+        own = float(bias.values[-1]) / math.sqrt(first.shape[0]) if bias else 0.0
+        low, high = float(np.min(spread.values[:FIRST])), float(np.max(spread.values[-LAST:]))
+        gone = own > 0 and weighed > KEPT and low > FAR_ABOVE * own and high < NOTHING_ELSE * own
+        return _vanished(first.layer, low, high, own) if gone else None
     return say(
         Severity.ERROR,
         f"The inputs grow: what the first layer `{first.layer}` makes of them has a deviation of {now:.3g} after "
@@ -44,4 +50,18 @@ def inputs_grow(window: Window, times: float) -> Verdict | None:
         numbers={"now": now, "before": before, "weights": weighed},
         series=(f"act/std/{first.layer}", f"weight_norm/{first.name}", "loss"),
         limit=limit * before,
+    )
+
+
+def _vanished(layer: str, before: float, now: float, own: float) -> Verdict:
+    return say(
+        Severity.ERROR,
+        f"The inputs vanish: what the first layer `{layer}` makes of them has a deviation of {now:.3g} after "
+        f"{before:.3g}, which is that of its bias ({own:.3g}) alone",
+        "Look for a transform that changes the data in place (`x /= 255` on a row of the data set): each epoch applies "
+        "it once more. Write `x = x / 255`.",
+        layers=(layer,),
+        numbers={"now": now, "before": before, "bias": own},
+        series=(f"act/std/{layer}", "loss"),
+        limit=NOTHING_ELSE * own,
     )

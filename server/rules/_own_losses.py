@@ -116,6 +116,8 @@ def squashed_twice(window: Window) -> Verdict | None:
     names = set(map(str, window.fact("graph").get("twice") or ()))
     last = list(takewhile(lambda name: not name.startswith(BEGIN), call_operations(window)))
     found = next((name for name in last if name in names), "")
+    if not found and call_operations(window)[:1] == ("NllLossBackward0",) and _softmax_of_softmax(last):
+        return _TWICE
     if not found:
         return None
     kind = found.partition("Backward")[0].lower()
@@ -145,10 +147,17 @@ def _of_scores(own: Sequence[str], behind: Sequence[str]) -> str:
         raw = all(name.startswith(_OF_PROBABILITY) and "Softmax" not in name for name in own[log:])
         return "the logarithm" if plain and raw else ""
     sums = [at for at, name in enumerate(own) if name.startswith("Sum")]
-    if len(sums) < 2 or "Mul" not in "".join(own[sums[0] :]) or not own[0].startswith(("Rsub", "Neg", "Mean")):
+    further = sum(name.startswith("Sum") for name in behind[:3])  # the scores of one sum are nearer than another sum
+    if (
+        not sums
+        or len(sums) + further < 2
+        or "Mul" not in "".join(own[sums[0] :])
+        or not own[0].startswith(("Rsub", "Neg", "Mean"))
+    ):
         return ""
     ratio = any(name.startswith("Div") for name in own[: sums[0]])
-    raw = all(name.startswith(_SUMMED) for name in own[sums[0] :])
+    summed = all(name.startswith((*_SUMMED, "Sub")) for name in own[sums[0] :])
+    raw = summed and not any(name.startswith("Sub") for name in own[sums[-1] + 2 :])
     return "the overlap (a dice or Jaccard index)" if ratio and raw else ""
 
 

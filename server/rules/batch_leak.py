@@ -26,8 +26,8 @@ class BatchLeak(PreflightRule):
     shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
     (there are as many targets, and not as many of anything in its second): it reads the samples as time steps. And the
     first graph shows a softmax over the samples inside the model, an attention of every sample to every sample where
-    `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory: a view
-    moves nothing, so its rows are made of pieces of several samples.
+    `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory, or the
+    same sizes in another order: a view moves nothing, so its rows are made of pieces of several samples or places.
 
     ## Why it matters
     The model mixes samples: what it learns is about pairs that never meet again, and its answers change with the batch.
@@ -144,8 +144,17 @@ def _view_across_samples(window: Window) -> Verdict | None:
     if size < 2 or not targets or targets[0] != size:
         return None
     for before, after in window.fact("graph").get("views") or ():
+        shapes = ["×".join(map(str, shape)) for shape in (before, after)]
+        if _turns(list(map(int, before)), list(map(int, after)), size):
+            return say(
+                Severity.ERROR,
+                f"A view or reshape turns {shapes[0]} into {shapes[1]}: it gives the sizes another order and moves no "
+                "value, so each row is made of pieces of several places",
+                "To change the order of dimensions use transpose or permute: view and reshape join or part neighbours.",
+                strings={"before": shapes[0], "after": shapes[1]},
+                series=("loss",),
+            )
         if _breaks_up(list(map(int, before)), list(map(int, after)), size):
-            shapes = ["×".join(map(str, shape)) for shape in (before, after)]
             return say(
                 Severity.ERROR,
                 f"A view or reshape turns {shapes[0]} into {shapes[1]}, where the {size} samples of the batch lie "
@@ -157,6 +166,14 @@ def _view_across_samples(window: Window) -> Verdict | None:
                 series=("loss",),
             )
     return None
+
+
+def _turns(before: list[int], after: list[int], size: int) -> bool:
+    """Says whether a view gives the same sizes another order behind the batch; a size of 1 may stand anywhere."""
+    kept = [[count for count in shape if count > 1] for shape in (before, after)]
+    if len(before) == len(after) == 4 and after[1] == before[-1] in (3, 4):
+        return False  # colours, which data-batch-sanity tells
+    return before[0] == after[0] == size and kept[0] != kept[1] and sorted(kept[0]) == sorted(kept[1])
 
 
 def _breaks_up(before: list[int], after: list[int], size: int) -> bool:

@@ -93,5 +93,8 @@ _CURVED = ("Exp", "Sin", "Cos", "Pow", "Rnn", "Lstm", "Gru", "ScaledDotProduct")
 
 
 def _operations(graph: object) -> list[object]:
+    """Lists what comes before the last weighted operation: what follows may be the loss."""
     sequence = graph.get("sequence") if hasattr(graph, "get") else None
-    return [item.get("op") for item in sequence or () if hasattr(item, "get")]
+    items = [item for item in sequence or () if hasattr(item, "get")]
+    last = max((at for at, item in enumerate(items) if item.get("kind") == "weighted"), default=len(items))
+    return [item.get("op") for item in items[:last]]

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.diagnosis.checks import verdict_sentence
+from server.diagnosis.lifecycle import Course
 from server.domain.evidence import Window
 from server.domain.findings import CheckResult, Severity, Verdict
 from server.rules.base import Stage
@@ -41,6 +42,16 @@ def test_it_resolves_after_enough_quiet_evaluations_and_may_come_again_later() -
 def test_it_needs_a_rest_before_it_opens_again() -> None:
     engine = feed(engine_of(Above()), [2] * 5 + [0] * 6 + [2] * 4)
     assert len(engine.findings) == 1, "flicker right after the end is the same incident"
+
+
+def test_a_finding_that_grows_worse_stands_where_its_new_verdict_does() -> None:
+    course = Course(Above())
+    said = {"first_step": 0, "message": "", "advice": "", "at_once": True}
+    course.judge(Verdict(Severity.INFO, **said), holds=True, step=1, sample=1, final=False)
+    assert (course.raised[0].stage, course.raised[0].exact) == (course.rule.stage, False)
+    cause = Verdict(Severity.WARNING, **said, stage=Stage.STRUCTURE, exact=True)
+    assert course.judge(cause, holds=True, step=2, sample=2, final=False)
+    assert (course.raised[0].stage, course.raised[0].exact) == (Stage.STRUCTURE, True)
 
 
 def test_a_cause_absorbs_its_symptom_and_gives_it_free_when_it_ends() -> None:
