@@ -148,9 +148,7 @@ def _spare_outputs(window: Window, call: LossCall, params: LabelHistogramWrong.P
 def _only_sorted(window: Window) -> bool:
     """Says whether the first epoch of data that are not shuffled goes on: sorted labels look like equal ones."""
     data = window.fact("data")
-    if (
-        data.get("loader") is False
-    ):  # sliced by the loop: nobody knows in which order
+    if data.get("loader") is False:  # sliced by the loop: nobody knows in which order
         return not window.final and window.samples < WITHOUT_LOADER
     return data.get("shuffle") is False and int(data.get("epochs") or 0) < 2 and not window.final
 
