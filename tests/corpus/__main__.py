@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
     parser.add_argument(
         "--held-out",
-        choices=("first", "second", "third", "fourth", "fifth", "sixth", "seventh"),
+        choices=("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"),
         help="a set of trainings that no rule was tuned on",
     )
     parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")

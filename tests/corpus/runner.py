@@ -33,7 +33,7 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import fifth, fourth, held_out, second, seventh, sixth, third
+    from tests.corpus import eighth, fifth, fourth, held_out, second, seventh, sixth, third
 
     return {
         "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
@@ -50,6 +50,8 @@ def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
         "held-out-sixth-fault": (sixth.FAULTS, sixth.ADOPTED),
         "held-out-seventh": (seventh.HEALTHY, seventh.ADOPTED),
         "held-out-seventh-fault": (seventh.FAULTS, seventh.ADOPTED),
+        "held-out-eighth": (eighth.HEALTHY, eighth.ADOPTED),
+        "held-out-eighth-fault": (eighth.FAULTS, eighth.ADOPTED),
     }
 
 

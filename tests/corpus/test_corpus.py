@@ -9,14 +9,14 @@ import torch
 
 from client_hook.preflight.checks import chosen
 from server.rules.registry import Registry, load_rules
-from tests.corpus import fifth, fourth, held_out, second, seventh, sixth, third
+from tests.corpus import eighth, fifth, fourth, held_out, second, seventh, sixth, third
 from tests.corpus.faults import FAULTS
 from tests.corpus.healthy import HEALTHY, LONG
 from tests.corpus.judge import Judged, Said, judge, score
 from tests.corpus.pace import paced
 from tests.corpus.preflight import fly
 
-ASIDE = (held_out, second, third, fourth, fifth, sixth, seventh)
+ASIDE = (held_out, second, third, fourth, fifth, sixth, seventh, eighth)
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
     "mlp-one-hundred-steps": "dense", "wine": "dense", "table-adam": "sparse", "lora": "sparse",
     "digits-cnn-batch-norm": "usual", "mlp-accumulation": "usual", "reader": "usual", "mlp-few-examples": "usual",
@@ -89,7 +89,7 @@ def test_the_corpus_is_large_enough() -> None:
 @pytest.mark.parametrize(
     "aside",
     ASIDE,
-    ids=["first", "second", "third", "fourth", "fifth", "sixth", "seventh"],
+    ids=["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"],
 )
 def test_what_is_held_out_is_large_enough_and_names_known_rules(aside: ModuleType, rules: Registry) -> None:
     assert len(aside.HEALTHY) >= 25
