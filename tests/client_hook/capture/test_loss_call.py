@@ -366,3 +366,60 @@ def test_a_gradient_scaler_adds_nothing_to_the_loss() -> None:
 def test_it_is_known_along_which_dimension_a_softmax_went(dim: int) -> None:
     fact = last(train(with_loss(lambda model, x, y: F.nll_loss(F.log_softmax(model(x), dim), y)), steps=2), "loss_call")
     assert (fact["previous_axis"], fact["log_probabilities"]) == ((0, False) if dim == 0 else (1, True))
+
+
+OWN_ERRORS = {
+    "square": (lambda out, labels: ((out - labels.unsqueeze(1)) ** 2).mean(), "mse_loss", "mean"),
+    "half of a sum": (lambda out, labels: 0.5 * (labels.float() - out.squeeze(1)).pow(2).sum(), "mse_loss", "sum"),
+    "absolute": (lambda out, labels: (out[:, 0] - labels).abs().mean(), "l1_loss", "mean"),
+}
+
+
+@pytest.mark.parametrize("name", OWN_ERRORS)
+def test_an_error_of_ones_own_is_the_function_that_does_the_same(name: str) -> None:
+    error, function, reduction = OWN_ERRORS[name]
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = error(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    call = last(train(body, model=nn.Sequential(nn.Linear(8, 1), nn.Sigmoid())), "loss_call")
+    assert (call["function"], call["arguments"]) == (function, {"reduction": reduction})
+    assert (call["target"]["min"], call["target"]["max"], call["target"]["integer"]) == (0.0, 4.0, True)
+    assert (call["previous_op"], call["last_layer"], call["broadcast"]) == ("SigmoidBackward0", "1", False)
+
+
+@pytest.mark.parametrize("way", ["gather", "index"])
+def test_a_cross_entropy_of_ones_own_is_seen_with_its_labels(way: str) -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        chosen = F.log_softmax(model(inputs), 1)
+        chosen = chosen.gather(1, labels[:, None]) if way == "gather" else chosen[torch.arange(12), labels]
+        loss = -chosen.mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    call = last(train(body), "loss_call")
+    assert (call["function"], call["classes"], call["previous_op"]) == ("nll_loss", 5, "LogSoftmaxBackward0")
+    assert sum(call["label_counts"].values()) == 12 * call["batches"] > 24
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_policy_gradient_or_a_game_of_two_outputs_is_no_such_error(weighted: bool) -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        out = F.log_softmax(model(inputs), 1)
+        chosen = out.gather(1, labels[:, None])
+        loss = -(chosen * torch.randn(12, 1)).mean() if weighted else ((out - model(inputs + 1)) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    assert last(train(body), "loss_call")["function"] is None
