@@ -25,6 +25,7 @@ class Replay:
     gone: tuple[Finding, ...]
     same: int
     step: int
+    renewed: tuple[tuple[str, int, int], ...] = ()  # rules that the stored findings knew in another version: which, now
 
 
 def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, Mapping[str, float]]) -> Replay:
@@ -42,10 +43,10 @@ def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, 
     session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
     found = session.findings()
     stored = store.findings.list(run.id)
-    return _compare(found, stored, session.step)
+    return _compare(found, stored, session.step, registry)
 
 
-def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int) -> Replay:
+def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int, registry: Registry) -> Replay:
     def key(finding: Finding) -> tuple[object, ...]:
         return finding.attempt, finding.code, finding.severity, finding.state, finding.first_step, finding.message
 
@@ -56,4 +57,14 @@ def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int) -> 
         gone=tuple(item for item in stored if key(item) not in now),
         same=len(before & now),
         step=step,
+        renewed=tuple(sorted(_renewed(stored, registry))),
     )
+
+
+def _renewed(stored: Sequence[Finding], registry: Registry) -> set[tuple[str, int, int]]:
+    now = {item.code: item.version for item in registry}
+    return {
+        (item.code, item.rule_version, now[item.code])
+        for item in stored
+        if now.get(item.code, item.rule_version) != item.rule_version
+    }

@@ -52,6 +52,7 @@ class ActivationScaleDrift(Rule):
     name = "activation-scale-drift"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.ACT_STD,)
     chart = "activations"
     tier = "layers"

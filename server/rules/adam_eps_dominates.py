@@ -49,6 +49,7 @@ class AdamEpsDominates(Rule):
     name = "adam-eps-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.PARAM_GRAD_NORM,)
     chart = "gradients"
     tier = "layers"

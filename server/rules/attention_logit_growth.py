@@ -55,6 +55,7 @@ class AttentionLogitGrowth(Rule):
     name = "attention-logit-growth"
     severity = Severity.ERROR
     since = "0.3.0"
+    version = 2
     chart = "series"
     tier = "layers"
     clock = "sample"

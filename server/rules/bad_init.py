@@ -73,6 +73,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "weight-norms"
     tier = "facts"
     clears_after = None

@@ -54,6 +54,7 @@ class BatchLeak(PreflightRule):
     code = "GW103"
     name = "batch-leak"
     severity = Severity.ERROR
+    version = 2
     chart = "loss"
 
     def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:

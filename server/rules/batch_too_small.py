@@ -53,6 +53,7 @@ class BatchTooSmall(Rule):
     name = "batch-too-small"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 10

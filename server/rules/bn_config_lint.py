@@ -46,6 +46,7 @@ class BnConfigLint(Rule):
     name = "bn-config-lint"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = None

@@ -48,6 +48,7 @@ class BnSmallBatch(Rule):
     name = "bn-small-batch"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = 3

@@ -51,6 +51,7 @@ class ClassCollapse(Rule):
     name = "class-collapse"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 5

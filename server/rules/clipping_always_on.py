@@ -50,6 +50,7 @@ class ClippingAlwaysOn(Rule):
     name = "clipping-always-on"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.CLIP_COEFFICIENT,)
     chart = "grad-norm"
     persistence = (3, 5)

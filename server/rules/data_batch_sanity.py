@@ -51,6 +51,7 @@ class DataBatchSanity(Rule):
     name = "data-batch-sanity"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

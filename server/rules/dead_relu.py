@@ -56,6 +56,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "activations"
     tier = "layers"
     clears_after = 10

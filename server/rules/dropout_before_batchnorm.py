@@ -49,6 +49,7 @@ class DropoutBeforeBatchnorm(Rule):
     name = "dropout-before-batchnorm"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = None

@@ -50,6 +50,7 @@ class FutureLeak(PreflightRule):
     code = "GW104"
     name = "future-leak"
     severity = Severity.ERROR
+    version = 2
     chart = "loss"
 
     @dataclass(frozen=True)

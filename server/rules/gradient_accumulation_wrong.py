@@ -50,6 +50,7 @@ class GradientAccumulationWrong(Rule):
     name = "gradient-accumulation-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "gradients"
     tier = "facts"
     clears_after = 1

@@ -64,6 +64,7 @@ class GradientSpike(Rule):
     name = "gradient-spike"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "gradients"
     clears_after = 10
     stage = Stage.GRADIENT

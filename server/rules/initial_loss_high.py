@@ -66,6 +66,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

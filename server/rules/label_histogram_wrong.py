@@ -52,6 +52,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

@@ -118,6 +118,7 @@ class LoopOrder(Rule):
     name = "loop-order"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 1

@@ -66,6 +66,7 @@ class LossConstantOrZero(Rule):
     name = "loss-constant-or-zero"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 2

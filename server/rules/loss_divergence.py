@@ -56,6 +56,7 @@ class LossDivergence(Rule):
     name = "loss-divergence"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     every = GRID

@@ -57,6 +57,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     severity = Severity.WARNING
     since = "0.1.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -144,7 +145,7 @@ def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | No
             f"{parts.q4:.4g} in the last (a fall of {smallest:.2g} would have been seen){chance}"
         ),
         advice=(
-            "Try to overfit 10 samples: if the loss does not go to 0 there, the fault is in the code (labels shuffled "
+            "Overfit 10 samples: if the loss does not go to 0 there, the fault is in the code (labels shuffled "
             "apart from the inputs, frozen or forgotten parameters, a learning rate of 0). If it does, raise the "
             "learning rate tenfold and look again."
         ),

@@ -56,6 +56,7 @@ class LossOscillates(Rule):
     name = "loss-oscillates"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 20

@@ -53,6 +53,7 @@ class LossPlateau(Rule):
     name = "loss-plateau"
     severity = Severity.INFO
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50

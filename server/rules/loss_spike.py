@@ -69,6 +69,7 @@ class LossSpike(Rule):
     name = "loss-spike"
     severity = Severity.WARNING
     since = "0.1.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")

@@ -61,6 +61,7 @@ class LrTooLow(Rule):
     name = "lr-too-low"
     severity = Severity.WARNING
     since = "0.1.0"
+    version = 2
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
     chart = "updates"
     tier = "layers"

@@ -55,6 +55,7 @@ class MemoryGrowth(Rule):
     name = "memory-growth"
     severity = Severity.WARNING
     since = "0.3.0"
+    version = 2
     chart = "series"
     every = 50
     whole_run = True

@@ -44,6 +44,7 @@ class MissingNonlinearity(Rule):
     name = "missing-nonlinearity"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

@@ -52,6 +52,7 @@ class NonfiniteActivation(Rule):
     name = "nonfinite-activation"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     needs = (Kind.ACT_NONFINITE,)
     chart = "activations"
     tier = "layers"

@@ -58,6 +58,7 @@ class NothingGeneralises(Rule):
     name = "nothing-generalises"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = None

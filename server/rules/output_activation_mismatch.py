@@ -64,6 +64,7 @@ class OutputActivationMismatch(Rule):
     name = "output-activation-mismatch"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -137,14 +138,6 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             f"cannot leave {REACH[operation]}",
             f"Remove the {operation.lower()}{place}: cross_entropy takes raw outputs of both signs.",
         )
-    before = _before_log_softmax(window) if call.function == "nll_loss" and operation == "Softmax" else ""
-    if before and (call.classes or 0) > 1:
-        return _say(
-            call,
-            f"The logits of {call.classes} classes pass a {before.lower()} before their log-softmax: they cannot leave "
-            f"{REACH[before]}",
-            f"Remove the {before.lower()}: log_softmax takes raw outputs of both signs.",
-        )
     if call.function in BINARY and operation in ("Relu", "Sigmoid") and _cut_below(window):
         return _say(
             call,
@@ -168,14 +161,6 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
                 "Replace the softmax by nothing and use binary_cross_entropy_with_logits: one yes or no per label.",
             )
     return None
-
-
-def _before_log_softmax(window: Window) -> str:
-    """Names a ReLU or sigmoid whose result a log-softmax takes."""
-    operations = [name for name in call_operations(window) if not name.startswith(_PASSING)]
-    at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), len(operations))
-    behind = "".join(operations[at + 1 : at + 2])
-    return next((name for name in ("Relu", "Sigmoid") if behind.startswith(name)), "")
 
 
 def _cut_below(window: Window) -> bool:

@@ -54,6 +54,7 @@ class Overfitting(Rule):
     name = "overfitting"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = 20

@@ -47,6 +47,7 @@ class PaddingWaste(Rule):
     name = "padding-waste"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 1

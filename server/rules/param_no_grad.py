@@ -55,6 +55,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "gradients"
     tier = "facts"
     clears_after = 1

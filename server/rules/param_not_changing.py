@@ -55,6 +55,7 @@ class ParamNotChanging(Rule):
     name = "param-not-changing"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.PARAM_GRAD_NORM)
     chart = "updates"
     tier = "layers"

@@ -51,6 +51,7 @@ class ParamNotInOptimizer(Rule):
     name = "param-not-in-optimizer"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "updates"
     tier = "facts"
     clears_after = 1

@@ -67,6 +67,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"

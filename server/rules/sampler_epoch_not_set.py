@@ -47,6 +47,7 @@ class SamplerEpochNotSet(Rule):
     name = "sampler-epoch-not-set"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

@@ -49,6 +49,7 @@ class SortedBatches(Rule):
     name = "sorted-batches"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

@@ -53,6 +53,7 @@ class TooGoodTooSoon(Rule):
     name = "too-good-too-soon"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     clears_after = None
     gates = ("finetune", "resumed")

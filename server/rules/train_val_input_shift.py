@@ -61,6 +61,7 @@ class TrainValInputShift(Rule):
     name = "train-val-input-shift"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 1

@@ -49,6 +49,7 @@ class WeightDecayMisuse(Rule):
     name = "weight-decay-misuse"
     severity = Severity.INFO
     since = "0.2.0"
+    version = 2
     chart = "weight-norms"
     tier = "facts"
     clears_after = None

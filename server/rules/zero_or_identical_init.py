@@ -51,6 +51,7 @@ class ZeroOrIdenticalInit(Rule):
     name = "zero-or-identical-init"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "weight-norms"
     tier = "facts"
     clears_after = None

@@ -133,6 +133,7 @@ class ReplayView:
     run_url: str
     groups: tuple[ReplayGroup, ...]
     same: str
+    renewed: tuple[str, ...]  # a sentence for each rule that has changed since it spoke
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,10 @@ def replay_view(run: Run, rule: RuleInfo, thresholds: Mapping[str, float], resul
             if found
         ),
         same=same,
+        renewed=tuple(
+            f"{code}: what is stored was said by version {before} of the rule, this by version {now}."
+            for code, before, now in result.renewed
+        ),
     )
 
 

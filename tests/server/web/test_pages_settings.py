@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -10,6 +11,9 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
+from server.diagnosis.replay import replay
+from server.rules.registry import Registry
+from server.web.contexts.settings import replay_view
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import look
 
@@ -120,6 +124,20 @@ def test_a_replay_with_the_same_thresholds_changes_nothing(home: House) -> None:
         **{"threshold.long_ratio": "0.5"},
     )  # fmt: skip
     assert "Nothing would change." in answer.text
+
+
+def test_a_replay_tells_of_rules_that_have_changed_since_they_spoke(home: House) -> None:
+    services = home.app.state.services
+    run, rule = home.store.runs.get(RUN), services.registry.get("GW205")
+    assert run is not None
+    changed = Registry([replace(item, version=9) if item.code == "GW205" else item for item in services.registry])
+    result = replay(home.store, changed, run, {})
+    assert (result.added, result.gone) == ((), ()), "another version alone is no other finding"
+    assert result.renewed == (("GW205", rule.version, 9),)
+    assert replay_view(run, rule, {}, result).renewed == (
+        f"GW205: what is stored was said by version {rule.version} of the rule, this by version 9.",
+    )
+    assert home.client.post(f"/api/v1/runs/{RUN}/replay", json={}).json()["renewed"] == []
 
 
 def test_a_replay_of_a_run_that_is_not_there_is_told(home: House) -> None:
