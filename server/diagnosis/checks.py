@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from server.diagnosis.lifecycle import Course, Raised
 from server.domain.findings import CheckResult, NotEvaluated, Severity
@@ -15,6 +15,14 @@ from server.domain.findings import CheckResult, NotEvaluated, Severity
 MOST_SAID = 4_096
 PASSED: Literal["passed"] = "passed"
 NOT_ASKED = NotEvaluated("its first evaluation has not come yet")
+
+
+class Top(NamedTuple):
+    """An open finding that is no consequence, as the top line tells it; `then` is the sentence after its message."""
+
+    severity: Severity
+    message: str
+    then: str = ""
 
 
 def result_of(course: Course) -> CheckResult:
@@ -37,20 +45,21 @@ def _made(code: str, basis: object) -> CheckResult:
 _check = lru_cache(maxsize=MOST_SAID)(CheckResult)
 
 
-def verdict_sentence(findings: Iterable[tuple[Severity, str]], checks: Iterable[CheckResult]) -> str:
-    """Says in one sentence how the run stands; `findings` are severity and message of those that are open and no
-    consequence."""
-    ranked = sorted(findings, key=lambda item: -item[0].rank)
+def verdict_sentence(findings: Iterable[Top], checks: Iterable[CheckResult]) -> str:
+    """Says in one line how the run stands."""
+    ranked = sorted(findings, key=lambda item: -item.severity.rank)
     outcomes = [check.outcome for check in checks]
-    remarks = [item for item in ranked if item[0] is Severity.INFO]
+    remarks = [item for item in ranked if item.severity is Severity.INFO]
     if len(remarks) < len(ranked):
-        message = ranked[0][1]
-        more = len(ranked) - 1
-        rest = f" (and {more} more {'finding' if more == 1 else 'findings'})" if more else ""
-        return f"{message}{rest}"
+        top = ranked[0]
+        more = len(ranked) - 1 - (len(remarks) if top.then else 0)
+        rest = f"{more} more {'finding' if more == 1 else 'findings'}" if more else ""
+        if top.then:
+            return ". ".join(part for part in (top.message, top.then, rest) if part)
+        return f"{top.message} (and {rest})" if rest else top.message
     passed, unknown = outcomes.count("passed"), outcomes.count("not-evaluated")
     if not passed:
-        return ranked[0][1] if ranked else "Nothing could be judged yet"
+        return ranked[0].message if ranked else "Nothing could be judged yet"
     rest = f"; {unknown} could not be judged" if unknown else ""
     rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"

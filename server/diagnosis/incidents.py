@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from server.diagnosis.unexplained import what_to_check
+from server.diagnosis.unexplained import checks_of, is_unexplained, what_to_check
 from server.domain.findings import Finding, Severity
 from server.rules._corpus import proof
 from server.rules.base import Stage
@@ -62,7 +62,8 @@ class Moment:
 class Incident:
     """One cause with all that followed from it. `confidence` is between 0 and 1.
 
-    `disproof` says what would show that the cause is wrong; of a symptom alone, where to look for its cause.
+    `disproof` says what would show that the cause is wrong. Where only a symptom is known, `checks` lists where to look
+    for its cause, the first first, and `disproof` is that in a sentence.
     """
 
     cause: Finding
@@ -71,6 +72,12 @@ class Incident:
     confidence: float
     because: str
     disproof: str
+    checks: tuple[str, ...] = ()
+
+    @property
+    def cause_known(self) -> bool:
+        """Says whether its first finding is a cause, and not a symptom that nothing explains."""
+        return not self.checks
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -123,6 +130,7 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         confidence=confidence,
         because=because,
         disproof=what_to_check(cause.code) or DISPROOFS.get(_stage(cause, registry), LAST_WORD),
+        checks=checks_of(cause.code),
     )
 
 
@@ -134,6 +142,8 @@ def _moment(finding: Finding, *, cause: bool) -> Moment:
 
 def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> tuple[float, str]:
     """Says how sure the cause is: seen or inferred, its record in the corpus, and whether symptoms bear it out."""
+    if is_unexplained(cause.code):
+        return LEAST, "it is a symptom, and no rule found what caused it"
     info = registry.get(cause.code)
     record = proof(cause.code)
     if info is not None and info.rule.exact:

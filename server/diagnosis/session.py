@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from server.diagnosis.causes import absorb_symptoms
-from server.diagnosis.checks import verdict_sentence
+from server.diagnosis.checks import Top, verdict_sentence
 from server.diagnosis.engine import Engine
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
@@ -22,7 +22,7 @@ from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.stored import JUDGED_RANK, Outcome, Stored, same
 from server.diagnosis.thresholds import params_of
-from server.diagnosis.unexplained import UNKNOWN, is_unexplained
+from server.diagnosis.unexplained import is_unexplained, on_one_line, where_to_look
 from server.domain.findings import CheckResult, Finding
 from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
@@ -157,7 +157,7 @@ class Session:
         checks = newest.checks if newest else []
         tops = [item for item in current.values() if item.state == "open" and item.cause is None and not item.muted]
         top = [
-            (finding.severity, finding.message + (UNKNOWN if is_unexplained(finding.code) else ""))
+            Top(finding.severity, on_one_line(finding.code, finding.message), where_to_look(finding.code))
             for finding in sorted(tops, key=lambda item: is_unexplained(item.code))  # a cause leads
         ]
         return Outcome(

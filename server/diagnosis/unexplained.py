@@ -5,12 +5,13 @@ Where a cause was found, such a finding stands below it and needs no such words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 # the first is what is quickest to see and explains most; the rules that know each of them better were silent
 CHECKS: Mapping[str, tuple[str, ...]] = {
     "GW201": (
-        "the scale of the inputs (`x.mean()`, `x.std()`)",
+        "`x.mean()` and `x.std()` of the inputs",
         "the initial weights, the last layer's first of all",
         "what multiplies the outputs before the loss",
         "a loss that is summed where a mean is meant",
@@ -40,7 +41,8 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     ),
     "GW805": ("how often each class occurs", "class weights in the loss", "the learning rate"),
 }
-UNKNOWN = " (a symptom: its cause is not known)"
+
+_ASIDE = re.compile(r" \([^()]*\)")
 
 
 def is_unexplained(code: str) -> bool:
@@ -48,10 +50,24 @@ def is_unexplained(code: str) -> bool:
     return code in CHECKS
 
 
+def checks_of(code: str) -> tuple[str, ...]:
+    """Lists what to check of a symptom without a cause; nothing for a finding that is a cause itself."""
+    return CHECKS.get(code, ())
+
+
+def on_one_line(code: str, message: str) -> str:
+    """Gives a message as the top line tells it: of a symptom the first clause, without brackets, for the sentence that
+    says where to look comes next."""
+    return _ASIDE.sub("", message).partition("; ")[0] if is_unexplained(code) else message
+
+
+def where_to_look(code: str) -> str:
+    """Gives the sentence that follows a symptom without a cause on the top line; "" for a cause."""
+    places = checks_of(code)
+    return f"The cause was not found: look first at {places[0]}" if places else ""
+
+
 def what_to_check(code: str) -> str:
-    """Gives a sentence for a symptom without a cause; "" for a finding that is a cause itself."""
-    places = CHECKS.get(code)
-    if places is None:
-        return ""
-    listed = "; ".join(f"{number}. {place}" for number, place in enumerate(places, 1))
-    return f"This is a symptom, and its cause is not known. Check in this order: {listed}."
+    """Gives all of it as a sentence; "" for a finding that is a cause itself."""
+    listed = "; ".join(f"{number}. {place}" for number, place in enumerate(checks_of(code), 1))
+    return f"The cause was not found. Check in this order: {listed}." if listed else ""

@@ -48,7 +48,10 @@ class MomentItem(BaseModel):
 
 
 class IncidentItem(BaseModel):
-    """One cause with what followed from it; `confidence` is between 0 and 1."""
+    """One cause with what followed from it; `confidence` is between 0 and 1.
+
+    `checks` lists where to look for the cause, the first first, where only a symptom is known (`cause_known` is false).
+    """
 
     cause: FindingItem
     symptoms: list[str]
@@ -57,6 +60,8 @@ class IncidentItem(BaseModel):
     confidence: float
     because: str
     disproof: str
+    cause_known: bool
+    checks: list[str]
 
     @classmethod
     def of(cls, incident: Incident) -> IncidentItem:
@@ -75,6 +80,8 @@ class IncidentItem(BaseModel):
             confidence=incident.confidence,
             because=incident.because,
             disproof=incident.disproof,
+            cause_known=incident.cause_known,
+            checks=list(incident.checks),
         )  # fmt: skip
 
 
@@ -187,6 +194,14 @@ class ReplayRequest(BaseModel):
     thresholds: dict[str, dict[str, float]] = {}
 
 
+class RenewedRule(BaseModel):
+    """A rule whose version is another one now than when it said what is stored."""
+
+    code: str
+    stored_version: int
+    version: int
+
+
 class ReplayResult(BaseModel):
     """What the run would say, and how that differs from what it says."""
 
@@ -195,6 +210,7 @@ class ReplayResult(BaseModel):
     gone: list[FindingItem]
     same: int
     step: int
+    renewed: list[RenewedRule]
 
     @classmethod
     def of(cls, result: Replay) -> ReplayResult:
@@ -203,7 +219,8 @@ class ReplayResult(BaseModel):
             name: [FindingItem.of(finding) for finding in getattr(result, name)]
             for name in ("findings", "added", "gone")
         }
-        return cls(**parts, same=result.same, step=result.step)
+        renewed = [RenewedRule(code=code, stored_version=before, version=now) for code, before, now in result.renewed]
+        return cls(**parts, same=result.same, step=result.step, renewed=renewed)
 
 
 @router.get("/runs/{run_id}/incidents")

@@ -28,7 +28,7 @@ def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, cap
     told = "GW206 loss-not-decreasing: After 500 steps the loss shows no progress"
     assert said[-3].startswith("Gradwatch found ")
     assert told in said[-3]
-    assert said[-2].startswith("  First: Try to overfit 10 samples")
+    assert said[-2].startswith("  First: Overfit 10 samples")
     assert said[-1] == f"  {server.url}/runs/{run_id}"
 
 

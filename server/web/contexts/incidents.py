@@ -32,6 +32,8 @@ class IncidentView:
     because: str
     disproof: str
     moments: tuple[MomentRow, ...]
+    checks: tuple[str, ...]  # where to look, where the cause is not known
+    first: str  # what the finding is that the others followed
 
     @property
     def has_timeline(self) -> bool:
@@ -49,6 +51,8 @@ def _view(item: Incident) -> IncidentView:
         confidence=f"{item.confidence:.0%}",
         because=item.because,
         disproof=item.disproof,
+        checks=item.checks,
+        first="cause" if item.cause_known else "first sign",
         moments=tuple(
             MomentRow(
                 step=formats.count(moment.step),

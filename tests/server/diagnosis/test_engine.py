@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.diagnosis.checks import verdict_sentence
+from server.diagnosis.checks import Top, verdict_sentence
 from server.diagnosis.lifecycle import Course
+from server.diagnosis.unexplained import on_one_line, where_to_look
 from server.domain.evidence import Window
 from server.domain.findings import CheckResult, Severity, Verdict
 from server.rules.base import Stage
@@ -155,7 +156,19 @@ def test_the_verdict_is_the_worst_message_and_remarks_are_no_problem(severities:
     checks = [
         CheckResult(f"GW{number}", outcome) for number, outcome in enumerate(("passed", "passed", "not-evaluated"))
     ]
-    assert verdict_sentence([(of[letter], f"message {letter}") for letter in severities], checks) == said
+    assert verdict_sentence([Top(of[letter], f"message {letter}") for letter in severities], checks) == said
+
+
+def test_the_verdict_of_a_symptom_says_where_to_look_first() -> None:
+    symptom = Top(Severity.ERROR, "The loss jumped (a lot)", where_to_look("GW205"))
+    looks = "The loss jumped (a lot). The cause was not found: look first at the batch of that step"
+    assert verdict_sentence([symptom], []) == looks
+    others = [Top(Severity.WARNING, "else"), Top(Severity.INFO, "a remark")]
+    assert verdict_sentence([symptom, *others], []) == f"{looks}. 1 more finding"
+    assert where_to_look("GW411") == ""
+    dead = "Layer `13`: 28 of 48 units (58%) gave 0 for all of 640 inputs (limit 50%); above the limit too: `11`"
+    assert on_one_line("GW308", dead) == "Layer `13`: 28 of 48 units gave 0 for all of 640 inputs"
+    assert on_one_line("GW411", dead) == dead
 
 
 def test_a_rule_that_fails_is_named_and_harms_no_other() -> None:

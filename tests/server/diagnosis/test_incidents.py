@@ -50,7 +50,7 @@ def test_the_cause_leads_and_its_symptoms_follow_in_the_order_of_time() -> None:
 
 
 def test_what_was_seen_is_surer_than_what_was_inferred() -> None:
-    seen, inferred = incidents([finding(1, "GW302", 0), finding(2, "GW208", 0)], REGISTRY)
+    seen, inferred = incidents([finding(1, "GW302", 0), finding(2, "GW411", 0)], REGISTRY)
     assert seen.cause.code == "GW302"
     assert seen.confidence > inferred.confidence
     assert seen.because == "it was seen, not inferred"
@@ -73,11 +73,16 @@ def test_every_incident_says_what_would_disprove_it() -> None:
 def test_a_symptom_alone_says_that_its_cause_is_not_known_and_where_to_look_first() -> None:
     (alone,) = incidents([finding(1, "GW205", 80)], REGISTRY)
     assert alone.disproof == (
-        "This is a symptom, and its cause is not known. Check in this order: 1. the batch of that step; "
-        "2. the gradient norm just before it; 3. the learning rate at that step."
+        "The cause was not found. Check in this order: 1. the batch of that step; 2. the gradient norm just before it; "
+        "3. the learning rate at that step."
     )
+    assert not alone.cause_known
+    assert alone.checks[0] == "the batch of that step"
+    assert alone.because == "it is a symptom, and no rule found what caused it"
     (known,) = incidents([finding(1, "GW411", 3), finding(2, "GW205", 80, cause=1)], REGISTRY)
-    assert "not known" not in known.disproof
+    assert "not found" not in known.disproof
+    assert known.cause_known
+    assert known.confidence > alone.confidence
 
 
 def test_every_symptom_with_an_order_of_checks_is_a_rule_that_comes_late() -> None:

@@ -36,3 +36,18 @@ def test_a_cause_alone_has_no_timeline(home: House) -> None:
     page = look(home, f"/runs/{RUN}")
     assert "% sure" in page.text
     assert "Timeline" not in page.text
+
+
+def test_a_symptom_alone_says_that_its_cause_was_not_found_and_where_to_look(home: House) -> None:
+    home.send(
+        0, {"loss": [1.0 + 0.01 * (step % 7) for step in range(300)] + [3.0 + 0.1 * (step % 5) for step in range(40)]}
+    )
+    home.diagnose()
+    page = look(home, f"/runs/{RUN}")
+    assert "Cause not found. This says what went wrong, not why. Check in this order:" in page.text
+    assert "the batch of that step the gradient norm just before it" in page.text
+    assert "% sure" not in page.text
+    assert "The cause was not found: look first at the batch of that step" in page.text
+    (incident,) = home.client.get(f"/api/v1/runs/{RUN}/incidents").json()["items"][:1]
+    assert incident["cause_known"] is False
+    assert incident["checks"][0] == "the batch of that step"
