@@ -46,7 +46,6 @@ class ForwardTrace:
         self._closing = -1
         self.steps = 0
         self.calls: list[Call] = []  # of the open step
-        self.newest: Tensor | None = None  # what the newest call with a graph of the open step made
         self.views: list[list[list[int]]] = []  # shapes of plain data before and after a view that a layer was given
         self.ran: set[str] = set()  # layers that were ever called, as far as their hook was on
 
@@ -75,7 +74,7 @@ class ForwardTrace:
             for handle in self._handles.values():
                 handle.remove()
             self._handles.clear()
-            self.calls, self.newest = [], None
+            self.calls = []
             _traces.pop(id(self._context), None)
 
     def close(self, step: int) -> None:
@@ -87,7 +86,6 @@ class ForwardTrace:
             return
         self.steps += 1
         self.calls = []
-        self.newest = None
         if not self.active:
             # a hook that never ran may be folded into a compiled graph: taking it off would compile that again
             for name in self.ran.intersection(self._handles):
@@ -104,8 +102,6 @@ class ForwardTrace:
             return
         if len(self.calls) < MAX_CALLS and not torch._C._get_tracing_state():
             made = list(tensors_in(output))
-            if made and made[0].grad_fn is not None:
-                self.newest = made[0]
             taken = list(tensors_in((*args, *kwargs.values())))
             given = [item.grad_fn for item in taken if item.grad_fn is not None]
             if not given and taken and len(self.views) < MAX_VIEWS:

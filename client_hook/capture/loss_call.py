@@ -57,7 +57,6 @@ class LossCallSignal(Signal):
         self._own_loss = 0  # backwards without any known loss function
         self._axis: int | None = None  # along which dimension of the input a softmax normalised
         self._own_previous: str | None = None
-        self._own = ""  # the function that an error of one's own stands for
         self._sent_batches = 0
         self._validation_calls = 0
         self._failed = False
@@ -155,22 +154,17 @@ class LossCallSignal(Signal):
         if function not in BY_CLASS:
             self._broadcast = self._broadcast or loss_arguments.is_broadcast(first, second)
         if first.grad_fn is not None and (self._previous[0] is None or self.context.sampled):
-            self._look_before(first.grad_fn)
-
-    def _look_before(self, made: Any) -> None:
-        """Keeps the operation that made the input, and its layer."""
-        if made is not None:
-            node = graph_nodes.before_views(made)
+            node = graph_nodes.before_views(first.grad_fn)
             bounded = graph_nodes.before_factors(node)
             if bounded is not None and graph_nodes.name_of(bounded).startswith(("Tanh", "Sigmoid")):
                 node = bounded
             name = graph_nodes.name_of(node)
             over = graph_nodes.softmax_over(node) if graph_nodes.kind_of(node, name) == "softmax" else None
-            self._axis = over[0] if over is not None and node is made else None
+            self._axis = over[0] if over is not None and node is first.grad_fn else None
             size = over[1] if over is not None else None
             self._previous = (name, size if size is not None else self._previous[1])
             if self._trace is not None and self._trace.calls:
-                self._last_layer = _layer_that_made(self._trace, node, made)
+                self._last_layer = _layer_that_made(self._trace, node, first.grad_fn)
 
     def _candidates(self) -> set[str]:
         """Before the first backward the first function called in a step is taken for the main one."""
@@ -199,10 +193,7 @@ class LossCallSignal(Signal):
     # -- which call is the loss ----------------------------------------------------------------------------------------
 
     def on_backward(self, root: Tensor) -> None:
-        """Finds, in the first steps, which of the calls leads to the root; an error of one's own counts as one."""
-        looks = self._steps < FIRST_STEPS or self.context.sampled
-        if looks and self._main in (None, self._own) and not self._open:
-            self._look_at_own(root)
+        """Finds, in the first steps, which of the calls leads to the root."""
         if self._main is not None or self._steps >= FIRST_STEPS or not self._owned.graph(root):
             return
         began = perf_counter()
@@ -219,25 +210,6 @@ class LossCallSignal(Signal):
             self._own_loss += 1
             self._own_previous = graph_nodes.name_of(graph_nodes.before_views(root.grad_fn))
         self.context.spent_s += perf_counter() - began
-
-    @torch.no_grad()
-    def _look_at_own(self, root: Tensor) -> None:
-        """Takes an error of one's own for the call of PyTorch's function that does the same."""
-        newest = self._trace.newest if self._trace is not None else None
-        if root.grad_fn is None or not self._owned.graph(root):
-            return
-        found = loss_root.own_error(root.grad_fn, newest)
-        if found is not None and all(map(readable, found[3:])):
-            self._own, reduction, node, output, target = found
-            self._functions[self._own] += 1
-            self._open.append((self._own, root.grad_fn))
-            given = {"reduction": reduction}
-            error = -output.gather(1, target[:, None]) if self._own in BY_CLASS else (output - target).abs()
-            error = error.square() if self._own == "mse_loss" else error
-            result = error.mean() if reduction == "mean" else error.sum()
-            self._note(self._own, output, target, (), given)
-            self._copy(self._own, output, target, (), given, result, self._train)
-            self._look_before(node)
 
     # -- the fact ----------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,11 @@ from typing import Any
 
 from server.rules.registry import load_rules
 from tests.corpus import preflight
-from tests.corpus.judge import Judged, as_json, as_text, score
+from tests.corpus.beside import BESIDE
+from tests.corpus.judge import Judged
 from tests.corpus.pace import PACES
 from tests.corpus.runner import fly_one, has_model, names, run_one
+from tests.corpus.score import as_json, as_text, score
 
 OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
 TRAININGS_A_PROCESS = 40  # on a GPU one: after a failed assertion on the device the process can compute nothing more
@@ -55,17 +57,23 @@ def main(arguments: list[str]) -> int:
             judged.append(item)
             mark = "ok" if (item.hit or not item.root) and not item.alarms else "MISS" if not item.alarms else "ALARM"
             print(
-                f"{mark:6}{item.name}: {', '.join(said.code for said in item.said) or 'silent'}",
+                f"{mark:6}{item.name}: {_told(item)}",
                 file=sys.stderr,
                 flush=True,
             )
     total = score(judged)
     known = {item.code: item.name for item in load_rules()}
-    print(as_text(total, known))
+    print(as_text(total, known, BESIDE))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
     if chosen.write and not chosen.only and kind != "soak" and chosen.pace == "usual" and chosen.device == "cpu":
-        _keep(as_json(total, judged, known), chosen.held_out)
+        _keep(as_json(total, judged, known, BESIDE), chosen.held_out)
     return 1 if total.silent < total.healthy else 0
+
+
+def _told(item: Judged) -> str:
+    told = ", ".join(said.code for said in (item.said or (item.hits if item.mild else ()))) or "silent"
+    below = [said.code for said in item.below if said.severity != "info" or said.code in item.symptoms]
+    return told + (f" (below: {', '.join(below)})" if below else "")
 
 
 def _keep(found: dict[str, Any], held_out: str | None) -> None:

@@ -32,10 +32,10 @@ def split(x: Tensor, y: Tensor, share: float = 0.2, seed: int = 0) -> Split:
 
 
 @cache
-def digits(images: bool = False) -> Split:
-    """1,797 handwritten digits of 8 × 8, between 0 and 1."""
+def digits(images: bool = False, brightest: float = 1.0) -> Split:
+    """1,797 handwritten digits of 8 × 8, between 0 and 1 or another brightness."""
     raw = datasets.load_digits()
-    x = torch.tensor(raw.data, dtype=torch.float32) / 16
+    x = torch.tensor(raw.data, dtype=torch.float32) * (brightest / 16)
     return split(x.reshape(-1, 1, 8, 8) if images else x, torch.tensor(raw.target))
 
 

@@ -43,6 +43,22 @@ def paced(name: str) -> Iterator[None]:
         _chosen.reset(before)
 
 
+@contextmanager
+def at_pace(pace: Pace) -> Iterator[None]:
+    """Trains at a pace of its own, whatever the others are trained at."""
+    before = _chosen.set(pace)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def name_of_pace() -> str:
+    """Gives the name of the pace of this moment, for another process."""
+    pace = _chosen.get()
+    return next((name for name, known in PACES.items() if known is pace), "measured")
+
+
 def governor(measured: Governor) -> Governor:
     """Gives a governor of the chosen pace in place of one that looks at the clock."""
     pace = _chosen.get()

@@ -5,7 +5,7 @@ So hundreds of trainings run in one process; what the engine is fed is what a se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -22,8 +22,7 @@ from client_hook.rows import Bundle
 from client_hook.settings import Settings
 from client_hook.setup import read_models, read_optimizers
 from client_hook.userlog import UserLog
-from server.diagnosis.engine import Engine
-from server.rules.registry import RuleInfo
+from server.diagnosis.evidence import Evidence
 from tests.corpus.pace import governor
 
 
@@ -36,6 +35,9 @@ class Recording:
     completed: int = -1
     failed: str = ""
     seconds: float = 0.0
+    ended: str = "finished"  # or how a server would see that it ended
+    before: Recording | None = None  # the attempt that it goes on from
+    others: tuple[Recording, ...] = ()  # of the same training's other processes, from rank 1 on
 
     # what signals use of an outbox
 
@@ -65,21 +67,13 @@ class Recording:
 
     # what the doctor makes of it
 
-    def engine(self, rules: Iterable[RuleInfo], **more: Any) -> Engine:
-        """Gives an engine that has judged everything, the end of the run included."""
-        engine = Engine([item.rule for item in rules], **more)
-        self.feed(engine)
-        engine.advance()
-        engine.finish()
-        return engine
-
-    def feed(self, engine: Engine) -> None:
+    def feed(self, evidence: Evidence) -> None:
         """Hands everything over."""
         for names, (steps, table) in self.rows.items():
-            engine.evidence.add(names, np.asarray(steps), np.asarray(table, np.float64).T)
+            evidence.add(names, np.asarray(steps), np.asarray(table, np.float64).T)
         for name, step, value in self.facts:
-            engine.evidence.add_fact(name, step, value)
-        engine.evidence.settle(self.completed)
+            evidence.add_fact(name, step, value)
+        evidence.settle(self.completed)
 
 
 class Probe:

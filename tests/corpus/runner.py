@@ -7,6 +7,7 @@ from typing import Any
 
 from server.rules.registry import Registry, load_rules
 from tests.corpus.device import living_on
+from tests.corpus.diagnosis import diagnose
 from tests.corpus.judge import Judged, judge
 from tests.corpus.pace import paced
 from tests.corpus.preflight import OTHER_LOOPS, Flown, fly
@@ -17,7 +18,7 @@ _registry: list[Registry] = []
 
 def names(kind: str, only: str) -> list[tuple[str, str]]:
     """Lists what is to be run, the corpus, "soak" or a held-out set: the kind and the name of each training."""
-    from tests.corpus import faults, healthy
+    from tests.corpus import faults, healthy, recorded
 
     aside = [(key, name) for key, (known, _) in _aside().items() for name in known]
     adopted = {(key, name) for key, (_, used) in _aside().items() for name in used}
@@ -26,7 +27,7 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
     elif kind.startswith("held-out"):
         chosen = [item for item in aside if item not in adopted and item[0] in (kind, f"{kind}-fault")]
     else:
-        chosen = [("healthy", n) for n in healthy.HEALTHY] + [("fault", n) for n in faults.FAULTS]
+        chosen = [("healthy", n) for n in healthy.HEALTHY | recorded.RECORDED] + [("fault", n) for n in faults.FAULTS]
         chosen += [item for item in aside if item in adopted]
     return [item for item in chosen if only in item[1]]
 
@@ -57,10 +58,12 @@ def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
 
 def _found(chosen: tuple[str, str]) -> tuple[Setup, Any]:
     """Finds the setup of a training, and its fault if it has one."""
-    from tests.corpus import faults, healthy
+    from tests.corpus import faults, healthy, recorded
 
     kind, name = chosen
-    known: dict[str, Any] = {"healthy": healthy.HEALTHY, "soak": healthy.LONG, "fault": faults.FAULTS}
+    known: dict[str, Any] = {
+        "healthy": healthy.HEALTHY | recorded.RECORDED, "soak": healthy.LONG, "fault": faults.FAULTS
+    }  # fmt: skip
     found = (known | {key: both[0] for key, both in _aside().items()})[kind][name]
     return (found.setup, found) if isinstance(found, faults.Fault) else (found, None)
 
@@ -92,9 +95,9 @@ def run_one(chosen: tuple[str, str], pace: str = "usual", device: str = "cpu") -
     name, (setup, fault) = chosen[1], _found(chosen)
     with living_on(device), paced(pace):
         recording = setup.run()
-    engine = recording.engine(_registry[0])
-    broken = [check for check in engine.checks if "the rule itself failed" in check.reason]
+    found = diagnose(recording, _registry[0])
+    broken = [check for check in found.checks if "the rule itself failed" in check.reason]
     if broken:
         raise RuntimeError(f"{name}: {broken[0].code}: {broken[0].reason}")
     root, symptoms, source = (fault.root, fault.symptoms, fault.source) if fault else ((), (), "")
-    return judge(name, engine, recording.seconds, root, symptoms, source)
+    return judge(name, found, recording.seconds, root, symptoms, source)

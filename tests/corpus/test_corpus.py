@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from client_hook.preflight.checks import chosen
+from server.rules._corpus import corpus
 from server.rules.registry import Registry, load_rules
 from tests.corpus import eighth, fifth, fourth, held_out, second, seventh, sixth, third
+from tests.corpus.apart import apart
+from tests.corpus.beside import BESIDE
+from tests.corpus.diagnosis import diagnose
 from tests.corpus.faults import FAULTS
 from tests.corpus.healthy import HEALTHY, LONG
-from tests.corpus.judge import Judged, Said, judge, score
+from tests.corpus.judge import Judged, Said, judge
 from tests.corpus.pace import paced
 from tests.corpus.preflight import fly
+from tests.corpus.recorded import RECORDED
+from tests.corpus.score import score
 
 ASIDE = (held_out, second, third, fourth, fifth, sixth, seventh, eighth)
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
@@ -27,6 +36,8 @@ FAST_FAULTS = (
     "no-activation", "zero-grad-per-micro-batch", "never-back-to-train", "all-weights-equal", "rate-kills-relus",
     "scheduler-per-batch", "decay-hundred-times", "dropout-before-norm", "validation-not-scaled", "sorted-by-class",
     "dropout-function-without-mode", "no-momentum-in-a-valley", "forgets-the-beginning", "router-favours-one-expert",
+    "no-sampler-for-two-processes", "machine-taken-away", "resumed-without-its-scheduler",  # processes, attempts
+    "pixels-summed-beside-a-name",  # worth a remark
 )  # fmt: skip
 
 
@@ -47,7 +58,7 @@ def one_thread():
 def test_a_healthy_training_raises_nothing(name: str, pace: str, rules: Registry) -> None:
     with paced(pace):
         recording = HEALTHY[name].run()
-    found = judge(name, recording.engine(rules), 0, (), (), "")
+    found = judge(name, diagnose(recording, rules), 0, (), (), "")
     assert [f"{said.code}: {said.message}" for said in found.said] == []
 
 
@@ -55,7 +66,7 @@ def test_a_healthy_training_raises_nothing(name: str, pace: str, rules: Registry
 @pytest.mark.filterwarnings("ignore")
 def test_a_fault_is_named_and_nothing_else_is(name: str, rules: Registry) -> None:
     fault = FAULTS[name]
-    found = judge(name, fault.setup.run().engine(rules), 0, fault.root, fault.symptoms, fault.source)
+    found = judge(name, diagnose(fault.setup.run(), rules), 0, fault.root, fault.symptoms, fault.source)
     assert found.hit is not None, found.said
     assert {picture["training"] for picture in found.pictures.values()} == {name}, "a rule's page names its training"
     assert [f"{said.code}: {said.message}" for said in found.alarms] == []
@@ -101,7 +112,7 @@ def test_what_is_held_out_is_large_enough_and_names_known_rules(aside: ModuleTyp
 
 def test_no_two_trainings_share_a_name() -> None:
     asides = [name for aside in ASIDE for name in (*aside.HEALTHY, *aside.FAULTS)]
-    names = [*HEALTHY, *FAULTS, *asides]
+    names = [*HEALTHY, *RECORDED, *FAULTS, *asides]
     assert len(names) == len(set(names))
 
 
@@ -113,12 +124,36 @@ def test_every_fault_names_its_source_and_known_rules(rules: Registry) -> None:
         assert known.issuperset(fault.symptoms), name
 
 
+@pytest.mark.parametrize(
+    ("twin", "code"), [("mlp-committed-with-its-config", "GW501"), ("pictures-and-names", "GW210")]
+)
+def test_a_remark_vanishes_on_the_repaired_twin(twin: str, code: str, rules: Registry) -> None:
+    found = judge(twin, diagnose(RECORDED[twin].run(), rules), 0, (), (), "")
+    assert not found.said
+    assert code not in {item.code for item in found.remarks}
+
+
+def test_a_process_that_fails_fails_the_training() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)ended with 1: .*has no attribute 'nothing'"):
+        apart("tests.corpus.hours:nothing")
+
+
+def test_every_rule_is_shown_by_a_training_or_says_what_shows_it(rules: Registry) -> None:
+    counted = corpus()["rules"]
+    shown = {code for code, item in counted.items() if item["hits"] or item["symptoms"]}
+    assert shown | BESIDE.keys() >= {item.code for item in rules}
+    for code, sentence in BESIDE.items():
+        tests = [Path(path) for path in re.findall(r"`(tests/[\w/]+\.(?:py|yaml))`", sentence)]
+        assert tests, f"{code} names no test"
+        assert all((Path(__file__).parents[2] / path).exists() for path in tests), code
+
+
 def said(code: str, severity: str = "warning") -> Said:
     return Said(code, severity, 7, "words")
 
 
-def of(root: tuple[str, ...], *found: Said) -> Judged:
-    return Judged("a", root, (), found, (), 100, 1.0)
+def of(root: tuple[str, ...], *found: Said, **more: Any) -> Judged:
+    return Judged("a", root, more.pop("symptoms", ()), found, **more)
 
 
 def test_the_score_counts_what_a_person_is_told() -> None:
@@ -138,3 +173,27 @@ def test_the_score_counts_what_a_person_is_told() -> None:
     assert total.rules["GW206"]["false"] == 1
     assert total.confusion["GW411"] == {"silent": 1}
     assert [item.root for item in total.misses] == [("GW411",)]
+
+
+def test_the_score_counts_symptoms_by_their_labels() -> None:
+    below = (said("GW206"), said("GW308"), said("GW209", "info"), said("GW602"))
+    total = score([of(("GW411", "GW602"), said("GW411"), symptoms=("GW206",), below=below)])
+    assert {code: dict(counts) for code, counts in total.rules.items() if counts.total()} == {
+        "GW411": {"faults": 1, "hits": 1},
+        "GW206": {"symptoms": 1},
+        "GW602": {"symptoms": 1},  # it would have been right as the cause too
+        "GW308": {"unlabelled": 1},
+    }
+
+
+def test_a_mistake_worth_a_remark_is_named_by_a_remark_and_counted_apart() -> None:
+    remark = said("GW501", "info")
+    total = score([
+        of(("GW501",), remarks=(remark,), mild=True),
+        of(("GW502",), said("GW411"), mild=True),
+        of(("GW301",), remarks=(said("GW301", "info"),)),
+        of((), remarks=(remark,)),
+    ])  # fmt: skip
+    assert (total.mild, total.mild_named, total.faults, total.named, total.right, total.wrong) == (2, 1, 1, 0, 0, 1)
+    assert (total.silent, total.rules["GW501"]["healthy_remarks"], total.rules["GW501"]["hits"]) == (1, 1, 1)
+    assert [item.root for item in total.misses] == [("GW502",), ("GW301",)]

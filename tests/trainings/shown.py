@@ -24,6 +24,7 @@ from server.domain.findings import Evidence, Finding, Severity
 from server.downsample import buckets
 from server.rules._corpus import FILE, corpus
 from server.rules.registry import Registry, load_rules
+from tests.corpus.diagnosis import diagnose
 from tests.corpus.faults import FAULTS
 from tests.corpus.judge import PICTURE_POINTS, judge
 from tests.serving import ROOT, Server, wait_until
@@ -64,7 +65,9 @@ def of_the_corpus(rules: Registry) -> dict[str, dict[str, Any]]:
         name = next((name for name, fault in FAULTS.items() if code in fault.root), None)
         if name is not None:
             fault = FAULTS[name]
-            found = judge(name, fault.setup.run().engine(rules), 0.0, fault.root, fault.symptoms, fault.source).pictures
+            found = judge(
+                name, diagnose(fault.setup.run(), rules), 0.0, fault.root, fault.symptoms, fault.source
+            ).pictures
             drawn |= {code: dict(found[code])} if code in found else {}
     return drawn
 

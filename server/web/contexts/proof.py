@@ -15,15 +15,32 @@ from server.web import formats
 
 @dataclass(frozen=True)
 class ProofRow:
-    """One rule of the corpus: how often it was asked for, right, and wrong."""
+    """One rule of the corpus: how often it was asked for, told as the cause, as a symptom, and wrong.
+
+    `others` counts where it stood below the cause without a label that says so; `healthy` the healthy trainings on
+    which it made a remark.
+    """
 
     code: str
     name: str
     url: str
     faults: int
     hits: int
+    symptoms: int
+    others: int
     false: int
+    healthy: int
     steps: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A rule that no training of the corpus shows: why, and what shows it."""
+
+    code: str
+    name: str
+    url: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,7 @@ class ProofView:
 
     lead: str
     rows: tuple[ProofRow, ...]
+    beside: tuple[Beside, ...]
     misses: tuple[Wrong, ...]
     alarms: tuple[Wrong, ...]
     held_out: tuple[HeldOut, ...]  # the newest set first
@@ -91,9 +109,11 @@ class ProofView:
 def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> ProofView:
     """Reads the corpus' output and the list of planned rules."""
     found = corpus() if found is None else found
+    rules = found.get("rules", {})
     return ProofView(
         lead=_lead(found) if found else "",
-        rows=tuple(_row(code, item) for code, item in found.get("rules", {}).items()),
+        rows=tuple(_row(code, item) for code, item in rules.items() if _is_shown(item)),
+        beside=tuple(_beside(code, item) for code, item in rules.items() if item.get("beside") or not _is_shown(item)),
         misses=_misses(found),
         alarms=_alarms(found),
         held_out=_held_out(found.get("held_out") or {}),
@@ -137,8 +157,7 @@ def _checked_lead(found: Mapping[str, object]) -> str:
 
 def _checked(code: str, item: Mapping[str, object]) -> CheckedRow:
     passed, remarks, false, sick = (int(str(item[key])) for key in ("passed", "info", "false", "sick"))
-    url = "/rules/" + quote(code, safe="")
-    return CheckedRow(code, str(item.get("name") or ""), url, passed, remarks, false, sick)
+    return CheckedRow(code, str(item.get("name") or ""), _url(code), passed, remarks, false, sick)
 
 
 def _lead(found: Mapping[str, object]) -> str:
@@ -146,21 +165,43 @@ def _lead(found: Mapping[str, object]) -> str:
     return (
         f"{found['healthy_silent']} of {found['healthy']} healthy trainings got no warning. Of "
         f"{formats.plural(int(str(found['faults'])), 'faulty training')} the root cause was named in {found['named']} "
-        f"({recall:.0%}); {precision:.0%} of all findings that were told name a root cause."
+        f"({recall:.0%}); {precision:.0%} of all findings that were told name a root cause." + _remarks(found)
     )
 
 
-def _row(code: str, item: dict[str, object]) -> ProofRow:
+def _remarks(found: Mapping[str, object]) -> str:
+    """Tells of the mistakes that deserve a remark and no warning."""
+    mild = int(str(found.get("mild") or 0))
+    return f" Of {formats.plural(mild, 'mistake')} worth a remark alone, {found['mild_named']} got it." if mild else ""
+
+
+def _is_shown(item: Mapping[str, Any]) -> bool:
+    """Says whether a training of the corpus is sick of it, or was said to be."""
+    return any(item.get(key) for key in ("faults", "hits", "symptoms", "false"))
+
+
+def _row(code: str, item: Mapping[str, Any]) -> ProofRow:
     steps = item.get("steps_to_finding")
     return ProofRow(
         code=code,
         name=str(item.get("name") or ""),
-        url="/rules/" + quote(code, safe=""),
-        faults=int(str(item["faults"])),
-        hits=int(str(item["hits"])),
-        false=int(str(item["false"])),
-        steps="" if steps is None else formats.count(int(str(steps))),
+        url=_url(code),
+        faults=int(item["faults"]),
+        hits=int(item["hits"]),
+        symptoms=int(item.get("symptoms") or 0),
+        others=int(item.get("unlabelled") or 0),
+        false=int(item["false"]),
+        healthy=int(item.get("healthy_remarks") or 0),
+        steps="" if steps is None else formats.count(int(steps)),
     )
+
+
+def _beside(code: str, item: Mapping[str, Any]) -> Beside:
+    return Beside(code, str(item.get("name") or ""), _url(code), str(item.get("beside") or "Nothing shows it yet"))
+
+
+def _url(code: str) -> str:
+    return "/rules/" + quote(code, safe="")
 
 
 def _said(said: list[dict[str, object]]) -> str:

@@ -77,7 +77,9 @@ DATA: dict[str, Fault] = {
         DEEPCHECKER,
         ("GW301", "GW306", "GW311", "GW206"),
     ),
-    "missing-values": Fault(replace(TABLE, batch_change=nan_batch), ("GW605",), UMLAUT, ("GW601", "GW602", "GW603")),
+    "missing-values": Fault(
+        replace(TABLE, batch_change=nan_batch), ("GW605",), UMLAUT, ("GW601", "GW602", "GW603", "GW805")
+    ),
     "targets-in-thousands": Fault(
         replace(WAVE, data=lambda: data.wave(scale=5e3, offset=3e5), optimizer=sgd(1e-8)),
         ("GW109",),

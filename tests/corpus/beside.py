@@ -1,0 +1,30 @@
+"""Says of rules that no training of the corpus shows why that is so, and which test shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CASES = "tests/server/rules/cases"
+
+BESIDE: Mapping[str, str] = {
+    "GW101": "Judged before the training (see below), in `tests/client_hook/preflight/test_training_checks.py`",
+    "GW102": "Judged before the training (see below), in `tests/client_hook/preflight/test_training_checks.py`",
+    "GW105": "Judged before the training (see below), in `tests/client_hook/preflight/test_gradient_checks.py`",
+    "GW106": "Judged before the training (see below), in `tests/client_hook/preflight/test_lr_range.py`",
+    "GW108": "Judged before the training (see below), in `tests/client_hook/preflight/test_baseline.py`",
+    "GW312": "GW301 speaks of the same layers, as a worse finding, and then it is silent; "
+    f"`{CASES}/dead-or-unused-module.yaml`",
+    "GW402": "Needs 24 micro-batches a step and a clock of its own; `tests/trainings/test_own_clock.py`",
+    "GW414": f"A remark on a plateau of 5,000 steps at one rate; `{CASES}/no-decay.yaml`",
+    "GW415": f"A remark on a start whose cause is told as a worse finding; `{CASES}/missing-warmup.yaml`",
+    "GW423": f"A remark on spikes that are told as a worse finding; `{CASES}/no-clipping-and-spikes.yaml`",
+    "GW452": f"Needs weights that grow through thousands of steps; `{CASES}/weight-norm-drift.yaml`",
+    "GW609": "Needs a GPU; `tests/client_hook/test_cuda.py`",
+    "GW705": "Needs a GPU, or a clock that plays one; `tests/trainings/test_own_clock.py`",
+    "GW804": "A remark on validation sets that are small, which those of healthy trainings here are too; "
+    f"`{CASES}/val-noise-too-large.yaml`",
+    "GW902": "Two processes that wait for each other through 200 steps; `tests/server/diagnosis/test_ranks.py`",
+    "GW905": "Two processes that look for unused parameters through 200 steps; `tests/server/diagnosis/test_ranks.py`",
+    "GW953": f"A remark on large models; `{CASES}/activation-outliers.yaml`",
+    "GW957": "Needs a clock of its own; `tests/trainings/test_own_clock.py`",
+}
