@@ -143,7 +143,7 @@ def test_every_rule_is_shown_by_a_training_or_says_what_shows_it(rules: Registry
     shown = {code for code, item in counted.items() if item["hits"] or item["symptoms"]}
     assert shown | BESIDE.keys() >= {item.code for item in rules}
     for code, sentence in BESIDE.items():
-        tests = [Path(path) for path in re.findall(r"`(tests/[\w/]+\.(?:py|yaml))`", sentence)]
+        tests = [Path(path) for path in re.findall(r"`(tests/[\w/-]+\.(?:py|yaml))`", sentence)]
         assert tests, f"{code} names no test"
         assert all((Path(__file__).parents[2] / path).exists() for path in tests), code
 
