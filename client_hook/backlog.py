@@ -11,9 +11,10 @@ from pathlib import Path
 
 from client_hook import process, wire
 from client_hook.courier import Courier
+from client_hook.recordfile import SpoolBusy
 from client_hook.records import sanitise
 from client_hook.settings import Settings
-from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of
+from client_hook.spool import Parcel, Spool, SpoolDamaged, files_of
 from client_hook.transport import HttpTransport
 
 

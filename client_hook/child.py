@@ -22,8 +22,9 @@ from client_hook.backlog import LeftSpool, spool_files
 from client_hook.console import Console, our_streams
 from client_hook.courier import Courier
 from client_hook.identity import Identity
+from client_hook.recordfile import SpoolBusy
 from client_hook.settings import Settings
-from client_hook.spool import Spool, SpoolBusy, SpoolDamaged
+from client_hook.spool import Spool, SpoolDamaged
 from client_hook.transport import HttpTransport
 
 WRONG_USAGE, NOT_FOUND, NOT_RUNNABLE = 2, 127, 126

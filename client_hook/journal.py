@@ -15,10 +15,11 @@ from client_hook import mounts
 from client_hook.framing import Cut, FrameCutter
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
+from client_hook.recordfile import SpoolBusy
 from client_hook.records import sanitise
 from client_hook.rows import Row, RowBuffer
 from client_hook.settings import Settings
-from client_hook.spool import Acknowledged, Parcel, Spool, SpoolBusy, SpoolDamaged
+from client_hook.spool import Acknowledged, Parcel, Spool, SpoolDamaged
 
 ROWS_SHARE = 0.75  # of the memory limit; the rest holds frames while the spool cannot be written
 TAKE_BYTES = 8 * 1024 * 1024

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from client_hook.backlog import LeftSpool, spool_files
 from client_hook.courier import Courier
+from client_hook.recordfile import SpoolBusy
 from client_hook.settings import Settings
-from client_hook.spool import Spool, SpoolBusy, SpoolDamaged
+from client_hook.spool import Spool, SpoolDamaged
 from client_hook.transport import HttpTransport
 
 ALL_DELIVERED, SOMETHING_LEFT, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from client_hook.spool import Parcel, Spool, SpoolBusy, SpoolDamaged, files_of, folder_bytes
+from client_hook.recordfile import SpoolBusy
+from client_hook.spool import Parcel, Spool, SpoolDamaged, files_of, folder_bytes
 from tests.serving import ROOT
 
 OPENING = {"id": "01920000-0000-7000-8000-000000000001", "attempt": "a", "rank": 0, "url": "http://127.0.0.1:9"}
@@ -63,8 +64,7 @@ def test_a_torn_tail_costs_the_torn_frame_alone_at_every_byte(tmp_path: Path) ->
         again = Spool.open(path)
         assert [parcel.seq for parcel in read_all(again)] == [0, 1]
         again.append(Parcel(b"after the crash", again.next_seq, 1), complete=9)
-        os.close(again._fd)
-        again._fd = -1
+        again.abandon()
         path.with_suffix(".acked").unlink(missing_ok=True)
 
 
@@ -92,7 +92,8 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_a_second_process_cannot_open_it(tmp_path: Path) -> None:
     spool = filled(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from client_hook.spool import Spool, SpoolBusy\n"
+        "import sys; from pathlib import Path\n"
+        "from client_hook.recordfile import SpoolBusy; from client_hook.spool import Spool\n"
         "try: Spool.open(Path(sys.argv[1]))\n"
         "except SpoolBusy as busy: print(busy)"
     )
