@@ -80,10 +80,11 @@ class Stopwatch:
     def around(self, optimizer: Optimizer, recorder: Any = None) -> None:
         """Puts the outer clocks in place: around the wrappers, and around the optimizer's hooks, which are all ours; a
         recorder exchanges them for others in plain steps."""
-        for owner, name in PLACES:
-            wrapper = vars(owner)[name]
-            setattr(owner, name, self._around(wrapper))
-            self._undo.append(lambda owner=owner, name=name, wrapper=wrapper: setattr(owner, name, wrapper))
+        ours = (
+            {} if recorder is None else {(item.owner, item.name): item for item in recorder.context.patches._installed}
+        )
+        for place in PLACES:
+            self._outer_clock(*place, ours.get(place))
         for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
             for key, hook in list(hooks.items()):
                 hooks[key] = self._around(hook)
@@ -92,6 +93,24 @@ class Stopwatch:
                 (handle, self._around(usual), instead and self._around(instead))
                 for handle, usual, instead in recorder._hooks
             ]
+
+    def _outer_clock(self, owner: Any, name: str, replacement: Any) -> None:
+        """Puts one outer clock in place; where a wrapper may rest, another one in the place of what it wraps."""
+        here = vars(owner)[name]
+        if replacement is None or here is not replacement.wrapper:
+            setattr(owner, name, self._around(here))
+            self._undo.append(lambda: setattr(owner, name, here))
+            return
+        original = replacement.original
+        replacement.original, replacement.wrapper = self._around(original), self._around(here)
+        setattr(owner, name, replacement.wrapper)
+
+        def undo() -> None:
+            resting = vars(owner)[name] is replacement.original
+            replacement.original, replacement.wrapper = original, here
+            setattr(owner, name, original if resting else here)
+
+        self._undo.append(undo)
 
     def off_outside(self) -> None:
         """Takes the outer clocks away, so that the hook finds its wrappers as it left them."""

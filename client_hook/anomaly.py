@@ -5,6 +5,8 @@ Not for: judging a training: that is the server's work, with more care and bette
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 WARM_UP = 20
 RATE = 0.05
 JUMP = 8.0  # mean distances from the running mean
@@ -28,19 +30,31 @@ class LossWatch:
 
     def look(self, loss: float) -> str | None:
         """Takes the loss of a step; returns what is odd about it, the first time."""
-        if loss - loss != 0.0:  # not finite
-            first, self._was_finite = self._was_finite, False
-            return "nonfinite-loss" if first else None
-        self._was_finite = True
-        off = loss - self._mean
-        distance = self._distance
-        if self._seen <= WARM_UP:
-            self._seen += 1
-            rate = max(RATE, 1.0 / self._seen)
-            jumped = False
-        else:
+        odd = self.look_at((loss,))
+        return odd[0][2] if odd else None
+
+    def look_at(self, losses: Sequence[float | None]) -> list[tuple[int, float, str]]:
+        """Takes the losses of several steps, None where nobody knows it; gives the odd ones: which, how much, and what
+        is odd."""
+        odd = []
+        mean, distance = self._mean, self._distance
+        for index, loss in enumerate(losses):
+            if loss is None:
+                continue
+            if loss - loss != 0.0:  # not finite
+                if self._was_finite:
+                    odd.append((index, loss, "nonfinite-loss"))
+                self._was_finite = False
+                continue
+            self._was_finite = True
+            off = loss - mean
             rate = RATE
-            jumped = off > JUMP * distance and off > 1e-3 * abs(self._mean)
-        self._mean += rate * off
-        self._distance = distance + rate * ((off if off > 0.0 else -off) - distance)
-        return "loss-spike" if jumped else None
+            if self._seen <= WARM_UP:
+                self._seen += 1
+                rate = max(RATE, 1.0 / self._seen)
+            elif off > JUMP * distance and off > 1e-3 * abs(mean):
+                odd.append((index, loss, "loss-spike"))
+            mean += rate * off
+            distance += rate * ((off if off > 0.0 else -off) - distance)
+        self._mean, self._distance = mean, distance
+        return odd

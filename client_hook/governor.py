@@ -14,9 +14,11 @@ EARLY_STEPS = 100
 EARLY_BUDGET = 0.10
 MARGIN = 0.8  # a share that is aimed at 1 % must also hold where a measurement takes longer than the last one
 PLAIN_PART = 0.5  # of the budget: the other half is for measurements
+LEAST_PART = 0.25  # of the budget for measurements, whatever plain steps take
+SHORT_STEP_S = 0.002  # in shorter ones nothing fits into the budget: they are measured with its other half all the same
 LONGEST_GAP = 250
 LONGEST_DEAR_GAP = 5_000  # where plain steps take their part of the budget: a twentieth of the run, no more than this
-MOST_PLAIN = 16  # steps that are added up before the accounts are looked at again
+MOST_PLAIN = 32  # steps that are added up before the accounts are looked at again
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
 BURST_S = 1.0
@@ -122,7 +124,16 @@ class Governor:
         longest = LONGEST_GAP
         if self.too_dear:  # a long run knows itself by then; a short one is measured as often as any
             longest = max(longest, min(self.steps // 20, LONGEST_DEAR_GAP))
-        return self._credit_s >= cost or (self._gap >= longest and cost <= 0.5 * budget * self._gap * self._step_s)
+        return self._credit_s >= cost or (
+            self._gap >= longest and cost <= self._left(budget) * self._gap * self._step_s
+        )
+
+    def _left(self, budget: float) -> float:
+        """Gives the share of the time for measurements that nothing was saved up for."""
+        half = (1.0 - PLAIN_PART) * budget
+        if self._step_s < SHORT_STEP_S:
+            return half
+        return min(max(budget - self._plain_cost_s / self._step_s, LEAST_PART * budget), half)
 
     @property
     def too_dear(self) -> bool:

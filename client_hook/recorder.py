@@ -190,7 +190,7 @@ class Recorder:
         if self.shorten is not None:
             self.shorten(direct(self, self.guard))
         self._exchange_hooks(plain=True)
-        self.context.patches.set_plain(self.context, True)
+        self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
 
     def _end_plain(self, *, midway: bool) -> None:
         """Listens again, from the next call on."""
@@ -314,10 +314,10 @@ class Recorder:
     def plain_post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
         """Does the same in a plain step. No `pre_step` came before: what the rates are now, they were when it
         stepped."""
-        if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None or self._plain is None:
+        plain = self._plain
+        if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None or plain is None:
             self.post_step(key, optimizer)
             return
-        plain = self._plain
         self.counter.stepped = True
         self.context.optimizer_steps += 1
         groups = optimizer.param_groups

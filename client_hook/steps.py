@@ -16,6 +16,8 @@ class StepCounter:
     one comes.
     """
 
+    __slots__ = ("calls", "closed", "micro_batches", "optimizer_seen", "stepped")
+
     def __init__(self, closed: int = -1) -> None:
         self.calls = 0
         self.closed = closed  # number of the last closed step

@@ -85,6 +85,11 @@ class FlightSignal(Signal):
         """Hears that the loss of a plain step is not finite."""
         self.on_backward(root)
 
+    def plain_bad_result(self, result: Tensor) -> None:
+        """Hears that a loss function gave no number; whether it is learned from is seen when the backward begins."""
+        if not self.context.wake():
+            self.on_backward(result)
+
     def on_backward(self, root: Tensor) -> None:
         """Reads the loss, where that makes nobody wait, while its graph is still there."""
         if root.is_cpu and root.numel() == 1 and not math.isfinite(value := root.item()):

@@ -61,6 +61,8 @@ class LossCallSignal(Signal):
         self._validation_calls = 0
         self._failed = False
         self._scaled = False
+        self._made: set[Any] = set()  # graph nodes of the open step's results, in the first steps and on sampled ones
+        self._covered: bool | None = None  # whether every backward seen began at such results and nothing else
         self._alone: bool | None = None  # whether the backward began at results of known losses and nothing else
 
     def attach(self) -> None:
@@ -76,6 +78,7 @@ class LossCallSignal(Signal):
             self._trace = None
         self._later.clear()
         self._open = []
+        self._made = set()
 
     # -- the call ----------------------------------------------------------------------------------------------------
 
@@ -88,6 +91,7 @@ class LossCallSignal(Signal):
             self._calls += function == self._main
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
+            self._made.add(result.grad_fn)
         else:
             self._validation_calls += 1
             if torch.is_grad_enabled() or (self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16):
@@ -194,6 +198,8 @@ class LossCallSignal(Signal):
 
     def on_backward(self, root: Tensor) -> None:
         """Finds, in the first steps, which of the calls leads to the root."""
+        if self._covered is not False and (self._steps < FIRST_STEPS or self.context.sampled):
+            self._cover(root)
         if self._main is not None or self._steps >= FIRST_STEPS or not self._owned.graph(root):
             return
         began = perf_counter()
@@ -211,6 +217,11 @@ class LossCallSignal(Signal):
             self._own_previous = graph_nodes.name_of(graph_nodes.before_views(root.grad_fn))
         self.context.spent_s += perf_counter() - began
 
+    def _cover(self, root: Tensor) -> None:
+        if self._owned.graph(root):
+            self._covered = loss_root.is_alone(root.grad_fn, self._made, self._scaled)
+            self.context.loss_alone = self._covered
+
     # -- the fact ----------------------------------------------------------------------------------------------------
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
@@ -224,6 +235,7 @@ class LossCallSignal(Signal):
         if self._trace is not None:
             self._trace.close(step)
         self._open = []
+        self._made = set()
         seen = self._train.batches
         if self._main is None:
             if self._own_loss and self._steps in (3, FIRST_STEPS):

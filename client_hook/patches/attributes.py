@@ -21,7 +21,7 @@ class Replacement:
         self.name = name
         self.original = original
         self.wrapper = wrapper
-        self.event = ""  # where it is named: while nobody hears this, the wrapper may rest
+        self.events: tuple[str, ...] = ()  # where they are named: while nobody hears any, the wrapper may rest
 
     def rest(self, resting: bool) -> None:
         """Puts the original in place for a while, or the wrapper back, unless somebody put another there."""

@@ -35,10 +35,12 @@ Loaders: TypeAlias = "weakref.WeakKeyDictionary[Any, Callable[[], Any]]"  # iter
 def install(ears: Ears) -> list[Replacement]:
     """Wraps them all."""
     installed = replace(torch.autograd, "backward", lambda original: _backward(ears, original))
+    for replacement in installed:
+        replacement.events = ("backward", "after_backward", "bad_loss")
     installed += _install_clipping(ears)
     cleared = replace(Optimizer, "zero_grad", lambda original: _zero_grad(ears, original))
     for replacement in cleared:
-        replacement.event = "zero_grad"
+        replacement.events = ("zero_grad",)
     installed += cleared
     inside = Depth()
     for kind in _classes_with_step(lr_scheduler):

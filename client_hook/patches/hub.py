@@ -38,6 +38,7 @@ class Ears:
         "loss_failed",
         "unlearned",
         "bad_loss",
+        "bad_result",
         "attention",
         "dropout",
         "batch",
@@ -72,7 +73,8 @@ class Patches:
     `plateau(scheduler, metric)` after `scheduler_step` of one that is told a metric;
     `loss_failed(function, args, kwargs)` when a loss function raised; `unlearned(function, args, kwargs, result)` after
     a call without gradients, of which nothing is learned; `bad_loss(root)` before a backward from a scalar on the host
-    that is not finite; `attention(args, kwargs)` after fused attention;
+    that is not finite, `bad_result(result)` after a loss function gave one, the one or the other while steps are plain;
+    `attention(args, kwargs)` after fused attention;
     `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`;
@@ -86,7 +88,7 @@ class Patches:
         self.owners = 0  # how many monitors listen: with one, every call is its own
         self._listeners: dict[int, Any] = {}
         self._hearing: dict[int, _Hearing] = {}
-        self._plain: frozenset[int] = frozenset()  # contexts, by id
+        self._plain: frozenset[int] = frozenset()  # contexts, by id, negative where loss functions alone make the loss
         self._hushed = False
         self._shares: dict[frozenset[int], list[tuple[Ear, ...]]] = {}  # which are plain → the ears of each event
         self._installed: list[Replacement] = []
@@ -145,11 +147,12 @@ class Patches:
                 for replacement in reversed(wrapped):
                     replacement.restore()
 
-    def set_plain(self, context: Any, plain: bool) -> None:
-        """Says whether the open step of one monitor is plain: then nearly nobody hears its calls."""
+    def set_plain(self, context: Any, plain: bool, *, alone: bool = False) -> None:
+        """Says whether the open step of one monitor is plain: then nearly nobody hears its calls. `alone`: what it goes
+        backward from are results of loss functions, so that nobody need be asked there."""
         with self._lock:
-            others = self._plain - {id(context)}
-            self._plain = others | {id(context)} if plain else others
+            others = self._plain - {id(context), -id(context)}
+            self._plain = others | {-id(context) if alone else id(context)} if plain else others
             self._share_out()
 
     def tell(self, context: Any, event: str, *arguments: Any) -> None:
@@ -171,7 +174,7 @@ class Patches:
     def _count(self) -> None:
         contexts = {item.context for item in self._hearing.values() if item.context is not None}
         self.owners = len(contexts)
-        self._plain &= contexts
+        self._plain &= contexts | {-context for context in contexts}
         self._shares.clear()
         self._share_out()
 
@@ -181,7 +184,7 @@ class Patches:
             return
         shares = self._shares.get(self._plain)
         if shares is None:
-            hearing = [item.plain if item.context in self._plain else item.full for item in self._hearing.values()]
+            hearing = [item.in_steps(self._plain) for item in self._hearing.values()]
             shares = [tuple(ears[event] for ears in hearing if event in ears) for event in Ears.EVENTS]
             if len(self._shares) > MAX_SHARES:
                 self._shares.clear()
@@ -189,8 +192,9 @@ class Patches:
         for event, ears in zip(Ears.EVENTS, shares, strict=True):
             setattr(self._ears, event, ears)
         for replacement in self._installed:
-            if replacement.event:
-                replacement.rest(bool(self._plain) and not getattr(self._ears, replacement.event))
+            if replacement.events:
+                heard = any(getattr(self._ears, event) for event in replacement.events)
+                replacement.rest(bool(self._plain) and not heard)
 
 
 class _Hearing:
@@ -208,6 +212,14 @@ class _Hearing:
             }
             for prefix in ("", "plain_")
         )
+        self.plain_alone = {event: ear for event, ear in self.plain.items() if event != "bad_loss"}
+        self.plain.pop("bad_result", None)
+
+    def in_steps(self, plain: frozenset[int]) -> dict[str, Ear]:
+        """Gives who hears what, when the steps of these contexts are plain."""
+        if self.context in plain:
+            return self.plain
+        return self.plain_alone if self.context is not None and -self.context in plain else self.full
 
 
 patches = Patches()  # of this process: torch's functions are wrapped once, however many monitors there are

@@ -57,19 +57,25 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
             # Dynamo folds this away: the compiled graph holds the original call alone
             if is_dynamo_compiling() or compiler._is_compiling_flag:
                 return original(*args, **kwargs)
-            finished = False
             try:
                 result = original(*args, **kwargs)
-                finished = True
-            finally:
-                if not finished:
-                    for listen in ears.loss_failed:
-                        listen(function, args, kwargs)
+            except BaseException:
+                for listen in ears.loss_failed:
+                    listen(function, args, kwargs)
+                raise
             for listen in ears.loss_call:
                 listen(function, args, kwargs, result)
             if type(result) is Tensor and result.requires_grad:
                 if len(args) > 1 and type(args[1]) is Tensor:
                     ears.targets = ref(args[1])
+                if ears.bad_result and result.is_cpu and result.ndim == 0:
+                    try:
+                        value = result.item()
+                    except RuntimeError:  # inside a functional transform it has no value
+                        return result
+                    if value - value != 0.0:  # not finite
+                        for listen in ears.bad_result:
+                            listen(result)
             else:
                 for listen in ears.unlearned:
                     listen(function, args, kwargs, result)

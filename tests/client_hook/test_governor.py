@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client_hook.governor import BURST_STEPS, Governor
+from client_hook.governor import BURST_STEPS, MOST_PLAIN, Governor
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_plain_steps_lead_to_about_as_many_measurements(sample_s: float) -> None
     often = sum(drive(closely, 5_000, step_s=0.02, sample_s=sample_s)[100:])
     plain = sum(drive(seldom, 5_000, step_s=0.02, sample_s=sample_s, plain=True)[100:])
     assert often * 0.8 <= plain <= often * 1.05
-    assert 5_000 - 16 <= seldom.steps <= closely.steps == 5_000
+    assert 5_000 - MOST_PLAIN <= seldom.steps <= closely.steps == 5_000
     assert seldom.share <= 0.01
 
 
@@ -76,6 +76,21 @@ def test_where_plain_steps_are_dear_a_long_run_is_measured_less_and_less() -> No
     measured = _measured(drive(Governor(0.01), 40_000, step_s=0.001, sample_s=0.001, plain_s=20e-6, plain=True))
     assert sum(100 < at <= 5_000 for at in measured) == 19, "a short one as often as ever"
     assert 30 < sum(at > 5_000 for at in measured) < 60, "every 250 steps would be 140"
+
+
+@pytest.mark.parametrize("plain_us", [12.0, 16.0, 18.0])
+def test_measurements_take_no_more_than_plain_steps_leave_of_the_budget(plain_us: float) -> None:
+    governor = Governor(0.01)
+    measured = _measured(drive(governor, 20_000, step_s=0.0024, sample_s=0.004, plain_s=1e-6 * plain_us, plain=True))
+    assert len(measured) >= 12, "it is measured all the same"
+    assert governor.share <= 0.01
+
+
+def test_where_plain_steps_take_all_of_the_budget_a_quarter_of_it_is_for_measurements() -> None:
+    governor = Governor(0.01)
+    drive(governor, 4_000, step_s=0.0025, sample_s=0.004, plain_s=25e-6, plain=True)
+    plain_share = 25e-6 / (0.0025 + 25e-6)
+    assert plain_share < governor.share <= plain_share + 0.0026
 
 
 def test_an_alarm_is_heard_at_the_next_plain_steps() -> None:

@@ -118,6 +118,34 @@ def test_weights_that_run_away_are_two_breaks_the_jump_and_the_overflow() -> Non
     assert overflow["first_bad"]["direction"] == "forward"
 
 
+def test_a_metric_that_is_no_number_and_learned_from_by_nobody_breaks_nothing() -> None:
+    metrics = []
+
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        metrics.append(F.mse_loss(out, torch.full_like(out, math.nan if step == BREAKS_AT else 0.0)))
+        return F.cross_entropy(out, torch.arange(16) % 3)
+
+    assert breaks(train(Net(), loss_of=loss_of)) == []
+    assert metrics[BREAKS_AT].isnan() and metrics[BREAKS_AT].requires_grad
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_term_of_its_own_beside_a_loss_function_is_looked_at_too(second: bool) -> None:
+    """Added to the other, or in a backward of its own: where the loss function says nothing odd."""
+
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        own = torch.log(out.square().mean() * (0.0 if step == BREAKS_AT else 1.0)).abs()
+        known = F.cross_entropy(out, torch.arange(16) % 3)
+        if not second:
+            return known + own
+        known.backward(retain_graph=True)
+        return own
+
+    broken = only_break(train(Net(), loss_of=loss_of))
+    assert (broken["step"], broken["reason"]) == (BREAKS_AT, "nonfinite-loss")
+    assert broken["first_bad"]["operation"] == "LogBackward0"
+
+
 def test_a_scaler_that_looks_for_its_scale_breaks_nothing() -> None:
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
