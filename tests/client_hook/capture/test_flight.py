@@ -126,7 +126,8 @@ def test_a_metric_that_is_no_number_and_learned_from_by_nobody_breaks_nothing() 
         return F.cross_entropy(out, torch.arange(16) % 3)
 
     assert breaks(train(Net(), loss_of=loss_of)) == []
-    assert metrics[BREAKS_AT].isnan() and metrics[BREAKS_AT].requires_grad
+    assert metrics[BREAKS_AT].isnan()
+    assert metrics[BREAKS_AT].requires_grad
 
 
 @pytest.mark.parametrize("second", [False, True])
