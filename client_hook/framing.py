@@ -52,6 +52,19 @@ class _Table:
     values: array[float] = field(default_factory=lambda: array("d"))
 
 
+def _is_usual(row: Row) -> bool:
+    """Says whether a row with one name holds what nobody need look at more closely."""
+    step, time_ms, _, values, _ = row
+    return (
+        len(values) == 1
+        and type(values[0]) is float
+        and type(step) is int
+        and type(time_ms) is int
+        and -(2**53) < step < 2**53
+        and -(2**53) < time_ms < 2**53
+    )
+
+
 class FrameCutter:
     """Cuts the frames of one (run, attempt, rank); keeps the next seq."""
 
@@ -98,8 +111,22 @@ class FrameCutter:
 
     def _split(self, rows: Sequence[Row]) -> Iterator[list[_Table]]:
         tables: dict[tuple[tuple[str, ...], bool], _Table] = {}
+        # of single scalars, by what they are called: most rows of all, and the training waits while Python reads them
+        singles: dict[tuple[int, bool], _Table] = {}
         raw = header = 0
         for row in rows:
+            single = singles.get((id(row[2]), row[4]))
+            if (
+                single is not None
+                and raw < MAX_RAW_BYTES - 24
+                and len(single.steps) < MAX_ROWS_A_FRAME
+                and _is_usual(row)
+            ):
+                single.steps.append(row[0])
+                single.times.append(row[1])
+                single.values.append(row[3][0])
+                raw += 24
+                continue
             for names, step, time_ms, values, exact in self._clean(row):
                 table = tables.get((names, exact))
                 new_header = sum(map(len, names)) + 3 * len(names) if table is None else 0
@@ -109,9 +136,12 @@ class FrameCutter:
                 if tables and (full or wide or len(tables) >= MAX_GROUPS_A_FRAME):
                     yield [*tables.values()]
                     tables, raw, header, table = {}, 0, 0, None
+                    singles = {}
                     new_header = sum(map(len, names)) + 3 * len(names)
                 if table is None:
                     table = tables[names, exact] = _Table(names, exact)
+                if len(names) == 1 and names is row[2]:
+                    singles[id(names), exact] = table
                 table.steps.append(step)
                 table.times.append(time_ms)
                 table.values.extend(values)
