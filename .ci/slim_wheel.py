@@ -1,4 +1,5 @@
-"""Builds the wheel's copy of client_hook without comments, and without docstrings where nobody calls `help`.
+"""Builds the wheel's copy of client_hook without comments, and without docstrings and the types of arguments where
+nobody calls `help`.
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -45,9 +46,12 @@ class SlimHook(BuildHookInterface):
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
-    """Empties comments, and docstrings unless they are to stay, and indents by one; every line keeps its number."""
+    """Empties comments, and docstrings and types of functions unless they are to stay, and indents by one; every line
+    keeps its number."""
     lines = source.splitlines()
     if not docstrings:
+        source = _without_types(source)
+        lines = source.splitlines()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 first = node.body[0] if node.body else None
@@ -68,6 +72,27 @@ def slim(source: str, *, docstrings: bool = False) -> str:
             lines[row - 1] = lines[row - 1][:column].rstrip()
         inside.update(range(row + 1, token.end[0] + 1))
     return "\n".join(line if row in inside else _narrow(line) for row, line in enumerate(lines, 1)) + "\n"
+
+
+def _without_types(source: str) -> str:
+    """Takes away what says of an argument or a result which type it has, where that is within one line."""
+    lines = [line.encode() for line in source.splitlines()]
+    cuts: list[tuple[int, int, int]] = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        given = node.args
+        for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+            if arg is not None and arg.annotation is not None and arg.annotation.end_lineno == arg.lineno:
+                name_ends = arg.col_offset + len(arg.arg.encode())
+                cuts.append((arg.lineno - 1, name_ends, arg.annotation.end_col_offset or name_ends))
+        result = node.returns
+        if result is not None and result.end_lineno == result.lineno:
+            arrow = lines[result.lineno - 1].rindex(b"->", 0, result.col_offset)
+            cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
+    for row, begin, end in sorted(cuts, reverse=True):
+        lines[row] = lines[row][:begin].rstrip() + lines[row][end:]
+    return b"\n".join(lines).decode() + "\n"
 
 
 def _narrow(line: str) -> str:

@@ -77,9 +77,14 @@ def test_the_hook_in_it_is_the_same_code_line_by_line(wheel: zipfile.ZipFile) ->
 
 
 def _bare(source: str) -> ast.Module:
-    """Parses a file and takes its docstrings out; what is one alone stays, without its words."""
+    """Parses a file and takes its docstrings and the types of functions out; a docstring alone stays, without its
+    words."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
