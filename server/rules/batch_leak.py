@@ -174,7 +174,15 @@ def _turns(before: list[int], after: list[int], size: int) -> bool:
     kept = [[count for count in shape if count > 1] for shape in (before, after)]
     if len(before) == len(after) == 4 and after[1] == before[-1] in (3, 4):
         return False  # colours, which data-batch-sanity tells
+    if len(before) == len(after) and before[:-2] == after[:-2] and _shifts(*before[-2:], heads=len(before) > 3):
+        return False
     return before[0] == after[0] == size and kept[0] != kept[1] and sorted(kept[0]) == sorted(kept[1])
+
+
+def _shifts(rows: int, columns: int, *, heads: bool) -> bool:
+    """Says whether scores of relative positions may be meant: they are padded, and viewed to shift each row by one."""
+    low, high = sorted((rows, columns))
+    return heads or high - low <= 1 or high in (2 * low, 2 * low - 1)
 
 
 def _breaks_up(before: list[int], after: list[int], size: int) -> bool:

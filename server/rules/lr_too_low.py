@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
 
 OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311", "GW606"})  # nothing moves because nothing flows
+SAME_ANSWERS = "GW311"  # also said where one class wins by little, which is how a network starts
+DIFFERENT = 0.02  # of the spread of all outputs
 ALIVE = 50  # newest samples in which gradients and updates must be above zero
 
 
@@ -157,7 +159,8 @@ class LrTooLow(Rule):
                 else "the updates of no weight matrix were measured"
             )
             return
-        if knew_before(window, parts, params.solved) or OTHER_CAUSES & window.open_codes or not _alive(window):
+        others = OTHER_CAUSES & window.open_codes - ({SAME_ANSWERS} if _answers_differ(window) else set())
+        if knew_before(window, parts, params.solved) or others or not _alive(window):
             return
         path = path_length(window, steps, ratios)
         high = parts.q4 > params.high_loss * abs(parts.start)
@@ -180,6 +183,13 @@ class LrTooLow(Rule):
             short = brisk(parts, window.samples, params.steps_to_half, params.high_loss)
             level = Severity.INFO if short else Severity.WARNING
             yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling", level)
+
+
+def _answers_differ(window: Window) -> bool:
+    """Says whether the newest outputs of a batch differ from each other, whatever class they name."""
+    outputs = [item for item in window.fact("outputs").values() if isinstance(item, Mapping)]
+    pairs = [(item.get("batch_std") or [0.0], item.get("all_std") or [0.0]) for item in outputs]
+    return bool(pairs) and all((apart[-1] or 0.0) > DIFFERENT * (whole[-1] or 0.0) > 0 for apart, whole in pairs)
 
 
 def _alive(window: Window) -> bool:
