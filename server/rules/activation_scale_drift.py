@@ -100,7 +100,11 @@ def _chain(window: Window) -> list[str]:
         return []
     if any("Norm" in str(item.get("type")) for item in known):
         return []
-    weighted = [str(item.get("layer")) for item in graph["sequence"] if item.get("kind") == "weighted"]
+    places = [at for at, item in enumerate(graph["sequence"]) if item.get("kind") == "weighted"]
+    inside = graph["sequence"][: places[-1]] if places else []
+    if any(str(item.get("op")).startswith(("MulBackward", "DivBackward")) for item in inside):
+        return []  # a gate: what its layers make is a factor of the rest, and stands in no row with it
+    weighted = [str(graph["sequence"][at].get("layer")) for at in places]
     kinds = {str(item.get("name")): str(item.get("type")) for item in known}
     if any(kinds.get(name) not in PLAIN for name in weighted) or len(set(weighted)) != len(weighted):
         return []
