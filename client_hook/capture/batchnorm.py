@@ -20,6 +20,7 @@ from client_hook.capture.watched_calls import WatchedCalls, first_floats
 MAX_VALUES = 65_536
 MAX_LAYERS = 64
 KEPT = 50  # samples
+AVERAGED = 10  # pairs of calls
 SEND_AT = (3, 10, 20)
 SEND_EVERY = 25
 
@@ -39,6 +40,8 @@ class _Layer:
         self.gaps: deque[float] = deque(maxlen=KEPT)
         self.eval_gaps: deque[float] = deque(maxlen=KEPT)
         self.distances: deque[float] = deque(maxlen=KEPT)
+        self.apart: Tensor | None = None  # how far the second call lies from the first, channel by channel: an average
+        self.pairs = 0
         self.eval_values = 0
 
     def fact(self) -> dict[str, Any]:
@@ -121,12 +124,21 @@ class BatchNormSignal(Signal):
         self._later.put([state], lambda copies: self._take(layer, training, copies[0].tolist()))
 
     def _compare_calls(self, name: str, layer: _Layer, mean: Tensor, variance: Tensor, seen: int) -> None:
-        """Measures the distance between two calls of one step, less what chance makes of it."""
+        """Measures the distance between two calls of one step, less what chance makes of it.
+
+        Of the newest steps it takes the average before it squares: what lies now on this side and now on that (two
+        views of a batch, each shifted anew) is one distribution.
+        """
         known = self._this_step.setdefault(name, [])
         if known:
             first_mean, first_variance, first_seen = known[0]
             spread = (0.5 * (variance + first_variance)).clamp(min=1e-12)
-            distance = ((mean - first_mean).square() / spread).mean()
+            apart = (mean - first_mean) / spread.sqrt()
+            layer.pairs = min(layer.pairs + 1, AVERAGED)
+            if layer.apart is not None and layer.apart.device == apart.device:
+                apart = layer.apart + (apart - layer.apart) / layer.pairs
+            layer.apart = apart
+            distance = apart.square().mean()
             chance = 4 * (1 / seen + 1 / first_seen)
             self._later.put(
                 [distance.reshape(1)], lambda copies: layer.distances.append(max(float(copies[0]) - chance, 0.0))

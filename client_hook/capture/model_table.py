@@ -26,7 +26,7 @@ _ARGUMENTS = (
     "out_channels",
     "kernel_size", "stride", "padding", "groups", "num_embeddings", "embedding_dim", "padding_idx", "num_features",
     "normalized_shape", "num_groups", "negative_slope", "dim", "hidden_size", "num_layers", "inplace", "bidirectional",
-    "batch_first",
+    "batch_first", "dropout",
 )  # fmt: skip
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 

@@ -84,6 +84,15 @@ def _rows(first: Any) -> int:
 _BY_MODE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
 
+def _by_mode(module: nn.Module) -> bool:
+    """Says whether a module does something else in training: a dropout of 0, or a norm without statistics, does not."""
+    if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
+        return module.dropout > 0
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, _BY_MODE) and getattr(module, "running_mean", module) is not None
+
+
 class ByMode:
     """Knows which modules of an optimizer's models behave differently in training, and tells a mode that was forgotten
     from one that was chosen; holds them weakly."""
@@ -95,7 +104,7 @@ class ByMode:
     def add(self, model: nn.Module) -> None:
         """Takes those of one model."""
         found: list[weakref.ref[nn.Module]] = [
-            weakref.ref(module) for module in model.modules() if isinstance(module, _BY_MODE)
+            weakref.ref(module) for module in model.modules() if _by_mode(module)
         ]
         if found:
             self.modules += found

@@ -35,6 +35,15 @@ def stuck(window: Window) -> bool | None:
     return None if parts is None else is_stuck(parts)
 
 
+def stood_still(window: Window) -> bool:
+    """Says at the end of a run whether the loss did not fall in its first half, though it may have later."""
+    half = window.loss.count // 2
+    if not window.final or half < FEWEST_LIVE or window.gates.moving_target:
+        return False
+    parts = quarters(window.loss.values[:half])
+    return parts is not None and is_stuck(parts)
+
+
 def loss_quarters(window: Window) -> Quarters | None:
     """Gives the quarters of the loss so far. In a long run they move on in strides of at most a 64th of it, so that
     all rules of many windows share them."""

@@ -11,7 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import learning_matrices, listed, optimizers
-from server.rules._progress import stuck
+from server.rules._progress import stood_still, stuck
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -89,7 +89,7 @@ class AdamEpsDominates(Rule):
             return
         sizes = list(found.values())
         fading = len(sizes) >= 3 and sizes[0] < min(sizes[-1] / params.depth, sorted(sizes)[len(sizes) // 2])
-        if fading and stuck(window):
+        if fading and (stuck(window) or stood_still(window)):
             yield NotEvaluated("gradients fade from layer to layer on the way back, which vanishing-gradient judges")
             return
         small = [name for name, size in found.items() if 0 < size < params.times * eps]

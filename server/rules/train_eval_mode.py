@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -12,6 +13,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 MODE_MATTERS = ("Dropout", "BatchNorm", "InstanceNorm", "SyncBatchNorm", "RReLU", "DropPath")
+DROP_INSIDE = ("LSTM", "GRU", "RNN", "MultiheadAttention")
 
 TEXTS = {
     "eval-during-training": (
@@ -38,7 +40,7 @@ class TrainEvalMode(Rule):
 
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
-    belong to a validation. The wrong mode in at least 9 of 10 of them, five times or more (twice at the end of a short
+    belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times or more (twice at the end of a short
     run), is an error; in fine-tuning, where eval mode in training may be meant, an info. Training counts as in eval
     mode where the model itself is: norms alone that are put there, to keep their statistics, are meant to be.
 
@@ -96,7 +98,7 @@ class TrainEvalMode(Rule):
             yield NotEvaluated("the loop was not seen yet", "monitor.step(loss)  # as the last line of each iteration")
             return
         known = layers(window)
-        if known and not any(str(layer.get("type", "")).startswith(MODE_MATTERS) for layer in known):
+        if known and not any(map(_by_mode, known)):
             return
         for item in loop.get("offences") or ():
             kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
@@ -120,6 +122,14 @@ class TrainEvalMode(Rule):
                 limit=0.0,
             )
             return
+
+
+def _by_mode(layer: Mapping[str, Any]) -> bool:
+    """Says whether a layer does something else in training: a dropout of 0, or a norm without statistics, does not."""
+    kind, given = str(layer.get("type", "")), layer.get("arguments") or {}
+    if kind in DROP_INSIDE:
+        return float(given.get("dropout") or 0) > 0
+    return kind.startswith(MODE_MATTERS) and given.get("p") != 0 and given.get("track_running_stats") is not False
 
 
 def _never_stops(window: Window, times: int, share: float) -> Verdict | None:

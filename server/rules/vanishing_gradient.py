@@ -13,7 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import Parameter, learning_matrices, optimizers, wholly_dead
-from server.rules._progress import stuck
+from server.rules._progress import stood_still, stuck
 from server.rules._time_axis import judge_time, ratios_through_time
 from server.rules.base import Rule, Stage, threshold
 
@@ -28,7 +28,8 @@ class VanishingGradient(Rule):
 
     ## What it does
     For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls them,
-    one optimizer's layers at a time. It fires when the loss is stuck, and the first third of the layers has less than
+    one optimizer's layers at a time. It fires when the loss is stuck (or, at the end, was for half of the run), and the
+    first third of the layers has less than
     1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam family:
     gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a factor below
     0.1 per layer with updates below 1e-5.
@@ -155,7 +156,8 @@ class VanishingGradient(Rule):
         if still is None:
             yield NotEvaluated(f"too few losses to tell whether training is stuck ({window.loss.count})")
             return
-        if not still:
+        half = not still and stood_still(window)
+        if not still and not half:
             return
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
@@ -163,7 +165,7 @@ class VanishingGradient(Rule):
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
                 return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
             if found is not None and _vanishes(window, chain, found, params, width):
-                yield _verdict(chain, found, params)
+                yield _verdict(chain, found, params, half=half)
                 return
 
 
@@ -234,7 +236,7 @@ def _said(ratio: float, style: str) -> str:
     return "exactly 0" if ratio < SMALLEST_SAID else f"{ratio:.2g}" if style == "g" else f"{ratio:.1e}"
 
 
-def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params) -> Verdict:
+def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, *, half: bool) -> Verdict:
     third = max(1, len(chain) // 3)
     first, last = chain[0].name, chain[-1].name
     return Verdict(
@@ -244,7 +246,7 @@ def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.
             f"Gradients vanish on the way back: relative to its weights `{first}` gets {_said(found.ratios[0], 'g')}, "
             f"`{last}` {found.ratios[-1]:.2g}; the first "
             f"third of {len(chain)} layers gets {_said(found.share, 'e')} of the last third (limit {params.ratio:g}), "
-            "and the loss does not fall"
+            f"and the loss {'did not fall in the first half of the run' if half else 'does not fall'}"
         ),
         advice=(
             f"Between `{chain[0].layer}` and `{chain[-1].layer}` add residual connections or nn.LayerNorm, and "

@@ -75,5 +75,18 @@ def test_two_batches_of_one_distribution_are_close() -> None:
     assert max(found["distances"]) < 0.05
 
 
+def test_two_views_that_are_shifted_anew_are_one_distribution() -> None:
+    def body(step, model, optimizer):
+        optimizer.zero_grad()
+        x, y = batch(step, 64)
+        loss = sum(F.cross_entropy(model(x + torch.randn(x.shape[1])), y) for _ in range(2))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = layer(train(body, model=normed(), steps=60))
+    assert sum(distance > 0.25 for distance in found["distances"][-10:]) <= 2
+
+
 def test_a_model_without_norms_sends_nothing() -> None:
     assert train(usual).facts("batchnorm") == []

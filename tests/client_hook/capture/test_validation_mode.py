@@ -54,8 +54,9 @@ def test_batch_norm_has_counted_the_forward() -> None:
     assert offence(train(validating(), model=classifier(nn.BatchNorm1d(5)))) == (12, 12)
 
 
-def test_a_model_that_is_the_same_in_both_modes_is_not_asked() -> None:
-    assert offence(train(validating(batches=3, size=20))) is None
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Dropout(0.0), nn.BatchNorm1d(5, track_running_stats=False)])
+def test_a_model_that_is_the_same_in_both_modes_is_not_asked(layer: nn.Module) -> None:
+    assert offence(train(validating(batches=3, size=20), model=classifier(layer))) is None
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5)])
