@@ -103,9 +103,7 @@ class ByMode:
 
     def add(self, model: nn.Module) -> None:
         """Takes those of one model."""
-        found: list[weakref.ref[nn.Module]] = [
-            weakref.ref(module) for module in model.modules() if _by_mode(module)
-        ]
+        found: list[weakref.ref[nn.Module]] = [weakref.ref(module) for module in model.modules() if _by_mode(module)]
         if found:
             self.modules += found
             self._models.append(weakref.ref(_inside(model)))

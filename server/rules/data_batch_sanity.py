@@ -9,6 +9,7 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._growing_inputs import inputs_grow
+from server.rules._inner_inputs import large_inside
 from server.rules._layers import layers
 from server.rules._loss_call import CROSS_ENTROPIES, loss_call
 from server.rules._say import say
@@ -19,10 +20,11 @@ class DataBatchSanity(Rule):
     """The run has inputs or labels that no network can use as they are
 
     ## What it does
-    Measures the first 20 batches: the root mean square of all inputs that are not 0 above 10 or below 0.02, one column
-    300 times larger than the usual one, all inputs equal, pictures whose last dimension looks like channels, and class
-    ids that are no class of the model. Nothing is said of scale where the first layer is a normalisation or an
-    embedding.
+    Measures the first 20 batches: the root mean square of all inputs that are not 0 above 10 or below 0.02, one
+    column 300 times larger than the usual one, all inputs equal, pictures whose last dimension looks like channels,
+    and class ids that are no class of the model; and numbers above 30 that reach the first layer from inside the
+    model (a time that is put beside the inputs). Nothing is said of scale where the first layer is a normalisation or
+    an embedding.
 
     ## Why it matters
     With PyTorch's start a first layer answers with about rms/√3: at 10 every tanh and sigmoid is at its end and logits
@@ -73,6 +75,9 @@ class DataBatchSanity(Rule):
         grown: float = threshold(
             4.0, unit="times what turned weights could do", low=1.5, high=1e3, source="ours: for the bias, and noise"
         )
+        inner: float = threshold(
+            30.0, unit="what reaches the first layer", low=5.0, high=1e6, source="ours: it is read off the output"
+        )
         batches: int = threshold(3, unit="batches", low=1, high=20, source="ours: the first ones are typical")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -105,6 +110,10 @@ class DataBatchSanity(Rule):
         ready = {name: item for name, item in inputs.items() if int(item.get("batches") or 0) >= params.batches}
         measured = {name: item for name, item in ready.items() if item.get("rms") is not None}
         if not measured:
+            inner = large_inside(window, params.inner, beside=False)
+            if inner is not None:
+                yield inner
+                return
             whole = any(str(item.get("dtype", "")).startswith("int") for item in inputs.values())
             yield NotEvaluated(
                 "the inputs are whole numbers (tokens), which have no scale" if whole else "no input was measured yet",
@@ -117,8 +126,9 @@ class DataBatchSanity(Rule):
                 yield verdict
                 return
         grown = inputs_grow(window, params.grown) if len(measured) == 1 else None
-        if grown is not None:
-            yield grown
+        found = grown or large_inside(window, params.inner, beside=True)
+        if found is not None:
+            yield found
 
 
 def _channels_relabelled(window: Window, shape: list[int]) -> list[int] | None:

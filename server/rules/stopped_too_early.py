@@ -9,7 +9,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med
-from server.rules._loss_call import knew_before
+from server.rules._loss_call import knew_before, loss_call
 from server.rules._progress import brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length
 from server.rules._say import percent, say
@@ -25,8 +25,8 @@ class StoppedTooEarly(Rule):
     """The run has ended while its loss was still falling
 
     ## What it does
-    At the end: the last quarter still gained a large part of all that was gained (more than 15 %; a straight line gives
-    a third, a converged run nothing), the loss is still above half of its start, and so is the newest validation loss
+    At the end: the last quarter still gained a large part of all that was gained (more than 15 %, of a loss of
+    one's own 22 %; a straight line gives a third, a converged run nothing), the loss is still above half of its start, and so is the newest validation loss
     (if any), which falls too, and the weights have moved far enough that the learning rate is not the reason — or the
     loss fell at a usual pace, and the run ended before a fifth of it was gained.
 
@@ -68,6 +68,13 @@ class StoppedTooEarly(Rule):
         falling: float = threshold(
             0.15, unit="of all that was gained, in the last quarter", low=0.05, high=0.34, source="ours"
         )
+        falling_own: float = threshold(
+            0.22,
+            unit="the same, for a loss of one's own",
+            low=0.05,
+            high=0.34,
+            source="ours: nobody knows how low a likelihood can fall, so only what is near a straight line counts",
+        )
         high: float = threshold(0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left to gain")
         small_gain: float = threshold(
             0.1, unit="of the first losses", low=0.0, high=1.0, source="ours: hardly any gain"
@@ -98,7 +105,7 @@ class StoppedTooEarly(Rule):
         falling = still_falling(
             parts,
             window.loss.values,
-            share=params.falling,
+            share=params.falling if loss_call(window) is not None else params.falling_own,
             small_gain=params.small_gain,
             last_eighth=params.last_eighth,
             errors=params.errors,

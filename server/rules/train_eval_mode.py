@@ -40,9 +40,10 @@ class TrainEvalMode(Rule):
 
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
-    belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times or more (twice at the end of a short
-    run), is an error; in fine-tuning, where eval mode in training may be meant, an info. Training counts as in eval
-    mode where the model itself is: norms alone that are put there, to keep their statistics, are meant to be.
+    belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times
+    or more (twice at the end of a short run), is an error; in fine-tuning, where eval mode in training may be meant,
+    an info. Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their
+    statistics, are meant to be.
 
     ## Why it matters
     Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend

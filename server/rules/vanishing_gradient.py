@@ -27,12 +27,11 @@ class VanishingGradient(Rule):
     """The run has early layers or time steps without gradient while the loss is stuck
 
     ## What it does
-    For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls them,
-    one optimizer's layers at a time. It fires when the loss is stuck (or, at the end, was for half of the run), and the
-    first third of the layers has less than
-    1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam family:
-    gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a factor below
-    0.1 per layer with updates below 1e-5.
+    For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls
+    them, one optimizer's layers at a time. It fires when the loss is stuck (or, at the end, was for half of the run),
+    and the first third of the layers has less than 1/1000 of the r of the last third, and the first third's updates
+    are below 1e-6 of the weights (Adam family: gradients below 10 times its epsilon, because Adam divides the scale
+    away above that). Short stacks: a factor below 0.1 per layer with updates below 1e-5.
 
     In recurrent layers whose input takes a gradient (behind an embedding or another layer, or cells that the loop calls
     itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it

@@ -7,6 +7,15 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.seventh.faults import FAULTS
 from tests.corpus.seventh.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset({"sorts-rate-at-once", "sorts-what-it-reads", "views-stopped-slope"})
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "hearts-eight-sigmoids",
+        "moons-by-a-flow",
+        "roll-time-to-a-thousand",
+        "sorts-rate-at-once",
+        "sorts-what-it-reads",
+        "views-stopped-slope",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]

@@ -1,0 +1,48 @@
+"""Tells from what the first layer gives how large the numbers are that reach it, where the model makes them itself.
+
+Not for: the inputs that the model is called with, which are measured (data-batch-sanity).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from server.domain.evidence import Window
+from server.domain.findings import Severity, Verdict
+from server.rules._layers import parameters
+from server.rules._say import say
+
+WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d")
+FIRST = 2  # samples: weights that learned explain a size as well as inputs do
+
+
+def large_inside(window: Window, limit: float, *, beside: bool) -> Verdict | None:
+    """Divides the first layer's output by what its first weights make of numbers of size 1: σ_out/(‖w‖/√out).
+
+    `beside` says that the inputs that the model is called with were measured, and are of a usual size.
+    """
+    ordered = [item for item in parameters(window) if item.order is not None and item.is_matrix]
+    first = min(ordered, key=lambda item: item.order or 0, default=None)
+    if first is None or first.layer_type not in WEIGHTED or not first.shape:
+        return None
+    spread, weights = window.series(f"act/std/{first.layer}"), window.series(f"weight_norm/{first.name}")
+    if min(spread.count, weights.count) < FIRST:
+        return None
+    gain = float(np.max(weights.values[:FIRST])) / math.sqrt(first.shape[0])
+    given = float(np.min(spread.values[:FIRST]))
+    size = given / gain if gain > 0 else math.nan
+    if not size > limit or not math.isfinite(size):
+        return None
+    return say(
+        Severity.WARNING,
+        f"What reaches the first layer `{first.layer}` has a size of about {size:.3g} (limit {limit:g}), by what it "
+        f"answers{', although the inputs that were measured are of a usual size' if beside else ''}",
+        "Bring every number to a size of about 1 before the first layer sees it: a time as `t / steps`, a position as "
+        "an embedding or sines.",
+        layers=(first.layer,),
+        numbers={"size": size, "output_std": given},
+        series=(f"act/std/{first.layer}", "loss"),
+        limit=limit,
+    )
