@@ -25,10 +25,11 @@ class StoppedTooEarly(Rule):
     """The run has ended while its loss was still falling
 
     ## What it does
-    At the end: the last quarter still gained a large part of all that was gained (more than 15 %, of a loss of
-    one's own 22 %; a straight line gives a third, a converged run nothing), the loss is still above half of its start, and so is the newest validation loss
-    (if any), which falls too, and the weights have moved far enough that the learning rate is not the reason — or the
-    loss fell at a usual pace, and the run ended before a fifth of it was gained.
+    At the end: the last quarter still gained a large part of all that was gained (more than 15 %, of a loss of one's
+    own 22 %; a straight line gives a third, a converged run nothing), the loss is still above half of its start, and
+    so is the newest validation loss (if any), which falls too, and the weights have moved far enough that the
+    learning rate is not the reason — or the loss fell at a usual pace, and the run ended before a fifth of it was
+    gained.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
