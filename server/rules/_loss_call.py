@@ -204,6 +204,14 @@ def never_negative(operations: Sequence[str]) -> str:
     return "minus the logarithm of a probability" if plain else ""
 
 
+def is_ctc(window: Window) -> bool:
+    """Says whether the loss is a mean or sum of what ctc_loss gives, and nothing else."""
+    names = window.fact("graph").get("operations")
+    found = [str(name) for name in names] if isinstance(names, (list, tuple)) else []
+    inner = next((name for name in found if not name.startswith(("Mean", "Sum", "Div"))), "")
+    return inner.startswith(("CtcLoss", "CudnnCtcLoss"))
+
+
 _OF_CROSS_ENTROPY = (
     "Log", "Add", "Mul", "Index", "Select", "Gather", "Squeeze", "Clamp", "Rsub", "View", "Unsqueeze", "Slice",
 )  # fmt: skip

@@ -47,6 +47,7 @@ class BnSharedDistributions(Rule):
     name = "bn-shared-distributions"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = 3

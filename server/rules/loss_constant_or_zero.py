@@ -12,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, loss_call, never_negative, own_operations
+from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, is_ctc, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
 
 SOLVED = 0.05  # of the first losses: a loss that training brought down there may stand still
@@ -25,6 +25,15 @@ TOLD = 0.02  # the same loss: it may be told in another precision, or averaged o
 NEWEST = 20  # losses whose median is a level
 DECADES = 1e4  # below so many times the first loss nothing is left to ask
 STILL = 0.1  # of a quarter's level: a loss that falls by more in the next one has not levelled off
+SIGN = (
+    "Look for a minus sign, a term that is subtracted, or targets outside [0, 1] (class ids under a binary "
+    "cross-entropy, images that were not divided by 255)."
+)
+NOT_NORMED = (
+    "ctc_loss takes logarithms of probabilities: hand it log_softmax(outputs, dim=2), over the classes of "
+    "(time, batch, classes). Raw outputs let it fall below 0, and it stops teaching."
+)
+NOT_THE_TARGETS = " while targets and weights are not"
 RECENT = 1000  # newest losses in which a negative one still counts
 
 
@@ -100,6 +109,8 @@ class LossConstantOrZero(Rule):
             yield _negative(window, str(call.function))
         elif bool((recent < -SURELY).any()) and (why := never_negative(own_operations(window))):
             yield _negative(window, why, own=True)
+        elif bool((recent < -SURELY).any()) and is_ctc(window):
+            yield _negative(window, "ctc_loss", own=True, advice=NOT_NORMED)
         elif _has_no_end(window, params.endless):
             if not MISMATCH & window.open_codes:
                 yield _endless(window, params.endless)
@@ -118,7 +129,7 @@ def _is_the_loss(window: Window, call: LossCall) -> bool:
     return any(math.isclose(told, abs(call.value) * by, rel_tol=TOLD) for by in (1.0, many, 1 / many))
 
 
-def _negative(window: Window, function: str, *, own: bool = False) -> Verdict:
+def _negative(window: Window, function: str, *, own: bool = False, advice: str = SIGN) -> Verdict:
     recent = window.loss.tail(RECENT)
     index = int(np.flatnonzero(recent < (-SURELY if own else ROUNDING))[0])
     least = float(recent[index])
@@ -127,11 +138,8 @@ def _negative(window: Window, function: str, *, own: bool = False) -> Verdict:
         severity=Severity.ERROR,
         first_step=step,
         message=f"The loss is {least:.4g} at step {step}, but {function} cannot be negative"
-        + (" while targets and weights are not" if own else ""),
-        advice=(
-            "Look for a minus sign, a term that is subtracted, or targets outside [0, 1] (class ids under a binary "
-            "cross-entropy, images that were not divided by 255)."
-        ),
+        + (NOT_THE_TARGETS if own and advice is SIGN else ""),
+        advice=advice,
         evidence=Evidence(numbers={"loss": least}, strings={"function": function}, series=("loss",), limit=0.0),
         at_once=True,
         stage=Stage.OUTPUT,

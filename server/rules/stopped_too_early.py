@@ -55,6 +55,7 @@ class StoppedTooEarly(Rule):
     name = "stopped-too-early"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
