@@ -59,6 +59,7 @@ class GraphSignal(Signal):
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
         self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
         self._twice: set[str] = set()
+        self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
         self._paths = GraphPaths()
         self._margins = Margins()
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
@@ -120,6 +121,8 @@ class GraphSignal(Signal):
                     self._views.append(pair)
                 if graph_nodes.squashed_twice(node.node, node.name):
                     self._twice.add(node.name)
+                if not self._first:
+                    self._crossed += graph_nodes.crossed(node.node, node.name)
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
                 sized = graph_nodes.sized_leaf(node.node, node.name)
                 if sized is not None and (label := self.context.parameter_name(sized)) is not None:
@@ -137,6 +140,7 @@ class GraphSignal(Signal):
                 "operations": _operations(root.grad_fn),
                 "reduced": quietly(getattr, root.grad_fn, "_saved_self_sym_sizes"),
                 "softmaxes": self._softmaxes[:32],
+                "crossed": self._crossed[:8],
             }
 
     def _sorted(self, start: Any) -> list[Node]:

@@ -168,6 +168,24 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
     return dimension % result.ndim, int(result.shape[dimension])
 
 
+def crossed(node: Any, name: str) -> list[int]:
+    """Returns the samples where a square or absolute value is of every output's difference from every target: n × n
+    from n × 1, and the targets need no gradient."""
+    behind = before_views(node.next_functions[0][0]) if name.startswith(("Pow", "Abs")) else None
+    if behind is None or not name_of(behind).startswith(("Sub", "Rsub")):
+        return []
+    made = shape_of(behind)
+    inputs = [shape_of(item, at) for item, at in behind.next_functions if item is not None]
+    square = len(made) == 2 and made[0] == made[1] > 1
+    return made[:1] if square and inputs in ([made[:1]], [[made[0], 1]], [[1, made[0]]]) else []
+
+
+def shape_of(node: Any, at: int = 0) -> list[int]:
+    """Returns the shape of what a node made; empty where PyTorch does not tell."""
+    made = quietly(getattr, node, "_input_metadata") or ()
+    return list(made[at].shape) if at < len(made) else []
+
+
 def constant_factor(node: Any) -> float | None:
     """Returns the number that a root multiplies (or divides) its input by; None where it does not, or it lies on a
     device."""

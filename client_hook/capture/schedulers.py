@@ -118,7 +118,8 @@ class SchedulersSignal(Signal):
         """Hears that a scheduler stepped."""
         seen = self._seen.get(id(scheduler))
         if seen is None or seen.reference() is not scheduler:
-            if self._owned.key(getattr(scheduler, "optimizer", None)) is None:
+            optimizer = getattr(scheduler, "optimizer", None)
+            if self._owned.key(optimizer) is None and not self._left(optimizer):
                 return
             seen = self._add(scheduler, passed=False)
         if seen.calls == 0:
@@ -128,6 +129,11 @@ class SchedulersSignal(Signal):
         self._changed = self._changed or seen.calls == KNOWN_AFTER
 
     plain_scheduler_step = scheduler_step
+
+    def _left(self, optimizer: Any) -> bool:
+        """Says whether an optimizer that is not watched holds what is trained here, and never stepped."""
+        held = (getattr(optimizer, "param_groups", None) or [{}])[0].get("params") or [None]
+        return self.context.parameter_name(held[0]) is not None and not getattr(optimizer, "_opt_called", False)
 
     def plateau(self, scheduler: Any, metric: Any) -> None:
         """Hears what a scheduler was told that waits for a metric."""
@@ -170,7 +176,8 @@ class SchedulersSignal(Signal):
             "type": kind,
             "arguments": arguments_of(scheduler),
             "parts": [{"type": type(item).__name__, "arguments": arguments_of(item)} for item in inner],
-            "optimizer": self._owned.key(getattr(scheduler, "optimizer", None)),
+            "optimizer": self._owned.key(optimizer := getattr(scheduler, "optimizer", None)),
+            "left": self._left(optimizer),
             "steps": seen.calls,
             "per": seen.per,
             "cyclic": bool(kinds & _CYCLIC),

@@ -93,14 +93,14 @@ def _parameters(fact: Mapping[str, Any]) -> list[Parameter]:
 
 
 def learning_matrices(window: Window) -> list[Parameter]:
-    """Lists the trainable matrices that did not start at zero; those are the weights whose rates can be compared."""
-    return list(
-        read_once(
-            window.fact("model"),
-            "learning",
-            lambda fact: [item for item in _parameters(fact) if item.trainable and item.is_matrix and item.std != 0],
-        )
-    )
+    """Lists the trainable matrices that did not start at zero; those are the weights whose rates can be compared. The
+    tables of a model that has nothing else, such as a factorisation, stand for them."""
+    return list(read_once(window.fact("model"), "learning", _learning))
+
+
+def _learning(fact: Mapping[str, Any]) -> list[Parameter]:
+    known = [item for item in _parameters(fact) if item.trainable and len(item.shape) >= 2 and item.std != 0]
+    return [item for item in known if item.is_matrix] or known
 
 
 def optimizers(window: Window) -> list[Mapping[str, Any]]:

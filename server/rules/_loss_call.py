@@ -129,8 +129,8 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         alone=bool(fact.get("alone")),
         arguments=arguments,
         labels=counts_of(fact.get("label_counts")),
-        input=_spread(fact.get("input")),
-        target=_spread(fact.get("target")),
+        input=spread_of(fact.get("input")),
+        target=spread_of(fact.get("target")),
     )
 
 
@@ -277,7 +277,8 @@ def entropy_error(counts: Mapping[int, int]) -> float:
     return math.sqrt(max(spread, 0.0) / total) if total else 0.0
 
 
-def _spread(value: Any) -> Spread:
+def spread_of(value: Any) -> Spread:
+    """Reads the statistics of a tensor."""
     if not isinstance(value, Mapping):
         return Spread()
     return Spread(

@@ -1,18 +1,60 @@
 """Knows mistakes in losses that the user wrote, by the operations of the first graph: a logarithm that can meet 0, a
 softmax of a softmax, every output compared with every target, a hinge of 0 and 1.
 
-Not for: PyTorch's own loss functions, whose arguments are seen (loss-task-mismatch).
+Not for: the arguments of PyTorch's own loss functions (loss-task-mismatch); `mistake_in_graph` looks at what leads to
+any loss.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
-from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
+from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations, raw_scores
 from server.rules._say import say
+
+
+def mistake_in_graph(window: Window) -> Verdict | None:
+    """Gives a mistake that shows between the model and its loss, whoever wrote that; None where there is none."""
+    graph = window.fact("graph")
+    crossed, views = graph.get("crossed"), graph.get("views")
+    if isinstance(crossed, list) and crossed:
+        return _crossed(int(crossed[0]))
+    for before, after in views if isinstance(views, list) else ():
+        if _takes_apart(list(map(int, before)), list(map(int, after))):
+            return _torn(before)
+    return _OF_CTC if _ctc_of_scores(call_operations(window)) else None
+
+
+def _takes_apart(before: list[int], after: list[int]) -> bool:
+    """Says whether a view reads rows of as many numbers as the second dimension has, though that is not the last: what
+    were scores of one place are those of several. Heads that are laid side by side are no such thing."""
+    rows = len(before) > 2 and len(after) == 2 and after[1] == before[1] > 1 and after[0] > before[0]
+    return rows and after[1] not in [math.prod(before[at:]) for at in range(1, len(before))]
+
+
+def _torn(shape: Sequence[int]) -> Verdict:
+    sizes, classes = "×".join(map(str, shape)), shape[1]
+    order = "0, 2, 1" if len(shape) == 3 else "0, 2, 3, 1"
+    return say(
+        Severity.ERROR,
+        f"Scores of {sizes} are read as rows of {classes} by a view: their classes are the second dimension, so each "
+        "row mixes scores of one class from several places",
+        f"Move the classes to the end first, x.permute({order}).reshape(-1, {classes}); or hand (batch, classes, "
+        "places) to cross_entropy as they are.",
+        numbers={"classes": classes},
+        series=("loss",),
+        limit=0.0,
+    )
+
+
+def _ctc_of_scores(operations: Sequence[str]) -> bool:
+    """Says whether CTC is given what a weighted layer gave, with no log-softmax between."""
+    at = next((at for at, name in enumerate(operations) if name.startswith("CtcLoss")), None)
+    return at is not None and raw_scores([name for name in operations[at + 1 :] if not name.startswith(_VIEWS)])
 
 
 def mistake_in_own_loss(window: Window) -> Verdict | None:
@@ -79,10 +121,27 @@ _TWICE = Verdict(
 
 
 def _softmax_of_softmax(operations: Sequence[str]) -> bool:
-    """Says whether a log-softmax of one's own loss gets what a softmax gave, nothing but views between them."""
+    """Says whether a log-softmax of one's own loss gets what a softmax gave, nothing but views between them, or
+    whether that is divided by the sum of its exponentials, as Categorical(logits=…) does."""
+    pairs = zip(operations, operations[1:], operations[2:], strict=False)
+    if any(a.startswith("Sub") and b.startswith("Softmax") and c.startswith("Logsumexp") for a, b, c in pairs):
+        return True
     at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
     behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
     return bool(behind) and behind[0].startswith("Softmax")
+
+
+_OF_CTC = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "ctc_loss got raw scores where logarithms of probabilities belong: the larger all scores are, the smaller is "
+        "the loss, which may fall below 0"
+    ),
+    advice="Call ctc_loss(scores.log_softmax(2), …).",
+    evidence=Evidence(series=("loss",)),
+    at_once=True,
+)
 
 
 def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | None:
@@ -94,12 +153,16 @@ def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | No
     single = [shape for shape in outputs if len(shape) == 1 or list(shape[1:]) == [1]]
     if not plain or not single or len(inner) > 2 or len(sizes) != 2 or sizes[0] != sizes[1] or sizes[0] < 2:
         return None
+    return _crossed(sizes[0])
+
+
+def _crossed(many: int) -> Verdict:
     return say(
         Severity.ERROR,
-        f"The loss averages {sizes[0]}×{sizes[1]} differences for {sizes[0]} samples: outputs and targets have unlike "
+        f"The loss averages {many}×{many} differences for {many} samples: outputs and targets have unlike "
         "shapes, and broadcasting compares every output with every target",
         "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`. Plain arithmetic gives no warning.",
-        numbers={"samples": int(sizes[0])},
+        numbers={"samples": many},
         series=("loss",),
         limit=0.0,
     )

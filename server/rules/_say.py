@@ -44,3 +44,11 @@ def say(
 def percent(share: float) -> str:
     """Writes a share with as many digits as it needs."""
     return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}" if share >= 0.001 else f"{100 * share:.1g}%"
+
+
+PENALTIES = ("kl", "kld", "reg", "penalty", "l1", "l2", "decay", "sparsity", "regular")
+
+
+def is_penalty(name: str) -> bool:
+    """Says whether a part of the loss is a penalty, by its name."""
+    return any(word in name.lower() for word in PENALTIES)

@@ -80,7 +80,7 @@ class ActivationScaleDrift(Rule):
         stds = window.by_layer(Kind.ACT_STD)
         chain = _chain(window)
         if len(chain) >= params.depth:
-            first = [med(stds[name].values[:5]) if name in stds else np.nan for name in chain]
+            first = [float(stds[name].values[0]) if stds.get(name) else np.nan for name in chain]  # before any update
             verdict = _with_depth(chain, first, params)
             if verdict is not None:
                 yield verdict

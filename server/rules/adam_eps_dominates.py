@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.series import Floats
 from server.domain.statistics import med, window_size
 from server.rules._layers import learning_matrices, listed, optimizers
 from server.rules._progress import stood_still, stuck
@@ -92,7 +93,11 @@ class AdamEpsDominates(Rule):
         if fading and (stuck(window) or stood_still(window)):
             yield NotEvaluated("gradients fade from layer to layer on the way back, which vanishing-gradient judges")
             return
-        small = [name for name, size in found.items() if 0 < size < params.times * eps]
+        small = [
+            name
+            for name, size in found.items()
+            if 0 < size < params.times * eps and not _fell(norms[name].values, params.depth)
+        ]
         losses = window.loss.tail(width)
         solved = len(losses) and med(losses) < 0.01 * abs(med(window.loss.values[:5]))
         if len(small) > params.share * len(found) and not solved:
@@ -108,3 +113,8 @@ class AdamEpsDominates(Rule):
                 limit=params.times * eps,
                 at_once=False,
             )
+
+
+def _fell(values: Floats, times: float) -> bool:
+    """Says whether gradients were far larger at the start: what made them small is no epsilon."""
+    return med(values[:3]) > times * med(values[-20:])

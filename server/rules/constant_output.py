@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
+from server.rules._layers import layers
 from server.rules._loss_call import REGRESSION, loss_call
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
+
+OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_embedding_loss", "mse_loss"})
+FEWEST_PARTS = 4  # numbers in an answer that is a vector
 
 
 class ConstantOutput(Rule):
@@ -22,7 +27,9 @@ class ConstantOutput(Rule):
     ## What it does
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
-    more than 99 % of the predictions although it makes up less than 80 % of the labels.
+    more than 99 % of the predictions although it makes up less than 80 % of the labels. At the end of a run, vectors
+    under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its start. And a
+    group norm whose groups hold a single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -69,9 +76,15 @@ class ConstantOutput(Rule):
         )
         warm: int = threshold(50, unit="steps", low=0, high=10_000, source="ours: zero heads start with equal answers")
 
+        shrunk: float = threshold(0.1, unit="of the size", low=1e-3, high=0.5, source="ours: vectors of one point")
+        vanished: float = threshold(0.02, unit="of the first losses", low=1e-6, high=0.5, source="ours: all but gone")
+
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the fact `outputs`."""
+        """Judges the fact `outputs`, and norms in the model's table that leave nothing."""
         seen = False
+        if (verdict := _norm_of_one(window)) is not None:
+            yield verdict
+            return
         if window.samples < params.warm and not window.final:
             yield NotEvaluated(f"judged after {params.warm} steps")
             return
@@ -119,6 +132,19 @@ def _judge(
             series=("loss",),
             limit=params.spread * scale,
         )
+    if _shrunk(window, shape, spread, scale, params):
+        return say(
+            Severity.WARNING,
+            f"The outputs{whose} came together: within a {where} batch they differ by {percent(spread / scale)} of "
+            "their size, and the loss is all but gone: one answer for every input makes it small",
+            "Add what keeps unlike inputs apart: pairs that are not alike with a margin, a variance term, or a stopped "
+            "gradient with a predictor.",
+            numbers={"spread": spread, "scale": scale},
+            series=("loss",),
+            limit=params.shrunk * scale,
+            at_once=False,
+            exact=False,
+        )
     top = _numbers(side, "top_share")[-params.samples :]
     labels = call.labels if call is not None else {}
     largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
@@ -134,6 +160,37 @@ def _judge(
             limit=params.top,
             stage=Stage.GUESSING,
         )
+    return None
+
+
+def _shrunk(window: Window, shape: list[Any], spread: float, scale: float, params: ConstantOutput.Params) -> bool:
+    """Says whether vectors under a loss of one's own shrank to a point that makes the loss vanish."""
+    own = not window.fact("loss_call").get("function") or window.fact("loss_call").get("function") in OF_PAIRS
+    if not own or not window.final or len(shape) != 2 or shape[1] < FEWEST_PARTS or window.gates.moving_target:
+        return False
+    start, now = med(window.loss.values[:5]), med(window.loss.tail(20))
+    return spread < params.shrunk * scale and start > 0 and abs(now) < params.vanished * start
+
+
+def _norm_of_one(window: Window) -> Verdict | None:
+    """Finds a norm over a single number: what that is minus its own mean is 0 for every input."""
+    for layer in layers(window):
+        shape, kind = list(layer.get("output_shape") or []), str(layer.get("type"))
+        groups = (layer.get("arguments") or {}).get("num_groups")
+        if kind == "GroupNorm" and isinstance(groups, int) and len(shape) >= 2 and math.prod(shape[1:]) == groups:
+            name = str(layer.get("name"))
+            return say(
+                Severity.ERROR,
+                f"`{name}` normalises {groups} groups of a single number each: a number minus its own mean is 0, "
+                "whatever the input is",
+                f"Give `{name}` fewer groups (1 to 32), or move it before the pooling.",
+                layers=(name,),
+                numbers={"groups": groups},
+                series=("loss",),
+                limit=1.0,
+                stage=Stage.STRUCTURE,
+                exact=True,
+            )
     return None
 
 

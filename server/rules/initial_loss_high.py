@@ -27,6 +27,9 @@ SQUARED_ERROR_SPREAD = math.sqrt(2)  # standard deviation of a normal value's sq
 SCALED = ("Mul", "Div")  # operations by which a loop multiplies logits behind the last layer
 
 
+USUAL_OUTPUTS = 0.5  # mean square of what a fresh last layer gives, generously
+
+
 class InitialLossHigh(Rule):
     """The run has a first loss far above that of a model that knows nothing
 
@@ -139,6 +142,8 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
         limit, severity = params.info, Severity.INFO
     if severity is not Severity.INFO and _partly_frozen(window):
         severity = Severity.INFO  # who freezes layers has trained them before: then a new head may start anywhere
+    if call.function in REGRESSION and call.function != "l1_loss" and surplus < USUAL_OUTPUTS:
+        severity = Severity.INFO  # the outputs are as fresh layers give them; it is the targets that are small
     cause = _explain(window, call, start, first)
     cosines, _ = product_of_unit_vectors(call_operations(window))
     scaled = call.function in CROSS_ENTROPIES and (cosines or call.previous_op.startswith(SCALED))

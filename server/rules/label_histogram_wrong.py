@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, LossCall, counts_of, loss_call
+from server.rules._loss_call import (
+    BINARY,
+    CROSS_ENTROPIES,
+    NOT_SEEN,
+    REGRESSION,
+    LossCall,
+    counts_of,
+    loss_call,
+    spread_of,
+)
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -24,6 +33,8 @@ class LabelHistogramWrong(Rule):
     shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed.
     At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
     head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
+    At the end of a run the only label under a binary loss, or of two classes, is an error too. Of regression targets
+    it compares mean and deviation: validation targets five deviations away and three times as wide were not scaled.
 
     ## Why it matters
     Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
@@ -77,11 +88,19 @@ class LabelHistogramWrong(Rule):
             3.0, unit="outputs per class", low=1.5, high=1000.0, source="ours: twice as many may be kept for later"
         )
 
+        batches: int = threshold(3, unit="batches", low=1, high=1000, source="ours: the first targets are typical")
+        apart: float = threshold(5.0, unit="deviations of the targets", low=2.0, high=1e3, source="ours: no split does")
+        times: float = threshold(3.0, unit="times the deviation", low=1.5, high=1e3, source="ours: no split does")
+        same_answers: float = threshold(3.0, unit="times the deviation", low=1.0, high=100.0, source="ours: as trained")
+
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the label counts of the fact `loss_call`."""
         call = loss_call(window)
         if call is None:
             yield NOT_SEEN
+            return
+        if call.function in REGRESSION and (verdict := _other_scale(window, call, params)) is not None:
+            yield verdict
             return
         if call.function not in CROSS_ENTROPIES | BINARY or not call.labels:
             yield NotEvaluated(f"{call.function} was not called with class ids")
@@ -94,6 +113,11 @@ class LabelHistogramWrong(Rule):
                 )
             elif seen >= max(params.labels, params.per_class * outputs):
                 yield _single(next(iter(call.labels)), seen, outputs)
+            return
+        alone = outputs == 2 or (call.function in BINARY and call.calls_per_step <= 1)
+        judged = window.final and seen >= params.labels and not window.gates.moving_target
+        if len(call.labels) == 1 and alone and judged:
+            yield _single(next(iter(call.labels)), seen, outputs)
             return
         if "GW111" in window.open_codes:
             return
@@ -146,6 +170,30 @@ def _spare_outputs(window: Window, call: LossCall, params: LabelHistogramWrong.P
     )
 
 
+def _other_scale(window: Window, call: LossCall, params: LabelHistogramWrong.Params) -> Verdict | None:
+    """Compares regression targets of both sets, where the answers that they are compared with stayed on one scale."""
+    validation = window.fact("loss_call").get("validation")
+    if not isinstance(validation, Mapping) or call.batches < params.batches:
+        return None
+    theirs, answers = spread_of(validation.get("target")), spread_of(validation.get("input"))
+    numbers = (call.target.mean, call.target.std, theirs.mean, theirs.std, call.input.std, answers.std)
+    mean, std, other_mean, other_std, usual, now = (math.nan if item is None else item for item in numbers)
+    if not std > 0 or not now <= params.same_answers * max(usual, std):
+        return None
+    if not (abs(other_mean - mean) > params.apart * std and other_std > params.times * std):
+        return None
+    return say(
+        Severity.ERROR,
+        f"Training targets are {mean:.3g} ± {std:.2g} and validation targets {other_mean:.3g} ± {other_std:.2g}, while "
+        f"the answers they are compared with stay within ± {now:.2g}: only one of the sets was scaled",
+        "Scale the targets of both sets with the mean and deviation of the training set, or scale the predictions back "
+        "before they are compared.",
+        numbers={"mean": mean, "std": std, "validation_mean": other_mean, "validation_std": other_std},
+        series=("loss", "val/loss"),
+        limit=params.apart * std,
+    )
+
+
 def _only_sorted(window: Window) -> bool:
     """Says whether the first epoch of data that are not shuffled goes on: sorted labels look like equal ones."""
     data = window.fact("data")
@@ -157,7 +205,8 @@ def _only_sorted(window: Window) -> bool:
 def _single(label: int, seen: int, outputs: int) -> Verdict:
     return say(
         Severity.ERROR,
-        f"All {seen:,} labels seen so far are {label}, while the model has {outputs} outputs",
+        f"All {seen:,} labels seen so far are {label}, "
+        + (f"while the model has {outputs} outputs" if outputs > 1 else "so a constant answer makes the loss small"),
         "Print the labels where they are read and where they reach the loss: a cast to int of values in [0, 1], "
         "an index "
         "into the wrong column or a sorted file makes them equal.",

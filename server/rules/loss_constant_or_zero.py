@@ -34,6 +34,7 @@ NOT_NORMED = (
     "(time, batch, classes). Raw outputs let it fall below 0, and it stops teaching."
 )
 NOT_THE_TARGETS = " while targets and weights are not"
+ALIVE = 0.01  # of the first gradients
 RECENT = 1000  # newest losses in which a negative one still counts
 
 
@@ -46,7 +47,8 @@ class LossConstantOrZero(Rule):
     that began at the function's own result: weights of uncertainty, rewards and other terms make a total of any sign.
     Any loss that fell below 0 by 100 times its first size and still falls at the end, or by 10,000 times, has no lower
     end (targets that move, of a GAN or rewards, are left out). A loss that training itself brought down to almost
-    nothing is only an info, and so is a margin loss whose pairs are all easy.
+    nothing is only an info, and so is a margin loss whose pairs are all easy. A constant of one's own whose gradients
+    stay as they were is left alone: the ratio of a policy to its frozen self is 1, and has a slope.
 
     ## Why it matters
     Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
@@ -114,7 +116,7 @@ class LossConstantOrZero(Rule):
         elif _has_no_end(window, params.endless):
             if not MISMATCH & window.open_codes:
                 yield _endless(window, params.endless)
-        elif zero or constant:
+        elif (zero or constant) and not _moves(window, call, params.zeros):
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
 
@@ -191,10 +193,27 @@ def _endless(window: Window, endless: float) -> Verdict:
     )
 
 
+def _moves(window: Window, call: LossCall | None, looks: int) -> bool:
+    """Says whether a constant of the user's own had gradients as large as at the start: a ratio of a policy to its
+    frozen self is 1 wherever it is taken, and has a slope."""
+    norms = window.series("grad_norm")
+    if call is not None or norms.count < looks:
+        return False
+    since = int(np.searchsorted(norms.steps, int(window.loss.steps[_first_same(window)])))
+    then, start = norms.values[since : since + looks], med(norms.values[:looks])
+    return len(then) == looks and bool(np.isfinite(then).all()) and float(then.min()) > 0 and med(then) > ALIVE * start
+
+
+def _first_same(window: Window) -> int:
+    """Gives the first of the losses that are all the newest one."""
+    loss = window.loss
+    other = np.flatnonzero(loss.values.astype(np.float32) != np.float32(loss.values[-1]))
+    return int(other[-1]) + 1 if len(other) else 0
+
+
 def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
     loss = window.loss
-    same = np.flatnonzero(loss.values.astype(np.float32) != np.float32(value))
-    first = int(same[-1]) + 1 if len(same) else 0
+    first = _first_same(window)
     step, count = int(loss.steps[first]), loss.count - first
     start = med(loss.values[: max(3, min(loss.count, 1000) // 100)])
     if first <= needed:  # a second-order method may be done in a few steps

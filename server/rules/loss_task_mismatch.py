@@ -20,10 +20,12 @@ from server.rules._loss_call import (
     own_operations,
     raw_scores,
 )
-from server.rules._own_losses import mistake_in_own_loss, squashed_twice
+from server.rules._metrics import falling_metric
+from server.rules._own_losses import mistake_in_graph, mistake_in_own_loss, squashed_twice
 from server.rules._progress import loss_quarters
 from server.rules._rewards import falling_reward
 from server.rules._say import percent
+from server.rules._scores import distances_as_scores, rates_as_logarithms
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -39,7 +41,10 @@ class LossTaskMismatch(Rule):
     squared error of probabilities that ends where a constant answer is, targets 0 and 1 in a hinge that multiplies them
     with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of eight
     batches to be non-negative and to sum to 1; real logits never do. Where a reward is logged
-    (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost.
+    (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does, at the end, an accuracy
+    or AUC of the validation that fell to that of a guess while the loss fell, and an overlap (Dice, IoU) that stayed at
+    0. Scores of several places that a view reads as one row, raw scores in CTC, distances as scores, and
+    rates where a Poisson loss wants their logarithms are found as well.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -101,16 +106,13 @@ class LossTaskMismatch(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`."""
-        call, backwards = loss_call(window), falling_reward(window)
-        if backwards is not None:
-            yield backwards
-            return
-        again = squashed_twice(window)
-        if again is not None:
-            yield again
+        call = loss_call(window)
+        shown = falling_reward(window) or mistake_in_graph(window) or squashed_twice(window)
+        if shown is not None:
+            yield shown
             return
         if call is None:
-            found_own = mistake_in_own_loss(window)
+            found_own = mistake_in_own_loss(window) or falling_metric(window)
             if found_own is not None:
                 yield found_own
             elif not own_operations(window):
@@ -126,6 +128,7 @@ class LossTaskMismatch(Rule):
             _broadcast,
             _no_probabilities,
             _clamped_scores,
+            _of_another_kind,
             _class_ids,
             _smoothed_away,
             _habits,
@@ -134,6 +137,9 @@ class LossTaskMismatch(Rule):
             if verdict is not None:
                 yield verdict
                 return
+        against = falling_metric(window)
+        if against is not None:
+            yield against
 
 
 class _Seen(NamedTuple):
@@ -291,6 +297,10 @@ def _clamped_scores(seen: _Seen) -> Verdict | None:
         "gradient, and a score is no probability",
         "Hand the raw scores to binary_cross_entropy_with_logits, without the clamp; or put a sigmoid before it.",
     )
+
+
+def _of_another_kind(seen: _Seen) -> Verdict | None:
+    return rates_as_logarithms(seen.call) or distances_as_scores(seen.call)
 
 
 def _class_ids(seen: _Seen) -> Verdict | None:

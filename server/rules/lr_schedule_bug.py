@@ -115,6 +115,9 @@ class LrScheduleBug(Rule):
                 step, value = int(series.steps[bad[0]]), float(series.values[bad[0]])
                 yield _say(Severity.ERROR, name, step, f"is {value:g} at step {step}", _SIGN, {"lr": value}, 0.0)
                 return
+        if (verdict := _left_behind(window, rates, params)) is not None:
+            yield verdict
+            return
         moving = {name: series for name, series in rates.items() if np.nanmax(series.values, initial=0.0) > 0}
         if window.samples < params.fewest:
             yield NotEvaluated(f"{params.fewest} steps are needed, {window.samples} are in")
@@ -129,6 +132,22 @@ class LrScheduleBug(Rule):
             if verdict is not None:
                 yield verdict
                 return
+
+
+def _left_behind(window: Window, rates: dict[str, Series], params: LrScheduleBug.Params) -> Verdict | None:
+    """Finds a scheduler of another optimizer than the one that steps, whose own rate therefore never changes."""
+    for item in schedulers(window):
+        steps, name = int(item.get("steps") or 0), next(iter(rates), "")
+        still = rates and float(np.nanmax(rates[name].values)) == float(np.nanmin(rates[name].values))
+        if item.get("left") is True and item.get("optimizer") is None and steps >= params.told and still:
+            return _say(
+                Severity.ERROR, name, int(rates[name].steps[0]),
+                f"stays at {rates[name].last:.3g}: {item.get('type')} stepped {steps} times, but for an optimizer that "
+                "holds the same parameters and never steps",
+                "Make the scheduler after the optimizer, and anew whenever the optimizer is made anew.",
+                {"steps": steps}, 0.0,
+            )  # fmt: skip
+    return None
 
 
 class _Seen(NamedTuple):

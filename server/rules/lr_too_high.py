@@ -27,6 +27,7 @@ ANSWERS = 3  # of them, so that one noisy batch is no answer
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 INPUT_FAULT = "GW107"
 NEWEST = 5  # samples of attention scores, whose median is a level
+GONE = 1e-4  # of the first gradients
 GROWTH = 10  # times the first scores
 FAR_TARGETS = "GW109"
 HARMED = frozenset({"GW208", "GW308"})  # what only steps that are too large do
@@ -150,6 +151,8 @@ class LrTooHigh(Rule):
             verdict = _early(window, steps, ratios, start, params) if len(ratios) else None
         if verdict is None and start is not None and not window.gates.moving_target:
             verdict = _late_blow(window, params)
+        if verdict is None and window.gates.moving_target and window.final:
+            verdict = _died(window, params)
         if verdict is None:
             verdict = _late(window, params)
         if verdict is not None:
@@ -199,6 +202,27 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
         return blown  # what had learned before it broke did not break by its first steps
     never = _never_learned(window, steps, ratios, start, now, params)
     return never or _attention_grew(window, steps, ratios, params)
+
+
+def _died(window: Window, params: LrTooHigh.Params) -> Verdict | None:
+    """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone."""
+    steps, ratios = medians(window, head=START)
+    norms = window.series("grad_norm")
+    high = steps[:10][ratios[:10] >= params.rewrite]
+    wild = len(high) >= 2 and float(np.max(ratios[:10])) >= params.rewrite_twice
+    if not wild or norms.count < START:
+        return None
+    first, now = med(norms.values[:3]), med(norms.tail(START))
+    if not now <= GONE * first:
+        return None
+    return _verdict(
+        Severity.ERROR,
+        int(high[0]),
+        f"{len(high)} of the first 10 steps changed the weights by {params.rewrite:.0%} or more, and the gradient "
+        f"norm fell from {first:.3g} to {now:.3g}: what is left gives one answer, surely, and learns nothing",
+        {"update_ratio": float(np.max(ratios)), "first_norm": first, "norm": now},
+        params.rewrite,
+    )
 
 
 def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Params) -> Verdict | None:

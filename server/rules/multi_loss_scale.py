@@ -10,9 +10,12 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.series import Series
 from server.domain.statistics import med, window_size
-from server.rules._say import percent, say
+from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
+
+LEARNED = 0.95  # of the first values
 
 
 class MultiLossScale(Rule):
@@ -21,7 +24,8 @@ class MultiLossScale(Rule):
     ## What it does
     Compares the named parts of the loss by value: the smallest below 0.1 % of all over a whole window is an info. A
     part that is solved (below 1e-6), or that a coefficient moves up from 0, is left out. Gradients would say more than
-    values, but need a backward for each part; a small value can have a large gradient, so this stays an info.
+    values, but need a backward for each part; a small value can have a large gradient, so this stays an info, unless
+    such a part (no penalty, by its name) ends where it began: then nothing of it was learned.
 
     ## Why it matters
     The optimizer follows the largest gradient; the other tasks do not train.
@@ -81,11 +85,12 @@ class MultiLossScale(Rule):
         if small:
             least = min(small, key=lambda name: small[name])
             most = max(sizes, key=lambda name: sizes[name])
+            drowned = window.final and _unlearned(parts[least]) and not is_penalty(least) and not is_penalty(most)
             yield say(
-                Severity.INFO,
+                Severity.WARNING if drowned else Severity.INFO,
                 f"Part `{least}` of the loss is {small[least]:.3g}, {percent(small[least] / total)} of all parts; "
                 f"`{most}` "
-                f"is {sizes[most]:.3g}",
+                f"is {sizes[most]:.3g}" + (", and nothing of it was learned" if drowned else ""),
                 f"Compare the gradients of `{least}` and `{most}` on a shared layer, and weight the parts so that "
                 "they are "
                 "of the same order.",
@@ -101,3 +106,9 @@ def _rising(series) -> bool:  # type: ignore[no-untyped-def]
     """Says whether a part grows from its start (annealed by a coefficient) or was learned down by 100 times."""
     first, last = med(np.abs(series.values[:20])), med(np.abs(series.tail(20)))
     return bool(last > 3 * first or last < 0.01 * first)
+
+
+def _unlearned(series: Series) -> bool:
+    """Says whether a part ended where it began."""
+    first, last = med(np.abs(series.values[:20])), med(np.abs(series.tail(20)))
+    return bool(last > LEARNED * first)

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._experts import is_experts
 from server.rules._layers import Parameter, first_unfed, listed, optimizers, parameters
+from server.rules._loss_call import call_operations
 from server.rules._progress import first_finite
 from server.rules.base import Rule, Stage, threshold
 
 OTHER_CAUSES = frozenset({"GW107", "GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients of exactly 0
+STEPWISE = ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside")  # operations whose slope is 0
 
 
 class ParamNoGrad(Rule):
@@ -114,11 +118,41 @@ class ParamNoGrad(Rule):
             return  # all of them got one, which zero_grad() threw away: `loop-order` tells
         if sure:
             yield _missing(sure, steps, looks, trainable, needed)
+        elif patient and seen.get("all_zero") and looks >= params.looks and _without_slope(window):
+            yield _no_slope(window, steps, looks, trainable)
         elif patient and not seen.get("all_zero") and not OTHER_CAUSES & window.open_codes and not _dead(window):
             zero = [known[name] for name in _names(seen, "zero") if name in known]
             zero = [item for item in zero if item.trainable and item.is_matrix and item.groups != ()]
             if zero:
                 yield _all_zero(zero, steps, looks, trainable)
+
+
+def _without_slope(window: Window) -> bool:
+    """Says whether the loss is alive and no unit is dead or at its end: then a step function takes the slope away."""
+    values = window.loss.tail(20)
+    alive = len(values) > 1 and bool(np.isfinite(values).all()) and float(np.ptp(values)) > 0
+    return alive and not OTHER_CAUSES & window.open_codes and not _dead(window) and bool(_stepwise(window))
+
+
+def _stepwise(window: Window) -> str:
+    return next((name for name in call_operations(window) if name.startswith(STEPWISE)), "")
+
+
+def _no_slope(window: Window, steps: int, looks: int, trainable: int) -> Verdict:
+    name = _stepwise(window).removesuffix("Backward0").lower()
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"All {trainable} trainable parameters got a gradient of exactly 0 in {steps} optimizer steps "
+            f"({_each(steps, looks)}): {name} stands between the weights and the loss, and has no slope"
+        ),
+        advice=(
+            f"Compute the loss from the values before {name}, or let the gradient pass by: x + ({name}(x) - x).detach()"
+        ),
+        evidence=Evidence(numbers={"trainable": trainable, "optimizer_steps": steps}, series=("grad_norm",), limit=0.0),
+        at_once=True,
+    )
 
 
 def _missing(items: list[Parameter], steps: int, looks: int, trainable: int, needed: int) -> Verdict:

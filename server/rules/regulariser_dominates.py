@@ -15,11 +15,11 @@ from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
 from server.rules._progress import loss_quarters, stuck
 from server.rules._rates import decay_shares, early_pulls, shrunk
-from server.rules._say import percent, say
+from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
 
 ANSWERS = "GW311"  # the same for every input
-PENALTIES = ("kl", "kld", "reg", "penalty", "l1", "l2", "decay", "sparsity", "regular")
+NEGLIGIBLE = 0.1  # of the rest of the loss
 
 
 class RegulariserDominates(Rule):
@@ -239,14 +239,16 @@ def _rate_is_up(window: Window) -> bool:
 def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict | None:
     parts = window.by_layer(Kind.LOSS_PART)
     for name, series in parts.items():
-        if not any(word in name.lower() for word in PENALTIES) or series.count < 100:
+        if not is_penalty(name) or series.count < 100:
             continue
         first, now = med(np.abs(series.values[:3])), med(np.abs(series.tail(20)))
         others = [item for other, item in parts.items() if other != name and item.count >= 100]
         gains = [1 - med(item.tail(20)) / med(item.values[:3]) for item in others if med(item.values[:3]) > 0]
         peak = float(np.nanmax(np.abs(series.values[:20])))
         fallen = first > 0 and now < params.collapse * max(first, peak)
-        if fallen and gains and max(gains) >= params.gain and _of_a_posterior(window, name):
+        rest = sum(abs(med(item.tail(20))) for item in others)
+        small = now < NEGLIGIBLE * rest
+        if fallen and small and gains and max(gains) >= params.gain and _of_a_posterior(window, name):
             later = [(med(item.values[item.count // 2 :][:20]) - med(item.tail(20))) / med(item.values[:3])
                      for item in others if med(item.values[:3]) > 0]  # fmt: skip
             if max(later) < params.halted:

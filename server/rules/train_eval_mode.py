@@ -8,6 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._layers import layers, listed
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -35,6 +36,12 @@ TEXTS = {
 }
 
 
+IN_A_PHASE = (
+    "the optimizer stepped in eval mode, in turns with steps in training mode: the validation trains on its own data",
+    "Call backward() and optimizer.step() in the training phase alone, and run the validation under torch.no_grad().",
+)
+
+
 class TrainEvalMode(Rule):
     """The run has training in eval mode, or validation that drops or is in train mode
 
@@ -43,7 +50,8 @@ class TrainEvalMode(Rule):
     belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times
     or more (twice at the end of a short run), is an error; in fine-tuning, where eval mode in training may be meant,
     an info. Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their
-    statistics, are meant to be.
+    statistics, are meant to be. Steps in eval mode that take turns with others, in a loop that reports evaluations,
+    are those of the validation.
 
     ## Why it matters
     Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend
@@ -88,6 +96,8 @@ class TrainEvalMode(Rule):
         share: float = threshold(0.9, unit="of the times it could be", low=0.1, high=1.0, source="ours: a habit")
         share_steps: float = threshold(0.5, unit="of the steps", low=0.05, high=1.0, source="ours: from some epoch on")
 
+        share_phase: float = threshold(0.05, unit="of the steps", low=0.01, high=0.5, source="ours: a validation set")
+
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `eval_dropout`, then the offences of the fact `loop`."""
         times = params.times_at_end if window.final else params.times
@@ -108,10 +118,13 @@ class TrainEvalMode(Rule):
             count, of, first = (int(item.get(key) or 0) for key in ("count", "of", "first_step"))
             later = kind == "eval-during-training" and first > 0
             share = params.share_steps if later else params.share
-            if count < times or count < share * max(of - (first if later else 0), 1):
+            habit = count >= share * max(of - (first if later else 0), 1)
+            often = count >= max(params.times, params.share_phase * of)
+            phase = later and window.final and often and _validates(window)
+            if count < times or not (habit or phase):
                 continue
             meant = kind == "eval-during-training" and window.gates.finetune
-            what, advice = TEXTS[kind]
+            what, advice = TEXTS[kind] if habit else IN_A_PHASE
             yield say(
                 Severity.INFO if meant else Severity.ERROR,
                 f"In {count} of {of} cases {what}, first at step {first}",
@@ -131,6 +144,11 @@ def _by_mode(layer: Mapping[str, Any]) -> bool:
     if kind in DROP_INSIDE:
         return float(given.get("dropout") or 0) > 0
     return kind.startswith(MODE_MATTERS) and given.get("p") != 0 and given.get("track_running_stats") is not False
+
+
+def _validates(window: Window) -> bool:
+    """Says whether the loop reports evaluations: then steps in eval mode are those of the validation."""
+    return any(series.count >= 2 for series in window.by_layer(Kind.VALIDATION).values())
 
 
 def _never_stops(window: Window, times: int, share: float) -> Verdict | None:

@@ -87,6 +87,10 @@ class ZeroOrIdenticalInit(Rule):
             if item.trainable and item.is_matrix and item.groups != () and item.name not in cut
         ]
         zero = [item for item in matrices if item.zero]
+        scales = [item for item in parameters(window) if _is_scale(item) and item.name not in cut]
+        if not zero and scales and all(item.zero for item in scales) and _anything_moves(window):
+            yield _of_norms(scales, after)
+            return
         if not _anything_moves(window) and not _all_zero(window, zero, matrices):
             return  # a rate of 0 or a missing step: other rules
         last = max((item.order for item in matrices if item.order is not None), default=None)
@@ -97,6 +101,25 @@ class ZeroOrIdenticalInit(Rule):
         elif same:
             rows = f"rows that are all the same after {after} steps"
             yield _verdict(same, f"have {rows}", f"has {rows}", after)
+
+
+def _is_scale(item: Parameter) -> bool:
+    norm = "Norm" in item.layer_type and item.name.endswith("weight")
+    return norm and item.trainable and len(item.shape) == 1 and item.groups != ()
+
+
+def _of_norms(items: list[Parameter], after: int) -> Verdict:
+    names = [item.name for item in items]
+    return say(
+        Severity.ERROR,
+        f"Every norm multiplies what it gets by exactly zero after {after} steps: {listed(names)}",
+        f"Initialise the scale of norms with 1: nn.init.ones_({names[0]}). Zero suits the last norm of a branch alone.",
+        layers=[item.layer for item in items],
+        numbers={"norms": len(names), "optimizer_steps": after},
+        strings={"parameters": ", ".join(names)},
+        series=[f"update_ratio/{name}" for name in names[:8]],
+        limit=0.0,
+    )
 
 
 def _alike(window: Window) -> list[Parameter]:
