@@ -53,6 +53,7 @@ class MultiLossScale(Rule):
     name = "multi-loss-scale"
     severity = Severity.INFO
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS_PART,)
     chart = "loss"
     persistence = (3, 5)
