@@ -111,7 +111,7 @@ class LossConstantOrZero(Rule):
             yield _negative(window, str(call.function))
         elif bool((recent < -SURELY).any()) and (why := never_negative(own_operations(window))):
             yield _negative(window, why, own=True)
-        elif bool((recent < -SURELY).any()) and is_ctc(window):
+        elif bool((recent < -SURELY).any()) and is_ctc(window) and not MISMATCH & window.open_codes:
             yield _negative(window, "ctc_loss", own=True, advice=NOT_NORMED)
         elif _has_no_end(window, params.endless):
             if not MISMATCH & window.open_codes:
