@@ -43,7 +43,7 @@ class AttentionMasksSignal(Signal):
         self._tokens: Tensor | None = None
         self._early = self._over = self._done = False
         self._forwards = self._compared = self._asked = self._came = self._sent = 0
-        self._places: list[list[float]] = [[0.0] * 3, [0.0] * 3]  # by dimension
+        self._places: list[list[float]] = [[0.0] * 5, [0.0] * 5]  # by dimension
         self._calls: list[list[float]] = [[0.0] * 2, [0.0] * 2]
         self._padding = [0.0, 0.0]
         self._lengths = (0, 0)
@@ -180,13 +180,13 @@ class AttentionMasksSignal(Signal):
         if self._came == self._sent:
             return
         self._sent = self._came
-        at = max((0, 1), key=lambda at: self._places[at][1])
-        places, following, telling = self._places[at]
+        at = max((0, 1), key=lambda at: (self._calls[at][0] > 0, self._places[at][1] + self._places[at][3]))
+        places, following, telling, same, covered = self._places[at]
         calls, unmasked = self._calls[at]
         fact = {
             "batches": self._compared, "length": self._lengths[at], "places": int(places), "next": int(following),
-            "telling": int(telling), "calls": int(calls), "open": int(unmasked),
-            "padded": int(self._padding[0]), "only_padding": int(self._padding[1]),
+            "telling": int(telling), "same": int(same), "covered": int(covered), "calls": int(calls),
+            "open": int(unmasked), "padded": int(self._padding[0]), "only_padding": int(self._padding[1]),
         }  # fmt: skip
         self.context.outbox.record("fact", "sight", step, fact)
 

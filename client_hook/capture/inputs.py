@@ -140,7 +140,9 @@ class InputsSignal(Signal):
 
     def _take(self, key: str, with_graph: bool, step: int, copies: list[Tensor], rows: int) -> None:
         *measures, norm = copies[0].tolist()
-        self._sides[key, with_graph].add(measures, copies[1] if len(copies) > 1 else None, rows)
+        side = self._sides[key, with_graph]
+        self._pending = self._pending or not (with_graph or side.batches)  # the first of a validation is told at once
+        side.add(measures, copies[1] if len(copies) > 1 else None, rows)
         self._judge(key, step, norm)
 
     def _judge(self, key: str, step: int, norm: float) -> None:

@@ -1,8 +1,8 @@
 """Looks, in the first steps, for a column of a table of inputs that tells the target: the fact `leaks`.
 
 A column that is the target, or a linear function of it, explains all of its variance; in a classification it has one
-value for each class. One that orders the targets is told where no other comes near. Not for: the scale of the inputs
-(inputs) or what targets are like (loss_call).
+value for each class. One that orders the targets, or nearly is the target, is told where no other comes near. Not for:
+the scale of the inputs (inputs) or what targets are like (loss_call).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from client_hook.capture import loss_arguments
+from client_hook.capture import leaks_nearly, loss_arguments
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.later import Later
 from client_hook.capture.tensors import readable
@@ -21,6 +21,8 @@ from client_hook.capture.watched_calls import WatchedCalls
 FIRST_STEPS = 24  # all looked at; then sampled ones, until there are enough rows
 FEWEST_ROWS, MOST_ROWS = 128, 1_024
 ROWS_A_BATCH, MAX_COLUMNS = 256, 256
+MAX_TARGETS = 64
+SHORTEST = 4  # steps of a window
 MAX_CLASSES = 20
 LISTED = 8
 GAP = 0.2  # of a column's range: no value of it lies between two classes
@@ -42,6 +44,7 @@ class LeaksSignal(Signal):
         self._table: Tensor | None = None  # of the open step, until its loss is computed
         self._tables: list[Tensor] = []
         self._targets: list[Tensor] = []
+        self._window: list[int] | None = None  # steps and features, where the rows are windows of a series
         self._rows = self._steps = 0
         self._done = False
 
@@ -69,9 +72,13 @@ class LeaksSignal(Signal):
     def _see(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
         if self._done or not with_graph or self._table is not None:
             return
-        table = next((item for item in inputs if isinstance(item, Tensor) and item.is_floating_point()), None)
-        if table is not None and table.ndim == 2 and 2 <= table.shape[1] <= MAX_COLUMNS and not table.requires_grad:
-            self._table = table
+        tables = [item.detach() for item in inputs if isinstance(item, Tensor) and _is_table(item)]
+        tables = [item for item in tables if len(item) == len(tables[0]) and item.device == tables[0].device]
+        windows = [list(item.shape[1:]) for item in tables if item.ndim == 3]
+        if tables and all(map(readable, tables)) and (not windows or len(tables) == 1):
+            table = torch.cat([item.flatten(1).float() for item in tables], 1) if len(tables) > 1 else tables[0]
+            if 2 <= table.flatten(1).shape[1] <= MAX_COLUMNS and table.is_floating_point():
+                self._table, self._window = table.flatten(1), windows[0] if windows else None
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Takes the targets that belong to the table."""
@@ -83,14 +90,19 @@ class LeaksSignal(Signal):
         if tensors is None or not readable(tensors[1]) or not readable(table):
             return
         target = tensors[1].detach()
-        if target.requires_grad or target.numel() != len(table) or len(table) < 2:
+        if not target.ndim or len(target) != len(table) or len(table) < 2:
             return
-        wanted = [table[:ROWS_A_BATCH], target.reshape(-1)[:ROWS_A_BATCH]]
+        target = target.reshape(len(table), -1)
+        # of the many targets of an autoencoder each is among the inputs, as of a causal model all but the last
+        if target.shape[1] > (1 if not target.is_floating_point() else max(1, min(MAX_TARGETS, table.shape[1] // 2))):
+            return
+        wanted = [table[:ROWS_A_BATCH], target[:ROWS_A_BATCH]]
         self._later.put(wanted, self._take)
 
     def _take(self, copies: list[Tensor]) -> None:
         table, target = copies
-        if self._tables and self._tables[0].shape[1] != table.shape[1]:
+        known = (self._tables[0].shape[1], self._targets[0].shape[1]) if self._tables else None
+        if known not in (None, (table.shape[1], target.shape[1])):
             return
         self._tables.append(table)
         self._targets.append(target)
@@ -121,14 +133,23 @@ class LeaksSignal(Signal):
         table = torch.cat(self._tables).double()[:MOST_ROWS]
         target = torch.cat(self._targets)[:MOST_ROWS]
         self._forget()
-        fact = described(table, target)
+        fact = described(table, target) if target.shape[1] == 1 else leaks_nearly.of_many(table, target)
         if fact is not None:
+            fact["window"] = self._window
             self.context.outbox.record("fact", "leaks", step, fact)
+
+
+def _is_table(item: Tensor) -> bool:
+    """Says whether a tensor is a table, of numbers or of categories, or windows of a series; no other's output."""
+    if item.requires_grad or item.is_complex() or item.dtype is torch.bool:
+        return False
+    return item.ndim == 2 or (item.ndim == 3 and item.is_floating_point() and item.shape[1] >= SHORTEST)
 
 
 @torch.no_grad()
 def described(table: Tensor, target: Tensor) -> dict[str, Any] | None:
     """Makes the fact of rows and their targets; None where there is nothing to compare."""
+    target = target.reshape(-1)
     good = torch.isfinite(table).all(1) & torch.isfinite(target)
     table, target = table[good], target[good]
     values, kinds, counts = torch.unique(target, return_inverse=True, return_counts=True)
@@ -153,6 +174,7 @@ def described(table: Tensor, target: Tensor) -> dict[str, Any] | None:
         "telling": int(counts.min()) if classes else len(target) - int(counts.max()),
         "answers": [{"index": at, "unexplained": float(share[at])} for at in found],
         "ordered": _ordered(table, target, centred, kinds, len(values), varying) if classes in (None, 2) else [],
+        "nearly": leaks_nearly.described(table, target, kinds, counts),
     }
 
 

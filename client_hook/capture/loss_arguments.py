@@ -29,7 +29,11 @@ _POSITIONS: dict[str, tuple[str, ...]] = {
     "soft_margin_loss": ("reduction",),
     "multi_margin_loss": ("p", "margin", "weight", "reduction"),
     "multilabel_margin_loss": ("reduction",),
+    "hinge_embedding_loss": ("margin", "reduction"),
+    "cosine_embedding_loss": ("margin", "reduction"),
+    "margin_ranking_loss": ("margin", "reduction"),
 }
+OF_PAIRS = frozenset({"cosine_embedding_loss", "margin_ranking_loss"})  # two inputs, then the target
 FEWEST_SEQUENCES = 4  # in one row alone a place without a label says nothing of padding
 MEASURED = frozenset(_POSITIONS)
 BY_CLASS = frozenset({"cross_entropy", "nll_loss"})
@@ -39,7 +43,7 @@ BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
 def read(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Names the arguments; tensors among them become true, absent ones are left out (weights: false)."""
     positions = _POSITIONS.get(function, ())
-    given = dict(zip(positions, args[2:], strict=False)) | {
+    given = dict(zip(positions, args[2 + (function in OF_PAIRS) :], strict=False)) | {
         key: value for key, value in kwargs.items() if key in positions
     }
     found: dict[str, Any] = {}
@@ -60,9 +64,9 @@ def read(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[
     return found
 
 
-def tensors_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Returns input and target; None where they are no tensors (a tracer's stand-ins)."""
-    given = [*args[:2]]
+def tensors_of(args: Sequence[Any], kwargs: Mapping[str, Any], function: str = "") -> tuple[Tensor, Tensor] | None:
+    """Returns input (of a pair the first) and target; None where they are no tensors (a tracer's stand-ins)."""
+    given = [*args[: 3 if function in OF_PAIRS else 2 : 2 if function in OF_PAIRS else 1]]
     if len(given) < 1:
         given.append(kwargs.get("input"))
     if len(given) < 2:

@@ -17,6 +17,7 @@ from client_hook.capture.loss_arguments import BINARY, BY_CLASS
 from client_hook.capture.loss_statistics import Counts, Rows, Values, thin
 
 MAX_RESULTS = 1_000
+MAX_MARKS = 32
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Sizes:
         )
         if self.sequences is not None and self.ignore is not None:
             rows = second.reshape(self.sequences)
-            wanted.append(torch.ne(rows, self.ignore).any(0))
-            same = (rows == rows[0, -1]) & (rows != self.ignore)
-            wanted.append(same.flip(1).cumprod(1).sum(1))
+            last = rows[:, -1].amin()  # padding has a small number, and fills up what is short
+            same = (rows == last) & (rows != self.ignore)
+            tails = same.flip(1).cumprod(1).sum(1)
+            wanted += [torch.ne(rows, self.ignore).any(0), tails, torch.stack([last, same.sum()])]
         if result is not None:
             wanted.append(result.detach().float().mean())
         return wanted
@@ -78,18 +80,36 @@ class Batches:
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
         self.places = self.idle_places = 0  # of sequences; those at their end where no row has a label that counts
-        self.same_places = (
-            0.0  # of sequences: those at the end of each row that have the label of all ends; less if not
-        )
+        self.same_places = 0.0  # of sequences: those at the end of each row with the label of all ends; less if not
+        self.run_out: dict[str, int] = {}  # the smallest label that ends sequences: how often at their end, and in all
         self._results: list[float] = []
+        self._marks: list[tuple[int, dict[int, int], dict[int, int]]] = []  # what was known as each evaluation began
+
+    def mark(self) -> None:
+        """Notes that an evaluation begins, so that the later ones can be told apart."""
+        self._marks.append((self.batches, self.labels.known(), self.predictions.known()))
+        if len(self._marks) > MAX_MARKS:
+            self._marks = self._marks[::2]
+
+    def later_half(self) -> dict[str, Any]:
+        """Counts in the later half of the evaluations, where the model is what it became."""
+        batches, labels, predictions = self._marks[len(self._marks) // 2] if self._marks else (0, {}, {})
+        return {
+            "batches": self.batches - batches,
+            "label_counts": self.labels.fact(labels),
+            "prediction_counts": self.predictions.fact(predictions),
+        }
 
     def add(self, function: str, copies: list[Tensor], sizes: Sizes) -> None:
         """Adds one call: what `Sizes.thinned` asked for, on the host."""
         first, second, kept, *more = copies
         if sizes.sequences is not None:
-            alive = torch.nonzero(more.pop(0)).flatten()
-            tails = more.pop(0)
+            alive, tails = torch.nonzero(more.pop(0)).flatten(), more.pop(0)
+            label, all_of_it = more.pop(0).tolist()
             self.same_places += float(tails.float().mean()) if int(tails.min()) else -sizes.sequences[1]
+            if label != sizes.ignore and label == self.run_out.setdefault("label", label):
+                for name, count in (("at_end", int(tails.sum())), ("all", all_of_it)):
+                    self.run_out[name] = self.run_out.get(name, 0) + count
             self.places += sizes.sequences[1]
             self.idle_places += sizes.sequences[1] - (int(alive[-1]) + 1 if len(alive) else 0)
         self.batches += 1
@@ -110,7 +130,9 @@ class Batches:
             self.labels.add(second.long())
         if dimension is not None and classes >= 2:
             self._add_rows(function, first, second, dimension)
-        elif function in BINARY:
+        shape = sizes.input
+        a_map = len(shape) == 4 or (len(shape) == 3 and shape[1] == shape[2])  # of points; columns are labels of many
+        if function in BINARY and (classes < 2 or a_map):
             self.predictions.add((first > (0.5 if function == "binary_cross_entropy" else 0.0)).long())
 
     def _add_rows(self, function: str, first: Tensor, second: Tensor, dimension: int) -> None:

@@ -20,6 +20,7 @@ from client_hook.capture.loss_arguments import BY_CLASS, MEASURED
 from client_hook.capture.loss_batches import Batches, Sizes
 from client_hook.capture.owned import Owned
 from client_hook.capture.tensors import is_wrapped, readable
+from client_hook.capture.watched_calls import is_validation
 
 FIRST_STEPS = 8  # every call in them is looked at
 SEND_AT = frozenset({1, 3, 8, 20})  # batches
@@ -63,6 +64,7 @@ class LossCallSignal(Signal):
         self._scaled = False
         self._made: set[Any] = set()  # graph nodes of the open step's results, in the first steps and on sampled ones
         self._covered: bool | None = None  # whether every backward seen began at such results and nothing else
+        self._trained = False  # since the newest loss without a gradient
         self._alone: bool | None = None  # whether the backward began at results of known losses and nothing else
 
     def attach(self) -> None:
@@ -87,6 +89,7 @@ class LossCallSignal(Signal):
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
         training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
         if training:
+            self._trained = True
             self._functions[function] += 1
             self._calls += function == self._main
             if self._steps >= FIRST_STEPS and not self.context.sampled:
@@ -94,7 +97,8 @@ class LossCallSignal(Signal):
             self._made.add(result.grad_fn)
         else:
             self._validation_calls += 1
-            if torch.is_grad_enabled() or (self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16):
+            many = self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16
+            if many or not is_validation(self.context, args, result):
                 return
         began = perf_counter()
         self._look(function, args, kwargs, result, training)
@@ -102,7 +106,7 @@ class LossCallSignal(Signal):
 
     def plain_unlearned(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Notices a validation in plain steps."""
-        if not torch.is_grad_enabled() and self.context.wake():
+        if is_validation(self.context, args, result) and self.context.wake():
             self.context.patches.tell(self.context, "loss_call", function, args, kwargs, result)
 
     def plain_loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
@@ -129,7 +133,7 @@ class LossCallSignal(Signal):
 
     @torch.no_grad()
     def _look(self, function: str, args: Any, kwargs: Any, result: Any, training: bool) -> None:
-        tensors = loss_arguments.tensors_of(args, kwargs)
+        tensors = loss_arguments.tensors_of(args, kwargs, function)
         if tensors is None or not isinstance(result, Tensor) or not all(map(readable, (*tensors, result))):
             return
         if training and self._steps < FIRST_STEPS:
@@ -183,11 +187,15 @@ class LossCallSignal(Signal):
         read = loss_arguments.read(function, args, kwargs)
         sizes = Sizes.of(function, first, second, read.get("ignore_index", -100))
         wanted = sizes.thinned(first, second, result)
-        self._later.put(wanted, lambda copies: self._take(function, copies, sizes, side))
+        begins = side is self._validation and self._trained
+        self._trained = self._trained and not begins
+        self._later.put(wanted, lambda copies: self._take(function, copies, sizes, side, begins))
 
-    def _take(self, function: str, copies: list[Tensor], sizes: Sizes, side: Batches) -> None:
-        """Adds one call, whose values are on the host now."""
+    def _take(self, function: str, copies: list[Tensor], sizes: Sizes, side: Batches, begins: bool) -> None:
+        """Adds one call, whose values are on the host now; an evaluation may begin with it."""
         if self._main in (None, function):
+            if begins:
+                side.mark()
             side.add(function, copies, sizes)
 
     def scale(self, scaler: Any) -> None:
@@ -285,13 +293,18 @@ class LossCallSignal(Signal):
             "places": side.places,
             "idle_places": side.idle_places,
             "same_places": side.same_places,
+            "run_out": side.run_out,
             "previous_op": self._previous[0],
             "previous_dim": self._previous[1],
             "previous_axis": self._axis,
             "last_layer": self._last_layer,
             "rows_sum_to_one": rows.sum_to_one if rows.seen else None,
             "log_probabilities": rows.log_probabilities if rows.seen else None,
-            "validation": self._validation.fact() if self._validation.batches else None,
+            "validation": (
+                {**self._validation.fact(), "later_half": self._validation.later_half()}
+                if self._validation.batches
+                else None
+            ),
         }
 
 

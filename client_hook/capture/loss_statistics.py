@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -122,9 +123,15 @@ class Counts:
             shares = counts.to(torch.float64) / labels.numel()
             self._entropies.append(float(-(shares * shares.log()).sum()))
 
-    def fact(self) -> dict[str, int] | None:
-        """Makes the JSON object; None where there was nothing to count."""
-        return {str(value): self._counts[value] for value in sorted(self._counts)} if self._counts else None
+    def known(self) -> dict[int, int]:
+        """Returns a copy of the counts."""
+        return dict(self._counts or {})
+
+    def fact(self, before: Mapping[int, int] | None = None) -> dict[str, int] | None:
+        """Makes the JSON object, of what came after other counts; None where there was nothing to count."""
+        known, old = self._counts or {}, before or {}
+        counts = {value: known[value] - old.get(value, 0) for value in sorted(known)}
+        return {str(value): count for value, count in counts.items() if count or not before} or None
 
     def batch_entropy(self) -> float | None:
         """Returns the median entropy of the labels within one batch, in nats."""

@@ -106,6 +106,7 @@ class PlanSignal(Signal):
             "epochs": epochs,
             "moving_target": self._moving_target(),
             "finetune": self._finetune(),
+            "finetune_declared": self.context.options.finetune,
         }
 
     def _moving_target(self) -> bool | None:

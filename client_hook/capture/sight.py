@@ -74,8 +74,9 @@ def _alike(seen: Tensor) -> bool | Tensor:
 
 
 def next_tokens(tokens: Tensor, targets: Tensor, ignored: int) -> list[Tensor]:
-    """Counts, with the places in either dimension: targets that count, those that are the next token, and those where
-    that is another one than the token itself."""
+    """Counts, with the places in either dimension: targets that count, those that are the next token, those where that
+    is another one than the token itself, those that are the token at their place, and of the others those that stand
+    where one and the same token (a mask, which has the largest or the smallest number) covers them."""
     found = []
     for dimension in (1, 0):
         rows = tokens.movedim(dimension, 1)
@@ -83,13 +84,24 @@ def next_tokens(tokens: Tensor, targets: Tensor, ignored: int) -> list[Tensor]:
         if targets.numel() != tokens.numel():  # a model that reads all, and is not asked for what follows the last
             shape[dimension] -= 1
         if targets.numel() != shape[0] * shape[1] or whole[dimension] < SHORTEST:
-            found.append(torch.zeros(3, device=tokens.device))
+            found.append(torch.zeros(5, device=tokens.device))
             continue
         wanted = targets.reshape(shape).movedim(dimension, 1)[:, : whole[dimension] - 1]
         counts = wanted != ignored
         right = counts & (wanted == rows[:, 1:])
-        found.append(torch.stack([counts.sum(), right.sum(), (counts & (rows[:, 1:] != rows[:, :-1])).sum()]).float())
+        here = rows[:, :-1]
+        same = counts & (wanted == here)
+        other = counts & ~same
+        covered = [(other & (here == end)).sum() for end in _ends(here, other)]
+        told = (counts & (rows[:, 1:] != here)).sum()
+        found.append(torch.stack([counts.sum(), right.sum(), told, same.sum(), torch.maximum(*covered)]).float())
     return found
+
+
+def _ends(tokens: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives the largest and the smallest token that is shown."""
+    low, high = torch.iinfo(tokens.dtype).min, torch.iinfo(tokens.dtype).max
+    return tokens.masked_fill(~shown, low).amax(), tokens.masked_fill(~shown, high).amin()
 
 
 def only_padding(tokens: Tensor, seen: Tensor) -> Tensor | None:
@@ -97,10 +109,10 @@ def only_padding(tokens: Tensor, seen: Tensor) -> Tensor | None:
     does not belong to the tokens."""
     if tokens.shape != seen.shape:
         return None
-    low, high = torch.iinfo(tokens.dtype).min, torch.iinfo(tokens.dtype).max
 
     def differ(shown: Tensor) -> Tensor:
-        return tokens.masked_fill(~shown, low).amax() - tokens.masked_fill(~shown, high).amin()
+        largest, smallest = _ends(tokens, shown)
+        return largest - smallest
 
     one, several = differ(seen) == 0, differ(~seen) > 0
     return torch.stack([seen.any() & ~seen.all(), one & several & seen.any() & ~seen.all()])

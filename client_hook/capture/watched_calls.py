@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context
 from client_hook.capture.forward_hooks import Hook, first_tensor
+from client_hook.capture.tensors import is_wrapped
 from client_hook.guard import Guard, guarded
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
 MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
+WAITED_FOR = 6  # forwards of validations: one that takes a single batch ends before its loss tells of it
 
 
 class WatchedCalls:
@@ -38,7 +40,7 @@ class WatchedCalls:
         self._handles: dict[str, Any] = {}
         self._ran: set[str] = set()
         self._sampled = self._validating = False
-        self._validations = 0
+        self._validations, self._wanted = 0, WAITED_FOR
 
     @property
     def guard(self) -> Guard:
@@ -99,7 +101,9 @@ class WatchedCalls:
         inputs = (args, kwargs) if self._named else (*args, *kwargs.values())
         self._ran.add(name)
         with_graph = torch.is_grad_enabled()
-        if with_graph and self._validating:
+        if not with_graph:
+            self._wanted -= 1
+        elif self._validating and self._wanted <= 0:
             self._validating = False
             self._update()
         if (self._sampled or not with_graph) and not torch._C._get_tracing_state():
@@ -116,12 +120,25 @@ class _Ear:
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Hears a loss function: one without gradients belongs to a validation."""
-        if not torch.is_grad_enabled():
+        if is_validation(self.context, args, result):
             for member in self.members:
                 member.validate()
 
 
 _ears: dict[int, _Ear] = {}
+
+
+def is_validation(context: Context, args: Any, result: Any) -> bool:
+    """Says whether a loss belongs to a validation: computed without gradients, or, of outputs that have none, for other
+    targets than the newest loss that is learned from."""
+    if not torch.is_grad_enabled():
+        return True
+    return (
+        isinstance(result, Tensor)
+        and not (result.requires_grad or is_wrapped(result))
+        and len(args) > 1
+        and args[1] is not context.patches.targets
+    )
 
 
 def first_integers(inputs: Any) -> Tensor | None:

@@ -22,6 +22,7 @@ NEVER_NEGATIVE = CROSS_ENTROPIES | BINARY | REGRESSION
 NOT_SEEN = NotEvaluated(
     "no call of one of PyTorch's loss functions was seen", "loss = torch.nn.functional.cross_entropy(…)"
 )
+OF_SIGNS = frozenset({"hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss", "soft_margin_loss"})
 MARGINS = frozenset(
     {
         "triplet_margin_loss",

@@ -19,8 +19,8 @@ class BnSmallBatch(Rule):
 
     ## What it does
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
-    4 examples, or fewer than 16 values, is a warning. The variance of n values has a relative error of √(2/(n − 1)),
-    37 % at 16.
+    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 256 values are an info. The variance
+    of n values has a relative error of √(2/(n − 1)), 37 % at 16.
 
     ## Why it matters
     Each example is divided by the noise of its few neighbours, and the stored statistics wander.
@@ -61,6 +61,8 @@ class BnSmallBatch(Rule):
 
         batch: int = threshold(4, unit="examples", low=1, high=64, source="Wu & He 2018")
         values: int = threshold(16, unit="values per channel", low=2, high=1000, source="ours: 37 % noise")
+        sure: int = threshold(2, unit="examples", low=1, high=64, source="ours: a warning at any number of values")
+        many: int = threshold(256, unit="values per channel", low=16, high=100_000, source="ours: 9 % noise")
         samples: int = threshold(3, unit="samples", low=1, high=100, source="ours: not the last batch of an epoch")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -75,8 +77,11 @@ class BnSmallBatch(Rule):
         if small:
             item = layers[small[0]]
             noise = math.sqrt(2 / max(item.values - 1, 1))
+            few = any(
+                layers[name].batch <= params.sure or layers[name].values < params.many for name in small
+            )  # with many places in each example the variance is known, though of few examples
             yield say(
-                Severity.WARNING,
+                Severity.WARNING if few else Severity.INFO,
                 f"{len(small)} of {len(layers)} batch norms see {item.batch} examples, {item.values} values per "
                 "channel "
                 f"(the variance is uncertain by {percent(min(noise, 1.5))}): {listed(small)}",

@@ -69,6 +69,9 @@ class ClassCollapse(Rule):
             30, unit="batches", low=5, high=10_000, source="ours: the first ones show an untrained net"
         )
 
+        validations: int = threshold(
+            3, unit="batches of validation", low=1, high=1_000, source="ours: or so many of these, of a short run"
+        )
         many: int = threshold(
             20, unit="classes", low=3, high=100_000, source="ours: from here on a hard task need not name each of them"
         )
@@ -96,7 +99,10 @@ class ClassCollapse(Rule):
         if fact.get("alone") is False and call.reduction == "none":
             yield NotEvaluated("cross-entropies of single labels are combined: as likelihoods they want no class first")
             return
-        if call.batches < params.batches:
+        # a validation shows what became of the model, and the first batches of a training what it was
+        where = "validation" if side is validation else "training"
+        late = side is validation and int(side.get("batches") or 0) >= params.validations
+        if call.batches < params.batches and not late:
             yield NotEvaluated(f"{params.batches} batches must have been looked at, {call.batches} were")
             return
         # of many classes (the characters of a text) the rarer ones need not come first anywhere
@@ -112,7 +118,6 @@ class ClassCollapse(Rule):
                 and parts.q4 > params.guessing * entropy(labels)
                 and (len(lost) < params.few * len(known) or parts.q4 < params.learned * entropy(labels))
             )
-            where = "validation" if side is validation else "training"
             yield say(
                 Severity.INFO if falling or guessing else Severity.WARNING,
                 f"{len(lost)} of {len(known)} classes were never predicted in {where} (class {lost[0]} has "

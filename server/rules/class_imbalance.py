@@ -92,6 +92,8 @@ class ClassImbalance(Rule):
         fact = window.fact("loss_call")
         validation = fact.get("validation")
         side = validation if isinstance(validation, Mapping) else {}
+        if isinstance(side.get("later_half"), Mapping) and side["later_half"].get("prediction_counts"):
+            side = side["later_half"]  # what an untrained model answers is beside the point
         wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
         missed = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
         batches = int(side.get("batches") or 0)

@@ -24,7 +24,7 @@ class DataBatchSanity(Rule):
     column 300 times larger than the usual one, all inputs equal, pictures whose last dimension looks like channels,
     and class ids that are no class of the model; and numbers above 30 that reach the first layer from inside the
     model (a time that is put beside the inputs). Nothing is said of scale where the first layer is a normalisation or
-    an embedding.
+    an embedding that may look the numbers up.
 
     ## Why it matters
     With PyTorch's start a first layer answers with about rms/√3: at 10 every tanh and sigmoid is at its end and logits
@@ -190,7 +190,8 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
                 numbers=numbers | {"column": worst["index"], "column_rms": worst["rms"], "usual_rms": usual},
                 limit=params.column * usual,
             )
-    if not ids and (rms > params.large or rms < params.small):
+    numbers_beside = bool(columns) and columns[0]["rms"] > max(ids, params.large)  # larger than any id can be
+    if (not ids and (rms > params.large or rms < params.small)) or (ids and rms > params.large and numbers_beside):
         hint = (
             "divide pictures by 255" if 40 < absmax <= 255 else "subtract the mean and divide by the standard deviation"
         )

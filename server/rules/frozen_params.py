@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._layers import listed, parameters
+from server.rules._layers import Parameter, listed, parameters
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
+
+FEWEST = 64  # elements
+EDGE, ROUNDING, UNEVEN = 0.95, 1e-5, 0.15  # of the bound of a uniform draw
 
 
 class FrozenParams(Rule):
@@ -17,7 +21,9 @@ class FrozenParams(Rule):
 
     ## What it does
     Lists parameters with `requires_grad=False` and their share, as an info. It warns where more than 99 % are frozen
-    and nothing says that this is fine-tuning, and where the last layer is frozen while layers before it learn.
+    and nothing says that this is fine-tuning, where the last layer is frozen while layers before it learn, and where
+    all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights that
+    were ever trained, or loaded, lie beyond it here and there.
 
     ## Why it matters
     A switch that was left on after an experiment freezes a model silently; a frozen random head under a learning trunk
@@ -28,6 +34,7 @@ class FrozenParams(Rule):
 
     ## What to try
     - `for p in model.parameters(): p.requires_grad_(True)` before the optimizer is made.
+    - Load the weights before you freeze them; print one of them to be sure.
     - On purpose: `watch(…, finetune=True)`.
 
     ## Example
@@ -45,6 +52,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -57,6 +65,9 @@ class FrozenParams(Rule):
 
         share: float = threshold(
             0.99, unit="of the elements", low=0.5, high=1.0, source="ours: adapters train about 1 %"
+        )
+        untrained: float = threshold(
+            0.2, unit="of the elements", low=0.01, high=1.0, source="ours: less may be a fixed table on purpose"
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -73,12 +84,24 @@ class FrozenParams(Rule):
         last = max(ordered, key=lambda item: item.order or 0, default=None)
         same_model = [item for item in ordered if last is not None and item.optimizer == last.optimizer]
         head = last is not None and not last.trainable and any(item.trainable for item in same_model)
-        declared = window.fact("plan").get("finetune") is True
+        plan = window.fact("plan")
+        declared = plan.get("finetune") is True  # or inferred, where more than half is frozen
+        said = plan.get("finetune_declared", declared) is True
         names = [item.name for item in frozen]
-        meant = declared or any("lora" in item.name.lower() or "adapter" in item.name.lower() for item in items)
+        meant = declared or _named(items)
         if head and not meant and last is not None and _one_model(items):
             severity, what = Severity.WARNING, f"The last layer `{last.layer}` is frozen while layers before it learn"
             advice = f"model.{last.layer}.requires_grad_(True) before the optimizer is made, if it should learn."
+        elif share > params.untrained and not (said or _named(items)) and _never_trained(items):
+            severity = Severity.WARNING
+            what = (
+                f"{listed(names)} are frozen as they were drawn at random: what learns behind them "
+                f"({percent(1 - share)} of the parameter elements) is given features that mean nothing"
+            )
+            advice = (
+                "Load the trained weights before freezing, or let all layers learn: requires_grad_(True) before the "
+                "optimizer is made. On purpose: watch(…, finetune=True)."
+            )
         elif share > params.share and not meant:
             severity, what = (
                 Severity.WARNING,
@@ -100,7 +123,34 @@ class FrozenParams(Rule):
         )
 
 
-def _one_model(items: list) -> bool:  # type: ignore[type-arg]
+def _named(items: list[Parameter]) -> bool:
+    """Says whether a name tells of adapters."""
+    return any("lora" in item.name.lower() or "adapter" in item.name.lower() for item in items)
+
+
+def _never_trained(items: list[Parameter]) -> bool:
+    """Says whether all frozen matrices lie in front of those that learn, and still have the edge of a uniform draw."""
+    matrices = [item for item in items if item.is_matrix and item.order is not None]
+    frozen, learning = ([item for item in matrices if item.trainable is state] for state in (False, True))
+    if not frozen or not learning or not _one_model(items):
+        return False
+    behind = min(item.order or 0 for item in learning) > max(item.order or 0 for item in frozen)
+    return behind and all(_at_its_edge(item) for item in frozen)
+
+
+def _at_its_edge(item: Parameter) -> bool:
+    """Says whether a matrix is what a uniform initialisation gives: nothing beyond its bound, and up to it."""
+    if not item.fan_in or item.absmax is None or item.std is None or item.numel < FEWEST:
+        return False
+    fan_out = item.shape[0] * item.fan_in / max(item.shape[1], 1)
+    squares = (1 / item.fan_in, 3 / item.fan_in, 6 / item.fan_in, 6 / (item.fan_in + fan_out))
+    return any(
+        EDGE <= item.absmax / bound <= 1 + ROUNDING and abs(item.std * math.sqrt(3) / bound - 1) < UNEVEN
+        for bound in map(math.sqrt, squares)
+    )
+
+
+def _one_model(items: list[Parameter]) -> bool:
     """Says whether all parameters belong to one tower: a frozen teacher beside a student is no frozen head."""
     roots = {item.name.split(".")[0] for item in items if not item.trainable}
     return not any(word in root.lower() for root in roots for word in ("teacher", "target", "ema", "momentum", "ref"))

@@ -23,7 +23,9 @@ class LabelShiftError(Rule):
     ## What it does
     Where a model reads tokens and answers with a distribution for each place: its most likely answer is the token that
     it just read in more than 95 % of the places, in training or in validation, while the loss fell below a tenth of its
-    start within the first 200 steps.
+    start within the first 200 steps. So is a masked language model that is asked for every word: at least half of the
+    targets that count are the tokens that stand there, one and the same token covers the others, and every place sees
+    the whole text. That is a warning.
 
     ## Why it matters
     The labels are not shifted: the model is asked for what it sees, and learns nothing about language.
@@ -32,7 +34,8 @@ class LabelShiftError(Rule):
     A loss that falls to zero in a hundred steps.
 
     ## What to try
-    `loss(logits[:, :-1], tokens[:, 1:])`, or labels that are shifted where the data are made; not both.
+    `loss(logits[:, :-1], tokens[:, 1:])`, or labels that are shifted where the data are made; not both. With masks:
+    `labels[~masked] = -100`, which cross_entropy ignores.
 
     ## Example
     ```python
@@ -42,6 +45,7 @@ class LabelShiftError(Rule):
 
     ## References
     - Radford et al. 2018, *Improving Language Understanding by Generative Pre-Training*: next-token prediction.
+    - Devlin et al. 2019, *BERT*: only the masked words are predicted, rather than the entire input.
     - 95 % and 200 steps are ours.
     """
 
@@ -49,6 +53,7 @@ class LabelShiftError(Rule):
     name = "label-shift-error"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -66,9 +71,20 @@ class LabelShiftError(Rule):
         )
         steps: int = threshold(200, unit="steps", low=20, high=10_000, source="ours: language is not learned that fast")
         share: float = threshold(0.1, unit="of the first loss", low=0.001, high=0.5, source="ours")
+        shown: float = threshold(
+            0.5, unit="of the targets", low=0.2, high=1.0, source="ours: BERT leaves a tenth of its targets as they are"
+        )
+        covered: float = threshold(
+            0.7, unit="of the other targets", low=0.3, high=1.0, source="ours: BERT covers nine of ten with its mask"
+        )
+        places: int = threshold(64, unit="targets", low=8, high=100_000, source="ours: no coincidence")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the fact `outputs` with the first losses."""
+        """Judges the fact `outputs` with the first losses, and for masks the fact `sight`."""
+        uncovered = _asked_for_what_is_shown(window.fact("sight"), params)
+        if uncovered is not None:
+            yield uncovered
+            return
         seen = [_share(side) for item in window.fact("outputs").values() for side in _sides(item)]
         shares = [share for share in seen if share is not None]
         if not shares:
@@ -90,6 +106,25 @@ class LabelShiftError(Rule):
                 series=("loss",),
                 limit=params.copies,
             )
+
+
+def _asked_for_what_is_shown(sight: Mapping[str, Any], params: LabelShiftError.Params) -> Verdict | None:
+    """Finds a loss over all places of a text of which some are masked."""
+    places, same, covered, calls = (int(sight.get(key) or 0) for key in ("places", "same", "covered", "calls"))
+    other = places - same
+    if places < params.places or not calls or int(sight.get("open") or 0) < calls:
+        return None
+    if same < params.shown * places or not other or covered < params.covered * other:
+        return None
+    return say(
+        Severity.WARNING,
+        f"{percent(same / places)} of the targets are the very tokens that the model is shown at their places; one "
+        f"token covers the others: the loss is mostly about copying",
+        "Let the loss count masked places alone: `labels[~masked] = -100`.",
+        numbers={"places": places, "shown": same, "covered": covered},
+        series=("loss",),
+        limit=params.shown,
+    )
 
 
 def _sides(item: object) -> list[Mapping[str, Any]]:

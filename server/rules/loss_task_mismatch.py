@@ -9,10 +9,12 @@ from typing import NamedTuple
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._ids import cast_ids
+from server.rules._layers import layers
 from server.rules._loss_call import (
     BINARY,
     CROSS_ENTROPIES,
     NOT_SEEN,
+    OF_SIGNS,
     REGRESSION,
     LossCall,
     call_operations,
@@ -33,18 +35,19 @@ class LossTaskMismatch(Rule):
     """The run has a loss function that does not fit its outputs or targets
 
     ## What it does
-    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it
-    itself, a softmax over the samples instead of the classes, a single output under cross-entropy, probabilities
-    where logarithms belong, shapes that only fit by broadcasting (in a squared error of one's own too), targets outside
-    [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets (cast to float
-    too, where an accuracy is logged or eight or more come equally often), a label smoothing of a half or more, a
-    squared error of probabilities that ends where a constant answer is, targets 0 and 1 in a hinge that multiplies them
-    with the score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of eight
-    batches to be non-negative and to sum to 1; real logits never do. Where a reward is logged
-    (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does, at the end, an accuracy
-    or AUC of the validation that fell to that of a guess while the loss fell, and an overlap (Dice, IoU) that stayed at
-    0. Scores of several places that a view reads as one row, raw scores in CTC, distances as scores, and
-    rates where a Poisson loss wants their logarithms are found as well.
+    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself,
+    a softmax over the samples or the places instead of the classes, a single output under cross-entropy, probabilities
+    where logarithms belong, shapes that only fit by broadcasting (in a squared error of one's own too), targets
+    outside [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets (cast
+    to float too, where an accuracy is logged or eight or more come equally often), a label smoothing of a half or
+    more, rows of several ones under a cross-entropy, 0 and 1 as targets of a loss that wants -1 and 1, a squared error
+    of probabilities that ends where a constant answer is, targets 0 and 1 in a hinge that multiplies them with the
+    score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of eight batches to
+    be non-negative and to sum to 1; real logits never do. Where a reward is logged (`monitor.log(reward=…)`), one that
+    only ever fell tells of a sign that was lost; so does, at the end, an accuracy or AUC of the validation that fell
+    to that of a guess while the loss fell, and an overlap (Dice, IoU) that stayed at 0. Scores of several places that
+    a view reads as one row, raw scores in CTC, distances as scores, and rates where a Poisson loss wants their
+    logarithms are found as well.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -100,6 +103,7 @@ class LossTaskMismatch(Rule):
         smoothing: float = threshold(
             0.5, unit="of a label", low=0.2, high=1.0, source="ours: five times what Szegedy et al. 2016 use"
         )
+        ones: float = threshold(1.05, unit="ones in a row", low=1.0, high=2.0, source="ours: a one-hot row has one")
         constant: float = threshold(
             0.95, unit="of the constant answer's error", low=0.5, high=1.0, source="ours: the noise of a batch"
         )
@@ -122,6 +126,7 @@ class LossTaskMismatch(Rule):
         cast = cast_ids(window, call, params.most_ids)
         for found in (
             _other_dimension,
+            _not_turned,
             _normalised_twice,
             _one_class,
             _not_logarithms,
@@ -131,9 +136,12 @@ class LossTaskMismatch(Rule):
             _of_another_kind,
             _class_ids,
             _smoothed_away,
+            _many_at_once,
+            _one_sided,
             _habits,
         ):
-            verdict = found(_Seen(call, sure, params, call_operations(window), _never_below(window), cast))
+            ends = _ends_linear(window, call)
+            verdict = found(_Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends))
             if verdict is not None:
                 yield verdict
                 return
@@ -151,6 +159,13 @@ class _Seen(NamedTuple):
     operations: tuple[str, ...] = ()
     best: float | None = None  # the lower of the last quarter's loss and of its first, where the run has ended
     cast: str = ""  # why targets that are whole numbers as floats are class ids
+    linear: bool = False  # the last layer puts classes into the last dimension
+
+
+def _ends_linear(window: Window, call: LossCall) -> bool:
+    """Says whether a linear layer made what the loss got."""
+    kinds = {str(layer.get("name")): layer.get("type") for layer in layers(window)}
+    return kinds.get(call.last_layer) == "Linear"
 
 
 def _never_below(window: Window) -> float | None:
@@ -175,6 +190,30 @@ def _other_dimension(seen: _Seen) -> Verdict | None:
         f"{call.function} got a softmax over {over}{_at(call)} instead of over the {call.classes} classes: what "
         "one sample is given is taken from the others",
         "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
+
+
+def _not_turned(seen: _Seen) -> Verdict | None:
+    """Looks for a linear layer's outputs for each place that reach a cross-entropy as they are: it takes the second
+    dimension for the classes, where there are as many places as classes nothing is said."""
+    call, names = seen.call, seen.operations
+    at = next((at for at, name in enumerate(names) if name.startswith("LogSoftmax")), None)
+    if call.function != "cross_entropy" or len(call.input.shape) != 3 or not seen.linear or at is None:
+        return None
+    for name in names[at + 1 :]:
+        if name.startswith(("Addmm", "Mm", "Linear", "Bmm")):
+            break
+        if not name.startswith(("Add", "UnsafeView", "View")):
+            return None
+    else:
+        return None
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"cross_entropy got {_shape(call.input.shape)} straight from a linear layer{_at(call)}, whose classes are in "
+        "the last dimension: it takes the second one, the places, for the classes",
+        "Turn them: cross_entropy(scores.transpose(1, 2), targets); or flatten both: scores.flatten(0, 1), "
+        "targets.flatten().",
     )
 
 
@@ -335,6 +374,39 @@ def _smoothed_away(seen: _Seen) -> Verdict | None:
         f"{seen.call.function} got label_smoothing={smoothing:g}: the right one of {classes} classes is to get "
         f"{percent(1 - smoothing + smoothing / classes)}, each other one {percent(smoothing / classes)}",
         "Use 0.1 or less; 0 while you look for another mistake.",
+    )
+
+
+def _many_at_once(seen: _Seen) -> Verdict | None:
+    """Looks for rows of several ones under a cross-entropy, whose classes exclude each other."""
+    call = seen.call
+    rows = not call.target.dtype.startswith(("int", "uint", "long")) and call.one_hot is False
+    zero_or_one = call.target.integer and call.target.distinct == 2 and (call.target.least, call.target.most) == (0, 1)
+    ones = (call.target.mean or 0.0) * (call.classes or 0)
+    if call.function != "cross_entropy" or not (rows and zero_or_one and seen.sure) or ones < seen.params.ones:
+        return None
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"cross_entropy got rows with {ones:.2g} ones on average as targets: its {call.classes} classes exclude each "
+        "other, and what one label gains another one loses",
+        "Use binary_cross_entropy_with_logits, which asks about each label by itself (and a sigmoid for predicting).",
+    )
+
+
+def _one_sided(seen: _Seen) -> Verdict | None:
+    """Looks for 0 and 1 where a loss of pairs or margins wants -1 and 1."""
+    call = seen.call
+    values = call.target.distinct == 2 and (call.target.least, call.target.most) == (0, 1)
+    if call.function not in OF_SIGNS or not (values and seen.sure):
+        return None
+    left_out = 1 - (call.target.mean or 0.0)
+    return _verdict(
+        call,
+        Severity.ERROR,
+        f"{call.function} got targets 0 and 1, where it wants -1 and 1: {percent(left_out)} of them are 0 and teach "
+        "nothing, or something else than meant",
+        "Hand it `2 * target - 1`.",
     )
 
 

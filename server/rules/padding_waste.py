@@ -21,9 +21,12 @@ class PaddingWaste(Rule):
     that are ignored in every row of a batch: more than half of them is a warning, for they can be cut off at no price.
     A fifth of the places that are not ignored, at the end of every row of every batch, with one and the same label of a
     dozen or more is padding that the loss counts: a warning too.
+    So is a label that ends the sequences, is found nowhere else in them, and makes up 40 % of the targets: padding that
+    counts.
 
     ## Why it matters
-    What is ignored is computed all the same. Half of the tokens ignored means half of the machine.
+    What is ignored is computed all the same. Half of the tokens ignored means half of the machine. What counts is
+    learned: loss and accuracy are then mostly about padding, which is easy.
 
     ## What you see in the chart
     Nothing but the time of a step.
@@ -31,6 +34,7 @@ class PaddingWaste(Rule):
     ## What to try
     - Sort by length into buckets, or pack several sequences into one row.
     - Pad to the longest of the batch, not of the data set.
+    - `cross_entropy(logits, labels, ignore_index=PAD)`, or fill up labels with -100.
 
     ## Example
     ```python
@@ -67,6 +71,10 @@ class PaddingWaste(Rule):
         labels: int = threshold(
             12, unit="classes", low=2, high=100_000, source="ours: of a few, one may well be the usual end"
         )
+        exclusive: float = threshold(
+            0.4, unit="of the targets", low=0.05, high=1.0, source="ours: answers of fixed width have less behind them"
+        )
+        few: int = threshold(4, unit="labels", low=2, high=1000, source="ours: of two, one may come after another")
         batches: int = threshold(8, unit="batches", low=1, high=1000, source="ours: one batch can be short")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -102,6 +110,23 @@ class PaddingWaste(Rule):
                 limit=params.counted,
                 stage=Stage.OUTPUT,
                 exact=False,
+            )
+            return
+        run_out = window.fact("loss_call").get("run_out") or {}
+        label, at_end = run_out.get("label"), int(run_out.get("at_end") or 0)
+        seen = call.labels.get(label, 0) if label is not None else 0
+        alone = seen and at_end == int(run_out.get("all") or 0) and len(call.labels) >= params.few
+        counted = seen / max(sum(call.labels.values()), 1)
+        if alone and label in (0, 1) and counted > params.exclusive:
+            yield say(
+                Severity.WARNING,
+                f"{percent(counted)} of the targets are label {label}, which ends the sequences and is nowhere else in "
+                f"them ({call.batches} batches): padding counts in the loss",
+                f"Leave it out: cross_entropy(…, ignore_index={label}), or fill up labels with -100; divide by what is "
+                "left.",
+                numbers={"label": label, "at_end": at_end, "share": counted},
+                limit=params.exclusive,
+                stage=Stage.DATA,
             )
             return
         share = call.ignored / max(call.ignored + call.kept, 1)

@@ -169,6 +169,15 @@ def test_masked_words_are_no_next_tokens() -> None:
     told = sights(Reader(fused()), loss_of)[-1]
     assert told["open"] == told["calls"] > 0
     assert told["next"] < 0.5 * told["places"]
+    assert told["same"] < 0.2 * told["places"], "the mask has a number, too"
+    assert told["covered"] == told["places"] - told["same"]
+
+    def of_all(model: nn.Module, step: int) -> Tensor:
+        rows = text(step, LENGTH)
+        return F.cross_entropy(model(rows.masked_fill(torch.rand(rows.shape) < 0.3, 0)).transpose(1, 2), rows)
+
+    told = sights(Reader(fused()), of_all)[-1]
+    assert 0.5 * told["places"] < told["same"] < told["places"] == told["same"] + told["covered"]
 
 
 def test_a_model_with_another_input_and_one_that_reads_numbers_are_left_alone() -> None:

@@ -182,3 +182,29 @@ def test_no_hook_stays_on_the_model() -> None:
     model = nn.Linear(COLUMNS, 1)
     leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares, model=model)
     assert not model._forward_hooks
+
+
+def test_targets_that_are_columns_of_a_window_are_told() -> None:
+    (fact,) = leaks(table, lambda step, inputs: inputs[:, 3:].clone(), F.mse_loss, outputs=2)
+    assert (fact["targets"], fact["targets_among"]) == (2, 2)
+    assert fact["same"] == [{"index": 3, "target": 0}, {"index": 4, "target": 1}]
+
+
+def test_two_columns_that_sum_up_to_the_target_are_nearly_it() -> None:
+    (fact,) = leaks(table, lambda step, x: (2 * x[:, 1]).exp() * 4 + 0.1 * x[:, 2], squares)
+    assert fact["nearly"] is None, "a curve is no line"
+    (fact,) = leaks(table, lambda step, x: x[:, 1] + 0.2 * x[:, 2] ** 2, squares)
+    assert fact["nearly"]["columns"] == [1, 2]
+    assert fact["nearly"]["unexplained"] < 1e-6 < 0.5 < fact["nearly"]["others"]
+
+
+def test_categories_that_tell_two_classes_are_nearly_the_target() -> None:
+    def coded(step: int) -> Tensor:
+        inputs = table(step)
+        told = (inputs[:, 0] + inputs[:, 1] > 0).float()
+        inputs[:, 4] = torch.where(torch.arange(32) % 16 == 0, 1 - told, told * (1 + torch.arange(32) % 3))
+        return inputs
+
+    (fact,) = leaks(coded, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
+    assert (fact["nearly"]["categories"], fact["nearly"]["columns"]) == (True, [4])
+    assert 0.05 < fact["nearly"]["unexplained"] < 0.25 < fact["nearly"]["others"]

@@ -366,3 +366,30 @@ def test_a_gradient_scaler_adds_nothing_to_the_loss() -> None:
 def test_it_is_known_along_which_dimension_a_softmax_went(dim: int) -> None:
     fact = last(train(with_loss(lambda model, x, y: F.nll_loss(F.log_softmax(model(x), dim), y)), steps=2), "loss_call")
     assert (fact["previous_axis"], fact["log_probabilities"]) == ((0, False) if dim == 0 else (1, True))
+
+
+def test_a_validation_whose_loss_is_computed_after_no_grad_is_seen_and_a_loss_of_the_same_targets_is_none() -> None:
+    def body(step, model, optimizer, same: bool):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            output = model(inputs)
+        F.cross_entropy(output, labels if same else torch.zeros(12, dtype=torch.long))
+        return loss
+
+    fact = last(train(lambda *given: body(*given, same=False)), "loss_call")
+    assert fact["validation"]["label_counts"].keys() == {"0"}
+    assert fact["validation"]["later_half"]["batches"] == fact["validation"]["batches"] // 2 > 0
+    assert last(train(lambda *given: body(*given, same=True)), "loss_call")["validation"] is None
+
+
+def test_the_marks_of_pairs_are_their_targets() -> None:
+    def pairs(model, x, y):
+        return F.cosine_embedding_loss(model(x), model(x.flip(0)), (y > 2).float())
+
+    fact = last(train(with_loss(pairs)), "loss_call")
+    assert (fact["function"], fact["target"]["min"], fact["target"]["max"]) == ("cosine_embedding_loss", 0.0, 1.0)
+    assert fact["target"]["shape"] == [12]

@@ -72,3 +72,11 @@ def test_padding_that_the_loss_counts_is_what_all_rows_end_with() -> None:
     varied = padded(4, value=0)
     varied[2, -1] = 3
     assert counts(varied)["same_places"] < 0
+
+
+def test_a_label_that_only_ends_sequences_is_told_from_one_that_is_found_inside_too() -> None:
+    assert counts(padded(4, value=0))["run_out"] == {"label": 0, "at_end": STEPS * 48, "all": STEPS * 48}
+    inside = padded(4, value=0)
+    inside[0, 0] = 0
+    assert counts(inside)["run_out"] == {"label": 0, "at_end": STEPS * 48, "all": STEPS * 49}
+    assert counts(padded(4))["run_out"] == {}, "what does not count is no padding that counts"

@@ -9,6 +9,9 @@ from tests.corpus.fifth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
     {
+        "titanic-minus-9999",
+        "titanic-boat-column",
+        "entities-padded-to-the-longest",
         "levels-two-units-wide",
         "letters-rate-of-a-third-at-once",
         "levels-rate-as-factor",

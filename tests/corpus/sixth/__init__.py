@@ -8,7 +8,21 @@ from tests.corpus.sixth.faults import FAULTS
 from tests.corpus.sixth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
-    {"bikes-cycle-counts-rows", "numbers-encoder-never-steps", "tumours-relu-before-sigmoid"}
+    {
+        "bikes-registered-left-in",
+        "tides-answer-in-the-window",
+        "bikes-validated-in-degrees",
+        "roads-not-weighed",
+        "films-cross-entropy-of-many",
+        "twins-zero-or-one",
+        "chords-turned-the-wrong-way",
+        "words-uncovered-or-not",
+        "tiles-left-frozen",
+        "birds-pieces-not-averaged",
+        "bikes-cycle-counts-rows",
+        "numbers-encoder-never-steps",
+        "tumours-relu-before-sigmoid",
+    }
 )
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
