@@ -21,10 +21,10 @@ class DataBatchSanity(Rule):
 
     ## What it does
     Measures the first 20 batches: the root mean square of all inputs that are not 0 above 10 or below 0.02, one
-    column 300 times larger than the usual one, all inputs equal, pictures whose last dimension looks like channels,
-    and class ids that are no class of the model; and numbers above 30 that reach the first layer from inside the
-    model (a time that is put beside the inputs). Nothing is said of scale where the first layer is a normalisation or
-    an embedding that may look the numbers up.
+    column 300 times larger than the usual one, all inputs equal or nearly so (a deviation below 2 % of the mean),
+    pictures whose last dimension looks like channels, and class ids that are no class of the model; and numbers above
+    30 that reach the first layer from inside the model (a time that is put beside the inputs). Nothing is said of
+    scale where the first layer is a normalisation or an embedding that may look the numbers up.
 
     ## Why it matters
     With PyTorch's start a first layer answers with about rms/√3: at 10 every tanh and sigmoid is at its end and logits
@@ -74,6 +74,9 @@ class DataBatchSanity(Rule):
         )
         grown: float = threshold(
             4.0, unit="times what turned weights could do", low=1.5, high=1e3, source="ours: for the bias, and noise"
+        )
+        alike: float = threshold(
+            0.02, unit="deviation / mean", low=0.0, high=0.2, source="ours: dark photographs have 0.3 and more"
         )
         inner: float = threshold(
             30.0, unit="what reaches the first layer", low=5.0, high=1e6, source="ours: it is read off the output"
@@ -190,6 +193,17 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
                 numbers=numbers | {"column": worst["index"], "column_rms": worst["rms"], "usual_rms": usual},
                 limit=params.column * usual,
             )
+    mean, std = float(item.get("mean") or 0), float(item.get("std") or 0)
+    if not ids and params.small <= rms <= params.large and 0 < std < params.alike * abs(mean):
+        return say(
+            Severity.WARNING,
+            f"The inputs{whose} hardly differ: they deviate by {std:.2g} from their mean of {mean:.3g} (less than "
+            f"{params.alike:.0%} of it)",
+            "Look for a scale that is applied twice (ToTensor divides by 255 already), or a Normalize with the mean "
+            "and std of other data; the training set should have a mean of about 0 and a deviation of about 1.",
+            numbers=numbers | {"mean": mean},
+            limit=params.alike * abs(mean),
+        )
     numbers_beside = bool(columns) and columns[0]["rms"] > max(ids, params.large)  # larger than any id can be
     if (not ids and (rms > params.large or rms < params.small)) or (ids and rms > params.large and numbers_beside):
         hint = (

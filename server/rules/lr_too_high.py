@@ -339,7 +339,7 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
     needed = min(params.late_samples, max(1, width // 2))
     over = ratios > limit
     usual = med(ratios)
-    if int(np.count_nonzero(over)) >= needed and not _at_floor(window, params) and not _gains(window):
+    if int(np.count_nonzero(over)) >= needed and not _at_floor(window, params) and not _gains(window, int(steps[0])):
         return _verdict(
             Severity.WARNING,
             int(steps[over][0]),
@@ -365,10 +365,10 @@ def _late(window: Window, params: LrTooHigh.Params) -> Verdict | None:
     return None
 
 
-def _gains(window: Window) -> bool:
-    """Says whether the newest losses are surely below those before: then weights that grow are no harm."""
-    width = window_size(window.samples, window.planned)
-    losses = finite(window.loss.tail(width))
+def _gains(window: Window, since: int) -> bool:
+    """Says whether the newest losses are surely below those before, of all since a step: then weights that grow are no
+    harm."""
+    losses = finite(window.loss.values[window.loss.steps >= since])
     before, now = losses[: len(losses) // 2], losses[len(losses) // 2 :]
     if len(losses) < 2 * START:
         return False
