@@ -55,7 +55,7 @@ class ClassCollapse(Rule):
     chart = "loss"
     tier = "facts"
     clears_after = 5
-    stage = Stage.STUCK
+    stage = Stage.GUESSING
 
     @dataclass(frozen=True)
     class Params:
