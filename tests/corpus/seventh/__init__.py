@@ -14,6 +14,7 @@ ADOPTED: frozenset[str] = frozenset(
         "roll-time-to-a-thousand",
         "sorts-rate-at-once",
         "sorts-what-it-reads",
+        "strips-raw-scores",
         "views-stopped-slope",
     }
 )
