@@ -19,7 +19,7 @@ class BnSmallBatch(Rule):
 
     ## What it does
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
-    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 256 values are an info. The variance
+    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info. The variance
     of n values has a relative error of √(2/(n − 1)), 37 % at 16.
 
     ## Why it matters
@@ -62,7 +62,7 @@ class BnSmallBatch(Rule):
         batch: int = threshold(4, unit="examples", low=1, high=64, source="Wu & He 2018")
         values: int = threshold(16, unit="values per channel", low=2, high=1000, source="ours: 37 % noise")
         sure: int = threshold(2, unit="examples", low=1, high=64, source="ours: a warning at any number of values")
-        many: int = threshold(256, unit="values per channel", low=16, high=100_000, source="ours: 9 % noise")
+        many: int = threshold(64, unit="values per channel", low=16, high=100_000, source="ours: 18 % noise")
         samples: int = threshold(3, unit="samples", low=1, high=100, source="ours: not the last batch of an epoch")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:

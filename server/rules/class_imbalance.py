@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -89,20 +90,17 @@ class ClassImbalance(Rule):
         ratio = labels[common] / labels[rare]
         if ratio <= params.ratio:
             return
-        fact = window.fact("loss_call")
-        validation = fact.get("validation")
-        side = validation if isinstance(validation, Mapping) else {}
-        if isinstance(side.get("later_half"), Mapping) and side["later_half"].get("prediction_counts"):
-            side = side["later_half"]  # what an untrained model answers is beside the point
-        wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
-        missed = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
-        batches = int(side.get("batches") or 0)
-        plain = missed is not None and not missed[1] and missed[2] >= params.never  # and few batches are enough
-        late = window.final and batches >= (params.few if plain else params.batches)
+        missed = None
+        for side in _validations(window):  # what an untrained model answers is beside the point, if it answers others
+            wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
+            found = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
+            plain = found is not None and not found[1] and found[2] >= params.never  # and few batches are enough
+            if window.final and int(side.get("batches") or 0) >= (params.few if plain else params.batches):
+                missed = missed or found
         share = labels[common] / sum(labels.values())
-        if missed and late and _hard(window, labels):
+        if missed and _hard(window, labels):
             missed = None  # rare ones of many classes come last, and this task is far from learned
-        if missed and late:
+        if missed:
             message = (
                 f"Class {missed[0]} makes up {percent(labels.get(missed[0], 0) / sum(labels.values()))} of the "
                 "labels and "
@@ -112,7 +110,7 @@ class ClassImbalance(Rule):
         else:
             message = f"Class {common} has {ratio:.0f} times the labels of class {rare} ({percent(share)} of all)"
         yield say(
-            Severity.WARNING if missed and late else Severity.INFO,
+            Severity.WARNING if missed else Severity.INFO,
             message,
             "Weight the classes (weight= or pos_weight=) or balance the sampler, and judge by macro-F1 or AUC "
             "instead of "
@@ -122,6 +120,13 @@ class ClassImbalance(Rule):
             limit=params.ratio,
             explains=("GW805",),
         )
+
+
+def _validations(window: Window) -> list[Mapping[str, Any]]:
+    """Gives what all validations held, then the later half of them."""
+    whole = window.fact("loss_call").get("validation")
+    sides = [whole, whole.get("later_half")] if isinstance(whole, Mapping) else []
+    return [side for side in sides if isinstance(side, Mapping) and side.get("prediction_counts")]
 
 
 def _hard(window: Window, labels: Mapping[int, int]) -> bool:
