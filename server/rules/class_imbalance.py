@@ -90,13 +90,13 @@ class ClassImbalance(Rule):
         ratio = labels[common] / labels[rare]
         if ratio <= params.ratio:
             return
-        missed = None
-        for side in _validations(window):  # what an untrained model answers is beside the point, if it answers others
-            wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
-            found = _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
-            plain = found is not None and not found[1] and found[2] >= params.never  # and few batches are enough
-            if window.final and int(side.get("batches") or 0) >= (params.few if plain else params.batches):
-                missed = missed or found
+        whole, *later = _validations(window) or [{}]
+        missed = _missed_in(whole, common, params)
+        if any(_missed_in(side, common, params) is None for side in later):
+            missed = None  # the answers of an untrained model are beside the point
+        plain = missed is not None and not missed[1] and missed[2] >= params.never  # and few batches are enough
+        if not window.final or int(whole.get("batches") or 0) < (params.few if plain else params.batches):
+            missed = None
         share = labels[common] / sum(labels.values())
         if missed and _hard(window, labels):
             missed = None  # rare ones of many classes come last, and this task is far from learned
@@ -120,6 +120,12 @@ class ClassImbalance(Rule):
             limit=params.ratio,
             explains=("GW805",),
         )
+
+
+def _missed_in(side: Mapping[str, Any], common: int, params: ClassImbalance.Params) -> tuple[int, int, int] | None:
+    """Finds the rare class that is missed worst in some validations, where the common class takes over."""
+    wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
+    return _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
 
 
 def _validations(window: Window) -> list[Mapping[str, Any]]:
