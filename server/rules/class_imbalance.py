@@ -23,7 +23,8 @@ class ClassImbalance(Rule):
     ## What it does
     Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
     warning at the end of the run where a rare class is predicted less than a tenth as often as
-    it occurs.
+    it occurs, in all validations and in the later half of them; not where something is added to the outputs on their
+    way to the loss (logit adjustment).
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -94,6 +95,8 @@ class ClassImbalance(Rule):
         missed = _missed_in(whole, common, params)
         if any(_missed_in(side, common, params) is None for side in later):
             missed = None  # the answers of an untrained model are beside the point
+        if call.previous_op.startswith("AddBackward"):
+            missed = None  # the log of the shares is added in the loss; predictions are made without it
         plain = missed is not None and not missed[1] and missed[2] >= params.never  # and few batches are enough
         if not window.final or int(whole.get("batches") or 0) < (params.few if plain else params.batches):
             missed = None

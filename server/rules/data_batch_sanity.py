@@ -176,7 +176,7 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
         )
     first = _first(window)
     ids = _most_ids(window) if first.startswith("Embedding") else 0  # then columns below that may be looked up
-    if first.startswith(_SCALE_FREE) and not ids:
+    if first.startswith(_SCALE_FREE) and (not ids or _normed_beside(window)):
         return None
     columns = [column for column in item.get("features") or () if isinstance(column, Mapping)]
     usual = item.get("median_rms")
@@ -223,10 +223,24 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
 _SCALE_FREE = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "Embedding")
 
 
+_WEIGHING = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear")
+
+
 def _most_ids(window: Window) -> int:
     """Gives the size of the largest table that is looked up: no column of ids has numbers above it."""
     sizes = [(layer.get("arguments") or {}).get("num_embeddings") for layer in layers(window)]
     return max((size for size in sizes if isinstance(size, int)), default=0)
+
+
+def _normed_beside(window: Window) -> bool:
+    """Says whether a norm is called before any layer that weighs: it takes the scale out of what is not looked up."""
+    ordered = sorted((item for item in layers(window) if item.get("order") is not None), key=lambda item: item["order"])
+    for kind in (str(item.get("type", "")) for item in ordered):
+        if kind.startswith(_WEIGHING):
+            return False
+        if kind.startswith(_SCALE_FREE) and not kind.startswith("Embedding"):
+            return True
+    return False
 
 
 def _first(window: Window) -> str:
