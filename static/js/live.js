@@ -20,14 +20,20 @@ export function startLive() {
     sayings[news.kind](news);
     if (news.kind === "data") sayings.series(news);
   };
-  (globalThis.SharedWorker ? share : listen)(hear);
+  if (globalThis.SharedWorker) share(hear);
+  else listen(hear);
   setInterval(writeLink, 1_000);
 }
 
 function share(hear) {
   const worker = new SharedWorker("/static/js/live-worker.js", { type: "module", name: "gradwatch live" });
-  // one that could not be loaded, because the server went in that moment, says nothing more
-  worker.addEventListener("error", () => listen(hear), { once: true });
+  // one that could not be loaded, because the server went in that moment, says nothing more, and what came meanwhile
+  // was not heard: the first word of the own stream shows it
+  const alone = () => {
+    lostSince ||= Date.now();
+    listen(hear, lostSince);
+  };
+  worker.addEventListener("error", alone, { once: true });
   worker.port.addEventListener("message", ({ data }) => hear(data));
   worker.port.start();
   const tell = () => worker.port.postMessage(document.hidden ? "hidden" : "seen");
@@ -38,8 +44,9 @@ function share(hear) {
 }
 
 // Without shared workers each tab has a stream of its own, and gives it back while nobody looks.
-function listen(hear) {
+function listen(hear, since = 0) {
   const stream = new Stream("/api/v1/live", hear);
+  stream.lostSince = since; // then its first word says that the server is back
   let hiding = 0;
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);

@@ -68,3 +68,4 @@ def test_a_page_whose_shared_worker_does_not_load_listens_by_itself(
     page.locator("[data-verdict]").wait_for()
     send(server, 1, {"loss": [2.0] * 9}, first_step=3)
     eventually(lambda: "12 steps" in page.locator("#head").inner_text())
+    eventually(lambda: page.locator("body[data-lost]").count() == 0)
