@@ -90,7 +90,7 @@ _OF_ZERO = Verdict(
         "Hand the outputs before the ReLU to cross_entropy, which normalises them itself; or add a small number before "
         "the logarithm."
     ),
-    evidence=Evidence(strings={"loss": "of the script itself"}, series=("loss",)),
+    evidence=Evidence(strings={"operations": "log(relu(x))"}, series=("loss",)),
     at_once=True,
 )
 _OF_HINGE = Verdict(
@@ -101,7 +101,7 @@ _OF_HINGE = Verdict(
         "the same whatever the model answers, and teaches nothing"
     ),
     advice="Hand it `2 * target - 1`; or use binary_cross_entropy_with_logits, which takes 0 and 1.",
-    evidence=Evidence(strings={"loss": "of the script itself"}, series=("loss",)),
+    evidence=Evidence(strings={"targets": "0 and 1"}, series=("loss",)),
     at_once=True,
 )
 
@@ -115,7 +115,7 @@ _TWICE = Verdict(
         "class can be made likely"
     ),
     advice="Remove the softmax from the end of the model; apply it only where you read predictions.",
-    evidence=Evidence(strings={"loss": "of the script itself"}, series=("loss",)),
+    evidence=Evidence(strings={"operations": "log_softmax(softmax(x))"}, series=("loss",)),
     at_once=True,
 )
 
@@ -139,7 +139,7 @@ _OF_CTC = Verdict(
         "the loss, which may fall below 0"
     ),
     advice="Call ctc_loss(scores.log_softmax(2), …).",
-    evidence=Evidence(strings={"loss": "of the script itself"}, series=("loss",)),
+    evidence=Evidence(strings={"operations": "ctc_loss(x), and no log_softmax before it"}, series=("loss",)),
     at_once=True,
 )
 
