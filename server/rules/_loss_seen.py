@@ -1,0 +1,49 @@
+"""Says what a look at the loss call is told, and how a mismatch is worded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from server.domain.findings import Evidence, Severity, Verdict
+from server.rules._loss_call import LossCall
+
+if TYPE_CHECKING:
+    from server.rules.loss_task_mismatch import LossTaskMismatch
+
+
+class Seen(NamedTuple):
+    """What each look is told; `sure` says that enough batches came to trust the values."""
+
+    call: LossCall
+    sure: bool
+    params: LossTaskMismatch.Params
+    operations: tuple[str, ...] = ()
+    best: float | None = None  # the lower of the last quarter's loss and of its first, where the run has ended
+    cast: str = ""  # why targets that are whole numbers as floats are class ids
+    linear: bool = False  # the last layer puts classes into the last dimension
+
+
+def where(call: LossCall) -> str:
+    """Names the last layer, in brackets."""
+    return f" (`{call.last_layer}`)" if call.last_layer else ""
+
+
+def shape(sizes: tuple[int, ...]) -> str:
+    """Writes a shape: 64×10."""
+    return "×".join(map(str, sizes)) or "scalar"
+
+
+def mismatch(call: LossCall, severity: Severity, message: str, advice: str) -> Verdict:
+    """Makes a verdict of what reached the loss function."""
+    strings = {"function": str(call.function), "input": shape(call.input.shape), "target": shape(call.target.shape)}
+    if call.previous_op:
+        strings["operation before the loss"] = call.previous_op.removesuffix("Backward0")
+    return Verdict(
+        severity=severity,
+        first_step=0,
+        message=message,
+        advice=advice,
+        layers=(call.last_layer,) if call.last_layer else (),
+        evidence=Evidence(numbers={"batches": float(call.batches)}, strings=strings, series=("loss",), limit=0.0),
+        at_once=True,
+    )

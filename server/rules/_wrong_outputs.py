@@ -1,0 +1,156 @@
+"""Looks at what a loss function of PyTorch's is given as outputs: normalised twice or not at all, along the wrong
+dimension, cut, or of another shape than the targets.
+
+Not for: the targets (_wrong_targets) or losses of the user's own (_own_losses).
+"""
+
+from __future__ import annotations
+
+from server.domain.findings import Severity, Verdict
+from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, raw_scores
+from server.rules._loss_seen import Seen, mismatch, shape, where
+
+
+def other_dimension(seen: Seen) -> Verdict | None:
+    """Looks for a softmax along another dimension than that of the classes, which the rows show as well."""
+    call = seen.call
+    by_class = call.function in CROSS_ENTROPIES and len(call.input.shape) >= 2
+    softmax = call.previous_op.startswith(("LogSoftmax", "Softmax"))
+    if not by_class or not softmax or call.previous_axis in (None, 1) or not seen.sure:
+        return None
+    if call.log_probabilities or call.of_probabilities:
+        return None
+    over = "the samples of a batch" if call.previous_axis == 0 else f"dimension {call.previous_axis}"
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"{call.function} got a softmax over {over}{where(call)} instead of over the {call.classes} classes: what "
+        "one sample is given is taken from the others",
+        "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
+
+
+def not_turned(seen: Seen) -> Verdict | None:
+    """Looks for a linear layer's outputs for each place that reach a cross-entropy as they are: it takes the second
+    dimension for the classes, where there are as many places as classes nothing is said."""
+    call, names = seen.call, seen.operations
+    at = next((at for at, name in enumerate(names) if name.startswith("LogSoftmax")), None)
+    if call.function != "cross_entropy" or len(call.input.shape) != 3 or not seen.linear or at is None:
+        return None
+    for name in names[at + 1 :]:
+        if name.startswith(("Addmm", "Mm", "Linear", "Bmm")):
+            break
+        if not name.startswith(("Add", "UnsafeView", "View")):
+            return None
+    else:
+        return None
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"cross_entropy got {shape(call.input.shape)} straight from a linear layer{where(call)}, whose classes are in "
+        "the last dimension: it takes the second one, the places, for the classes",
+        "Turn them: cross_entropy(scores.transpose(1, 2), targets); or flatten both: scores.flatten(0, 1), "
+        "targets.flatten().",
+    )
+
+
+def normalised_twice(seen: Seen) -> Verdict | None:
+    """Looks for a softmax or sigmoid before a loss that applies it itself."""
+    call = seen.call
+    softmax = call.of_probabilities and (seen.sure or call.previous_op.startswith("Softmax"))
+    if call.function == "cross_entropy" and softmax:
+        return mismatch(
+            call,
+            Severity.ERROR,
+            f"cross_entropy got probabilities instead of logits in all {call.batches} batches: softmax is applied "
+            f"twice{where(call)}",
+            f"Remove the softmax{where(call)} and hand its input to cross_entropy, which applies log-softmax itself. "
+            "Apply softmax only where you read predictions.",
+        )
+    if call.function == "binary_cross_entropy_with_logits" and call.previous_op.startswith("Sigmoid"):
+        return mismatch(
+            call,
+            Severity.ERROR,
+            f"binary_cross_entropy_with_logits got the output of a sigmoid: it is applied twice{where(call)}",
+            f"Remove the sigmoid{where(call)}, or keep it and use binary_cross_entropy (less stable).",
+        )
+    return None
+
+
+def one_class(seen: Seen) -> Verdict | None:
+    """Looks for a single output under a loss that wants one for each class."""
+    call = seen.call
+    if call.function not in ("cross_entropy", "nll_loss") or call.classes != 1:
+        return None
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"{call.function} got a single output per sample: with one class the loss is 0 whatever the model says",
+        "For two classes with one output use binary_cross_entropy_with_logits and float targets; for C classes let the "
+        "last layer have C outputs.",
+    )
+
+
+def not_logarithms(seen: Seen) -> Verdict | None:
+    """Looks for anything but logarithms of probabilities where they belong."""
+    call = seen.call
+    positive = call.input.most is not None and call.input.most > 0
+    if call.function == "nll_loss" and positive and not call.log_probabilities:
+        what = "probabilities" if call.of_probabilities else "raw outputs"
+        return mismatch(
+            call,
+            Severity.ERROR,
+            f"nll_loss got {what} (up to {call.input.most:.3g}) where logarithms of probabilities belong{where(call)}",
+            "Call cross_entropy with the raw outputs, or put log_softmax(x, dim=1) before nll_loss.",
+        )
+    if call.function != "kl_div":
+        return None
+    if positive or call.of_probabilities:
+        return mismatch(
+            call,
+            Severity.WARNING,
+            f"kl_div got values up to {call.input.most or 0:.3g} as its first argument, which must be logarithms of "
+            "probabilities",
+            'Write kl_div(log_softmax(x, dim=1), target, reduction="batchmean").',
+        )
+    if call.reduction == "mean":
+        return mismatch(
+            call,
+            Severity.WARNING,
+            'kl_div was called with reduction="mean", which divides by the number of classes too and is no divergence',
+            'Pass reduction="batchmean".',
+        )
+    return None
+
+
+def broadcast(seen: Seen) -> Verdict | None:
+    """Looks for outputs and targets of unlike shapes."""
+    call = seen.call
+    if call.function not in REGRESSION or not call.broadcast:
+        return None
+    given, wanted = shape(call.input.shape), shape(call.target.shape)
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"{call.function} got outputs of shape {given} and targets of shape {wanted}: broadcasting compares every "
+        "output with every target",
+        "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`, whichever fits; PyTorch warns of it "
+        "once in the log.",
+    )
+
+
+def clamped_scores(seen: Seen) -> Verdict | None:
+    """Looks for raw scores that a clamp squeezes into [0, 1]; a sigmoid before the clamp makes it a precaution."""
+    call = seen.call
+    if call.function != "binary_cross_entropy" or not call.previous_op.startswith("Clamp"):
+        return None
+    at = next((at for at, name in enumerate(seen.operations) if name.startswith("Clamp")), None)
+    if at is None or not raw_scores(seen.operations[at + 1 :]):
+        return None
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"binary_cross_entropy got raw scores that a clamp cut to [0, 1]{where(call)}: what is cut off gets no "
+        "gradient, and a score is no probability",
+        "Hand the raw scores to binary_cross_entropy_with_logits, without the clamp; or put a sigmoid before it.",
+    )
