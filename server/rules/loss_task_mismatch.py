@@ -115,12 +115,12 @@ class LossTaskMismatch(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`."""
         call = loss_call(window)
-        shown = falling_reward(window) or mistake_in_graph(window) or squashed_twice(window)
+        shown = falling_reward(window) or mistake_in_graph(window)
         if shown is not None:
             yield shown
             return
         if call is None:
-            found_own = mistake_in_own_loss(window) or falling_metric(window)
+            found_own = squashed_twice(window) or mistake_in_own_loss(window) or falling_metric(window)
             if found_own is not None:
                 yield found_own
             elif not own_operations(window):
@@ -130,29 +130,10 @@ class LossTaskMismatch(Rule):
         cast = cast_ids(window, call, params.most_ids)
         ends = _ends_linear(window, call)
         seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends)
-        for found in (
-            other_dimension,
-            not_turned,
-            normalised_twice,
-            one_class,
-            not_logarithms,
-            broadcast,
-            no_probabilities,
-            clamped_scores,
-            _of_another_kind,
-            class_ids,
-            smoothed_away,
-            many_at_once,
-            one_sided,
-            habits,
-        ):
-            verdict = found(seen)
-            if verdict is not None:
-                yield verdict
-                return
-        against = falling_metric(window)
-        if against is not None:
-            yield against
+        looked = next((verdict for look in LOOKS if (verdict := look(seen)) is not None), None)
+        verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window)
+        if verdict is not None:
+            yield verdict
 
 
 def _ends_linear(window: Window, call: LossCall) -> bool:
@@ -169,3 +150,20 @@ def _never_below(window: Window) -> float | None:
 
 def _of_another_kind(seen: Seen) -> Verdict | None:
     return rates_as_logarithms(seen.call) or distances_as_scores(seen.call)
+
+
+LOOKS = (
+    other_dimension,
+    not_turned,
+    normalised_twice,
+    one_class,
+    not_logarithms,
+    broadcast,
+    no_probabilities,
+    clamped_scores,
+    _of_another_kind,
+    class_ids,
+    smoothed_away,
+    many_at_once,
+    one_sided,
+)
