@@ -26,6 +26,7 @@ from client_hook.governor import Governor
 from client_hook.guard import Guard, direct
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
+from client_hook.replays import Replays
 from client_hook.signals import Signals
 from client_hook.steps import StepCounter
 
@@ -46,11 +47,11 @@ class Recorder:
         self.governor = Governor(context.options.budget)
         self.anomalies = LossWatch()
         self.signals = Signals(context, guard, types if types is not None else signal_types())
+        self._replays = Replays(context, self.signals, self.counter)
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
         # their handles, themselves, and what stands for them in plain steps
         self._hooks: list[tuple[Any, Any, Any]] = []
         self._compiled_step = False
-        self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()  # CUDA graphs in which an optimizer steps
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self._plain: PlainSteps | None = None  # while steps are plain
         self._plain_steps: PlainSteps | None = None
@@ -72,6 +73,7 @@ class Recorder:
             self._hooks.append((optimizer.register_step_post_hook(post), post, partial(self.plain_post_step, key)))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
+            self._replays.attach()
         self.context.on_skip = self.counter.optimizer_stepped
         self.context.on_alarm = self._alarm
         self.context.on_wake = self._wake
@@ -86,6 +88,7 @@ class Recorder:
             handle.remove()
         self._hooks = []
         self.context.patches.unsubscribe(self)
+        self._replays.detach()
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self.signals.tell_all("detach")
         self.signals.clear()
@@ -300,7 +303,7 @@ class Recorder:
             self.counter.stepped = self._compiled_step = True
             return
         if capture.graph is not None:  # it steps when the graph is replayed
-            self._graphs.add(capture.graph)
+            self._replays.captured(key)
             return
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
@@ -333,12 +336,3 @@ class Recorder:
         self._end_plain(midway=True)
 
     plain_graph_capture = graph_capture
-
-    def graph_replay(self, graph: Any) -> None:
-        """Hears that a CUDA graph was replayed, with an optimizer's step perhaps."""
-        if graph in self._graphs:
-            self.counter.optimizer_stepped()
-            self.context.optimizer_steps += 1
-            self.context.note("CUDA graph: activations, gradients and updates of replayed steps are not visible.")
-
-    plain_graph_replay = graph_replay

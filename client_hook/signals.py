@@ -57,6 +57,9 @@ class Signals:
         self.at_gradients = [
             signal.on_pre_step for signal in self.all if signal.at_gradients and overrides(signal, "on_pre_step")
         ]
+        self.replay_weights = [method for method in self.on_pre_step[True] if _in_replay(method) == "weights"]
+        self.replay_gradients = [method for method in self.on_pre_step[True] if _in_replay(method) == "gradients"]
+        self.replay_after = [method for method in self.on_post_step[True] if _in_replay(method)]
         self.may_rest = all(signal.may_rest for signal in self.all if signal.every_step)
 
     def tell_all(self, method: str) -> None:
@@ -83,6 +86,11 @@ class Signals:
             _call_from(self, [signal.detach], 0, ())
             self._note(f"{type(signal).__name__} failed {faults} times and was switched off.")
             self.arrange()
+
+
+def _in_replay(method: Callable[..., None]) -> str:
+    signal = getattr(method, "__self__", None)
+    return signal.in_replay if isinstance(signal, Signal) else ""
 
 
 @guarded(False)

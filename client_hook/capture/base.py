@@ -65,7 +65,8 @@ class Context:
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
         self.on_break: Callable[..., None] | None = None
         self.on_alarm: Callable[..., object] | None = None  # asks for full detail for a while; may be told the step
-        self.on_bad_norm: Callable[[], None] | None = None  # a norm that clipping computed is not finite
+        # a norm that clipping computed is not finite; of which step, where a device told it late
+        self.on_bad_norm: Callable[..., None] | None = None
         self.on_wake: Callable[[], bool] | None = None  # ends the plain steps: the open one is heard from here on
         self.loss_alone = False  # every backward seen so far began at results of known loss functions alone
         self.ending: str | None = None  # the state in which the run ends, before `on_finish`
@@ -181,6 +182,9 @@ class Signal:
     # `on_pre_step` wants the gradients that the step uses: where `step` is given a closure, it is called after the
     # first evaluation of that, and not before
     at_gradients = False
+    # what hears of a step inside a CUDA graph, of which one sees what was before the replay and what is after it:
+    # `on_pre_step` before ("weights") or after it ("gradients"), `on_post_step` after it
+    in_replay = ""
 
     def __init__(self, context: Context) -> None:
         self.context = context

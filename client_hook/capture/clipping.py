@@ -205,8 +205,8 @@ class ClippingSignal(Signal):
         if norm - norm != 0.0:
             self._nonfinite += 1
             # a scaler finds its scale by overflows
-            if self._owned.scaler is None and self.context.on_alarm is not None:
-                self.context.on_alarm(step)
+            if self._owned.scaler is None and self.context.on_bad_norm is not None:
+                self.context.on_bad_norm(step)
         self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
 
     def on_finish(self) -> None:

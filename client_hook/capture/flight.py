@@ -43,6 +43,7 @@ class FlightSignal(Signal):
         self._breaks: list[dict[str, Any]] = []
         self._allowed_at = {"loss-spike": 0, "nonfinite": 0}
         self._scaled_at = -1
+        self._bad_norms: set[int] = set()  # steps of which a device told so, late
 
     def attach(self) -> None:
         """Listens, and lets others tell of a break."""
@@ -107,8 +108,13 @@ class FlightSignal(Signal):
         if plain and not math.isfinite(norm.item()):
             self._bad_norm()
 
-    def _bad_norm(self) -> None:
-        if self._scaled_at != self.context.open_step:
+    def _bad_norm(self, step: int | None = None) -> None:
+        if step is not None:
+            if len(self._bad_norms) < PAUSE_STEPS:
+                self._bad_norms.add(step)
+            if self.context.on_alarm is not None:
+                self.context.on_alarm(step)
+        elif self._scaled_at != self.context.open_step:
             self.broke("nonfinite-gradient", self.context.open_step)
 
     # -- the break ---------------------------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ class FlightSignal(Signal):
         if step < allowed_at:
             return
         began = perf_counter()
-        found = quietly(self._first_bad, reason, root, names)
+        found = quietly(self._first_bad, reason, step, root, names)
         self._add({"reason": reason, "step": step, "first_bad": found or None, **self._circumstances()})
         if self.context.on_alarm is not None:
             self.context.on_alarm()
@@ -138,14 +144,21 @@ class FlightSignal(Signal):
 
         return Owned(self.context).graph(root)
 
-    def _first_bad(self, reason: str, root: Tensor | None, names: Sequence[str]) -> dict[str, Any] | None:
-        if names:
-            return first_bad.of_gradients(self.context, names)
-        if reason == "nonfinite-gradient":
-            return first_bad.in_gradients(self.context)
+    def _first_bad(self, reason: str, step: int, root: Tensor | None, names: Sequence[str]) -> dict[str, Any] | None:
+        later = self.context.open_step - step  # 0 inside the step, 1 when it closes, more where a device told it
         if reason == "loss-spike":
             return None
+        if names and later <= 1:
+            return first_bad.of_gradients(self.context, names)
+        if not names and reason == "nonfinite-gradient":
+            return first_bad.in_gradients(self.context)
         bad = first_bad.in_weights(self.context)
+        if bad is not None and root is None and later > 0:  # updates have spread it by now
+            gradient_first = any(earlier < step for earlier in self._bad_norms)
+            return {**bad, "direction": "backward" if gradient_first else "unseen", "module": None, "tensor": None,
+                    "later": later}  # fmt: skip
+        if names:
+            return first_bad.of_gradients(self.context, names)
         return first_bad.in_graph(self.context, root) if bad is None and root is not None else bad
 
     def _circumstances(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class GradientSignal(Signal):
     """Norms on sampled steps; where one is not finite, also how many elements are not."""
 
     at_gradients = True
+    in_replay = "gradients"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -21,6 +21,8 @@ EVERY = 50  # sampled steps
 class OptimizerStateSignal(Signal):
     """Takes the norm of every tensor that the optimizers keep; after the first steps once in 50 sampled ones."""
 
+    in_replay = "weights"
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._later = Later()

@@ -31,6 +31,8 @@ def _append(known: deque[float], copies: list[Tensor]) -> None:
 class RoundingSignal(Signal):
     """Compares samples of the weights before and after the step, on sampled steps."""
 
+    in_replay = "weights"
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._later = Later()

@@ -21,6 +21,7 @@ class UpdateSignal(Signal):
     """Copies a sample of the weights before the step and compares after it, on sampled steps."""
 
     at_gradients = True
+    in_replay = "weights"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -67,6 +67,8 @@ def _end(hush: Callable[[bool], None], original: Wrapper) -> Wrapper:
 
 def _replay(ears: Ears, original: Wrapper) -> Wrapper:
     def replay(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for listen in ears.before_replay:
+            listen(self)
         result = original(self, *args, **kwargs)
         for listen in ears.graph_replay:
             listen(self)

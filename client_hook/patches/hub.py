@@ -46,6 +46,7 @@ class Ears:
         "scale",
         "saved",
         "graph_capture",
+        "before_replay",
         "graph_replay",
     )
     __slots__ = (*EVENTS, "targets")
@@ -78,7 +79,7 @@ class Patches:
     `dropout(function, p, training)` after a call of a dropout function, between `hear_dropout` and `ignore_dropout`;
     `batch(loader, wait_s, epoch_start)`;
     `drawn(loader, batch)`; `scale(scaler)`; `saved()` after `torch.save`;
-    `graph_capture()` before a CUDA graph is captured, `graph_replay(graph)` after one was replayed.
+    `graph_capture()` before a CUDA graph is captured, `before_replay(graph)` and `graph_replay(graph)` around a replay.
 
     While a CUDA graph is captured nobody hears anything.
     While a monitor's step is plain (`set_plain`), its listeners hear only what they have a method `plain_<event>` for.

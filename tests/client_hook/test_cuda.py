@@ -213,6 +213,31 @@ def test_an_odd_loss_on_the_device_asks_for_full_detail(odd: float, kind: str) -
     assert any({step, *range(step + 1, step + 5)} <= measured for step in measured), sorted(measured)
 
 
+@pytest.mark.parametrize(("breaks", "step", "direction"), [("batch", 150, "unseen"), ("gradient", 151, "backward")])
+def test_what_was_no_number_first_is_not_claimed_of_weights_that_broke_since(
+    breaks: str, step: int, direction: str
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    monitor, tape = taped(model, optimizer, strict=True, budget=1e-6)
+    for at in range(400):
+        x = torch.randn(8, 4, device="cuda")
+        if at == 150 and breaks == "batch":
+            x.fill_(math.nan)
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), torch.zeros(8, 1, device="cuda"))
+        if at == 150 and breaks == "gradient":
+            loss = loss + (loss * 0).sqrt()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    broken = next(item for item in tape.facts("flight")[-1]["breaks"] if item["reason"] == "nonfinite-loss")
+    assert (broken["step"], broken["first_bad"]["direction"], broken["first_bad"]["module"]) == (step, direction, None)
+    assert broken["first_bad"]["later"] >= 1
+
+
 DEVICE_ASSERT = """
 import torch
 from client_hook import watch

@@ -93,6 +93,14 @@ def test_a_captured_step_trains_as_without_the_hook_and_each_replay_is_a_step(in
     assert [values[step] for step in range(3, 3 + STEPS)] == watched.tolist()
     notes = [note for note in monitor.ledger["notes"] if note.startswith("CUDA graph")]
     assert len(notes) == 1 + inside, notes
+    assert tape is not None
+    names = [name for name in tape.names() if name.startswith(("grad_norm/", "update_ratio/", "weight_norm/"))]
+    assert len(names) == 3 * 4
+    for name in names:
+        measured = tape.series(name)
+        assert set(range(3, 20)) <= measured.keys(), name
+        assert all(0.0 < measured[step] < 100.0 for step in range(3, 20)), name
+    assert len(set(tape.series("grad_norm").values())) > 15, "each replay has gradients of its own"
 
 
 @pytest.mark.cuda
@@ -175,6 +183,49 @@ def test_without_a_gpu_the_wrappers_hear_begin_end_and_replay(monkeypatch: pytes
     assert len([note for note in monitor.ledger["notes"] if note.startswith("CUDA graph")]) == 3
     assert "learned" not in tape.names()
     assert capture.graph is None
+
+
+def test_a_replay_is_measured_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph is played by a function that nobody hears, which leaves gradients and weights as a graph does."""
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    gradients: dict[str, list[float]] = {"weight": [], "bias": []}
+    moved: dict[str, list[float]] = {"weight": [], "bias": []}
+
+    def run(graph: Any) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.grad = torch.randn_like(parameter)
+            gradients[name].append(float(parameter.grad.norm()))
+            moved[name].append(float(0.1 * parameter.grad.norm() / parameter.detach().norm()))
+            parameter.detach().sub_(0.1 * parameter.grad)
+
+    for name, body in (("capture_begin", None), ("capture_end", None), ("replay", run)):
+        monkeypatch.setattr(torch.cuda.CUDAGraph, name, body or (lambda self: None))
+    monitor, tape = taped(model, optimizer, strict=True)
+    kind: Any = torch.cuda.CUDAGraph
+    graph = Recorded()
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        monitor.step(step())
+    kind.capture_begin(graph)
+    step()
+    kind.capture_end(graph)
+    for _ in range(10):
+        kind.replay(graph)
+        monitor.step(1.0)
+    monitor.finish(timeout=0.1)
+    for name in ("weight", "bias"):
+        for series, wanted in ((f"grad_norm/{name}", gradients), (f"update_ratio/{name}", moved)):
+            found = tape.series(series)
+            assert [found[step] for step in range(3, 13)] == pytest.approx(wanted[name], rel=1e-5), series
+    assert "CUDA graph: activations of replayed steps are not visible." in monitor.ledger["notes"]
 
 
 def test_our_hooks_are_off_while_a_module_is_made_graphed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ _DIRECTIONS = {
     "forward": "the forward pass made it in {place}",
     "backward": "the backward pass made it in {place}",
     "update": "the update before this step had put it into the weights of {place}",
+    "unseen": "not seen, for it was known only {later} later, when weights were no numbers any more; "
+    "`watch(..., budget=1.0)` measures as many steps as it can",
 }
 _STATISTICS = (("act/absmax/", "Largest |output|"), ("grad_norm/", "Gradient norm"), ("update_ratio/", "Update ratio"))
 
@@ -131,9 +133,15 @@ def _what(broken: Mapping[str, Any], step: int) -> list[str]:
     if first:
         module, operation = _text(first.get("module")), _text(first.get("operation"))
         place = f"`{module}`" if module else "the model"
-        sentence = _DIRECTIONS.get(str(first.get("direction")), "it was found in {place}").format(place=place)
+        later = _steps(first.get("later"))
+        sentence = _DIRECTIONS.get(str(first.get("direction")), "it was found in {place}")
+        sentence = sentence.format(place=place, later=later)
         said.append(f"First bad value: {sentence}{f' ({operation})' if operation else ''}.")
     return said
+
+
+def _steps(value: Any) -> str:
+    return formats.plural(value, "step") if isinstance(value, int) else "some steps"
 
 
 def _how_it_ended(run: Run, known: Mapping[str, Any]) -> list[str]:

@@ -108,6 +108,35 @@ def test_the_operation_that_made_the_first_bad_value_is_named() -> None:
     assert (found["direction"], found["module"], found["operation"]) == ("forward", "first", "LogBackward0")
 
 
+@pytest.mark.parametrize(
+    ("norms", "direction"), [((), "unseen"), ((100, 101), "unseen"), ((99, 100), "backward")], ids=str
+)
+def test_what_a_device_tells_late_is_no_claim_about_weights_that_broke_since(
+    norms: tuple[int, ...], direction: str
+) -> None:
+    """The losses and norms of a device come some steps late; by then every weight is bad, whatever was first."""
+    model = Net()
+    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.01), strict=True)
+    assert monitor._parts is not None
+    context = monitor._parts.context
+    assert context.on_bad_norm is not None
+    assert context.on_break is not None
+    context.step = 106
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(math.nan)
+    for step in norms:
+        context.on_bad_norm(step)
+    context.on_break("nonfinite-loss", 100)
+    found = only_break(tape)
+    monitor.finish(timeout=0.1)
+    assert found["step"] == 100
+    assert found["first_bad"] == {
+        "direction": direction, "module": None, "tensor": None, "operation": None, "later": 7, "count": 6,
+        "all": [name for name, _ in model.named_parameters()],
+    }  # fmt: skip
+
+
 def test_weights_that_run_away_are_two_breaks_the_jump_and_the_overflow() -> None:
     def loss_of(step: int, out: Tensor) -> Tensor:
         return out.square().mean() * (1e30 if step == BREAKS_AT else 1.0)

@@ -86,12 +86,13 @@ def test_layers_stand_in_the_order_of_their_calls_and_bad_numbers_are_marked(ser
         ("input", "it was in the batch already, where it went into <code>body.2</code>"),
         ("backward", "the backward pass made it in <code>body.2</code>"),
         ("update", "the update before this step had put it into the weights of <code>body.2</code>"),
+        ("unseen", "not seen, for it was known only 7 steps later, when weights were no numbers any more"),
         ("sideways", "it was found in <code>body.2</code>"),
     ],
 )
 def test_each_direction_has_its_words(server: House, direction: str, sentence: str) -> None:
     item = broken()
-    item["first_bad"] |= {"direction": direction}
+    item["first_bad"] |= {"direction": direction, "later": 7}
     send(server, [record("fact", "flight", 99, {"breaks": [item]})])
     assert sentence in panel(server)
 
