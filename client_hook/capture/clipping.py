@@ -243,5 +243,12 @@ def _factor(norm: float, limit: float) -> float:
 
 def _stacked(norms: list[Any]) -> Tensor:
     """Puts norms, of which at least one is on a device, into one vector there."""
-    device = next(norm.device for norm in norms if isinstance(norm, Tensor) and not norm.is_cpu)
-    return torch.stack([torch.as_tensor(norm, device=device).float() for norm in norms])
+    device = tensors.meeting_place(norm for norm in norms if isinstance(norm, Tensor))
+    return torch.stack(
+        [
+            norm.to(device, torch.float32, non_blocking=True)
+            if isinstance(norm, Tensor)
+            else torch.full((), norm, device=device)
+            for norm in norms
+        ]
+    )

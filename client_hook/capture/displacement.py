@@ -118,7 +118,7 @@ class DisplacementSignal(Signal):
         held = sorted(held, key=lambda item: -item[1].numel())[:MOST_PARAMETERS]
         share = SAMPLE // len(held)
         parts = [tensors.sample(tensors.local(parameter), share) for _, parameter in held]
-        device = parts[0].device
+        device = tensors.meeting_place(parts)
         return [name for name, _ in held], torch.cat([part.to(device, non_blocking=True) for part in parts])
 
 

@@ -127,7 +127,7 @@ class InputsSignal(Signal):
         values = sample(tensor, SAMPLE).float()
         finite = torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         measures = torch.stack(
-            [torch.tensor(float(len(values)), device=values.device), (finite != 0).sum().float(), finite.sum(),
+            [values.new_full((), len(values)), (finite != 0).sum().float(), finite.sum(),
              torch.dot(finite, finite), finite.abs().amax(), norm]
         )  # fmt: skip
         wanted = [measures]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from client_hook import numbers
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.tensors import meeting_place
 from client_hook.rows import Parts
 
 
@@ -122,7 +123,7 @@ EXACT_LOSS, PLAIN_LOSS = (LOSS, True), (LOSS, False)
 
 
 def _means_on_device(sums: dict[str, list[float | Tensor]]) -> Tensor:
-    device = next(value.device for values in sums.values() for value in values if isinstance(value, Tensor))
+    device = meeting_place(value for values in sums.values() for value in values if isinstance(value, Tensor))
     means = []
     for values in sums.values():
         tensors = [

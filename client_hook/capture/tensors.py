@@ -6,7 +6,7 @@ Nothing here draws random numbers, records a graph or writes to a tensor that is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -47,8 +47,17 @@ def dense(tensor: Tensor) -> Tensor:
     return tensor.values() if tensor.layout in (torch.sparse_csr, torch.sparse_csc) else tensor.to_dense()
 
 
+def meeting_place(tensors: Iterable[Tensor]) -> torch.device:
+    """Chooses where tensors of several devices are brought together without waiting: on a GPU if one of them is there.
+
+    Never on the host then: what has not arrived there when it is read is any number.
+    """
+    devices = [tensor.device for tensor in tensors]
+    return next((device for device in devices if device.type != "cpu"), devices[0])
+
+
 def norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Takes the norm of each tensor as one float32 vector on the first one's device.
+    """Takes the norm of each tensor as one float32 vector, on a GPU if one of them is there.
 
     Half precision is summed in float32, because its squares overflow at 256.
     """
@@ -58,7 +67,7 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     if len(groups) == 1:
         ((_, half),) = groups
         return torch.stack(_norms(tensors, half)).float()
-    device = tensors[0].device
+    device = meeting_place(tensors)
     result: list[Tensor | None] = [None] * len(tensors)
     for (_, half), indexes in groups.items():
         for index, norm in zip(indexes, _norms([tensors[index] for index in indexes], half), strict=True):

@@ -6,6 +6,7 @@ out, and the rest is as ever. On a GPU (marker cuda) both parts have values, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from client_hook import watch
+from client_hook.capture.tensors import meeting_place
 from tests.client_hook.tape import Tape, taped
 
 STEPS = 115  # the last fifteen hardly measured
@@ -158,3 +160,36 @@ def test_the_default_device_is_the_users_and_changes_nothing_of_ours(request: py
     assert all(steps.values())
     for name, common in steps.items():
         assert [there[0][name][step] for step in common] == [usual[0][name][step] for step in common], name
+
+
+def test_what_lies_on_several_devices_meets_on_none_that_must_be_waited_for() -> None:
+    near, far = torch.ones(2), torch.ones(2, device="meta")
+    assert meeting_place([near, far]) == meeting_place([far, near]) == torch.device("meta")
+    assert meeting_place([near]) == torch.device("cpu")
+
+
+@pytest.mark.cuda
+def test_parts_of_a_loss_and_norms_of_two_devices_are_right() -> None:
+    torch.manual_seed(0)
+    model = Branches("cuda:0")
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    monitor, tape = taped(model, optimizer, strict=True)
+    told: dict[str, list[float]] = {"loss/near": [], "loss/far": [], "clip/before": []}
+    for step in range(150):
+        torch.cuda.set_sync_debug_mode("error" if step >= 120 else "default")
+        optimizer.zero_grad()
+        x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
+        near = F.cross_entropy(model.near(x), y)
+        far = F.cross_entropy(model.far(x.to("cuda", non_blocking=True)), y.to("cuda", non_blocking=True))
+        near.backward()
+        far.backward()
+        clipped = [nn.utils.clip_grad_norm_(part.parameters(), 0.5) for part in (model.near, model.far)]
+        optimizer.step()
+        monitor.step(near, near=near, far=far)
+        torch.cuda.set_sync_debug_mode("default")
+        told["loss/near"].append(near.item())
+        told["loss/far"].append(far.item())
+        told["clip/before"].append(math.hypot(*(norm.item() for norm in clipped)))
+    monitor.finish(timeout=0.2)
+    for name, values in told.items():
+        assert tape.series(name) == pytest.approx(dict(enumerate(values)), rel=1e-6), name
