@@ -125,7 +125,8 @@ def _measures(tensor: Tensor, tokens: Tensor | None) -> tuple[list[str], Tensor]
     values = [flat.std(0, correction=0).mean(), flat.std(correction=0)]
     if rows.ndim == 2 and rows.shape[1] >= 2:
         top = rows.argmax(1)
-        values += [torch.bincount(top, minlength=rows.shape[1]).amax().float() / len(top), rows.logsumexp(1).mean()]
+        alike = (top.unsqueeze(1) == top).sum(1).amax()  # torch.bincount would wait for the device
+        values += [alike.float() / len(top), rows.logsumexp(1).mean()]
         names += ["top_share", "log_z"]
     if tokens is not None and tensor.ndim == 3 and tokens.shape == (tensor.shape[0], tokens.shape[-1]):
         length = tokens.shape[1]
