@@ -65,6 +65,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
         return empty(*size, **more)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(torch, "empty", unpinned)
+    monkeypatch.setattr(readback.Group, "kept", [])
+    monkeypatch.setattr(readback.Group, "free", [])
     for module in (loss, plain):  # which know a plain tensor by its type
         monkeypatch.setattr(module, "Tensor", OnDevice)
     monkeypatch.setattr(readback.torch.cuda, "Event", Event)
