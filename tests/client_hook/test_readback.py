@@ -133,7 +133,7 @@ def test_memory_is_used_again_and_what_it_held_is_not_sent_twice() -> None:
             step, 1_000 + step, ("clip",), on_device(-float(step)), lambda *told: heard.append(told), send=False
         )
         back.flush()
-    assert len(back._free) <= 3
+    assert len(readback.Group.kept) <= 3
     back.flush(wait=True)
     assert tape.series("loss") == {step: float(step) for step in range(10 * GROUP)}
     assert heard == [(step, [-float(step)]) for step in range(10 * GROUP)]
