@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,40 +39,18 @@ class _Item(NamedTuple):
 
 
 class Group:
-    """Gathers scalars of one name in pinned memory, one for each step.
+    """Gathers scalars of one name in pinned memory, one for each step."""
 
-    The GPU sees that memory too, so a kernel writes each scalar into its slot: in a loop that launches kernels all the
-    time that is several times cheaper than a copy, and what has been written is there even if the device fails next.
-    """
-
-    __slots__ = ("_on_host", "_seen_by", "device", "host", "index", "names", "slots", "steps", "then", "times_ms")
-    # of all monitors of the process. None is ever given up: a kernel may still write to one whose monitor is gone
-    kept: ClassVar[list[Group]] = []
-    free: ClassVar[list[Group]] = []
+    __slots__ = ("device", "host", "index", "names", "slots", "steps", "then", "times_ms")
 
     def __init__(self) -> None:
         self.host = torch.empty(GROUP, dtype=torch.float32, pin_memory=True, device="cpu")
-        self._on_host = self.host.unbind()
-        self._seen_by: dict[torch.device, tuple[Tensor, ...]] = {}  # the same memory, as tensors of a GPU
-        Group.kept.append(self)
-
-    @classmethod
-    def take(cls) -> Group:
-        """Gives one that nobody uses."""
-        try:
-            return cls.free.pop()
-        except IndexError:
-            return cls()
+        self.slots = self.host.unbind()
 
     def begin(self, device: torch.device, names: tuple[str, ...], then: Then | None) -> Group:
         """Makes it empty, whatever it held."""
         self.host.view(torch.int32).fill_(_EMPTY)
         self.device, self.index = device, device.index
-        slots = self._seen_by.get(device)
-        if slots is None:
-            seen, _ = attempted(_as_seen_by, self.host, device)
-            slots = self._seen_by[device] = () if seen is None else seen.unbind()
-        self.slots = slots
         self.names = names
         self.then = then
         self.steps: list[int] = []
@@ -81,11 +58,8 @@ class Group:
         return self
 
     def add(self, step: int, time_ms: int, value: Tensor) -> None:
-        """Writes a value to its slot, without waiting for it."""
-        if self.slots:
-            torch.add(value.detach(), 0, out=self.slots[len(self.steps)])
-        else:
-            self._on_host[len(self.steps)].copy_(value.detach(), non_blocking=True)
+        """Copies a value to its slot, without waiting for it."""
+        self.slots[len(self.steps)].copy_(value.detach(), non_blocking=True)
         self.steps.append(step)
         self.times_ms.append(time_ms)
 
@@ -96,13 +70,6 @@ class Group:
     def item(self, event: torch.cuda.Event | None) -> _Item:
         """Makes what is queued when no more comes."""
         return _Item(self.steps, self.times_ms, self.names, self.host, event, self.then, self)
-
-
-def _as_seen_by(host: Tensor, device: torch.device) -> Tensor | None:
-    """Makes a tensor of the GPU on the same pinned memory; None where the two do not share their addresses."""
-    about = {"shape": tuple(host.shape), "typestr": "<f4", "data": (host.data_ptr(), False), "version": 2}
-    seen = torch.as_tensor(SimpleNamespace(__cuda_array_interface__=about), device=device)
-    return seen if seen.data_ptr() == host.data_ptr() and seen.device == device else None
 
 
 class Readback:
@@ -116,6 +83,7 @@ class Readback:
         self._outbox = outbox
         self.waiting: deque[_Item] = deque()
         self.groups: dict[tuple[str, ...], Group] = {}
+        self._free: list[Group] = []
         self._newest: dict[tuple[str, ...], int] = {}  # label → time of the last value that was gathered
         self.failed: Exception | None = None  # what the device said when it answered no more
 
@@ -159,7 +127,8 @@ class Readback:
             self._close(label)
             group = None
         if group is None:
-            group = self.groups[label] = Group.take().begin(value.device, names, then)
+            group = self._free.pop() if self._free else Group()
+            self.groups[label] = group.begin(value.device, names, then)
         group.add(step, time_ms, value)
         if slow or len(group.steps) == GROUP or time_ms - group.times_ms[0] >= GROUP_MS:
             self._close(label)
@@ -208,7 +177,7 @@ class Readback:
             return
         for index in range(len(item.steps)):
             self._tell(item, index, values[index : index + 1])
-        Group.free.append(item.scalars)
+        self._free.append(item.scalars)
 
     def _tell(self, item: _Item, index: int, values: list[float]) -> None:
         if item.names:

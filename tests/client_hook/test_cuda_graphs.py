@@ -124,8 +124,11 @@ def test_a_watched_module_can_be_made_graphed() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's own, of its compiler
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_a_compiled_model_trains_as_without_the_hook(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # inductor times several versions of a kernel and takes the fastest, which sum in another order: not twice the same
-    monkeypatch.setattr(torch._inductor.config, "deterministic", True)
+    # inductor times versions of a kernel, which sum in another order, and takes the fastest: without the hook, too, the
+    # last bit depends on which it took (on an H100, by the block size of one sum, three results in twelve processes)
+    exact = mode == "default" or hasattr(torch._inductor.config, "deterministic")
+    if hasattr(torch._inductor.config, "deterministic"):
+        monkeypatch.setattr(torch._inductor.config, "deterministic", True)
 
     def train(*, hook: bool) -> tuple[Tensor, Tape | None]:
         torch._dynamo.reset()
@@ -136,7 +139,7 @@ def test_a_compiled_model_trains_as_without_the_hook(mode: str, monkeypatch: pyt
 
     bare, _ = train(hook=False)
     watched, tape = train(hook=True)
-    assert torch.equal(bare, watched)
+    torch.testing.assert_close(watched, bare, rtol=0.0 if exact else 1e-6, atol=0.0)
     assert tape is not None
     assert tape.series("loss") == dict(enumerate(watched.tolist()))
 

@@ -65,8 +65,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
         return empty(*size, **more)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(torch, "empty", unpinned)
-    monkeypatch.setattr(readback.Group, "kept", [])
-    monkeypatch.setattr(readback.Group, "free", [])
     for module in (loss, plain):  # which know a plain tensor by its type
         monkeypatch.setattr(module, "Tensor", OnDevice)
     monkeypatch.setattr(readback.torch.cuda, "Event", Event)
@@ -133,7 +131,7 @@ def test_memory_is_used_again_and_what_it_held_is_not_sent_twice() -> None:
             step, 1_000 + step, ("clip",), on_device(-float(step)), lambda *told: heard.append(told), send=False
         )
         back.flush()
-    assert len(readback.Group.kept) <= 3
+    assert len(back._free) <= 3
     back.flush(wait=True)
     assert tape.series("loss") == {step: float(step) for step in range(10 * GROUP)}
     assert heard == [(step, [-float(step)]) for step in range(10 * GROUP)]
