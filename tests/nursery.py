@@ -1,4 +1,4 @@
-"""Forks Python processes that have imported torch already, for tests.warm: `python -m tests.nursery FD`.
+"""Forks Python processes that have imported slow modules already, for tests.warm: `python -m tests.nursery FD MODULE…`.
 
 A child runs what it was asked for as `python -c`, `-m` or a script would, and then falls off the end of this file: it
 ends as any interpreter does, with its exit hooks and its threads. Not for: processes whose start is the subject.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import builtins
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -19,15 +20,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch._dynamo  # the first optimizer of a process imports it: half of what its start takes
-
 Request = dict[str, Any]
 
 
 def serve(link: socket.socket) -> tuple[Request, list[int]] | None:
     """Forks a child for each request, and tells how each ended; gives a child its request, and None at the end."""
-    gc.freeze()  # children neither look through torch's objects nor copy them
+    gc.freeze()  # children neither look through the modules' objects nor copy them
     ready = selectors.DefaultSelector()
     ready.register(link, selectors.EVENT_READ)
     while True:
@@ -89,7 +87,8 @@ def become(request: Request, descriptors: list[int]) -> list[str]:
     os.chdir(request["cwd"])
     sys.path[1:1] = [item for item in os.environ.get("PYTHONPATH", "").split(os.pathsep) if item]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    torch.manual_seed(os.getpid())  # as a new process, it has a random state of its own
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(os.getpid())  # as a new process, it has a random state of its own
     arguments: list[str] = request["args"]
     return arguments
 
@@ -112,6 +111,8 @@ def run(chosen: str, rest: list[str]) -> None:
         runpy.run_path(chosen, run_name="__main__")
 
 
+for module in sys.argv[2:]:
+    importlib.import_module(module)
 taken = serve(socket.socket(fileno=int(sys.argv[1])))
 if taken is not None:
     arguments = become(*taken)

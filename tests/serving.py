@@ -34,7 +34,7 @@ class Server:
     def __init__(self, home: Path, *extra: str, port: int = 0) -> None:
         self.home = home
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
+        self.process = warm.ServerPopen(
             [sys.executable, "-m", "client_hook.cli", "serve", "--port", str(port), "--home", str(home), *extra],
             stdout=subprocess.PIPE,
             stderr=self.log,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,19 @@ def test_modules_and_scripts_run_too(tmp_path: Path) -> None:
     assert done.stdout == f"__main__ beside ['x'] {tmp_path / 'script.py'}\n", done.stderr
     done = warm.run([sys.executable, "-m", "helper"], cwd=tmp_path, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_warm_server_is_as_good_as_a_cold_one(tmp_path: Path) -> None:
+    told = []
+    for kind in (warm.ServerPopen, subprocess.Popen):
+        home = str(tmp_path / kind.__name__)
+        command = [sys.executable, "-m", "client_hook.cli", "serve", "--port", "0", "--home", home]
+        with kind(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=warm.ROOT) as process:
+            words, _, url = process.stdout.readline().strip().rpartition(" ")
+            with urllib.request.urlopen(f"{url}/api/v1/rules", timeout=20) as answer:
+                rules = json.load(answer)
+            process.send_signal(signal.SIGTERM)
+            rest, complaints = process.communicate(timeout=60)
+        told.append((words, rules, rest, complaints.replace(home, ""), process.returncode))
+    assert told[0] == told[1]
+    assert (told[0][0], told[0][-1]) == ("Gradwatch listening on", 0)

@@ -1,8 +1,8 @@
-"""Starts Python processes that train, without the three seconds that importing torch takes each of them.
+"""Starts Python processes that train or serve, without the seconds that importing torch or the server takes.
 
 `Popen` and `run` are those of `subprocess` for commands that begin with `sys.executable`. The processes are forked from
-one that has imported torch (tests.nursery); they are processes of their own in all that follows: kills, signals, exit
-codes and the end of the interpreter. Not for: the start of a process, or what it imports.
+one that has imported torch, or the server (tests.nursery); they are processes of their own in all that follows: kills,
+signals, exit codes and the end of the interpreter. Not for: the start of a process, or what it imports.
 """
 
 from __future__ import annotations
@@ -24,12 +24,20 @@ ROOT = Path(__file__).resolve().parents[1]
 WAIT = "import threading\nwhile True: threading.Event().wait(0.05)"
 
 
-class _Nursery:
-    """One for each process that runs tests; it ends with it."""
+TRAINING = ("torch", "torch._dynamo")  # the first optimizer imports the second: half of what the start takes
+SERVING = (
+    *("server.cli", "server.app", "uvicorn.loops.auto", "uvicorn.lifespan.on"),
+    *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
+    *(f"server.rules.{path.stem}" for path in sorted((ROOT / "server" / "rules").glob("[a-z]*.py"))),
+)
 
-    def __init__(self) -> None:
+
+class _Nursery:
+    """One for each process that runs tests and each choice of modules; it ends with the process."""
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
         self.link, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno()), *modules]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADWATCH_")}
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
@@ -53,12 +61,13 @@ class _Nursery:
         self._process.wait(20)
 
 
-_nursery: list[_Nursery] = []
+_nurseries: dict[tuple[str, ...], _Nursery] = {}
 
 
 class Popen(subprocess.Popen[Any]):
     """A `subprocess.Popen` whose process is forked from one that has imported torch."""
 
+    _modules = TRAINING
     _status = -1
 
     def _execute_child(  # type: ignore[override]
@@ -67,19 +76,18 @@ class Popen(subprocess.Popen[Any]):
         errread: int, errwrite: int, *_: Any,
     ) -> None:  # fmt: skip
         assert args[0] == sys.executable and preexec_fn is None and not shell  # noqa: PT018
-        if not _nursery:
-            _nursery.append(_Nursery())
+        if self._modules not in _nurseries:
+            _nurseries[self._modules] = _Nursery(self._modules)
         environment = dict(os.environ if env is None else env)
         with Path(os.devnull).open("rb") as nothing:
             self._status, theirs = os.pipe()
             given = [p2cread if p2cread != -1 else nothing.fileno(), c2pwrite if c2pwrite != -1 else 1,
                      errwrite if errwrite != -1 else 2, theirs]  # fmt: skip
-            self.pid = _nursery[0].fork([str(item) for item in args[1:]], environment, str(cwd or Path.cwd()), given)
+            nursery = _nurseries[self._modules]
+            self.pid = nursery.fork([str(item) for item in args[1:]], environment, str(cwd or Path.cwd()), given)
             self._child_created = True
             os.close(theirs)
-        for descriptor in {p2cread, c2pwrite, errwrite} - {-1}:
-            os.close(descriptor)
-        self._closed_child_pipe_fds = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if wait_flags & os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
@@ -98,6 +106,12 @@ class Popen(subprocess.Popen[Any]):
             finally:
                 self._waitpid_lock.release()
         return self.returncode
+
+
+class ServerPopen(Popen):
+    """The same for a server: forked from a process that has imported what one imports before it listens."""
+
+    _modules = SERVING
 
 
 def run(
