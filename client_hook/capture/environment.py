@@ -119,11 +119,15 @@ def _devices() -> list[str]:
 
 
 def _packages() -> dict[str, str]:
-    return {
-        str(item.metadata["Name"]): str(item.version)
-        for item in metadata.distributions()
-        if quietly(lambda item=item: item.metadata["Name"])
-    }
+    found = (quietly(lambda item=item: _name_and_version(item)) for item in metadata.distributions())
+    return dict(pair for pair in found if pair)
+
+
+def _name_and_version(item: metadata.Distribution) -> tuple[str, str]:
+    # by hand: `item.metadata` parses the whole file each time, which for all packages holds up the loop by 0.2 s
+    head = (item.read_text("METADATA") or item.read_text("PKG-INFO") or "").partition("\n\n")[0]
+    fields = dict(line.split(": ", 1) for line in head.split("\n") if line.startswith(("Name: ", "Version: ")))
+    return fields["Name"], fields["Version"]
 
 
 def _is_script() -> bool:

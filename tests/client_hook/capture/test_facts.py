@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -295,6 +297,21 @@ def test_the_environment_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch
     assert fact["torch"] == torch.__version__
     assert fact["device"] == "cpu"
     assert fact["packages"]["torch"].split("+")[0] in torch.__version__
+
+
+def test_the_packages_are_those_of_the_standard_library_without_its_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "old.egg-info": "Version: 1\nName: Old-One\n\nName: not this",
+        "torn.dist-info": "Name: x",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("PKG-INFO" if name.endswith("egg-info") else "METADATA")).write_text(text)
+    found = {item.metadata["Name"]: item.version for item in metadata.distributions()}
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.delattr(metadata.Distribution, "metadata")
+    assert environment._packages() == {**found, "Old-One": "1"}
 
 
 def test_git_tells_commit_branch_and_whether_something_is_not_committed(tmp_path: Path) -> None:
