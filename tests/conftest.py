@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert started.stop() == 0
 
 
+_homes = count()
+
+
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Gives the test its own GRADWATCH_HOME and makes the hook raise its own errors; nothing else is inherited."""
     for name in ("URL", "TOKEN", "PROJECT", "RUN_ID", "ATTEMPT", "DISABLED", "SERVER_TOKEN"):
         monkeypatch.delenv(f"GRADWATCH_{name}", raising=False)
-    monkeypatch.setenv("GRADWATCH_HOME", str(tmp_path / "gradwatch-home"))
+    # only named here: a folder for each of some thousand tests would take longer than most of them
+    home = tmp_path_factory.getbasetemp() / "homes" / str(next(_homes))
+    monkeypatch.setenv("GRADWATCH_HOME", str(home))
     monkeypatch.setenv("GRADWATCH_STRICT", "1")
     monkeypatch.setenv("GRADWATCH_QUIET", "1")
     monkeypatch.setenv("GRADWATCH_SYSTEM", "0")  # what a slow machine adds to the counts of a test is not its subject

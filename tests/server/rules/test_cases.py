@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from tests.server.rules.shorthand import Case
 
 CASES = Path(__file__).parent / "cases"
 REGISTRY = load_rules()
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as fast, where PyYAML was built with it
 
 
-def read_cases(name: str) -> list[Case]:
+@cache
+def read_cases(name: str) -> tuple[Case, ...]:
     """Reads the cases of a rule; none if it has no file."""
     path = CASES / f"{name}.yaml"
-    content = yaml.safe_load(path.read_text()) if path.exists() else {}
-    return [Case.read(title, case) for title, case in content.items()]
+    content = yaml.load(path.read_text(), LOADER) if path.exists() else {}
+    return tuple(Case.read(title, case) for title, case in content.items())
 
 
 ALL = [pytest.param(item, case, id=f"{item.name}-{case.name}") for item in REGISTRY for case in read_cases(item.name)]
