@@ -7,7 +7,9 @@ PORT ?= 8777
 SET ?= eighth
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# pip compiles one file after the other, this as many at once as there are cores
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .PHONY: help install demo serve test lint bench corpus held-out soak reliability
 
@@ -28,7 +30,7 @@ reliability: $(VENV)/.dev ## the fault tests with the full counts: 50 kills, 8 r
 lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick for the short form)
 	$(BIN)/python -m benchmarks.footprint $(QUICK)
@@ -69,9 +71,11 @@ $(VENV)/.torch: $(VENV)/.base
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "[3/3] Gradwatch with its server and the demo's data sets"
 	@$(PIP) --editable '.[demo]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	@echo "[+] the tools of the test suite"
 	@$(PIP) --group dev
+	@$(COMPILE)
 	@touch $@
