@@ -8,3 +8,4 @@ from tests.counts import FULL
 
 ALL = list(product(("light", "dark"), (360, 640, 1440)))
 LOOKS = ALL if FULL else [("light", 360), ("dark", 640), ("dark", 1440)]
+BARRIERS = ALL if FULL else [("light", 360), ("dark", 1440)]  # those of them in which axe looks for barriers

@@ -24,6 +24,7 @@ def test_the_loss_grows_and_a_finding_appears_on_the_sick_twin_alone(
     server: Server, page: Page, eventually: Callable[..., None]
 ) -> None:
     sick = server.train("digits.py", "--sick", "--epochs", "14", "--pause", "0.03")
+    healthy = server.train("digits.py", "--epochs", "40")  # as long as the demo's, in the pauses of the sick one
     page.goto(server.url)
     eventually(lambda: page.get_by_role("link", name="digits, sick twin").count())
     page.get_by_role("link", name="digits, sick twin").first.click()
@@ -42,7 +43,6 @@ def test_the_loss_grows_and_a_finding_appears_on_the_sick_twin_alone(
     eventually(lambda: "finished" in page.locator("[data-run-state]").first.inner_text().lower())
     assert page.evaluate("() => window.neverReloaded") is True
 
-    healthy = server.train("digits.py", "--epochs", "40")  # as long as the demo's
     page.goto(server.url)
     eventually(lambda: page.get_by_role("link", name="digits, healthy twin").count())
     page.get_by_role("link", name="digits, healthy twin").first.click()
