@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.serving import ROOT, Server, wait_until
 
 SICK = {
@@ -24,38 +25,30 @@ SICK = {
 HEALTHY = ("healthy machine", "healthy words", "healthy hours")
 
 
-@pytest.fixture(scope="module")
-def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Trains them all."""
+@pytest.mark.timeout(240)
+def test_each_sick_training_is_named_and_the_healthy_twins_raise_nothing(server: Server, tmp_path: Path) -> None:
     env = {
-        **os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path_factory.mktemp("own-clock")),
-        "GRADWATCH_QUIET": "1", "GRADWATCH_STRICT": "1", "GRADWATCH_SYSTEM": "1", "OMP_NUM_THREADS": "1",
+        **os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path), "GRADWATCH_QUIET": "1",
+        "GRADWATCH_STRICT": "1", "GRADWATCH_SYSTEM": "1", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = [sys.executable, "-m", "tests.trainings.own_clock", *HEALTHY, *SICK]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = warm.run(command, cwd=ROOT, env=env, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    found = {case: findings(server, run_id) for case, run_id in json.loads(done.stdout).items()}
+    assert found.keys() == {*HEALTHY, *SICK}
+    for case, (code, severity, words) in SICK.items():
+        told = found[case]
+        assert code in told, (case, {key: item["message"] for key, item in told.items()})
+        assert told[code]["severity"] == severity, case
+        assert told[code]["message"].startswith(words), (case, told[code]["message"])
+        assert told[code]["evidence"]["series"], case
+    for case in HEALTHY:
+        told = found[case]
+        assert [item["message"] for item in told.values() if item["severity"] != "info"] == [], case
+        assert told.keys().isdisjoint(code for code, _, _ in SICK.values()), case
 
 
 def findings(server: Server, run_id: str) -> dict[str, Any]:
     """Gives the findings by code once the diagnosis is final."""
     wait_until(lambda: server.get(f"runs/{run_id}")["diagnosis"] == "final", "the final diagnosis")
     return {item["code"]: item for item in server.get(f"runs/{run_id}/findings")["items"]}
-
-
-@pytest.mark.parametrize("case", SICK)
-def test_the_sick_training_is_named(case: str, server: Server, runs: dict[str, str]) -> None:
-    code, severity, words = SICK[case]
-    found = findings(server, runs[case])
-    assert code in found, {key: item["message"] for key, item in found.items()}
-    assert found[code]["severity"] == severity
-    assert found[code]["message"].startswith(words)
-    assert found[code]["evidence"]["series"]
-
-
-@pytest.mark.parametrize("case", HEALTHY)
-def test_the_healthy_twin_raises_nothing(case: str, server: Server, runs: dict[str, str]) -> None:
-    found = findings(server, runs[case])
-    assert [item["message"] for item in found.values() if item["severity"] != "info"] == []
-    assert found.keys().isdisjoint(code for code, _, _ in SICK.values())
