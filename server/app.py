@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 import sys
@@ -189,6 +190,7 @@ def run(settings: Settings) -> int:
         with Garbage(lambda: store.frames.taken + store.runs.opened) as garbage:
             garbage.start()
             server.run([listener])
+    gc.freeze()  # what is left goes with the process; the interpreter would look through it all, more than once
     return 0
 
 

@@ -6,7 +6,6 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 

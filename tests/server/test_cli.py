@@ -18,6 +18,7 @@ from server import cli
 from server.config import Settings
 from server.domain.runs import DiagnosisState, NewRun
 from server.store import Store
+from tests import warm
 from tests.server.house import ATTEMPT, RUN
 from tests.server.web.test_api import some_finding
 
@@ -60,6 +61,21 @@ def test_serve_prints_one_line_when_it_answers_and_ends_on_sigterm(
     assert (process.returncode, rest) == (0, "")
     assert "gradwatch.db" in errors
     assert "Traceback" not in errors
+
+
+def test_what_is_left_when_a_server_has_ended_is_not_looked_through_again(tmp_path: Path) -> None:
+    code = (
+        "import atexit, gc, sys\nfrom client_hook import cli\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 20 * len(gc.get_objects())))\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    asked = [sys.executable, "-c", code, "serve", "--port", "0", "--home", str(tmp_path)]
+    with warm.ServerPopen(asked, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Gradwatch listening on ")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60)[0] == "True\n"
+    assert process.returncode == 0
 
 
 def test_serve_refuses_an_address_that_others_reach_without_a_token(tmp_path: Path) -> None:
