@@ -1,47 +1,31 @@
 """Takes rows and records from the training thread and gets them to the server, or keeps them for later.
 
-Two daemon threads: one writes the journal, so that a server that hangs delays no writing; the other sends. Not for:
-what is measured (client_hook.capture).
+Two daemon threads: one writes the journal, so that a server that hangs delays no writing; the other sends
+(client_hook.sender). Not for: what is measured (client_hook.capture).
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from client_hook import shutdown
-from client_hook.guard import Guard, guarded, run_thread, say
+from client_hook.clock import Clock
+from client_hook.guard import Guard, guarded, run_thread
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, Journal, opening_extras
 from client_hook.ledger import Ledger
 from client_hook.rows import Bundle
+from client_hook.sender import Sender
 from client_hook.settings import Settings
 
 if TYPE_CHECKING:
-    from client_hook.courier import Courier
-    from client_hook.system import SystemSampler
     from client_hook.transport import HttpTransport
 
 FLUSH_INTERVAL_S = 0.5
 FIRST_FLUSH_S = 0.1
-CALM_LINE_AFTER_S = 3.0
 LEDGER_INTERVAL_S = 10.0
-STUCK_CALL_S = 25.0
-TRIES_AT_FINISH = 3
-
-
-class Clock:
-    """Reads the clocks of the machine."""
-
-    def now_ms(self) -> int:
-        """Gives the wall clock, UTC, ms since 1970."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Gives a clock that never jumps, in seconds."""
-        return time.monotonic()
 
 
 class Outbox:
@@ -61,12 +45,11 @@ class Outbox:
         self.settings = settings
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)
         self._clock = clock or Clock()
-        self._say: Callable[[str], object] = len if settings.quiet else (say_line or say)
         self._ledger = Ledger()
         for note in settings.notes:
             self._ledger.note(note)
         owner = opening_extras(settings)
-        self._opening = {
+        opening = {
             "host": owner["host"],
             "project": settings.project,
             "started_ms": self._clock.now_ms(),
@@ -75,25 +58,20 @@ class Outbox:
             "attempt": identity.attempt,
             "rank": identity.rank,
         }
-        self._journal = Journal(identity, settings, self._opening | owner, self._ledger)
+        self._journal = Journal(identity, settings, opening | owner, self._ledger)
         # hands over the rows of a plain step at once (client_hook.rows.Bundle)
         self.put_parts: Callable[[Bundle], None] = self._journal.rows.bundles.append
-        self._transport = transport
-        self._courier: Courier | None = None
+        self._sender = Sender(
+            identity, settings, opening, self._journal, self._ledger, self._clock, transport, say_line
+        )
         self._seen_findings: dict[str, Any] = {}
         self._closed = False
         self._finishing = False
         self._stop = False
         self._result: bool | None = None
         self._write_now = threading.Event()
-        self._send_now = threading.Event()
-        self._system_names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._finish_lock = threading.RLock()
         self._threads: list[threading.Thread] = []
-        self._started_at = self._clock.monotonic()
-        self._call_began: float | None = None
-        self._said_address = settings.quiet or identity.rank != 0
-        self._said_calm = self._said_address
         self._ledger_sent = (0, -LEDGER_INTERVAL_S)
 
     # -- the training thread ----------------------------------------------------------------------------------------
@@ -104,7 +82,7 @@ class Outbox:
         shutdown.register(self, self.finish)
         self._threads = [
             run_thread("gradwatch-journal", self.guard, self._write_loop),
-            run_thread("gradwatch-sender", self.guard, self._send_loop),
+            run_thread("gradwatch-sender", self.guard, self._sender.loop),
         ]
         for thread in self._threads:
             thread.start()
@@ -146,14 +124,12 @@ class Outbox:
 
     def findings(self) -> list[dict[str, Any]]:
         """Gives the findings that came with the last acknowledgement."""
-        return list(self._courier.findings) if self._courier is not None else []
+        return self._sender.findings
 
     def fresh_findings(self) -> list[dict[str, Any]]:
         """Gives the findings that are new or changed since the last call."""
-        if self._courier is None or not self._courier.findings:
-            return []
         fresh = []
-        for finding in self._courier.findings:
+        for finding in self._sender.findings:
             key, state = str(finding.get("id")), (finding.get("state"), finding.get("severity"))
             if self._seen_findings.get(key) != state:
                 self._seen_findings[key] = state
@@ -188,7 +164,7 @@ class Outbox:
         try:
             if self._result is None:
                 self._finish(state, deadline, extra)
-                self._result = self._journal.delivered and not self._journal_kept()
+                self._result = self._journal.delivered and not self._sender.kept
             return self._result
         finally:
             self._finish_lock.release()
@@ -196,6 +172,7 @@ class Outbox:
     def _finish(self, state: str, deadline: float, extra: dict[str, Any] | None) -> None:
         if not self._finishing:
             self._finishing = True
+            self._sender.finish()
             step = self._journal.complete
             self._journal.write(self._clock.now_ms(), patience_s=0.05)
             self._journal.drop_beside()
@@ -209,25 +186,23 @@ class Outbox:
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
             self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
         self._write_now.set()
-        self._send_now.set()
+        self._sender.wake()
         for thread in reversed(self._threads):
             self._join(thread, deadline)
         self._stop = True
-        if self._transport is not None:
-            self._transport.abort()
         self._write_now.set()
-        self._send_now.set()
+        self._sender.stop()
         for thread in self._threads:
             self._join(thread, self._clock.monotonic() + 0.5)
         self._journal.close()
-        if self._transport is not None and not any(thread.is_alive() for thread in self._threads):
-            self._transport.close()
+        if not any(thread.is_alive() for thread in self._threads):
+            self._sender.close()
         shutdown.unregister(self)
 
     def _ledger_on_arrival(self) -> dict[str, Any]:
         """Gives the ledger as it will be when the last frame has arrived, which is when somebody reads it."""
         ledger = self.ledger
-        if self._journal_kept():
+        if self._sender.kept:
             return ledger
         return {
             **ledger,
@@ -239,9 +214,6 @@ class Outbox:
     def _join(self, thread: threading.Thread, deadline: float) -> None:
         if thread is not threading.current_thread() and thread.ident is not None:
             thread.join(max(deadline - self._clock.monotonic(), 0.0))
-
-    def _journal_kept(self) -> bool:
-        return self._courier is not None and self._courier.kept > 0
 
     def abandon(self) -> None:
         """Turns into nothing in a forked child: the parent's threads, locks and files are not the child's."""
@@ -267,8 +239,8 @@ class Outbox:
             interval = FLUSH_INTERVAL_S
             self._report_ledger()
             self._journal.write(self._clock.now_ms())
-            self._send_now.set()
-            self._wake_stuck_call()
+            self._sender.wake()
+            self._sender.wake_stuck_call()
 
     def _report_ledger(self) -> None:
         """Sends the ledger when it has something to tell: a drop or a note."""
@@ -276,83 +248,3 @@ class Outbox:
         if self._ledger.changes > sent and self._clock.monotonic() - at >= LEDGER_INTERVAL_S:
             self._ledger_sent = (self._ledger.changes, self._clock.monotonic())
             self.record("fact", "ledger", self._journal.complete, self.ledger)
-
-    def _wake_stuck_call(self) -> None:
-        began = self._call_began
-        if began is not None and self._transport is not None and self._clock.monotonic() - began > STUCK_CALL_S:
-            self._call_began = None
-            self._transport.interrupt()
-
-    # -- the sender thread -------------------------------------------------------------------------------------------
-
-    def _send_loop(self) -> None:
-        # inside: what only this thread needs (http and ssl above all) does not hold up the import of the training
-        from client_hook.backlog import Backlog
-        from client_hook.courier import Courier
-        from client_hook.system import SystemSampler
-        from client_hook.transport import HttpTransport
-
-        if self._transport is None:
-            self._transport = HttpTransport(self.settings.url, self.settings.token)
-        courier = Courier(
-            self._journal,
-            self._transport,
-            self._opening,
-            ledger=self._ledger,
-            say=lambda sentence: self._say(f"Gradwatch: {sentence}"),
-            monotonic=self._clock.monotonic,
-        )
-        self._courier = courier
-        backlog = Backlog(self.settings, self._transport)
-        system = SystemSampler(self._clock.monotonic) if self.settings.system else None
-        hurried = False
-        while not self._stop:
-            if system is not None and not self._finishing:
-                self._measure(system)
-            if self._finishing and not hurried:
-                hurried = True
-                courier.hurry()
-            went_through = self._call(courier.work)
-            self._say_where(courier)
-            if self._finishing and (self._journal.delivered or courier.failures >= TRIES_AT_FINISH):
-                break
-            if went_through:
-                continue
-            if not self._finishing and courier.answered and not courier.problem and self._call(backlog.work):
-                continue
-            self._send_now.wait(self._pause(courier))
-            self._send_now.clear()
-        backlog.close()
-
-    def _measure(self, system: SystemSampler) -> None:
-        values = system.poll()
-        if values is not None:
-            names = self._system_names.setdefault(tuple(values), tuple(values))
-            self._journal.put_beside(self._clock.now_ms(), names, list(values.values()))
-
-    def _call(self, work: Callable[[], bool]) -> bool:
-        self._call_began = self._clock.monotonic()
-        try:
-            return work()
-        finally:
-            self._call_began = None
-
-    def _pause(self, courier: Courier) -> float:
-        pause = max(min(courier.wait_s(), 1.0), 0.02) if courier.wait_s() > 0 else 1.0
-        if not self._said_calm:
-            pause = min(pause, 0.25)
-        if self._finishing:
-            pause = min(max(courier.wait_s(), 0.02), 0.5)
-        return pause
-
-    def _say_where(self, courier: Courier) -> None:
-        """Says once where the run can be seen, or that it is kept for later."""
-        if courier.answered and not self._said_address:
-            self._said_address = self._said_calm = True
-            self._say(f"Gradwatch: {self.url}")
-        elif not self._said_calm and self._clock.monotonic() - self._started_at > CALM_LINE_AFTER_S:
-            self._said_calm = True
-            self._say(
-                f"Gradwatch: no answer from {self.settings.url} yet. The training goes on and everything is kept in "
-                f"{self.settings.spool_dir}; deliver it later with: gradwatch sync"
-            )

@@ -164,7 +164,7 @@ def test_they_reach_the_run_page(server: Server, monkeypatch: pytest.MonkeyPatch
         loss.backward()
         optimizer.step()
         monitor.step(loss)
-        return monitor._parts.outbox._system_names != {}
+        return monitor._parts.outbox._sender.system_names != {}
 
     wait_until(step_and_look, "the first system metrics")
     for _ in range(3):

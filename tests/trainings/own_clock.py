@@ -123,7 +123,7 @@ def machine(*, leaks: bool = False, starves: bool = False) -> str:
 def hurry(monitor: Any) -> None:
     """Wakes the hook's sender, and goes on when it has looked at the clock."""
     for _ in range(2000):
-        monitor._parts.outbox._send_now.set()
+        monitor._parts.outbox._sender.wake()
         if Polled.at >= CLOCK.now:
             return
         time.sleep(0.005)
