@@ -68,7 +68,7 @@ def eventually() -> Callable[..., None]:
         last = condition()
         while not last:
             assert time.monotonic() < deadline, f"still {last!r} after {seconds} s"
-            time.sleep(0.03)
+            time.sleep(0.1)
             last = condition()
 
     return poll
