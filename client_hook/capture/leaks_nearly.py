@@ -48,7 +48,10 @@ def _of_numbers(table: Tensor, target: Tensor) -> dict[str, Any] | None:
 
 
 def _of_categories(table: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, Any] | None:
-    """Asks what naming the commoner class for each value of a column gets wrong, beside naming it always."""
+    """Asks what naming the commoner class for each value of a column gets wrong, beside naming it always.
+
+    Numbers count as categories where a whole class has the same one: a bill that only those get who leave.
+    """
     wrong = torch.ones(table.shape[1], dtype=torch.float64)
     few = torch.zeros(table.shape[1], dtype=torch.bool)
     for at in range(table.shape[1]):
@@ -59,6 +62,7 @@ def _of_categories(table: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, An
             zeros = torch.arange(1, len(ones) + 1) - ones
             below = torch.minimum(ones + counts[0] - zeros, zeros + counts[1] - ones)
             wrong[at] = float(below.min()) / float(counts.min())
+            few[at] = any(len(torch.unique(table[kinds == kind, at])) == 1 for kind in (0, 1))  # 0 for all who stayed
         else:
             pairs = torch.bincount(2 * places + kinds, minlength=2 * len(values)).reshape(-1, 2)
             wrong[at] = float(pairs.amin(1).sum()) / float(counts.min())

@@ -101,7 +101,8 @@ def still_falling(
     run 0.17, a converged run nothing.
     """
     last, gain = parts.q3 - parts.q4, parts.start - parts.q4
-    if last > errors * parts.se_last and (last > share * gain or gain < small_gain * abs(parts.start)):
+    sure, enough = last > errors * parts.se_last, share * (gain if gain > 0 else small_gain * abs(parts.start))
+    if sure and last > enough:
         return True
     eighths = [baseline(part) for part in np.array_split(finite(losses), 8)]
     before, end = eighths[-2], eighths[-1]

@@ -6,6 +6,7 @@ Not for: judging; the rules of chapter 8 and `nothing-generalises` do.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from server.domain.statistics import MAD_TO_SIGMA, med
 
 RISING = ("acc", "f1", "auc", "iou", "dice", "map", "bleu", "rouge", "r2", "recall", "precision", "top1", "top5")
 FALLING = ("loss", "err", "mse", "mae", "mape", "ppl", "perplexity", "nll", "wer", "cer", "fid", "bpc", "bpb")
+RANKS = ("auc", "auroc", "roc", "auprc", "pr_auc", "ap", "average_precision", "brier", "gini", "ks", "ece", "lift")
 SURE_ERRORS, SURE_GAIN = 3.0, 0.05  # sampling errors, and points of accuracy
 NEVER_NEAR, FAR_OFF = 1.5, 2.0  # times what a constant answer gets
 TRAIN_WINDOW = 50  # training losses before an evaluation that stand for it
@@ -79,6 +81,18 @@ def rising_metric(window: Window) -> tuple[str, Steps, Floats] | None:
             if keep.any():
                 return name, series.steps[keep], series.values[keep]
     return None
+
+
+def judged_by_ranks(window: Window) -> bool:
+    """Says whether the validation has metrics of a ranking or of probabilities, and none that needs a threshold."""
+    names = [name for name in window.by_layer(Kind.VALIDATION) if name.lower() != "loss"]
+    ranks = [name for name in names if _is_of_ranks(name.lower())]
+    return bool(ranks) and not any(should_rise(name) for name in names if name not in ranks)
+
+
+def _is_of_ranks(name: str) -> bool:
+    parts = re.split(r"[^a-z]+", name)
+    return "auc" in name or "average_precision" in name or any(word in parts for word in RANKS)
 
 
 def beats_the_commonest(window: Window, labels: Mapping[int, int], share: float = 0.0) -> bool:

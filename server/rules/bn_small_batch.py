@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._batchnorm import norm_layers
+from server.rules._batchnorm import NormLayer, norm_layers
 from server.rules._layers import listed
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
@@ -19,8 +19,9 @@ class BnSmallBatch(Rule):
 
     ## What it does
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
-    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info. The variance
-    of n values has a relative error of √(2/(n − 1)), 37 % at 16.
+    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info, and
+    so is a single example of so many values whose stored statistics nobody asks for (one picture at a time, as in
+    pix2pix). The variance of n values has a relative error of √(2/(n − 1)), 37 % at 16.
 
     ## Why it matters
     Each example is divided by the noise of its few neighbours, and the stored statistics wander.
@@ -48,7 +49,7 @@ class BnSmallBatch(Rule):
     name = "bn-small-batch"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "activations"
     tier = "facts"
     clears_after = 3
@@ -80,6 +81,8 @@ class BnSmallBatch(Rule):
             few = any(
                 layers[name].batch <= params.sure or layers[name].values < params.many for name in small
             )  # with many places in each example the variance is known, though of few examples
+            if few and all(_one_picture(layers[name], params) for name in small):
+                few = False  # each picture by itself, in training and afterwards
             yield say(
                 Severity.WARNING if few else Severity.INFO,
                 f"{len(small)} of {len(layers)} batch norms see {item.batch} examples, {item.values} values per "
@@ -90,3 +93,8 @@ class BnSmallBatch(Rule):
                 numbers={"examples": item.batch, "values": item.values, "noise": noise},
                 limit=float(params.batch),
             )
+
+
+def _one_picture(item: NormLayer, params: BnSmallBatch.Params) -> bool:
+    """Says whether a norm sees one example of many places, and nobody asked for its stored statistics."""
+    return item.batch == 1 and item.values >= params.many and not item.eval_samples

@@ -11,6 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
+from server.rules._validation import judged_by_ranks
 from server.rules.base import Rule, Stage, threshold
 
 MANY = 10  # classes
@@ -24,7 +25,8 @@ class ClassImbalance(Rule):
     Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
     warning at the end of the run where a rare class is predicted less than a tenth as often as
     it occurs, in all validations and in the later half of them; not where something is added to the outputs on their
-    way to the loss (logit adjustment).
+    way to the loss (logit adjustment), nor where the run is judged by a ranking alone (AUC, average precision) or by
+    its probabilities (Brier): then nobody cuts at one half, and the probabilities of a rare class may all be below it.
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -51,7 +53,7 @@ class ClassImbalance(Rule):
     name = "class-imbalance"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -103,6 +105,8 @@ class ClassImbalance(Rule):
         share = labels[common] / sum(labels.values())
         if missed and _hard(window, labels):
             missed = None  # rare ones of many classes come last, and this task is far from learned
+        if missed and judged_by_ranks(window):
+            missed = None  # a ranking needs no answer above one half
         if missed:
             message = (
                 f"Class {missed[0]} makes up {percent(labels.get(missed[0], 0) / sum(labels.values()))} of the "

@@ -10,6 +10,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._experts import is_experts
 from server.rules._layers import layers, listed, parameters
 from server.rules._say import say
+from server.rules._turns import waiting
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -47,6 +48,7 @@ class DeadOrUnusedModule(Rule):
     severity = Severity.WARNING
     since = "0.2.0"
     chart = "gradients"
+    version = 2
     tier = "facts"
     clears_after = 1
     stage = Stage.STRUCTURE
@@ -79,6 +81,7 @@ class DeadOrUnusedModule(Rule):
         if "GW301" in window.open_codes:
             return  # it lists the same parameters, as an error
         without = set(map(str, seen.get("none") or ()))
+        without -= waiting(window, without, looks)
         owned: dict[str, list[str]] = {}
         for item in parameters(window):
             if item.trainable:

@@ -13,6 +13,7 @@ from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 FEWEST = 64  # elements
+DEEP = 2  # layers: one alone may be random features (Rahimi & Recht 2007)
 EDGE, ROUNDING, UNEVEN = 0.95, 1e-5, 0.15  # of the bound of a uniform draw
 
 
@@ -23,7 +24,8 @@ class FrozenParams(Rule):
     Lists parameters with `requires_grad=False` and their share, as an info. It warns where more than 99 % are frozen
     and nothing says that this is fine-tuning, where the last layer is frozen while layers before it learn, and where
     all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights that
-    were ever trained, or loaded, lie beyond it here and there.
+    were ever trained, or loaded, lie beyond it here and there. One random layer alone is a
+    remark, random features are made so; and so is a random network beside the one that learns to guess its outputs.
 
     ## Why it matters
     A switch that was left on after an experiment freezes a model silently; a frozen random head under a learning trunk
@@ -45,6 +47,7 @@ class FrozenParams(Rule):
 
     ## References
     - PyTorch, *Autograd mechanics*, setting requires_grad.
+    - Rahimi & Recht 2007, *Random Features for Large-Scale Kernel Machines*: one random layer, on purpose.
     - Exact test; 99 % is ours (LoRA trains less than 1 %, and says so).
     """
 
@@ -52,7 +55,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -134,8 +137,18 @@ def _never_trained(items: list[Parameter]) -> bool:
     frozen, learning = ([item for item in matrices if item.trainable is state] for state in (False, True))
     if not frozen or not learning or not _one_model(items):
         return False
+    if len({item.layer for item in frozen}) < DEEP or _beside(frozen, learning):
+        return False
     behind = min(item.order or 0 for item in learning) > max(item.order or 0 for item in frozen)
     return behind and all(_at_its_edge(item) for item in frozen)
+
+
+def _beside(frozen: list[Parameter], learning: list[Parameter]) -> bool:
+    """Says whether the first layer that learns takes what the first frozen one takes, not what the last one gives."""
+    first, last = min(frozen, key=lambda item: item.order or 0), max(frozen, key=lambda item: item.order or 0)
+    after = min(learning, key=lambda item: item.order or 0)
+    apart = first.name.split(".")[0] != after.name.split(".")[0]
+    return apart and after.shape[1:] == first.shape[1:] and after.shape[1] != last.shape[0]
 
 
 def _at_its_edge(item: Parameter) -> bool:

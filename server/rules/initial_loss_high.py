@@ -69,7 +69,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -151,7 +151,7 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     cause = _explain(window, call, start, first)
     cosines, _ = product_of_unit_vectors(call_operations(window))
     scaled = call.function in CROSS_ENTROPIES and (cosines or call.previous_op.startswith(SCALED))
-    if scaled and not cause:
+    if scaled and (cosines or not cause):  # under a free scale a number that is matched is matched by chance
         severity = Severity.INFO  # a temperature or a scale with a margin sets where such a loss starts
         cause = "The logits are multiplied behind the last layer, which alone can set where it starts"
     return Verdict(

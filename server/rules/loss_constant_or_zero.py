@@ -35,6 +35,7 @@ NOT_NORMED = (
 )
 NOT_THE_TARGETS = " while targets and weights are not"
 ALIVE = 0.01  # of the first gradients
+FLAT = 1e-3  # of the first gradient
 RECENT = 1000  # newest losses in which a negative one still counts
 
 
@@ -47,7 +48,8 @@ class LossConstantOrZero(Rule):
     that began at the function's own result: weights of uncertainty, rewards and other terms make a total of any sign.
     Any loss that fell below 0 by 100 times its first size and still falls at the end, or by 10,000 times, has no lower
     end (targets that move, of a GAN or rewards, are left out). A loss that training itself brought down to almost
-    nothing is only an info, and so is a margin loss whose pairs are all easy. A constant of one's own whose gradients
+    nothing is only an info, so is one that halved and whose gradient shrank below a thousandth of the first (the lowest
+    point of one batch), and so is a margin loss whose pairs are all easy. A constant of one's own whose gradients
     stay as they were is left alone: the ratio of a policy to its frozen self is 1, and has a slope.
 
     ## Why it matters
@@ -77,7 +79,7 @@ class LossConstantOrZero(Rule):
     name = "loss-constant-or-zero"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 2
@@ -220,7 +222,7 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
         start = float(loss.values[0])
     way = np.abs(loss.values[max(0, first - needed) : first])
     fell = first >= FEWEST_FALLING and bool(np.any(way <= HALFWAY * abs(start)))
-    solved = fell and abs(value) <= SOLVED * abs(start)
+    solved = fell and (abs(value) <= SOLVED * abs(start) or _converged(window, needed))
     norm = window.series("grad_norm").tail(needed)
     still = bool(len(norm)) and not norm.any()
     message = f"The loss has been exactly {value + 0.0:.6g} for {count} steps, since step {step}"
@@ -238,6 +240,18 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
         evidence=Evidence(numbers={"loss": value}, series=("loss", "grad_norm")),
         at_once=True,
     )
+
+
+def _converged(window: Window, looks: int) -> bool:
+    """Says whether the gradient shrank to next to nothing without being 0, as at the lowest point of one batch.
+
+    What is dead or saturated has none at all.
+    """
+    norms = window.series("grad_norm")
+    if norms.count < FEWEST_FALLING:
+        return False
+    newest = norms.tail(min(looks, FEWEST_FALLING))
+    return bool(np.all(newest > 0)) and float(newest.max()) < FLAT * float(norms.values[0])
 
 
 _ADVICE = (

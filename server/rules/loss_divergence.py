@@ -14,10 +14,12 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
 from server.domain.statistics import Baseline, baseline, med
+from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 GRID = 10  # samples between two medians
 WIDEST, NARROWEST = 100, 10
+AFTER = 2  # validations after the turn
 LONG_RUN = 1_000  # samples from which on medians of 100 are remembered instead of computed anew
 
 
@@ -27,7 +29,8 @@ class LossDivergence(Rule):
     ## What it does
     Follows the median of the newest 100 losses (a tenth of a shorter run) every 10 steps. It fires when that median
     has been above the best one so far by more than half of all progress, 20 % of the best and 6 standard errors, ten
-    times in a row. A run that never improved must be 20 % above its start.
+    times in a row. A run that never improved must be 20 % above its start. Where the validation loss is as low as it
+    ever was, after that turn, the task got harder (a curriculum, stronger noise) and nothing is lost.
 
     ## Why it matters
     A loss that has risen for a hundred steps does not come back by itself: every further step is wasted, and the best
@@ -56,7 +59,7 @@ class LossDivergence(Rule):
     name = "loss-divergence"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     every = GRID
@@ -100,8 +103,17 @@ class LossDivergence(Rule):
             limit = best.med + max(params.progress * (start - best.med), error, params.above_best * abs(best.med))
         else:
             limit = start + params.above_start * abs(start) + error
-        if now.med > limit:
+        if now.med > limit and not _validation_is_best(window, int(loss.steps[at])):
             yield _verdict(window, now.med, best.med, start, limit, at)
+
+
+def _validation_is_best(window: Window, since: int) -> bool:
+    """Says whether the newest validations, after a step, are as good as any before it."""
+    found = evaluations(window)
+    if found is None or int(np.count_nonzero(found.steps > since)) < AFTER or not (found.steps <= since).any():
+        return False
+    before = float(found.values[found.steps <= since].min())
+    return med(found.values[-AFTER:]) <= before
 
 
 def _best(loss: Series, width: int) -> tuple[int, Baseline]:

@@ -28,7 +28,8 @@ class LossNotDecreasing(Rule):
     with that of the last. It fires where neither fell by more than 1 % (5 % from the start) and three standard errors.
     It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or at the end. It says
     the smallest progress that it could have seen. A validation loss that fell by 8 % and three sigmas of its own is
-    progress too: where batches are noisy, the fixed set shows it first.
+    progress too: where batches are noisy, the fixed set shows it first. Noise that would hide a fall by a quarter says
+    nothing.
 
     ## Why it matters
     The steps cost the same as useful ones. A loss that stays at the level of guessing has a cause that no patience
@@ -57,7 +58,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -86,6 +87,13 @@ class LossNotDecreasing(Rule):
             low=0.01,
             high=1.0,
             source="ours: noisier losses wait for twice the samples",
+        )
+        hopeless: float = threshold(
+            0.25,
+            unit="of the loss that could have been gained unseen",
+            low=0.05,
+            high=1.0,
+            source="ours: a quarter less is progress, and such noise would hide it",
         )
         solved: float = threshold(
             0.3,
@@ -119,9 +127,16 @@ class LossNotDecreasing(Rule):
                 f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen yet"
             )
             return
-        if is_stuck(parts) and not _validation_improved(window, params):
-            classes = call.classes if call is not None and call.function in CROSS_ENTROPIES else None
-            yield _verdict(window, parts, smallest, classes)
+        if not is_stuck(parts) or _validation_improved(window, params):
+            return
+        if smallest > params.hopeless * abs(parts.q1):
+            yield NotEvaluated(
+                f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen",
+                "monitor.validation(loss) on a fixed set shows what noisy batches hide",
+            )
+            return
+        classes = call.classes if call is not None and call.function in CROSS_ENTROPIES else None
+        yield _verdict(window, parts, smallest, classes)
 
 
 def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bool:

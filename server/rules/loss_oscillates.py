@@ -12,12 +12,15 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, start_of, window_size
+from server.rules._rates import medians
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 SMOOTH = 11  # samples of a running mean
 TREND = 51  # means that the running median under the swings holds, at most
 # differences of neighbours have a sigma of √2·σ; means of 11 have σ/√11, and span 3.29 of that from 5 % to 95 %
+PART, ALWAYS = 20, 0.95  # losses in which one side is the higher one, and in how many such parts
+EARLY, SMALL = 20, 0.03  # first samples; of the weights, as `harm` in lr-too-high
 NOISE_OF_MEANS = 3.29 / 2**0.5 / SMOOTH**0.5
 
 
@@ -29,7 +32,8 @@ class LossOscillates(Rule):
     *Growing*: all through the last third of the run (in each third of it) the swings of the smoothed loss are 1.6 times
     those of the first third and larger than a quarter of the first loss, with at least 6 turns. *Not settling* (at the
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
-    Noise of constant size never counts.
+    Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
+    weights hardly move from one to the next.
 
     ## Why it matters
     Steps that are too long jump across the valley, from wall to wall.
@@ -56,7 +60,7 @@ class LossOscillates(Rule):
     name = "loss-oscillates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 20
@@ -94,7 +98,7 @@ class LossOscillates(Rule):
         correlation = _lag_one(recent - med(recent))
         dense = window.loss.count >= window.step + 1 - int(window.loss.steps[0])
         step = int(window.loss.steps[-len(recent)])
-        if dense and correlation < params.opposed:
+        if dense and correlation < params.opposed and not _two_tasks(window):
             yield _say(step, f"The loss alternates from step to step (lag-1 correlation {correlation:.2f} over "
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
             return
@@ -123,6 +127,18 @@ class LossOscillates(Rule):
             yield _say(step, f"The loss does not settle: in the second half of the run it still swings by {size:.3g}, "
                        f"more than its first value {start:.3g}", {"swing": size, "start": start, "turns": turns},
                        params.settle * start)  # fmt: skip
+
+
+def _two_tasks(window: Window) -> bool:
+    """Says whether every second loss is the higher one all through the run, though small steps cannot throw it there:
+    batches of two kinds take turns."""
+    ratios = medians(window, head=EARLY)[1]
+    if len(ratios) and med(ratios) > SMALL:
+        return False
+    values = window.loss.values[: window.loss.count // PART * PART].reshape(-1, PART)
+    apart = np.median(values[:, ::2], axis=1) - np.median(values[:, 1::2], axis=1)
+    side = np.sign(apart[0])
+    return bool(side) and float(np.mean(np.sign(apart) == side)) >= ALWAYS
 
 
 def _flat(values: Floats, size: float) -> bool:

@@ -63,7 +63,7 @@ class LrTooLow(Rule):
     name = "lr-too-low"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
     chart = "updates"
     tier = "layers"

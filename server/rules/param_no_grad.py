@@ -14,6 +14,7 @@ from server.rules._experts import is_experts
 from server.rules._layers import Parameter, first_unfed, listed, optimizers, parameters
 from server.rules._loss_call import call_operations
 from server.rules._progress import first_finite
+from server.rules._turns import waiting
 from server.rules.base import Rule, Stage, threshold
 
 OTHER_CAUSES = frozenset({"GW107", "GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients of exactly 0
@@ -26,7 +27,8 @@ class ParamNoGrad(Rule):
     ## What it does
     After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not
     depend on them. A layer that was never called gets 200 steps first, because experts, task heads and stochastic depth
-    are not used in every step. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured
+    are not used in every step; where its siblings are seen in some steps only, it waits until each of so many should
+    have been drawn. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured
     step, ten at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all*
     gradients are zero this rule is silent: then the output is at fault, not a connection.
 
@@ -59,7 +61,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -106,8 +108,10 @@ class ParamNoGrad(Rule):
             return
         known = {item.name: item for item in parameters(window)}
         missing = [known.get(name) or _unknown(name) for name in _names(seen, "none")]
-        missing = [item for item in missing if item.trainable and not is_experts(window, item.name)]
         looks = int(seen.get("sampled", steps))
+        later = waiting(window, [item.name for item in missing], looks)
+        missing = [item for item in missing if item.trainable and not is_experts(window, item.name)]
+        missing = [item for item in missing if item.name not in later]
         if looks < needed:
             yield NotEvaluated(f"the gradients of {needed} measured steps are needed, {looks} are in")
             return

@@ -11,6 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med, median
+from server.rules._depth import lost_from_the_start
 from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
 from server.rules._progress import loss_quarters, stuck
@@ -32,7 +33,9 @@ class RegulariserDominates(Rule):
     0.07. So is a share above 0.2 once it has taken four fifths of the weights and the loss is still above 0.9 of its
     start: Adam rescales both, so a gradient that is mostly noise loses against a pull that always points one way.
     And so is a λ‖w‖/(λ‖w‖ + ‖g‖) above 0.5 in the first 20 samples of Adam or SGD, where the data's gradient is
-    largest, once half of the weights is gone: such a run may learn, but less than it could.
+    largest, once half of the weights is gone: such a run may learn, but less than it could. Where the first third of a
+    deep chain had less than a twentieth of the last third's gradient in the first 10 samples, that is the cause and
+    decay is not asked.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else. So is the divergence of a
     Gaussian code that fell so far while the rest of the loss stood still in the second half.
@@ -67,7 +70,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -120,7 +123,9 @@ class RegulariserDominates(Rule):
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return
         shares = decay_shares(window)
-        verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
+        verdict = None
+        if not lost_from_the_start(window):  # else decay alone moves the layers that no gradient reaches (GW306)
+            verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
         if verdict is None:
             verdict = _collapsed(window, params) or _in_the_loss(window, parts, params)
         if verdict is not None:

@@ -23,7 +23,9 @@ class TargetOutOfReach(Rule):
     ## What it does
     Compares the root mean square of the targets with that of the first outputs: more than 10 times (and above 10) is an
     info. It becomes a warning where after a quarter of the plan (at least 10 steps) the loss has moved by less than 5 %
-    of its start. Raw targets that are learned all the same stay silent.
+    of its start; or, under a squared error, where it ends at more than twice the variance of the targets, which the
+    mean alone gets, or half of the run went by before it came below one and a half times that. Raw targets that are
+    learned in time stay silent.
 
     ## Why it matters
     A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
@@ -51,7 +53,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -69,6 +71,16 @@ class TargetOutOfReach(Rule):
         )
         far: float = threshold(
             2.0, unit="times the variance of the targets", low=1.0, high=100.0, source="the mean alone gets to 1"
+        )
+        halfway: float = threshold(
+            1.5,
+            unit="times the variance of the targets, in the middle of the run",
+            low=1.0,
+            high=100.0,
+            source="ours: half of the steps did not get to the mean",
+        )
+        halfway_samples: int = threshold(
+            100, unit="steps of a run that has ended", low=20, high=10_000, source="ours: less is a smoke test"
         )
         share: float = threshold(
             0.25, unit="of the plan", low=0.01, high=1.0, source="ours: a quarter is a fair chance"
@@ -99,15 +111,19 @@ class TargetOutOfReach(Rule):
         now = med(losses[-max(5, window.samples // 20) :]) if len(losses) else float("nan")
         # what answers the mean has the variance as its squared error: a loss far above that is still on its way there
         far = call.function == "mse_loss" and bool(call.target.std) and now > params.far * (call.target.std or 0.0) ** 2
+        spent = call.function == "mse_loss" and window.final and _half_spent(window, call.target.std or 0.0, params)
         slow = start - now < params.moved * abs(start)
-        stuck = late and bool(np.isfinite(now)) and (slow or (far and (window.final or window.firing)))
+        stuck = late and bool(np.isfinite(now)) and (slow or spent or (far and (window.final or window.firing)))
         if not stuck and not window.final and late:
             return
         yield say(
             Severity.WARNING if stuck else Severity.INFO,
             f"The targets have a root mean square of {size:.4g}, the first outputs are near {first:.2g}"
             + (
-                f", and after {window.samples} steps the loss moved by {percent(abs(start - now) / abs(start))}"
+                f", and half of the {window.samples} steps went by before the loss came near that of the mean alone, "
+                f"{(call.target.std or 0.0) ** 2:.4g}"
+                if spent and not slow and not far
+                else f", and after {window.samples} steps the loss moved by {percent(abs(start - now) / abs(start))}"
                 if stuck
                 else ""
             ),
@@ -118,3 +134,11 @@ class TargetOutOfReach(Rule):
             limit=params.ratio * first,
             explains=EXPLAINS,
         )
+
+
+def _half_spent(window: Window, std: float, params: TargetOutOfReach.Params) -> bool:
+    """Says whether the loss was still well above that of the mean when half of the run was over."""
+    losses = window.loss.values
+    tenth = max(5, len(losses) // 10)
+    middle = losses[max(0, len(losses) // 2 - tenth // 2) :][:tenth]
+    return len(losses) >= params.halfway_samples and std > 0 and med(middle) > params.halfway * std**2

@@ -10,12 +10,16 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage
 
 
+CHOSEN = 2**32  # seeds that people set are smaller: NumPy takes no larger ones
+
+
 class UnreproducibleRun(Rule):
     """The run has no complete record of what made it
 
     ## What it does
-    Looks at what the hook found at `watch`: a git commit, a clean working tree, a seed that was set, a config. What is
-    missing is listed, as an info.
+    Looks at what the hook found at `watch`: a git commit, a clean working tree, a seed of PyTorch that was set, a
+    config. What is missing is listed, as an info. A seed that nobody sets is a number of 64 bits from the system; those
+    that people choose fit into 32.
 
     ## Why it matters
     A result that cannot be repeated cannot be compared, and a bug in it cannot be found.
@@ -42,6 +46,7 @@ class UnreproducibleRun(Rule):
     name = "unreproducible-run"
     severity = Severity.INFO
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -60,6 +65,8 @@ class UnreproducibleRun(Rule):
             missing.append("no git commit")
         elif git.get("dirty"):
             missing.append("uncommitted changes")
+        if _drawn_by_the_system((facts.get("seeds") or {}).get("torch")):
+            missing.append("no seed was set")
         if not window.fact("config"):
             missing.append("no config")
         if missing:
@@ -69,3 +76,7 @@ class UnreproducibleRun(Rule):
                 "Commit before a run that counts, and hand over what it was started with: watch(…, config=vars(args)).",
                 strings={"missing": ", ".join(missing)},
             )
+
+
+def _drawn_by_the_system(seed: object) -> bool:
+    return isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) >= CHOSEN

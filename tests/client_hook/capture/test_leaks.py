@@ -208,3 +208,24 @@ def test_categories_that_tell_two_classes_are_nearly_the_target() -> None:
     (fact,) = leaks(coded, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
     assert (fact["nearly"]["categories"], fact["nearly"]["columns"]) == (True, [4])
     assert 0.05 < fact["nearly"]["unexplained"] < 0.25 < fact["nearly"]["others"]
+
+
+def test_a_number_that_a_whole_class_shares_tells_the_classes_apart() -> None:
+    def billed(step: int) -> Tensor:
+        inputs = table(step)
+        left = (inputs[:, 0] + inputs[:, 1] > 0).float()
+        inputs[:, 4] = left * torch.rand(32, generator=torch.Generator().manual_seed(step))
+        return inputs
+
+    (fact,) = leaks(billed, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
+    assert fact["ordered"] == [], "no gap lies between nothing and little"
+    assert (fact["nearly"]["categories"], fact["nearly"]["columns"], fact["nearly"]["unexplained"]) == (True, [4], 0)
+    assert fact["nearly"]["others"] > 0.25
+
+    def often_nothing(step: int) -> Tensor:
+        inputs = billed(step)
+        inputs[::4, 4] = 0.0  # of both classes
+        return inputs
+
+    (fact,) = leaks(often_nothing, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
+    assert fact["nearly"] is None or fact["nearly"]["unexplained"] > 0.1
