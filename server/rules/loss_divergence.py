@@ -12,14 +12,14 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.series import Series
+from server.domain.series import Floats, Series, Steps
 from server.domain.statistics import Baseline, baseline, med
-from server.rules._validation import evaluations
+from server.rules._validation import evaluations, rising_metric
 from server.rules.base import Rule, Stage, threshold
 
 GRID = 10  # samples between two medians
 WIDEST, NARROWEST = 100, 10
-AFTER = 2  # validations after the turn
+AFTER, KEPT = 2, 0.75  # validations after the turn; of what the validation loss had gained
 LONG_RUN = 1_000  # samples from which on medians of 100 are remembered instead of computed anew
 
 
@@ -29,8 +29,8 @@ class LossDivergence(Rule):
     ## What it does
     Follows the median of the newest 100 losses (a tenth of a shorter run) every 10 steps. It fires when that median
     has been above the best one so far by more than half of all progress, 20 % of the best and 6 standard errors, ten
-    times in a row. A run that never improved must be 20 % above its start. Where the validation loss is as low as it
-    ever was, after that turn, the task got harder (a curriculum, stronger noise) and nothing is lost.
+    times in a row. A run that never improved must be 20 % above its start. Where the validation loss, or
+    a metric, keeps three quarters of what it gained, after that turn, the task got harder (stronger noise, say).
 
     ## Why it matters
     A loss that has risen for a hundred steps does not come back by itself: every further step is wasted, and the best
@@ -103,17 +103,22 @@ class LossDivergence(Rule):
             limit = best.med + max(params.progress * (start - best.med), error, params.above_best * abs(best.med))
         else:
             limit = start + params.above_start * abs(start) + error
-        if now.med > limit and not _validation_is_best(window, int(loss.steps[at])):
+        if now.med > limit and not _validation_kept(window, int(loss.steps[at])):
             yield _verdict(window, now.med, best.med, start, limit, at)
 
 
-def _validation_is_best(window: Window, since: int) -> bool:
-    """Says whether the newest validations, after a step, are as good as any before it."""
-    found = evaluations(window)
-    if found is None or int(np.count_nonzero(found.steps > since)) < AFTER or not (found.steps <= since).any():
-        return False
-    before = float(found.values[found.steps <= since].min())
-    return med(found.values[-AFTER:]) <= before
+def _validation_kept(window: Window, since: int) -> bool:
+    """Says whether the newest validations, after a step, have kept most of what was ever gained."""
+    found, metric = evaluations(window), rising_metric(window)
+    sides = [(found.steps, -found.values)] if found is not None else []
+    sides += [metric[1:]] if metric is not None else []
+    return any(_kept(steps, values, since) for steps, values in sides)
+
+
+def _kept(steps: Steps, values: Floats, since: int) -> bool:
+    gained = float(values.max() - values[0])
+    late = int(np.count_nonzero(steps > since)) >= AFTER
+    return late and gained > 0 and med(values[-AFTER:]) - float(values[0]) >= KEPT * gained
 
 
 def _best(loss: Series, width: int) -> tuple[int, Baseline]:

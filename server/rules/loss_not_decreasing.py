@@ -10,13 +10,15 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med
-from server.rules._loss_call import CROSS_ENTROPIES, expected, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, LossCall, entropy, expected, loss_call
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 AT_CHANCE = 0.02
 FEWEST_EVALUATIONS = 5
+FEWEST_CLASSES, FEWEST_LABELS = 3, 20  # of each class
+FAR_ABOVE = 1.2  # times a guess: who comes down from there has learned something
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
@@ -29,7 +31,8 @@ class LossNotDecreasing(Rule):
     It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or at the end. It says
     the smallest progress that it could have seen. A validation loss that fell by 8 % and three sigmas of its own is
     progress too: where batches are noisy, the fixed set shows it first. Noise that would hide a fall by a quarter says
-    nothing.
+    nothing. Of three or more classes, a run that ended within 3 % of what the shares of its classes alone cost, and
+    whose validations were never below that by a percent, has not moved either: it learned a little by heart.
 
     ## Why it matters
     The steps cost the same as useful ones. A loss that stays at the level of guessing has a cause that no patience
@@ -88,6 +91,9 @@ class LossNotDecreasing(Rule):
             high=1.0,
             source="ours: noisier losses wait for twice the samples",
         )
+        near: float = threshold(
+            0.97, unit="of a guess by the shares of the classes", low=0.5, high=1.0, source="ours: nothing was learned"
+        )
         hopeless: float = threshold(
             0.25,
             unit="of the loss that could have been gained unseen",
@@ -127,6 +133,10 @@ class LossNotDecreasing(Rule):
                 f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen yet"
             )
             return
+        told = _never_beat_a_guess(window, call, parts, params)
+        if told:
+            yield _verdict(window, parts, smallest, None, told)
+            return
         if not is_stuck(parts) or _validation_improved(window, params):
             return
         if smallest > params.hopeless * abs(parts.q1):
@@ -139,6 +149,24 @@ class LossNotDecreasing(Rule):
         yield _verdict(window, parts, smallest, classes)
 
 
+def _never_beat_a_guess(
+    window: Window, call: LossCall | None, parts: Quarters, params: LossNotDecreasing.Params
+) -> str:
+    """Says, of a run that has ended, that no validation beat a guess by the shares of the classes, and the training
+    hardly did; "" where that is not so."""
+    found = evaluations(window)
+    if not window.final or call is None or call.function not in CROSS_ENTROPIES or len(call.labels) < FEWEST_CLASSES:
+        return ""
+    if found is None or len(found) < FEWEST_EVALUATIONS or sum(call.labels.values()) < FEWEST_LABELS * len(call.labels):
+        return ""
+    guess, lowest = entropy(call.labels), float(found.values.min())
+    if parts.q4 < params.near * guess or lowest < (1 - SMALLEST_GAIN) * guess or parts.start > FAR_ABOVE * guess:
+        return ""
+    return (
+        f"the validation loss was never below {lowest:.4g}, and a guess by the shares of the classes costs {guess:.4g}"
+    )
+
+
 def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bool:
     """Says whether the loss of a fixed set fell for sure: batches of a noisy task may hide what was learned."""
     found = evaluations(window)
@@ -148,7 +176,7 @@ def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bo
     return first - med(found.values[-3:]) > max(params.improved * abs(first), SURE_ERRORS * found.noise)
 
 
-def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | None) -> Verdict:
+def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | None, told: str = "") -> Verdict:
     chance = ""
     if classes and classes > 1 and abs(parts.q4 - math.log(classes)) <= AT_CHANCE * math.log(classes):
         chance = f"; {parts.q4:.3g} = ln {classes} is what guessing among {classes} classes gives"
@@ -156,7 +184,10 @@ def _verdict(window: Window, parts: Quarters, smallest: float, classes: int | No
         severity=Severity.WARNING,
         first_step=0,
         message=(
-            f"After {window.samples} steps the loss shows no progress: {parts.q1:.4g} in the first quarter, "
+            f"In {window.samples} steps nothing was learned that holds for other samples: the loss went from "
+            f"{parts.q1:.4g} in the first quarter to {parts.q4:.4g} in the last, {told}"
+            if told
+            else f"After {window.samples} steps the loss shows no progress: {parts.q1:.4g} in the first quarter, "
             f"{parts.q4:.4g} in the last (a fall of {smallest:.2g} would have been seen){chance}"
         ),
         advice=(

@@ -9,6 +9,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._loss_call import counts_of
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -61,7 +62,7 @@ class TrainValInputShift(Rule):
     name = "train-val-input-shift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -88,6 +89,9 @@ class TrainValInputShift(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `inputs`."""
         seen = False
+        if len(window.fact("inputs")) > 1 and not window.by_layer(Kind.VALIDATION):
+            yield NotEvaluated(NOT_SAID, "monitor.validation(loss)")
+            return
         for item in window.fact("inputs").values():
             other = item.get("validation") if isinstance(item, Mapping) else None
             if not isinstance(other, Mapping) or item.get("rms") is None or other.get("rms") is None:
@@ -113,6 +117,7 @@ class TrainValInputShift(Rule):
             )
 
 
+NOT_SAID = "models that feed each other run without gradients in training too, and no validation was reported"
 Fact = Mapping[str, Any]
 
 

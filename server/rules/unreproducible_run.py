@@ -9,7 +9,6 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._say import say
 from server.rules.base import Rule, Stage
 
-
 CHOSEN = 2**32  # seeds that people set are smaller: NumPy takes no larger ones
 
 
