@@ -94,15 +94,16 @@ def still_falling(
     small_gain: float = 0.1,
     last_eighth: float = 0.08,
     errors: float = SURE_ERRORS,
+    any_fall: bool = False,
 ) -> bool:
     """Says whether the loss was still on its way down when it stopped.
 
     A straight line gains a third of the whole in its last quarter, an exponential whose time constant is half of the
-    run 0.17, a converged run nothing.
+    run 0.17, a converged run nothing. `any_fall` takes any sure fall where little was gained at all.
     """
     last, gain = parts.q3 - parts.q4, parts.start - parts.q4
     sure, enough = last > errors * parts.se_last, share * (gain if gain > 0 else small_gain * abs(parts.start))
-    if sure and last > enough:
+    if sure and (last > enough or (any_fall and gain < small_gain * abs(parts.start))):
         return True
     eighths = [baseline(part) for part in np.array_split(finite(losses), 8)]
     before, end = eighths[-2], eighths[-1]

@@ -111,7 +111,7 @@ class ClassCollapse(Rule):
         lost = [item for item in known if not predictions.get(item)]
         if lost and len(known) >= 2:
             parts = loss_quarters(window)
-            falling = parts is not None and still_falling(parts, window.loss.values)
+            falling = parts is not None and still_falling(parts, window.loss.values, any_fall=True)
             guessing = (
                 parts is not None
                 and (len(labels) > params.many or len(call.input.shape) == SEQUENCE)

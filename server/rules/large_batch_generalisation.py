@@ -48,6 +48,7 @@ class LargeBatchGeneralisation(Rule):
     name = "large-batch-generalisation"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

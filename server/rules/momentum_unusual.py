@@ -55,7 +55,7 @@ class MomentumUnusual(Rule):
     name = "momentum-unusual"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "learning-rate"
     tier = "facts"
     clears_after = 5
