@@ -21,6 +21,7 @@ from tests.corpus.judge import Judged
 from tests.corpus.pace import PACES
 from tests.corpus.runner import fly_one, has_model, names, run_one
 from tests.corpus.score import as_json, as_text, score
+from tests.corpus.sets import SETS
 
 OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
 TRAININGS_A_PROCESS = 40  # on a GPU one: after a failed assertion on the device the process can compute nothing more
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--soak", action="store_true", help="ten healthy trainings of 10,000 steps")
     parser.add_argument(
         "--held-out",
-        choices=("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"),
+        choices=tuple(SETS),
         help="a set of trainings that no rule was tuned on",
     )
     parser.add_argument("--preflight", action="store_true", help="check the models before training, and train nothing")

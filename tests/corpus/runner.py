@@ -34,26 +34,13 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
     """Gives the held-out trainings by kind, and which of them a rule was changed for."""
-    from tests.corpus import eighth, fifth, fourth, held_out, second, seventh, sixth, third
+    from tests.corpus.sets import SETS
 
-    return {
-        "held-out-first": (held_out.HEALTHY, held_out.ADOPTED),
-        "held-out-first-fault": (held_out.FAULTS, held_out.ADOPTED),
-        "held-out-second": (second.HEALTHY, second.ADOPTED),
-        "held-out-second-fault": (second.FAULTS, second.ADOPTED),
-        "held-out-third": (third.HEALTHY, third.ADOPTED),
-        "held-out-third-fault": (third.FAULTS, third.ADOPTED),
-        "held-out-fourth": (fourth.HEALTHY, fourth.ADOPTED),
-        "held-out-fourth-fault": (fourth.FAULTS, fourth.ADOPTED),
-        "held-out-fifth": (fifth.HEALTHY, fifth.ADOPTED),
-        "held-out-fifth-fault": (fifth.FAULTS, fifth.ADOPTED),
-        "held-out-sixth": (sixth.HEALTHY, sixth.ADOPTED),
-        "held-out-sixth-fault": (sixth.FAULTS, sixth.ADOPTED),
-        "held-out-seventh": (seventh.HEALTHY, seventh.ADOPTED),
-        "held-out-seventh-fault": (seventh.FAULTS, seventh.ADOPTED),
-        "held-out-eighth": (eighth.HEALTHY, eighth.ADOPTED),
-        "held-out-eighth-fault": (eighth.FAULTS, eighth.ADOPTED),
-    }
+    known: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
+    for name, aside in SETS.items():
+        known[f"held-out-{name}"] = (aside.HEALTHY, aside.ADOPTED)
+        known[f"held-out-{name}-fault"] = (aside.FAULTS, aside.ADOPTED)
+    return known
 
 
 def _found(chosen: tuple[str, str]) -> tuple[Setup, Any]:

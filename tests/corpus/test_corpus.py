@@ -13,7 +13,6 @@ import torch
 from client_hook.preflight.checks import chosen
 from server.rules._corpus import corpus
 from server.rules.registry import Registry, load_rules
-from tests.corpus import eighth, fifth, fourth, held_out, second, seventh, sixth, third
 from tests.corpus.apart import apart
 from tests.corpus.beside import BESIDE
 from tests.corpus.diagnosis import diagnose
@@ -24,8 +23,8 @@ from tests.corpus.pace import paced
 from tests.corpus.preflight import fly
 from tests.corpus.recorded import RECORDED
 from tests.corpus.score import score
+from tests.corpus.sets import SETS
 
-ASIDE = (held_out, second, third, fourth, fifth, sixth, seventh, eighth)
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
     "mlp-one-hundred-steps": "dense", "wine": "dense", "table-adam": "sparse", "lora": "sparse",
     "digits-cnn-batch-norm": "usual", "mlp-accumulation": "usual", "reader": "usual", "mlp-few-examples": "usual",
@@ -97,11 +96,7 @@ def test_the_corpus_is_large_enough() -> None:
     assert all(setup.steps >= 10_000 for setup in LONG.values())
 
 
-@pytest.mark.parametrize(
-    "aside",
-    ASIDE,
-    ids=["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"],
-)
+@pytest.mark.parametrize("aside", SETS.values(), ids=SETS)
 def test_what_is_held_out_is_large_enough_and_names_known_rules(aside: ModuleType, rules: Registry) -> None:
     assert len(aside.HEALTHY) >= 25
     assert len(aside.FAULTS) >= 25
@@ -111,7 +106,7 @@ def test_what_is_held_out_is_large_enough_and_names_known_rules(aside: ModuleTyp
 
 
 def test_no_two_trainings_share_a_name() -> None:
-    asides = [name for aside in ASIDE for name in (*aside.HEALTHY, *aside.FAULTS)]
+    asides = [name for aside in SETS.values() for name in (*aside.HEALTHY, *aside.FAULTS)]
     names = [*HEALTHY, *RECORDED, *FAULTS, *asides]
     assert len(names) == len(set(names))
 
