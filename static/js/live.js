@@ -6,6 +6,7 @@ import { Stream } from "./live-stream.js";
 const PAUSE_MS = { state: 300, data: 500, findings: 300, series: 3000 };
 const HIDDEN_AFTER_MS = 10_000;
 const LOST_AFTER_MS = 3_000;
+const ANSWER_MS = 5_000; // a worker that runs answers at once
 
 let lostSince = 0;
 
@@ -27,19 +28,34 @@ export function startLive() {
 
 function share(hear) {
   const worker = new SharedWorker("/static/js/live-worker.js", { type: "module", name: "gradwatch live" });
-  // one that could not be loaded, because the server went in that moment, says nothing more, and what came meanwhile
-  // was not heard: the first word of the own stream shows it
+  const left = new AbortController();
+  const { signal } = left;
+  let heard = false;
+  let silence = 0;
+  // one that could not be loaded, because the server went in that moment, says so or says nothing at all; what came
+  // meanwhile was not heard: the first word of the own stream shows it
   const alone = () => {
+    clearTimeout(silence);
+    worker.port.postMessage("bye");
+    left.abort();
     lostSince ||= Date.now();
     listen(hear, lostSince);
   };
-  worker.addEventListener("error", alone, { once: true });
-  worker.port.addEventListener("message", ({ data }) => hear(data));
+  worker.addEventListener("error", alone, { once: true, signal });
+  worker.port.addEventListener("message", ({ data }) => {
+    heard = true;
+    clearTimeout(silence);
+    hear(data);
+  }, { signal });
   worker.port.start();
-  const tell = () => worker.port.postMessage(document.hidden ? "hidden" : "seen");
-  document.addEventListener("visibilitychange", tell);
-  addEventListener("pagehide", () => worker.port.postMessage("bye"));
-  addEventListener("pageshow", (event) => event.persisted && tell());
+  const tell = () => {
+    worker.port.postMessage(document.hidden ? "hidden" : "seen");
+    clearTimeout(silence);
+    if (!heard && !document.hidden) silence = setTimeout(alone, ANSWER_MS);
+  };
+  document.addEventListener("visibilitychange", tell, { signal });
+  addEventListener("pagehide", () => worker.port.postMessage("bye"), { signal });
+  addEventListener("pageshow", (event) => event.persisted && tell(), { signal });
   tell();
 }
 

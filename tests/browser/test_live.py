@@ -55,17 +55,21 @@ def test_a_lost_server_is_said_with_the_time_and_what_was_missed_appears_when_it
         again.stop()
 
 
+@pytest.mark.parametrize("script", ["gone.js", "copy.js"], ids=["is not there", "says nothing"])
 def test_a_page_whose_shared_worker_does_not_load_listens_by_itself(
-    server: Server, page: Page, eventually: Callable[..., None]
+    script: str, server: Server, page: Page, eventually: Callable[..., None]
 ) -> None:
     page.add_init_script(
         "const Shared = SharedWorker;"
-        "window.SharedWorker = class extends Shared { constructor(url, more) { super('/static/js/gone.js', more); } };"
+        "window.SharedWorker = class extends Shared "
+        f"{{ constructor(url, more) {{ super('/static/js/{script}', more); }} }};"
     )
+    page.clock.install()
     open_run(server)
     send(server, 0, {"loss": [2.0] * 3})
     page.goto(f"{server.url}/runs/{RUN}")
     page.locator("[data-verdict]").wait_for()
     send(server, 1, {"loss": [2.0] * 9}, first_step=3)
+    page.clock.fast_forward(6_000)  # Chromium does not always say that a worker's script could not be had
     eventually(lambda: "12 steps" in page.locator("#head").inner_text())
     eventually(lambda: page.locator("body[data-lost]").count() == 0)
