@@ -14,11 +14,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from client_hook.capture import graph_nodes
+from client_hook.capture import graph_nodes, overlaps
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
+from client_hook.capture.left_over import left_over
 from client_hook.capture.margins import Margins
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
@@ -60,6 +61,7 @@ class GraphSignal(Signal):
         self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
         self._twice: set[str] = set()
         self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
+        self._overlap_of_scores = False
         self._paths = GraphPaths()
         self._margins = Margins()
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
@@ -128,6 +130,7 @@ class GraphSignal(Signal):
                 if sized is not None and (label := self.context.parameter_name(sized)) is not None:
                     self._penalised.add(label)
                 self._factors.update(name for name in names if name is not None)
+        self._overlap_of_scores = self._overlap_of_scores or overlaps.of_scores(order)
         self._look_for_detached({node.node for node in order})
         paths = GraphPaths.read(order)
         if len(paths.sequence) > len(self._paths.sequence):
@@ -244,17 +247,21 @@ class GraphSignal(Signal):
             self.context.outbox.record("fact", "kept_graphs", step, fact)
 
     def _send(self, step: int) -> None:
-        trainable = [name for name, item in self.context.parameters() if item.requires_grad]
+        trainable = {name: item.shape for name, item in self.context.parameters() if item.requires_grad}
+        unreached = [] if self._truncated else [name for name in trainable if name not in self._reached]
+        unused = [layer for layer, apart in self._detached.items() if apart]
         fact = {
             **self._first,
             "nodes": self._nodes,
             "truncated": self._truncated,
             "backwards": self._walks,
-            "unreached": [] if self._truncated else [name for name in trainable if name not in self._reached],
+            "unreached": unreached,
+            "left_over": left_over(trainable, unreached, unused, list(self._detached)),
             "factors": sorted(self._factors),
             "penalised": sorted(self._penalised),
             "unregistered": self._unregistered(),
-            "detached": [layer for layer, apart in self._detached.items() if apart],
+            "detached": unused,
+            "overlap_of_scores": self._overlap_of_scores,
             "margin_targets": self._margins.fact(),
             "views": (self._trace.views if self._trace is not None else []) + self._views,
             "twice": sorted(self._twice),

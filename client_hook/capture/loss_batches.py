@@ -79,6 +79,7 @@ class Batches:
         self.input_rows = Rows()
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
+        self.fewest: int | None = None  # that one batch kept, where some labels may be ignored
         self.places = self.idle_places = 0  # of sequences; those at their end where no row has a label that counts
         self.same_places = 0.0  # of sequences: those at the end of each row with the label of all ends; less if not
         self.run_out: dict[str, int] = {}  # the smallest label that ends sequences: how often at their end, and in all
@@ -120,6 +121,8 @@ class Batches:
         self.kept += count
         self.ignored += sizes.labels - count
         self.empty += count == 0
+        if sizes.ignore is not None:
+            self.fewest = count if self.fewest is None else min(self.fewest, count)
         if more and len(self._results) < MAX_RESULTS:
             self._results.append(float(more[0]))
         dimension = sizes.dimension

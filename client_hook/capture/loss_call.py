@@ -290,6 +290,7 @@ class LossCallSignal(Signal):
             "kept": side.kept,
             "ignored": side.ignored,
             "empty_batches": side.empty,
+            "fewest_kept": side.fewest,
             "places": side.places,
             "idle_places": side.idle_places,
             "same_places": side.same_places,

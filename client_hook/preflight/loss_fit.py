@@ -79,6 +79,15 @@ def _misfit(function: str, call: dict[str, Any]) -> tuple[str, str, str] | None:
             'kl_div with reduction="mean" divides by the classes too and is no divergence',
             ('Pass reduction="batchmean".'),
         )
+    if function in REGRESSION and call.get("broadcast") and _share_targets(given["shape"], wanted["shape"]):
+        return (
+            "info",
+            (
+                f"{function} got outputs {given['shape']} and targets {wanted['shape']}: each row is compared with "
+                "the same targets"
+            ),
+            "Right where several heads or moments share them; else stack the targets of each.",
+        )
     if function in REGRESSION and call.get("broadcast"):
         return (
             "error",
@@ -121,3 +130,8 @@ def _misfit(function: str, call: dict[str, Any]) -> tuple[str, str, str] | None:
             ("Use binary_cross_entropy_with_logits on the raw outputs."),
         )
     return None
+
+
+def _share_targets(given: list[int], wanted: list[int]) -> bool:
+    """Says whether outputs are rows like the targets, but not as many as there are targets: n × 1 against n is not."""
+    return bool(wanted) and given[1:] == wanted and wanted[0] > 1 and given[0] != wanted[0]

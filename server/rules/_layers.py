@@ -136,6 +136,11 @@ def first_unfed(window: Window) -> tuple[Parameter, int] | None:
     return None
 
 
+def left_over(window: Window) -> frozenset[str]:
+    """Gives the parameters at the end of a chain of like blocks, of the last one's layer whose output nobody takes."""
+    return frozenset(map(str, window.fact("graph").get("left_over") or ()))
+
+
 def groups(window: Window) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Lists the optimizers' groups: the name that series use, the optimizer's type, and what the group holds."""
     several = len(optimizers(window)) > 1

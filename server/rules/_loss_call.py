@@ -80,6 +80,7 @@ class LossCall:
     batch_entropy: float | None = None  # of the labels within one batch, in nats
     ignored: int = 0
     empty_batches: int = 0
+    fewest_kept: int | None = None  # labels that count in one batch
     calls_per_step: int = 0
     alone: bool = False  # the backward began at its result, and nothing was added to that
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -126,6 +127,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         batch_entropy=_number(fact.get("batch_label_entropy")),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
+        fewest_kept=_whole(fact.get("fewest_kept")),
         calls_per_step=_whole(fact.get("calls_per_step")) or 0,
         alone=bool(fact.get("alone")),
         arguments=arguments,

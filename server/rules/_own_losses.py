@@ -16,6 +16,8 @@ from server.domain.findings import Evidence, Severity, Verdict
 from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations, raw_scores
 from server.rules._say import say
 
+_OVERLAP = "the overlap (a dice or Jaccard index)"
+
 
 def mistake_in_graph(window: Window) -> Verdict | None:
     """Gives a mistake that shows between the model and its loss, whoever wrote that; None where there is none."""
@@ -26,7 +28,19 @@ def mistake_in_graph(window: Window) -> Verdict | None:
     for before, after in views if isinstance(views, list) else ():
         if _takes_apart(list(map(int, before)), list(map(int, after))):
             return _torn(before)
+    if graph.get("overlap_of_scores") is True:
+        return _made_for_probabilities(_OVERLAP)
     return _OF_CTC if _ctc_of_scores(call_operations(window)) else None
+
+
+def _made_for_probabilities(what: str) -> Verdict:
+    return say(
+        Severity.ERROR,
+        f"The loss takes {what} of what the last layer gives as it is: such scores are below 0 and above 1 too, "
+        "and it is made for probabilities",
+        "Put torch.sigmoid (one yes or no each) or softmax(dim=1) (one of many) between the model and this loss.",
+        series=("loss",),
+    )
 
 
 def _takes_apart(before: list[int], after: list[int]) -> bool:
@@ -64,13 +78,7 @@ def mistake_in_own_loss(window: Window) -> Verdict | None:
         return _OF_ZERO
     scores = _of_scores(own, call_operations(window)[len(own) :])
     if scores:
-        return say(
-            Severity.ERROR,
-            f"The loss takes {scores} of what the last layer gives as it is: such scores are below 0 and above 1 too, "
-            "and it is made for probabilities",
-            "Put torch.sigmoid (one yes or no each) or softmax(dim=1) (one of many) between the model and this loss.",
-            series=("loss",),
-        )
+        return _made_for_probabilities(scores)
     if _softmax_of_softmax(own):
         return _TWICE
     squared = _every_with_every(window, own)
@@ -221,7 +229,7 @@ def _of_scores(own: Sequence[str], behind: Sequence[str]) -> str:
     ratio = any(name.startswith("Div") for name in own[: sums[0]])
     summed = all(name.startswith((*_SUMMED, "Sub")) for name in own[sums[0] :])
     raw = summed and not any(name.startswith("Sub") for name in own[sums[-1] + 2 :])
-    return "the overlap (a dice or Jaccard index)" if ratio and raw else ""
+    return _OVERLAP if ratio and raw else ""
 
 
 _SAFE = ("Add", "Clamp", "Exp", "Softplus", "Softmax", "LogSoftmax", "Sigmoid", "Maximum", "Where", "Rsub")

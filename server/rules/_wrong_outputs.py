@@ -7,7 +7,7 @@ Not for: the targets (_wrong_targets) or losses of the user's own (_own_losses).
 from __future__ import annotations
 
 from server.domain.findings import Severity, Verdict
-from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, raw_scores
+from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, LossCall, raw_scores
 from server.rules._loss_seen import Seen, mismatch, shape, where
 
 
@@ -126,7 +126,7 @@ def not_logarithms(seen: Seen) -> Verdict | None:
 def broadcast(seen: Seen) -> Verdict | None:
     """Looks for outputs and targets of unlike shapes."""
     call = seen.call
-    if call.function not in REGRESSION or not call.broadcast:
+    if call.function not in REGRESSION or not call.broadcast or _shares_targets(call):
         return None
     given, wanted = shape(call.input.shape), shape(call.target.shape)
     return mismatch(
@@ -137,6 +137,29 @@ def broadcast(seen: Seen) -> Verdict | None:
         "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`, whichever fits; PyTorch warns of it "
         "once in the log.",
     )
+
+
+def shared_targets(seen: Seen) -> Verdict | None:
+    """Remarks on outputs of several heads, or of several moments, that are compared with one set of targets."""
+    call = seen.call
+    if call.function not in REGRESSION or not call.broadcast or not _shares_targets(call):
+        return None
+    given, wanted = shape(call.input.shape), shape(call.target.shape)
+    return mismatch(
+        call,
+        Severity.INFO,
+        f"{call.function} got outputs of shape {given} and targets of shape {wanted}: each of "
+        f"{call.input.shape[0]} rows of outputs is compared with the same targets",
+        "Right where several heads or moments share their targets. If each row has targets of its own, stack those, "
+        "so that the shapes are equal.",
+    )
+
+
+def _shares_targets(call: LossCall) -> bool:
+    """Says whether outputs have the targets' shape and one dimension more before it, of another size than the targets'
+    first: n × 1 against n, which compares n outputs with n targets each, is no such thing."""
+    outputs, targets = call.input.shape, call.target.shape
+    return len(targets) > 0 and outputs[1:] == targets and targets[0] > 1 and outputs[0] != targets[0]
 
 
 def clamped_scores(seen: Seen) -> Verdict | None:

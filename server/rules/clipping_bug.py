@@ -49,6 +49,7 @@ class ClippingBug(Rule):
     name = "clipping-bug"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "grad-norm"
     tier = "facts"
     clears_after = 1
@@ -96,6 +97,7 @@ class ClippingBug(Rule):
                 "every gradient into NaN",
                 "Find the first bad layer (GW602, GW603); error_if_nonfinite=True stops at the first such step.",
                 {"calls": calls, "nonfinite": bad},
+                symptom=True,
             )
         else:
             verdict = _without_effect(window, params)
@@ -125,5 +127,15 @@ def _without_effect(window: Window, params: ClippingBug.Params) -> Verdict | Non
     )
 
 
-def _say(message: str, advice: str, numbers: dict[str, float], limit: float = 0.0) -> Verdict:
-    return say(Severity.ERROR, message, advice, numbers=numbers, series=("grad_norm", "clip/before"), limit=limit)
+def _say(message: str, advice: str, numbers: dict[str, float], limit: float = 0.0, *, symptom: bool = False) -> Verdict:
+    """Words a verdict; a symptom is of what made the values non-finite, and says so only where that is not known."""
+    return say(
+        Severity.ERROR,
+        message,
+        advice,
+        numbers=numbers,
+        series=("grad_norm", "clip/before"),
+        limit=limit,
+        stage=Stage.SYMPTOM if symptom else None,
+        exact=False if symptom else None,
+    )

@@ -9,7 +9,8 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import NOT_SEEN, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, LossCall, loss_call
+from server.rules._nonfinite import bad_layers, scaler_active
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -19,7 +20,11 @@ class EmptyReduction(Rule):
 
     ## What it does
     Counts the batches of which no target is left (`ignore_index`, an empty mask). With a non-finite loss in the same
-    run it is an error: the mean of nothing is NaN. Without one, more than one batch in a thousand is a warning.
+    run it is an error: the mean of nothing is NaN. Without one, more than one batch in a thousand is a warning. Not
+    every batch is looked at, so it knows the others by what they leave: a mean over nothing passes no gradient, so the
+    loss is NaN in one step and finite in the next, where any other NaN breaks the weights. This is told where the
+    backward begins at a cross-entropy that ignores labels, no loss scaler leaves steps out, no value that was looked at
+    was non-finite, and one batch had half of the usual number of labels at most.
 
     ## Why it matters
     0/0 is NaN, and one step with it destroys all weights.
@@ -47,6 +52,7 @@ class EmptyReduction(Rule):
     name = "empty-reduction"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -58,6 +64,9 @@ class EmptyReduction(Rule):
         """How many empty batches are too many."""
 
         share: float = threshold(0.001, unit="of the batches", low=0.0, high=1.0, source="ours: one in a thousand")
+        few: float = threshold(
+            0.5, unit="of the usual labels", low=0.0, high=1.0, source="ours: numbers that vary so much reach 0"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the counts of the fact `loss_call`."""
@@ -66,6 +75,7 @@ class EmptyReduction(Rule):
             yield NOT_SEEN
             return
         if not call.empty_batches:
+            yield from _unseen(window, call, params)
             return
         bad = np.flatnonzero(~np.isfinite(window.loss.values))
         share = call.empty_batches / call.batches
@@ -82,3 +92,31 @@ class EmptyReduction(Rule):
                 series=("loss",),
                 limit=params.share,
             )
+
+
+def _unseen(window: Window, call: LossCall, params: EmptyReduction.Params) -> Iterator[Verdict]:
+    """Judges losses of NaN that came and went in batches that nobody looked at."""
+    averages = call.function in CROSS_ENTROPIES and call.reduction == "mean" and call.alone
+    few = call.fewest_kept is not None and call.fewest_kept <= params.few * call.per_batch
+    if not (averages and call.ignored and few) or call.input.nonfinite or scaler_active(window):
+        return
+    values = window.loss.values
+    finite = np.flatnonzero(np.isfinite(values))
+    gone = np.flatnonzero(np.isnan(values[: finite[-1]])) if len(finite) else finite
+    if not len(gone) or np.isinf(values).any():
+        return
+    step = int(window.loss.steps[gone[0]])
+    if bad_layers(window, int(window.loss.steps[-1])):
+        return
+    share = call.ignored / (call.ignored + call.kept)
+    yield say(
+        Severity.ERROR,
+        f"The loss is NaN at step {step} and finite again after it, and {percent(share)} of the targets are ignored: a "
+        f"batch keeps {call.per_batch:.3g} in the mean, {call.fewest_kept} at least, and the mean of none is NaN",
+        "Skip batches that keep none, or divide the sum by max(count, 1); look why the targets are masked.",
+        step=step,
+        numbers={"nan_losses": len(gone), "kept": call.per_batch, "fewest_kept": call.fewest_kept or 0},
+        strings={"ignored": percent(share)},
+        series=("loss",),
+        limit=params.few * call.per_batch,
+    )

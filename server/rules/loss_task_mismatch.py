@@ -30,6 +30,7 @@ from server.rules._wrong_outputs import (
     not_turned,
     one_class,
     other_dimension,
+    shared_targets,
 )
 from server.rules._wrong_targets import class_ids, habits, many_at_once, no_probabilities, one_sided, smoothed_away
 from server.rules.base import Rule, Stage, threshold
@@ -51,7 +52,8 @@ class LossTaskMismatch(Rule):
     only ever fell tells of a sign that was lost; so does, at the end, an accuracy or AUC of the validation that fell
     to that of a guess while the loss fell, and an overlap (Dice, IoU) that stayed at 0. Scores of several places that
     a view reads as one row, raw scores in CTC, distances as scores, and rates where a Poisson loss wants their
-    logarithms are found as well.
+    logarithms are found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of
+    outputs against one row of targets (heads that share it) are a remark.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -84,7 +86,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -131,7 +133,7 @@ class LossTaskMismatch(Rule):
         ends = _ends_linear(window, call)
         seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends)
         looked = next((verdict for look in LOOKS if (verdict := look(seen)) is not None), None)
-        verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window)
+        verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window) or shared_targets(seen)
         if verdict is not None:
             yield verdict
 

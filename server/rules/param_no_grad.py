@@ -11,7 +11,7 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._experts import is_experts
-from server.rules._layers import Parameter, first_unfed, listed, optimizers, parameters
+from server.rules._layers import Parameter, first_unfed, left_over, listed, optimizers, parameters
 from server.rules._loss_call import call_operations
 from server.rules._progress import first_finite
 from server.rules._turns import waiting
@@ -30,7 +30,9 @@ class ParamNoGrad(Rule):
     are not used in every step; where its siblings are seen in some steps only, it waits until each of so many should
     have been drawn. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured
     step, ten at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all*
-    gradients are zero this rule is silent: then the output is at fault, not a connection.
+    gradients are zero this rule is silent: then the output is at fault, not a connection. So it is on what a chain of
+    like blocks leaves over (the last backcast of N-BEATS): the same code learns in every block before, and GW312
+    remarks on it.
 
     ## Why it matters
     The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the
@@ -61,7 +63,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -111,7 +113,7 @@ class ParamNoGrad(Rule):
         looks = int(seen.get("sampled", steps))
         later = waiting(window, [item.name for item in missing], looks)
         missing = [item for item in missing if item.trainable and not is_experts(window, item.name)]
-        missing = [item for item in missing if item.name not in later]
+        missing = [item for item in missing if item.name not in later and item.name not in left_over(window)]
         if looks < needed:
             yield NotEvaluated(f"the gradients of {needed} measured steps are needed, {looks} are in")
             return

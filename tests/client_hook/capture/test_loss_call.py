@@ -214,6 +214,15 @@ def test_batches_without_a_label_that_counts_are_counted() -> None:
     assert (fact["empty_batches"], fact["kept"], fact["label_counts"]) == (4, 0, None)
 
 
+def test_the_batch_that_keeps_the_fewest_labels_is_known() -> None:
+    def compute(model, x, y):
+        kept = compute.kept = getattr(compute, "kept", 8) - 2
+        return F.cross_entropy(model(x), torch.where(torch.arange(len(y)) < kept, y, -100))
+
+    fact = last(train(with_loss(compute), steps=3), "loss_call")
+    assert (fact["empty_batches"], fact["kept"], fact["fewest_kept"]) == (0, 12, 2)
+
+
 def test_labels_that_are_no_class_are_told_although_the_call_raises() -> None:
     model = classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

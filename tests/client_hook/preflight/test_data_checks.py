@@ -230,6 +230,8 @@ MISFITS: dict[str, tuple[Callable[[Tensor], Tensor], Any, Any, str, str]] = {
     "probabilities for nll": (soft, F.nll_loss, None, "error", "where logarithms of probabilities belong"),
     "shapes": (
         lambda x: x[:, :1], F.mse_loss, lambda x, y: (x, x.flatten(1)[:, 0]), "error", "broadcasting blows up"),
+    "heads that share targets": (
+        lambda x: x.T, F.mse_loss, lambda x, y: (x, x.flatten(1)[:, 0]), "info", "each row is compared with the same"),
     "sigmoid twice": (
         lambda x: x[:, :1].sigmoid(), F.binary_cross_entropy_with_logits,
         lambda x, y: (x, (y > 0).float().unsqueeze(1)),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.client_hook.capture.test_left_over import Chain
 from tests.client_hook.preflight.kit import HEALTHY, After, Before, Case, changed, healthy_report, seeded
 from tests.corpus import models
 
@@ -61,6 +62,15 @@ def test_parameters_that_the_loss_does_not_reach_are_named(name: str, sick: str)
     assert result.message.startswith(f"{len(cut)} of {sum(1 for _ in case.model.parameters())} parameters do not reach")
     assert result.layers == list(dict.fromkeys(item.rpartition(".")[0] for item in cut))
     assert ("`spare` is never called" in result.message) == (sick == "idle")
+
+
+def test_the_end_of_a_chain_of_blocks_passes() -> None:
+    case = changed(seeded(HEALTHY["mlp"]), nn.Sequential(nn.Flatten(), nn.LazyLinear(8), Chain()))
+    case.model(next(iter(case.loader))[0])
+    result = case.check("GW301")
+    assert without_gradient(case) == ["2.blocks.2.back.bias", "2.blocks.2.back.weight"]
+    assert result.verdict == "passed"
+    assert "but for 2 at the end of a chain of blocks (`2.blocks.2.back.bias`" in result.message
 
 
 @pytest.mark.parametrize("name", HEALTHY)

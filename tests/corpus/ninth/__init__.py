@@ -7,6 +7,16 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.ninth.faults import FAULTS
 from tests.corpus.ninth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "sun-of-six-hours",
+        "sun-warm-restarts",
+        "sun-already-seen",
+        "balls-caught",
+        "balls-logarithm-of-a-wall",
+        "cracks-overlap-of-scores",
+        "answers-cut-off",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
