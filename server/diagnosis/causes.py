@@ -84,14 +84,16 @@ def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:
 
 
 def _absorbs(cause: Raised, finding: Raised) -> bool:
-    """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms and
-    what is near."""
+    """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms, what it
+    names, and what is near."""
     if cause.verdict.severity is Severity.INFO:
         return False
     if cause.stage >= finding.stage:
         return False
     if finding.exact and finding.stage < FIRST_SYMPTOM:
         return False
+    if finding.code in cause.verdict.explains:
+        return True
     if cause.stage >= FIRST_SYMPTOM and cause.stage not in NONFINITE:
         return finding.stage in EXPLAINED or (cause.stage is Stage.DIVERGENCE and finding.stage is Stage.SWINGS)
     if cause.exact or finding.stage >= LAST_RESORT:

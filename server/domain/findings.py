@@ -37,8 +37,9 @@ class Verdict:
 
     `first_step` is the step of the first evidence; `ranks` are those concerned (none: the one that is judged);
     `at_once` skips the rule's persistence (exact facts). `stage` and `exact` take the place of the rule's own where one
-    rule says both causes and symptoms. `explains` names the rules whose findings follow from this one where it is only
-    an info: it becomes a warning, and their cause, once one of them has nothing better to follow from.
+    rule says both causes and symptoms. `explains` names the rules whose findings follow from this one, however much
+    later they come; where it is only an info, it becomes a warning, and their cause, once one of them has nothing
+    better to follow from.
     """
 
     severity: Severity

@@ -25,6 +25,7 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products of two
 PLAIN = ("Select", "Slice", "Permute", "Transpose", "Expand", "T", "Mean")
 TOO_LARGE = frozenset({"GW201", "GW307", "GW308", "GW309", "GW311"})  # what follows at once
+CLIPPED = "GW421"  # all the time: the gradients are as large as the weights made them
 TOO_SMALL = frozenset({"GW206", "GW306", "GW311"})
 SURELY_SMALL = 0.2  # of the limit, in most of the matrices that sum up many inputs
 MANY_INPUTS = 16  # with fewer, PyTorch's own recurrent layers start small
@@ -73,7 +74,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -105,7 +106,8 @@ class BadInit(Rule):
         large = [name for name, scale in scales.items() if scale > params.large and by_name[name].layer not in normed]
         if large:
             worst = max(large, key=lambda name: scales[name])
-            yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large)
+            explains = TOO_LARGE | {CLIPPED}
+            yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large, explains)
             return
         tables = _multiplied(window)
         if tables:
@@ -120,8 +122,8 @@ class BadInit(Rule):
             wide = [name for name, scale in scales.items() if (by_name[name].fan_in or 0) >= MANY_INPUTS and scale]
             tiny = [name for name in wide if scales[name] < SURELY_SMALL * params.low]
             small = TOO_SMALL if 2 * len(tiny) > len(wide) else frozenset()
-            explains = TOO_LARGE if size == "large" else small
-            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, explains)
+            follows = TOO_LARGE if size == "large" else small
+            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, follows)
 
 
 def _multiplied(window: Window) -> list[Parameter]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
 from server.rules._layers import layers, parameters
 from server.rules._loss_call import (
     CROSS_ENTROPIES,
@@ -20,6 +21,7 @@ from server.rules._loss_call import (
     loss_call,
     product_of_unit_vectors,
 )
+from server.rules._progress import first_finite
 from server.rules.base import Rule, Stage, threshold
 
 FAR_ABOVE = 1.5  # times the error of answering 0
@@ -37,12 +39,15 @@ class InitialLossHigh(Rule):
     Knows the loss function from its call and computes what an untrained model should get: ln C for cross-entropy over
     C classes (2.303 for 10, 6.908 for 1000), ln 2 for binary cross-entropy, the mean square of the targets for a
     squared error. The surplus is turned into the variance v that random logits would need for it: L0 = E0 +
-    v/2·(1 − 1/C). Every usual initialisation stays below v = 1. It warns above 2.25 (and 4 standard errors of a batch),
-    and where more outputs exist than classes occur it says so.
+    v/2·(1 − 1/C). Every usual initialisation stays below v = 1. Above 2.25 (and 4 standard errors of a batch) it is an
+    info, and a warning where a tenth of the run went by before the surplus was gone, or where a number explains it (a
+    sum over the batch, bits, another layer's outputs). Above 8 it is an error at once. Where more outputs exist than
+    classes occur it says so.
 
     ## Why it matters
     A first loss that is too high means a head that is sure of itself before it has seen anything, inputs or targets
-    that nobody scaled, or a loss that sums where it should average. The first hundred steps only undo it.
+    that nobody scaled, or a loss that sums where it should average. The first hundred steps only undo it. A surplus of
+    about a nat that a few steps undo costs those steps and nothing else.
 
     ## What you see in the chart
     A loss that starts with a cliff, and gradient norms that are largest at step 0.
@@ -69,7 +74,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -103,9 +108,13 @@ class InitialLossHigh(Rule):
         errors: float = threshold(
             4.0, unit="standard errors of a batch", low=1.0, high=10.0, source="sampling of labels"
         )
+        undone: float = threshold(
+            0.1, unit="of the run", low=0.01, high=1.0, source="ours: what costs less is no harm to the rest"
+        )
+        samples: int = threshold(40, unit="samples", low=10, high=10_000, source="ours: less is a smoke test")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the loss before the first optimizer step."""
+        """Judges the loss before the first optimizer step, and how long it took to make that good."""
         call = loss_call(window)
         if call is None:
             yield NOT_SEEN
@@ -149,6 +158,9 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     if call.function in REGRESSION and call.function != "l1_loss" and surplus < USUAL_OUTPUTS:
         severity = Severity.INFO  # the outputs are as fresh layers give them; it is the targets that are small
     cause = _explain(window, call, start, first)
+    kept = _kept(window, start.value / first, params)
+    if severity is Severity.WARNING and not cause and kept is None:
+        severity = Severity.INFO
     cosines, _ = product_of_unit_vectors(call_operations(window))
     scaled = call.function in CROSS_ENTROPIES and (cosines or call.previous_op.startswith(SCALED))
     if scaled and (cosines or not cause):  # under a free scale a number that is matched is matched by chance
@@ -159,7 +171,7 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
         first_step=0,
         message=(
             f"The first loss is {first:.4g}, an untrained model should start near {start.value:.4g} = {start.words}"
-            + (f". {cause}" if cause else "")
+            + (f". {cause}" if cause else kept if severity is not Severity.INFO and kept else "")
         ),
         advice=_ADVICE_REGRESSION if call.function in REGRESSION else _ADVICE,
         layers=(call.last_layer,) if call.last_layer else (),
@@ -171,6 +183,19 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
         ),
         at_once=True,
     )
+
+
+def _kept(window: Window, share: float, params: InitialLossHigh.Params) -> str | None:
+    """Says how high the loss was after a tenth of the run, where that is above the given share of its first value (that
+    of a model that knows nothing); None where it was made good by then, or where that is not known yet."""
+    total, losses = window.samples if window.final else window.planned or 0, window.loss.values
+    at = math.ceil(params.undone * total)
+    width = max(5, at // 2)
+    begin = first_finite(losses[:at])
+    if total < params.samples or begin is None or len(losses) < at + width:
+        return None
+    level = med(losses[at : at + width])
+    return f", and after {at} of {total} steps it was still {level:.4g}" if level > share * begin else None
 
 
 def _partly_frozen(window: Window) -> bool:

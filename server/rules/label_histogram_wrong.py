@@ -15,6 +15,7 @@ from server.rules._loss_call import (
     REGRESSION,
     LossCall,
     counts_of,
+    entropy,
     loss_call,
     spread_of,
 )
@@ -22,6 +23,7 @@ from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 WITHOUT_LOADER = 500  # steps
+IN_RUNS = 0.5  # of the entropy of all labels, within a batch
 
 
 class LabelHistogramWrong(Rule):
@@ -31,6 +33,7 @@ class LabelHistogramWrong(Rule):
     Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
     called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
     shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed.
+    Labels that come in batches of one class count once a batch: of sorted data a few batches are no sample.
     At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
     head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
     At the end of a run the only label under a binary loss, or of two classes, is an error too. Of regression targets
@@ -63,7 +66,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -138,7 +141,9 @@ class LabelHistogramWrong(Rule):
         distance = 0.5 * sum(
             abs(call.labels.get(item, 0) / seen - other.get(item, 0) / sum(other.values())) for item in classes
         )
-        limit = params.distance + params.errors * math.sqrt(len(classes) / fewest)
+        in_runs = call.batch_entropy is not None and call.batch_entropy < IN_RUNS * entropy(call.labels)
+        drawn = min(fewest, call.batches) if in_runs else fewest
+        limit = params.distance + params.errors * math.sqrt(len(classes) / drawn)
         if distance > limit:
             meant = bool(call.arguments.get("weight")) or bool(window.fact("data").get("uneven"))
             yield _different(call.labels, other, distance, limit, meant)

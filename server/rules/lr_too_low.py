@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import Quarters, finite
-from server.rules._loss_call import knew_before
-from server.rules._progress import brisk, loss_quarters, still_falling
+from server.rules._loss_call import CROSS_ENTROPIES, expected, knew_before, loss_call
+from server.rules._progress import SURE_ERRORS, brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length, update_series
 from server.rules._spikes import norms
 from server.rules.base import Rule, Stage, threshold
@@ -21,6 +22,7 @@ from server.rules.base import Rule, Stage, threshold
 OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311", "GW606"})  # nothing moves because nothing flows
 SAME_ANSWERS = "GW311"  # also said where one class wins by little, which is how a network starts
 DIFFERENT = 0.02  # of the spread of all outputs
+NOT_UNDONE = 0.1  # of what the first loss had above that of equal answers
 ALIVE = 50  # newest samples in which gradients and updates must be above zero
 
 
@@ -31,10 +33,11 @@ class LrTooLow(Rule):
     At the end of the run: P is the sum over all steps of U, the median over the weight matrices of ‖Δw‖/‖w‖. No weight
     matrix can have moved further than P of its own size. With the loss still above half of its start, it fires when P <
     0.1, or when P < 0.6 and the loss was still falling: the third quarter of the run beats the last by more than its
-    error and by more than 15 % of all that was gained (or the whole gain is below 10 %). Where the pace would halve the
-    loss within 500 steps, the run was short rather than slow, and this is an info. A run that starts below 0.3 of the
-    loss of an untrained model is left alone: it came trained. While a run whose length is known is on its way, P is
-    projected to its end and a value below 0.1 is an info.
+    error and by more than 15 % of all that was gained (or the whole gain is below 10 %); or it fell for sure, and more
+    than a tenth of what a cross-entropy had above the ln C of equal answers is still there: not even the start is
+    undone. Where the pace would halve the loss within 500 steps, the run was short rather than slow, and this is an
+    info. A run that starts below 0.3 of the loss of an untrained model is left alone: it came trained. While a run
+    whose length is known is on its way, P is projected to its end and a value below 0.1 is an info.
 
     ## Why it matters
     The run is not wrong, it is just not going to arrive: the same result would take 3 to 100 times the steps.
@@ -63,7 +66,7 @@ class LrTooLow(Rule):
     name = "lr-too-low"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
     chart = "updates"
     tier = "layers"
@@ -183,6 +186,9 @@ class LrTooLow(Rule):
             short = brisk(parts, window.samples, params.steps_to_half, params.high_loss)
             level = Severity.INFO if short else Severity.WARNING
             yield _verdict(window, path, params.path_falling, ratios, parts, " and was still falling", level)
+        elif high and path < params.path_falling and (guess := _above_a_guess(window, parts)):
+            told = f", still above the {guess:.4g} of equal answers"
+            yield _verdict(window, path, params.path_falling, ratios, parts, told)
 
 
 def _answers_differ(window: Window) -> bool:
@@ -190,6 +196,18 @@ def _answers_differ(window: Window) -> bool:
     outputs = [item for item in window.fact("outputs").values() if isinstance(item, Mapping)]
     pairs = [(item.get("batch_std") or [0.0], item.get("all_std") or [0.0]) for item in outputs]
     return bool(pairs) and all((apart[-1] or 0.0) > DIFFERENT * (whole[-1] or 0.0) > 0 for apart, whole in pairs)
+
+
+def _above_a_guess(window: Window, parts: Quarters) -> float | None:
+    """Gives the cross-entropy of equal answers where the loss fell for sure and did not come down to it."""
+    call = loss_call(window)
+    start = expected(call) if call is not None else None
+    if call is None or start is None or call.function not in CROSS_ENTROPIES or call.reduction != "mean":
+        return None
+    surplus, left = (call.value or 0.0) - start.value, parts.q4 - start.value
+    fell = parts.q1 - parts.q4 > SURE_ERRORS * math.hypot(parts.se_first, parts.se_last)
+    above = left > max(SURE_ERRORS * parts.se_last, NOT_UNDONE * surplus)
+    return start.value if call.alone and surplus > 0 and fell and above else None
 
 
 def _alive(window: Window) -> bool:

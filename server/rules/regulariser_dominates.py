@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,9 @@ class RegulariserDominates(Rule):
     decay is not asked.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else. So is the divergence of a
-    Gaussian code that fell so far while the rest of the loss stood still in the second half.
+    Gaussian code that fell so far while the rest of the loss stood still in the second half: a part called KL, or any
+    part where autograd's graph draws a code with a deviation exp(…) between two layers, and takes an exp(…) again
+    behind the last one.
     *A penalty inside the loss*: without any weight decay every matrix lost four fifths or more (nine tenths in the
     median) while the loss stood still. Or autograd's graph shows that the loss takes the size of most matrices itself
     (|w|, w², a norm), every matrix lost as much, and the outputs are constant, the loss stands still, or 98 % is gone.
@@ -70,7 +72,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -242,9 +244,9 @@ def _rate_is_up(window: Window) -> bool:
 
 
 def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict | None:
-    parts = window.by_layer(Kind.LOSS_PART)
+    parts, coded = window.by_layer(Kind.LOSS_PART), _draws_a_code(window)
     for name, series in parts.items():
-        if not is_penalty(name) or series.count < 100:
+        if not (is_penalty(name) or coded) or series.count < 100:
             continue
         first, now = med(np.abs(series.values[:3])), med(np.abs(series.tail(20)))
         others = [item for other, item in parts.items() if other != name and item.count >= 100]
@@ -253,7 +255,7 @@ def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict |
         fallen = first > 0 and now < params.collapse * max(first, peak)
         rest = sum(abs(med(item.tail(20))) for item in others)
         small = now < NEGLIGIBLE * rest
-        if fallen and small and gains and max(gains) >= params.gain and _of_a_posterior(window, name):
+        if fallen and small and gains and max(gains) >= params.gain and (coded or _of_a_posterior(window, name)):
             later = [(med(item.values[item.count // 2 :][:20]) - med(item.tail(20))) / med(item.values[:3])
                      for item in others if med(item.values[:3]) > 0]  # fmt: skip
             if max(later) < params.halted:
@@ -267,7 +269,7 @@ def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict |
                     limit=params.collapse * max(first, peak),
                     at_once=False,
                 )
-        if fallen and gains and max(gains) < params.gain:
+        if fallen and gains and max(gains) < params.gain and is_penalty(name):
             return say(
                 Severity.WARNING,
                 f"Penalty `{name}` fell from {max(first, peak):.3g} to {now:.3g} while the other parts of the "
@@ -280,6 +282,21 @@ def _collapsed(window: Window, params: RegulariserDominates.Params) -> Verdict |
                 at_once=False,
             )
     return None
+
+
+def _draws_a_code(window: Window) -> bool:
+    """Says whether an exp lies between two weighted layers, as the deviation of a code that is drawn, and one behind
+    the last, as in the divergence of that code; no softmax, whose divergence is another."""
+    found = window.fact("graph").get("sequence")
+    rows = [item for item in found if isinstance(item, Mapping)] if isinstance(found, (list, tuple)) else []
+    kinds = "".join("w" if row.get("kind") == "weighted" else _letter(str(row.get("op"))) for row in rows)
+    first, last = kinds.find("w"), kinds.rfind("w")
+    drawn = first >= 0 and "e" in kinds[first:last] and "e" in kinds[last:] and "s" not in kinds
+    return drawn and not window.gates.moving_target
+
+
+def _letter(operation: str) -> str:
+    return "e" if operation.startswith("ExpBackward") else "s" if "Softmax" in operation else "."
 
 
 def _of_a_posterior(window: Window, name: str) -> bool:

@@ -10,10 +10,15 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
-from server.rules._loss_call import NOT_SEEN, REGRESSION, loss_call
+from server.rules._layers import is_adaptive, optimizers
+from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call
+from server.rules._progress import first_finite
+from server.rules._rates import medians
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+START = 20  # samples
+EXPLODED = frozenset({"GW205", "GW208", "GW307", "GW308", "GW411"})  # steps as large as the targets
 EXPLAINS = frozenset({"GW201", "GW206", "GW214", "GW311", "GW412"})  # the way is long, and constant answers come first
 
 
@@ -24,8 +29,10 @@ class TargetOutOfReach(Rule):
     Compares the root mean square of the targets with that of the first outputs: more than 10 times (and above 10) is an
     info. It becomes a warning where after a quarter of the plan (at least 10 steps) the loss has moved by less than 5 %
     of its start; or, under a squared error, where it ends at more than twice the variance of the targets, which the
-    mean alone gets, or half of the run went by before it came below one and a half times that. Raw targets that are
-    learned in time stay silent.
+    mean alone gets, or half of the run went by before it came below one and a half times that. So is a loss that
+    explodes in the first 20 steps of an SGD whose first step was 30 % of the weights or more: under a squared error the
+    gradient is as large as the targets, and divided by their size that step would have been a usual one. Raw targets
+    that are learned in time stay silent.
 
     ## Why it matters
     A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
@@ -53,7 +60,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -86,6 +93,12 @@ class TargetOutOfReach(Rule):
             0.25, unit="of the plan", low=0.01, high=1.0, source="ours: a quarter is a fair chance"
         )
         fewest: int = threshold(10, unit="steps", low=1, high=1000, source="ours")
+        rewrite: float = threshold(
+            0.3, unit="of the weights, in the first steps", low=0.01, high=10.0, source="as lr-too-high"
+        )
+        blow_up: float = threshold(
+            10.0, unit="times the first loss", low=1.5, high=1e6, source="as lr-too-high: no healthy start does that"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`, then the loss."""
@@ -94,6 +107,9 @@ class TargetOutOfReach(Rule):
             yield NOT_SEEN
             return
         square, std, mean = call.target.mean_square, call.input.std, call.input.mean
+        if (verdict := _exploded(window, call, params)) is not None:
+            yield verdict
+            return
         if call.function not in REGRESSION or square is None or std is None or mean is None:
             yield NotEvaluated(f"{call.function} has no targets whose size could be compared")
             return
@@ -127,13 +143,41 @@ class TargetOutOfReach(Rule):
                 if stuck
                 else ""
             ),
-            "Standardise the targets, (y - y.mean()) / y.std(), or take log1p of prices and counts; undo it for "
-            "predictions.",
+            _ADVICE,
             numbers={"target_rms": size, "first_output": first, "start": start, "now": now},
             series=("loss",),
             limit=params.ratio * first,
             explains=EXPLAINS,
         )
+
+
+def _exploded(window: Window, call: LossCall, params: TargetOutOfReach.Params) -> Verdict | None:
+    """Finds a loss that exploded at once because a squared error's gradient is as large as the targets: the first step
+    would have been a usual one had they been of size 1. One that rescales gradients makes the same step then."""
+    size = (call.target.mean_square or 0.0) ** 0.5
+    start = first_finite(window.loss.values[:1])
+    if call.function != "mse_loss" or size <= params.ratio or start is None:
+        return None
+    _, ratios = medians(window, head=START)
+    if any(is_adaptive(str(item.get("type"))) for item in optimizers(window)) or not len(ratios):
+        return None
+    first = float(ratios[0])
+    after = window.loss.values[1:START]
+    worse = ~(after <= params.blow_up * abs(start))
+    if not first >= params.rewrite or not first / size < params.rewrite or not worse.any():
+        return None
+    peak = float(np.max(after)) if np.isfinite(after).all() else float("inf")
+    return say(
+        Severity.WARNING,
+        f"The targets have a root mean square of {size:.4g}, and under a squared error the gradient is as large: the "
+        f"first step changed the weights by {first:.2g} times their size, and the loss went from {start:.4g} to "
+        + (f"{peak:.4g}" if np.isfinite(peak) else "non-finite"),
+        _ADVICE,
+        numbers={"target_rms": size, "update_ratio": first, "start": start},
+        series=("loss",),
+        limit=params.blow_up * abs(start),
+        explains=EXPLAINS | EXPLODED,
+    )
 
 
 def _half_spent(window: Window, std: float, params: TargetOutOfReach.Params) -> bool:
@@ -142,3 +186,8 @@ def _half_spent(window: Window, std: float, params: TargetOutOfReach.Params) -> 
     tenth = max(5, len(losses) // 10)
     middle = losses[max(0, len(losses) // 2 - tenth // 2) :][:tenth]
     return len(losses) >= params.halfway_samples and std > 0 and med(middle) > params.halfway * std**2
+
+
+_ADVICE = (
+    "Standardise the targets, (y - y.mean()) / y.std(), or take log1p of prices and counts; undo it for predictions."
+)

@@ -13,7 +13,9 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
 from server.rules._layers import Parameter, learning_matrices, optimizers, wholly_dead
-from server.rules._progress import stood_still, stuck
+from server.rules._loss_call import CROSS_ENTROPIES, entropy, entropy_error, loss_call
+from server.rules._progress import loss_quarters, stood_still, stuck
+from server.rules._rates import decay_shares
 from server.rules._time_axis import judge_time, ratios_through_time
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,6 +23,8 @@ ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta"
 USUAL_EPS = 1e-8
 RATIO_FLOOR = 1e-300  # a gradient of exactly zero is as small as it gets, and has a logarithm
 SMALLEST_SAID = 1e-280
+DEEP = 6  # matrices; of fewer, thirds say little
+SURE = 2.0  # standard errors
 
 
 class VanishingGradient(Rule):
@@ -28,10 +32,12 @@ class VanishingGradient(Rule):
 
     ## What it does
     For each weight matrix r = ‖g‖/‖w‖, the median over the last samples; layers are ordered as the forward calls
-    them, one optimizer's layers at a time. It fires when the loss is stuck (or, at the end, was for half of the run),
-    and the first third of the layers has less than 1/1000 of the r of the last third, and the first third's updates
-    are below 1e-6 of the weights (Adam family: gradients below 10 times its epsilon, because Adam divides the scale
-    away above that). Short stacks: a factor below 0.1 per layer with updates below 1e-5.
+    them, one optimizer's layers at a time. It fires when the loss is stuck (or, at the end, was for half of the run; or
+    stands where a guess by the shares of the classes is, wherever it came from), and the first third of the layers has
+    less than 1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam
+    family: gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a
+    factor below 0.1 per layer with updates below 1e-5. Six layers or more under SGD: also where all updates of the run,
+    without what weight decay makes of them, would not move the first third by 1 % of its weights.
 
     In recurrent layers whose input takes a gradient (behind an embedding or another layer, or cells that the loop calls
     itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it
@@ -68,7 +74,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
     chart = "gradients"
     tier = "layers"
@@ -128,6 +134,9 @@ class VanishingGradient(Rule):
             relax="up",
             source="ours: a factor of 10,000 is more than a learning rate can make up for",
         )
+        moved: float = threshold(
+            0.01, unit="of the weights, over the run", low=1e-6, high=0.5, source="ours: a hundredth is where it began"
+        )
         fewest_layers: int = threshold(
             3, unit="matrices", low=2, high=100, source="two layers have no depth to speak of"
         )
@@ -155,8 +164,8 @@ class VanishingGradient(Rule):
         if still is None:
             yield NotEvaluated(f"too few losses to tell whether training is stuck ({window.loss.count})")
             return
-        half = not still and stood_still(window)
-        if not still and not half:
+        seen = "does not fall" if still else _seen_at_the_end(window)
+        if not seen:
             return
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
@@ -164,7 +173,7 @@ class VanishingGradient(Rule):
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
                 return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
             if found is not None and _vanishes(window, chain, found, params, width):
-                yield _verdict(chain, found, params, half=half)
+                yield _verdict(chain, found, params, seen)
                 return
 
 
@@ -219,7 +228,7 @@ def _vanishes(
     owner = [item for item in optimizers(window) if str(item.get("name", "")) == chain[0].optimizer]
     kind = str((owner or optimizers(window) or [{}])[0].get("type", ""))
     if not kind.startswith(ADAPTIVE):
-        return found.update < params.update
+        return found.update < params.update or _hardly_moved(window, chain, found, params)
     third = max(1, len(chain) // 3)
     rms = [
         med(window.series(f"grad_norm/{item.name}").tail(width)) / math.sqrt(max(item.numel, 1))
@@ -230,12 +239,38 @@ def _vanishes(
     return med(np.asarray(rms)) < params.eps_times * float(eps)
 
 
+def _hardly_moved(window: Window, chain: list[Parameter], found: _Profile, params: VanishingGradient.Params) -> bool:
+    """Says of a deep chain whether the gradient would not move its first third by a hundredth in the whole run; weight
+    decay moves layers that no gradient reaches."""
+    total = window.samples if window.final else window.planned or 0
+    if len(chain) < DEEP or not total:
+        return False
+    shares = decay_shares(window)
+    third = [min(shares.get(item.name, 0.0), 1.0) for item in chain[: len(chain) // 3]]
+    return found.update * (1 - float(np.median(third))) * total < params.moved
+
+
+def _seen_at_the_end(window: Window) -> str:
+    if stood_still(window):
+        return "did not fall in the first half of the run"
+    return "ended at that of a guess" if window.final and _at_a_guess(window) else ""
+
+
+def _at_a_guess(window: Window) -> bool:
+    """Says whether the loss of classes stands where answers by their shares alone would: nothing was learned, also
+    where a wild start made it fall to that."""
+    call, parts = loss_call(window), loss_quarters(window)
+    if call is None or parts is None or call.function not in CROSS_ENTROPIES or len(call.labels) < 2 or not call.alone:
+        return False
+    return parts.q4 > entropy(call.labels) - SURE * max(entropy_error(call.labels), parts.se_last)
+
+
 def _said(ratio: float, style: str) -> str:
     """Writes a ratio; the floor stands for a gradient of exactly zero."""
     return "exactly 0" if ratio < SMALLEST_SAID else f"{ratio:.2g}" if style == "g" else f"{ratio:.1e}"
 
 
-def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, *, half: bool) -> Verdict:
+def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, seen: str) -> Verdict:
     third = max(1, len(chain) // 3)
     first, last = chain[0].name, chain[-1].name
     return Verdict(
@@ -245,7 +280,7 @@ def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.
             f"Gradients vanish on the way back: relative to its weights `{first}` gets {_said(found.ratios[0], 'g')}, "
             f"`{last}` {found.ratios[-1]:.2g}; the first "
             f"third of {len(chain)} layers gets {_said(found.share, 'e')} of the last third (limit {params.ratio:g}), "
-            f"and the loss {'did not fall in the first half of the run' if half else 'does not fall'}"
+            f"and the loss {seen}"
         ),
         advice=(
             f"Between `{chain[0].layer}` and `{chain[-1].layer}` add residual connections or nn.LayerNorm, and "

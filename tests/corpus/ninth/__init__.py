@@ -16,6 +16,13 @@ ADOPTED: frozenset[str] = frozenset(
         "balls-logarithm-of-a-wall",
         "cracks-overlap-of-scores",
         "answers-cut-off",
+        "topics-in-four-pieces",
+        "topics-rate-of-next-to-nothing",
+        "suburb-in-dollars",
+        "tower-of-sigmoids",
+        "tower-from-a-bell",
+        "sketches-mean-beside-a-sum",
+        "clicks-those-who-did-first",
     }
 )
 

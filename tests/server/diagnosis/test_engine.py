@@ -88,6 +88,28 @@ def test_an_info_is_the_cause_of_what_it_explains_as_long_as_that_lasts(explains
     assert state() == {"GW906": (Severity.INFO, None)}
 
 
+@pytest.mark.parametrize(("names", "absorbed"), [("GW907", True), ("GW999", False)])
+def test_a_warning_absorbs_what_it_names_however_much_later_that_comes(names: str, absorbed: bool) -> None:
+    class Start(AboveTen):
+        """The run has a bad start"""
+
+        stage, clears_after = Stage.INITIALISATION, None
+
+        def check(self, window: Window, params: Any) -> Iterator[Verdict]:
+            yield Verdict(Severity.WARNING, 0, "a bad start", "mend it", at_once=True, explains=frozenset({names}))
+
+    class Later(Above):
+        """The run has steps that are cut short"""
+
+        code, name, stage = "GW907", "cut-short", Stage.OPTIMISER
+
+    engine = feed(engine_of(Start(), Later()), [0] * 100 + [2] * 20)
+    assert {item.code: item.cause for item in engine.findings} == {
+        "GW902": None,
+        "GW907": ("GW902", 0) if absorbed else None,
+    }
+
+
 def test_an_info_explains_nothing_that_has_a_cause() -> None:
     class Remark(AboveTen):
         """The run has a habit"""
