@@ -17,6 +17,7 @@ from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
 from client_hook.capture.validation_mode import ByMode, ValidationMode
+from client_hook.capture.watched_calls import is_validation
 
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
@@ -105,6 +106,7 @@ class LoopOrderSignal(Signal):
         if self._midway or not self._owned.graph(root):
             return
         self._counts["backward"] += 1
+        self._judge_held()
         self._mode.backward()
         if self._in_step is not None:
             self._closures = True
@@ -137,6 +139,7 @@ class LoopOrderSignal(Signal):
 
     def after_backward(self, root: Tensor) -> None:
         """Hears that a backward ended."""
+        self._mode.after_backward()
         if self._root is None or self._root() is not root:
             return
         for key, turn in self._turns.items():
@@ -202,20 +205,31 @@ class LoopOrderSignal(Signal):
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Sees a validation whose model is still in training mode."""
         first = args[0] if args else None
-        if torch.is_grad_enabled():
-            if isinstance(result, Tensor) and result.requires_grad:
-                self._mode.training_call(first)
-                self._targets = weakref.ref(args[1]) if len(args) > 1 and type(args[1]) is Tensor else None
+        graph = torch.is_grad_enabled()
+        if graph and isinstance(result, Tensor) and result.requires_grad:
+            self._judge_held()
+            self._mode.training_call(first)
+            self._targets = weakref.ref(args[1]) if len(args) > 1 and type(args[1]) is Tensor else None
             return
         turn = next((turn for turn in self._turns.values() if turn.by_mode.modules), None)
-        if turn is None:
+        if turn is None or not is_validation(self.context, args, result):
             return
         training = turn.by_mode.all_training()
+        if training and graph:
+            self._mode.hold(self.context.open_step)
+            return
         if training and not self._mode.is_validation(function, first):
             return
         self._offences.possible("train-during-validation")
         if training:
             self._offences.add("train-during-validation", self.context.open_step)
+
+    def _judge_held(self) -> None:
+        """Counts a loss of outputs without gradients, once it is clear that no training forward made them."""
+        step = self._mode.release()
+        if step is not None:
+            self._offences.possible("train-during-validation")
+            self._offences.add("train-during-validation", step)
 
     def batch(self, loader: Any, wait: float, epoch_start: bool) -> None:
         """Hears which loader gave the batch that comes next."""

@@ -23,6 +23,8 @@ class ValidationMode:
         self._passes = 0
         self._rows: int | None = None
         self._called: set[str] = set()
+        self._batches = 0
+        self._held: tuple[int, int, int] | None = None
 
     def choose(self, modules: list[weakref.ref[nn.Module]]) -> None:
         """Takes the first batch norm among these: it counts the forwards in training mode."""
@@ -33,6 +35,7 @@ class ValidationMode:
 
     def batch(self, loader: Any) -> None:
         """Hears that a loader gave a batch."""
+        self._batches += 1
         if self._loader is None or self._loader() is not loader:
             self._loader = weakref.ref(loader)
 
@@ -41,6 +44,10 @@ class ValidationMode:
         self._training_loader = self._loader
         self._passes = self._counted()
         self._called.clear()
+
+    def after_backward(self) -> None:
+        """Hears that it ended: what was counted in between was a forward that checkpointing ran anew."""
+        self._passes = self._counted()
 
     def resume(self) -> None:
         """Begins anew after steps that were not heard."""
@@ -64,6 +71,23 @@ class ValidationMode:
         if self._loader is not None and self._training_loader is not None:
             return self._loader() is not self._training_loader() or _other(self._loader(), self._rows, _rows(first))
         return again or _rows(first) != self._rows
+
+    def hold(self, step: int) -> None:
+        """Keeps a loss that has no gradients although it could have some, where a forward or another loader's batch
+        came before it: a validation, or a figure of a batch of which the training loss is still to come."""
+        loader, training = (self._loader, self._training_loader)
+        elsewhere = loader is not None and training is not None and loader() is not training()
+        if self._rows is not None and (elsewhere or self._counted() != self._passes):
+            self._held = (step, self._counted(), self._batches)
+
+    def release(self) -> int | None:
+        """Gives the step of what was held, where the training went on with another forward; forgets it either way."""
+        held, self._held = self._held, None
+        if held is None:
+            return None
+        step, passes, batches = held
+        fresh = self._counted() != passes if self._norm is not None else self._batches != batches
+        return step if fresh else None
 
     def _counted(self) -> int:
         norm = self._norm() if self._norm is not None else None

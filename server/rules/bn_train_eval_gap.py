@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._batchnorm import norm_layers
+from server.rules._batchnorm import NormLayer, norm_layers
 from server.rules._layers import layers, listed
-from server.rules._say import say
+from server.rules._say import percent, say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,7 +21,9 @@ class BnTrainEvalGap(Rule):
     ## What it does
     In evaluation it compares the variance of what reaches each batch norm with the stored one: a median factor above 2
     over the channels, in at least two evaluations, after 5/momentum updates. It is a warning where the validation loss
-    is more than half above the training loss as well (an error above 3 times), else an info.
+    is more than half above the training loss as well (an error above 3 times), else an info. At the end of a run whose
+    momentum was so small that a tenth or more of the stored numbers is still what they started from, the same is a
+    warning.
 
     ## Why it matters
     In training each batch is normalised by itself; in evaluation by the stored numbers. Where they differ, the model
@@ -31,7 +33,8 @@ class BnTrainEvalGap(Rule):
     A validation loss far above the training loss from the start, which jumps.
 
     ## What to try
-    - A momentum of 0.1 or less (PyTorch's momentum is the share of the new batch); larger batches.
+    - A momentum of 0.1 (PyTorch's momentum is the share of the new batch; 0.001 takes thousands of steps); larger
+      batches.
     - No dropout upstream of a batch norm.
     - Recompute the statistics over the training set before you evaluate.
 
@@ -49,6 +52,7 @@ class BnTrainEvalGap(Rule):
     name = "bn-train-eval-gap"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -69,6 +73,10 @@ class BnTrainEvalGap(Rule):
         )
         worse: float = threshold(0.5, unit="of the training loss", low=0.05, high=10.0, source="TheDeepChecker")
         updates: float = threshold(5.0, unit="1/momentum steps", low=1.0, high=50.0, source="the average has settled")
+        usual: float = threshold(0.1, unit="momentum", low=0.01, high=0.5, source="PyTorch's default: less was chosen")
+        initial: float = threshold(
+            0.1, unit="of the stored numbers", low=0.01, high=0.9, source="ours: they are still seen in the variance"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `batchnorm` with the validation loss."""
@@ -82,7 +90,10 @@ class BnTrainEvalGap(Rule):
             and item.eval_values >= params.values
             and item.eval_gap is not None
         }
-        if not known or window.samples < settled:
+        momentum, updates = min(momenta, default=0.1), _updates(window, known)
+        left = (1 - momentum) ** updates
+        late = window.final and momentum < params.usual and left > params.initial and not _started(window)
+        if not known or (window.samples < settled and not late):
             yield NotEvaluated(
                 f"{params.evaluations} evaluations through a batch norm are needed, after {settled:.0f} steps",
                 "compute the validation loss with a loss function, under torch.no_grad()",
@@ -97,9 +108,14 @@ class BnTrainEvalGap(Rule):
             pairs = zip(found.values[-2:], found.training[-2:], strict=True)
             floor = 0.05 * abs(float(window.loss.values[0])) if window.loss else 0.0
             worse = min((value - train) / max(train, floor, 1e-12) for value, train in pairs)
+        if window.samples < settled and not worse > params.worse:
+            return
         worst = max(far, key=lambda name: known[name].eval_gap or 0)
         factor = math.exp(known[worst].eval_gap or 0)
         severity = Severity.ERROR if worse > 2 else Severity.WARNING if worse > params.worse else Severity.INFO
+        if window.samples < settled:
+            yield _still_the_first(worst, factor, momentum, left, updates, worse, far, params)
+            return
         yield say(
             severity,
             f"In evaluation the variance at `{worst}` differs {factor:.2g} times from the stored one"
@@ -112,3 +128,32 @@ class BnTrainEvalGap(Rule):
             series=("loss", "val/loss"),
             limit=params.gap,
         )
+
+
+def _updates(window: Window, known: Mapping[str, NormLayer]) -> int:
+    """Counts how often the stored numbers moved, at least: once in a step, and more where a step has several calls."""
+    steps = int(window.loss.steps[-1]) + 1 if window.loss else 0
+    return steps * max((item.calls for item in known.values()), default=1)
+
+
+def _started(window: Window) -> bool:
+    """Says whether the stored numbers may come from another training."""
+    return window.gates.finetune or window.gates.resumed
+
+
+def _still_the_first(
+    worst: str, factor: float, momentum: float, left: float, updates: int, worse: float, far: list[str],
+    params: BnTrainEvalGap.Params,
+) -> Verdict:  # fmt: skip
+    return say(
+        Severity.WARNING,
+        f"With a momentum of {momentum:g}, {percent(left)} of what batch norm has stored is still what it started from "
+        f"after {updates} updates: in evaluation the variance at `{worst}` differs {factor:.2g} times from the stored "
+        f"one, and the validation loss is {worse:.0%} above the training loss",
+        "Use momentum=0.1: PyTorch's momentum is the share of the new batch, so 0.999 elsewhere is 0.001 here, which "
+        "is for runs of many thousand steps. Or recompute the statistics with torch.optim.swa_utils.update_bn.",
+        layers=[worst, *far],
+        numbers={"momentum": momentum, "left": left, "variance_factor": factor, "loss_above": worse},
+        series=("loss", "val/loss"),
+        limit=params.gap,
+    )

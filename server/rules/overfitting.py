@@ -27,7 +27,9 @@ class Overfitting(Rule):
     3 sigmas of an evaluation (10 % with fewer than 10 evaluations), while the training loss fell on, counts. It is a
     warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse too, and
     where the rise gave back more than 5 % of what the validation had gained; else an info: with few positives or hard
-    labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing.
+    labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing. A metric that got better is
+    excuse enough below half a rise, except where a classification is known by heart: a training loss below 0.1 % of the
+    entropy of the labels beside a validation loss above half of it.
 
     ## Why it matters
     From there on the model learns the training set by heart. The checkpoint that you want is behind you.
@@ -54,7 +56,7 @@ class Overfitting(Rule):
     name = "overfitting"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = 20
@@ -78,6 +80,12 @@ class Overfitting(Rule):
         large: float = threshold(0.5, unit="of the best", low=0.1, high=10.0, source="ours: no creep")
         returned: float = threshold(
             0.05, unit="of the gain", low=0.0, high=1.0, relax="down", source="ours: less is nothing near zero"
+        )
+        heart: float = threshold(
+            0.001, unit="of the entropy of the labels", low=1e-6, high=0.1, source="ours: nothing is left to learn"
+        )
+        doubt: float = threshold(
+            0.5, unit="of the entropy of the labels", low=0.1, high=1.0, source="ours: half of what a guess gets"
         )
         training: float = threshold(0.01, unit="of the training loss", low=0.0, high=1.0, source="ours: it still falls")
 
@@ -105,6 +113,7 @@ class Overfitting(Rule):
         metric = _metric_change(window, int(found.steps[best_at]), width)
         worse = metric is not None and metric[1] < -0.02
         improved = metric is not None and metric[1] > 0.01 and now < (1 + params.large) * best
+        improved = improved and not _by_heart(window, now, training, params)
         bad = not improved and (now > params.gap * training or now > best + params.large * abs(best) or worse)
         gained = max(0.0, float(found.values[0]) - best) if np.isfinite(found.values[0]) else 0.0
         bad = bad and now - best > params.returned * gained
@@ -125,12 +134,23 @@ class Overfitting(Rule):
         )
 
 
-def _never_better_than_chance(window: Window, found: Evaluations, best: float) -> bool:
+def _by_heart(window: Window, now: float, training: float, params: Overfitting.Params) -> bool:
+    """Says whether the training labels are known for sure, and those of the validation hardly better than by a guess."""
+    chance = _chance(window)
+    return chance is not None and training < params.heart * chance and now > params.doubt * chance
+
+
+def _chance(window: Window) -> float | None:
+    """Gives the entropy of the labels under a mean cross-entropy."""
     call = loss_call(window)
     known = call is not None and call.function in CROSS_ENTROPIES and len(call.labels) > 1 and call.reduction == "mean"
-    if not known or call is None:
+    return entropy(call.labels) if known and call is not None else None
+
+
+def _never_better_than_chance(window: Window, found: Evaluations, best: float) -> bool:
+    call, chance = loss_call(window), _chance(window)
+    if call is None or chance is None:
         return False
-    chance = entropy(call.labels)
     return far_off(found, chance) or (best >= NEVER * chance and not beats_the_commonest(window, call.labels))
 
 

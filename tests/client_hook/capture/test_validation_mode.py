@@ -123,16 +123,78 @@ def test_a_validation_without_a_loader_has_rows_that_no_batch_has(rows: int, exp
     assert offence(tape) == expected
 
 
-def test_checkpointing_runs_its_forward_twice_and_is_no_validation() -> None:
+def later(*, switch: bool = False, before: bool = False):
+    """Makes the body of a loop that computes its validation loss after no_grad() ended, or a figure of the training
+    batch before its loss."""
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        if before:
+            F.l1_loss(outputs.detach(), F.one_hot(labels, 5).float())
+        loss = F.cross_entropy(outputs, labels)
+        loss.backward()
+        F.l1_loss(outputs.detach(), F.one_hot(labels, 5).float())
+        optimizer.step()
+        if not before:
+            model.train(not switch)
+            held, wanted = batch(1000 + step)
+            with torch.no_grad():
+                outputs = model(held)
+            F.cross_entropy(outputs, wanted)
+            model.train()
+        return loss
+
+    return body
+
+
+def test_a_loss_of_answers_without_gradients_is_a_validation_once_the_training_goes_on() -> None:
+    assert offence(train(later(), model=classifier(nn.BatchNorm1d(5)))) == (11, 11), "the last is not followed"
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5)])
+def test_a_figure_of_detached_answers_is_none(layer: nn.Module) -> None:
+    assert offence(train(later(before=True), model=classifier(layer))) is None
+    assert offence(train(later(switch=True), model=classifier(layer))) is None
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["validation", "an epoch put together"])
+def test_answers_put_together_are_a_validation_if_another_loader_gave_them(held: bool) -> None:
+    model = classifier(nn.Dropout(0.5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    training, held_out = (DataLoader(TensorDataset(*batch(seed, 48)), batch_size=12) for seed in (1, 2))
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(4):
+        answers, wanted = [], []
+        for inputs, labels in training:
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            loss = F.cross_entropy(outputs, labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+            answers, wanted = [*answers, outputs.detach()], [*wanted, labels]
+        if held:
+            with torch.no_grad():
+                answers, wanted = zip(*((model(inputs), labels) for inputs, labels in held_out), strict=True)
+        F.cross_entropy(torch.cat(list(answers)), torch.cat(list(wanted)))
+    monitor.finish(timeout=0.1)
+    assert offence(tape) == ((3, 3) if held else None)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_runs_its_forward_twice_and_is_no_validation(reentrant: bool) -> None:
     model = classifier(nn.BatchNorm1d(5))
 
     def body(step, model, optimizer):
         inputs, labels = batch(step)
         optimizer.zero_grad()
-        outputs = torch.utils.checkpoint.checkpoint(model, inputs.requires_grad_(), use_reentrant=True)
+        outputs = torch.utils.checkpoint.checkpoint(model, inputs.requires_grad_(), use_reentrant=reentrant)
         loss = F.cross_entropy(outputs, labels)
         loss.backward()
         optimizer.step()
+        F.l1_loss(outputs.detach(), torch.zeros(12, 5))
         with torch.no_grad():
             F.l1_loss(outputs, torch.zeros(12, 5))
         return loss
