@@ -18,6 +18,7 @@ from client_hook.capture.loss_statistics import Counts, Rows, Values, thin
 
 MAX_RESULTS = 1_000
 MAX_MARKS = 32
+MAX_PAIRED = 12  # classes of which is counted what each is taken for
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Batches:
         self.target = Values()
         self.labels = Counts()
         self.predictions = Counts()
+        self.pairs = Counts()  # label × number of classes + prediction
+        self.paired = 0  # classes, where they are few
         self.input_rows = Rows()
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
@@ -84,21 +87,24 @@ class Batches:
         self.same_places = 0.0  # of sequences: those at the end of each row with the label of all ends; less if not
         self.run_out: dict[str, int] = {}  # the smallest label that ends sequences: how often at their end, and in all
         self._results: list[float] = []
-        self._marks: list[tuple[int, dict[int, int], dict[int, int]]] = []  # what was known as each evaluation began
+        self._marks: list[tuple[int, dict[int, int], dict[int, int], dict[int, int]]] = []  # as each evaluation began
 
     def mark(self) -> None:
         """Notes that an evaluation begins, so that the later ones can be told apart."""
-        self._marks.append((self.batches, self.labels.known(), self.predictions.known()))
+        self._marks.append((self.batches, self.labels.known(), self.predictions.known(), self.pairs.known()))
         if len(self._marks) > MAX_MARKS:
             self._marks = self._marks[::2]
 
     def later_half(self) -> dict[str, Any]:
         """Counts in the later half of the evaluations, where the model is what it became."""
-        batches, labels, predictions = self._marks[len(self._marks) // 2] if self._marks else (0, {}, {})
+        batches, labels, predictions, pairs = self._marks[len(self._marks) // 2] if self._marks else (0, {}, {}, {})
+        now, classes = self.pairs.known(), self.paired
+        later = [now.get(place, 0) - pairs.get(place, 0) for place in range(classes * classes)]
         return {
             "batches": self.batches - batches,
             "label_counts": self.labels.fact(labels),
             "prediction_counts": self.predictions.fact(predictions),
+            "taken_for": [later[label * classes : (label + 1) * classes] for label in range(classes)],
         }
 
     def add(self, function: str, copies: list[Tensor], sizes: Sizes) -> None:
@@ -133,6 +139,8 @@ class Batches:
             self.labels.add(second.long())
         if dimension is not None and classes >= 2:
             self._add_rows(function, first, second, dimension)
+            if sizes.ignore is not None and classes <= MAX_PAIRED and list(first.shape) == sizes.input:
+                self._add_pairs(first.argmax(dimension), second, classes)
         shape = sizes.input
         a_map = len(shape) == 4 or (len(shape) == 3 and shape[1] == shape[2])  # of points; columns are labels of many
         if function in BINARY and (classes < 2 or a_map):
@@ -146,6 +154,14 @@ class Batches:
                 self.labels.add(second.argmax(dimension))
         if function in BY_CLASS:
             self.predictions.add(first.argmax(dimension))
+
+    def _add_pairs(self, said: Tensor, wanted: Tensor, classes: int) -> None:
+        """Counts what each class was taken for, where every answer has its label beside it."""
+        if said.shape == wanted.shape:
+            known = (wanted >= 0) & (wanted < classes)
+            self.paired = self.paired or classes
+            if classes == self.paired:
+                self.pairs.add(wanted[known].long() * classes + said[known])
 
     def fact(self) -> dict[str, Any]:
         """Makes the keys that both sides have."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._loss_call import (
@@ -36,8 +38,10 @@ class LabelHistogramWrong(Rule):
     Labels that come in batches of one class count once a batch: of sorted data a few batches are no sample.
     At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
     head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
-    At the end of a run the only label under a binary loss, or of two classes, is an error too. Of regression targets
-    it compares mean and deviation: validation targets five deviations away and three times as wide were not scaled.
+    Where nearly all validation examples of each class are taken for one class, and two or more classes for each
+    other's, the sets number their classes differently: an error. At the end of a run the only label under a binary
+    loss, or of two classes, is an error too. Of regression targets it compares mean and deviation: validation targets
+    five deviations away and three times as wide were not scaled.
 
     ## Why it matters
     Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
@@ -91,6 +95,12 @@ class LabelHistogramWrong(Rule):
             3.0, unit="outputs per class", low=1.5, high=1000.0, source="ours: twice as many may be kept for later"
         )
 
+        renumbered: float = threshold(
+            0.7, unit="of the answers", low=0.5, high=1.0, source="ours: they would be right under other numbers"
+        )
+        wrong: float = threshold(0.25, unit="of the answers", low=0.1, high=1.0, source="ours: far more than chance")
+        answers: int = threshold(60, unit="answers", low=20, high=1_000_000, source="ours: no coincidence")
+        each: int = threshold(10, unit="answers of a class", low=3, high=1000, source="ours: one that is rare is noise")
         batches: int = threshold(3, unit="batches", low=1, high=1000, source="ours: the first targets are typical")
         apart: float = threshold(5.0, unit="deviations of the targets", low=2.0, high=1e3, source="ours: no split does")
         times: float = threshold(3.0, unit="times the deviation", low=1.5, high=1e3, source="ours: no split does")
@@ -121,6 +131,9 @@ class LabelHistogramWrong(Rule):
         judged = window.final and seen >= params.labels and not window.gates.moving_target
         if len(call.labels) == 1 and alone and judged:
             yield _single(next(iter(call.labels)), seen, outputs)
+            return
+        if (verdict := _renumbered(window, call, params)) is not None:
+            yield verdict
             return
         if "GW111" in window.open_codes:
             return
@@ -196,6 +209,40 @@ def _other_scale(window: Window, call: LossCall, params: LabelHistogramWrong.Par
         numbers={"mean": mean, "std": std, "validation_mean": other_mean, "validation_std": other_std},
         series=("loss", "val/loss"),
         limit=params.apart * std,
+    )
+
+
+def _renumbered(window: Window, call: LossCall, params: LabelHistogramWrong.Params) -> Verdict | None:
+    """Finds classes that validation takes for each other, one for one: it would be right under other numbers."""
+    gates, validation = window.gates, window.fact("loss_call").get("validation")
+    later = validation.get("later_half") if isinstance(validation, Mapping) else None
+    rows = later.get("taken_for") if isinstance(later, Mapping) else None
+    if not isinstance(later, Mapping) or not isinstance(rows, list) or int(later.get("batches") or 0) < params.batches:
+        return None
+    if call.function not in CROSS_ENTROPIES or gates.moving_target or gates.finetune or gates.resumed:
+        return None
+    table = np.array(rows, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or table.sum() < params.answers:
+        return None
+    came = np.flatnonzero(table.sum(1))
+    taken = {int(label): int(np.argmax(table[label])) for label in came}
+    if len(came) < 2 or len(set(taken.values())) < len(came) or table[came].sum(1).min() < params.each:
+        return None
+    under = sum(table[label, other] for label, other in taken.items()) / table.sum()
+    right = float(np.trace(table)) / table.sum()
+    moved = {label: other for label, other in taken.items() if label != other}
+    if not moved or set(moved) != set(moved.values()) or under < params.renumbered or under - right < params.wrong:
+        return None
+    return say(
+        Severity.ERROR,
+        f"{percent(right)} of the validation answers are right, and {percent(under)} would be with other numbers "
+        f"of classes ({', '.join(f'{label} is taken for {other}' for label, other in list(moved.items())[:4])}): "
+        "the two sets number their classes differently",
+        "Make one mapping from names to class ids of the training set and use it for both (fit the LabelEncoder once, "
+        "then transform; ImageFolder numbers the folders that it finds).",
+        numbers={"right": right, "under_other_numbers": float(under), "moved": len(moved)},
+        series=("val/loss", "loss"),
+        limit=params.renumbered,
     )
 
 

@@ -135,7 +135,7 @@ class Overfitting(Rule):
 
 
 def _by_heart(window: Window, now: float, training: float, params: Overfitting.Params) -> bool:
-    """Says whether the training labels are known for sure, and those of the validation hardly better than by a guess."""
+    """Says whether the training labels are known for sure, and those of the validation hardly so."""
     chance = _chance(window)
     return chance is not None and training < params.heart * chance and now > params.doubt * chance
 

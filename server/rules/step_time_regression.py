@@ -11,13 +11,11 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.series import Series
-from server.domain.statistics import baseline, finite
+from server.domain.statistics import baseline
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 WIDTH = 200
-PARTS = 8  # of a short run
 
 
 class StepTimeRegression(Rule):
@@ -25,9 +23,7 @@ class StepTimeRegression(Rule):
 
     ## What it does
     Compares the median step time of the newest 200 steps with the best such median: 1.3 times, and 6 scales above it,
-    in five evaluations in a row, where the time also rose steadily from quarter to quarter of the run. At the end of a
-    run that was too short for that: eight parts of it, each slower than the one two before (the first, in which things are
-    still set up, aside), and the last at least three times as slow as the second.
+    in five evaluations in a row, where the time also rose steadily from quarter to quarter of the run.
 
     ## Why it matters
     A list of losses that keeps every graph, a cache that fills, a device that gets hot: the run will not end in time.
@@ -53,7 +49,6 @@ class StepTimeRegression(Rule):
     name = "step-time-regression"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
     needs = (Kind.TIME_STEP,)
     chart = "series"
     every = 100
@@ -69,19 +64,12 @@ class StepTimeRegression(Rule):
         ratio: float = threshold(1.3, unit="times the best", low=1.05, high=10.0, relax="down", source="runmedic")
         sigmas: float = threshold(6.0, unit="scales", low=1.0, high=50.0, source="ours")
         steady: float = threshold(1.05, unit="times, from quarter to quarter", low=1.0, high=2.0, source="ours")
-        short: int = threshold(160, unit="steps", low=80, high=1300, source="ours: twenty for each median")
-        ratio_short: float = threshold(
-            3.0, unit="times", low=1.3, high=100.0, relax="down", source="ours: few steps, so a plain case"
-        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares medians of 200 steps."""
         series = window.series(Kind.TIME_STEP.value)
         grid = series.medians(WIDTH, 100)
         if len(grid) < 12:
-            if window.final and series.count >= params.short:
-                yield from _short(series, params)
-                return
             yield NotEvaluated(f"{WIDTH + 1100} timed steps are needed, {series.count} are in")
             return
         best_at = int(np.nanargmin(grid))
@@ -107,26 +95,3 @@ class StepTimeRegression(Rule):
                 limit=params.ratio * best.med,
                 at_once=False,
             )
-
-
-def _short(series: Series, params: StepTimeRegression.Params) -> Iterator[Verdict]:
-    """Judges a whole run of few steps."""
-    times = [float(np.median(part)) for part in np.array_split(finite(series.values), PARTS)]
-    if not all(later > params.steady * earlier for earlier, later in zip(times[1:], times[3:], strict=False)):
-        return
-    if not times[-1] > params.ratio_short * times[1]:
-        return
-    step = int(series.steps[series.count // PARTS])
-    yield say(
-        Severity.WARNING,
-        f"A step takes {times[-1] * 1e3:.3g} ms at the end and took {times[1] * 1e3:.3g} ms around step {step}; it has "
-        "grown through the whole run",
-        "Look for what the loop does with all steps so far at each step (a metric over everything that was said, a "
-        "list that is joined anew), and for something that keeps every step's graph (losses.append(loss) without "
-        ".item()).",
-        step=step,
-        numbers={"now_s": times[-1], "best_s": times[1], "ratio": times[-1] / times[1]},
-        series=("time/step",),
-        limit=params.ratio_short * times[1],
-        at_once=True,
-    )

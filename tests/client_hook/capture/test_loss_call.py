@@ -391,6 +391,9 @@ def test_a_validation_whose_loss_is_computed_after_no_grad_is_seen_and_a_loss_of
 
     fact = last(train(lambda *given: body(*given, same=False)), "loss_call")
     assert fact["validation"]["label_counts"].keys() == {"0"}
+    later = fact["validation"]["later_half"]
+    assert [sum(row) for row in later["taken_for"]] == [later["label_counts"]["0"], 0, 0, 0, 0]
+    assert sum(row[1] for row in later["taken_for"]) == later["prediction_counts"].get("1", 0)
     assert fact["validation"]["later_half"]["batches"] == fact["validation"]["batches"] // 2 > 0
     assert last(train(lambda *given: body(*given, same=True)), "loss_call")["validation"] is None
 

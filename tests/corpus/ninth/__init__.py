@@ -9,20 +9,24 @@ from tests.corpus.ninth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
     {
-        "sun-of-six-hours",
-        "sun-warm-restarts",
-        "sun-already-seen",
+        "answers-cut-off",
         "balls-caught",
         "balls-logarithm-of-a-wall",
+        "clicks-those-who-did-first",
         "cracks-overlap-of-scores",
-        "answers-cut-off",
+        "glyphs-momentum-of-contrib",
+        "glyphs-never-evaluated",
+        "irises-numbered-twice",
+        "sketches-mean-beside-a-sum",
+        "suburb-in-dollars",
+        "sun-already-seen",
+        "sun-of-six-hours",
+        "sun-warm-restarts",
         "topics-in-four-pieces",
         "topics-rate-of-next-to-nothing",
-        "suburb-in-dollars",
-        "tower-of-sigmoids",
         "tower-from-a-bell",
-        "sketches-mean-beside-a-sum",
-        "clicks-those-who-did-first",
+        "tower-of-eighty-four",
+        "tower-of-sigmoids",
     }
 )
 
