@@ -31,9 +31,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """A headless Chromium. It is gone before other tests run, whose event loops its own would be in the way of."""
     path = needs.find()
     assert path is not None, needs.MEND
     with sync_playwright() as playwright:
