@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
 MAX_ELEMENTS = 16_384  # looked at in one tensor of one call
 MAX_DISTINCT = 1_000
 ROW_TOLERANCE = 1e-4
@@ -21,20 +22,23 @@ _MAX_ENTROPIES = 200
 
 
 def thin(tensor: Tensor, keep: int | None) -> Tensor:
-    """Returns a view of every k-th item along all dimensions but one, so that at most MAX_ELEMENTS are left (or
-    one row)."""
+    """Returns some items along all dimensions but one, so that at most MAX_ELEMENTS are left (or one row).
+
+    They lie apart by no whole number: where sequences were flattened, every second item is every second place of them.
+    """
     sizes = list(tensor.shape)
-    index: list[Any] = [slice(None)] * tensor.ndim
     left = math.prod(sizes)
     for dimension in sorted(range(tensor.ndim), key=lambda item: -sizes[item]):
         if left <= MAX_ELEMENTS:
             break
         if dimension == keep:
             continue
-        stride = min(-(-left // MAX_ELEMENTS), sizes[dimension])
-        index[dimension] = slice(None, None, stride)
-        left = left // sizes[dimension] * -(-sizes[dimension] // stride)
-    return tensor[tuple(index)]
+        apart = PARTS * -(-left // MAX_ELEMENTS) + GOLDEN_PARTS
+        count = (sizes[dimension] - 1) * PARTS // apart + 1
+        places = torch.arange(count, device=tensor.device) * apart // PARTS
+        tensor = tensor.index_select(dimension, places)
+        left = left // sizes[dimension] * count
+    return tensor
 
 
 class Values:

@@ -222,7 +222,7 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
         start = float(loss.values[0])
     way = np.abs(loss.values[max(0, first - needed) : first])
     fell = first >= FEWEST_FALLING and bool(np.any(way <= HALFWAY * abs(start)))
-    solved = fell and (abs(value) <= SOLVED * abs(start) or _converged(window, needed))
+    solved = fell and (abs(value) <= SOLVED * abs(start) or _converged(window, needed, step))
     norm = window.series("grad_norm").tail(needed)
     still = bool(len(norm)) and not norm.any()
     message = f"The loss has been exactly {value + 0.0:.6g} for {count} steps, since step {step}"
@@ -242,15 +242,17 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
     )
 
 
-def _converged(window: Window, looks: int) -> bool:
+def _converged(window: Window, looks: int, since: int) -> bool:
     """Says whether the gradient shrank to next to nothing without being 0, as at the lowest point of one batch.
 
-    What is dead or saturated has none at all.
+    What is dead or saturated has none at all. What was measured `since` the loss stands still counts, if anything was.
     """
     norms = window.series("grad_norm")
     if norms.count < FEWEST_FALLING:
         return False
-    newest = norms.tail(min(looks, FEWEST_FALLING))
+    newest = norms.values[int(np.searchsorted(norms.steps, since)) :][-looks:]
+    if not len(newest):
+        newest = norms.tail(min(looks, FEWEST_FALLING))
     return bool(np.all(newest > 0)) and float(newest.max()) < FLAT * float(norms.values[0])
 
 

@@ -19,6 +19,7 @@ AT_CHANCE = 0.02
 FEWEST_EVALUATIONS = 5
 FEWEST_CLASSES, FEWEST_LABELS = 3, 20  # of each class
 FAR_ABOVE = 1.2  # times a guess: who comes down from there has learned something
+LIKELY_ERRORS = 1.645  # standard errors of the difference: a fall, as a one-sided test at 5 % says
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
@@ -138,6 +139,13 @@ class LossNotDecreasing(Rule):
             yield _verdict(window, parts, smallest, None, told)
             return
         if not is_stuck(parts) or _validation_improved(window, params):
+            return
+        moved = min(parts.q1, parts.start) - parts.q4
+        if moved > max(SMALLEST_GAIN * abs(parts.q1), LIKELY_ERRORS * math.hypot(parts.se_first, parts.se_last)):
+            yield NotEvaluated(
+                f"the loss fell by {moved / abs(parts.q1):.0%}, which its noise hides but does not explain",
+                "monitor.validation(loss) on a fixed set shows what noisy batches hide",
+            )
             return
         if smallest > params.hopeless * abs(parts.q1):
             yield NotEvaluated(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from client_hook.capture.loss_statistics import MAX_ELEMENTS, thin
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
 from tests.client_hook.tape import taped
 
@@ -405,3 +406,15 @@ def test_the_marks_of_pairs_are_their_targets() -> None:
     fact = last(train(with_loss(pairs)), "loss_call")
     assert (fact["function"], fact["target"]["min"], fact["target"]["max"]) == ("cosine_embedding_loss", 0.0, 1.0)
     assert fact["target"]["shape"] == [12]
+
+
+@pytest.mark.parametrize("places", [2, 4, 6, 8, 10, 12, 16, 24, 32])
+def test_of_flattened_sequences_every_place_is_looked_at(places: int) -> None:
+    """Every second row would be every second place of each sequence."""
+    rows = torch.arange(places).repeat(9_600 // places)
+    outputs = F.one_hot(rows, 32).float()
+    looked_at = thin(outputs, 1).argmax(1)
+    assert len(looked_at) * 32 <= MAX_ELEMENTS
+    counts = torch.bincount(looked_at, minlength=places)
+    assert int(counts.min()) > 0.7 * len(looked_at) / places
+    assert torch.equal(thin(outputs[:10], 1), outputs[:10]), "nothing is left out of little"

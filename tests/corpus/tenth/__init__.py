@@ -7,6 +7,6 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.tenth.faults import FAULTS
 from tests.corpus.tenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset({"gpt-adds", "patients-by-risk", "tumours-by-lbfgs"})
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
