@@ -21,7 +21,8 @@ class NonfiniteLoss(Rule):
     ## What it does
     Fires at once when a loss of the newest 100 samples is not finite. Under a GradScaler a single one is an info,
     because the scaler skips such steps; two in a row are an error. The message names the first step, and the evidence
-    what came before: the last finite loss, the gradient norm, and the first layer whose output was not finite.
+    what came before: the last finite loss, the gradient norm, and the first layer whose output was not finite. Two or
+    more that a run survived are a warning at its end.
 
     ## Why it matters
     One optimizer step with a NaN gradient makes every weight NaN; all that follows is lost.
@@ -50,6 +51,7 @@ class NonfiniteLoss(Rule):
     name = "nonfinite-loss"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 10
@@ -70,6 +72,9 @@ class NonfiniteLoss(Rule):
             high=100,
             source="one is a skipped step, two are a loss that stays broken",
         )
+        survived: int = threshold(
+            2, unit="losses of a run", low=1, high=1_000, source="ours: one may be a single bad sample"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the newest losses."""
@@ -79,6 +84,8 @@ class NonfiniteLoss(Rule):
             return
         bad = recent_bad(loss, params.recent)
         if bad is None:
+            if window.final and not scaler_active(window) and int((~np.isfinite(loss.values)).sum()) >= params.survived:
+                yield _survived(loss)
             return
         forgiven = scaler_active(window) and _longest_run(loss.tail(params.recent)) < params.in_a_row
         yield _verdict(window, loss, bad, forgiven)
@@ -90,6 +97,25 @@ def _longest_run(values: np.ndarray) -> int:
         current = 0 if good else current + 1
         longest = max(longest, current)
     return longest
+
+
+def _survived(loss: Series) -> Verdict:
+    bad = np.flatnonzero(~np.isfinite(loss.values))
+    step, last = int(loss.steps[bad[0]]), int(loss.steps[bad[-1]])
+    what = kind_of(float(loss.values[bad[0]]))
+    return Verdict(
+        severity=Severity.WARNING,
+        first_step=step,
+        message=f"{len(bad)} of {loss.count} losses were no numbers, {what} at step {step} first and the last at step "
+        f"{last}: the run went on, and some batch will break it",
+        advice=(
+            "Look in the loss for log, sqrt or a division whose argument can reach 0 or fall below (clamp_min(1e-8), "
+            "softplus), and at these batches for NaN; torch.autograd.set_detect_anomaly(True) names the operation."
+        ),
+        evidence=Evidence(
+            numbers={"nonfinite_losses": float(len(bad))}, strings={"value": what}, series=("loss",), limit=0.0
+        ),
+    )
 
 
 def _verdict(window: Window, loss: Series, bad: int, forgiven: bool) -> Verdict:

@@ -7,6 +7,8 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.tenth.faults import FAULTS
 from tests.corpus.tenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset({"gpt-adds", "patients-by-risk", "tumours-by-lbfgs"})
+ADOPTED: frozenset[str] = frozenset(
+    {"energy-variance-may-be-negative", "gpt-adds", "patients-by-risk", "tumours-by-lbfgs"}
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
