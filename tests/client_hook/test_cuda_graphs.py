@@ -144,6 +144,15 @@ def test_a_compiled_model_trains_as_without_the_hook(mode: str, monkeypatch: pyt
     assert tape.series("loss") == dict(enumerate(watched.tolist()))
 
 
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    """Trains one step on the host."""
+    optimizer.zero_grad()
+    loss: Tensor = model(torch.ones(2, 4)).square().mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
 class Recorded:
     """Stands for a graph where there is no GPU: what the wrappers hear is the same."""
 
@@ -160,17 +169,10 @@ def test_without_a_gpu_the_wrappers_hear_begin_end_and_replay(monkeypatch: pytes
     kind: Any = torch.cuda.CUDAGraph
     graph = Recorded()
 
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        loss = model(torch.ones(2, 4)).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
     for _ in range(120):
-        monitor.step(step())
+        monitor.step(_step(model, optimizer))
     kind.capture_begin(graph)
-    monitor.step(step())  # both belong to the graph
+    monitor.step(_step(model, optimizer))  # both belong to the graph
     monitor.log(learned=torch.tensor(1.0))
     kind.capture_end(graph)
     assert monitor._parts is not None
@@ -210,17 +212,10 @@ def test_a_replay_is_measured_around_it(monkeypatch: pytest.MonkeyPatch) -> None
     kind: Any = torch.cuda.CUDAGraph
     graph = Recorded()
 
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        loss = model(torch.ones(2, 4)).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
     for _ in range(3):
-        monitor.step(step())
+        monitor.step(_step(model, optimizer))
     kind.capture_begin(graph)
-    step()
+    _step(model, optimizer)
     kind.capture_end(graph)
     for _ in range(10):
         kind.replay(graph)
