@@ -1,4 +1,4 @@
-"""Builds the wheel's copy of client_hook without comments, and without docstrings and the types of arguments where
+"""Builds the wheel's copy of client_hook without comments, and without docstrings and the types inside functions where
 nobody calls `help`.
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
@@ -11,6 +11,7 @@ import io
 import shutil
 import tempfile
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def slim(source: str, *, docstrings: bool = False) -> str:
 
 
 def _without_types(source: str) -> str:
-    """Takes away what says of an argument or a result which type it has, where that is within one line."""
+    """Takes away what says of an argument, a result or a variable of a function which type it has, within one line."""
     lines = [line.encode() for line in source.splitlines()]
     cuts: list[tuple[int, int, int]] = []
     for node in ast.walk(ast.parse(source)):
@@ -90,9 +91,22 @@ def _without_types(source: str) -> str:
         if result is not None and result.end_lineno == result.lineno:
             arrow = lines[result.lineno - 1].rindex(b"->", 0, result.col_offset)
             cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
-    for row, begin, end in sorted(cuts, reverse=True):
+        for target, kind in _typed_variables(node):
+            if target.lineno == kind.end_lineno:
+                begin = target.end_col_offset or 0
+                cuts.append((target.lineno - 1, begin, kind.end_col_offset or begin))
+    for row, begin, end in sorted(set(cuts), reverse=True):
         lines[row] = lines[row][:begin].rstrip() + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"
+
+
+def _typed_variables(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Gives what a function assigns with a type; of a class within it, fields may need theirs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AnnAssign) and child.value is not None:
+            yield child.target, child.annotation
+        if not isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _typed_variables(child)
 
 
 def _narrow(line: str) -> str:
