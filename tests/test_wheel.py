@@ -76,10 +76,27 @@ def test_the_hook_in_it_is_the_same_code_line_by_line(wheel: zipfile.ZipFile) ->
         ], name
 
 
+class _Untyped(ast.NodeTransformer):
+    """Makes plain assignments of those with a type, but for the fields of classes."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
+        return node
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return node
+        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
+
+
 def _bare(source: str) -> ast.Module:
-    """Parses a file and takes its docstrings and the types of functions out; a docstring alone stays, without its
+    """Parses a file and takes its docstrings and the types in functions out; a docstring alone stays, without its
     words."""
-    tree = ast.parse(source)
+    tree = _Untyped().visit(ast.parse(source))
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
