@@ -159,7 +159,6 @@ WITHOUT_PICTURE = {
     "GW101": "found before any training: its page of the preflight draws a curve",
     "GW102": "found before any training: its page of the preflight draws a curve",
     "GW105": "found before any training",
-    "GW312": "told by GW301 first",
     "GW402": "a remark", "GW414": "a remark on runs of 5,000 steps", "GW423": "a remark", "GW452": "told as a symptom",
     "GW609": "needs a GPU", "GW953": "a remark",
 }  # fmt: skip
