@@ -12,8 +12,6 @@ BESIDE: Mapping[str, str] = {
     "GW105": "Judged before the training (see below), in `tests/client_hook/preflight/test_gradient_checks.py`",
     "GW106": "Judged before the training (see below), in `tests/client_hook/preflight/test_lr_range.py`",
     "GW108": "Judged before the training (see below), in `tests/client_hook/preflight/test_baseline.py`",
-    "GW312": "GW301 speaks of the same layers, as a worse finding, and then it is silent; "
-    f"`{CASES}/dead-or-unused-module.yaml`",
     "GW402": "Needs 24 micro-batches a step and a clock of its own; `tests/trainings/test_own_clock.py`",
     "GW414": f"A remark on a plateau of 5,000 steps at one rate; `{CASES}/no-decay.yaml`",
     "GW415": f"A remark on a start whose cause is told as a worse finding; `{CASES}/missing-warmup.yaml`",

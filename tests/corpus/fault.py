@@ -18,6 +18,7 @@ class Fault:
     root: tuple[str, ...]
     source: str
     symptoms: tuple[str, ...] = ()
+    remark: bool = False  # it is harmless: to warn of it would be wrong
 
 
 KARPATHY = "A. Karpathy, the most common neural net mistakes (2018)"

@@ -178,6 +178,7 @@ HEALTHY: dict[str, Setup] = {
     "mlp-sgd": MLP,
     "mlp-sgd-seed-1": replace(MLP, seed=1),
     "mlp-sgd-seed-2": replace(MLP, seed=2),
+    "mlp-chain": replace(MLP, model=lambda: models.Chain(left_over=False)),
     "mlp-plain-sgd": replace(MLP, optimizer=sgd(0.2, 0.0), steps=600),
     "mlp-nesterov": replace(MLP, optimizer=sgd(0.05, nesterov=True)),
     "mlp-rmsprop": replace(MLP, optimizer=adam(1e-3, RMSprop)),

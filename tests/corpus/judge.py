@@ -68,9 +68,10 @@ class Judged:
 
 
 def judge(
-    name: str, found: Diagnosis, seconds: float, root: tuple[str, ...], symptoms: tuple[str, ...], source: str
-) -> Judged:
-    """Reads the findings of a training that has ended."""
+    name: str, found: Diagnosis, seconds: float, root: tuple[str, ...], symptoms: tuple[str, ...], source: str,
+    *, remark: bool = False,
+) -> Judged:  # fmt: skip
+    """Reads the findings of a training that has ended; `remark`: its mistake is harmless, and deserves no more."""
     findings = [item for item in found.findings if item.open]
     tops = sorted((item for item in findings if item.cause is None), key=_rank)
     told = {info: [_said(item) for item in tops if _is_remark(item) == info] for info in (False, True)}
@@ -85,7 +86,7 @@ def judge(
         source=source,
         remarks=tuple(told[True]),
         below=_below(findings, root),
-        mild=bool(root) and worst.get(root[0]) is Severity.INFO,
+        mild=bool(root) and (remark or worst.get(root[0]) is Severity.INFO),
         pictures=_pictures(name, found) if root else {},
     )
 

@@ -221,3 +221,26 @@ class Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.after(self.model(x))  # type: ignore[operator]
+
+
+class Chain(nn.Module):
+    """Explains a part of its input in each block and hands on the rest (N-BEATS, Oreshkin et al. 2019); the last block
+    has nobody to hand it to."""
+
+    def __init__(self, *, left_over: bool = True, blocks: int = 4) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"body": nn.Linear(20, 64), "answer": nn.Linear(64, 5), "explained": nn.Linear(64, 20)})
+            for _ in range(blocks)
+        )
+        if not left_over:
+            del self.blocks[-1]["explained"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer = torch.zeros(len(x), 5)
+        for block in self.blocks:
+            hidden = torch.relu(block["body"](x))
+            answer = answer + block["answer"](hidden)
+            if "explained" in block:
+                x = x - block["explained"](hidden)
+        return answer

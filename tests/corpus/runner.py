@@ -86,5 +86,7 @@ def run_one(chosen: tuple[str, str], pace: str = "usual", device: str = "cpu") -
     broken = [check for check in found.checks if "the rule itself failed" in check.reason]
     if broken:
         raise RuntimeError(f"{name}: {broken[0].code}: {broken[0].reason}")
-    root, symptoms, source = (fault.root, fault.symptoms, fault.source) if fault else ((), (), "")
-    return judge(name, found, recording.seconds, root, symptoms, source)
+    if fault is None:
+        return judge(name, found, recording.seconds, (), (), "")
+    about = (fault.root, fault.symptoms, fault.source)
+    return judge(name, found, recording.seconds, *about, remark=fault.remark)

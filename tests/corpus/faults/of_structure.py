@@ -45,6 +45,12 @@ STRUCTURE: dict[str, Fault] = {
     ),
     "trunk-not-in-optimizer": Fault(replace(MLP, optimizer=head_only), ("GW302",), DISCUSS),
     "layer-not-called": Fault(replace(MLP, model=Forgotten), ("GW301", "GW312"), DEEPCHECKER),
+    "chain-leaves-a-part-over": Fault(
+        replace(MLP, model=models.Chain),
+        ("GW312",),
+        "ServiceNow/N-BEATS: the last block's backcast has no gradient",
+        remark=True,
+    ),
     "no-activation": Fault(
         replace(MLP, model=lambda: nn.Sequential(nn.Linear(20, 64), nn.Linear(64, 64), nn.Linear(64, 5))),
         ("GW313",),
