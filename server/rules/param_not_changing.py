@@ -15,6 +15,7 @@ from server.rules._layers import listed, parameters
 from server.rules.base import Rule, Stage, threshold
 
 FEWEST_NORMS = 3  # of weights and biases: one that is kept on a sphere has the same norm too
+DONE = 1e-4  # of the first gradients: a fit that ended there moves by less than a float32 can hold
 
 
 class ParamNotChanging(Rule):
@@ -55,7 +56,7 @@ class ParamNotChanging(Rule):
     name = "param-not-changing"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.PARAM_GRAD_NORM)
     chart = "updates"
     tier = "layers"
@@ -172,7 +173,8 @@ def _frozen_since(
         tested.update(steps.tolist())
         if name in gradients:
             gradient = gradients[name]
-            good = np.isfinite(gradient.values) & (gradient.values > 0)
+            least = DONE * np.max(gradient.values[:3], initial=0.0, where=np.isfinite(gradient.values[:3]))
+            good = np.isfinite(gradient.values) & (gradient.values > least)
             alive.update(np.intersect1d(steps, gradient.steps[good]).tolist())
     return min(tested) if tested and tested <= alive else None
 
