@@ -22,12 +22,13 @@ class ParamNotChanging(Rule):
     """The run has weights that never change although they get gradients
 
     ## What it does
-    Per optimizer group: the update ratio ‖Δw‖/‖w‖ is exactly 0 in the last 20 samples for *every* matrix of the group,
-    while at least one of them had a finite gradient above a ten-thousandth of its first ones in each of those samples
-    and the group's learning rate was above 0 and not a millionth of what it once was. Steps that a GradScaler skips have non-finite gradients and do not
-    count. One early layer alone whose tiny updates are rounded away belongs to `vanishing-gradient`. The other way
-    round, each optimizer step moves every weight by a hundred-thousandth or more, and yet the norms of all weights and
-    biases are the same number in all of these samples: something puts the old values back after each step.
+    Per optimizer group: the update ratio ‖Δw‖/‖w‖ is exactly 0 in the last 20 samples for *every* matrix of the
+    group, while at least one of them had a finite gradient above a ten-thousandth of its first ones in each of those
+    samples and the group's learning rate was above 0 and not a millionth of what it once was. Steps that a GradScaler
+    skips have non-finite gradients and do not count. One early layer alone whose tiny updates are rounded away
+    belongs to `vanishing-gradient`. The other way round, each optimizer step moves every weight by a hundred-
+    thousandth or more, and yet the norms of all weights and biases are the same number in all of these samples:
+    something puts the old values back after each step.
 
     ## Why it matters
     The training runs, costs its full price, and the model stays where it started.
