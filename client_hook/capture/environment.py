@@ -119,7 +119,7 @@ def _devices() -> list[str]:
 
 
 def _packages() -> dict[str, str]:
-    found = (quietly(lambda item=item: _name_and_version(item)) for item in metadata.distributions())
+    found = (quietly(_name_and_version, item) for item in metadata.distributions())
     return dict(pair for pair in found if pair)
 
 

@@ -43,7 +43,7 @@ class FlightSignal(Signal):
         self._breaks: list[dict[str, Any]] = []
         self._allowed_at = {"loss-spike": 0, "nonfinite": 0}
         self._scaled_at = -1
-        self._bad_norms: set[int] = set()  # steps of which a device told so, late
+        self._bad_norms: deque[int] = deque(maxlen=PAUSE_STEPS)  # steps of which a device told so, late
 
     def attach(self) -> None:
         """Listens, and lets others tell of a break."""
@@ -110,8 +110,7 @@ class FlightSignal(Signal):
 
     def _bad_norm(self, step: int | None = None) -> None:
         if step is not None:
-            if len(self._bad_norms) < PAUSE_STEPS:
-                self._bad_norms.add(step)
+            self._bad_norms.append(step)
             if self.context.on_alarm is not None:
                 self.context.on_alarm(step)
         elif self._scaled_at != self.context.open_step:
@@ -154,9 +153,8 @@ class FlightSignal(Signal):
             return first_bad.in_gradients(self.context)
         bad = first_bad.in_weights(self.context)
         if bad is not None and root is None and later > 0:  # updates have spread it by now
-            gradient_first = any(earlier < step for earlier in self._bad_norms)
-            return {**bad, "direction": "backward" if gradient_first else "unseen", "module": None, "tensor": None,
-                    "later": later}  # fmt: skip
+            direction = "backward" if step - 1 in self._bad_norms else "unseen"
+            return {**bad, "direction": direction, "module": None, "tensor": None, "later": later}
         if names:
             return first_bad.of_gradients(self.context, names)
         return first_bad.in_graph(self.context, root) if bad is None and root is not None else bad

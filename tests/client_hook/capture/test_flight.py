@@ -109,7 +109,9 @@ def test_the_operation_that_made_the_first_bad_value_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("norms", "direction"), [((), "unseen"), ((100, 101), "unseen"), ((99, 100), "backward")], ids=str
+    ("norms", "direction"),
+    [((), "unseen"), ((100, 101), "unseen"), ((99, 100), "backward"), ((20, 100), "unseen")],
+    ids=str,
 )
 def test_what_a_device_tells_late_is_no_claim_about_weights_that_broke_since(
     norms: tuple[int, ...], direction: str
