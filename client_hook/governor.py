@@ -6,6 +6,7 @@ Not for: measuring anything, or deciding what an anomaly is (client_hook.anomaly
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 FIRST_STEPS = 20  # all of them are measured …
@@ -28,8 +29,9 @@ BURST_PAUSE_STEPS = 200
 class Governor:
     """Keeps the accounts; `after_step` hears the times of the step that closed and says whether to measure the next."""
 
-    def __init__(self, budget: float = 0.01) -> None:
+    def __init__(self, budget: float = 0.01, *, together: bool = False) -> None:
         self.budget = budget
+        self.together = together  # with other ranks, whose clocks differ: what is compared, is measured at one step
         self.steps = 0
         self.sampled_steps = 0
         self.elapsed_s = 0.0
@@ -63,6 +65,8 @@ class Governor:
         earned = MARGIN * self.budget * (elapsed_s - spent_s) - spent_s
         ahead = 0.5 * missing * count / earned if earned > 0.0 else MOST_PLAIN
         self.look_after = max(1, min(MOST_PLAIN, int(ahead)))
+        if self.together:
+            self.look_after = max(1, min(MOST_PLAIN, self._next_meeting(self.budget) - self.steps))
         return sample
 
     def _add(self, elapsed_s: float, spent_s: float, count: int) -> None:
@@ -124,9 +128,26 @@ class Governor:
         longest = LONGEST_GAP
         if self.too_dear:  # a long run knows itself by then; a short one is measured as often as any
             longest = max(longest, min(self.steps // 20, LONGEST_DEAR_GAP))
+        if self.together:  # what was not saved up yet is paid back
+            return self._next_meeting(budget) == self.steps and (self._credit_s >= 0.0 or self.too_dear)
         return self._credit_s >= cost or (
             self._gap >= longest and cost <= self._left(budget) * self._gap * self._step_s
         )
+
+    def _next_meeting(self, budget: float) -> int:
+        """Gives the next step that ranks with this rhythm measure, and all with a shorter one.
+
+        Rhythms are powers of two. Each stretch of 2^k steps has one such step, that of one of its halves, which a bit
+        of a hash chooses: no period of the training can fall in with it.
+        """
+        cost = max(self._sample_cost_s - self._plain_cost_s, 0.0)
+        earned = MARGIN * budget * self._step_s - self._plain_cost_s
+        least = self._left(budget) * self._step_s  # where plain steps take the budget
+        level = math.ceil(math.log2(max(cost / max(earned, least, 1e-9), 1.0)))
+        level = min(level, int(math.log2(LONGEST_DEAR_GAP)))
+        stretch = self.steps >> level
+        meeting = _meeting(stretch, level)
+        return meeting if meeting >= self.steps else _meeting(stretch + 1, level)
 
     def _left(self, budget: float) -> float:
         """Gives the share of the time for measurements that nothing was saved up for."""
@@ -173,3 +194,9 @@ class Governor:
             "sampled_after_100": self._late_samples,
             "unsampled_us": 1e6 * self._plain_cost_s,
         }
+
+
+def _meeting(stretch: int, level: int) -> int:
+    for bits in range(level, 0, -1):
+        stretch = 2 * stretch + ((stretch * 2_654_435_761 + bits * 40_503) >> 16 & 1)
+    return stretch

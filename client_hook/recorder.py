@@ -17,7 +17,7 @@ from torch import Tensor, compiler
 from torch.compiler import is_dynamo_compiling
 from torch.optim import Optimizer
 
-from client_hook import closures
+from client_hook import closures, ranks
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal
@@ -44,7 +44,7 @@ class Recorder:
         self.context = context
         self.guard = guard
         self.counter = StepCounter(context.step)
-        self.governor = Governor(context.options.budget)
+        self.governor = Governor(context.options.budget, together=ranks.several())
         self.anomalies = LossWatch()
         self.signals = Signals(context, guard, types if types is not None else signal_types())
         self._replays = Replays(context, self.signals, self.counter)

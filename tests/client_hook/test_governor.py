@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from client_hook.governor import BURST_STEPS, MOST_PLAIN, Governor
@@ -70,6 +72,28 @@ def test_plain_steps_lead_to_about_as_many_measurements(sample_s: float) -> None
     assert often * 0.8 <= plain <= often * 1.05
     assert 5_000 - MOST_PLAIN <= seldom.steps <= closely.steps == 5_000
     assert seldom.share <= 0.01
+
+
+@pytest.mark.parametrize("sample_s", [0.0003, 0.003, 0.02])
+@pytest.mark.parametrize("plain", [False, True])
+def test_ranks_whose_clocks_differ_measure_the_same_steps(sample_s: float, plain: bool) -> None:
+    fast, slow = Governor(0.01, together=True), Governor(0.01, together=True)
+    one = _measured(drive(fast, 10_000, step_s=0.02, sample_s=sample_s, plain_s=10e-6, plain=plain))
+    other = _measured(drive(slow, 10_000, step_s=0.02, sample_s=1.7 * sample_s, plain_s=14e-6, plain=plain))
+    late = [step for step in one if step > 100]
+    assert len(set(late) & set(other)) >= 0.4 * len(late) > 12
+    assert max(fast.share, slow.share) <= 0.01
+    gaps = {after - before for before, after in itertools.pairwise(late)}
+    assert len(gaps) > 2, "no even rhythm, with which a period of the training could fall in"
+
+
+def test_ranks_meet_also_where_plain_steps_take_the_budget() -> None:
+    ranks = [Governor(0.01, together=True) for _ in range(2)]
+    measured = [
+        set(_measured(drive(rank, 20_000, step_s=0.003, sample_s=0.002, plain_s=plain_s, plain=True)))
+        for rank, plain_s in zip(ranks, (25e-6, 40e-6), strict=True)
+    ]
+    assert sum(step > 5_000 for step in measured[0] & measured[1]) >= 5
 
 
 def test_where_plain_steps_are_dear_a_long_run_is_measured_less_and_less() -> None:
