@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median_low
 from typing import Any
 
+from tests.corpus.explained import EXPLAINED
 from tests.corpus.judge import Judged, Said
 
 COUNTS = ("faults", "hits", "symptoms", "unlabelled", "false", "healthy_remarks")
@@ -114,15 +115,19 @@ def as_json(
         "pictures": _one_a_rule(judged),
         "confusion": {code: dict(found) for code, found in sorted(total.confusion.items())},
         "misses": [
-            {"name": item.name, "root": item.root, "said": [asdict(said) for said in item.said]}
+            {"name": item.name, "root": item.root, "said": [asdict(said) for said in item.said], **_why(item.name)}
             for item in total.misses
         ],
-        "false_alarms": [{"name": name, **asdict(said)} for name, said in total.alarms],
+        "false_alarms": [{"name": name, **asdict(said), **_why(name)} for name, said in total.alarms],
         "trainings": [
             {"name": item.name, "root": item.root, "top": item.top, "steps": item.steps, "source": item.source}
             for item in judged
         ],
     }
+
+
+def _why(name: str) -> dict[str, str]:
+    return {"why": EXPLAINED[name]} if name in EXPLAINED else {}
 
 
 def unseen(total: Score, known: Iterable[str]) -> set[str]:

@@ -44,6 +44,15 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Confused:
+    """What the top line said where one rule's fault was the root cause: each answer with how often it came."""
+
+    code: str
+    url: str
+    answers: tuple[tuple[str, int], ...]  # (code or "nothing", trainings), the right one first
+
+
+@dataclass(frozen=True)
 class Wrong:
     """A miss or a false alarm, in a sentence."""
 
@@ -97,6 +106,7 @@ class ProofView:
     lead: str
     rows: tuple[ProofRow, ...]
     beside: tuple[Beside, ...]
+    confusion: tuple[Confused, ...]
     misses: tuple[Wrong, ...]
     alarms: tuple[Wrong, ...]
     held_out: tuple[HeldOut, ...]  # the newest set first
@@ -114,6 +124,7 @@ def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> Pr
         lead=_lead(found) if found else "",
         rows=tuple(_row(code, item) for code, item in rules.items() if _is_shown(item)),
         beside=tuple(_beside(code, item) for code, item in rules.items() if item.get("beside") or not _is_shown(item)),
+        confusion=tuple(_confused(code, item) for code, item in (found.get("confusion") or {}).items()),
         misses=_misses(found),
         alarms=_alarms(found),
         held_out=_held_out(found.get("held_out") or {}),
@@ -133,14 +144,14 @@ def _held_out(sets: Mapping[str, Mapping[str, Any]]) -> tuple[HeldOut, ...]:
 
 def _misses(found: Mapping[str, Any]) -> tuple[Wrong, ...]:
     return tuple(
-        Wrong(item["name"], f"wanted {' or '.join(item['root'])}, said {_said(item['said'])}")
+        Wrong(item["name"], f"wanted {' or '.join(item['root'])}, said {_said(item['said'])}{_why(item)}")
         for item in found.get("misses", ())
     )
 
 
 def _alarms(found: Mapping[str, Any]) -> tuple[Wrong, ...]:
     return tuple(
-        Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}")
+        Wrong(item["name"], f"{item['code']} {item['severity']} at step {item['step']}: {item['message']}{_why(item)}")
         for item in found.get("false_alarms", ())
     )
 
@@ -200,8 +211,17 @@ def _beside(code: str, item: Mapping[str, Any]) -> Beside:
     return Beside(code, str(item.get("name") or ""), _url(code), str(item.get("beside") or "Nothing shows it yet"))
 
 
+def _confused(code: str, answers: Mapping[str, int]) -> Confused:
+    by_count = sorted(answers.items(), key=lambda answer: (answer[0] != code, -answer[1], answer[0]))
+    return Confused(code, _url(code), tuple(by_count))
+
+
 def _url(code: str) -> str:
     return "/rules/" + quote(code, safe="")
+
+
+def _why(item: Mapping[str, Any]) -> str:
+    return f". {item['why']}" if item.get("why") else ""
 
 
 def _said(said: list[dict[str, object]]) -> str:

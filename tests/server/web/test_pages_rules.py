@@ -69,6 +69,17 @@ def test_the_catalogue_tells_causes_from_symptoms_and_says_what_shows_the_others
     assert "Nothing shows it yet" not in page.text
 
 
+def test_the_catalogue_explains_every_miss_and_shows_what_was_taken_for_what(home: House) -> None:
+    found = corpus()
+    wrong = [*found["misses"], *found["false_alarms"]]
+    assert [item["name"] for item in wrong if not item.get("why")] == [], "tests/corpus/explained.py says why"
+    page = look(home, "/rules")
+    assert set(page.values("data-confused")) == set(found["confusion"])
+    assert all(item["why"] in page.text for item in wrong)
+    view = proof_view(home.app.state.services.registry, {**found, "confusion": {"GW208": {"GW411": 3, "GW208": 1}}})
+    assert [(row.code, row.answers) for row in view.confusion] == [("GW208", (("GW208", 1), ("GW411", 3)))]
+
+
 def test_the_catalogue_shows_what_preflight_said_of_the_corpus(home: House) -> None:
     counts = {"name": "batch-leak", "passed": 60, "info": 1, "false": 0, "sick": 4, "not_evaluated": 9, "left_out": 0}
     found = {**corpus(), "preflight": {"healthy": 65, "sick": 90, "checks": {"GW103": counts}}}
