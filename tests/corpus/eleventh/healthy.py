@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.eleventh import prefer, series, signals, tables, texts, vision
+from tests.corpus.eleventh import games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -42,4 +42,26 @@ HEALTHY: dict[str, Setup] = {
     "clicks-by-factors-and-net": whole(prefer.clicks, 1153),
     "towers-that-meet": whole(prefer.towers, 1154),
     "sessions-in-a-shop": whole(prefer.sessions, 1155),
+    "spring-by-its-equation": whole(physics.spring, 1160),
+    "heat-on-a-rod": whole(physics.heat, 1161),
+    "hunters-and-hunted": whole(physics.predators, 1162),
+    "atoms-and-forces": whole(physics.forces, 1163),
+    "pendulum-by-its-energy": whole(physics.pendulum, 1164),
+    "patients-year-by-year": whole(physics.patients, 1165),
+    "papers-by-neighbours": whole(graphs.quotes, 1170),
+    "papers-attended": whole(graphs.attended, 1171),
+    "links-to-come": whole(graphs.meetings, 1172),
+    "molecules-by-messages": whole(graphs.molecules, 1173),
+    "poles-by-actor-and-critic": whole(games.poles, 1180),
+    "maze-by-double-dqn": whole(games.maze, 1181),
+    "offers-by-counts": whole(games.offers, 1182),
+    "cart-stopped-through-physics": whole(games.stopped, 1183),
+    "throws-by-ppo": whole(games.throws, 1184),
+    "ring-of-blobs": whole(makers.blobs, 1190),
+    "digits-by-vae": whole(makers.coded, 1191),
+    "moons-out-of-noise": whole(makers.moons, 1192),
+    "digits-by-codes": whole(makers.codes, 1193),
+    "pixels-in-order": whole(makers.pixels, 1194),
+    "moons-by-couplings": whole(makers.flow, 1195),
+    "digits-squeezed": whole(makers.squeezed, 1196),
 }

@@ -55,7 +55,7 @@ def stars(within: bool = False, decay: float = 0.02, spread: float = 0.1) -> Rec
     def said(user: Tensor, item: Tensor) -> Tensor:
         return torch.sigmoid(model(user, item)) if within else model(user, item)
 
-    for _ in range(7):
+    for _ in range(12):
         for u, i, stars_ in loader:
             optimizer.zero_grad()
             error = F.mse_loss(said(u, i), stars_)
@@ -69,7 +69,7 @@ def stars(within: bool = False, decay: float = 0.02, spread: float = 0.1) -> Rec
     return probe.finish()
 
 
-def baskets(lr: float = 0.02) -> Recording:
+def baskets(lr: float = 0.05) -> Recording:
     """Ranks what was bought above what was not, by pairs; BPR."""
     liked = taste(120, 100, 5, 1151)
     bought = liked > liked.quantile(0.85, dim=1, keepdim=True)
@@ -102,14 +102,15 @@ def baskets(lr: float = 0.02) -> Recording:
     return probe.finish()
 
 
-def searches(dim: int = 1, units: tuple[float, ...] = (1.0,) * 8) -> Recording:
+def searches(units: tuple[float, ...] = (1.0,) * 8) -> Recording:
     """Orders ten documents of a search by ListNet of features; judged by NDCG.
 
     Wrong where asked for: columns in the units in which they were counted.
     """
     chance = torch.Generator().manual_seed(1152)
     x = torch.randn(700, 10, 8, generator=chance)
-    worth = x[..., 0] + 0.7 * x[..., 1] * x[..., 2] - 0.5 * x[..., 3].abs() + 0.3 * torch.randn(700, 10, generator=chance)
+    worth = x[..., 0] + 0.7 * x[..., 1] * x[..., 2] - 0.5 * x[..., 3].abs()
+    worth = worth + 0.3 * torch.randn(700, 10, generator=chance)
     grade = (worth + 1).clamp(0, 4).round()
     x = x * torch.tensor(units) + torch.tensor(units).log()
     model = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 1))
@@ -125,14 +126,14 @@ def searches(dim: int = 1, units: tuple[float, ...] = (1.0,) * 8) -> Recording:
     for _ in range(14):
         for rows in torch.randperm(560).split(28):
             scores = model(x[rows]).squeeze(2)
-            loss = -(grade[rows].softmax(dim) * scores.log_softmax(dim)).sum(1).mean()
+            loss = -(grade[rows].softmax(1) * scores.log_softmax(1)).sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             probe.step(loss)
         with torch.no_grad():
             scores = model(x[560:]).squeeze(2)
-            val = -(grade[560:].softmax(dim) * scores.log_softmax(dim)).sum(1).mean()
+            val = -(grade[560:].softmax(1) * scores.log_softmax(1)).sum(1).mean()
         probe.validation(val, ndcg=ndcg(scores, grade[560:]))
     return probe.finish()
 
@@ -240,7 +241,7 @@ def sessions() -> Recording:
         top = (scores.topk(5)[1] == rows[:, 1:, None]).any(2).float().mean()
         return F.cross_entropy(scores.flatten(0, 1), rows[:, 1:].flatten()), top
 
-    for _ in range(10):
+    for _ in range(13):
         for rows in torch.randperm(600).split(30):
             loss, _ = judged(data[rows])
             optimizer.zero_grad()

@@ -144,7 +144,7 @@ def pinball(said: Tensor, truth: Tensor, levels: Tensor) -> Tensor:
     return torch.maximum(levels * error, (levels - 1) * error).mean()
 
 
-def load(rate: float = 3e-3, momentum: float = 0.9) -> Recording:
+def load(rate: float = 3e-3, activation: type[nn.Module] = nn.SiLU) -> Recording:
     """Says how much power a town will draw, and between which bounds."""
     chance = torch.Generator().manual_seed(1113)
     hour, cold = torch.rand(4000, generator=chance) * 24, torch.randn(4000, generator=chance)
@@ -153,8 +153,8 @@ def load(rate: float = 3e-3, momentum: float = 0.9) -> Recording:
     power = power + (0.1 + 0.2 * (hour > 16)) * torch.randn(4000, generator=chance)
     x = torch.stack([torch.sin(hour * math.pi / 12), torch.cos(hour * math.pi / 12), cold, weekend], 1)
     levels = torch.tensor([0.1, 0.5, 0.9])
-    model = nn.Sequential(nn.Linear(4, 48), nn.SiLU(), nn.Linear(48, 48), nn.SiLU(), nn.Linear(48, 3))
-    optimizer = torch.optim.NAdam(model.parameters(), lr=rate, betas=(momentum, 0.999))
+    model = nn.Sequential(nn.Linear(4, 48), activation(), nn.Linear(48, 48), activation(), nn.Linear(48, 3))
+    optimizer = torch.optim.NAdam(model.parameters(), lr=rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 150, 0.5)
     probe = Probe(model, optimizer, total_steps=500)
     for step in range(500):
@@ -193,8 +193,8 @@ def volatility(positive: bool = True) -> Recording:
     def judged(piece: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         output, state = cell(torch.stack([piece[:, :-1], piece[:, :-1].abs()], 2), state)
         said = head(output).squeeze(2)
-        spread = F.softplus(said) + 1e-3 if positive else said
-        return 0.5 * (spread.log() + piece[:, 1:] ** 2 / spread).mean(), state
+        spread = (F.softplus(said) + 1e-3 if positive else said).sqrt()
+        return (spread.log() + 0.5 * (piece[:, 1:] / spread) ** 2).mean(), state
 
     for _ in range(4):
         state: Tensor | None = None
@@ -216,7 +216,7 @@ class Reader(nn.Module):
 
     def __init__(self, size: int = 32, length: int = 48, mask: bool = True) -> None:
         super().__init__()
-        self.inputs, self.place = nn.Linear(1, size), nn.Parameter(torch.randn(length, size) * 0.02)
+        self.inputs, self.place = nn.Linear(1, size), nn.Parameter(torch.randn(length, size) * 0.4)
         layer = nn.TransformerEncoderLayer(size, 4, 64, 0.0, batch_first=True, norm_first=True)
         self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head, self.mask = nn.Linear(size, 1), mask
@@ -228,7 +228,7 @@ class Reader(nn.Module):
         return self.head(self.body(hidden, mask=mask, is_causal=self.mask))
 
 
-def tides(mask: bool = True, warm: int = 40, rate: float = 2e-3) -> Recording:
+def tides(mask: bool = True, warm: int = 40, rate: float = 5e-3, early: bool = False) -> Recording:
     """Forecasts tides of three periods by a causal transformer with a warm start and a cosine."""
     chance = np.random.default_rng(1115)
     time = np.arange(49)[None, :] + chance.uniform(0, 400, (400, 1))
@@ -246,8 +246,11 @@ def tides(mask: bool = True, warm: int = 40, rate: float = 2e-3) -> Recording:
         optimizer.zero_grad()
         loss = F.mse_loss(model(data[rows, :-1]), data[rows, 1:])
         loss.backward()
+        if early:
+            scheduler.step()
         optimizer.step()
-        scheduler.step()
+        if not early:
+            scheduler.step()
         probe.step(loss)
         if step % 40 == 39:
             model.eval()

@@ -43,19 +43,26 @@ def jiggle(x: Tensor) -> Tensor:
     return torch.roll(x, (across, down), (2, 3))
 
 
-def resnet(period: int | None = None, batch: int = 64, again: bool = True, momentum: float = 0.1) -> Recording:
+def resnet(
+    period: int | None = None,
+    batch: int = 64,
+    epochs: int = 6,
+    again: bool = True,
+    keep: float = 0.1,
+    push: float = 0.9,
+) -> Recording:
     """Learns digits by a small residual net, SGD with Nesterov, a cosine over all steps, and shifted pictures.
 
     Wrong where asked for: a period in epochs, batches of two, or a net that stays in eval() after the first test.
     """
     x, y = written()
     model = nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12, momentum=momentum), nn.ReLU(),
-        Basic(12, 12, momentum=momentum), Basic(12, 24, 2, momentum), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12, momentum=keep), nn.ReLU(),
+        Basic(12, 12, momentum=keep), Basic(12, 24, 2, keep), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(24, 10),
     )  # fmt: skip
-    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    epochs, size = 6, 1400
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=push, nesterov=True, weight_decay=5e-4)
+    size = 1400
     steps = epochs * (size // batch)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period or steps)
     probe = Probe(model, optimizer, total_steps=steps)
@@ -202,8 +209,11 @@ def landmark(pixels: bool = False) -> Recording:
     return probe.finish()
 
 
-def boxes(scale: float = 16.0) -> Recording:
-    """Draws a box round a spot and says whether it is large, from shares; boxes in pixels drown the question."""
+def boxes(scale: float = 16.0, guard: bool = True) -> Recording:
+    """Says whether a spot is large, and draws a box round those, in shares; boxes in pixels drown the question.
+
+    Wrong where asked for: the mean over the large ones of a batch in which there may be none.
+    """
     picture, _, box, _ = scans()
     large = (box[:, 2] - box[:, 0] > 6).float()
     target = box / scale
@@ -217,12 +227,13 @@ def boxes(scale: float = 16.0) -> Recording:
     def losses(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = model["trunk"](picture[rows])
         said = model["large"](seen).squeeze(1)
-        where = F.mse_loss(model["box"](seen), target[rows]) * 5.0
+        wrong = F.mse_loss(model["box"](seen), target[rows], reduction="none").mean(1)
+        where = 5.0 * (wrong * large[rows]).sum() / large[rows].sum().clamp(min=1.0 if guard else 0.0)
         right = ((said > 0).float() == large[rows]).float().mean()
         return where, F.binary_cross_entropy_with_logits(said, large[rows]), right
 
-    for _ in range(12):
-        for rows in torch.randperm(400).split(20):
+    for _ in range(6):
+        for rows in torch.randperm(400).split(5):
             optimizer.zero_grad()
             where, what, _ = losses(rows)
             loss = where + what
@@ -249,12 +260,12 @@ def new_head(early: bool = False) -> Recording:
         before.zero_grad()
         F.cross_entropy(model(x[rows]), y[rows]).backward()
         before.step()
-    old = torch.optim.Adam([{"params": trunk.parameters(), "lr": 3e-4}, {"params": model[2].parameters()}], lr=3e-3)
+    old = torch.optim.Adam([{"params": trunk.parameters(), "lr": 1e-3}, {"params": model[2].parameters()}], lr=3e-3)
     model[2] = nn.Linear(48, 10)
-    new = torch.optim.Adam([{"params": trunk.parameters(), "lr": 3e-4}, {"params": model[2].parameters()}], lr=3e-3)
+    new = torch.optim.Adam([{"params": trunk.parameters(), "lr": 1e-3}, {"params": model[2].parameters()}], lr=3e-3)
     optimizer = old if early else new
     probe = Probe(model, optimizer, finetune=True)
-    for _ in range(7):
+    for _ in range(9):
         for rows in torch.randperm(1400).split(35):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x[rows]), y[rows])
