@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.eleventh import games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
+from tests.corpus.eleventh import fields, games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -64,4 +64,11 @@ HEALTHY: dict[str, Setup] = {
     "pixels-in-order": whole(makers.pixels, 1194),
     "moons-by-couplings": whole(makers.flow, 1195),
     "digits-squeezed": whole(makers.squeezed, 1196),
+    "genes-by-motifs": whole(fields.motifs, 1200),
+    "deaths-by-cox": whole(fields.hazards, 1201),
+    "arms-by-mixtures": whole(fields.arms, 1202),
+    "illness-not-sure": whole(fields.illness, 1203),
+    "curve-by-gaussian-process": whole(fields.curve, 1204),
+    "spiral-by-runge-kutta": whole(fields.spiral, 1205),
+    "growers-by-a-trainer": whole(fields.growers, 1206),
 }

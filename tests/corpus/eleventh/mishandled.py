@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tests.corpus.eleventh import games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
+from tests.corpus.eleventh import fields, games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
 from tests.corpus.eleventh.spoilt import STUCK
 from tests.corpus.fault import DISCUSS, KARPATHY, UMLAUT, Fault
 from tests.corpus.whole import whole
@@ -34,6 +34,12 @@ MISHANDLED: dict[str, Fault] = {
         ("GW451", "GW210"),
         "Stack Overflow, VAE: mean over pixels for one loss and a sum for the KL, every output is the mean digit",
         STUCK,
+    ),
+    "illness-prior-at-each-batch": Fault(
+        whole(fields.illness, 1203, share=False),
+        ("GW451", "GW210"),
+        "discuss.pytorch.org, Bayes by backprop: the KL is not divided by the number of samples or batches",
+        ("GW201", "GW108", "GW441", "GW306", *STUCK),
     ),
     "stars-factors-at-nothing": Fault(
         whole(prefer.stars, 1150, decay=5.0),
@@ -194,6 +200,12 @@ MISHANDLED: dict[str, Fault] = {
         "Course Q&A: linear regression by gradient descent, the loss becomes inf, then nan",
         ("GW601", "GW602", "GW603", "GW205", "GW307", "GW608", "GW607", "GW452", "GW444", "GW207"),
     ),
+    "spiral-too-fast": Fault(
+        whole(fields.spiral, 1205, rate=1.0),
+        ("GW411",),
+        "torchdiffeq, issues: the solution runs away after some steps, the rate is too high",
+        ("GW205", "GW207", "GW208", "GW307", "GW309", "GW306", "GW423", *STUCK),
+    ),
     "notes-relus-killed": Fault(
         whole(signals.notes, 1130, lr=0.5),
         ("GW411", "GW308"),
@@ -210,6 +222,12 @@ MISHANDLED: dict[str, Fault] = {
         whole(texts.bags, 1141, clip=5e-4),
         ("GW421",),
         "discuss.pytorch.org: max_norm far below the usual norm, each step is clipped",
+        ("GW412", "GW214", *STUCK),
+    ),
+    "genes-weights-of-eight-bits": Fault(
+        whole(fields.motifs, 1200, pure=True),
+        ("GW606",),
+        "discuss.pytorch.org: model.bfloat16() in place of autocast, small updates are rounded away",
         ("GW412", "GW214", *STUCK),
     ),
     "gears-adam-of-one": Fault(

@@ -255,6 +255,7 @@ def tides(mask: bool = True, warm: int = 40, rate: float = 5e-3, early: bool = F
         if step % 40 == 39:
             model.eval()
             with torch.no_grad():
-                probe.validation(F.mse_loss(model(data[320:, :-1]), data[320:, 1:]))
+                after = F.mse_loss(model(data[320:, :30])[:, -1], data[320:, 30])
+                probe.validation(F.mse_loss(model(data[320:, :-1]), data[320:, 1:]), after=after)
             model.train()
     return probe.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.eleventh import games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
+from tests.corpus.eleventh import fields, games, graphs, makers, physics, prefer, series, signals, tables, texts, vision
 from tests.corpus.fault import KARPATHY, SCALING, Fault
 from tests.corpus.whole import whole
 
@@ -191,6 +191,12 @@ SPOILT: dict[str, Fault] = {
         ("GW603",),
         "discuss.pytorch.org: the gradient of sqrt or norm at zero is nan",
         ("GW601", "GW602", "GW444"),
+    ),
+    "deaths-mean-of-none": Fault(
+        whole(fields.hazards, 1201, guard=False),
+        ("GW604",),
+        "pycox and DeepSurv, issues: a batch in which nobody died, the loss is nan",
+        ("GW601",),
     ),
     "boxes-mean-of-none": Fault(
         whole(vision.boxes, 1124, guard=False),
