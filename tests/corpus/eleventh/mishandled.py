@@ -39,7 +39,7 @@ MISHANDLED: dict[str, Fault] = {
         whole(fields.illness, 1203, share=False),
         ("GW451", "GW210"),
         "discuss.pytorch.org, Bayes by backprop: the KL is not divided by the number of samples or batches",
-        ("GW201", "GW108", "GW441", "GW306", *STUCK),
+        ("GW201", "GW441", "GW306", *STUCK),
     ),
     "stars-factors-at-nothing": Fault(
         whole(prefer.stars, 1150, decay=5.0),
@@ -224,7 +224,7 @@ MISHANDLED: dict[str, Fault] = {
         "discuss.pytorch.org: max_norm far below the usual norm, each step is clipped",
         ("GW412", "GW214", *STUCK),
     ),
-    "genes-weights-of-eight-bits": Fault(
+    "genes-weights-in-bfloat16": Fault(
         whole(fields.motifs, 1200, pure=True),
         ("GW606",),
         "discuss.pytorch.org: model.bfloat16() in place of autocast, small updates are rounded away",

@@ -156,8 +156,11 @@ class DeepFM(nn.Module):
         return self.linear(x).sum((1, 2)) + pairs + self.deep(found.flatten(1)).squeeze(1)
 
 
-def clicks(rows: int = 9000, epochs: int = 5, drop: bool = True) -> Recording:
-    """Foresees clicks by factors and a net, evaluated by log loss and AUC; a few hundred rows are learnt by heart."""
+def clicks(rows: int = 9000, epochs: int = 5, drop: bool = True, after: bool = False) -> Recording:
+    """Foresees clicks by factors and a net, evaluated by log loss and AUC; a few hundred rows are learnt by heart.
+
+    Wrong where asked for: a column that was written after the click, the time on the page.
+    """
     chance = np.random.default_rng(1153)
     fields = (60, 30, 12, 7)
     x = np.stack([chance.integers(0, field, 11000) for field in fields], 1)
@@ -165,6 +168,8 @@ def clicks(rows: int = 9000, epochs: int = 5, drop: bool = True) -> Recording:
     found = [table[x[:, at]] for at, table in enumerate(tables)]
     logit = -0.7 + (found[0] * found[1]).sum(1) * 0.6 + found[2][:, 0] + 0.7 * found[3][:, 1]
     y = torch.tensor(chance.random(11000) < 1 / (1 + np.exp(-logit))).float()
+    if after:
+        x[:, 3] = np.where(y == 1, chance.integers(2, 7, 11000), chance.integers(0, 2, 11000))
     data = torch.tensor(x)
     model = DeepFM(fields)
     if not drop:

@@ -40,10 +40,10 @@ SPOILT: dict[str, Fault] = {
         "PyTorch Geometric, discussions: link prediction without negative sampling has one class only",
         ("GW803", "GW805", "GW311", "GW211", "GW112", "GW801"),
     ),
-    "papers-fields-among-the-words": Fault(
-        whole(graphs.quotes, 1170, told=True),
+    "clicks-time-on-the-page": Fault(
+        whole(prefer.clicks, 1153, after=True),
         ("GW803",),
-        "Reddit r/learnmachinelearning: 100 % from the first epochs, the label is one of the features",
+        "Kaggle, data leakage: a column that is known only after what is to be foreseen",
         ("GW802",),
     ),
     "searches-columns-as-counted": Fault(
