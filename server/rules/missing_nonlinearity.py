@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -17,7 +18,8 @@ class MissingNonlinearity(Rule):
     ## What it does
     Follows the graph of the first backward: two or more weighted operations on one path and not one activation between
     the first and the last of them in the whole model. Pooling, dropout, normalisation and reshaping are no activations.
-    Three or more in a row inside a model that has activations elsewhere are an info (bottlenecks may be meant so).
+    Three or more in a row inside a model that has activations elsewhere are an info (bottlenecks may be meant so), and
+    so are two whose middle is narrower than both their ends: a matrix of low rank can be written in no other way.
 
     ## Why it matters
     Linear layers in a row are one linear layer: the model can draw straight lines only, however deep it is.
@@ -44,7 +46,7 @@ class MissingNonlinearity(Rule):
     name = "missing-nonlinearity"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -75,11 +77,13 @@ class MissingNonlinearity(Rule):
         longest = max(runs, key=lambda item: int(item["weighted"]))
         count, first, last = int(longest["weighted"]), str(longest.get("first")), str(longest.get("last"))
         alone = activations == 0 and not any(str(op).startswith(_CURVED) for op in _operations(graph))
+        rank = _rank(window, first, last) if alone and count == 2 else None
+        together = f"together they are one matrix of rank {rank}" if rank else "together they are one linear layer"
         if alone or count >= params.long_run:
             yield say(
-                Severity.WARNING if alone else Severity.INFO,
+                Severity.WARNING if alone and not rank else Severity.INFO,
                 f"{count} weighted layers follow each other without an activation, from `{first}` to `{last}`"
-                + (": together they are one linear layer" if alone else ""),
+                + (f": {together}" if alone else ""),
                 f"Put an activation behind each hidden layer, for example nn.ReLU() after `{first}`; look whether "
                 "one is "
                 "made in __init__ but not called in forward().",
@@ -88,6 +92,15 @@ class MissingNonlinearity(Rule):
                 series=("loss",),
                 limit=1.0,
             )
+
+
+def _rank(window: Window, first: str, last: str) -> int | None:
+    """Gives the width between two layers where it is smaller than what comes in and what goes out."""
+    shapes = {item.layer: item.shape for item in parameters(window) if len(item.shape) == 2}
+    if first not in shapes or last not in shapes:
+        return None
+    (middle, inputs), outputs = shapes[first], shapes[last][0]
+    return middle if middle < min(inputs, outputs) else None
 
 
 _CURVED = ("Exp", "Sin", "Cos", "Pow", "Rnn", "Lstm", "Gru", "ScaledDotProduct")

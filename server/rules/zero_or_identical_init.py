@@ -51,7 +51,7 @@ class ZeroOrIdenticalInit(Rule):
     name = "zero-or-identical-init"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -96,11 +96,20 @@ class ZeroOrIdenticalInit(Rule):
         last = max((item.order for item in matrices if item.order is not None), default=None)
         same = [item for item in matrices if item.rows_identical and not item.zero and item.shape[0] > 1]
         same = [item for item in same if item.order is None or item.order != last]
+        same = [item for item in same if not _has_a_twin(item, matrices)]
         if zero:
             yield _verdict(zero, f"are exactly zero after {after} steps", f"is exactly zero after {after} steps", after)
         elif same:
             rows = f"rows that are all the same after {after} steps"
             yield _verdict(same, f"have {rows}", f"has {rows}", after)
+
+
+def _has_a_twin(item: Parameter, matrices: list[Parameter]) -> bool:
+    """Says whether a matrix of the same shape in the same layer tells its units apart (means beside their widths)."""
+    return any(
+        other.layer == item.layer and other.shape == item.shape and not other.rows_identical and not other.zero
+        for other in matrices
+    )
 
 
 def _is_scale(item: Parameter) -> bool:
