@@ -231,8 +231,11 @@ def _blow_up(window: Window, ratios: Floats, start: float, params: LrTooHigh.Par
     count = max(START, int(params.early_share * total)) if total else 5 * START
     first = window.loss.values[:count]
     kept = first[np.isfinite(first)]
-    if usual <= params.blow_up_update or not len(kept) or float(np.max(kept)) <= params.blow_up * abs(start):
+    limit = params.blow_up * abs(start)
+    if usual <= params.blow_up_update or not len(kept) or float(np.max(kept)) <= limit:
         return None
+    if np.count_nonzero(kept > limit) < 2 and float(np.max(kept)) <= params.blow_up * limit:
+        return None  # one wild batch: weights that a step has harmed are not well again after the next one
     peak = int(np.nanargmax(np.where(np.isfinite(first), first, -math.inf)))
     step = int(window.loss.steps[peak])
     return _verdict(
