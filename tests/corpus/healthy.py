@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from torch.optim import lr_scheduler as schedules
 
-from tests.corpus import data, models
+from tests.corpus import data, long_runs, models
 from tests.corpus.loops import contrastive, gan, lbfgs, pretrained_digits, reinforce
 from tests.corpus.setup import Setup
+from tests.corpus.whole import whole
 
 
 def sgd(lr: float = 0.1, momentum: float = 0.9, decay: float = 0.0, nesterov: bool = False) -> Any:
@@ -277,6 +278,8 @@ HEALTHY: dict[str, Setup] = {
     "frozen-trunk": Setup(data.digits, frozen_trunk, adam(1e-3), steps=300, watching={"finetune": True}),
     "lora": Setup(data.digits, lora_model, adam(5e-4), steps=200),
     "soft-clipping": replace(MLP, clip=5.0),
+    "sums-that-grok": whole(long_runs.grokking),
+    "stream-of-20000-steps": whole(long_runs.stream),
 }
 
 LONG: dict[str, Setup] = {
