@@ -132,16 +132,17 @@ def _judge(
             series=("loss",),
             limit=params.spread * scale,
         )
-    if _shrunk(window, shape, spread, scale, params):
+    share = med(np.asarray([mine / max(all_of, 1e-12) for mine, all_of in zip(recent, whole, strict=False)]))
+    if share < params.shrunk and _fits_one_point(window, shape, params):
         return say(
             Severity.WARNING,
-            f"The outputs{whose} came together: within a {where} batch they differ by {percent(spread / scale)} of "
+            f"The outputs{whose} came together: within a {where} batch they differ by {percent(share)} of "
             "their size, and the loss is all but gone: one answer for every input makes it small",
             "Add what keeps unlike inputs apart: pairs that are not alike with a margin, a variance term, or a stopped "
             "gradient with a predictor.",
-            numbers={"spread": spread, "scale": scale},
+            numbers={"share": share},
             series=("loss",),
-            limit=params.shrunk * scale,
+            limit=params.shrunk,
             at_once=False,
             exact=False,
         )
@@ -163,13 +164,13 @@ def _judge(
     return None
 
 
-def _shrunk(window: Window, shape: list[Any], spread: float, scale: float, params: ConstantOutput.Params) -> bool:
-    """Says whether vectors under a loss of one's own shrank to a point that makes the loss vanish."""
+def _fits_one_point(window: Window, shape: list[Any], params: ConstantOutput.Params) -> bool:
+    """Says whether the outputs are vectors under a loss of one's own, which is all but gone."""
     own = not window.fact("loss_call").get("function") or window.fact("loss_call").get("function") in OF_PAIRS
     if not own or not window.final or len(shape) != 2 or shape[1] < FEWEST_PARTS or window.gates.moving_target:
         return False
     start, now = med(window.loss.values[:5]), med(window.loss.tail(20))
-    return spread < params.shrunk * scale and start > 0 and abs(now) < params.vanished * start
+    return start > 0 and abs(now) < params.vanished * start
 
 
 def _norm_of_one(window: Window) -> Verdict | None:

@@ -271,7 +271,7 @@ HEALTHY: dict[str, Setup] = {
     "rare-class-weighted": RARE,
     "gan": GAN,
     "gan-seed-1": replace(GAN, seed=1),
-    "contrastive": Setup(data.digits, nn.Identity, adam(), loop=contrastive, steps=300, batch=64),
+    "contrastive": Setup(data.digits, nn.Identity, adam(), loop=contrastive, steps=600, batch=64),
     "reinforce": Setup(data.digits, nn.Identity, adam(), loop=reinforce, steps=400),
     "fine-tuning": Setup(data.digits, pretrained_digits, adam(1e-4), steps=200, watching={"finetune": True}),
     "fine-tuning-undeclared": Setup(data.digits, pretrained_digits, adam(1e-4), steps=200),

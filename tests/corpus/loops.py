@@ -64,8 +64,8 @@ def gan(setup: Setup) -> Recording:
     return probe.finish()
 
 
-def contrastive(setup: Setup) -> Recording:
-    """Brings two noisy views of each digit together."""
+def contrastive(setup: Setup, *, apart: bool = True) -> Recording:
+    """Brings two noisy views of each digit together; `apart`: and those of others away from each other."""
     found = setup.data()
     model = models.mlp(64, 16, 96)
     optimizer = setup.optimizer(model)
@@ -73,13 +73,19 @@ def contrastive(setup: Setup) -> Recording:
     chance = torch.Generator().manual_seed(setup.seed)
     for _ in range(setup.steps):
         x = found.x[torch.randint(len(found.x), (setup.batch,), generator=chance)]
-        views = [F.normalize(model(x + 0.1 * torch.randn_like(x)), dim=1) for _ in range(2)]
-        loss = F.cross_entropy(views[0] @ views[1].T / 0.2, torch.arange(setup.batch))
+        one, two = (F.normalize(model(x + 0.1 * torch.randn_like(x)), dim=1) for _ in range(2))
+        same = torch.arange(setup.batch)
+        loss = F.cross_entropy(one @ two.T / 0.2, same) if apart else (one - two).square().sum(1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         probe.step(loss)
     return probe.finish()
+
+
+def only_together(setup: Setup) -> Recording:
+    """Does the same and pushes nothing apart."""
+    return contrastive(setup, apart=False)
 
 
 def reinforce(setup: Setup) -> Recording:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from tests.corpus import data, models
 from tests.corpus.fault import AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, UMLAUT, Fault
-from tests.corpus.healthy import BN, MLP, sgd
-from tests.corpus.loops import scaled_down, slow_disk
+from tests.corpus.healthy import BN, HEALTHY, MLP, sgd
+from tests.corpus.loops import only_together, scaled_down, slow_disk
 from tests.corpus.mistakes import changed
 from tests.corpus.setup import Setup
 
@@ -192,5 +192,11 @@ SIGNS: dict[str, Fault] = {
         replace(MLP, loop=slow_disk, batch=16, steps=250),
         ("GW701",),
         "PyTorch, Performance Tuning Guide: asynchronous data loading",
+    ),
+    "views-pulled-together-alone": Fault(
+        replace(HEALTHY["contrastive"], loop=only_together),
+        ("GW311", "GW211"),
+        "Chen & He 2021, Exploring Simple Siamese Representation Learning: without a stop, or negatives, all collapses",
+        ("GW208", "GW803"),
     ),
 }
