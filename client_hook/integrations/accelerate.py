@@ -31,6 +31,7 @@ class GradwatchTracker(GeneralTracker):  # type: ignore[misc]
         self._loss = BackwardLoss()
         self._options = options
         self._handle: Any = None
+        self._optimizer: Any = None
 
     @property
     def tracker(self) -> Monitor | None:
@@ -46,12 +47,21 @@ class GradwatchTracker(GeneralTracker):  # type: ignore[misc]
         self.monitor = watch_training(model, optimizer, **self._options)
         inner = getattr(optimizer, "optimizer", optimizer)
         self._handle = inner.register_step_post_hook(self._stepped)
+        if getattr(optimizer, "scaler", None) is not None:
+            self._optimizer, step = optimizer, optimizer.step
+            optimizer.step = lambda *arguments, **named: self._after(step(*arguments, **named))
         self._loss.start()
         return self.monitor
 
     def _stepped(self, *_: Any) -> None:
         if self.monitor is not None:
             self.monitor.step(self._loss.take())
+
+    def _after(self, result: Any) -> Any:
+        """Closes a step that the gradient scaler left out."""
+        if self._optimizer.gradient_state.sync_gradients and self._optimizer.step_was_skipped:
+            self._stepped()
+        return result
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
         """Keeps numbers for the last step, or for the one that is named."""
@@ -63,5 +73,7 @@ class GradwatchTracker(GeneralTracker):  # type: ignore[misc]
         self._loss.stop()
         if self._handle is not None:
             self._handle.remove()
+        if self._optimizer is not None:
+            vars(self._optimizer).pop("step", None)
         if self.monitor is not None:
             self.monitor.finish()

@@ -44,3 +44,30 @@ def test_every_step_arrives_with_its_numbers(monkeypatch: pytest.MonkeyPatch) ->
     assert tracker.tracker is tracker.monitor is not None
     inner = optimizer.optimizer
     assert not inner._optimizer_step_post_hooks, "nothing stays"
+
+
+def test_a_step_that_the_scaler_left_out_is_a_step_with_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration, "watch_training")
+    tracker = integration.GradwatchTracker()
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2, log_with=tracker)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)  # Accelerate makes one on a GPU alone
+    model = Net()
+    prepared, optimizer, loader = accelerator.prepare(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), DataLoader(Rows(), batch_size=4)
+    )
+    accelerator.init_trackers("digits")
+    tracker.watch(prepared, optimizer)
+    model.body[0].weight.register_hook(lambda grad: grad * torch.inf if len(model.losses) == 4 else grad)
+    skipped = []
+    for batch in loader:
+        with accelerator.accumulate(prepared):
+            accelerator.backward(prepared(**batch)["loss"])
+            optimizer.step()
+            if accelerator.sync_gradients:
+                skipped.append(optimizer.step_was_skipped)
+            optimizer.zero_grad()
+    accelerator.end_training()
+    (tape,) = tapes
+    assert skipped == [False, True, False, False]
+    assert tape.series("loss") == pytest.approx(mean_of(model.losses, 2), rel=1e-6)
+    assert "step" not in vars(optimizer), "nothing stays"
