@@ -41,6 +41,7 @@ class Monitor:
         self._last_overhead = 0.0
         self._last_ledger: dict[str, Any] = Ledger().as_dict()
         self._last_findings: list[dict[str, Any]] = []
+        self._last_words: threading.Thread | None = None  # delivers, where nobody waited for it
         self._lock = threading.RLock()
 
     @guarded(None)
@@ -162,6 +163,8 @@ class Monitor:
             parts = self._stop(state)
             if parts is not None:
                 self._deliver(parts, state, timeout, extra)
+            elif self._last_words is not None:
+                self._last_words.join(max(timeout, 0.0))
             return self._result
 
     def _stop(self, state: str = "finished") -> Parts | None:
@@ -178,6 +181,7 @@ class Monitor:
         for sentence in parts.context.notes:
             parts.outbox.note(sentence)
         self._last_overhead = parts.recorder.governor.share
+        self._last_findings, self._last_ledger = parts.outbox.findings(), parts.outbox.ledger
         return parts
 
     def _deliver(self, parts: Parts, state: str, timeout: float, extra: dict[str, Any] | None) -> None:
@@ -200,7 +204,10 @@ class Monitor:
         with self._lock:
             parts = self._stop()
         if parts is not None:
-            run_thread("gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", 10.0, None)).start()
+            self._last_words = run_thread(
+                "gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", 10.0, None)
+            )
+            self._last_words.start()
 
     replaced = _leave
     objects_gone = _leave
