@@ -1,4 +1,4 @@
-"""What a loop hears of its own findings while it trains against a real server: `on_finding`, `should_stop`, the verdict."""
+"""What a loop hears of its findings while it trains against a real server: `on_finding`, `should_stop`, the verdict."""
 
 from __future__ import annotations
 
