@@ -5,6 +5,8 @@ Not for: running the corpus (tests/corpus).
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +45,12 @@ def corpus() -> Mapping[str, Any]:
         return {}
     content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content
+
+
+@cache
+def digest(rule: type) -> str:
+    """Gives twelve hex digits of the file that a rule is written in: the corpus keeps which one it was run with."""
+    return hashlib.sha256(Path(inspect.getfile(rule)).read_bytes()).hexdigest()[:12]
 
 
 def proof(code: str) -> Proof | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from server.rules._corpus import digest
 from server.rules.registry import load_rules
 from tests.corpus import preflight
 from tests.corpus.beside import BESIDE
@@ -63,11 +64,13 @@ def main(arguments: list[str]) -> int:
                 flush=True,
             )
     total = score(judged)
-    known = {item.code: item.name for item in load_rules()}
+    rules = load_rules()
+    known = {item.code: item.name for item in rules}
+    digests = {item.code: digest(type(item.rule)) for item in rules}
     print(as_text(total, known, BESIDE))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
     if chosen.write and not chosen.only and kind != "soak" and chosen.pace == "usual" and chosen.device == "cpu":
-        _keep(as_json(total, judged, known, BESIDE), chosen.held_out)
+        _keep(as_json(total, judged, known, BESIDE, digests), chosen.held_out)
     return 1 if total.silent < total.healthy else 0
 
 
@@ -87,7 +90,7 @@ def _keep(found: dict[str, Any], held_out: str | None) -> None:
         print(f"{OUTPUT.name} keeps the first run of the {held_out} set; this one is not written")
         return
     else:
-        told = {key: value for key, value in found.items() if key != "pictures"}
+        told = {key: value for key, value in found.items() if key not in ("pictures", "digests")}
         content = {**before, "held_out": {**sets, held_out: told}}
     OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -90,9 +90,14 @@ def _count_fault(total: Score, item: Judged) -> None:
 
 
 def as_json(
-    total: Score, judged: Iterable[Judged], known: Mapping[str, str], beside: Mapping[str, str]
+    total: Score,
+    judged: Iterable[Judged],
+    known: Mapping[str, str],
+    beside: Mapping[str, str],
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Makes the JSON object that the catalogue page shows; `beside` says of rules why no training here shows them."""
+    """Makes the JSON object that the catalogue page shows; `beside` says of rules why no training here shows them, and
+    `digests` as what they were written when they were run."""
     return {
         "healthy": total.healthy,
         "healthy_silent": total.silent,
@@ -112,6 +117,7 @@ def as_json(
             }
             for code in sorted({*known, *total.rules})
         },
+        "digests": dict(digests or {}),
         "pictures": _one_a_rule(judged),
         "confusion": {code: dict(found) for code, found in sorted(total.confusion.items())},
         "misses": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from server.rules._corpus import corpus
+from server.rules._corpus import corpus, digest
 from server.rules._planned import PLANNED
 from server.rules.registry import Registry
 from server.web import formats
@@ -104,6 +104,7 @@ class ProofView:
     """The corpus in numbers, with every miss and every false alarm; empty where it has not been run."""
 
     lead: str
+    changed: tuple[str, ...]  # codes of the rules that were written anew since
     rows: tuple[ProofRow, ...]
     beside: tuple[Beside, ...]
     confusion: tuple[Confused, ...]
@@ -122,6 +123,7 @@ def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> Pr
     rules = found.get("rules", {})
     return ProofView(
         lead=_lead(found) if found else "",
+        changed=_changed(registry, found.get("digests") or {}),
         rows=tuple(_row(code, item) for code, item in rules.items() if _is_shown(item)),
         beside=tuple(_beside(code, item) for code, item in rules.items() if item.get("beside") or not _is_shown(item)),
         confusion=tuple(_confused(code, item) for code, item in (found.get("confusion") or {}).items()),
@@ -132,6 +134,14 @@ def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> Pr
         left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
         checked_lead=_checked_lead(found.get("preflight") or {}),
         checked=tuple(_checked(code, item) for code, item in (found.get("preflight") or {}).get("checks", {}).items()),
+    )
+
+
+def _changed(registry: Registry, digests: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(
+        item.code
+        for item in registry
+        if not item.guest and digests and digests.get(item.code) != digest(type(item.rule))
     )
 
 

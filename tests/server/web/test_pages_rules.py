@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.rules._corpus import corpus, example
+from server.rules._corpus import corpus, digest, example
 from server.rules._planned import PLANNED
 from server.web import formats
 from server.web.contexts.proof import proof_view
@@ -78,6 +78,13 @@ def test_the_catalogue_explains_every_miss_and_shows_what_was_taken_for_what(hom
     assert all(item["why"] in page.text for item in wrong)
     view = proof_view(home.app.state.services.registry, {**found, "confusion": {"GW208": {"GW411": 3, "GW208": 1}}})
     assert [(row.code, row.answers) for row in view.confusion] == [("GW208", (("GW208", 1), ("GW411", 3)))]
+
+
+def test_the_catalogue_says_which_rules_changed_since_the_corpus_was_run(home: House) -> None:
+    registry = home.app.state.services.registry
+    as_run = {item.code: digest(type(item.rule)) for item in registry}
+    assert proof_view(registry, {**corpus(), "digests": as_run}).changed == ()
+    assert proof_view(registry, {**corpus(), "digests": {**as_run, "GW601": "0" * 12}}).changed == ("GW601",)
 
 
 def test_the_catalogue_shows_what_preflight_said_of_the_corpus(home: House) -> None:
