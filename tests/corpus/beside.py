@@ -13,7 +13,6 @@ BESIDE: Mapping[str, str] = {
     "GW106": "Judged before the training (see below), in `tests/client_hook/preflight/test_lr_range.py`",
     "GW108": "Judged before the training (see below), in `tests/client_hook/preflight/test_baseline.py`",
     "GW402": "Needs 24 micro-batches a step and a clock of its own; `tests/trainings/test_own_clock.py`",
-    "GW414": f"A remark on a plateau of 5,000 steps at one rate; `{CASES}/no-decay.yaml`",
     "GW415": f"A remark on a start whose cause is told as a worse finding; `{CASES}/missing-warmup.yaml`",
     "GW423": f"A remark on spikes that are told as a worse finding; `{CASES}/no-clipping-and-spikes.yaml`",
     "GW452": f"Needs weights that grow through thousands of steps; `{CASES}/weight-norm-drift.yaml`",

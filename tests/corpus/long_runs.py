@@ -53,14 +53,14 @@ def grokking(steps: int = 1_600) -> Recording:
     return probe.finish()
 
 
-def stream(steps: int = 20_000) -> Recording:
-    """Follows a noisy stream in small batches for 20,000 steps, its rate falling to nothing."""
+def stream(steps: int = 20_000, *, decays: bool = True) -> Recording:
+    """Follows a noisy stream in small batches for 20,000 steps; its rate falls to nothing, or stays where it was."""
     torch.manual_seed(4)
     chance = torch.Generator().manual_seed(5)
     truth = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 1)).requires_grad_(False)
     model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 1))
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if decays else None
     probe = Probe(model, optimizer, scheduler=scheduler, total_steps=steps)
     for step in range(steps):
         x = torch.randn(16, 12, generator=chance)
@@ -69,7 +69,8 @@ def stream(steps: int = 20_000) -> Recording:
         loss = F.mse_loss(model(x), y)
         loss.backward()
         optimizer.step()
-        scheduler.step()
+        if scheduler is not None:
+            scheduler.step()
         probe.step(loss)
         if step % 1_000 == 999:
             model.eval()

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.corpus import data, models
+from tests.corpus import data, long_runs, models
 from tests.corpus.fault import AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, UMLAUT, Fault
 from tests.corpus.healthy import BN, HEALTHY, MLP, sgd
 from tests.corpus.loops import only_together, scaled_down, slow_disk
 from tests.corpus.mistakes import changed
 from tests.corpus.setup import Setup
+from tests.corpus.whole import whole
 
 
 def sure_of_itself() -> nn.Module:
@@ -198,5 +199,12 @@ SIGNS: dict[str, Fault] = {
         ("GW311", "GW211"),
         "Chen & He 2021, Exploring Simple Siamese Representation Learning: without a stop, or negatives, all collapses",
         ("GW208", "GW803"),
+    ),
+    "rate-that-stays-on-a-plateau": Fault(
+        whole(long_runs.stream, steps=7_000, decays=False),
+        ("GW414",),
+        "Loshchilov & Hutter 2017, SGDR: what a rate that stays high leaves of the loss",
+        ("GW209", "GW802"),
+        remark=True,
     ),
 }

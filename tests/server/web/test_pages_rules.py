@@ -177,7 +177,7 @@ WITHOUT_PICTURE = {
     "GW101": "found before any training: its page of the preflight draws a curve",
     "GW102": "found before any training: its page of the preflight draws a curve",
     "GW105": "found before any training",
-    "GW402": "a remark", "GW414": "a remark on runs of 5,000 steps", "GW423": "a remark", "GW452": "told as a symptom",
+    "GW402": "a remark", "GW423": "a remark", "GW452": "told as a symptom",
     "GW609": "needs a GPU", "GW953": "a remark",
 }  # fmt: skip
 
