@@ -17,6 +17,7 @@ from server.domain.evidence import Gates
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Track
 from server.domain.statistics import window_size
+from server.rules._moving import makes_its_targets
 from server.rules._rewards import any_reward
 
 WARM_UP_SAMPLES = 100
@@ -131,8 +132,9 @@ def _moving_target(evidence: Evidence, facts: Mapping[str, Any]) -> bool:
     if isinstance(declared, bool):
         return declared
     parts = [subject.lower() for subject in evidence.names(Kind.LOSS_PART)]
-    logged = (subject for kind in (Kind.USER, Kind.VALIDATION) for subject in evidence.names(kind))
-    return any(word in part for part in parts for word in ADVERSARIES) or any_reward(logged)
+    logged = (subject for kind in (Kind.LOSS_PART, Kind.USER, Kind.VALIDATION) for subject in evidence.names(kind))
+    adversaries = any(word in part for part in parts for word in ADVERSARIES)
+    return adversaries or any_reward(logged) or makes_its_targets(facts)
 
 
 def _finetune(facts: Mapping[str, Any]) -> bool:
