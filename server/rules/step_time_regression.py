@@ -18,6 +18,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 WIDTH = 200
+STEADY_QUICK = 1.15  # times, from quarter to quarter of a short run
 QUICK = 0.2  # quantile of the steps: other work on the machine only adds to them
 
 
@@ -25,10 +26,10 @@ class StepTimeRegression(Rule):
     """The run has steps that take longer and longer
 
     ## What it does
-    Compares the median step time of the newest 200 steps with the best such median: 1.3 times, and 6 scales above it,
-    in five evaluations in a row, where the time also rose steadily from quarter to quarter of the run. At the end of a
-    run that is shorter, from 200 steps on, the quickest fifth of each eighth but the first has to be slower than that
-    before, and three times as slow at last.
+    Compares the median step time of the newest 200 steps with the best such median: 1.3 times, and 6 scales above
+    it, in five evaluations in a row, where the time also rose steadily from quarter to quarter of the run. At the
+    end of a run that is shorter, from 200 steps on, the quickest fifth of each quarter of it has to be slower than
+    that before, and three times as slow at last.
 
     ## Why it matters
     A list of losses that keeps every graph, a cache that fills, a device that gets hot: the run will not end in time.
@@ -120,9 +121,9 @@ def _in_a_short_run(window: Window, series: Series, params: StepTimeRegression.P
     learned = window.gates.moving_target or loss_call(window) is None
     if not window.final or learned or series.count < params.fewest:
         return None
-    eighths = np.array_split(series.values, 8)[1:]  # the first is that of the start
-    quick = [float(np.nanquantile(part, QUICK)) for part in eighths]
-    steady = all(later > params.steady * earlier for earlier, later in pairwise(quick))
+    quarters = np.array_split(series.values[series.count // 8 :], 4)  # the first steps are those of the start
+    quick = [float(np.nanquantile(part, QUICK)) for part in quarters]
+    steady = all(later > STEADY_QUICK * earlier for earlier, later in pairwise(quick))
     if not steady or not quick[-1] > params.many_times * quick[0] > 0:
         return None
     step = int(series.steps[series.count // 8])
