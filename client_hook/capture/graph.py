@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from client_hook.capture import graph_nodes, overlaps
+from client_hook.capture import graph_nodes, overlaps, sines
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
@@ -61,6 +61,7 @@ class GraphSignal(Signal):
         self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
         self._twice: set[str] = set()
         self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
+        self._sines: dict[str, float] = {}
         self._overlap_of_scores = False
         self._paths = GraphPaths()
         self._margins = Margins()
@@ -123,6 +124,8 @@ class GraphSignal(Signal):
                     self._views.append(pair)
                 if graph_nodes.squashed_twice(node.node, node.name):
                     self._twice.add(node.name)
+                if len(self._sines) < sines.MOST:
+                    self._sines |= sines.between_sines(node.node, node.name, self.context.parameter_name)
                 if not self._first:
                     self._crossed += graph_nodes.crossed(node.node, node.name)
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
@@ -265,6 +268,7 @@ class GraphSignal(Signal):
             "margin_targets": self._margins.fact(),
             "views": (self._trace.views if self._trace is not None else []) + self._views,
             "twice": sorted(self._twice),
+            "sines": self._sines,
             **self._paths.fact(),
         }
         found = self._attributes()

@@ -19,6 +19,7 @@ from client_hook.capture.watched_calls import WatchedCalls, first_integers
 ROWS = 256
 POSITIONS = 16
 KEPT = 20  # newest samples
+TABLES = 8  # embeddings that are watched, and texts that they read for one answer
 HISTORY = 64  # samples of log Z over the whole run
 SEND_AT = (3, 10, 20)
 SEND_EVERY = 25
@@ -61,6 +62,8 @@ class OutputsSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._calls = WatchedCalls(context, [], self._see)
+        self._embeddings = WatchedCalls(context, [], self._read)
+        self._tokens: list[Tensor] = []  # that embeddings read since the last answer of a model
         self._later = Later()
         self._sides: dict[tuple[str, bool], _Side] = {}
         self._sent = 0
@@ -69,30 +72,43 @@ class OutputsSignal(Signal):
         """Hooks the models."""
         self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
         self._calls.join()
+        tables = [(name, item) for name, item in self.context.modules() if isinstance(item, nn.Embedding)]
+        self._embeddings = WatchedCalls(self.context, tables[:TABLES], self._read)
+        self._embeddings.join()
 
     def detach(self) -> None:
         """Takes every hook off."""
         self._calls.leave()
+        self._embeddings.leave()
+        self._tokens.clear()
         self._later.clear()
 
     def arm(self, sampled: bool) -> None:
         """Passes on whether the step is measured."""
         self._calls.arm(sampled)
+        self._embeddings.arm(sampled)
+
+    def _read(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        tokens = first_integers(inputs)
+        if tokens is not None and tokens.ndim == 2:
+            self._tokens = [*self._tokens[1 - TABLES :], tokens]
 
     @torch.no_grad()
     def _see(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
-        tensor = first_tensor(output)
+        first, tensor = first_integers(inputs), first_tensor(output)
+        read, self._tokens = [*([] if first is None else [first]), *self._tokens], []
         if tensor is None or tensor.ndim < 2 or tensor.shape[0] < 2:
             return
         side = self._sides.setdefault((key, with_graph), _Side())
         side.shape = list(tensor.shape)
         step = self.context.open_step
-        names, measures = _measures(tensor, first_integers(inputs))
+        names, measures = _measures(tensor, read)
         self._later.put([measures], lambda copies: side.add(step, dict(zip(names, copies[0].tolist(), strict=True))))
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact now and then."""
         self._later.poll()
+        self._tokens.clear()
         seen = sum(side.samples for side in self._sides.values())
         if any(self._sent < mark <= seen for mark in SEND_AT) or seen >= self._sent + SEND_EVERY:
             self._send(step, seen)
@@ -115,7 +131,7 @@ class OutputsSignal(Signal):
         self.context.outbox.record("fact", "outputs", step, fact)
 
 
-def _measures(tensor: Tensor, tokens: Tensor | None) -> tuple[list[str], Tensor]:
+def _measures(tensor: Tensor, read: list[Tensor]) -> tuple[list[str], Tensor]:
     """Measures the spread over the batch and over everything, and what concerns classes where there are any."""
     names = ["batch_std", "all_std"]
     rows = tensor[:ROWS].float()
@@ -128,14 +144,21 @@ def _measures(tensor: Tensor, tokens: Tensor | None) -> tuple[list[str], Tensor]
         alike = (top.unsqueeze(1) == top).sum(1).amax()  # torch.bincount would wait for the device
         values += [alike.float() / len(top), rows.logsumexp(1).mean()]
         names += ["top_share", "log_z"]
-    if tokens is not None and tensor.ndim == 3 and tokens.shape == (tensor.shape[0], tokens.shape[-1]):
-        length = tokens.shape[1]
-        last = 2 if tensor.shape[1] == length and tensor.shape[2] != length else 1 if tensor.shape[2] == length else 0
-        if last:
-            same = tensor[:8].argmax(last) == tokens[:8]
-            values.append(same.float().mean())
-            names.append("copies")
+    copies = [share for tokens in read if (share := _copied(tensor, tokens)) is not None]
+    if copies:
+        values.append(torch.stack(copies).amax())
+        names.append("copies")
     return names, torch.stack([value.to(torch.float32) for value in values])
+
+
+def _copied(tensor: Tensor, tokens: Tensor) -> Tensor | None:
+    """Measures in which share of the places the most likely answer is the token that was read there; None where the
+    answers are none for each place."""
+    if tensor.ndim != 3 or tokens.shape != (tensor.shape[0], tokens.shape[-1]):
+        return None
+    length = tokens.shape[1]
+    last = 2 if tensor.shape[1] == length and tensor.shape[2] != length else 1 if tensor.shape[2] == length else 0
+    return (tensor[:8].argmax(last) == tokens[:8]).float().mean() if last else None
 
 
 def _json(value: float) -> float | None:

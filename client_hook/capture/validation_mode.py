@@ -68,6 +68,8 @@ class ValidationMode:
         self._called.add(function)
         if self._counted() != self._passes:
             return True
+        if self._norm is not None:
+            return False  # in training mode its norm would have counted: another model was asked, a moving average
         if self._loader is not None and self._training_loader is not None:
             return self._loader() is not self._training_loader() or _other(self._loader(), self._rows, _rows(first))
         return again or _rows(first) != self._rows

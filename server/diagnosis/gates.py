@@ -17,6 +17,7 @@ from server.domain.evidence import Gates
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Track
 from server.domain.statistics import window_size
+from server.rules._moving import makes_its_targets, weighs_probabilities
 from server.rules._rewards import any_reward
 
 WARM_UP_SAMPLES = 100
@@ -26,6 +27,7 @@ LONGEST_WARM_UP_SHARE = 0.2  # of the planned run: a schedule that only rises mu
 RATE_JUMP = 1.5
 LATE_SHARE = 0.01
 FROZEN_SHARE = 0.5
+POLICY_SAMPLES = 500  # in which an advantage takes both signs
 
 ADVERSARIES = (
     "discriminator",
@@ -63,7 +65,7 @@ def gates_at(
         warm_up=_warming_up(samples, planned, rates),
         lr_changed=any(_jumped(rate, window) for rate in rates),
         resumed=resumed,
-        moving_target=_moving_target(evidence, facts),
+        moving_target=_moving_target(evidence, facts, step),
         finetune=_finetune(facts),
         late=bool(rates) and all(_late(rate) for rate in rates),
     )
@@ -126,13 +128,18 @@ def _largest(track: Track) -> Floats:
     return rows
 
 
-def _moving_target(evidence: Evidence, facts: Mapping[str, Any]) -> bool:
+def _moving_target(evidence: Evidence, facts: Mapping[str, Any], step: int) -> bool:
     declared = _plan(facts).get("moving_target")
     if isinstance(declared, bool):
         return declared
     parts = [subject.lower() for subject in evidence.names(Kind.LOSS_PART)]
-    logged = (subject for kind in (Kind.USER, Kind.VALIDATION) for subject in evidence.names(kind))
-    return any(word in part for part in parts for word in ADVERSARIES) or any_reward(logged)
+    logged = (subject for kind in (Kind.LOSS_PART, Kind.USER, Kind.VALIDATION) for subject in evidence.names(kind))
+    adversaries = any(word in part for part in parts for word in ADVERSARIES)
+    if adversaries or any_reward(logged) or makes_its_targets(facts):
+        return True
+    if not weighs_probabilities(facts):
+        return False
+    return bool(np.any(evidence.series(Kind.LOSS.value, step).values[:POLICY_SAMPLES] < 0))
 
 
 def _finetune(facts: Mapping[str, Any]) -> bool:

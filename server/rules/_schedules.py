@@ -34,3 +34,15 @@ def falling_kinds(window: Window) -> list[str]:
     """Names the schedulers, if all that were seen should only fall."""
     kinds = [str(item.get("type")) for item in schedulers(window)]
     return kinds if kinds and all(kind in FALLING for kind in kinds) else []
+
+
+_LENGTHS = {
+    "OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "CosineAnnealingWarmRestarts": "T_0",
+    "LinearLR": "total_iters", "PolynomialLR": "total_iters", "CyclicLR": "total_size",
+}  # fmt: skip
+
+
+def length(item: Mapping[str, Any]) -> float | None:
+    """Gives the number of its own steps that a schedule, or one cycle of it, is made for; None where it has none."""
+    value = (item.get("arguments") or {}).get(_LENGTHS.get(str(item.get("type")), ""))
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -157,9 +157,11 @@ def shared_targets(seen: Seen) -> Verdict | None:
 
 def _shares_targets(call: LossCall) -> bool:
     """Says whether outputs have the targets' shape and one dimension more before it, of another size than the targets'
-    first: n × 1 against n, which compares n outputs with n targets each, is no such thing."""
+    first: n × 1 against n, which compares n outputs with n targets each, is no such thing. One picture with its channel
+    that all samples are compared with is."""
     outputs, targets = call.input.shape, call.target.shape
-    return len(targets) > 0 and outputs[1:] == targets and targets[0] > 1 and outputs[0] != targets[0]
+    several = len(targets) > 1 or targets[:1] > (1,)
+    return outputs[1:] == targets and several and outputs[0] != targets[0]
 
 
 def clamped_scores(seen: Seen) -> Verdict | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from server.domain.evidence import Window
@@ -22,6 +22,7 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 )  # fmt: skip
 
 
+BATCHED = 3  # dimensions: a batch, places, and what is at each
 WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products of two
 PLAIN = ("Select", "Slice", "Permute", "Transpose", "Expand", "T", "Mean")
 TOO_LARGE = frozenset({"GW201", "GW307", "GW308", "GW309", "GW311"})  # what follows at once
@@ -46,6 +47,8 @@ class BadInit(Rule):
     centred (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
     An info becomes a warning where a symptom of it was found, such as a first loss that is far too high. Embeddings
     whose products are the answer (matrix factorisation) are such an info: a sum of d products of deviation 1 has √d.
+    Between two sines of a frequency w the phase has a variance of w²·var(w)·fan_in/2, 1 in a SIREN; above 9 is a
+    warning.
 
     ## Why it matters
     The scale of the start decides whether the signal survives the depth: too large and the outputs are sure of
@@ -67,6 +70,7 @@ class BadInit(Rule):
 
     ## References
     - He et al. 2015, *Delving Deep into Rectifiers*; Glorot & Bengio 2010.
+    - Sitzmann et al. 2020, *Implicit Neural Representations with Periodic Activation Functions*.
     - 25 (a gain of 5) and the info band are ours, wide enough for every published initialiser.
     """
 
@@ -74,7 +78,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -87,6 +91,9 @@ class BadInit(Rule):
 
         large: float = threshold(25.0, unit="var(w)·fan_in", low=3.0, high=1e4, source="ours: a gain of 5")
         high: float = threshold(10.0, unit="var(w)·fan_in", low=3.0, high=1e4, source="ours: five times He")
+        folded: float = threshold(
+            9.0, unit="variance of a sine's phase", low=2.0, high=1e3, source="ours: half a turn; a SIREN's own is 1"
+        )
         low: float = threshold(
             0.05, unit="var(w)·fan_in", low=1e-6, high=0.3, source="ours: a sixth of PyTorch's default"
         )
@@ -100,7 +107,7 @@ class BadInit(Rule):
         normed = {str(pair.get("layer")) for pair in window.fact("graph").get("weighted_before_norm") or ()}
         heads = {str(name) for names in window.fact("model").get("tied") or () for name in names}
         factors = set(map(str, window.fact("graph").get("factors") or ()))
-        items = [item for item in items if item.name in factors or item.layer_type in WEIGHED or item.name in heads]
+        items = [item for item in items if _weighs(item, factors) or item.name in heads]
         scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
         by_name = {item.name: item for item in items}
         large = [name for name, scale in scales.items() if scale > params.large and by_name[name].layer not in normed]
@@ -109,12 +116,16 @@ class BadInit(Rule):
             explains = TOO_LARGE | {CLIPPED}
             yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large, explains)
             return
+        if (verdict := _folded(window, by_name, params)) is not None:
+            yield verdict
+            return
         tables = _multiplied(window)
         if tables:
             yield _of_products(tables)
             return
         odd = [name for name, scale in scales.items() if scale > params.high or 0 < scale < params.low]
-        odd = [name for name in odd if by_name[name].layer not in normed]
+        sines = window.fact("graph").get("sines") or {}  # small there, on purpose: the frequency multiplies it
+        odd = [name for name in odd if by_name[name].layer not in normed and name not in sines]
         if odd:
             worst = odd[0]
             size = "large" if scales[worst] > params.high else "small"
@@ -126,6 +137,13 @@ class BadInit(Rule):
             yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, follows)
 
 
+def _weighs(item: Parameter, factors: set[str]) -> bool:
+    """Says whether inputs are multiplied by a parameter; one of your own with a batch of 1 in front is an input itself,
+    as a picture that is painted by its slopes."""
+    painted = len(item.shape) >= BATCHED and item.shape[0] == 1
+    return item.layer_type in WEIGHED or (item.name in factors and not painted)
+
+
 def _multiplied(window: Window) -> list[Parameter]:
     """Lists wide embeddings whose products, summed up, are the answer."""
     behind = [name for name in call_operations(window) if not name.startswith((*SAME_VALUES, "Add", "Sigmoid"))]
@@ -135,6 +153,35 @@ def _multiplied(window: Window) -> list[Parameter]:
     large = [item for item in tables if item.std is not None and item.std**2 * math.sqrt(item.shape[-1]) > LOUD]
     looked_up = sum(name.startswith("Embedding") for name in behind)
     return large if product and only and looked_up >= 2 and len(large) >= 2 else []
+
+
+def _folded(window: Window, by_name: Mapping[str, Parameter], params: BadInit.Params) -> Verdict | None:
+    """Judges layers between two sines: behind one, inputs have a mean square of 1/2, and a phase that spreads over more
+    than a turn tells neighbours apart by chance."""
+    sines = window.fact("graph").get("sines")
+    found = [
+        (name, item, frequency, frequency**2 * item.std**2 * (item.fan_in or item.shape[1]) / 2)
+        for name, frequency in (sines.items() if isinstance(sines, Mapping) else ())
+        if (item := by_name.get(name)) is not None and item.std is not None and len(item.shape) > 1
+    ]
+    over = [one for one in found if one[3] > params.folded]
+    if not over:
+        return None
+    name, _, frequency, phase = max(over, key=lambda one: one[3])
+    return say(
+        Severity.WARNING,
+        f"Between two sines `{name}` starts so large that the phase of the next, sin({frequency:g}·x), has a deviation "
+        f"of {math.sqrt(phase):.3g} (1 in a SIREN, {math.sqrt(params.folded):g} is half a turn): places beside each "
+        "other begin with unlike values, and what lies between them is not learned",
+        f"Start such layers with nn.init.uniform_(weight, -b, b) where b = sqrt(6 / inputs) / {frequency:g}, and the "
+        "first one with b = 1 / inputs.",
+        layers=[item.layer for _, item, _, _ in over],
+        numbers={"phase": phase, "frequency": frequency, "matrices": len(over)},
+        strings={"parameters": ", ".join(one[0] for one in over)},
+        series=[f"weight_norm/{one[0]}" for one in over[:8]],
+        limit=params.folded,
+        explains=TOO_LARGE,
+    )
 
 
 def _of_products(tables: list[Parameter]) -> Verdict:

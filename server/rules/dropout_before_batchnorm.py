@@ -18,7 +18,8 @@ class DropoutBeforeBatchnorm(Rule):
     ## What it does
     Follows the graph of the first backward from each dropout to the next batch norm. Nothing but activations between
     them is a warning from p = 0.05 on; with a weighted layer between it is an info, which the batch norm's own gap
-    between running and batch statistics raises to a warning.
+    between running and batch statistics, in three evaluations at least and beyond that of norms without a dropout
+    before them, raises to a warning.
 
     ## Why it matters
     Dropout with keep probability q leaves the mean, but raises the variance to (v + m²)/q − m². Batch norm stores that
@@ -49,7 +50,7 @@ class DropoutBeforeBatchnorm(Rule):
     name = "dropout-before-batchnorm"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "activations"
     tier = "facts"
     clears_after = None
@@ -62,6 +63,7 @@ class DropoutBeforeBatchnorm(Rule):
 
         rate: float = threshold(0.05, unit="p", low=0.0, high=1.0, source="ours: below it the variance hardly shifts")
         gap: float = threshold(0.223, unit="ln of a variance ratio", low=0.05, high=3.0, source="ours: ln 1.25")
+        looks: int = threshold(3, unit="evaluations", low=1, high=100, source="ours: at the first, statistics lag")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the facts `graph` and `batchnorm`."""
@@ -76,16 +78,28 @@ class DropoutBeforeBatchnorm(Rule):
             yield _verdict(Severity.WARNING, direct[0], "with no weighted layer between")
         elif pairs:
             gaps = window.fact("batchnorm").get("layers") or {}
-            confirmed = next((item for item in pairs if _gap(gaps, item) > params.gap), None)
+            usual = _usual(gaps, {str(item.get("norm")) for item in pairs})
+            confirmed = next((item for item in pairs if _gap(gaps, item, params.looks) > params.gap + usual), None)
             severity = Severity.WARNING if confirmed is not None else Severity.INFO
             seen = "; its running variance is off by more than 25 %" if confirmed is not None else ""
             yield _verdict(severity, confirmed or pairs[0], "with a weighted layer between" + seen)
 
 
-def _gap(layers: Any, pair: Mapping[str, Any]) -> float:
+def _gap(layers: Any, pair: Mapping[str, Any], looks: int) -> float:
+    """Gives how far apart a norm's variances in evaluation and its running ones are; 0 while they were compared so few
+    times that the running ones may still be those of the start."""
     layer = layers.get(str(pair.get("norm"))) if isinstance(layers, Mapping) else None
     value = layer.get("eval_gap") if isinstance(layer, Mapping) else None
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    seen = layer.get("eval_samples") if isinstance(layer, Mapping) else None
+    sure = isinstance(seen, int) and seen >= looks
+    return float(value) if isinstance(value, (int, float)) and sure else 0.0
+
+
+def _usual(layers: Any, behind: set[str]) -> float:
+    """Gives the largest such gap of the norms that no dropout reaches: what lagging statistics alone make."""
+    others = [item for name, item in layers.items() if name not in behind] if isinstance(layers, Mapping) else []
+    gaps = [item.get("eval_gap") for item in others if isinstance(item, Mapping)]
+    return max((float(gap) for gap in gaps if isinstance(gap, (int, float))), default=0.0)
 
 
 def _verdict(severity: Severity, pair: Mapping[str, Any], how: str) -> Verdict:

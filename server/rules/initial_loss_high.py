@@ -74,7 +74,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -158,7 +158,7 @@ def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossH
     if call.function in REGRESSION and call.function != "l1_loss" and surplus < USUAL_OUTPUTS:
         severity = Severity.INFO  # the outputs are as fresh layers give them; it is the targets that are small
     cause = _explain(window, call, start, first)
-    kept = _kept(window, start.value / first, params)
+    kept = _kept(window, (start.value + STILL * surplus) / first, params)
     if severity is Severity.WARNING and not cause and kept is None:
         severity = Severity.INFO
     cosines, _ = product_of_unit_vectors(call_operations(window))
@@ -268,6 +268,7 @@ def _explain(window: Window, call: LossCall, start: Expected, first: float) -> s
 
 
 _MATCH = 0.02
+STILL = 0.1  # of the surplus: less of it, after a tenth of the run, is made good
 _FEWEST_BATCHES = 8
 _LABELS_PER_CLASS = 20
 _ADVICE = (

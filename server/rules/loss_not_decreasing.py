@@ -10,7 +10,15 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med
-from server.rules._loss_call import CROSS_ENTROPIES, LossCall, entropy, expected, loss_call
+from server.rules._loss_call import (
+    BINARY,
+    CROSS_ENTROPIES,
+    LossCall,
+    entropy,
+    entropy_error,
+    expected,
+    loss_call,
+)
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
@@ -20,6 +28,7 @@ FEWEST_EVALUATIONS = 5
 FEWEST_CLASSES, FEWEST_LABELS = 3, 20  # of each class
 FAR_ABOVE = 1.2  # times a guess: who comes down from there has learned something
 LIKELY_ERRORS = 1.645  # standard errors of the difference: a fall, as a one-sided test at 5 % says
+WORTH = 0.97  # of a guess: from there on something was learned
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
@@ -27,13 +36,15 @@ class LossNotDecreasing(Rule):
     """The run has a loss that has not moved from where it started
 
     ## What it does
-    Splits the losses so far into quarters and compares the median of the first quarter, and of the very first losses,
-    with that of the last. It fires where neither fell by more than 1 % (5 % from the start) and three standard errors.
-    It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or at the end. It says
-    the smallest progress that it could have seen. A validation loss that fell by 8 % and three sigmas of its own is
-    progress too: where batches are noisy, the fixed set shows it first. Noise that would hide a fall by a quarter says
-    nothing. Of three or more classes, a run that ended within 3 % of what the shares of its classes alone cost, and
-    whose validations were never below that by a percent, has not moved either: it learned a little by heart.
+    Splits the losses so far into quarters and compares the median of the first quarter, and of the very first
+    losses, with that of the last. It fires where neither fell by more than 1 % (5 % from the start) and three
+    standard errors. It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or
+    at the end. It says the smallest progress that it could have seen. A validation loss that fell by 8 % and three
+    sigmas of its own is progress too: where batches are noisy, the fixed set shows it first. Noise that would hide
+    a fall by a quarter says nothing, nor does noise above 5 % of a loss of your own, whose floor nobody knows. A
+    cross-entropy that began at a guess by the shares of the classes and is now 3 % below it, for sure, has moved.
+    Of three or more classes, a run that ended within 3 % of what the shares of its classes alone cost, and whose
+    validations were never below that by a percent, has not moved either: it learned a little by heart.
 
     ## Why it matters
     The steps cost the same as useful ones. A loss that stays at the level of guessing has a cause that no patience
@@ -62,7 +73,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -102,6 +113,13 @@ class LossNotDecreasing(Rule):
             high=1.0,
             source="ours: a quarter less is progress, and such noise would hide it",
         )
+        unknown: float = threshold(
+            0.05,
+            unit="of a loss of your own that could have been gained unseen",
+            low=0.01,
+            high=1.0,
+            source="ours: nobody knows how much of it can be gained at all",
+        )
         solved: float = threshold(
             0.3,
             unit="of the loss of an untrained model",
@@ -138,7 +156,7 @@ class LossNotDecreasing(Rule):
         if told:
             yield _verdict(window, parts, smallest, None, told)
             return
-        if not is_stuck(parts) or _validation_improved(window, params):
+        if not is_stuck(parts) or _validation_improved(window, params) or _beats_a_guess(call, parts):
             return
         moved = min(parts.q1, parts.start) - parts.q4
         if moved > max(SMALLEST_GAIN * abs(parts.q1), LIKELY_ERRORS * math.hypot(parts.se_first, parts.se_last)):
@@ -147,7 +165,7 @@ class LossNotDecreasing(Rule):
                 "monitor.validation(loss) on a fixed set shows what noisy batches hide",
             )
             return
-        if smallest > params.hopeless * abs(parts.q1):
+        if smallest > (params.hopeless if start is not None else params.unknown) * abs(parts.q1):
             yield NotEvaluated(
                 f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen",
                 "monitor.validation(loss) on a fixed set shows what noisy batches hide",
@@ -173,6 +191,18 @@ def _never_beat_a_guess(
     return (
         f"the validation loss was never below {lowest:.4g}, and a guess by the shares of the classes costs {guess:.4g}"
     )
+
+
+def _beats_a_guess(call: LossCall | None, parts: Quarters) -> bool:
+    """Says whether the run began at what the shares of the classes alone cost and ended surely below that: where the
+    labels are hard to tell, that little is all there is to learn."""
+    if call is None or not call.alone or call.function not in CROSS_ENTROPIES | BINARY or len(call.labels) < 2:
+        return False
+    if call.reduction != "mean" or call.arguments.get("weight") or call.arguments.get("pos_weight"):
+        return False
+    guess = entropy(call.labels)
+    error = math.hypot(parts.se_last, entropy_error(call.labels))
+    return parts.start > WORTH * guess and guess - parts.q4 > max((1 - WORTH) * guess, SURE_ERRORS * error)
 
 
 def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bool:

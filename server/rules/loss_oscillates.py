@@ -32,6 +32,7 @@ class LossOscillates(Rule):
     *Growing*: all through the last third of the run (in each third of it) the swings of the smoothed loss are 1.6 times
     those of the first third and larger than a quarter of the first loss, with at least 6 turns. *Not settling* (at the
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
+    The first loss is no measure where losses may be negative: there it is how far the loss got in the first half.
     Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
     weights hardly move from one to the next.
 
@@ -60,7 +61,7 @@ class LossOscillates(Rule):
     name = "loss-oscillates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 20
@@ -102,7 +103,7 @@ class LossOscillates(Rule):
             yield _say(step, f"The loss alternates from step to step (lag-1 correlation {correlation:.2f} over "
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
             return
-        start = abs(start_of(values))
+        start = _reference(values)
         if not window.final and _flat(values, params.part * start):
             return
         smooth = np.convolve(values, np.ones(SMOOTH) / SMOOTH, "valid")
@@ -127,6 +128,17 @@ class LossOscillates(Rule):
             yield _say(step, f"The loss does not settle: in the second half of the run it still swings by {size:.3g}, "
                        f"more than its first value {start:.3g}", {"swing": size, "start": start, "turns": turns},
                        params.settle * start)  # fmt: skip
+
+
+def _reference(values: Floats) -> float:
+    """Gives what swings are measured by: the first losses; of a loss that may be negative, whose zero means nothing,
+    how far it got in the first half where that is more."""
+    start = abs(start_of(values))
+    if float(values.min()) >= 0:
+        return start
+    half = values[: len(values) // 2]
+    means = np.convolve(half, np.ones(SMOOTH) / SMOOTH, "valid")
+    return max(start, float(np.ptp(means)))
 
 
 def _two_tasks(window: Window) -> bool:

@@ -14,10 +14,11 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
 from server.rules._layers import groups, looks_untrained
 from server.rules._say import percent, say
-from server.rules._schedules import falling_kinds, has_restarts, schedulers
+from server.rules._schedules import falling_kinds, has_restarts, length, schedulers
 from server.rules._validation import should_rise
 from server.rules.base import Rule, Stage, threshold
 
+MANY_TIMES = 4  # as long as what it was stepped: fewer batches an epoch are a rhythm that somebody may want
 SAME, AGREE = 1e-5, 0.8  # of a value, stored in single precision; of the values that a scheduler was told
 MOST_COMPARED = 10_000
 
@@ -32,7 +33,8 @@ class LrScheduleBug(Rule):
     it was told, recognised by its values, got better (the wrong `mode`); a warm-up of more than half of the run, or one
     that never ends; a schedule of one's own under which the rate never gets above 1 % of what the optimizer was given,
     or whose factor is that rate itself (`LambdaLR` multiplies). At the end: a one-cycle schedule of which less than
-    a fifth was gone through, the rate still rising. A warm-up above 30 % and a schedule that hardly moves are infos.
+    a fifth was gone through, the rate still rising; a schedule as long as the run has batches that was stepped once an
+    epoch. A warm-up above 30 % and a schedule that hardly moves are infos.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -63,7 +65,7 @@ class LrScheduleBug(Rule):
     name = "lr-schedule-bug"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LEARNING_RATE,)
     chart = "learning-rate"
     persistence = (1, 1)
@@ -95,6 +97,10 @@ class LrScheduleBug(Rule):
         cycle: float = threshold(
             0.2, unit="of a one-cycle schedule", low=0.01, high=0.3, source="ours: it rises for 0.3 of it by default"
         )
+        same_count: float = threshold(
+            0.05, unit="of the updates", low=0.0, high=0.5, source="ours: a schedule as long as the run's batches"
+        )
+        fewest_epochs: int = threshold(3, unit="calls", low=2, high=100, source="ours: then the rhythm is known")
         squared: float = threshold(
             0.05, unit="relative", low=1e-6, high=0.5, source="ours: a factor that is the first rate is no chance"
         )
@@ -127,7 +133,7 @@ class LrScheduleBug(Rule):
             return
         name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
         total = window.planned if window.planned and not window.final else window.samples if window.final else None
-        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _cut_off, _dwarfed):
+        for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _once_an_epoch, _cut_off, _dwarfed):
             verdict = look(_Seen(window, name, moving[name], total, params))
             if verdict is not None:
                 yield verdict
@@ -304,6 +310,27 @@ def _warm_up(seen: _Seen) -> Verdict | None:
         {"from": float(values[0]), "to": float(values[peak]), "share_of_run": share},
         params.warm_up_long if severity is Severity.WARNING else params.warm_up_info,
     )
+
+
+def _once_an_epoch(seen: _Seen) -> Verdict | None:
+    """Finds a schedule that counts the batches of the run and was stepped once an epoch."""
+    window, name, rate, _, params = seen
+    updates = rate.count
+    for item in schedulers(window) if window.final else ():
+        whole, steps = length(item), item.get("steps")
+        if item.get("per") != "epoch" or whole is None or not isinstance(steps, int) or steps < params.fewest_epochs:
+            continue
+        cycles = item.get("type") == "CyclicLR"
+        counts_batches = whole >= MANY_TIMES * steps and abs(whole - updates) <= params.same_count * updates
+        if counts_batches or (cycles and 2 * steps <= whole and updates >= whole):
+            return _say(
+                Severity.WARNING, name, int(rate.steps[0]),
+                f"hardly followed its schedule: {item.get('type')} counts {whole:,g} steps, the run had {updates:,} "
+                f"batches, and it was stepped {steps} times, once an epoch",
+                f"Call scheduler.step() after every optimizer.step(), or give {item.get('type')} the number of epochs.",
+                {"steps": steps, "whole": whole, "updates": updates}, MANY_TIMES * steps,
+            )  # fmt: skip
+    return None
 
 
 def _cut_off(seen: _Seen) -> Verdict | None:

@@ -13,7 +13,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite
-from server.rules._loss_call import CROSS_ENTROPIES, entropy, entropy_error, loss_call
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import beats_the_commonest, evaluations, far_off
@@ -26,10 +26,11 @@ class NothingGeneralises(Rule):
     """The run has a model that learns its training set and nothing else
 
     ## What it does
-    At the end of a classification: the best validation loss is not even 2 % below the entropy of the labels, which is
-    what a constant answer gets, while the training loss is clearly below it; an accuracy above that of the commonest
-    class is excuse enough unless the loss is about twice the entropy from the first evaluation on. And as soon as it is
-    seen: a sampler with fewer weights than there are examples, which never draws those behind.
+    At the end of a classification, of yes or no too: the best validation loss is not even 2 % below the entropy of
+    the labels, which is what a constant answer gets, while the training loss is clearly below it; an accuracy above
+    that of the commonest class is excuse enough unless the loss is about twice the entropy from the first
+    evaluation on. And as soon as it is seen: a sampler with fewer weights than there are examples, which never
+    draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -58,7 +59,7 @@ class NothingGeneralises(Rule):
     name = "nothing-generalises"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = None
@@ -97,8 +98,13 @@ class NothingGeneralises(Rule):
                 f"judged at the end, with {params.evaluations} validation losses", "monitor.validation(loss)"
             )
             return
-        odd = call is None or call.function not in CROSS_ENTROPIES or call.arguments.get("weight")
-        if odd or call is None or call.reduction != "mean" or labels < params.labels or len(call.labels) < 2:
+        if (
+            call is None
+            or not _of_single_labels(call)
+            or call.reduction != "mean"
+            or labels < params.labels
+            or len(call.labels) < 2
+        ):
             yield NotEvaluated(f"it needs a mean cross-entropy over class ids, and {params.labels} labels of it")
             return
         chance = entropy(call.labels)
@@ -122,6 +128,14 @@ class NothingGeneralises(Rule):
                 series=("val/loss", "loss"),
                 limit=params.share * chance,
             )
+
+
+def _of_single_labels(call: LossCall) -> bool:
+    """Says whether the loss is a cross-entropy of one label for each example, yes or no included, without weights."""
+    if call.arguments.get("weight") or call.arguments.get("pos_weight"):
+        return False
+    yes_or_no = call.target.integer and call.target.distinct == 2 and (call.classes or 1) == 1
+    return call.function in CROSS_ENTROPIES or (call.function in BINARY and yes_or_no)
 
 
 def _never_drawn(weights: int, examples: int) -> Verdict:

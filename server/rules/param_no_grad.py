@@ -32,7 +32,8 @@ class ParamNoGrad(Rule):
     step, ten at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all*
     gradients are zero this rule is silent: then the output is at fault, not a connection. So it is on what a chain of
     like blocks leaves over (the last backcast of N-BEATS): the same code learns in every block before, and GW312
-    remarks on it.
+    remarks on it. A bias alone, whose weight does get a gradient, is a remark: a loss made of slopes of the output (an
+    energy whose forces are compared) does not depend on a constant.
 
     ## Why it matters
     The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the
@@ -63,7 +64,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -122,7 +123,9 @@ class ParamNoGrad(Rule):
         trainable = sum(item.trainable for item in known.values()) or len(missing)
         if len(sure) == trainable and _cleared_too_early(window):
             return  # all of them got one, which zero_grad() threw away: `loop-order` tells
-        if sure:
+        if sure and all(_only_shifts(item, known, sure) for item in sure):
+            yield _shifts(sure, steps, looks)
+        elif sure:
             yield _missing(sure, steps, looks, trainable, needed)
         elif patient and seen.get("all_zero") and looks >= params.looks and _without_slope(window):
             yield _no_slope(window, steps, looks, trainable)
@@ -157,6 +160,30 @@ def _no_slope(window: Window, steps: int, looks: int, trainable: int) -> Verdict
             f"Compute the loss from the values before {name}, or let the gradient pass by: x + ({name}(x) - x).detach()"
         ),
         evidence=Evidence(numbers={"trainable": trainable, "optimizer_steps": steps}, series=("grad_norm",), limit=0.0),
+        at_once=True,
+    )
+
+
+def _only_shifts(item: Parameter, known: Mapping[str, Parameter], missing: list[Parameter]) -> bool:
+    """Says whether a parameter is the bias of one of PyTorch's layers whose weight does get a gradient: then the layer
+    is connected, and the loss is made of slopes of its output, which no constant changes."""
+    weight = known.get(f"{item.layer}.weight")
+    usual = item.layer_type in ("Linear", "Bilinear") or item.layer_type.startswith(("Conv", "ConvTranspose"))
+    return usual and item.name == f"{item.layer}.bias" and weight is not None and weight not in missing
+
+
+def _shifts(items: list[Parameter], steps: int, looks: int) -> Verdict:
+    names = [item.name for item in items]
+    return Verdict(
+        severity=Severity.INFO,
+        first_step=0,
+        message=(
+            f"{listed(names)} got no gradient in {steps} optimizer steps ({_each(steps, looks)}), though the weight "
+            "beside it did: the loss is made of slopes of that output, which a constant does not change"
+        ),
+        advice="Write bias=False there, or add a term that fixes the level of the output, if the level matters.",
+        layers=tuple(item.layer for item in items),
+        evidence=Evidence(numbers={"parameters": len(names), "optimizer_steps": steps}, series=("grad_norm",), limit=0),
         at_once=True,
     )
 

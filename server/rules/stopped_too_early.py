@@ -9,7 +9,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med
-from server.rules._loss_call import knew_before, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, knew_before, loss_call
 from server.rules._progress import brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length
 from server.rules._say import percent, say
@@ -25,11 +25,11 @@ class StoppedTooEarly(Rule):
     """The run has ended while its loss was still falling
 
     ## What it does
-    At the end: the last quarter still gained a large part of all that was gained (more than 20 %, of a loss of one's
-    own 22 %; a straight line gives a third, a converged run nothing), the loss is still above half of its start, and
-    so is the newest validation loss (if any), which falls too, the third quarter was not above the start, and the
-    weights have moved far enough that the learning rate is not the reason — or the loss fell at a usual pace, and the
-    run ended before a fifth of it was gained.
+    At the end: the last quarter still gained a large part of all that was gained (more than 20 %, of a loss of
+    one's own and of likenesses within a batch 25 %; a straight line gives a third, a converged run nothing), the
+    loss is still above half of its start, and so is the newest validation loss (if any), which falls too, the third
+    quarter was not above the start, and the weights have moved far enough that the learning rate is not the reason
+    — or the loss fell at a usual pace, and the run ended before a fifth of it was gained.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
@@ -56,7 +56,7 @@ class StoppedTooEarly(Rule):
     name = "stopped-too-early"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -76,8 +76,8 @@ class StoppedTooEarly(Rule):
             source="an exponential that has a third of its way before it",
         )
         falling_own: float = threshold(
-            0.22,
-            unit="the same, for a loss of one's own",
+            0.25,
+            unit="the same, for a loss of one's own, or of likenesses within a batch",
             low=0.05,
             high=0.34,
             source="ours: nobody knows how low a likelihood can fall, so only what is near a straight line counts",
@@ -112,7 +112,7 @@ class StoppedTooEarly(Rule):
         falling = still_falling(
             parts,
             window.loss.values,
-            share=params.falling if loss_call(window) is not None else params.falling_own,
+            share=params.falling if _floor_is_known(window) else params.falling_own,
             small_gain=params.small_gain,
             last_eighth=params.last_eighth,
             errors=params.errors,
@@ -135,6 +135,16 @@ class StoppedTooEarly(Rule):
             limit=params.falling,
             at_once=False,
         )
+
+
+def _floor_is_known(window: Window) -> bool:
+    """Says whether a function of PyTorch's made the loss, which can come down to little; a cross-entropy of n × n
+    likenesses, to the others of the batch, cannot."""
+    call = loss_call(window)
+    if call is None:
+        return False
+    shape = call.input.shape
+    return not (call.function in CROSS_ENTROPIES and len(shape) == 2 and shape[0] == shape[1])
 
 
 def _hardly_begun(window: Window, parts: Quarters, params: StoppedTooEarly.Params) -> bool:

@@ -251,6 +251,19 @@ def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice()
     assert graph["twice"] == ["SigmoidBackward0"]
 
 
+def test_the_graph_names_weights_between_two_sines_and_the_frequency() -> None:
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.last(torch.sin(30 * self.second(torch.sin(30 * self.first(x)))))
+
+    assert last(train(model=Waves()), "graph")["sines"] == {"second.weight": 30.0}
+    assert last(train(model=classifier()), "graph")["sines"] == {}
+
+
 @pytest.mark.parametrize(("kept", "held"), [(lambda loss: loss, 20), (lambda loss: loss.detach(), None)])
 def test_graphs_that_somebody_holds_are_counted(kept, held) -> None:
     total = torch.zeros(())

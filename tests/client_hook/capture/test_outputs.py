@@ -50,3 +50,55 @@ def test_it_notices_a_model_that_copies_its_input() -> None:
 
     fact = last(train(body, model=Copycat()), "outputs")["model"]
     assert fact["copies"][-1] == 1.0
+
+
+class Writer(nn.Module):
+    """Reads one text, and is told another while it writes; what it is told it writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.told, self.head = nn.Embedding(9, 9), nn.Embedding(9, 9), nn.Linear(9, 9)
+
+    def forward(self, text: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        return self.head(self.told(answer) + self.read(text).mean(1, keepdim=True))
+
+
+def test_it_notices_a_decoder_that_is_told_what_it_has_to_write() -> None:
+    def body(step, model, optimizer):
+        text = torch.randint(0, 9, (12, 6), generator=torch.Generator().manual_seed(step))
+        answer = text.flip(1)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(text, answer).transpose(1, 2), answer)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = Writer()
+    with torch.no_grad():
+        model.told.weight.copy_(8 * torch.eye(9))
+        model.head.weight.copy_(torch.eye(9))
+        model.read.weight.zero_()
+    assert last(train(body, model=model), "outputs")["model"]["copies"][0] == 1.0
+
+
+def test_a_text_that_only_the_loss_reads_is_no_copy() -> None:
+    class Judged(Writer):
+        """Is handed its targets beside the text, as many language models are."""
+
+        def forward(self, text, targets):
+            return self.head(self.told(text))
+
+    def body(step, model, optimizer):
+        text = torch.arange(72).view(12, 6) % 9
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(text, (text + 1) % 9).transpose(1, 2), (text + 1) % 9)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = Judged()
+    with torch.no_grad():
+        model.told.weight.copy_(8 * torch.eye(9).roll(1, 1))
+        model.head.weight.copy_(torch.eye(9))
+        model.head.bias.zero_()
+    assert last(train(body, model=model), "outputs")["model"]["copies"][0] == 0.0

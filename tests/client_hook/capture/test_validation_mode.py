@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -197,6 +199,20 @@ def test_checkpointing_runs_its_forward_twice_and_is_no_validation(reentrant: bo
         F.l1_loss(outputs.detach(), torch.zeros(12, 5))
         with torch.no_grad():
             F.l1_loss(outputs, torch.zeros(12, 5))
+        return loss
+
+    assert offence(train(body, model=model)) is None
+
+
+def test_a_moving_average_that_is_asked_says_nothing_of_the_model() -> None:
+    model = classifier(nn.BatchNorm1d(5))
+    average = copy.deepcopy(model).eval()
+
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        with torch.no_grad():
+            inputs, labels = batch(1000 + step, 20)
+            F.cross_entropy(average(inputs), labels)
         return loss
 
     assert offence(train(body, model=model)) is None
