@@ -70,7 +70,7 @@ class Diagnosis:
         self._wanted: dict[str, int] = {}  # versions of the projects' thresholds, asked once a round
         self._points: dict[str, int] = {}  # that a session holds
         self._held = 0  # points, all sessions together
-        self._mutes_looked_at = clock()
+        self._mutes_looked_at: int | None = None  # never: what ended before this process began counts too
         self.rooms = Rooms(item.code for item in registry if item.guest)
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
@@ -175,10 +175,11 @@ class Diagnosis:
             self._live.publish(run_id, "state", -1)
 
     def look_for_expired_mutes(self) -> None:
-        """Gives findings their voice back whose mute has run out."""
-        since, now = self._mutes_looked_at, self._clock()
+        """Gives findings their voice back whose mute has run out; the first time it applies all mutes anew."""
+        since, now, wishes = self._mutes_looked_at, self._clock(), self._store.wishes
+        changed = wishes.apply_all_mutes(now) if since is None else wishes.expire_mutes(since, now)
         self._mutes_looked_at = now
-        for run_id in self._store.wishes.expire_mutes(since, now):
+        for run_id in changed:
             self._live.publish(run_id, "findings", -1)
 
     def _diagnose(self, run_id: str) -> bool:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from server.domain.wishes import Mute, Remark, Threshold
+from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
 from server.store import schema
 from server.store.engine import Database
 from server.store.findings import standing
 from server.store.writer import Writer
 
 BY_MUTE = 2  # in findings.muted: silenced by a mute, not by somebody who pressed the button (1)
+RUNS_TOGETHER = 50  # whose mutes are applied in one transaction
 
 
 class Wishes:
@@ -130,6 +131,30 @@ class Wishes:
         with self._database.read() as connection:
             any_mute = connection.execute(select(schema.mutes.c.id).limit(1)).first() is not None
         return self._writer.run(lambda connection: _apply(connection, wanted, now_ms)) if any_mute and wanted else []
+
+    def apply_all_mutes(self, now_ms: int) -> Sequence[str]:
+        """Applies the mutes to all runs that one of them covers or covered; gives those in which something changed.
+
+        For the start of a server, which does not know what ended, and what was left half done, while none ran.
+        """
+        findings, runs, projects = schema.findings.c, schema.runs.c, schema.projects.c
+        mutes = schema.mutes.c
+        holds = mutes.expires_ms.is_(None) | (mutes.expires_ms > now_ms)
+        covers = mutes.run.in_(("", runs.id)) & mutes.code.in_((EVERY_CODE, findings.code))
+        silent = select(findings.run_id).where(findings.muted == BY_MUTE)
+        speaking = (
+            select(findings.run_id)
+            .join_from(schema.findings, schema.runs, runs.id == findings.run_id)
+            .join(schema.projects, projects.id == runs.project_id)
+            .join(schema.mutes, mutes.project == projects.name)
+            .where(findings.muted == 0, holds, covers)
+        )
+        with self._database.read() as connection:
+            waiting = list(connection.execute(silent.union(speaking)).scalars())
+        changed: list[str] = []
+        for at in range(0, len(waiting), RUNS_TOGETHER):  # frames have their turn in between
+            changed += self.apply_mutes(waiting[at : at + RUNS_TOGETHER], now_ms)
+        return changed
 
     def expire_mutes(self, since_ms: int, now_ms: int) -> Sequence[str]:
         """Gives back the voice of findings whose mute ran out in between; gives the runs in which something changed."""

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from server.diagnosis import Diagnosis
+from server.errors import StoreError
+from server.store import schema
 from tests.server.house import RUN, House, house
 
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
@@ -96,21 +100,57 @@ def test_a_mute_has_a_reason_and_an_end(home: House) -> None:
     sent = {"project": "default", "code": "GW205", "days": 1, "who": "alice", "reason": "known bad shard"}
     mute = home.client.post("/api/v1/mutes", json=sent).json()
     assert findings(home)["GW205"]["muted"] is True
+    running = diagnosis_of(home)
+    running.look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is True
     home.clock.now_ms += 2 * DAY_MS
-    diagnosis_of(home).look_for_expired_mutes()
+    running.look_for_expired_mutes()
     assert findings(home)["GW205"]["muted"] is False
     assert home.client.get("/api/v1/mutes?project=default").json()["items"][0]["id"] == mute["id"]
 
 
-def diagnosis_of(home: House):
-    from server.diagnosis import Diagnosis  # here: the clock must not have moved when it is made
-
+def diagnosis_of(home: House) -> Diagnosis:
     services = home.app.state.services
-    earlier = home.clock.now_ms
-    home.clock.now_ms = earlier - 3 * DAY_MS
-    made = Diagnosis(home.store, services.live, services.registry, home.clock)
-    home.clock.now_ms = earlier
-    return made
+    return Diagnosis(home.store, services.live, services.registry, home.clock)
+
+
+def test_a_mute_that_ended_while_no_server_ran_gives_the_findings_their_voice_back(home: House) -> None:
+    for code, days in (("GW205", 1), ("*", 9)):
+        sent = {"project": "default", "code": code, "days": days, "reason": "known", "layers": "" if days == 1 else "x"}
+        assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    home.clock.now_ms += 2 * DAY_MS
+    diagnosis_of(home).look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is False
+    assert home.client.get(f"/api/v1/runs/{RUN}").json()["open_counts"] != {}
+
+
+def test_a_mute_that_was_not_applied_before_the_server_died_is_applied_at_its_start(home: House) -> None:
+    sent = {"project": "default", "code": "GW205", "reason": "known"}
+    assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    forget = update(schema.findings).values(muted=0)  # as if the process had died before it came to it
+    home.store.wishes._writer.run(lambda connection: connection.execute(forget).rowcount)
+    diagnosis_of(home).look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is True
+
+
+def test_the_look_at_mutes_is_made_up_for_where_the_database_was_busy(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"project": "default", "code": "GW205", "days": 1, "reason": "known"}
+    assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    running = diagnosis_of(home)
+    running.look_for_expired_mutes()
+    home.clock.now_ms += 2 * DAY_MS
+    with monkeypatch.context() as patched:
+        patched.setattr(home.store.wishes, "expire_mutes", busy)
+        with pytest.raises(StoreError):
+            running.look_for_expired_mutes()
+    running.look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is False
+
+
+def busy(*_: object) -> None:
+    raise StoreError("The database is busy")
 
 
 def test_a_mute_can_be_taken_back(home: House) -> None:
