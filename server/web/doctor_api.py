@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.diagnosis.incidents import Incident, incidents
+from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replay import Replay, replay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
@@ -96,7 +97,7 @@ class NewThreshold(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     project: Annotated[str, Field(min_length=1, max_length=200)]
-    code: Annotated[str, Field(max_length=20)]
+    code: Annotated[str, Field(max_length=100)]
     name: Annotated[str, Field(max_length=100)]
     value: float | None
     who: Words = ""
@@ -129,16 +130,19 @@ class ThresholdList(BaseModel):
 
 
 class NewMute(BaseModel):
-    """What is to be silent: a rule's findings (`*`: all), in a run or a project, in layers that fit a pattern."""
+    """What is to be silent: a rule's findings (`*`: all), in a run or a project, in layers that fit a pattern.
+
+    `code` may be the rule's name; a rule, project or run that is not known is refused, and so is a blank reason.
+    """
 
     model_config = ConfigDict(extra="forbid")
     project: Annotated[str, Field(min_length=1, max_length=200)]
     run: Annotated[str, Field(max_length=100)] = ""
-    code: Annotated[str, Field(max_length=20)] = EVERY_CODE
+    code: Annotated[str, Field(max_length=100)] = EVERY_CODE
     layers: Annotated[str, Field(max_length=200)] = ""
     days: Annotated[float, Field(gt=0, le=3650)] | None = None
     who: Words = ""
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Words
 
 
 class MuteItem(BaseModel):
@@ -279,10 +283,14 @@ def add_mute(wanted: NewMute, parts: Parts) -> MuteItem:
     """Silences findings, with a reason and, if wished, an end."""
     now = parts.clock()
     expires = None if wanted.days is None else now + int(wanted.days * DAY_MS)
-    given = wanted.model_dump(exclude={"days"})
-    item = parts.store.wishes.add_mute(**given, now_ms=now, expires_ms=expires)
-    if wanted.run:
-        parts.live.publish(wanted.run, "findings", -1)
+    try:
+        given = Silence(wanted.project, wanted.run, wanted.code, wanted.layers, wanted.reason)
+        silence = checked_mute(parts.store, parts.registry, given)
+    except WrongMute as error:
+        raise HTTPException(422, str(error)) from None
+    item = parts.store.wishes.add_mute(**vars(silence), who=wanted.who.strip(), now_ms=now, expires_ms=expires)
+    if item.run:
+        parts.live.publish(item.run, "findings", -1)
     return MuteItem.of(item)
 
 

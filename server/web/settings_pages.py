@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replay import replay
 from server.diagnosis.thresholds import WrongThreshold, checked
-from server.domain.wishes import EVERY_CODE
 from server.rules.registry import RuleInfo
 from server.web.contexts import settings
 from server.web.services import Parts, Services
@@ -73,17 +73,15 @@ def add_mute(request: Request, parts: Parts, form: Form) -> Response:
     project = form.get("project", "")
     try:
         _check_words(form, project)
-        code, days = _muted_code(parts, form), _days(form)
-        if not form.get("reason"):
-            raise WrongThreshold("Say why this is to be silent: the next person who wonders will read it")
-    except WrongThreshold as error:
+        days = _days(form)
+        asked = {name: form.get(name, "") for name in ("project", "run", "code", "layers", "reason")}
+        silence = checked_mute(parts.store, parts.registry, Silence(**asked))
+    except (WrongThreshold, WrongMute) as error:
         return _page(request, parts, project, "", problem=str(error), draft=form, status=422)
-    now, run = parts.clock(), form.get("run", "")
-    parts.store.wishes.add_mute(
-        project, code, run=run, layers=form.get("layers", ""), who=form.get("who", ""), reason=form["reason"],
-        now_ms=now, expires_ms=None if days is None else now + int(days * DAY_MS),
-    )  # fmt: skip
-    _tell(parts, run)
+    now = parts.clock()
+    expires = None if days is None else now + int(days * DAY_MS)
+    parts.store.wishes.add_mute(**vars(silence), who=form.get("who", ""), now_ms=now, expires_ms=expires)
+    _tell(parts, silence.run)
     return RedirectResponse(f"{settings.address(project)}#mutes", 303)
 
 
@@ -184,19 +182,6 @@ def _days(form: Mapping[str, str]) -> float | None:
     if not 0 < days <= MOST_DAYS:
         raise WrongThreshold(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}")
     return days
-
-
-def _muted_code(parts: Services, form: Mapping[str, str]) -> str:
-    code = form.get("code", "")
-    if code == EVERY_CODE:
-        return code
-    rule = parts.registry.get(code)
-    if rule is None:
-        raise WrongThreshold(f"No rule is called {code[:100]!r}")
-    run = form.get("run", "")
-    if run and parts.store.runs.get(run) is None:
-        raise WrongThreshold(f"No run has the id {run[:100]!r}")
-    return rule.code
 
 
 def _check_words(form: Mapping[str, str], project: str) -> None:

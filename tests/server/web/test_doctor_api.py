@@ -16,6 +16,7 @@ from tests.server.house import RUN, House, house
 
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 SPIKE = [1.0 + 0.01 * (step % 7) for step in range(300)] + [3.0] * 40 + [1.0 + 0.01 * (step % 7) for step in range(60)]
+OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 DAY_MS = 86_400_000
 
 
@@ -160,6 +161,46 @@ def test_a_mute_can_be_taken_back(home: House) -> None:
     home.client.delete(f"/api/v1/mutes/{mute['id']}")
     assert not any(item["muted"] for item in findings(home).values())
     assert home.client.delete("/api/v1/mutes/999").json()["detail"] == "There is no mute 999"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"code": "GW999"}, "No rule is called 'GW999'; GET /api/v1/rules lists them, and * means every rule"),
+        ({"code": ""}, "No rule is called ''; GET /api/v1/rules lists them, and * means every rule"),
+        ({"project": "vision"}, "No project is called 'vision'; those with runs are: default, other"),
+        ({"run": "nobody"}, "No run has the id 'nobody'; leave it empty for the whole project"),
+        ({"run": OTHER}, f"The run '{OTHER}' is of the project 'other', not of 'default'"),
+        (
+            {"reason": " \t"},
+            "Say why this is to be silent: the reason is ' \\t', and the next person who wonders will read it",
+        ),
+    ],
+)
+def test_a_mute_that_could_silence_nothing_is_refused(home: House, fields: dict[str, str], sentence: str) -> None:
+    home.open_run(OTHER, project="other")
+    sent = {"project": "default", "code": "GW205", "reason": "known", **fields}
+    answer = home.client.post("/api/v1/mutes", json=sent)
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+    assert home.store.wishes.mutes("default") == []
+
+
+def test_a_mute_of_a_deleted_run_is_refused(home: House) -> None:
+    home.open_run(OTHER)
+    assert home.client.delete(f"/api/v1/runs/{OTHER}").status_code == 204
+    sent = {"project": "default", "run": OTHER, "reason": "known"}
+    answer = home.client.post("/api/v1/mutes", json=sent)
+    sentence = f"The run '{OTHER}' was deleted; bring it back first from the table of runs"
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+
+
+def test_a_mute_by_a_rules_name_silences_that_rule(home: House) -> None:
+    for code in ("loss-spike", " gw205 "):
+        sent = {"project": "default", "code": code, "reason": " known "}
+        made = home.client.post("/api/v1/mutes", json=sent).json()
+        assert (made["code"], made["reason"]) == ("GW205", "known")
+        assert findings(home)["GW205"]["muted"] is True
+        home.client.delete(f"/api/v1/mutes/{made['id']}")
 
 
 def test_a_mute_of_layers_needs_every_layer_to_fit(home: House) -> None:

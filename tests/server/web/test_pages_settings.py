@@ -173,6 +173,7 @@ def test_silence_has_a_reason_and_an_end_and_can_be_ended(home: House) -> None:
         ({"days": "soon"}, "Days: got &#39;soon&#39;, expected a number"),
         ({"code": "GW999"}, "No rule is called &#39;GW999&#39;"),
         ({"run": "nobody"}, "No run has the id &#39;nobody&#39;"),
+        ({"run": "nobody", "code": "*"}, "No run has the id &#39;nobody&#39;"),
     ],
 )
 def test_a_wrong_mute_is_told_and_what_was_written_stays(home: House, fields: dict[str, str], sentence: str) -> None:
