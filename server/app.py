@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.urgency import most_urgent_first, verdict_of
 from server.garbage import Garbage
 from server.ingest import Ingest
 from server.live import Live
@@ -79,7 +81,9 @@ def create_app(
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
     for problem in registry.problems:
         log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
-    services = Services(settings, store, live, Ingest(store, live, clock), registry, clock)
+    order = partial(most_urgent_first, registry=registry)
+    store.findings.speech.speaker = partial(verdict_of, registry=registry)
+    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock)
     door = auth.Door(settings.token, settings.port)
 
     @asynccontextmanager

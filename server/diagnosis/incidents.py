@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.diagnosis.unexplained import checks_of, is_unexplained, what_to_check
+from server.diagnosis.urgency import most_urgent_first, stage_of
 from server.domain.findings import Finding, Severity
 from server.rules._corpus import proof
 from server.rules.base import Stage
@@ -87,26 +88,26 @@ class Incident:
 
 
 def incidents(findings: Iterable[Finding], registry: Registry) -> tuple[Incident, ...]:
-    """Groups the open findings, the most probable cause of the run first."""
-    known = [finding for finding in findings if finding.state == "open" and not finding.muted]
+    """Groups the open findings, the most probable cause of the run first; what is muted is left out, with all below."""
+    held = [finding for finding in findings if finding.state == "open"]
+    silent = _silent(held)
+    known = [finding for finding in held if finding.number not in silent]
     numbers = {finding.number for finding in known}
     below: dict[int, list[Finding]] = {}
     for finding in known:
         if finding.cause in numbers:
             below.setdefault(finding.cause or 0, []).append(finding)
     tops = [finding for finding in known if finding.cause not in numbers]
-    made = [_incident(top, _all_below(top.number, below), registry) for top in tops]
-    return tuple(
-        sorted(
-            made,
-            key=lambda item: (
-                -item.cause.severity.rank,
-                _stage(item.cause, registry),
-                item.cause.first_step,
-                item.cause.number,
-            ),
-        )
-    )
+    made = (_incident(top, _all_below(top.number, below), registry) for top in most_urgent_first(tops, registry))
+    return tuple(made)
+
+
+def _silent(findings: Sequence[Finding]) -> set[int]:
+    """Gives the numbers of what is muted and of what followed from it."""
+    silent = {finding.number for finding in findings if finding.muted}
+    while more := {item.number for item in findings if item.cause in silent} - silent:
+        silent |= more
+    return silent
 
 
 def _all_below(number: int, below: Mapping[int, Sequence[Finding]]) -> list[Finding]:
@@ -129,7 +130,7 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=what_to_check(cause.code) or DISPROOFS.get(_stage(cause, registry), LAST_WORD),
+        disproof=what_to_check(cause.code) or DISPROOFS.get(stage_of(cause, registry), LAST_WORD),
         checks=checks_of(cause.code),
     )
 
@@ -160,8 +161,3 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
     if cause.severity is Severity.INFO:
         value *= 0.8
     return round(min(max(value, LEAST), MOST), 2), words
-
-
-def _stage(finding: Finding, registry: Registry) -> Stage:
-    info = registry.get(finding.code)
-    return info.rule.stage if info is not None else Stage.SYMPTOM

@@ -194,10 +194,11 @@ class Diagnosis:
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
         session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()
+        told = run.verdict if session.told is None else session.told
         diagnosis = DiagnosisState.FINAL if ended else DiagnosisState.LIVE
 
         def tell() -> None:
-            if outcome.changed or outcome.verdict != run.verdict:
+            if outcome.changed or outcome.verdict != told:
                 self._live.publish(run_id, "findings", outcome.step)
             if diagnosis is not run.diagnosis:
                 self._live.publish(run_id, "state", outcome.step)

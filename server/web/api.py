@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
+from server.diagnosis.urgency import most_urgent_first
 from server.domain.runs import Run
 from server.store.run_list import SORTS
 from server.web import preflighted
@@ -117,11 +118,14 @@ def list_findings(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> FindingPage:
-    """Lists the findings of a run: open, resolved and absorbed ones."""
+    """Lists the findings of a run, the most urgent first: open ones, then muted, then resolved, causes before symptoms.
+
+    The first that is open and not muted is the top line of the run's page.
+    """
     wanted_cause = None if cause in (None, "none") else int(cause)
     found = [
         finding
-        for finding in parts.store.findings.list(run.id)
+        for finding in most_urgent_first(parts.store.findings.list(run.id), parts.registry)
         if (state is None or finding.state == state)
         and (severity is None or finding.severity == severity)
         and (cause is None or finding.cause == wanted_cause)

@@ -107,3 +107,13 @@ def test_a_thousand_layers_are_one_incident_with_a_list() -> None:
 def test_muted_and_resolved_findings_make_no_incident() -> None:
     found = [finding(1, "GW411", 3, muted=True), finding(2, "GW801", 3, state="resolved")]
     assert incidents(found, REGISTRY) == ()
+
+
+def test_what_follows_from_a_muted_cause_is_as_silent_as_it() -> None:
+    found = [
+        finding(1, "GW411", 3, muted=True),
+        finding(2, "GW601", 9, cause=1),
+        finding(3, "GW206", 30, cause=2),
+        finding(4, "GW801", 40),
+    ]
+    assert [item.cause.number for item in incidents(found, REGISTRY)] == [4]

@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from server.diagnosis import Diagnosis
+from server.diagnosis.urgency import verdict_of
+from server.domain.findings import Severity
 from server.errors import StoreError
 from server.store import schema
 from tests.server.house import RUN, House, house
+from tests.server.web.pages_kit import PAGE, diagnose, finding
 
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 SPIKE = [1.0 + 0.01 * (step % 7) for step in range(300)] + [3.0] * 40 + [1.0 + 0.01 * (step % 7) for step in range(60)]
@@ -218,3 +221,51 @@ def test_it_remembers_who_did_what_to_a_finding(home: House) -> None:
         ("acknowledged", "alice", number),
         ("muted", "alice", number),
     ]
+
+
+def verdict(home: House) -> str:
+    return home.client.get(f"/api/v1/runs/{RUN}").json()["verdict"]
+
+
+def test_the_verdict_of_a_run_does_not_speak_of_what_is_muted(home: House) -> None:
+    assert verdict(home).startswith("The loss ")
+    made = home.client.post("/api/v1/mutes", json={"project": "default", "code": "*", "reason": "known"}).json()
+    assert verdict(home).startswith("No problem found by ")
+    assert verdict(home).endswith(" muted")
+    home.send(1, {"loss": [1.0] * 5}, first_step=400)
+    home.diagnose()
+    assert verdict(home).startswith("No problem found by "), "the next frame does not bring it back"
+    home.client.delete(f"/api/v1/mutes/{made['id']}")
+    assert verdict(home).startswith("The loss ")
+
+
+def test_a_muted_finding_is_silent_in_the_verdict_from_the_press_of_the_button_on(home: House) -> None:
+    running = diagnosis_of(home)
+    home.send(1, {"loss": [1.0] * 5}, first_step=400)
+    running.run_once()
+    for item in findings(home).values():
+        sent = {"muted": True, "who": "alice", "reason": "seen"}
+        home.client.patch(f"/api/v1/runs/{RUN}/findings/{item['id']}", json=sent)
+    assert verdict(home).startswith("No problem found by ")
+    home.send(2, {"loss": [1.0] * 5}, first_step=405)
+    running.run_once()
+    assert verdict(home).startswith("No problem found by "), "the diagnosis that began before knows of it"
+
+
+def test_page_lists_verdict_and_the_answer_to_a_frame_begin_with_the_same_finding(home: House) -> None:
+    late = {"state": "open", "severity": Severity.ERROR}
+    diagnose(
+        home,
+        finding(7, code="GW601", name="loss-nan", first_step=2, message="the loss is NaN", **late),
+        finding(8, code="GW411", name="lr-too-high", first_step=9, message="the rate is too high", **late),
+        finding(9, code="GW107", name="x", first_step=30, message="the data are wrong", muted=True, **late),
+        finding(10, code="GW801", name="x", first_step=0, message="it overfits"),
+    )
+    listed = home.client.get(f"/api/v1/runs/{RUN}/findings?state=open&cause=none").json()["items"]
+    incidents = home.client.get(f"/api/v1/runs/{RUN}/incidents").json()["items"]
+    page = home.client.get(f"/runs/{RUN}", headers=PAGE).text
+    told = home.send(1, {"loss": [1.0]}, first_step=400).json()["findings"]
+    assert [listed[0]["code"], incidents[0]["cause"]["code"], told[0]["code"]] == ["GW411"] * 3
+    assert page.index('id="finding-8"') < page.index('id="finding-7"') < page.index('id="finding-10"')
+    assert verdict_of(home.store.findings.list(RUN), (), home.app.state.services.registry).startswith("the rate is")
+    assert listed[-1]["muted"] is True
