@@ -22,6 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.rooms import rooms_for
 from server.diagnosis.urgency import most_urgent_first, verdict_of
 from server.garbage import Garbage
 from server.ingest import Ingest
@@ -83,12 +84,13 @@ def create_app(
         log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
     order = partial(most_urgent_first, registry=registry)
     store.findings.speech.speaker = partial(verdict_of, registry=registry)
-    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock)
+    rooms = rooms_for(registry)
+    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms)
     door = auth.Door(settings.token, settings.port)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
+        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock, rooms=rooms)) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
         if worker and housekeeper:
             worker.start()

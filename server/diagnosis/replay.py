@@ -6,8 +6,9 @@ Nothing is saved. Without a change it gives the very findings that the live diag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
 from server.diagnosis.thresholds import checked
 from server.domain.findings import Finding
@@ -25,11 +26,22 @@ class Replay:
     gone: tuple[Finding, ...]
     same: int
     step: int
+    unasked: tuple[tuple[str, str], ...] = ()  # rules of others that were switched off: which, why
     renewed: tuple[tuple[str, int, int], ...] = ()  # rules that the stored findings knew in another version: which, now
 
 
-def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, Mapping[str, float]]) -> Replay:
-    """Replays a run with a project's thresholds and these on top; raises WrongThreshold for one that no rule has."""
+def replay(
+    store: Store,
+    registry: Registry,
+    run: Run,
+    thresholds: Mapping[str, Mapping[str, float]],
+    rooms: Rooms | None = None,
+) -> Replay:
+    """Replays a run with a project's thresholds and these on top; raises WrongThreshold for one that no rule has.
+
+    Rules of others are asked in `rooms`; what those said that are switched off is not compared.
+    """
+    rooms = rooms or rooms_for(registry)
     for code, values in thresholds.items():
         for name, value in values.items():
             checked(registry, code, name, value)
@@ -37,13 +49,14 @@ def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, 
     for code, values in thresholds.items():
         info = registry.get(code)
         merged.setdefault(info.code if info else code, {}).update(values)
-    session = Session(store, registry, run.id, thresholds=merged)
+    session = Session(store, registry, run.id, thresholds=merged, rooms=rooms)
     while not session.read():
         pass
     session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
-    found = session.findings()
-    stored = store.findings.list(run.id)
-    return _compare(found, stored, session.step, registry)
+    off = dict(rooms.off)
+    found = [item for item in session.findings() if item.code not in off]
+    stored = [item for item in store.findings.list(run.id) if item.code not in off]
+    return replace(_compare(found, stored, session.step, registry), unasked=tuple(sorted(off.items())))
 
 
 def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int, registry: Registry) -> Replay:

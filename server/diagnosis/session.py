@@ -279,6 +279,7 @@ class Session:
                 (item.rule for item in self._registry if item.rule.across_ranks),
                 self._params,
                 lambda rank, after: self._store.frames.since(self.run_id, number, rank, after, limit=FRAMES_A_READ),
+                self._rooms,
             )
         part.ranks.read(ranks)
         self._note(part, ended=False)

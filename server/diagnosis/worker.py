@@ -16,7 +16,7 @@ from concurrent.futures import Future
 
 from server.diagnosis.asking import RULE_FAULTS
 from server.diagnosis.pace import Pace
-from server.diagnosis.rooms import Rooms
+from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
 from server.domain.runs import ENDED, DiagnosisState, RunState, Standing
 from server.errors import GradwatchError
@@ -58,7 +58,9 @@ class Diagnosis:
         registry: Registry,
         clock: Callable[[], int],
         now: Callable[[], float] = time.monotonic,
+        rooms: Rooms | None = None,
     ) -> None:
+        """`rooms` are shared with others who ask the rules of guests."""
         self._store = store
         self._now = now
         self._live = live
@@ -71,7 +73,7 @@ class Diagnosis:
         self._points: dict[str, int] = {}  # that a session holds
         self._held = 0  # points, all sessions together
         self._mutes_looked_at: int | None = None  # never: what ended before this process began counts too
-        self.rooms = Rooms(item.code for item in registry if item.guest)
+        self.rooms = rooms or rooms_for(registry)
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
         self._rest: Callable[[], object] = _no_rest

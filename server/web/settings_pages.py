@@ -128,7 +128,9 @@ def _replayed(
     run = parts.store.runs.get(form.get("run", ""))
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
-    shown = settings.replay_view(run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}))
+    shown = settings.replay_view(
+        run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}, parts.rooms)
+    )
     return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 

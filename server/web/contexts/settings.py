@@ -133,7 +133,7 @@ class ReplayView:
     run_url: str
     groups: tuple[ReplayGroup, ...]
     same: str
-    renewed: tuple[str, ...]  # a sentence for each rule that has changed since it spoke
+    renewed: tuple[str, ...]  # a sentence for each rule that has changed since it spoke, or was switched off
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,8 @@ def replay_view(run: Run, rule: RuleInfo, thresholds: Mapping[str, float], resul
         renewed=tuple(
             f"{code}: what is stored was said by version {before} of the rule, this by version {now}."
             for code, before, now in result.renewed
-        ),
+        )
+        + tuple(f"{code} was not asked, because it was switched off: {why}." for code, why in result.unasked),
     )
 
 
