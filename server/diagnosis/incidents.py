@@ -35,6 +35,10 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.GRADIENT: "Compare the gradient norms of the first and last layer: if they are of one order, this is wrong.",
     Stage.NONFINITE_ACTIVATION: "Turn on torch.autograd.set_detect_anomaly(True) for one such step: if another "
     "operation is named first, this is wrong.",
+    Stage.NONFINITE_GRADIENT: "Print whether torch.isfinite(p.grad).all() holds for each parameter right after "
+    "backward, before anything unscales or clips: if it does, what comes after backward broke them, and this is wrong.",
+    Stage.NONFINITE_LOSS: "Print torch.isfinite(outputs).all() just before the loss of that step is computed: if it is "
+    "False, the values broke before the loss, and this is wrong.",
     Stage.REGULARISATION: "Evaluate the same batch in train and in eval mode: if the losses agree, this is wrong.",
     Stage.STATISTICS: "Repeat with another seed: if the two curves do not part again, this is chance.",
     Stage.GENERALISATION: "Look at ten training examples with their labels: if they belong together, this is wrong.",
@@ -43,6 +47,9 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.STOPPED: "Train half as long again: if the loss falls no further, this is wrong.",
     Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, this is wrong.",
 }
+SETTING = (
+    "Look at how the run was started and what it reports: if that is meant so, nothing is wrong; mute it and say why."
+)
 LAST_WORD = "If none of the advice changes the curve within a few hundred steps, this is wrong."
 
 
@@ -130,9 +137,16 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=what_to_check(cause.code) or DISPROOFS.get(stage_of(cause, registry), LAST_WORD),
+        disproof=what_to_check(cause.code) or _disproof(cause, registry),
         checks=checks_of(cause.code),
     )
+
+
+def _disproof(cause: Finding, registry: Registry) -> str:
+    info = registry.get(cause.code)
+    if info is not None and info.rule.aside:
+        return SETTING
+    return DISPROOFS.get(stage_of(cause, registry), LAST_WORD)
 
 
 def _moment(finding: Finding, *, cause: bool) -> Moment:

@@ -109,5 +109,6 @@ _FITTING: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "gates": (_tuple_of(str), "a tuple of texts"),
     "stage": (lambda value: isinstance(value, Stage), "a Stage"),
     "exact": (_truth, "True or False"),
+    "aside": (_truth, "True or False"),
     "levels": (_words, "a mapping of texts to texts"),
 }
