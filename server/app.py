@@ -22,6 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.replays import Replays
 from server.diagnosis.rooms import rooms_for
 from server.diagnosis.urgency import most_urgent_first, verdict_of
 from server.garbage import Garbage
@@ -44,6 +45,8 @@ from server.web import (
     pages,
     preflight_pages,
     problems,
+    replays_api,
+    replays_pages,
     report_pages,
     runs_pages,
     series_api,
@@ -85,7 +88,8 @@ def create_app(
     order = partial(most_urgent_first, registry=registry)
     store.findings.speech.speaker = partial(verdict_of, registry=registry)
     rooms = rooms_for(registry)
-    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms)
+    replays = Replays(store, registry, rooms, clock)
+    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
     door = auth.Door(settings.token, settings.port)
 
     @asynccontextmanager
@@ -97,6 +101,7 @@ def create_app(
             housekeeper.start()
         yield
         live.close()
+        replays.close()
         if worker and housekeeper:
             worker.stop()
             housekeeper.stop()
@@ -128,6 +133,8 @@ def create_app(
         charts_api,
         compare_api,
         doctor_api,
+        replays_api,
+        replays_pages,
         runs_pages,
         compare_pages,
         report_pages,

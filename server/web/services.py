@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from server.config import Settings
+from server.diagnosis.replays import Replays
 from server.diagnosis.rooms import Rooms
 from server.ingest import Ingest
 from server.live import Live
@@ -26,7 +27,8 @@ class Services:
     ingest: Ingest
     registry: Registry
     clock: Callable[[], int]
-    rooms: Rooms = field(default_factory=lambda: Rooms(()))  # in which the rules of others are asked
+    rooms: Rooms  # in which the rules of others are asked
+    replays: Replays
 
 
 def services_of(request: Request) -> Services:

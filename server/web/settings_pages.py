@@ -15,9 +15,10 @@ from fastapi.responses import RedirectResponse, Response
 
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replay import replay
+from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.rules.registry import RuleInfo
-from server.web.contexts import settings
+from server.web.contexts import replays, settings
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -52,7 +53,7 @@ def settings_page(request: Request, parts: Parts, project: Name = "", rule: Name
 
 @router.post("/settings/thresholds", max_body_size=MAX_FORM_BYTES)
 def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
-    """Sets the thresholds of one rule that were changed, gives its own back, or replays a run with them."""
+    """Sets the thresholds of one rule that were changed, gives its own back, or replays runs with them."""
     project, rule = form.get("project", ""), parts.registry.get(form.get("rule", ""))
     try:
         if rule is None:
@@ -61,8 +62,12 @@ def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
         wanted = _wanted(parts, project, rule, form)
         if form.get("do") == "replay":
             return _replayed(request, parts, project, rule, form, wanted)
+        if form.get("do") == "replay-project":
+            changed = _changed(parts, project, rule, wanted)
+            begun = parts.replays.start(project, {rule.code: changed}, _runs(form))
+            return RedirectResponse(replays.address(begun.id), 303)
         _save(parts, project, rule, form, wanted)
-    except WrongThreshold as error:
+    except (WrongThreshold, CannotReplay) as error:
         return _page(request, parts, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
     return RedirectResponse(settings.address(project, rule.code), 303)
 
@@ -101,7 +106,7 @@ def _page(
     rule: str,
     *,
     run: str = "",
-    replayed: settings.ReplayView | None = None,
+    replayed: replays.ReplayView | None = None,
     problem: str = "",
     draft: Mapping[str, str] | None = None,
     status: int = 200,
@@ -114,6 +119,7 @@ def _page(
         history=wishes.threshold_history(project),
         mutes=wishes.mutes(project),
         runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED).items,
+        replays=parts.replays.known(project),
     )
     view = settings.settings_view(
         material, parts.registry, parts.registry.get(rule), parts.clock(), run=run, replayed=replayed, problem=problem,
@@ -128,18 +134,16 @@ def _replayed(
     run = parts.store.runs.get(form.get("run", ""))
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
-    shown = settings.replay_view(
+    shown = replays.replay_view(
         run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}, parts.rooms)
     )
     return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 
 def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: Mapping[str, float]) -> None:
-    own = parts.store.wishes.thresholds(project).get(rule.code, {})
-    now = {item.name: own.get(item.name, item.default) for item in rule.params}
-    changes: dict[str, float | None] = {name: value for name, value in wanted.items() if value != now[name]}
+    changes: dict[str, float | None] = {**_changed(parts, project, rule, wanted)}
     if form.get("do") == "reset":
-        changes = dict.fromkeys(own)
+        changes = dict.fromkeys(parts.store.wishes.thresholds(project).get(rule.code, {}))
     for name, value in changes.items():
         parts.store.wishes.set_threshold(
             project,
@@ -150,6 +154,13 @@ def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]
             reason=form.get("reason", ""),
             now_ms=parts.clock(),
         )
+
+
+def _changed(parts: Services, project: str, rule: RuleInfo, wanted: Mapping[str, float]) -> dict[str, float]:
+    """Gives the thresholds that are others than those which hold in the project."""
+    own = parts.store.wishes.thresholds(project).get(rule.code, {})
+    now = {item.name: own.get(item.name, item.default) for item in rule.params}
+    return {name: value for name, value in wanted.items() if value != now[name]}
 
 
 def _wanted(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]) -> dict[str, float]:
@@ -175,6 +186,13 @@ def _number(text: str, what: str) -> float:
     if not math.isfinite(value):
         raise WrongThreshold(f"{what}: got {text[:50]!r}, expected a finite number")
     return value
+
+
+def _runs(form: Mapping[str, str]) -> int:
+    text = form.get("runs", str(DEFAULT_RUNS))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise CannotReplay(f"Runs: got {text[:50]!r}, expected a whole number, 1 to {MOST_RUNS}")
+    return int(text)
 
 
 def _days(form: Mapping[str, str]) -> float | None:

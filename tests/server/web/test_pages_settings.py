@@ -13,7 +13,7 @@ import pytest
 
 from server.diagnosis.replay import replay
 from server.rules.registry import Registry
-from server.web.contexts.settings import replay_view
+from server.web.contexts.replays import replay_view
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import look
 
