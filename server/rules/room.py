@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from server.rules.caught import Caught, Stopped
 
-STOP_S = 0.5  # how long a thread that does not come back is told to end
+STOP_S = 1.0  # how long a thread that does not come back is told to end
 INSIST_EVERY_S = 0.005
 THREAD = "gradwatch-own-rules"
 STAYS = (
@@ -66,7 +66,7 @@ class Room:
     def leave(self) -> bool:
         """Stops the thread in the midst of its job; False where it could not be stopped.
 
-        It is told again and again: work that catches everything in a loop is stopped at the turn of the loop.
+        It is told again and again: work that catches everything in a loop can be stopped at the turn of the loop alone.
         """
         self._jobs.put(None)
         until = time.monotonic() + STOP_S

@@ -34,6 +34,13 @@ class Speech:
         """Counts the findings that speak, and says the verdict anew."""
         return {**standing(connection, run_id), **self.verdict(connection, run_id)}
 
+    def is_said(self, connection: Connection, run_id: str) -> bool:
+        """Says whether the verdict of a run is what it would be now."""
+        stored = connection.execute(
+            select(schema.runs.c.verdict).where(schema.runs.c.id == run_id)
+        ).scalar_one_or_none()
+        return self.verdict(connection, run_id).get("verdict", stored) == stored
+
     def verdict(self, connection: Connection, run_id: str) -> dict[str, Any]:
         """Says the verdict anew; nothing where nobody can."""
         if self.speaker is None:

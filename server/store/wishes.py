@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -136,7 +137,7 @@ class Wishes:
         )
 
     def apply_all_mutes(self, now_ms: int) -> Sequence[str]:
-        """Applies the mutes to all runs that one of them covers or covered; gives those in which something changed.
+        """Applies the mutes to all runs in which something is or should be silent; gives those that changed.
 
         For the start of a server, which does not know what ended, and what was left half done, while none ran.
         """
@@ -144,7 +145,7 @@ class Wishes:
         mutes = schema.mutes.c
         holds = mutes.expires_ms.is_(None) | (mutes.expires_ms > now_ms)
         covers = mutes.run.in_(("", runs.id)) & mutes.code.in_((EVERY_CODE, findings.code))
-        silent = select(findings.run_id).where(findings.muted == BY_MUTE)
+        silent = select(findings.run_id).where(findings.muted != 0)
         speaking = (
             select(findings.run_id)
             .join_from(schema.findings, schema.runs, runs.id == findings.run_id)
@@ -156,7 +157,8 @@ class Wishes:
             waiting = list(connection.execute(silent.union(speaking)).scalars())
         changed: list[str] = []
         for at in range(0, len(waiting), RUNS_TOGETHER):  # frames have their turn in between
-            changed += self.apply_mutes(waiting[at : at + RUNS_TOGETHER], now_ms)
+            some = waiting[at : at + RUNS_TOGETHER]
+            changed += self._writer.run(partial(self._apply, run_ids=some, now_ms=now_ms, anew=True))
         return changed
 
     def expire_mutes(self, since_ms: int, now_ms: int) -> Sequence[str]:
@@ -174,7 +176,8 @@ class Wishes:
 
         return self._writer.run(expire)
 
-    def _apply(self, connection: Connection, run_ids: Sequence[str], now_ms: int) -> list[str]:
+    def _apply(self, connection: Connection, run_ids: Sequence[str], now_ms: int, *, anew: bool = False) -> list[str]:
+        """Silences what mutes cover in these runs; `anew` also where only the verdict speaks of what is silent."""
         changed: list[str] = []
         runs, projects, findings = schema.runs.c, schema.projects.c, schema.findings.c
         for run_id in run_ids:
@@ -197,7 +200,7 @@ class Wishes:
                     this = (findings.run_id == run_id) & (findings.number == number)
                     connection.execute(update(schema.findings).where(this).values(muted=wanted))
                     moved = True
-            if moved:
+            if moved or (anew and not self._speech.is_said(connection, run_id)):
                 connection.execute(
                     update(schema.runs)
                     .where(runs.id == run_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from server.diagnosis.worker import Diagnosis
 from server.domain.kinds import Kind
 from server.rules.registry import Registry, load_rules
 from server.rules.room import STAYS, THREAD, Job, Room
+from tests.browser.kit import open_run, send
 from tests.server.house import RUN, house
 from tests.server.rules.test_own import SAYS, write
 from tests.serving import Server
@@ -165,7 +168,7 @@ def test_a_rule_without_end_to_its_answers_is_told(tmp_path: Path) -> None:
 
 def test_a_thread_that_catches_everything_is_stopped_and_one_that_waits_is_said_to_stay(tmp_path: Path) -> None:
     catches = (
-        "        while True:\n            try:\n                window.loss.last\n            except BaseException:\n"
+        "        while True:\n            try:\n                at = window.step\n            except BaseException:\n"
         "                pass\n        yield\n"
     )
     waits = "        import threading\n        threading.Event().wait()\n        yield\n"
@@ -237,7 +240,18 @@ def test_a_server_with_rules_that_hang_at_their_import_and_when_they_are_asked_a
     try:
         left_out = server.get("rules?limit=500")["left_out"]
         assert [item["reason"] for item in left_out] == ["it cannot be loaded (SystemExit: 3)"]
-        assert "OWN001" in {item["code"] for item in server.get("rules?limit=500")["items"]}
+        open_run(server)
+        send(server, 0, {"loss": [9.0] * 60}, records=(FINISHED,))
+        body = {"project": "default", "runs": 1}
+        kind = {"Content-Type": "application/json"}
+        for path in (f"runs/{RUN}/replay", "replays"):
+            sent = json.dumps(body if path == "replays" else {}).encode()
+            asked = urllib.request.Request(f"{server.url}/api/v1/{path}", sent, kind, method="POST")
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                said = json.load(answer)
+        assert said["project"] == "default"
+        (rule,) = [item for item in server.get("rules?limit=500")["items"] if item["code"] == "OWN001"]
+        assert rule["switched_off"].startswith("it did not answer within 2 s")
     finally:
         assert server.stop() == 0
 

@@ -252,6 +252,22 @@ def test_a_muted_finding_is_silent_in_the_verdict_from_the_press_of_the_button_o
     assert verdict(home).startswith("No problem found by "), "the diagnosis that began before knows of it"
 
 
+def test_the_start_of_a_server_mends_a_verdict_that_speaks_of_what_was_muted_before(home: House) -> None:
+    speech, speaker = home.store.findings.speech, home.store.findings.speech.speaker
+    speech.speaker = None  # as in a server that left the verdict as it was
+    for item in findings(home).values():
+        sent = {"muted": True, "who": "alice", "reason": "seen"}
+        home.client.patch(f"/api/v1/runs/{RUN}/findings/{item['id']}", json=sent)
+    assert verdict(home).startswith("The loss ")
+    speech.speaker = speaker
+    diagnosis_of(home).look_for_expired_mutes()
+    assert verdict(home).startswith("No problem found by ")
+    assert all(item["muted"] for item in findings(home).values())
+    version = home.store.findings.version(RUN)
+    diagnosis_of(home).look_for_expired_mutes()
+    assert home.store.findings.version(RUN) == version, "another start changes nothing"
+
+
 def test_page_lists_verdict_and_the_answer_to_a_frame_begin_with_the_same_finding(home: House) -> None:
     late = {"state": "open", "severity": Severity.ERROR}
     diagnose(
