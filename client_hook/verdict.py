@@ -42,14 +42,23 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
 
 
 def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> list[str]:
-    """Makes the lines: how many warnings and errors and the worst one, what to do first, where to read on."""
+    """Makes the lines: how many warnings and errors and the worst one, what to do first, where to read on.
+
+    Muted findings and those that follow from another one do not count. Of those equally bad the first is told: the
+    server has sorted them as on the run's page.
+    """
     where = url if delivered else "not everything could be delivered; deliver it later with: gradwatch sync"
+    tops = [
+        item
+        for item in findings
+        if item.get("state") == "open" and item.get("severity") != "info" and item.get("cause") is None
+    ]
     worst = sorted(
-        (item for item in findings if item.get("state") == "open" and item.get("severity") != "info"),
-        key=lambda item: (_ORDER.get(str(item.get("severity")), 3), item.get("first_step") or 0),
+        (item for item in tops if not item.get("muted")), key=lambda item: _ORDER.get(str(item.get("severity")), 3)
     )
     if not worst:
-        return ["Gradwatch found no problem.", f"  {where}"] if final else [f"Gradwatch: {where}"]
+        muted = f" ({len(tops)} muted)" if tops else ""
+        return [f"Gradwatch found no problem{muted}.", f"  {where}"] if final else [f"Gradwatch: {where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 else ''}"
         for severity in _ORDER

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +22,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.replays import Replays
+from server.diagnosis.rooms import rooms_for
+from server.diagnosis.urgency import most_urgent_first, verdict_of
 from server.garbage import Garbage
 from server.ingest import Ingest
 from server.live import Live
@@ -41,6 +45,8 @@ from server.web import (
     pages,
     preflight_pages,
     problems,
+    replays_api,
+    replays_pages,
     report_pages,
     runs_pages,
     series_api,
@@ -79,18 +85,23 @@ def create_app(
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
     for problem in registry.problems:
         log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
-    services = Services(settings, store, live, Ingest(store, live, clock), registry, clock)
+    order = partial(most_urgent_first, registry=registry)
+    store.findings.speech.speaker = partial(verdict_of, registry=registry)
+    rooms = rooms_for(registry)
+    replays = Replays(store, registry, rooms, clock)
+    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
     door = auth.Door(settings.token, settings.port)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock)) if diagnose else None
+        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock, rooms=rooms)) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
         if worker and housekeeper:
             worker.start()
             housekeeper.start()
         yield
         live.close()
+        replays.close()
         if worker and housekeeper:
             worker.stop()
             housekeeper.stop()
@@ -122,6 +133,8 @@ def create_app(
         charts_api,
         compare_api,
         doctor_api,
+        replays_api,
+        replays_pages,
         runs_pages,
         compare_pages,
         report_pages,

@@ -95,7 +95,9 @@ class Report:
             f"{run['name']} ({run['id']}): {run['state']} at step {run['last_step']:,}, diagnosis {run['diagnosis']}",
             "",
         ]
-        worst_first = sorted(self.findings, key=lambda one: (-LEVELS.index(one["severity"]), one["first_step"]))
+        worst_first = sorted(
+            self.findings, key=lambda one: -LEVELS.index(one["severity"])
+        )  # else in the server's order
         for one in worst_first:
             if not _counts(one):
                 continue

@@ -126,12 +126,13 @@ def rules(argv: list[str]) -> int:
     try:
         # Imported here: these need packages of the extra `server`.
         from server.rules.registry import load_rules
-        from server.web.models.rules import RuleItem, RulePage
+        from server.web.models.rules import LeftOut, RuleItem, RulePage
     except ModuleNotFoundError as missing:
         return _name_missing(missing)
     registry = load_rules()
     if options.json:
-        page = RulePage(items=[RuleItem.of(rule) for rule in registry], next=None)
+        left_out = [LeftOut(source=item.source, reason=item.sentence) for item in registry.problems]
+        page = RulePage(items=[RuleItem.of(rule) for rule in registry], next=None, left_out=left_out)
         sys.stdout.write(page.model_dump_json(indent=2) + "\n")
         return 0
     width = max((len(rule.name) for rule in registry), default=0)

@@ -85,7 +85,7 @@ def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:
 
 def _absorbs(cause: Raised, finding: Raised) -> bool:
     """A remark absorbs nothing; an exact fact explains every later statistic; a statistic explains symptoms, what it
-    names, and what is near."""
+    names, and what is near. What is aside has to be named, and names what follows from it."""
     if cause.verdict.severity is Severity.INFO:
         return False
     if cause.stage >= finding.stage:
@@ -94,6 +94,8 @@ def _absorbs(cause: Raised, finding: Raised) -> bool:
         return False
     if finding.code in cause.verdict.explains:
         return True
+    if finding.aside or cause.aside:
+        return False
     if cause.stage >= FIRST_SYMPTOM and cause.stage not in NONFINITE:
         return finding.stage in EXPLAINED or (cause.stage is Stage.DIVERGENCE and finding.stage is Stage.SWINGS)
     if cause.exact or finding.stage >= LAST_RESORT:

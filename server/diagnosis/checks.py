@@ -45,8 +45,8 @@ def _made(code: str, basis: object) -> CheckResult:
 _check = lru_cache(maxsize=MOST_SAID)(CheckResult)
 
 
-def verdict_sentence(findings: Iterable[Top], checks: Iterable[CheckResult]) -> str:
-    """Says in one line how the run stands."""
+def verdict_sentence(findings: Iterable[Top], checks: Iterable[CheckResult], *, muted: int = 0) -> str:
+    """Says in one line how the run stands; of those equally bad the first leads."""
     ranked = sorted(findings, key=lambda item: -item.severity.rank)
     outcomes = [check.outcome for check in checks]
     remarks = [item for item in ranked if item.severity is Severity.INFO]
@@ -62,4 +62,5 @@ def verdict_sentence(findings: Iterable[Top], checks: Iterable[CheckResult]) -> 
         return ranked[0].message if ranked else "Nothing could be judged yet"
     rest = f"; {unknown} could not be judged" if unknown else ""
     rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
+    rest += f"; {muted} muted" if muted else ""
     return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.diagnosis.unexplained import checks_of, is_unexplained, what_to_check
+from server.diagnosis.urgency import most_urgent_first, stage_of
 from server.domain.findings import Finding, Severity
 from server.rules._corpus import proof
 from server.rules.base import Stage
@@ -34,6 +35,10 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.GRADIENT: "Compare the gradient norms of the first and last layer: if they are of one order, this is wrong.",
     Stage.NONFINITE_ACTIVATION: "Turn on torch.autograd.set_detect_anomaly(True) for one such step: if another "
     "operation is named first, this is wrong.",
+    Stage.NONFINITE_GRADIENT: "Print whether torch.isfinite(p.grad).all() holds for each parameter right after "
+    "backward, before anything unscales or clips: if it does, what comes after backward broke them, and this is wrong.",
+    Stage.NONFINITE_LOSS: "Print torch.isfinite(outputs).all() just before the loss of that step is computed: if it is "
+    "False, the values broke before the loss, and this is wrong.",
     Stage.REGULARISATION: "Evaluate the same batch in train and in eval mode: if the losses agree, this is wrong.",
     Stage.STATISTICS: "Repeat with another seed: if the two curves do not part again, this is chance.",
     Stage.GENERALISATION: "Look at ten training examples with their labels: if they belong together, this is wrong.",
@@ -42,6 +47,9 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.STOPPED: "Train half as long again: if the loss falls no further, this is wrong.",
     Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, this is wrong.",
 }
+SETTING = (
+    "Look at how the run was started and what it reports: if that is meant so, nothing is wrong; mute it and say why."
+)
 LAST_WORD = "If none of the advice changes the curve within a few hundred steps, this is wrong."
 
 
@@ -87,26 +95,26 @@ class Incident:
 
 
 def incidents(findings: Iterable[Finding], registry: Registry) -> tuple[Incident, ...]:
-    """Groups the open findings, the most probable cause of the run first."""
-    known = [finding for finding in findings if finding.state == "open" and not finding.muted]
+    """Groups the open findings, the most probable cause of the run first; what is muted is left out, with all below."""
+    held = [finding for finding in findings if finding.state == "open"]
+    silent = _silent(held)
+    known = [finding for finding in held if finding.number not in silent]
     numbers = {finding.number for finding in known}
     below: dict[int, list[Finding]] = {}
     for finding in known:
         if finding.cause in numbers:
             below.setdefault(finding.cause or 0, []).append(finding)
     tops = [finding for finding in known if finding.cause not in numbers]
-    made = [_incident(top, _all_below(top.number, below), registry) for top in tops]
-    return tuple(
-        sorted(
-            made,
-            key=lambda item: (
-                -item.cause.severity.rank,
-                _stage(item.cause, registry),
-                item.cause.first_step,
-                item.cause.number,
-            ),
-        )
-    )
+    made = (_incident(top, _all_below(top.number, below), registry) for top in most_urgent_first(tops, registry))
+    return tuple(made)
+
+
+def _silent(findings: Sequence[Finding]) -> set[int]:
+    """Gives the numbers of what is muted and of what followed from it."""
+    silent = {finding.number for finding in findings if finding.muted}
+    while more := {item.number for item in findings if item.cause in silent} - silent:
+        silent |= more
+    return silent
 
 
 def _all_below(number: int, below: Mapping[int, Sequence[Finding]]) -> list[Finding]:
@@ -129,9 +137,16 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=what_to_check(cause.code) or DISPROOFS.get(_stage(cause, registry), LAST_WORD),
+        disproof=what_to_check(cause.code) or _disproof(cause, registry),
         checks=checks_of(cause.code),
     )
+
+
+def _disproof(cause: Finding, registry: Registry) -> str:
+    info = registry.get(cause.code)
+    if info is not None and info.rule.aside:
+        return SETTING
+    return DISPROOFS.get(stage_of(cause, registry), LAST_WORD)
 
 
 def _moment(finding: Finding, *, cause: bool) -> Moment:
@@ -160,8 +175,3 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
     if cause.severity is Severity.INFO:
         value *= 0.8
     return round(min(max(value, LEAST), MOST), 2), words
-
-
-def _stage(finding: Finding, registry: Registry) -> Stage:
-    info = registry.get(finding.code)
-    return info.rule.stage if info is not None else Stage.SYMPTOM

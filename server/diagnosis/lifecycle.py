@@ -30,6 +30,7 @@ class Raised:
     exact: bool
     resolved_step: int | None = None
     cause: tuple[str, int] | None = None
+    aside: bool = False  # a fact about the setting: see Rule.aside
     lifted: bool = False  # an info that is a warning as long as it is a cause
 
     @property
@@ -125,6 +126,7 @@ class Course:
             raised_step=step,
             last_step=step,
             first_sample=sample,
+            aside=self.rule.aside,
             **self._place(verdict),
         )
         self.raised = (*self.raised, raised)

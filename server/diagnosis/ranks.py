@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from server.diagnosis.engine import Engine
+from server.diagnosis.rooms import Rooms
 from server.domain.kinds import Kind, parse
 from server.domain.ranks import FACTS, KINDS, MOST_PARAMETERS, name_of
 from server.rules.base import Rule
@@ -23,8 +24,8 @@ Read = Callable[[int, int], Sequence[Any]]  # the frames of a rank after a seq
 class Ranks:
     """Feeds one engine with what all ranks of an attempt sent."""
 
-    def __init__(self, rules: Iterable[Rule], params: Any, read: Read) -> None:
-        self.engine = Engine(rules, params=params)
+    def __init__(self, rules: Iterable[Rule], params: Any, read: Read, rooms: Rooms | None = None) -> None:
+        self.engine = Engine(rules, params=params, rooms=rooms)
         self._read = read
         self._after: dict[int, int] = {}
         self._complete: dict[int, int] = {}

@@ -5,15 +5,20 @@ Nothing is saved. Without a change it gives the very findings that the live diag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
-from server.diagnosis.thresholds import checked
+from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.findings import Finding
 from server.domain.runs import ENDED, Run, RunState
 from server.rules.registry import Registry
 from server.store import Store
+
+
+class ReplayStopped(Exception):
+    """Ends a replay in the midst of a run."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +30,49 @@ class Replay:
     gone: tuple[Finding, ...]
     same: int
     step: int
+    unasked: tuple[tuple[str, str], ...] = ()  # rules of others that were switched off: which, why
     renewed: tuple[tuple[str, int, int], ...] = ()  # rules that the stored findings knew in another version: which, now
 
 
-def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, Mapping[str, float]]) -> Replay:
-    """Replays a run with a project's thresholds and these on top; raises WrongThreshold for one that no rule has."""
-    for code, values in thresholds.items():
-        for name, value in values.items():
-            checked(registry, code, name, value)
+def replay(
+    store: Store,
+    registry: Registry,
+    run: Run,
+    thresholds: Mapping[str, Mapping[str, float]],
+    rooms: Rooms | None = None,
+    *,
+    over: Callable[[], bool] = lambda: False,
+    rest: Callable[[], object] = lambda: None,
+) -> Replay:
+    """Replays a run with a project's thresholds and these on top; raises WrongThreshold for one that no rule has.
+
+    Rules of others are asked in `rooms`; what those said that are switched off is not compared. `over` is asked now
+    and then and ends it with ReplayStopped; `rest` is called between two evaluations.
+    """
+    rooms = rooms or rooms_for(registry)
+    check_thresholds(registry, thresholds)
     merged = {code: dict(values) for code, values in store.wishes.thresholds(run.project).items()}
     for code, values in thresholds.items():
         info = registry.get(code)
         merged.setdefault(info.code if info else code, {}).update(values)
-    session = Session(store, registry, run.id, thresholds=merged)
-    while not session.read():
-        pass
+    session = Session(store, registry, run.id, thresholds=merged, rooms=rooms, rest=rest)
+    while not session.read(over=over):
+        if over():
+            raise ReplayStopped
     session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
-    found = session.findings()
-    stored = store.findings.list(run.id)
-    return _compare(found, stored, session.step, registry)
+    off = dict(rooms.off)
+    found = [item for item in session.findings() if item.code not in off]
+    stored = [item for item in store.findings.list(run.id) if item.code not in off]
+    return replace(_compare(found, stored, session.step, registry), unasked=tuple(sorted(off.items())))
+
+
+def check_thresholds(registry: Registry, thresholds: Mapping[str, Mapping[str, float]]) -> None:
+    """Raises WrongThreshold for a threshold that no rule has, or that is out of its range."""
+    for code, values in thresholds.items():
+        if not values and registry.get(code) is None:
+            raise WrongThreshold(f"No rule is called {code!r}; GET /api/v1/rules lists them")
+        for name, value in values.items():
+            checked(registry, code, name, value)
 
 
 def _compare(found: Sequence[Finding], stored: Sequence[Finding], step: int, registry: Registry) -> Replay:

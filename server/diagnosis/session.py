@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from server.diagnosis.causes import absorb_symptoms
-from server.diagnosis.checks import Top, verdict_sentence
 from server.diagnosis.engine import Engine
 from server.diagnosis.evidence import BEFORE_START, absorb, tail_of
 from server.diagnosis.lifecycle import Raised
@@ -22,7 +21,7 @@ from server.diagnosis.ranks import Ranks
 from server.diagnosis.rooms import Rooms
 from server.diagnosis.stored import JUDGED_RANK, Outcome, Stored, same
 from server.diagnosis.thresholds import params_of
-from server.diagnosis.unexplained import is_unexplained, on_one_line, where_to_look
+from server.diagnosis.urgency import verdict_of
 from server.domain.findings import CheckResult, Finding
 from server.domain.runs import Attempt, in_order
 from server.rules.registry import Registry
@@ -76,6 +75,7 @@ class Session:
         self._rooms = rooms
         self._parts: dict[int, Part] = {}
         self._saved = {finding.number: finding for finding in store.findings.list(run_id)}
+        self.told: str | None = None  # its verdict at the last save; the store's is another one where people mute
         self.saved_checks: tuple[CheckResult, ...] | None = None  # None before the first save
         self._several: bool | None = None  # processes; None where nobody said
         self._ahead: tuple[Place, Sequence[StoredFrame]] | None = None
@@ -155,16 +155,11 @@ class Session:
         ]
         changed = [finding for number, finding in current.items() if not same(self._saved.get(number), finding)]
         checks = newest.checks if newest else []
-        tops = [item for item in current.values() if item.state == "open" and item.cause is None and not item.muted]
-        top = [
-            Top(finding.severity, on_one_line(finding.code, finding.message), where_to_look(finding.code))
-            for finding in sorted(tops, key=lambda item: is_unexplained(item.code))  # a cause leads
-        ]
         return Outcome(
             changed=tuple(changed + withdrawn),
             checks=tuple(checks),
             step=newest.step if newest else -1,
-            verdict=verdict_sentence(top, checks),
+            verdict=verdict_of(current.values(), checks, self._registry),
         )
 
     def findings(self) -> list[Finding]:
@@ -180,6 +175,7 @@ class Session:
 
     def saved(self, outcome: Outcome) -> None:
         """Remembers what the store holds now."""
+        self.told = outcome.verdict
         self._saved |= {finding.number: finding for finding in outcome.changed}
         self.saved_checks = outcome.checks
         self._settled = replace(outcome, changed=())
@@ -283,6 +279,7 @@ class Session:
                 (item.rule for item in self._registry if item.rule.across_ranks),
                 self._params,
                 lambda rank, after: self._store.frames.since(self.run_id, number, rank, after, limit=FRAMES_A_READ),
+                self._rooms,
             )
         part.ranks.read(ranks)
         self._note(part, ended=False)

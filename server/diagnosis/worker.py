@@ -16,7 +16,7 @@ from concurrent.futures import Future
 
 from server.diagnosis.asking import RULE_FAULTS
 from server.diagnosis.pace import Pace
-from server.diagnosis.rooms import Rooms
+from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
 from server.domain.runs import ENDED, DiagnosisState, RunState, Standing
 from server.errors import GradwatchError
@@ -58,7 +58,9 @@ class Diagnosis:
         registry: Registry,
         clock: Callable[[], int],
         now: Callable[[], float] = time.monotonic,
+        rooms: Rooms | None = None,
     ) -> None:
+        """`rooms` are shared with others who ask the rules of guests."""
         self._store = store
         self._now = now
         self._live = live
@@ -70,8 +72,8 @@ class Diagnosis:
         self._wanted: dict[str, int] = {}  # versions of the projects' thresholds, asked once a round
         self._points: dict[str, int] = {}  # that a session holds
         self._held = 0  # points, all sessions together
-        self._mutes_looked_at = clock()
-        self.rooms = Rooms(item.code for item in registry if item.guest)
+        self._mutes_looked_at: int | None = None  # never: what ended before this process began counts too
+        self.rooms = rooms or rooms_for(registry)
         self._given_up: dict[str, int] = {}
         self._owner = uuid.uuid4().hex
         self._rest: Callable[[], object] = _no_rest
@@ -175,10 +177,11 @@ class Diagnosis:
             self._live.publish(run_id, "state", -1)
 
     def look_for_expired_mutes(self) -> None:
-        """Gives findings their voice back whose mute has run out."""
-        since, now = self._mutes_looked_at, self._clock()
+        """Gives findings their voice back whose mute has run out; the first time it applies all mutes anew."""
+        since, now, wishes = self._mutes_looked_at, self._clock(), self._store.wishes
+        changed = wishes.apply_all_mutes(now) if since is None else wishes.expire_mutes(since, now)
         self._mutes_looked_at = now
-        for run_id in self._store.wishes.expire_mutes(since, now):
+        for run_id in changed:
             self._live.publish(run_id, "findings", -1)
 
     def _diagnose(self, run_id: str) -> bool:
@@ -193,10 +196,11 @@ class Diagnosis:
         ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
         session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()
+        told = run.verdict if session.told is None else session.told
         diagnosis = DiagnosisState.FINAL if ended else DiagnosisState.LIVE
 
         def tell() -> None:
-            if outcome.changed or outcome.verdict != run.verdict:
+            if outcome.changed or outcome.verdict != told:
                 self._live.publish(run_id, "findings", outcome.step)
             if diagnosis is not run.diagnosis:
                 self._live.publish(run_id, "state", outcome.step)

@@ -43,6 +43,7 @@ class SeriesData:
 
 
 FIRST_CAPACITY = 16
+_GUARDED = "guarded"
 
 
 class Track:
@@ -84,6 +85,18 @@ class Track:
         if size and steps.item(size - 1) <= step:
             return Series(self, size)
         return Series(self, int(steps[:size].searchsorted(step, "right")))
+
+    def guarded(self) -> Track:
+        """Gives the same samples in arrays that refuse to be written to, with a memo of their own that lasts."""
+        found: Track | None = self.memo.get(_GUARDED)
+        if found is None:
+            found = self.memo[_GUARDED] = Track()
+        if found.size != self.size or found.memo.get(_GUARDED) is not self._steps:
+            found.memo[_GUARDED] = self._steps
+            found._steps, found._values = self._steps.view(), self._values.view()
+            found._steps.flags.writeable = found._values.flags.writeable = False
+            found.size = self.size
+        return found
 
     @property
     def last_step(self) -> int:
@@ -142,6 +155,10 @@ class Series:
             raise IndexError("an empty series has no last step")
         return self.track._steps.item(self.count - 1)
 
+    def guarded(self) -> Series:
+        """Gives a view of the same samples that refuses to be written to."""
+        return Series(self.track.guarded(), self.count)
+
     def tail(self, count: int) -> Floats:
         """The newest `count` values (fewer where there are fewer)."""
         return self.track._values[max(0, self.count - count) : self.count]
@@ -166,7 +183,9 @@ class Series:
             values = self.track.values
             places = range(cached.size, wanted)
             cached.extend(places, [reduce(values[place * every : place * every + width]) for place in places])
-        return cached.values[:wanted]
+        found = cached.values[:wanted]
+        found.flags.writeable = False  # others are given the same
+        return found
 
 
 EMPTY = Series(Track(), 0)

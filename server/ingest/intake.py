@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +32,8 @@ MAX_BODIES_BYTES = 256 * 1024 * 1024
 
 _SHORT = ("id", "code", "name", "severity", "state", "first_step", "message", "advice")
 
+Order = Callable[[Sequence[Finding]], Sequence[Finding]]
+
 
 @dataclass(frozen=True)
 class HandedIn:
@@ -45,7 +47,9 @@ class HandedIn:
 class Ingest:
     """Stores frames and opens runs; safe from any thread."""
 
-    def __init__(self, store: Store, live: Live, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, live: Live, clock: Callable[[], int], order: Order = tuple) -> None:
+        """`order` sorts the findings with which a frame is answered."""
+        self._order = order
         self._store = store
         self._live = live
         self._clock = clock
@@ -154,7 +158,7 @@ class Ingest:
                 return known[1]
         found = [
             _short(finding)
-            for finding in self._store.findings.list(run_id)
+            for finding in self._order(self._store.findings.list(run_id))
             if finding.state == "open" and not finding.muted
         ]
         with self._lock:
@@ -167,4 +171,4 @@ class Ingest:
 
 def _short(finding: Finding) -> dict[str, Any]:
     short = {name: getattr(finding, name) for name in _SHORT}
-    return {**short, "severity": finding.severity.value}
+    return {**short, "cause": None if finding.cause is None else str(finding.cause), "severity": finding.severity.value}

@@ -95,13 +95,15 @@ class Rule(ABC):
     `clock` "step" evaluates at the first 20 steps and then at each `every`-th; "sample" at each step whose layers were
     measured. `persistence` (n, m) opens a finding when n of the last m evaluations hold; `clears_after` quiet ones
     resolve it (None: never). `gates` names the fields of `Gates` that make it not evaluated. `exact` marks facts that
-    need no statistics: they absorb everything of a later stage. `levels` names the evidence's numbers that are values
-    of its first series ("the limit" is its limit), with the words to draw them by. A rule without `needs` is always
-    asked and says itself what it misses. `across_ranks` marks rules that compare the processes of one training: their
-    windows hold the ranks' series (server.domain.ranks). `whole_run` marks rules that look at the run from its start:
-    they are asked ever more rarely, so that a step costs the same at any length. In a long run a rule that is quiet is
-    asked every few seconds of the training; what it says then stands for the points between, so a window has to be
-    longer than 50 steps, unless `every` is below 10: such a rule is asked at each of its points.
+    need no statistics: they absorb everything of a later stage. `aside` marks facts about how a run is set up, kept,
+    timed or reported: they follow from no fault, and explain but what their verdict names. `levels` names the
+    evidence's numbers that are values of its first series ("the limit" is its limit), with the words to draw them by. A
+    rule without `needs` is always asked and says itself what it misses. `across_ranks` marks rules that compare the
+    processes of one training: their windows hold the ranks' series (server.domain.ranks). `whole_run` marks rules that
+    look at the run from its start: they are asked ever more rarely, so that a step costs the same at any length. In a
+    long run a rule that is quiet is asked every few seconds of the training; what it says then stands for the points
+    between, so a window has to be longer than 50 steps, unless `every` is below 10: such a rule is asked at each of its
+    points.
     """
 
     code: ClassVar[str]
@@ -121,6 +123,7 @@ class Rule(ABC):
     gates: ClassVar[tuple[str, ...]] = ()
     stage: ClassVar[Stage] = Stage.SYMPTOM
     exact: ClassVar[bool] = False
+    aside: ClassVar[bool] = False
     levels: ClassVar[Mapping[str, str]] = {}
 
     @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class DataBound(Rule):
     persistence = (3, 5)
     clears_after = 10
     stage = Stage.STATISTICS
+    aside = True
     levels = {"wait_s": "median wait", "step_s": "a whole step"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
@@ -87,4 +88,5 @@ class DataBound(Rule):
                 series=("time/data", "time/step"),
                 limit=params.warning if bad else params.info,
                 at_once=False,
+                explains=("GW703",),
             )

@@ -51,6 +51,7 @@ class GpuIdle(Rule):
     chart = "series"
     every = 50
     stage = Stage.STATISTICS
+    aside = True
     levels = {"the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

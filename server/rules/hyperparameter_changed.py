@@ -50,6 +50,7 @@ class HyperparameterChanged(Rule):
     clears_after = None
     whole_run = True
     stage = Stage.SYMPTOM
+    aside = True
     levels = {"before": "before", "after": "after"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

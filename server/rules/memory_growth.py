@@ -60,6 +60,7 @@ class MemoryGrowth(Rule):
     every = 50
     whole_run = True
     stage = Stage.STATISTICS
+    aside = True
     levels = {"first": "first quarter", "last": "last quarter"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class MonitorOverhead(Rule):
     tier = "facts"
     clears_after = None
     stage = Stage.SYMPTOM
+    aside = True
 
     @dataclass(frozen=True)
     class Params:

@@ -56,6 +56,7 @@ class NoCheckpoint(Rule):
     tier = "facts"
     every = 50
     stage = Stage.STATISTICS
+    aside = True
     clears_after = 1
 
     @dataclass(frozen=True)

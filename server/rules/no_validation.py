@@ -49,6 +49,7 @@ class NoValidation(Rule):
     clears_after = 1
     gates = ("moving_target",)
     stage = Stage.SYMPTOM
+    aside = True
 
     @dataclass(frozen=True)
     class Params:

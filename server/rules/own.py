@@ -1,20 +1,19 @@
-"""Loads the rules that a team wrote itself: every Python file of a folder, and what other distributions bring.
+"""Finds the rules that a team wrote itself: every Python file of a folder, and what other distributions bring.
 
-A file that cannot be loaded is told and left out; the server starts all the same. Not for: running them
-(server.diagnosis.rooms).
+Not for: running what they hold, which the importing of a file does already (registry.py does it in a room with a
+clock) and asking a rule does again (server.diagnosis.rooms).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-
-from server.rules.caught import Caught
 
 PLUGIN_GROUP = "gradwatch.rules"
 PACKAGE = "gradwatch_own_rules"
@@ -28,29 +27,25 @@ class Problem:
     sentence: str
 
 
-def own_modules(folder: Path | None) -> Iterator[tuple[str, ModuleType | Problem]]:
-    """Loads each module, those of the folder first; gives where it came from, and the module or the problem."""
+def own_sources(folder: Path | None) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
+    """Finds each source, the files of the folder first; gives where it is, and what loads it."""
     for path in sorted(folder.glob("*.py")) if folder is not None and folder.is_dir() else ():
         if not path.name.startswith("_"):
-            yield str(path), _from_file(path)
+            yield str(path), partial(_from_file, path)
     for point in entry_points(group=PLUGIN_GROUP):
-        source = f"entry point {point.name} = {point.value}"
-        with Caught() as caught:
-            yield source, point.load()
-        if caught.error is not None:
-            yield source, Problem(source, f"it cannot be loaded ({caught.words})")
+        yield f"entry point {point.name} = {point.value}", point.load
 
 
-def _from_file(path: Path) -> ModuleType | Problem:
+def _from_file(path: Path) -> ModuleType:
     name = f"{PACKAGE}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        return Problem(str(path), "it is no Python file")
+        raise ImportError("it is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    with Caught() as caught:
+    try:
         spec.loader.exec_module(module)
-    if caught.error is not None:
-        del sys.modules[name]
-        return Problem(str(path), f"it cannot be loaded ({caught.words})")
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module

@@ -56,6 +56,7 @@ class PaddingWaste(Rule):
     tier = "facts"
     clears_after = 1
     stage = Stage.SYMPTOM
+    aside = True
 
     @dataclass(frozen=True)
     class Params:

@@ -54,6 +54,7 @@ class PeriodicStall(Rule):
     persistence = (2, 3)
     clears_after = 10
     stage = Stage.SYMPTOM
+    aside = True
     levels = {"usual_s": "usual", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

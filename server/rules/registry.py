@@ -19,8 +19,9 @@ from types import ModuleType
 import server.rules
 from server.domain.evidence import Gates
 from server.domain.findings import Severity
+from server.rules._guests import LOAD_S, Incomplete, check_guest, load_guests
 from server.rules.base import ParamInfo, Rule, describe_params
-from server.rules.own import Problem, own_modules
+from server.rules.own import Problem
 
 SECTIONS = (
     "What it does",
@@ -31,13 +32,12 @@ SECTIONS = (
     "References",
 )
 LONGEST_SUMMARY = 80
-_NOT_RULES = ("base", "caught", "own", "registry")
+_NOT_RULES = ("base", "caught", "own", "registry", "room")
 _CODE = re.compile(r"GW\d{3}")
 _GUEST_CODE = re.compile(r"[A-Z]{2,6}\d{3}")
 
 
-class RuleError(ValueError):
-    """Says which rule file is not complete, where, and what is missing."""
+RuleError = Incomplete
 
 
 @dataclass(frozen=True)
@@ -82,26 +82,21 @@ class Registry:
         return self._by_code.get(code_or_name) or self._by_name.get(code_or_name)
 
 
-def load_rules(own: Path | None = None) -> Registry:
+def load_rules(own: Path | None = None, *, limit_s: float = LOAD_S) -> Registry:
     """Loads and checks every rule; raises RuleError with the file, the line and what is wrong with one of ours.
 
     `own` is a folder with rules that a team wrote itself. What is wrong with one of those, or with one that another
-    distribution brings, is told in `problems`, and the rest is loaded.
+    distribution brings, is told in `problems`, and the rest is loaded; each may take `limit_s` seconds.
     """
     ours = registry_of(
         import_module(f"{server.rules.__name__}.{found.name}")
         for found in pkgutil.iter_modules(server.rules.__path__)
         if found.name not in _NOT_RULES and not found.name.startswith("_")
     )
-    items, problems = list(ours.items), []
-    for source, module in own_modules(own):
-        if isinstance(module, Problem):
-            problems.append(module)
-            continue
-        try:
-            items = list(Registry([*items, *registry_of([module], taken=items, guest=True)]).items)
-        except RuleError as error:
-            problems.append(Problem(source, str(error)))
+    items = list(ours.items)
+    problems = load_guests(
+        own, lambda module: registry_of([module], taken=tuple(items), guest=True), items.extend, limit_s
+    )
     return Registry(items, problems)
 
 
@@ -171,6 +166,8 @@ def _inspect(module: ModuleType, *, guest: bool = False) -> RuleInfo:
     missing = [title for title in SECTIONS if not sections.get(title)]
     if missing:
         raise RuleError(f"{place}: the docstring has no section '## {missing[0]}'")
+    if guest:
+        check_guest(kind, place)
     try:
         params = describe_params(kind.Params)
     except ValueError as error:

@@ -48,6 +48,7 @@ class RunSilent(Rule):
     chart = "loss"
     clears_after = None
     stage = Stage.SYMPTOM
+    aside = True
 
     def check(self, window: Window, params: Rule.Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges how the run stands."""

@@ -49,6 +49,7 @@ class StepOrder(Rule):
     clears_after = None
     whole_run = True
     stage = Stage.SYMPTOM
+    aside = True
     every = 50
 
     @dataclass(frozen=True)

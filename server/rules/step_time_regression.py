@@ -55,6 +55,7 @@ class StepTimeRegression(Rule):
     persistence = (5, 5)
     clears_after = 10
     stage = Stage.STATISTICS
+    aside = True
     levels = {"best_s": "best", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

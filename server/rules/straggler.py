@@ -55,6 +55,7 @@ class Straggler(Rule):
     every = 50
     persistence = (3, 5)
     stage = Stage.STATISTICS
+    aside = True
     across_ranks = True
     levels = {"median_of_ranks": "median rank", "the limit": "limit"}  # noqa: RUF012 - declared ClassVar by Rule
 

@@ -50,6 +50,7 @@ class UnreproducibleRun(Rule):
     tier = "facts"
     clears_after = 1
     stage = Stage.SYMPTOM
+    aside = True
 
     def check(self, window: Window, params: Rule.Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the facts `environment` and `config`."""

@@ -48,6 +48,7 @@ class UnusedParamsDdp(Rule):
     tier = "facts"
     clears_after = 2
     stage = Stage.STATISTICS
+    aside = True
     exact = True
 
     @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class ValNoiseTooLarge(Rule):
     chart = "loss"
     clears_after = None
     stage = Stage.SYMPTOM
+    aside = True
     levels = {"level": "level", "best": "best"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Store:
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
-        self.wishes = Wishes(database, self._writer)
+        self.wishes = Wishes(database, self._writer, self.findings.speech)
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], int] = now_ms) -> Store:

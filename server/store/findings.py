@@ -19,31 +19,52 @@ from server.store import schema
 from server.store.engine import Database, upsert
 from server.store.writer import Writer
 
+Speaker = Callable[[Sequence[Finding], Sequence[CheckResult]], str]
+
 _KEPT = {"run_id", "number", "acknowledged", "muted"}
+
+
+class Speech:
+    """Says how a run stands where people changed what its findings may say; `speaker` makes the sentence."""
+
+    def __init__(self) -> None:
+        self.speaker: Speaker | None = None  # None: the last sentence of the diagnosis stays
+
+    def standing(self, connection: Connection, run_id: str) -> dict[str, Any]:
+        """Counts the findings that speak, and says the verdict anew."""
+        return {**standing(connection, run_id), **self.verdict(connection, run_id)}
+
+    def is_said(self, connection: Connection, run_id: str) -> bool:
+        """Says whether the verdict of a run is what it would be now."""
+        stored = connection.execute(
+            select(schema.runs.c.verdict).where(schema.runs.c.id == run_id)
+        ).scalar_one_or_none()
+        return self.verdict(connection, run_id).get("verdict", stored) == stored
+
+    def verdict(self, connection: Connection, run_id: str) -> dict[str, Any]:
+        """Says the verdict anew; nothing where nobody can."""
+        if self.speaker is None:
+            return {}
+        return {"verdict": self.speaker(_findings(connection, run_id), _checks(connection, run_id))}
 
 
 class Findings:
     """The repository of findings and checks."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
+        self.speech = Speech()
         self._database = database
         self._writer = writer
 
     def list(self, run_id: str) -> list[Finding]:
         """Lists all findings of a run by number: open, resolved and absorbed ones."""
-        findings = schema.findings.c
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(schema.findings).where(findings.run_id == run_id).order_by(findings.number)
-            ).all()
-        return [_finding(row) for row in rows]
+            return _findings(connection, run_id)
 
     def checks(self, run_id: str) -> Sequence[CheckResult]:
         """Lists what became of each rule, by code."""
-        checks = schema.checks.c
         with self._database.read() as connection:
-            rows = connection.execute(select(schema.checks).where(checks.run_id == run_id).order_by(checks.code)).all()
-        return [CheckResult(row.code, row.outcome, row.reason, row.remedy) for row in rows]
+            return _checks(connection, run_id)
 
     def save(
         self,
@@ -88,8 +109,8 @@ class Findings:
         """
 
         def store(connection: Connection) -> None:
-            version = connection.execute(_LOCK, {"b_run": run_id}).scalar_one_or_none()
-            if version is None:
+            known = connection.execute(_LOCK, {"b_run": run_id}).one_or_none()
+            if known is None:
                 return  # deleted meanwhile
             if findings:
                 connection.execute(_PUT, [_row(finding) for finding in findings])
@@ -103,7 +124,7 @@ class Findings:
                         for c in checks
                     ],
                 )
-            current = version == seen_version
+            current = known.version == seen_version
             final = diagnosis == DiagnosisState.FINAL and not current
             values: dict[str, Any] = {
                 "b_run": run_id,
@@ -113,6 +134,8 @@ class Findings:
             }
             if findings:
                 values |= standing(connection, run_id)
+            if known.muted:  # of that the diagnosis knows nothing
+                values |= self.speech.verdict(connection, run_id)
             if current:
                 values["dirty"] = 0
             connection.execute(_SAVE_CHANGED if findings else _SAVE, values)
@@ -133,10 +156,11 @@ class Findings:
             row = connection.execute(select(schema.findings).where(this)).one_or_none()
             if row is None:
                 return None
+            said = standing(connection, run_id) if muted is None else self.speech.standing(connection, run_id)
             connection.execute(
                 update(schema.runs)
                 .where(schema.runs.c.id == run_id)
-                .values(findings_version=schema.runs.c.findings_version + 1, **standing(connection, run_id))
+                .values(findings_version=schema.runs.c.findings_version + 1, **said)
             )
             return _finding(row)
 
@@ -162,6 +186,18 @@ def standing(connection: Connection, run_id: str) -> dict[str, Any]:
     counts = Counter(rows)
     worst = max(counts, key=lambda name: Severity(name).rank, default=None)
     return {"worst_severity": worst, "open_counts": json.dumps(counts)}
+
+
+def _findings(connection: Connection, run_id: str) -> list[Finding]:
+    findings = schema.findings.c
+    query = select(schema.findings).where(findings.run_id == run_id).order_by(findings.number)
+    return [_finding(row) for row in connection.execute(query).all()]
+
+
+def _checks(connection: Connection, run_id: str) -> list[CheckResult]:
+    checks = schema.checks.c
+    rows = connection.execute(select(schema.checks).where(checks.run_id == run_id).order_by(checks.code)).all()
+    return [CheckResult(row.code, row.outcome, row.reason, row.remedy) for row in rows]
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -231,6 +267,13 @@ _PUT = _put.on_conflict_do_update(
     set_={column.name: _put.excluded[column.name] for column in schema.findings.c if column.name not in _KEPT},
 )
 # made once, because making a statement takes longer than running it
-_LOCK = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run")).with_for_update()
+_MUTED = select(schema.findings.c.number).where(
+    schema.findings.c.run_id == bindparam("b_run"), schema.findings.c.muted != 0
+)
+_LOCK = (
+    select(schema.runs.c.version, _MUTED.exists().label("muted"))
+    .where(schema.runs.c.id == bindparam("b_run"))
+    .with_for_update()
+)
 _SAVE = update(schema.runs).where(schema.runs.c.id == bindparam("b_run"))
 _SAVE_CHANGED = _SAVE.values(findings_version=schema.runs.c.findings_version + 1)

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from server.domain.wishes import Mute, Remark, Threshold
+from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
 from server.store import schema
 from server.store.engine import Database
-from server.store.findings import standing
+from server.store.findings import Speech
 from server.store.writer import Writer
 
 BY_MUTE = 2  # in findings.muted: silenced by a mute, not by somebody who pressed the button (1)
+RUNS_TOGETHER = 50  # whose mutes are applied in one transaction
 
 
 class Wishes:
     """The repository of thresholds, mutes and remarks."""
 
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: Database, writer: Writer, speech: Speech) -> None:
+        self._speech = speech
         self._database = database
         self._writer = writer
 
@@ -95,7 +98,7 @@ class Wishes:
             number = int(
                 connection.execute(insert(schema.mutes).values(**values).returning(schema.mutes.c.id)).scalar_one()
             )
-            _apply(connection, _runs_of(connection, project, run), now_ms)
+            self._apply(connection, _runs_of(connection, project, run), now_ms)
             return number
 
         return Mute(self._writer.run(put), project, run, code, layers, who, reason, now_ms, expires_ms)
@@ -109,7 +112,7 @@ class Wishes:
             row = connection.execute(select(table).where(table.c.id == mute_id)).one_or_none()
             if row is None:
                 return None
-            _apply(connection, _runs_of(connection, row.project, row.run), now_ms)
+            self._apply(connection, _runs_of(connection, row.project, row.run), now_ms)
             return Mute(*row)
 
         return self._writer.run(end)
@@ -129,7 +132,34 @@ class Wishes:
         wanted = list(run_ids)
         with self._database.read() as connection:
             any_mute = connection.execute(select(schema.mutes.c.id).limit(1)).first() is not None
-        return self._writer.run(lambda connection: _apply(connection, wanted, now_ms)) if any_mute and wanted else []
+        return (
+            self._writer.run(lambda connection: self._apply(connection, wanted, now_ms)) if any_mute and wanted else []
+        )
+
+    def apply_all_mutes(self, now_ms: int) -> Sequence[str]:
+        """Applies the mutes to all runs in which something is or should be silent; gives those that changed.
+
+        For the start of a server, which does not know what ended, and what was left half done, while none ran.
+        """
+        findings, runs, projects = schema.findings.c, schema.runs.c, schema.projects.c
+        mutes = schema.mutes.c
+        holds = mutes.expires_ms.is_(None) | (mutes.expires_ms > now_ms)
+        covers = mutes.run.in_(("", runs.id)) & mutes.code.in_((EVERY_CODE, findings.code))
+        silent = select(findings.run_id).where(findings.muted != 0)
+        speaking = (
+            select(findings.run_id)
+            .join_from(schema.findings, schema.runs, runs.id == findings.run_id)
+            .join(schema.projects, projects.id == runs.project_id)
+            .join(schema.mutes, mutes.project == projects.name)
+            .where(findings.muted == 0, holds, covers)
+        )
+        with self._database.read() as connection:
+            waiting = list(connection.execute(silent.union(speaking)).scalars())
+        changed: list[str] = []
+        for at in range(0, len(waiting), RUNS_TOGETHER):  # frames have their turn in between
+            some = waiting[at : at + RUNS_TOGETHER]
+            changed += self._writer.run(partial(self._apply, run_ids=some, now_ms=now_ms, anew=True))
+        return changed
 
     def expire_mutes(self, since_ms: int, now_ms: int) -> Sequence[str]:
         """Gives back the voice of findings whose mute ran out in between; gives the runs in which something changed."""
@@ -142,9 +172,42 @@ class Wishes:
 
         def expire(connection: Connection) -> Sequence[str]:
             runs = [run for project, run in ended for run in _runs_of(connection, project, run)]
-            return _apply(connection, list(dict.fromkeys(runs)), now_ms)
+            return self._apply(connection, list(dict.fromkeys(runs)), now_ms)
 
         return self._writer.run(expire)
+
+    def _apply(self, connection: Connection, run_ids: Sequence[str], now_ms: int, *, anew: bool = False) -> list[str]:
+        """Silences what mutes cover in these runs; `anew` also where only the verdict speaks of what is silent."""
+        changed: list[str] = []
+        runs, projects, findings = schema.runs.c, schema.projects.c, schema.findings.c
+        for run_id in run_ids:
+            query = select(projects.name).join_from(schema.runs, schema.projects, runs.project_id == projects.id)
+            project = connection.execute(query.where(runs.id == run_id)).scalar_one_or_none()
+            if project is None:
+                continue
+            mutes = [
+                Mute(*row)
+                for row in connection.execute(select(schema.mutes).where(schema.mutes.c.project == project)).all()
+            ]
+            known = connection.execute(
+                select(findings.number, findings.code, findings.layers, findings.muted).where(findings.run_id == run_id)
+            ).all()
+            moved = False
+            for number, code, layers, muted in known:
+                covered = any(mute.covers(run_id, code, json.loads(layers), now_ms) for mute in mutes)
+                wanted = BY_MUTE if covered and muted == 0 else 0 if not covered and muted == BY_MUTE else muted
+                if wanted != muted:
+                    this = (findings.run_id == run_id) & (findings.number == number)
+                    connection.execute(update(schema.findings).where(this).values(muted=wanted))
+                    moved = True
+            if moved or (anew and not self._speech.is_said(connection, run_id)):
+                connection.execute(
+                    update(schema.runs)
+                    .where(runs.id == run_id)
+                    .values(findings_version=runs.findings_version + 1, **self._speech.standing(connection, run_id))
+                )
+                changed.append(run_id)
+        return changed
 
     # -- remarks ------------------------------------------------------------------------------------------------------
 
@@ -173,36 +236,3 @@ def _runs_of(connection: Connection, project: str, run: str) -> list[str]:
     runs, projects = schema.runs.c, schema.projects.c
     query = select(runs.id).join_from(schema.runs, schema.projects, runs.project_id == projects.id)
     return list(connection.execute(query.where(projects.name == project)).scalars())
-
-
-def _apply(connection: Connection, run_ids: Sequence[str], now_ms: int) -> list[str]:
-    changed: list[str] = []
-    runs, projects, findings = schema.runs.c, schema.projects.c, schema.findings.c
-    for run_id in run_ids:
-        query = select(projects.name).join_from(schema.runs, schema.projects, runs.project_id == projects.id)
-        project = connection.execute(query.where(runs.id == run_id)).scalar_one_or_none()
-        if project is None:
-            continue
-        mutes = [
-            Mute(*row)
-            for row in connection.execute(select(schema.mutes).where(schema.mutes.c.project == project)).all()
-        ]
-        known = connection.execute(
-            select(findings.number, findings.code, findings.layers, findings.muted).where(findings.run_id == run_id)
-        ).all()
-        moved = False
-        for number, code, layers, muted in known:
-            covered = any(mute.covers(run_id, code, json.loads(layers), now_ms) for mute in mutes)
-            wanted = BY_MUTE if covered and muted == 0 else 0 if not covered and muted == BY_MUTE else muted
-            if wanted != muted:
-                this = (findings.run_id == run_id) & (findings.number == number)
-                connection.execute(update(schema.findings).where(this).values(muted=wanted))
-                moved = True
-        if moved:
-            connection.execute(
-                update(schema.runs)
-                .where(runs.id == run_id)
-                .values(findings_version=runs.findings_version + 1, **standing(connection, run_id))
-            )
-            changed.append(run_id)
-    return changed

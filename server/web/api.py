@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
+from server.diagnosis.urgency import most_urgent_first
 from server.domain.runs import Run
 from server.store.run_list import SORTS
 from server.web import preflighted
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
 from server.web.models.findings import FindingChange, FindingItem, FindingPage
-from server.web.models.rules import ChecklistItem, ChecklistPage, RuleItem, RulePage
+from server.web.models.rules import ChecklistItem, ChecklistPage, LeftOut, RuleItem, RulePage
 from server.web.models.runs import AttemptItem, Health, RunChange, RunDetail, RunItem, RunPage, RunsChange, RunsChanged
 from server.web.models.values import RunStateName, SeverityName
 from server.web.problems import Problem
@@ -117,11 +118,14 @@ def list_findings(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> FindingPage:
-    """Lists the findings of a run: open, resolved and absorbed ones."""
+    """Lists the findings of a run, the most urgent first: open ones, then muted, then resolved, causes before symptoms.
+
+    The first that is open and not muted is the top line of the run's page.
+    """
     wanted_cause = None if cause in (None, "none") else int(cause)
     found = [
         finding
-        for finding in parts.store.findings.list(run.id)
+        for finding in most_urgent_first(parts.store.findings.list(run.id), parts.registry)
         if (state is None or finding.state == state)
         and (severity is None or finding.severity == severity)
         and (cause is None or finding.cause == wanted_cause)
@@ -159,9 +163,13 @@ def get_checklist(run: TheRun, parts: Parts, cursor: Cursor = None, limit: Limit
 
 @router.get("/rules", tags=["rules"])
 def list_rules(parts: Parts, cursor: Cursor = None, limit: Limit = 500) -> RulePage:
-    """Lists the catalogue of rules."""
+    """Lists the catalogue of rules, with those of others that were switched off or could not be loaded."""
     page = page_of(list(parts.registry), cursor, limit)
-    return RulePage(items=[RuleItem.of(rule) for rule in page.items], next=page.next)
+    return RulePage(
+        items=[RuleItem.of(rule, parts.rooms.off.get(rule.code, "")) for rule in page.items],
+        next=page.next,
+        left_out=[LeftOut(source=item.source, reason=item.sentence) for item in parts.registry.problems],
+    )
 
 
 def _detail(run: Run, parts: Parts) -> RunDetail:

@@ -5,19 +5,30 @@ Not for: findings themselves and the catalogue (api).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query
-from pydantic import BaseModel, ConfigDict, Field
 
-from server.diagnosis.incidents import Incident, incidents
-from server.diagnosis.replay import Replay, replay
+from server.diagnosis.incidents import incidents
+from server.diagnosis.mutes import Silence, WrongMute, checked_mute
+from server.diagnosis.replay import replay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
-from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
 from server.web.lookup import existing_run
-from server.web.models.findings import FindingItem
-from server.web.models.values import SeverityName
+from server.web.models.doctor import (
+    IncidentItem,
+    IncidentList,
+    MuteItem,
+    MuteList,
+    NewMute,
+    NewThreshold,
+    RemarkItem,
+    RemarkList,
+    ReplayRequest,
+    ReplayResult,
+    ThresholdItem,
+    ThresholdList,
+)
 from server.web.problems import Problem
 from server.web.services import Parts
 
@@ -32,195 +43,6 @@ _SENTENCES: dict[int | str, dict[str, object]] = {
 router = APIRouter(prefix="/api/v1", tags=["doctor"], responses=_SENTENCES, max_body_size=MAX_BODY_BYTES)
 TheRun = Annotated[Run, Depends(existing_run)]
 Project = Annotated[str, Query(min_length=1, max_length=200)]
-Words = Annotated[str, Field(max_length=500)]
-
-
-class MomentItem(BaseModel):
-    """One moment of an incident's timeline."""
-
-    step: int
-    code: str
-    name: str
-    finding: str
-    severity: SeverityName
-    message: str
-    cause: bool
-
-
-class IncidentItem(BaseModel):
-    """One cause with what followed from it; `confidence` is between 0 and 1.
-
-    `checks` lists where to look for the cause, the first first, where only a symptom is known (`cause_known` is false).
-    """
-
-    cause: FindingItem
-    symptoms: list[str]
-    timeline: list[MomentItem]
-    layers: list[str]
-    confidence: float
-    because: str
-    disproof: str
-    cause_known: bool
-    checks: list[str]
-
-    @classmethod
-    def of(cls, incident: Incident) -> IncidentItem:
-        """Makes it of the domain's."""
-        return cls(
-            cause=FindingItem.of(incident.cause),
-            symptoms=[finding.id for finding in incident.symptoms],
-            timeline=[
-                MomentItem(
-                    step=item.step, code=item.code, name=item.name, finding=str(item.number),
-                    severity=item.severity.value, message=item.message, cause=item.cause,
-                )
-                for item in incident.timeline
-            ],
-            layers=list(incident.layers),
-            confidence=incident.confidence,
-            because=incident.because,
-            disproof=incident.disproof,
-            cause_known=incident.cause_known,
-            checks=list(incident.checks),
-        )  # fmt: skip
-
-
-class IncidentList(BaseModel):
-    """The incidents of a run, the most probable cause first."""
-
-    items: list[IncidentItem]
-
-
-class NewThreshold(BaseModel):
-    """A threshold that a project wants; `value` null gives the rule's own back."""
-
-    model_config = ConfigDict(extra="forbid")
-    project: Annotated[str, Field(min_length=1, max_length=200)]
-    code: Annotated[str, Field(max_length=20)]
-    name: Annotated[str, Field(max_length=100)]
-    value: float | None
-    who: Words = ""
-    reason: Words = ""
-
-
-class ThresholdItem(BaseModel):
-    """One change of a threshold."""
-
-    id: int
-    project: str
-    code: str
-    name: str
-    value: float | None
-    who: str
-    reason: str
-    created_ms: int
-
-    @classmethod
-    def of(cls, item: Threshold) -> ThresholdItem:
-        """Makes it of the domain's."""
-        return cls(**vars(item))
-
-
-class ThresholdList(BaseModel):
-    """The thresholds of a project now, and every change, oldest first."""
-
-    now: dict[str, dict[str, float]]
-    history: list[ThresholdItem]
-
-
-class NewMute(BaseModel):
-    """What is to be silent: a rule's findings (`*`: all), in a run or a project, in layers that fit a pattern."""
-
-    model_config = ConfigDict(extra="forbid")
-    project: Annotated[str, Field(min_length=1, max_length=200)]
-    run: Annotated[str, Field(max_length=100)] = ""
-    code: Annotated[str, Field(max_length=20)] = EVERY_CODE
-    layers: Annotated[str, Field(max_length=200)] = ""
-    days: Annotated[float, Field(gt=0, le=3650)] | None = None
-    who: Words = ""
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
-
-
-class MuteItem(BaseModel):
-    """One mute; `expires_ms` null: until it is taken back."""
-
-    id: int
-    project: str
-    run: str
-    code: str
-    layers: str
-    who: str
-    reason: str
-    created_ms: int
-    expires_ms: int | None
-
-    @classmethod
-    def of(cls, item: Mute) -> MuteItem:
-        """Makes it of the domain's."""
-        return cls(**vars(item))
-
-
-class MuteList(BaseModel):
-    """The mutes of a project, expired ones included, oldest first."""
-
-    items: list[MuteItem]
-
-
-class RemarkItem(BaseModel):
-    """What somebody did to a finding, and when."""
-
-    finding: str
-    action: str
-    who: str
-    reason: str
-    at_ms: int
-
-    @classmethod
-    def of(cls, item: Remark) -> RemarkItem:
-        """Makes it of the domain's."""
-        return cls(finding=str(item.finding), action=item.action, who=item.who, reason=item.reason, at_ms=item.at_ms)
-
-
-class RemarkList(BaseModel):
-    """The remarks of a run, oldest first."""
-
-    items: list[RemarkItem]
-
-
-class ReplayRequest(BaseModel):
-    """Thresholds to replay a run with, by code and name, on top of those of its project."""
-
-    model_config = ConfigDict(extra="forbid")
-    thresholds: dict[str, dict[str, float]] = {}
-
-
-class RenewedRule(BaseModel):
-    """A rule whose version is another one now than when it said what is stored."""
-
-    code: str
-    stored_version: int
-    version: int
-
-
-class ReplayResult(BaseModel):
-    """What the run would say, and how that differs from what it says."""
-
-    findings: list[FindingItem]
-    added: list[FindingItem]
-    gone: list[FindingItem]
-    same: int
-    step: int
-    renewed: list[RenewedRule]
-
-    @classmethod
-    def of(cls, result: Replay) -> ReplayResult:
-        """Makes it of the domain's."""
-        parts: dict[str, Any] = {
-            name: [FindingItem.of(finding) for finding in getattr(result, name)]
-            for name in ("findings", "added", "gone")
-        }
-        renewed = [RenewedRule(code=code, stored_version=before, version=now) for code, before, now in result.renewed]
-        return cls(**parts, same=result.same, step=result.step, renewed=renewed)
 
 
 @router.get("/runs/{run_id}/incidents")
@@ -234,7 +56,7 @@ def list_incidents(run: TheRun, parts: Parts) -> IncidentList:
 def replay_run(run: TheRun, request: ReplayRequest, parts: Parts) -> ReplayResult:
     """Judges the stored run again with other thresholds and shows what would have fired. Nothing is saved."""
     try:
-        return ReplayResult.of(replay(parts.store, parts.registry, run, request.thresholds))
+        return ReplayResult.of(replay(parts.store, parts.registry, run, request.thresholds, parts.rooms))
     except WrongThreshold as error:
         raise HTTPException(422, str(error)) from None
 
@@ -279,10 +101,14 @@ def add_mute(wanted: NewMute, parts: Parts) -> MuteItem:
     """Silences findings, with a reason and, if wished, an end."""
     now = parts.clock()
     expires = None if wanted.days is None else now + int(wanted.days * DAY_MS)
-    given = wanted.model_dump(exclude={"days"})
-    item = parts.store.wishes.add_mute(**given, now_ms=now, expires_ms=expires)
-    if wanted.run:
-        parts.live.publish(wanted.run, "findings", -1)
+    try:
+        given = Silence(wanted.project, wanted.run, wanted.code, wanted.layers, wanted.reason)
+        silence = checked_mute(parts.store, parts.registry, given)
+    except WrongMute as error:
+        raise HTTPException(422, str(error)) from None
+    item = parts.store.wishes.add_mute(**vars(silence), who=wanted.who.strip(), now_ms=now, expires_ms=expires)
+    if item.run:
+        parts.live.publish(item.run, "findings", -1)
     return MuteItem.of(item)
 
 

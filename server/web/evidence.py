@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from server.charts import evidence
+from server.diagnosis.urgency import most_urgent_first
 from server.domain.findings import Finding
 from server.web.services import Services
 
@@ -12,12 +13,10 @@ MOST_PICTURES = 12
 
 
 def pictures(parts: Services, run_id: str, findings: Sequence[Finding]) -> dict[int, evidence.Picture]:
-    """Draws the evidence of the open findings, the most severe first, by the number of the finding."""
+    """Draws the evidence of the open findings, the most urgent first, by the number of the finding."""
     found: dict[int, evidence.Picture] = {}
-    shown = sorted(
-        (one for one in findings if one.state == "open" and one.evidence.series),
-        key=lambda one: (one.muted, one.cause is not None, -one.severity.rank, one.first_step),
-    )
+    drawable = (one for one in findings if one.state == "open" and one.evidence.series)
+    shown = most_urgent_first(drawable, parts.registry)
     for finding in shown[:MOST_PICTURES]:
         name = finding.evidence.series[0]
         start, stop = evidence.span_of(finding)

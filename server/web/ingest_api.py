@@ -61,7 +61,7 @@ class Dropped(BaseModel):
 
 
 class ShortFinding(BaseModel):
-    """One open finding of the run, as the hook prints it."""
+    """One open finding of the run, as the hook prints it; `cause` is the id of the one that explains it."""
 
     id: str
     code: str
@@ -71,6 +71,7 @@ class ShortFinding(BaseModel):
     first_step: int
     message: str
     advice: str
+    cause: str | None
 
 
 class Receipt(BaseModel):

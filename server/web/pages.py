@@ -90,7 +90,9 @@ def checklist_fragment(request: Request, run: TheRun, parts: Parts, outcome: Out
 @router.get("/rules")
 def rules_page(request: Request, parts: Parts, find: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Shows the catalogue of rules."""
-    return render(request, "pages/rules.html", rules.rules_view(parts.registry, find), section="rules")
+    return render(
+        request, "pages/rules.html", rules.rules_view(parts.registry, find, dict(parts.rooms.off)), section="rules"
+    )
 
 
 @router.get("/rules/{code}")

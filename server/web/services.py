@@ -9,6 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from server.config import Settings
+from server.diagnosis.replays import Replays
+from server.diagnosis.rooms import Rooms
 from server.ingest import Ingest
 from server.live import Live
 from server.rules.registry import Registry
@@ -25,6 +27,8 @@ class Services:
     ingest: Ingest
     registry: Registry
     clock: Callable[[], int]
+    rooms: Rooms  # in which the rules of others are asked
+    replays: Replays
 
 
 def services_of(request: Request) -> Services:

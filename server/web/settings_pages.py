@@ -13,11 +13,12 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replay import replay
+from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
-from server.domain.wishes import EVERY_CODE
 from server.rules.registry import RuleInfo
-from server.web.contexts import settings
+from server.web.contexts import replays, settings
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -52,7 +53,7 @@ def settings_page(request: Request, parts: Parts, project: Name = "", rule: Name
 
 @router.post("/settings/thresholds", max_body_size=MAX_FORM_BYTES)
 def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
-    """Sets the thresholds of one rule that were changed, gives its own back, or replays a run with them."""
+    """Sets the thresholds of one rule that were changed, gives its own back, or replays runs with them."""
     project, rule = form.get("project", ""), parts.registry.get(form.get("rule", ""))
     try:
         if rule is None:
@@ -61,8 +62,12 @@ def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
         wanted = _wanted(parts, project, rule, form)
         if form.get("do") == "replay":
             return _replayed(request, parts, project, rule, form, wanted)
+        if form.get("do") == "replay-project":
+            changed = _changed(parts, project, rule, wanted)
+            begun = parts.replays.start(project, {rule.code: changed}, _runs(form))
+            return RedirectResponse(replays.address(begun.id), 303)
         _save(parts, project, rule, form, wanted)
-    except WrongThreshold as error:
+    except (WrongThreshold, CannotReplay) as error:
         return _page(request, parts, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
     return RedirectResponse(settings.address(project, rule.code), 303)
 
@@ -73,17 +78,15 @@ def add_mute(request: Request, parts: Parts, form: Form) -> Response:
     project = form.get("project", "")
     try:
         _check_words(form, project)
-        code, days = _muted_code(parts, form), _days(form)
-        if not form.get("reason"):
-            raise WrongThreshold("Say why this is to be silent: the next person who wonders will read it")
-    except WrongThreshold as error:
+        days = _days(form)
+        asked = {name: form.get(name, "") for name in ("project", "run", "code", "layers", "reason")}
+        silence = checked_mute(parts.store, parts.registry, Silence(**asked))
+    except (WrongThreshold, WrongMute) as error:
         return _page(request, parts, project, "", problem=str(error), draft=form, status=422)
-    now, run = parts.clock(), form.get("run", "")
-    parts.store.wishes.add_mute(
-        project, code, run=run, layers=form.get("layers", ""), who=form.get("who", ""), reason=form["reason"],
-        now_ms=now, expires_ms=None if days is None else now + int(days * DAY_MS),
-    )  # fmt: skip
-    _tell(parts, run)
+    now = parts.clock()
+    expires = None if days is None else now + int(days * DAY_MS)
+    parts.store.wishes.add_mute(**vars(silence), who=form.get("who", ""), now_ms=now, expires_ms=expires)
+    _tell(parts, silence.run)
     return RedirectResponse(f"{settings.address(project)}#mutes", 303)
 
 
@@ -103,7 +106,7 @@ def _page(
     rule: str,
     *,
     run: str = "",
-    replayed: settings.ReplayView | None = None,
+    replayed: replays.ReplayView | None = None,
     problem: str = "",
     draft: Mapping[str, str] | None = None,
     status: int = 200,
@@ -116,6 +119,7 @@ def _page(
         history=wishes.threshold_history(project),
         mutes=wishes.mutes(project),
         runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED).items,
+        replays=parts.replays.known(project),
     )
     view = settings.settings_view(
         material, parts.registry, parts.registry.get(rule), parts.clock(), run=run, replayed=replayed, problem=problem,
@@ -130,16 +134,16 @@ def _replayed(
     run = parts.store.runs.get(form.get("run", ""))
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
-    shown = settings.replay_view(run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}))
+    shown = replays.replay_view(
+        run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}, parts.rooms)
+    )
     return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 
 def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: Mapping[str, float]) -> None:
-    own = parts.store.wishes.thresholds(project).get(rule.code, {})
-    now = {item.name: own.get(item.name, item.default) for item in rule.params}
-    changes: dict[str, float | None] = {name: value for name, value in wanted.items() if value != now[name]}
+    changes: dict[str, float | None] = {**_changed(parts, project, rule, wanted)}
     if form.get("do") == "reset":
-        changes = dict.fromkeys(own)
+        changes = dict.fromkeys(parts.store.wishes.thresholds(project).get(rule.code, {}))
     for name, value in changes.items():
         parts.store.wishes.set_threshold(
             project,
@@ -150,6 +154,13 @@ def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]
             reason=form.get("reason", ""),
             now_ms=parts.clock(),
         )
+
+
+def _changed(parts: Services, project: str, rule: RuleInfo, wanted: Mapping[str, float]) -> dict[str, float]:
+    """Gives the thresholds that are others than those which hold in the project."""
+    own = parts.store.wishes.thresholds(project).get(rule.code, {})
+    now = {item.name: own.get(item.name, item.default) for item in rule.params}
+    return {name: value for name, value in wanted.items() if value != now[name]}
 
 
 def _wanted(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]) -> dict[str, float]:
@@ -177,6 +188,13 @@ def _number(text: str, what: str) -> float:
     return value
 
 
+def _runs(form: Mapping[str, str]) -> int:
+    text = form.get("runs", str(DEFAULT_RUNS))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise CannotReplay(f"Runs: got {text[:50]!r}, expected a whole number, 1 to {MOST_RUNS}")
+    return int(text)
+
+
 def _days(form: Mapping[str, str]) -> float | None:
     if not form.get("days"):
         return None
@@ -184,19 +202,6 @@ def _days(form: Mapping[str, str]) -> float | None:
     if not 0 < days <= MOST_DAYS:
         raise WrongThreshold(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}")
     return days
-
-
-def _muted_code(parts: Services, form: Mapping[str, str]) -> str:
-    code = form.get("code", "")
-    if code == EVERY_CODE:
-        return code
-    rule = parts.registry.get(code)
-    if rule is None:
-        raise WrongThreshold(f"No rule is called {code[:100]!r}")
-    run = form.get("run", "")
-    if run and parts.store.runs.get(run) is None:
-        raise WrongThreshold(f"No run has the id {run[:100]!r}")
-    return rule.code
 
 
 def _check_words(form: Mapping[str, str], project: str) -> None:

@@ -7,6 +7,7 @@ import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
 import { startRuns } from "./runs.js";
 import { startTimes } from "./times.js";
+import { startWorking } from "./working.js";
 
 startTimes();
 startCopy();
@@ -16,3 +17,4 @@ startMenus();
 startRuns();
 startKeys();
 startLive();
+startWorking();

@@ -88,19 +88,28 @@ def finding(code: str, severity: str, first_step: int, message: str, state: str 
     }
 
 
-def test_the_worst_and_oldest_finding_is_the_one_that_is_told() -> None:
+def test_of_the_worst_findings_the_one_is_told_that_the_server_put_first() -> None:
     found = [
         finding("GW205", "warning", 1, "mild"),
-        finding("GW304", "error", 9, "late"),
-        finding("GW202", "error", 0, "early"),
+        finding("GW202", "error", 9, "the cause"),
+        finding("GW304", "error", 0, "a later stage"),
         finding("GW601", "error", 0, "over", "resolved"),
+        {**finding("GW602", "error", 0, "what followed"), "cause": "2"},
     ]
-    told = "Gradwatch found 2 errors, 1 warning. GW202 name: early"
+    told = "Gradwatch found 2 errors, 1 warning. GW202 name: the cause"
     assert verdict.lines(found, "http://here", delivered=True) == [told, "  http://here"]
-    found[2]["advice"] = "Lower the rate.\nThen look again."
+    found[1]["advice"] = "Lower the rate.\nThen look again."
     lines = verdict.lines(found, "http://here", delivered=True)
     assert lines == [told, "  First: Lower the rate. Then look again.", "  http://here"]
     assert verdict.lines([], "http://here", delivered=True) == ["Gradwatch: http://here"]
     assert verdict.lines([], "http://here", delivered=False) == [
         "Gradwatch: not everything could be delivered; deliver it later with: gradwatch sync"
     ]
+
+
+def test_a_muted_finding_is_not_told() -> None:
+    found = [{**finding("GW202", "error", 0, "known"), "muted": True}, finding("GW205", "warning", 3, "new")]
+    lines = verdict.lines(found, "http://here", delivered=True, final=True)
+    assert lines[0] == "Gradwatch found 1 warning. GW205 name: new"
+    lines = verdict.lines(found[:1], "http://here", delivered=True, final=True)
+    assert lines == ["Gradwatch found no problem (1 muted).", "  http://here"]

@@ -71,7 +71,7 @@ class House:
     def diagnose(self) -> None:
         """Lets the diagnosis look at everything that is new."""
         services = self.app.state.services
-        diagnosis = Diagnosis(self.store, services.live, services.registry, self.clock)
+        diagnosis = Diagnosis(self.store, services.live, services.registry, self.clock, rooms=services.rooms)
         while diagnosis.run_once():
             pass
 

@@ -147,7 +147,7 @@ def test_an_acknowledgement_carries_the_open_findings(ingest: Ingest, store: Sto
     answer = ingest.accept(RUN, frame_bytes(1, {"loss": [1.0]}))
     assert answer["findings"] == [
         {"id": "1", "code": "GW201", "name": "n", "severity": "error", "state": "open", "first_step": 1,
-         "message": "It is so.", "advice": "Do this."}
+         "message": "It is so.", "advice": "Do this.", "cause": None}
     ]  # fmt: skip
     store.findings.patch(RUN, 1, muted=True)
     assert ingest.accept(RUN, frame_bytes(1, {"loss": [1.0]})) == {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from server.charts.evidence import Picture
+from server.diagnosis.urgency import most_urgent_first
 from server.domain.findings import Finding, Severity
 from server.domain.runs import DiagnosisState, Run, RunState
 from server.rules.registry import Registry
@@ -108,7 +109,7 @@ def findings_view(
     numbers = {finding.number for finding in findings if finding.state == "open"}
     children: dict[int, list[Finding]] = {}
     tops = []
-    for finding in sorted(findings, key=_urgency):
+    for finding in most_urgent_first(findings, registry):
         if finding.cause in numbers and finding.cause != finding.number and finding.state == "open":
             children.setdefault(finding.cause or 0, []).append(finding)
         else:
@@ -175,10 +176,6 @@ def _card(
         symptoms=tuple(_card(one, children, registry, pictures, seen | {finding.number}) for one in below),
         picture=pictures.get(finding.number),
     )
-
-
-def _urgency(finding: Finding) -> tuple[bool, int, int, int]:
-    return (finding.state != "open", -finding.severity.rank, finding.first_step, finding.number)
 
 
 def _since(finding: Finding) -> str:

@@ -113,11 +113,14 @@ class ProofView:
     held_out: tuple[HeldOut, ...]  # the newest set first
     planned: tuple[PlannedRow, ...]
     left_out: tuple[Left, ...]
+    switched_off: tuple[Left, ...]
     checked_lead: str
     checked: tuple[CheckedRow, ...]
 
 
-def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> ProofView:
+def proof_view(
+    registry: Registry, found: Mapping[str, Any] | None = None, off: Mapping[str, str] | None = None
+) -> ProofView:
     """Reads the corpus' output and the list of planned rules."""
     found = corpus() if found is None else found
     rules = found.get("rules", {})
@@ -132,6 +135,7 @@ def proof_view(registry: Registry, found: Mapping[str, Any] | None = None) -> Pr
         held_out=_held_out(found.get("held_out") or {}),
         planned=tuple(PlannedRow(item.code, item.name, item.summary, item.missing) for item in PLANNED),
         left_out=tuple(Left(item.source, item.sentence) for item in registry.problems),
+        switched_off=tuple(_off(registry, code, why) for code, why in sorted((off or {}).items())),
         checked_lead=_checked_lead(found.get("preflight") or {}),
         checked=tuple(_checked(code, item) for code, item in (found.get("preflight") or {}).get("checks", {}).items()),
     )
@@ -143,6 +147,11 @@ def _changed(registry: Registry, digests: Mapping[str, str]) -> tuple[str, ...]:
         for item in registry
         if not item.guest and digests and digests.get(item.code) != digest(type(item.rule))
     )
+
+
+def _off(registry: Registry, code: str, why: str) -> Left:
+    rule = registry.get(code)
+    return Left(f"{code} {rule.name}" if rule else code, why)
 
 
 def _held_out(sets: Mapping[str, Mapping[str, Any]]) -> tuple[HeldOut, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -100,8 +101,11 @@ class RuleView:
     next: RuleRow | None
 
 
-def rules_view(registry: Registry, find: str) -> RulesView:
-    """Lists the catalogue by chapter: the rules that have every word of `find` in their name, code or text."""
+def rules_view(registry: Registry, find: str, off: Mapping[str, str] | None = None) -> RulesView:
+    """Lists the catalogue by chapter: the rules that have every word of `find` in their name, code or text.
+
+    `off` says which rules of others were switched off, and why.
+    """
     wanted = find.lower().split()
     rules = [rule for rule in registry if all(word in _words(rule) for word in wanted)]
     chapters = dict.fromkeys(chapter_of(rule.code) for rule in rules)
@@ -114,7 +118,7 @@ def rules_view(registry: Registry, find: str) -> RulesView:
         ),
         count_text=formats.plural(len(registry), "rule"),
         find=find,
-        proof=proof_view(registry),
+        proof=proof_view(registry, off=off),
     )
 
 

@@ -5,20 +5,20 @@ Not for: changing them (settings_pages) or applying them (server.diagnosis).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from server.diagnosis.replay import Replay
-from server.domain.findings import Finding
+from server.diagnosis.differences import ProjectReplay
+from server.diagnosis.replays import DEFAULT_RUNS
 from server.domain.runs import Run
 from server.domain.wishes import EVERY_CODE, Mute, Threshold
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
+from server.web.contexts.replays import ReplayLink, ReplayView, replay_links, run_name
 
 NEVER = "until it is taken back"
 EVERYBODY = "–"
-MOST_FINDINGS = 50
 THRESHOLD = "threshold."  # how the fields of thresholds begin
 
 
@@ -93,27 +93,6 @@ class MuteRow:
 
 
 @dataclass(frozen=True)
-class ReplayedFinding:
-    """A finding that a replay would add or take away."""
-
-    severity: str
-    code: str
-    name: str
-    url: str
-    message: str
-    step: str
-
-
-@dataclass(frozen=True)
-class ReplayGroup:
-    """Findings that a replay would add, or take away."""
-
-    title: str
-    sign: str
-    findings: tuple[ReplayedFinding, ...]
-
-
-@dataclass(frozen=True)
 class Draft:
     """What was written into a form that could not be taken; `muting` says that it was the one of mutes."""
 
@@ -122,18 +101,6 @@ class Draft:
     layers: str = ""
     days: str = ""
     muting: bool = False
-
-
-@dataclass(frozen=True)
-class ReplayView:
-    """What a run would have said."""
-
-    title: str
-    run: str
-    run_url: str
-    groups: tuple[ReplayGroup, ...]
-    same: str
-    renewed: tuple[str, ...]  # a sentence for each rule that has changed since it spoke
 
 
 @dataclass(frozen=True)
@@ -155,6 +122,8 @@ class SettingsView:
     ended: tuple[MuteRow, ...]
     runs: tuple[Choice, ...]
     replay: ReplayView | None
+    replays: tuple[ReplayLink, ...]  # over the project
+    replay_runs: str
     problem: str
     draft: Draft
     history_text: str
@@ -171,6 +140,7 @@ class Material:
     history: Sequence[Threshold]
     mutes: Sequence[Mute]
     runs: Sequence[Run]
+    replays: Sequence[ProjectReplay] = ()
 
 
 def settings_view(
@@ -201,8 +171,10 @@ def settings_view(
         history=tuple(_change(item, registry) for item in reversed(material.history)),
         mutes=tuple(row for row in rows if not row.over),
         ended=tuple(row for row in rows if row.over),
-        runs=tuple(Choice(item.id, _run_name(item), item.id == run) for item in material.runs),
+        runs=tuple(Choice(item.id, run_name(item), item.id == run) for item in material.runs),
         replay=replayed,
+        replays=replay_links(material.replays),
+        replay_runs=(draft or {}).get("runs", str(DEFAULT_RUNS)),
         problem=problem,
         draft=_draft(draft or {}),
         history_text=f"Every change so far ({formats.count(len(material.history))})",
@@ -213,44 +185,6 @@ def settings_view(
 def address(project: str, rule: str = "") -> str:
     """Gives the address of the page."""
     return "/settings?" + urlencode({"project": project, **({"rule": rule} if rule else {})})
-
-
-def replay_view(run: Run, rule: RuleInfo, thresholds: Mapping[str, float], result: Replay) -> ReplayView:
-    """Says what a replay changes."""
-    said = ", ".join(f"{name} = {formats.number(value)}" for name, value in thresholds.items())
-    same = formats.plural(result.same, "finding stays as it is", "findings stay as they are")
-    return ReplayView(
-        title=f"{rule.code} {rule.name} with {said}",
-        run=_run_name(run),
-        run_url=f"/runs/{run.id}",
-        groups=tuple(
-            ReplayGroup(title, sign, _replayed(found))
-            for title, sign, found in (
-                ("It would say, and did not", "+", result.added),
-                ("It said, and would not", "−", result.gone),
-            )
-            if found
-        ),
-        same=same,
-        renewed=tuple(
-            f"{code}: what is stored was said by version {before} of the rule, this by version {now}."
-            for code, before, now in result.renewed
-        ),
-    )
-
-
-def _replayed(found: Iterable[Finding]) -> tuple[ReplayedFinding, ...]:
-    return tuple(
-        ReplayedFinding(
-            severity=item.severity.value,
-            code=item.code,
-            name=item.name,
-            url=f"/rules/{item.code}",
-            message=item.message,
-            step=f"step {formats.count(max(item.first_step, 0))}",
-        )
-        for item in list(found)[:MOST_FINDINGS]
-    )
 
 
 def _choice(item: RuleInfo, chosen: RuleInfo | None) -> Choice:
@@ -323,10 +257,6 @@ def _mute(item: Mute, registry: Registry, now_ms: int) -> MuteRow:
         until_text=NEVER,
         over=over,
     )
-
-
-def _run_name(run: Run) -> str:
-    return run.name or run.id
 
 
 def _moment(milliseconds: int) -> Moment:

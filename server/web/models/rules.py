@@ -79,7 +79,10 @@ class RuleParam(BaseModel):
 
 
 class RuleItem(BaseModel):
-    """One rule of the catalogue; `sections` are the parts of its page, in Markdown."""
+    """One rule of the catalogue; `sections` are the parts of its page, in Markdown.
+
+    `switched_off` says why a rule of others is not asked any more; "" where it is.
+    """
 
     code: str
     name: str
@@ -91,17 +94,27 @@ class RuleItem(BaseModel):
     sections: dict[str, str]
     params: list[RuleParam]
     source: str
+    switched_off: str
 
     @classmethod
-    def of(cls, rule: RuleInfo) -> RuleItem:
+    def of(cls, rule: RuleInfo, switched_off: str = "") -> RuleItem:
         """Makes it from a rule."""
         params = [{name: getattr(one, name) for name in RuleParam.model_fields} for one in rule.params]
-        values = {name: getattr(rule, name) for name in cls.model_fields if name not in ("chapter", "params")}
-        return cls.model_validate({**values, "chapter": chapter_of(rule.code).title, "params": params})
+        values = {name: getattr(rule, name) for name in cls.model_fields if hasattr(rule, name)}
+        values |= {"chapter": chapter_of(rule.code).title, "params": params, "switched_off": switched_off}
+        return cls.model_validate(values)
+
+
+class LeftOut(BaseModel):
+    """A rule of others that could not be loaded, and why."""
+
+    source: str
+    reason: str
 
 
 class RulePage(BaseModel):
-    """One page of rules."""
+    """One page of rules, and what of others could not be loaded."""
 
     items: list[RuleItem]
     next: str | None
+    left_out: list[LeftOut]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from server.diagnosis.causes import absorb_symptoms
 from server.diagnosis.incidents import incidents
+from server.diagnosis.lifecycle import Course, Raised
 from server.diagnosis.unexplained import CHECKS
-from server.domain.findings import Evidence, Finding, Severity
+from server.domain.findings import Evidence, Finding, Severity, Verdict
 from server.rules.base import Stage
 from server.rules.registry import load_rules
 
@@ -107,3 +111,56 @@ def test_a_thousand_layers_are_one_incident_with_a_list() -> None:
 def test_muted_and_resolved_findings_make_no_incident() -> None:
     found = [finding(1, "GW411", 3, muted=True), finding(2, "GW801", 3, state="resolved")]
     assert incidents(found, REGISTRY) == ()
+
+
+def test_what_follows_from_a_muted_cause_is_as_silent_as_it() -> None:
+    found = [
+        finding(1, "GW411", 3, muted=True),
+        finding(2, "GW601", 9, cause=1),
+        finding(3, "GW206", 30, cause=2),
+        finding(4, "GW801", 40),
+    ]
+    assert [item.cause.number for item in incidents(found, REGISTRY)] == [4]
+
+
+# how a run is set up, kept, timed or reported
+ASIDE = (
+    "GW501", "GW502", "GW503", "GW504", "GW505", "GW506", "GW701", "GW702", "GW703", "GW704", "GW705", "GW706", "GW804",
+    "GW902", "GW905", "GW954",
+)  # fmt: skip
+
+
+def raised(code: str, sample: int, explains: frozenset[str] = frozenset()) -> Raised:
+    info = REGISTRY.get(code)
+    assert info is not None
+    course = Course(info.rule)
+    verdict = Verdict(Severity.ERROR, sample, code, "do", at_once=True, explains=explains)
+    course.judge(verdict, holds=True, step=sample, sample=sample, final=False)
+    return course.raised[0]
+
+
+@pytest.mark.parametrize("code", ASIDE)
+def test_a_fact_about_the_setting_follows_from_no_fault_and_explains_none(code: str) -> None:
+    found = absorb_symptoms([raised("GW302", 0), raised(code, 9), raised("GW206", 9)])
+    assert [item.cause for item in found] == [None, None, ("GW302", 0)]
+    found = absorb_symptoms([raised(code, 0), raised("GW206", 9)])
+    assert [item.cause for item in found] == [None, None]
+
+
+def test_a_fact_about_the_setting_explains_what_it_names() -> None:
+    found = absorb_symptoms([raised("GW701", 0, frozenset({"GW703"})), raised("GW703", 900), raised("GW805", 900)])
+    assert [item.cause for item in found] == [None, ("GW701", 0), None]
+
+
+@pytest.mark.parametrize(
+    ("code", "disproof"),
+    [
+        ("GW601", "before the loss of that step"),
+        ("GW602", "set_detect_anomaly"),
+        ("GW603", "right after backward"),
+        ("GW504", "mute it and say why"),
+    ],
+)
+def test_what_would_disprove_it_is_said_of_values_that_are_not_finite_and_of_settings(code: str, disproof: str) -> None:
+    (incident,) = incidents([finding(1, code, 3)], REGISTRY)
+    assert disproof in incident.disproof

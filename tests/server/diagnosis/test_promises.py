@@ -24,6 +24,7 @@ from server.domain.findings import Severity
 from server.domain.runs import NewRun
 from server.rules._corpus import FILE
 from server.rules.registry import Registry, load_rules
+from server.rules.room import THREAD
 from server.store.accepted import AcceptedFrame, AcceptedGroup
 from tests.server.house import RUN, House, house
 from tests.server.rules.test_own import write
@@ -228,6 +229,7 @@ SAYS = """        if window.loss and window.loss.last > params.limit:
 
 def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "rules"
+    before = {thread.ident for thread in threading.enumerate()}
     for code, name, body in (
         ("OWN001", "throws", THROWS), ("OWN002", "loops", LOOPS), ("OWN003", "sleeps", SLEEPS),
         ("OWN004", "lies", LIES), ("OWN005", "says", SAYS),
@@ -246,7 +248,7 @@ def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on
     assert "did not answer within 0.3 s" in rooms.off["OWN003"]
     assert "a Verdict or a NotEvaluated is needed" in reasons["OWN004"]
     wait_until(
-        lambda: sum(thread.name == "gradwatch-own-rules" for thread in threading.enumerate()) <= 2,
+        lambda: sum(item.name == THREAD and item.ident not in before for item in threading.enumerate()) <= 2,
         "the thread that looped to end (the one that sleeps cannot)",
     )
 

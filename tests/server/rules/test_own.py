@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from server.rules.registry import load_rules
+from server.rules.room import STAYS
 
 RULE = '''
 """OWN001: a rule of this team."""
@@ -94,3 +97,54 @@ def test_what_is_wrong_with_a_file_is_told_and_the_rest_is_loaded(tmp_path: Path
 
 def test_no_folder_is_no_problem(tmp_path: Path) -> None:
     assert load_rules(tmp_path / "nowhere").problems == ()
+
+
+def test_a_file_that_hangs_or_ends_the_program_while_it_is_loaded_is_told_and_the_rest_is_loaded(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "rules"
+    write(folder, "loss-above-five")
+    (folder / "endless.py").write_text("while True:\n    pass\n")
+    (folder / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    (folder / "interrupts.py").write_text("raise KeyboardInterrupt\n")
+    (folder / "waits.py").write_text("import threading\nthreading.Event().wait()\n")
+    registry = load_rules(folder, limit_s=0.3)
+    assert registry.get("OWN001") is not None
+    assert {Path(item.source).name: item.sentence for item in registry.problems} == {
+        "endless.py": "it cannot be loaded (it did not end within 0.3 s)",
+        "leaves.py": "it cannot be loaded (SystemExit: 3)",
+        "interrupts.py": "it cannot be loaded (KeyboardInterrupt)",
+        "waits.py": f"it cannot be loaded (it did not end within 0.3 s; {STAYS})",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("every = 0", "`every` is 0; it must be a whole number from 1 on"),
+        ("persistence = (3,)", "`persistence` is (3,); it must be two whole numbers, n of the last m, from 1 on"),
+        ("persistence = (3, 2)", "`persistence` is (3, 2); it must be two whole numbers, n of the last m, from 1 on"),
+        ('needs = ("loss",)', "`needs` is ('loss',); it must be a tuple of Kind"),
+        ('severity = "warning"', "`severity` is 'warning'; it must be a Severity"),
+        ("stage = 10", "`stage` is 10; it must be a Stage"),
+    ],
+)
+def test_a_rule_with_which_the_diagnosis_cannot_work_is_left_out(tmp_path: Path, line: str, sentence: str) -> None:
+    write(tmp_path, "odd")
+    file = tmp_path / "odd.py"
+    file.write_text(file.read_text().replace("    every = 1\n", f"    every = 1\n    {line}\n"))
+    registry = load_rules(tmp_path)
+    assert registry.get("OWN001") is None
+    (problem,) = registry.problems
+    assert problem.sentence.endswith(sentence)
+
+
+def test_a_rule_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "odd")
+    file = tmp_path / "odd.py"
+    text = file.read_text().replace(
+        "    def check(", "    def __init__(self):\n        raise OSError('no')\n\n    def check("
+    )
+    file.write_text(text)
+    (problem,) = load_rules(tmp_path).problems
+    assert problem.sentence == "it cannot be loaded (OSError: no)"

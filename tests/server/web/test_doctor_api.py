@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from server.diagnosis import Diagnosis
+from server.diagnosis.urgency import verdict_of
+from server.domain.findings import Severity
+from server.errors import StoreError
+from server.store import schema
 from tests.server.house import RUN, House, house
+from tests.server.web.pages_kit import PAGE, diagnose, finding
 
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 SPIKE = [1.0 + 0.01 * (step % 7) for step in range(300)] + [3.0] * 40 + [1.0 + 0.01 * (step % 7) for step in range(60)]
+OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 DAY_MS = 86_400_000
 
 
@@ -96,21 +104,57 @@ def test_a_mute_has_a_reason_and_an_end(home: House) -> None:
     sent = {"project": "default", "code": "GW205", "days": 1, "who": "alice", "reason": "known bad shard"}
     mute = home.client.post("/api/v1/mutes", json=sent).json()
     assert findings(home)["GW205"]["muted"] is True
+    running = diagnosis_of(home)
+    running.look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is True
     home.clock.now_ms += 2 * DAY_MS
-    diagnosis_of(home).look_for_expired_mutes()
+    running.look_for_expired_mutes()
     assert findings(home)["GW205"]["muted"] is False
     assert home.client.get("/api/v1/mutes?project=default").json()["items"][0]["id"] == mute["id"]
 
 
-def diagnosis_of(home: House):
-    from server.diagnosis import Diagnosis  # here: the clock must not have moved when it is made
-
+def diagnosis_of(home: House) -> Diagnosis:
     services = home.app.state.services
-    earlier = home.clock.now_ms
-    home.clock.now_ms = earlier - 3 * DAY_MS
-    made = Diagnosis(home.store, services.live, services.registry, home.clock)
-    home.clock.now_ms = earlier
-    return made
+    return Diagnosis(home.store, services.live, services.registry, home.clock)
+
+
+def test_a_mute_that_ended_while_no_server_ran_gives_the_findings_their_voice_back(home: House) -> None:
+    for code, days in (("GW205", 1), ("*", 9)):
+        sent = {"project": "default", "code": code, "days": days, "reason": "known", "layers": "" if days == 1 else "x"}
+        assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    home.clock.now_ms += 2 * DAY_MS
+    diagnosis_of(home).look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is False
+    assert home.client.get(f"/api/v1/runs/{RUN}").json()["open_counts"] != {}
+
+
+def test_a_mute_that_was_not_applied_before_the_server_died_is_applied_at_its_start(home: House) -> None:
+    sent = {"project": "default", "code": "GW205", "reason": "known"}
+    assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    forget = update(schema.findings).values(muted=0)  # as if the process had died before it came to it
+    home.store.wishes._writer.run(lambda connection: connection.execute(forget).rowcount)
+    diagnosis_of(home).look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is True
+
+
+def test_the_look_at_mutes_is_made_up_for_where_the_database_was_busy(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"project": "default", "code": "GW205", "days": 1, "reason": "known"}
+    assert home.client.post("/api/v1/mutes", json=sent).status_code == 201
+    running = diagnosis_of(home)
+    running.look_for_expired_mutes()
+    home.clock.now_ms += 2 * DAY_MS
+    with monkeypatch.context() as patched:
+        patched.setattr(home.store.wishes, "expire_mutes", busy)
+        with pytest.raises(StoreError):
+            running.look_for_expired_mutes()
+    running.look_for_expired_mutes()
+    assert findings(home)["GW205"]["muted"] is False
+
+
+def busy(*_: object) -> None:
+    raise StoreError("The database is busy")
 
 
 def test_a_mute_can_be_taken_back(home: House) -> None:
@@ -120,6 +164,46 @@ def test_a_mute_can_be_taken_back(home: House) -> None:
     home.client.delete(f"/api/v1/mutes/{mute['id']}")
     assert not any(item["muted"] for item in findings(home).values())
     assert home.client.delete("/api/v1/mutes/999").json()["detail"] == "There is no mute 999"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"code": "GW999"}, "No rule is called 'GW999'; GET /api/v1/rules lists them, and * means every rule"),
+        ({"code": ""}, "No rule is called ''; GET /api/v1/rules lists them, and * means every rule"),
+        ({"project": "vision"}, "No project is called 'vision'; those with runs are: default, other"),
+        ({"run": "nobody"}, "No run has the id 'nobody'; leave it empty for the whole project"),
+        ({"run": OTHER}, f"The run '{OTHER}' is of the project 'other', not of 'default'"),
+        (
+            {"reason": " \t"},
+            "Say why this is to be silent: the reason is ' \\t', and the next person who wonders will read it",
+        ),
+    ],
+)
+def test_a_mute_that_could_silence_nothing_is_refused(home: House, fields: dict[str, str], sentence: str) -> None:
+    home.open_run(OTHER, project="other")
+    sent = {"project": "default", "code": "GW205", "reason": "known", **fields}
+    answer = home.client.post("/api/v1/mutes", json=sent)
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+    assert home.store.wishes.mutes("default") == []
+
+
+def test_a_mute_of_a_deleted_run_is_refused(home: House) -> None:
+    home.open_run(OTHER)
+    assert home.client.delete(f"/api/v1/runs/{OTHER}").status_code == 204
+    sent = {"project": "default", "run": OTHER, "reason": "known"}
+    answer = home.client.post("/api/v1/mutes", json=sent)
+    sentence = f"The run '{OTHER}' was deleted; bring it back first from the table of runs"
+    assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
+
+
+def test_a_mute_by_a_rules_name_silences_that_rule(home: House) -> None:
+    for code in ("loss-spike", " gw205 "):
+        sent = {"project": "default", "code": code, "reason": " known "}
+        made = home.client.post("/api/v1/mutes", json=sent).json()
+        assert (made["code"], made["reason"]) == ("GW205", "known")
+        assert findings(home)["GW205"]["muted"] is True
+        home.client.delete(f"/api/v1/mutes/{made['id']}")
 
 
 def test_a_mute_of_layers_needs_every_layer_to_fit(home: House) -> None:
@@ -137,3 +221,67 @@ def test_it_remembers_who_did_what_to_a_finding(home: House) -> None:
         ("acknowledged", "alice", number),
         ("muted", "alice", number),
     ]
+
+
+def verdict(home: House) -> str:
+    return home.client.get(f"/api/v1/runs/{RUN}").json()["verdict"]
+
+
+def test_the_verdict_of_a_run_does_not_speak_of_what_is_muted(home: House) -> None:
+    assert verdict(home).startswith("The loss ")
+    made = home.client.post("/api/v1/mutes", json={"project": "default", "code": "*", "reason": "known"}).json()
+    assert verdict(home).startswith("No problem found by ")
+    assert verdict(home).endswith(" muted")
+    home.send(1, {"loss": [1.0] * 5}, first_step=400)
+    home.diagnose()
+    assert verdict(home).startswith("No problem found by "), "the next frame does not bring it back"
+    home.client.delete(f"/api/v1/mutes/{made['id']}")
+    assert verdict(home).startswith("The loss ")
+
+
+def test_a_muted_finding_is_silent_in_the_verdict_from_the_press_of_the_button_on(home: House) -> None:
+    running = diagnosis_of(home)
+    home.send(1, {"loss": [1.0] * 5}, first_step=400)
+    running.run_once()
+    for item in findings(home).values():
+        sent = {"muted": True, "who": "alice", "reason": "seen"}
+        home.client.patch(f"/api/v1/runs/{RUN}/findings/{item['id']}", json=sent)
+    assert verdict(home).startswith("No problem found by ")
+    home.send(2, {"loss": [1.0] * 5}, first_step=405)
+    running.run_once()
+    assert verdict(home).startswith("No problem found by "), "the diagnosis that began before knows of it"
+
+
+def test_the_start_of_a_server_mends_a_verdict_that_speaks_of_what_was_muted_before(home: House) -> None:
+    speech, speaker = home.store.findings.speech, home.store.findings.speech.speaker
+    speech.speaker = None  # as in a server that left the verdict as it was
+    for item in findings(home).values():
+        sent = {"muted": True, "who": "alice", "reason": "seen"}
+        home.client.patch(f"/api/v1/runs/{RUN}/findings/{item['id']}", json=sent)
+    assert verdict(home).startswith("The loss ")
+    speech.speaker = speaker
+    diagnosis_of(home).look_for_expired_mutes()
+    assert verdict(home).startswith("No problem found by ")
+    assert all(item["muted"] for item in findings(home).values())
+    version = home.store.findings.version(RUN)
+    diagnosis_of(home).look_for_expired_mutes()
+    assert home.store.findings.version(RUN) == version, "another start changes nothing"
+
+
+def test_page_lists_verdict_and_the_answer_to_a_frame_begin_with_the_same_finding(home: House) -> None:
+    late = {"state": "open", "severity": Severity.ERROR}
+    diagnose(
+        home,
+        finding(7, code="GW601", name="loss-nan", first_step=2, message="the loss is NaN", **late),
+        finding(8, code="GW411", name="lr-too-high", first_step=9, message="the rate is too high", **late),
+        finding(9, code="GW107", name="x", first_step=30, message="the data are wrong", muted=True, **late),
+        finding(10, code="GW801", name="x", first_step=0, message="it overfits"),
+    )
+    listed = home.client.get(f"/api/v1/runs/{RUN}/findings?state=open&cause=none").json()["items"]
+    incidents = home.client.get(f"/api/v1/runs/{RUN}/incidents").json()["items"]
+    page = home.client.get(f"/runs/{RUN}", headers=PAGE).text
+    told = home.send(1, {"loss": [1.0]}, first_step=400).json()["findings"]
+    assert [listed[0]["code"], incidents[0]["cause"]["code"], told[0]["code"]] == ["GW411"] * 3
+    assert page.index('id="finding-8"') < page.index('id="finding-7"') < page.index('id="finding-10"')
+    assert verdict_of(home.store.findings.list(RUN), (), home.app.state.services.registry).startswith("the rate is")
+    assert listed[-1]["muted"] is True

@@ -46,7 +46,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     nothing: Any = None
     app = FastAPI()
     app.include_router(ingest_api.router)
-    app.state.services = Services(nothing, store, live, Ingest(store, live, lambda: NOW), nothing, lambda: NOW)
+    ingest = Ingest(store, live, lambda: NOW)
+    app.state.services = Services(nothing, store, live, ingest, nothing, lambda: NOW, nothing, nothing)
     if request.param == "express":
         app.add_middleware(ingest_api.Express, ingest=app.state.services.ingest)
     problems.install(app, problems.plain_page)

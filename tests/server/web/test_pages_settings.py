@@ -13,7 +13,7 @@ import pytest
 
 from server.diagnosis.replay import replay
 from server.rules.registry import Registry
-from server.web.contexts.settings import replay_view
+from server.web.contexts.replays import replay_view
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import look
 
@@ -173,6 +173,7 @@ def test_silence_has_a_reason_and_an_end_and_can_be_ended(home: House) -> None:
         ({"days": "soon"}, "Days: got &#39;soon&#39;, expected a number"),
         ({"code": "GW999"}, "No rule is called &#39;GW999&#39;"),
         ({"run": "nobody"}, "No run has the id &#39;nobody&#39;"),
+        ({"run": "nobody", "code": "*"}, "No run has the id &#39;nobody&#39;"),
     ],
 )
 def test_a_wrong_mute_is_told_and_what_was_written_stays(home: House, fields: dict[str, str], sentence: str) -> None:
