@@ -97,8 +97,10 @@ class LossCallSignal(Signal):
             self._made.add(result.grad_fn)
         else:
             self._validation_calls += 1
-            many = self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16
-            if many or not is_validation(self.context, args, result):
+            if not is_validation(self.context, args, result):
+                return
+            self.context.wake()  # what was forgotten after it is heard in the next steps
+            if self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16:
                 return
         began = perf_counter()
         self._look(function, args, kwargs, result, training)

@@ -10,6 +10,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._layers import layers, listed
+from server.rules._offences import offences
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -48,10 +49,10 @@ class TrainEvalMode(Rule):
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
     belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times
-    or more (twice at the end of a short run), is an error; in fine-tuning, where eval mode in training may be meant,
-    an info. Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their
-    statistics, are meant to be. Steps in eval mode that take turns with others, in a loop that reports evaluations,
-    are those of the validation.
+    or more (twice at the end of a short run), in the whole run or since it began, is an error; in fine-tuning, where
+    eval mode in training may be meant, an info. Training counts as in eval mode where the model itself is: norms alone
+    that are put there, to keep their statistics, are meant to be. Steps in eval mode that take turns with others, in a
+    loop that reports evaluations, are those of the validation.
 
     ## Why it matters
     Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend
@@ -80,7 +81,7 @@ class TrainEvalMode(Rule):
     name = "train-eval-mode"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -111,27 +112,29 @@ class TrainEvalMode(Rule):
         known = layers(window)
         if known and not any(map(_by_mode, known)):
             return
-        for item in loop.get("offences") or ():
-            kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
-            if kind not in TEXTS:
+        for item in offences(loop):
+            if item.kind not in TEXTS:
                 continue
-            count, of, first = (int(item.get(key) or 0) for key in ("count", "of", "first_step"))
-            later = kind == "eval-during-training" and first > 0
-            share = params.share_steps if later else params.share
-            habit = count >= share * max(of - (first if later else 0), 1)
-            often = count >= max(params.times, params.share_phase * of)
-            phase = later and window.final and often and _validates(window)
-            if count < times or not (habit or phase):
+            trains = item.kind == "eval-during-training"
+            habit = item.habit(times, params.share)
+            since, whole = item.since_first, item.whole
+            if trains and since.times >= max(times, params.share_steps * since.of):
+                habit = habit or since
+            often = whole.times >= max(params.times, params.share_phase * whole.of)
+            phase = trains and whole.first > 0 and window.final and often and _validates(window)
+            if phase and since.times < params.share_steps * since.of:
+                habit = None
+            if habit is None and not phase:
                 continue
-            meant = kind == "eval-during-training" and window.gates.finetune
-            what, advice = TEXTS[kind] if habit else IN_A_PHASE
+            what, advice = TEXTS[item.kind] if habit else IN_A_PHASE
+            count, of, first = habit or whole
             yield say(
-                Severity.INFO if meant else Severity.ERROR,
+                Severity.INFO if trains and window.gates.finetune else Severity.ERROR,
                 f"In {count} of {of} cases {what}, first at step {first}",
                 advice,
                 step=first,
                 numbers={"count": count, "of": of},
-                strings={"kind": kind},
+                strings={"kind": item.kind},
                 series=("loss", "val/loss"),
                 limit=0.0,
             )
