@@ -49,10 +49,11 @@ class TrainEvalMode(Rule):
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
     belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times
-    or more (twice at the end of a short run), in the whole run or since it began, is an error; in fine-tuning, where
-    eval mode in training may be meant, an info. Training counts as in eval mode where the model itself is: norms alone
-    that are put there, to keep their statistics, are meant to be. Steps in eval mode that take turns with others, in a
-    loop that reports evaluations, are those of the validation.
+    or more (twice at the end of a short run, or where the loop reports its evaluations and all were wrong), in the
+    whole run or since it began, is an error; in fine-tuning, where eval mode in training may be meant, an info.
+    Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their statistics,
+    are meant to be. Steps in eval mode that take turns with others, in a loop that reports evaluations, are those of
+    the validation.
 
     ## Why it matters
     Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend
@@ -94,6 +95,9 @@ class TrainEvalMode(Rule):
 
         times: int = threshold(5, unit="times", low=1, high=100, source="ours: once can be the seam of two phases")
         times_at_end: int = threshold(2, unit="times", low=1, high=100, source="ours: short runs validate rarely")
+        times_reported: int = threshold(
+            2, unit="times", low=1, high=100, source="ours: the loop says itself that it evaluated"
+        )
         share: float = threshold(0.9, unit="of the times it could be", low=0.1, high=1.0, source="ours: a habit")
         share_steps: float = threshold(0.5, unit="of the steps", low=0.05, high=1.0, source="ours: from some epoch on")
 
@@ -102,7 +106,8 @@ class TrainEvalMode(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `eval_dropout`, then the offences of the fact `loop`."""
         times = params.times_at_end if window.final else params.times
-        if (verdict := _never_stops(window, times, params.share)) is not None:
+        said = min(times, params.times_reported) if _reports(window) else times
+        if (verdict := _never_stops(window, said, params.share)) is not None:
             yield verdict
             return
         loop = window.fact("loop")
@@ -118,6 +123,8 @@ class TrainEvalMode(Rule):
             trains = item.kind == "eval-during-training"
             habit = item.habit(times, params.share)
             since, whole = item.since_first, item.whole
+            if not trains and whole.of == whole.times >= said:
+                habit = habit or whole
             if trains and since.times >= max(times, params.share_steps * since.of):
                 habit = habit or since
             often = whole.times >= max(params.times, params.share_phase * whole.of)
@@ -147,6 +154,11 @@ def _by_mode(layer: Mapping[str, Any]) -> bool:
     if kind in DROP_INSIDE:
         return float(given.get("dropout") or 0) > 0
     return kind.startswith(MODE_MATTERS) and given.get("p") != 0 and given.get("track_running_stats") is not False
+
+
+def _reports(window: Window) -> bool:
+    """Says whether an evaluation was reported: then losses without gradients are no passing figures."""
+    return bool(window.by_layer(Kind.VALIDATION))
 
 
 def _validates(window: Window) -> bool:
