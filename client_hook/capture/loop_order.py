@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.gradient_probe import GradientProbe
+from client_hook.capture.graph_nodes import constant_factor
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
 from client_hook.capture.validation_mode import ByMode, ValidationMode
@@ -69,6 +70,7 @@ class LoopOrderSignal(Signal):
         self._for_inputs = False  # some backwards are for the gradient of an input: what they leave is to be cleared
         self._walks = WALKS  # graphs that may still be searched for one
         self._per_step: int | None = None
+        self._factor: list[Any] | None = None  # backwards a step, and the constant that such a loss is multiplied by
         self._in_step: str | None = None
         self._closures = False
         self._stepped_in = -1  # the open step in which an optimizer stepped last; closing it may be put off
@@ -110,6 +112,9 @@ class LoopOrderSignal(Signal):
         self._mode.backward()
         if self._in_step is not None:
             self._closures = True
+        if self._per_step is not None and (self._factor is None or self._factor[0] != self._per_step):
+            self._factor = [self._per_step, constant_factor(root.grad_fn)]
+            self._offences.news = True
         self._look_for_inputs(root)
         for turn in self._turns.values():
             cleared = turn.probe.look()
@@ -342,7 +347,7 @@ class LoopOrderSignal(Signal):
             "zero_grad_checked": self._checked,
             "zero_grad_missing": self._missing,
             "backwards_per_step": self._per_step,
-            "accumulation": {"steps": self._accumulated, "discarded": self._discarded},
+            "accumulation": {"steps": self._accumulated, "discarded": self._discarded, "factor": self._factor},
             "closures": self._closures,
             "offences": self._offences.listed(),
         }

@@ -111,6 +111,10 @@ class Evidence:
         """Gives a number that is the same for two steps which see the same facts."""
         return bisect_left(self._fact_steps, step)
 
+    def first_fact_after(self, generation: int) -> int:
+        """Gives the step of the first fact that comes after those of a generation."""
+        return self._fact_steps[min(max(generation, 0), len(self._fact_steps) - 1)] if self._fact_steps else 0
+
     def edition(self, step: int) -> tuple[int, int]:
         """Gives something that is the same for two steps which see the same facts and the same series begun."""
         return self.fact_generation(step), bisect_right(self._begins, step)

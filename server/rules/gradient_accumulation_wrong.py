@@ -112,7 +112,12 @@ def _not_averaged(window: Window, count: int, params: GradientAccumulationWrong.
         or scaler_active(window)
     ):
         return None
-    factor = window.fact("graph").get("scaled_by")
+    factor = window.fact("graph").get("scaled_by")  # of the first step
+    known = (window.fact("loop").get("accumulation") or {}).get("factor", ())
+    if known != ():
+        if not isinstance(known, (list, tuple)) or len(known) != 2 or known[0] != count:
+            return None  # how many there are has just changed
+        factor = known[1]
     if isinstance(factor, (int, float)) and 1 / (params.band * count) <= abs(factor) <= params.band / count:
         return None
     kind = str(optimizers(window)[0].get("type"))

@@ -123,8 +123,9 @@ class TrainEvalMode(Rule):
             trains = item.kind == "eval-during-training"
             habit = item.habit(times, params.share)
             since, whole = item.since_first, item.whole
-            if not trains and whole.of == whole.times >= said:
-                habit = habit or whole
+            for found in (whole, item.newest) if not trains else ():
+                if found.of == found.times >= said:
+                    habit = habit or found
             if trains and since.times >= max(times, params.share_steps * since.of):
                 habit = habit or since
             often = whole.times >= max(params.times, params.share_phase * whole.of)
