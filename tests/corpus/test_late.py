@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from server.rules.registry import Registry, load_rules
 from tests.corpus.diagnosis import Diagnosis, diagnose
-from tests.corpus.healthy import MLP, sgd
+from tests.corpus.faults.of_phases import PHASES
+from tests.corpus.healthy import HEALTHY, MLP, sgd
+from tests.corpus.judge import judge
 from tests.corpus.pace import paced
 from tests.corpus.probe import Probe
 from tests.corpus.setup import Setup
@@ -184,6 +186,26 @@ def test_calls_that_come_out_of_order_late_are_told_soon(
     assert words in found[0][2]
     soon = SOON if validate else 200  # without a validation, until a step is heard again
     assert BEGINS <= found[0][1] < found[0][0] < BEGINS + soon
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["never-evaluates-again-later", "gradients-never-cleared-later", "rate-jumps-beside-its-scheduler"],
+)
+def test_faults_of_a_later_phase_are_told_within_twenty_steps(name: str, rules: Registry) -> None:
+    fault = PHASES[name]
+    with paced("usual"):
+        found = judge(name, diagnose(fault.setup.run(), rules), 0, fault.root, (), "", begins=fault.begins)
+    assert found.top in fault.root
+    assert not found.alarms
+    assert 0 <= found.said[0].step - fault.begins <= 20
+
+
+@pytest.mark.parametrize("name", ["mlp-accumulates-later", "mlp-restarts-by-hand", "mlp-trunk-frozen-later"])
+def test_what_is_changed_on_purpose_in_a_later_phase_is_no_fault(name: str, rules: Registry) -> None:
+    with paced("usual"):
+        found = judge(name, diagnose(HEALTHY[name].run(), rules), 0, (), (), "")
+    assert not found.said, found.said
 
 
 def test_a_right_loop_stays_one(rules: Registry) -> None:
