@@ -50,6 +50,7 @@ class Governor:
         self._burst_spent_s = 0.0
         self._burst_allowed_at = 0
         self._in_early = True
+        self._plain_known = False  # there were plain steps: what they cost is told by themselves
         self.look_after = 1  # plain steps, before the accounts must be looked at again
 
     def plain_steps(self, count: int, elapsed_s: float, spent_s: float) -> bool:
@@ -57,7 +58,9 @@ class Governor:
         self._add(elapsed_s, spent_s, count)
         self._late[0] += spent_s
         self._late[1] += elapsed_s
+        self._plain_known = False
         self._learn(elapsed_s / count, spent_s / count, False)
+        self._plain_known = True
         self._gap += count - 1  # `_earn` adds one
         sample = self._earn(elapsed_s, spent_s, False, self.budget)
         # not later than half the steps that the next measurement has to be saved up for
@@ -98,7 +101,8 @@ class Governor:
         """Follows what a measurement costs, upward at once and downward slowly."""
         if not sampled:
             # single outliers (the other threads' turn) must not count for long
-            self._plain_cost_s += 0.1 * (min(spent_s, 3.0 * self._plain_cost_s or spent_s) - self._plain_cost_s)
+            if not self._plain_known:
+                self._plain_cost_s += 0.1 * (min(spent_s, 3.0 * self._plain_cost_s or spent_s) - self._plain_cost_s)
             self._step_s += 0.1 * (elapsed_s - self._step_s)
         elif self.sampled_steps == 1:
             self._sample_cost_s = spent_s

@@ -35,6 +35,9 @@ HEARD_STEPS = 100  # before any is plain: what a loop does wrong, it does from t
 # wishes to hear a plain step after all that are granted where that is dear: so many, and one in so many steps
 FREE_WAKES = 50
 STEPS_A_WAKE = 64
+# steps that are heard after a validation, or where a call came out of order; so many between two such stretches
+LISTENED = 7
+LISTEN_EVERY, LISTEN_EVERY_DEAR = 100, 500
 
 
 class Recorder:
@@ -59,7 +62,7 @@ class Recorder:
         # takes what `monitor.step` is in plain steps, or None where they end
         self.shorten: Callable[[Callable[..., None] | None], None] | None = None
         self._plain_failed = False
-        self._wakes = 0
+        self._wakes = self._listen_until = self._listen_next = 0
         self._closed_at = perf_counter()
 
     # -- beginning and end -------------------------------------------------------------------------------------------
@@ -176,7 +179,7 @@ class Recorder:
         self.context.sampled = next_sampled
         if sampled or next_sampled:
             self.signals.tell(self.signals.arm, next_sampled)
-        if not next_sampled and self.governor.steps >= HEARD_STEPS:
+        if not next_sampled and self.governor.steps >= max(HEARD_STEPS, self._listen_until):
             self._begin_plain()
 
     # -- plain steps -------------------------------------------------------------------------------------------------
@@ -227,19 +230,24 @@ class Recorder:
         """Ends a stretch of plain steps between two of them."""
         self._plain_failed = self._plain_failed or failed  # the long way knows who it was
         self._end_plain(midway=failed)
+        # two: what comes before the first of them is not known
+        self._listen_until = max(self._listen_until, self.governor.steps + 2)
         if sample_next:
             self._begin_next(False, True)
 
     def _wake(self) -> bool:
-        """Hears the rest of a step that began as a plain one, unless the loop asks for that so often that it is
-        dear."""
-        if self._plain is None:
-            return False
-        if self.governor.too_dear and self._wakes > FREE_WAKES + self.governor.steps // STEPS_A_WAKE:
-            return False
-        self._wakes += 1
-        self._end_plain(midway=True)
-        return True
+        """Hears the rest of a step that began as a plain one and the steps after it, unless the loop asks for that so
+        often that it is dear."""
+        governor, plain = self.governor, self._plain is not None
+        if plain:
+            if governor.too_dear and self._wakes > FREE_WAKES + governor.steps // STEPS_A_WAKE:
+                return False
+            self._wakes += 1
+            self._end_plain(midway=True)
+        if governor.steps >= max(HEARD_STEPS, self._listen_next):
+            self._listen_until = governor.steps + LISTENED
+            self._listen_next = governor.steps + (LISTEN_EVERY_DEAR if governor.too_dear else LISTEN_EVERY)
+        return plain
 
     def look_at_arrived(self) -> None:
         """Looks at the losses that came from a device since the last time."""

@@ -86,7 +86,8 @@ class Context:
         self.spent_s = 0.0  # the hook's own time since the last call of monitor.step(); wrappers and hooks add theirs
 
     def wake(self) -> bool:
-        """Asks that the rest of the open step is heard although it is plain; False where that would be too dear."""
+        """Asks that the rest of the open step and some after it are heard; False where that would be too dear, or the
+        step is no plain one."""
         return self.on_wake is not None and self.on_wake()
 
     @property

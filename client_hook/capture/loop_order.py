@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.gradient_probe import GradientProbe
+from client_hook.capture.graph_nodes import constant_factor
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
 from client_hook.capture.validation_mode import ByMode, ValidationMode
@@ -22,6 +23,7 @@ from client_hook.capture.watched_calls import is_validation
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
 WALKS = 6
+_CASES = {"scheduler": "scheduler_step", "clip": "clip", "never": "calls"}  # by the first word of an offence's kind
 
 
 class _Turn:
@@ -61,13 +63,14 @@ class LoopOrderSignal(Signal):
         self._counts = dict.fromkeys(
             ("calls", "steps", "backward", "optimizer_step", "zero_grad", "clip", "scheduler_step"), 0
         )
-        self._offences = Offences(context)
+        self._offences = Offences(context, self._cases)
         self._mode = ValidationMode()
         self._checked = self._missing = 0
         self._accumulated = self._discarded = 0
         self._for_inputs = False  # some backwards are for the gradient of an input: what they leave is to be cleared
         self._walks = WALKS  # graphs that may still be searched for one
         self._per_step: int | None = None
+        self._factor: list[Any] | None = None  # backwards a step, and the constant that such a loss is multiplied by
         self._in_step: str | None = None
         self._closures = False
         self._stepped_in = -1  # the open step in which an optimizer stepped last; closing it may be put off
@@ -75,7 +78,6 @@ class LoopOrderSignal(Signal):
         self._root: weakref.ref[Tensor] | None = None
         self._targets: weakref.ref[Tensor] | None = None  # of the newest loss in training
         self._first_scheduler_early = False
-        self._sent_kinds = 0
         self._midway = False  # the open step was heard in part
 
     def attach(self) -> None:
@@ -110,6 +112,9 @@ class LoopOrderSignal(Signal):
         self._mode.backward()
         if self._in_step is not None:
             self._closures = True
+        if self._per_step is not None and (self._factor is None or self._factor[0] != self._per_step):
+            self._offences.news = self._offences.news or self._factor is not None
+            self._factor = [self._per_step, constant_factor(root.grad_fn)]
         self._look_for_inputs(root)
         for turn in self._turns.values():
             cleared = turn.probe.look()
@@ -260,6 +265,7 @@ class LoopOrderSignal(Signal):
         turn = self._turns.get(key)
         if turn is None:
             return
+        self._counts["optimizer_step"] += 1
         emptied = turn.probe.empty() or (turn.emptied and turn.probe.mark() == turn.left)
         if turn.steps and turn.backwards and not turn.probe.lost and not emptied:
             self._checked += 1
@@ -279,7 +285,6 @@ class LoopOrderSignal(Signal):
         turn = self._turns.get(key)
         if turn is None or self._midway:
             return
-        self._counts["optimizer_step"] += 1
         if turn.backwards == 0 and not turn.probe.touched():
             self._offences.add("step-without-backward", self.context.open_step, key)
         backwards = turn.own_backwards if len(self._turns) > 1 else turn.backwards
@@ -317,7 +322,7 @@ class LoopOrderSignal(Signal):
         self._stepped = False
         if not counts["optimizer_step"] and counts["calls"] >= CALLS_WITHOUT_STEP:
             self._offences.add("never-stepped", 0, count=counts["calls"])
-        if counts["steps"] in SEND_AT or self._offences.kinds != self._sent_kinds:
+        if counts["steps"] in SEND_AT or self._offences.news:
             self._send(step)
 
     def on_finish(self) -> None:
@@ -328,25 +333,22 @@ class LoopOrderSignal(Signal):
             self._offences.add("never-stepped", 0, count=counts["calls"])
         self._send(self.context.step)
 
+    def _cases(self, kind: str) -> int:
+        """Says in how many cases a kind of offence could have happened."""
+        if kind == "zero-grad-missing":
+            return self._checked
+        if kind == "gradients-discarded":
+            return self._accumulated
+        return self._counts[_CASES.get(kind.partition("-")[0], "optimizer_step")]
+
     def _send(self, step: int) -> None:
-        counts = self._counts
-        self._sent_kinds = self._offences.kinds
-        of = {
-            "scheduler-before-optimizer": counts["scheduler_step"],
-            "clip-after-step": counts["clip"],
-            "clip-before-backward": counts["clip"],
-            "clip-before-unscale": counts["clip"],
-            "zero-grad-missing": self._checked,
-            "gradients-discarded": self._accumulated,
-            "never-stepped": counts["calls"],
-        }
         fact = {
-            **counts,
+            **self._counts,
             "zero_grad_checked": self._checked,
             "zero_grad_missing": self._missing,
             "backwards_per_step": self._per_step,
-            "accumulation": {"steps": self._accumulated, "discarded": self._discarded},
+            "accumulation": {"steps": self._accumulated, "discarded": self._discarded, "factor": self._factor},
             "closures": self._closures,
-            "offences": self._offences.listed(of, counts["optimizer_step"]),
+            "offences": self._offences.listed(),
         }
         self.context.outbox.record("fact", "loop", step, fact)

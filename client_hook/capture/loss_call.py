@@ -58,7 +58,7 @@ class LossCallSignal(Signal):
         self._own_loss = 0  # backwards without any known loss function
         self._axis: int | None = None  # along which dimension of the input a softmax normalised
         self._own_previous: str | None = None
-        self._sent_batches = 0
+        self._sent_batches = self._sent_validation = 0
         self._validation_calls = 0
         self._failed = False
         self._scaled = False
@@ -97,8 +97,10 @@ class LossCallSignal(Signal):
             self._made.add(result.grad_fn)
         else:
             self._validation_calls += 1
-            many = self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16
-            if many or not is_validation(self.context, args, result):
+            if not is_validation(self.context, args, result):
+                return
+            self.context.wake()  # what was forgotten after it is heard in the next steps
+            if self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16:
                 return
         began = perf_counter()
         self._look(function, args, kwargs, result, training)
@@ -245,13 +247,17 @@ class LossCallSignal(Signal):
         self._open = []
         self._made = set()
         seen = self._train.batches
+        fresh = self._validation.batches >= max(2 * self._sent_validation, 1)  # so that what it shows is known soon
         if self._main is None:
             if self._own_loss and self._steps in (3, FIRST_STEPS):
                 self._send(step)
-        elif seen != self._sent_batches and (
-            self._steps == 1
-            or any(self._sent_batches < mark <= seen for mark in SEND_AT)
-            or seen >= self._sent_batches + SEND_EVERY
+        elif fresh or (
+            seen != self._sent_batches
+            and (
+                self._steps == 1
+                or any(self._sent_batches < mark <= seen for mark in SEND_AT)
+                or seen >= self._sent_batches + SEND_EVERY
+            )
         ):
             self._send(step)
 
@@ -262,7 +268,7 @@ class LossCallSignal(Signal):
             self._send(self.context.step)
 
     def _send(self, step: int) -> None:
-        self._sent_batches = self._train.batches
+        self._sent_batches, self._sent_validation = self._train.batches, self._validation.batches
         self.context.outbox.record("fact", "loss_call", step, self._fact() if self._main else self._unknown())
 
     def _unknown(self) -> dict[str, Any]:

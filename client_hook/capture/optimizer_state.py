@@ -28,7 +28,13 @@ class OptimizerStateSignal(Signal):
         self._later = Later()
         self._seen = 0
         self._bad: dict[str, list[str]] = {}
+        self._empty: dict[str, bool] = {}  # by optimizer, before its first step
         self._sent: Any = None
+
+    def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
+        """Notes once whether it remembers anything."""
+        if key not in self._empty:
+            self._empty[key] = not optimizer.state
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Looks, on some sampled steps."""
@@ -57,7 +63,9 @@ class OptimizerStateSignal(Signal):
         """Sends the fact when it changed."""
         self._seen += 1
         self._later.poll()
-        fact = {"looked": self._seen > 1, "nonfinite": [name for names in self._bad.values() for name in names][:200]}
+        bad = [name for names in self._bad.values() for name in names][:200]
+        empty = [key for key, nothing in self._empty.items() if nothing]
+        fact = {"looked": self._seen > 1, "nonfinite": bad, "empty": empty}
         if self._seen > 2 and fact != self._sent:
             self._sent = fact
             self.context.outbox.record("fact", "optimizer_state", step, fact)

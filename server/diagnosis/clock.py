@@ -61,9 +61,9 @@ class Clock:
         """Says whether something stopped being finite there."""
         return _next(self._alarms, place, -1) == place
 
-    def points(self, rule: Rule, asked: int, place: int, *, news: bool) -> list[int]:
-        """Lists the places after the last one asked, up to `place`, at which a rule wants to be asked. `news` says
-        that a fact came since then."""
+    def points(self, rule: Rule, asked: int, place: int, *, news: int | None) -> list[int]:
+        """Lists the places after the last one asked, up to `place`, at which a rule wants to be asked. `news` is the
+        first place that sees a fact which came since then."""
         if rule.clock == "sample":
             found = self._sampled[bisect_right(self._sampled, asked) : bisect_right(self._sampled, place)]
             if not found or not rule.whole_run or place < WHOLE_RUN_OFTEN_UNTIL:
@@ -75,7 +75,10 @@ class Clock:
         every = _pace(place, rule.every) if rule.whole_run else rule.every
         if rule.tier == "facts" and place > FACTS_OFTEN_UNTIL and not rule.whole_run:
             rare = _multiples(asked, place, every * FACTS_LESS_OFTEN)
-            return rare or (_multiples(asked, place, every)[-1:] if news else [])
+            if rare or news is None:
+                return rare
+            usual = _multiples(asked, place, every)
+            return sorted({*[one for one in usual if one >= news][:1], *usual[-1:]})
         early = list(range(asked + 1, min(place, EVERY_STEP_UNTIL) + 1)) if asked < EVERY_STEP_UNTIL else []
         return early + _multiples(max(asked, EVERY_STEP_UNTIL), place, every)
 

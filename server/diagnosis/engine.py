@@ -123,7 +123,8 @@ class Engine:
         waiting: defaultdict[int, list[Group | Course]] = defaultdict(list)
         changed = False
         for group in self._groups:
-            points = self._clock.points(group.rule, group.asked, place, news=facts != group.facts_seen)
+            news = self._news(group.facts_seen) if facts != group.facts_seen else None
+            points = self._clock.points(group.rule, group.asked, place, news=news)
             if alarmed and group.alarms and place not in points:
                 points = [*points, place]
             if not points:
@@ -159,6 +160,11 @@ class Engine:
         if changed:
             self._absorb()
         return changed
+
+    def _news(self, seen: int) -> int:
+        """Gives the first place that sees more facts than these."""
+        step = self.evidence.first_fact_after(seen)
+        return int(np.searchsorted(self.evidence.closed.steps, step, side="right"))
 
     def _window_at(self, place: int) -> Window:
         return self.window(int(self.evidence.closed.steps[place]), place + 1)

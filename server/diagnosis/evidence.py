@@ -25,6 +25,7 @@ UNREAD = frozenset({Kind.USER, Kind.OVERHEAD})
 BEFORE_START = -1
 TAIL = 50  # newest losses that say how an attempt ended
 COUNTS = frozenset({Kind.ACT_NONFINITE, Kind.PARAM_GRAD_NONFINITE})
+LEAP = 10.0  # times, from one step to the next: a learning rate that somebody set
 CLOSING = (Kind.LOSS.value, Kind.TIME_STEP.value)  # a value of one of these says that the step was closed
 
 
@@ -36,7 +37,8 @@ class Evidence:
         self.disordered = False  # something came for a step that had been judged: a replay would see it in time
         self.closed = Track()  # one entry for each closed step
         self.sampled = Track()  # one entry for each step at which layers were measured
-        self.alarms: list[int] = []  # steps, in order, at which a series stopped being finite or a layer's values did
+        # steps, in order, at which a series stopped being finite, or a layer's values did, or a learning rate leapt up
+        self.alarms: list[int] = []
         self._tracks: dict[str, Track] = {}
         self._begins: list[int] = []  # the first step of each track that has values, in order
         self._by_kind: dict[Kind, dict[str, str]] = defaultdict(dict)
@@ -109,6 +111,10 @@ class Evidence:
         """Gives a number that is the same for two steps which see the same facts."""
         return bisect_left(self._fact_steps, step)
 
+    def first_fact_after(self, generation: int) -> int:
+        """Gives the step of the first fact that comes after those of a generation."""
+        return self._fact_steps[min(max(generation, 0), len(self._fact_steps) - 1)] if self._fact_steps else 0
+
     def edition(self, step: int) -> tuple[int, int]:
         """Gives something that is the same for two steps which see the same facts and the same series begun."""
         return self.fact_generation(step), bisect_right(self._begins, step)
@@ -168,6 +174,8 @@ class Evidence:
         for kind in columns.kinds:
             self._since[kind] = min(self._since.get(kind, first), first)
         self._note_alarms(columns, steps, table)
+        if columns.rates:
+            self._note_leaps(columns, steps, table)
         for row, track in zip(columns.rows, columns.tracks, strict=True):
             if not track.size:
                 insort(self._begins, first)
@@ -202,10 +210,25 @@ class Evidence:
                 track.values[-1] <= 0 if row in columns.counts else np.isfinite(track.values[-1])
             )
             begins = bad[row] & ~np.concatenate([[before], bad[row, :-1]])
-            for step in steps[begins].tolist():
-                place = bisect_left(self.alarms, step)
-                if place == len(self.alarms) or self.alarms[place] != step:
-                    insort(self.alarms, step)
+            self._alarm(steps[begins].tolist())
+
+    def _note_leaps(self, columns: _Columns, steps: Steps, table: Floats) -> None:
+        """Notes where a learning rate is many times what it was at the step before."""
+        for row, track in zip(columns.rows, columns.tracks or (), strict=True):
+            if row not in columns.rates:
+                continue
+            rates = table[row]
+            before = LEAP * rates[:-1]
+            if track.size and 0 < LEAP * track.values[-1] < rates[0]:
+                self._alarm([int(steps[0])])
+            if len(before):
+                self._alarm(steps[1:][(rates[1:] > before) & (before > 0)].tolist())
+
+    def _alarm(self, steps: Iterable[int]) -> None:
+        for step in steps:
+            place = bisect_left(self.alarms, step)
+            if place == len(self.alarms) or self.alarms[place] != step:
+                insort(self.alarms, step)
 
     def _mark(self, track: Track, steps: Steps) -> None:
         """Adds steps to a track of distinct steps."""
@@ -232,6 +255,7 @@ class _Columns:
     names: tuple[str, ...]
     rows: list[int]
     counts: list[int]  # rows that count values which are not finite
+    rates: list[int]  # rows that are learning rates
     closing: bool
     layers: bool
     kinds: frozenset[Kind]  # of these rows
@@ -246,6 +270,7 @@ class _Columns:
             names=names,
             rows=rows,
             counts=[row for row in rows if kinds[row] in COUNTS],
+            rates=[row for row in rows if kinds[row] is Kind.LEARNING_RATE],
             closing=any(name in CLOSING for name in names),
             layers=any(kinds[row] in LAYER_KINDS for row in rows),
             kinds=frozenset(kinds[row] for row in rows),

@@ -20,7 +20,7 @@ class Group:
     """Rules of one clock: where one wants to be asked, all do."""
 
     courses: tuple[Course, ...]
-    alarms: bool  # they are asked too where something stopped being finite
+    alarms: bool  # they are asked too where something stopped being finite or a learning rate leapt up
     asked: int = -1  # the last place in the row of closed steps at which they were asked
     facts_seen: int = -1  # the facts that they saw then
     _edition: Hashable = None

@@ -17,7 +17,7 @@ class BnStatsNotUpdating(Rule):
     """The run has batch norms whose stored statistics stand still
 
     ## What it does
-    Reads the running mean and variance at each training forward that is measured: bit-equal over 20 of them (10 at the
+    Reads the running mean and variance at each training forward that is measured: bit-equal over 8 of them (5 at the
     end of a short run) is an error. Frozen norms (eval mode) are silent.
 
     ## Why it matters
@@ -40,13 +40,14 @@ class BnStatsNotUpdating(Rule):
     ## References
     - D. Bansal, *Pitfalls of Batch Norm in TensorFlow and Sanity Checks for Training Networks*: moving statistics that
       are not updated.
-    - Exact test; 20 samples are ours.
+    - Exact test; 8 samples are ours: each forward in training mode moves them.
     """
 
     code = "GW431"
     name = "bn-stats-not-updating"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = 1
@@ -57,8 +58,8 @@ class BnStatsNotUpdating(Rule):
     class Params:
         """How long they must stand."""
 
-        samples: int = threshold(20, unit="samples", low=3, high=1000, source="ours: exact, a few would do")
-        samples_at_end: int = threshold(10, unit="samples", low=3, high=1000, source="ours: short runs")
+        samples: int = threshold(8, unit="samples", low=3, high=1000, source="ours: exact, so a few will do")
+        samples_at_end: int = threshold(5, unit="samples", low=3, high=1000, source="ours: short runs")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `batchnorm`."""

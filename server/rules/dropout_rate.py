@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._layers import layers, listed
+from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -18,6 +22,8 @@ class DropoutRate(Rule):
     ## What it does
     Reads p of the dropout layers: 1 is an error (nothing passes), 0.8 and more a warning (keep and drop probability are
     easily confused), above 0.5 an info. A dropout behind the last weighted layer, right on the logits, is a warning.
+    At the end of a run, dropout in a model that underfits is an info: the training loss is still above half of where it
+    began, falls no more, and the validation loss is the same.
 
     ## Why it matters
     p is the share that is *dropped* in PyTorch. On the logits it sets whole classes to 0 at random.
@@ -44,6 +50,7 @@ class DropoutRate(Rule):
     name = "dropout-rate"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "activations"
     tier = "facts"
     clears_after = None
@@ -55,6 +62,10 @@ class DropoutRate(Rule):
         """Which rates are unlikely to be meant."""
 
         high: float = threshold(0.5, unit="p", low=0.1, high=1.0, source="UMLAUT")
+        some: float = threshold(0.2, unit="p", low=0.01, high=1.0, source="ours: less takes little from a model")
+        high_loss: float = threshold(0.5, unit="of the first losses", low=0.0, high=1.0, source="ours: much is left")
+        alike: float = threshold(0.1, unit="of the loss", low=0.0, high=1.0, source="ours: nothing to regularise")
+        evaluations: int = threshold(3, unit="evaluations", low=1, high=100, source="ours")
         extreme: float = threshold(0.8, unit="p", low=0.5, high=1.0, source="ours: keep and drop are confused")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -80,6 +91,22 @@ class DropoutRate(Rule):
             yield _say(Severity.WARNING, [last], rates, "acts on the outputs themselves, behind the last layer", 0.0)
         elif high:
             yield _say(Severity.INFO, high, rates, "is high", params.high)
+        elif (least := [name for name, rate in rates.items() if rate >= params.some]) and _underfits(window, params):
+            yield _say(
+                Severity.INFO, least, rates, "is taken from a model that underfits: its training loss is as high as "
+                "that of the validation, above half of where it began, and falls no more", params.some, fact=False,
+            )  # fmt: skip
+
+
+def _underfits(window: Window, params: DropoutRate.Params) -> bool:
+    """Says whether training and validation end alike, and far from a fit."""
+    parts = loss_quarters(window) if window.final else None
+    held_out = window.series(f"{Kind.VALIDATION.value}loss")
+    if parts is None or held_out.count < params.evaluations or parts.start <= 0:
+        return False
+    val = float(np.median(held_out.tail(3)))
+    stands = not still_falling(parts, window.loss.values)
+    return stands and parts.q4 > params.high_loss * parts.start and abs(val - parts.q4) <= params.alike * parts.q4
 
 
 def _on_logits(window: Window, rates: dict[str, float]) -> str | None:
@@ -97,7 +124,9 @@ def _on_logits(window: Window, rates: dict[str, float]) -> str | None:
     return name if rates.get(name) and last in (None, name) else None
 
 
-def _say(severity: Severity, names: list[str], rates: dict[str, float], what: str, limit: float) -> Verdict:
+def _say(
+    severity: Severity, names: list[str], rates: dict[str, float], what: str, limit: float, *, fact: bool = True
+) -> Verdict:
     rate = rates[names[0]]
     others = f" (and of {listed(names[1:])})" if len(names) > 1 else ""
     return say(
@@ -107,4 +136,6 @@ def _say(severity: Severity, names: list[str], rates: dict[str, float], what: st
         layers=names,
         numbers={"p": rate, "layers": len(names)},
         limit=limit,
+        exact=None if fact else False,
+        stage=None if fact else Stage.SYMPTOM,
     )

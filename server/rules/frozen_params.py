@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._layers import Parameter, listed, parameters
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
@@ -55,7 +58,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -69,6 +72,9 @@ class FrozenParams(Rule):
         share: float = threshold(
             0.99, unit="of the elements", low=0.5, high=1.0, source="ours: adapters train about 1 %"
         )
+        samples: int = threshold(2, unit="samples", low=1, high=100, source="ours: one may be another kind of step")
+        samples_at_end: int = threshold(1, unit="samples", low=1, high=100, source="ours: a long run has few")
+        samples_before: int = threshold(20, unit="samples", low=3, high=1000, source="ours: it never missed one")
         untrained: float = threshold(
             0.2, unit="of the elements", low=0.01, high=1.0, source="ours: less may be a fixed table on purpose"
         )
@@ -78,6 +84,9 @@ class FrozenParams(Rule):
         items = parameters(window)
         if not items:
             yield NotEvaluated("the parameters of the model are not known", "monitor = watch(model, optimizer)")
+            return
+        if stopped := _stopped(window, items, params):
+            yield stopped
             return
         frozen = [item for item in items if not item.trainable]
         share = sum(item.numel for item in frozen) / max(sum(item.numel for item in items), 1)
@@ -124,6 +133,37 @@ class FrozenParams(Rule):
             numbers={"frozen_share": share, "parameters": len(names)},
             limit=params.share,
         )
+
+
+def _stopped(window: Window, items: list[Parameter], params: FrozenParams.Params) -> Verdict | None:
+    """Finds what got a gradient at each measured step, and from one of them on none, while others go on."""
+    norms = window.by_layer(Kind.PARAM_GRAD_NORM)
+    seen = window.series(Kind.GRAD_NORM.value)
+    found: list[tuple[Parameter, int, int]] = []
+    for item in items:
+        series = norms.get(item.name)
+        if series is None or not item.trainable or series.last_step == seen.last_step:
+            continue
+        before = int(np.searchsorted(seen.steps, series.last_step, side="right"))
+        enough = seen.count - before >= (params.samples_at_end if window.final else params.samples)
+        if enough and series.count == before >= params.samples_before:
+            found.append((item, series.last_step, int(seen.steps[before])))
+    if not found:
+        return None
+    last, first = max(one[1] for one in found), min(one[2] for one in found)
+    names = [item.name for item, _, _ in found]
+    return say(
+        Severity.INFO,
+        f"{listed(names)} got a gradient until step {last}, and none since step {first}, while other layers go on",
+        "Nothing to do if this phase freezes them on purpose; else look for requires_grad_(False), .detach() or "
+        "torch.no_grad() that begins there.",
+        step=first,
+        layers=[item.layer for item, _, _ in found],
+        numbers={"parameters": len(found), "last": last},
+        series=[f"{Kind.PARAM_GRAD_NORM.value}{names[0]}"],
+        exact=False,
+        stage=Stage.SYMPTOM,
+    )
 
 
 def _named(items: list[Parameter]) -> bool:

@@ -10,6 +10,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import is_adaptive, optimizers, uses_closures
 from server.rules._loss_call import loss_call
 from server.rules._nonfinite import scaler_active
+from server.rules._offences import Habit, offences
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -50,7 +51,7 @@ class GradientAccumulationWrong(Rule):
     name = "gradient-accumulation-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -77,15 +78,20 @@ class GradientAccumulationWrong(Rule):
             return
         if uses_closures(window) or steps < params.steps:
             return
-        if discarded >= params.steps and discarded >= params.share * steps:
+        lost = next((item for item in offences(loop) if item.kind == "gradients-discarded"), None)
+        habit = lost.habit(params.steps, params.share) if lost is not None else None
+        if habit is None and discarded >= params.steps and discarded >= params.share * steps:
+            habit = Habit(discarded, steps, 0)
+        if habit is not None:
             yield say(
                 Severity.ERROR,
-                f"In {discarded} of {steps} accumulated steps the gradients were cleared between two backwards: "
+                f"In {habit.times} of {habit.of} accumulated steps the gradients were cleared between two backwards: "
                 "only the "
                 "last micro-batch counts",
                 "Move optimizer.zero_grad() behind optimizer.step(), so that it runs once per step and not once per "
                 "micro-batch.",
-                numbers={"steps": steps, "discarded": discarded},
+                step=habit.first,
+                numbers={"steps": habit.of, "discarded": habit.times},
                 series=("grad_norm",),
                 limit=0.0,
             )
@@ -106,7 +112,12 @@ def _not_averaged(window: Window, count: int, params: GradientAccumulationWrong.
         or scaler_active(window)
     ):
         return None
-    factor = window.fact("graph").get("scaled_by")
+    factor = window.fact("graph").get("scaled_by")  # of the first step
+    known = (window.fact("loop").get("accumulation") or {}).get("factor", ())
+    if known != ():
+        if not isinstance(known, (list, tuple)) or len(known) != 2 or known[0] != count:
+            return None  # how many there are has just changed
+        factor = known[1]
     if isinstance(factor, (int, float)) and 1 / (params.band * count) <= abs(factor) <= params.band / count:
         return None
     kind = str(optimizers(window)[0].get("type"))

@@ -10,7 +10,9 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.rules._layers import parameters
 from server.rules._say import percent, say
+from server.rules._schedules import schedulers
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -20,7 +22,9 @@ class GradscalerUnhealthy(Rule):
     ## What it does
     Follows the loss scale of every step; each fall is a skipped step. Healthy: about ten halvings at the start, then
     one in 2,000 steps. After step 100 more than 5 % skipped of 200 steps is a warning; a scale below 1, or ten halvings
-    within 50 steps, is an error: then the values themselves are not finite, and no scale helps.
+    within 50 steps, is an error: then the values themselves are not finite, and no scale helps. At the end a scheduler
+    that was stepped with every batch, the skipped ones too, is a warning where those are more than 1 % of the steps.
+    A scaler beside weights in bfloat16 is an info: that has the range of float32.
 
     ## Why it matters
     Skipped steps learn nothing, and the schedule moves on without them.
@@ -49,6 +53,7 @@ class GradscalerUnhealthy(Rule):
     name = "gradscaler-unhealthy"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     needs = (Kind.SCALER_SCALE,)
     chart = "loss"
     clears_after = 20
@@ -65,6 +70,8 @@ class GradscalerUnhealthy(Rule):
         halvings: int = threshold(
             10, unit="halvings in 50 steps", low=3, high=50, source="ours: the values are at fault"
         )
+        ahead: float = threshold(0.01, unit="of the steps", low=0.001, high=1.0, source="ours: the schedule runs ahead")
+        ahead_steps: int = threshold(5, unit="skipped steps", low=1, high=1000, source="ours: fewer shift nothing")
         least: float = threshold(1.0, unit="scale", low=1e-6, high=1024.0, source="below it scaling works backwards")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -98,6 +105,31 @@ class GradscalerUnhealthy(Rule):
                 f"({percent(len(recent) / width)}) were skipped because a gradient overflowed",
                 {"skipped": len(recent), "share": len(recent) / width}, params.share,
             )  # fmt: skip
+        elif window.final and len(late) >= params.ahead_steps and len(late) > params.ahead * series.count:
+            if (kind := _all_the_same(window, len(falls), series.count)) is not None:
+                yield say(
+                    Severity.WARNING,
+                    f"{kind} was stepped with all of {series.count} batches, although {len(falls)} steps of the "
+                    "optimizer were skipped because a gradient overflowed: the schedule runs ahead",
+                    "Step the scheduler only where the optimizer stepped: scale = scaler.get_scale(); scaler.update(); "
+                    "if scaler.get_scale() >= scale: scheduler.step().",
+                    step=int(steps[late[0]]), numbers={"skipped": len(falls), "steps": series.count},
+                    series=("scaler/scale", "loss"), limit=params.ahead,
+                )  # fmt: skip
+        elif any(item.dtype == "bfloat16" for item in parameters(window)):
+            yield say(
+                Severity.INFO, "A GradScaler guards weights in bfloat16, which cannot overflow as float16 does",
+                "Leave the scaler out; scaling is for float16.",
+            )  # fmt: skip
+
+
+def _all_the_same(window: Window, skipped: int, steps: int) -> str | None:
+    """Names a scheduler that was called as often as batches came, the skipped ones included."""
+    for item in schedulers(window):
+        calls = item.get("steps")
+        if item.get("per") == "step" and isinstance(calls, int) and calls >= steps - skipped // 2:
+            return str(item.get("type"))
+    return None
 
 
 def _say(severity: Severity, step: int, message: str, numbers: dict[str, float], limit: float) -> Verdict:

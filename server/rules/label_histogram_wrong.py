@@ -70,7 +70,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -97,6 +97,9 @@ class LabelHistogramWrong(Rule):
 
         renumbered: float = threshold(
             0.7, unit="of the answers", low=0.5, high=1.0, source="ours: they would be right under other numbers"
+        )
+        renumbered_many: float = threshold(
+            0.6, unit="of the answers", low=0.5, high=1.0, source="ours: of three classes or more chance is far below"
         )
         wrong: float = threshold(0.25, unit="of the answers", low=0.1, high=1.0, source="ours: far more than chance")
         answers: int = threshold(60, unit="answers", low=20, high=1_000_000, source="ours: no coincidence")
@@ -230,8 +233,9 @@ def _renumbered(window: Window, call: LossCall, params: LabelHistogramWrong.Para
         return None
     under = sum(table[label, other] for label, other in taken.items()) / table.sum()
     right = float(np.trace(table)) / table.sum()
+    least = params.renumbered if len(came) < 3 else min(params.renumbered, params.renumbered_many)
     moved = {label: other for label, other in taken.items() if label != other}
-    if not moved or set(moved) != set(moved.values()) or under < params.renumbered or under - right < params.wrong:
+    if not moved or set(moved) != set(moved.values()) or under < least or under - right < params.wrong:
         return None
     return say(
         Severity.ERROR,

@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._layers import optimizers, uses_closures
+from server.rules._offences import Habit, offences
 from server.rules.base import Rule, Stage, threshold
 
 OUTSIDE_CLOSURES = frozenset(
@@ -81,9 +82,9 @@ class LoopOrder(Rule):
     The hook counts pairs of calls that cannot be right: clipping before the backward, after the step, or on scaled
     gradients; a step without a backward, or after its gradients were cleared; two backwards through one graph; the
     scheduler before the optimizer. An offence counts when it happened in at least 9 of 10 steps in which it could, 5
-    times or more (2 at the end of a short run). A loop in which no watched optimizer has stepped after 256 calls of
-    `monitor.step()`, or at the end after 5, is reported as well, unless a GradScaler left the steps out; so
-    is, at the end, one of several optimizers that never stepped.
+    times or more (2 at the end of a short run), in the whole run or since it began. A loop in which no watched
+    optimizer has stepped after 256 calls of `monitor.step()`, or at the end after 5, is reported as well, unless a
+    GradScaler left the steps out; so is, at the end, one of several optimizers that never stepped.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
@@ -118,7 +119,7 @@ class LoopOrder(Rule):
     name = "loop-order"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -169,40 +170,38 @@ class LoopOrder(Rule):
         if idle is not None:
             yield _left_out(idle, stepped)
             return
-        offences = list(self._habits(window, loop, params))
-        if offences:
-            yield _verdict(offences)
+        habits = list(self._habits(window, loop, params))
+        if habits:
+            yield _verdict(habits)
 
-    def _habits(self, window: Window, loop: Mapping[str, Any], params: Params) -> Iterator[tuple[str, int, int, int]]:
+    def _habits(self, window: Window, loop: Mapping[str, Any], params: Params) -> Iterator[tuple[str, Habit]]:
         times = params.times_at_end if window.final else params.times
         ignored = OUTSIDE_CLOSURES if uses_closures(window) else frozenset()
         if int(window.fact("clipping").get("scaled") or 0) >= CLIPS_TOLD:
             ignored |= {"clip-before-unscale"}
         known = list(TEXTS)
         found = []
-        for item in loop.get("offences") or ():
-            kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
-            if kind not in TEXTS or kind in ignored:
+        for item in offences(loop):
+            if item.kind not in TEXTS or item.kind in ignored:
                 continue
-            count, of = int(item.get("count") or 0), int(item.get("of") or 0)
-            likely = of / 2 if kind == "backward-twice" else of  # it is one of two backwards
-            if count >= times and count >= params.share * likely:
-                found.append((kind, count, of, int(item.get("first_step") or 0)))
+            twice = item.kind == "backward-twice"  # it is one of two backwards
+            if (habit := item.habit(times, params.share, doubled=twice)) is not None:
+                found.append((item.kind, habit))
         yield from sorted(found, key=lambda item: known.index(item[0]))
 
 
-def _verdict(offences: list[tuple[str, int, int, int]]) -> Verdict:
-    kind, count, of, first = offences[0]
-    severity = max((TEXTS[item[0]][0] for item in offences), key=lambda item: item.rank)
-    also = "".join(f"; also {TEXTS[item[0]][1]} ({item[1]} of {item[2]})" for item in offences[1:])
+def _verdict(habits: list[tuple[str, Habit]]) -> Verdict:
+    kind, (count, of, first) = habits[0]
+    severity = max((TEXTS[item][0] for item, _ in habits), key=lambda item: item.rank)
+    also = "".join(f"; also {TEXTS[item][1]} ({habit.times} of {habit.of})" for item, habit in habits[1:])
     return Verdict(
         severity=severity,
-        first_step=min(item[3] for item in offences),
+        first_step=min(habit.first for _, habit in habits),
         message=f"In {count} of {of} steps {TEXTS[kind][1]}, first at step {first}{also}",
-        advice=" ".join(TEXTS[item[0]][2] for item in offences),
+        advice=" ".join(TEXTS[item][2] for item, _ in habits),
         evidence=Evidence(
-            numbers={item[0]: float(item[1]) for item in offences},
-            strings={"kind": kind, "all": ", ".join(item[0] for item in offences)},
+            numbers={item: float(habit.times) for item, habit in habits},
+            strings={"kind": kind, "all": ", ".join(item for item, _ in habits)},
             limit=0.0,
         ),
         at_once=True,

@@ -13,6 +13,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
 from server.rules._layers import groups, looks_untrained
+from server.rules._rate_leaps import leap
 from server.rules._say import percent, say
 from server.rules._schedules import falling_kinds, has_restarts, length, schedulers
 from server.rules._validation import should_rise
@@ -29,12 +30,13 @@ class LrScheduleBug(Rule):
     ## What it does
     Looks at the learning rate of every step: negative or absurd values; exactly 0 for more than 5 steps; below 1 % of
     its maximum before half of the run (an epoch schedule that is stepped per batch); rising again after a decay under a
-    scheduler that should only fall (a cosine stepped beyond its end); cut by `ReduceLROnPlateau` while the metric that
-    it was told, recognised by its values, got better (the wrong `mode`); a warm-up of more than half of the run, or one
-    that never ends; a schedule of one's own under which the rate never gets above 1 % of what the optimizer was given,
-    or whose factor is that rate itself (`LambdaLR` multiplies). At the end: a one-cycle schedule of which less than
-    a fifth was gone through, the rate still rising; a schedule as long as the run has batches that was stepped once an
-    epoch. A warm-up above 30 % and a schedule that hardly moves are infos.
+    scheduler that should only fall (a cosine stepped beyond its end); more than 10 times as high from one step to the
+    next, and higher than ever, where no restart was declared and the run is past its warm-up; cut by
+    `ReduceLROnPlateau` while the metric that it was told, recognised by its values, got better (the wrong `mode`); a
+    warm-up of more than half of the run, or one that never ends; a schedule of one's own under which the rate never
+    gets above 1 % of what the optimizer was given, or whose factor is that rate itself (`LambdaLR` multiplies). At the
+    end: a one-cycle schedule of which less than a fifth was gone through, the rate still rising; a schedule as long as
+    the run has batches that was stepped once an epoch. A warm-up above 30 % and a schedule that hardly moves are infos.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -83,6 +85,7 @@ class LrScheduleBug(Rule):
         zeros: int = threshold(5, unit="steps", low=1, high=1000, source="ours: a warm-up may touch 0 once")
         floor: float = threshold(0.01, unit="of the maximum", low=1e-6, high=0.5, source="gradsnitch's limit")
         early: float = threshold(0.5, unit="of the run", low=0.05, high=0.9, source="ours: half of it does nothing")
+        jump: float = threshold(10.0, unit="times, in one step", low=2.0, high=1e6, source="ours: no recipe does")
         rise: float = threshold(1.5, unit="times the lowest rate after a decay", low=1.05, high=100.0, source="ours")
         warm_up_long: float = threshold(0.5, unit="of the run", low=0.1, high=1.0, source="ours: usual are 1 to 10 %")
         warm_up_info: float = threshold(0.3, unit="of the run", low=0.05, high=1.0, source="one-cycle's default peak")
@@ -133,6 +136,9 @@ class LrScheduleBug(Rule):
             return
         name = max(moving, key=lambda item: float(np.nanmax(moving[item].values)))
         total = window.planned if window.planned and not window.final else window.samples if window.final else None
+        if (verdict := _leaping(window, moving, total, params)) is not None:
+            yield verdict
+            return
         for look in (_wrong_way, _standing, _floored, _rising_again, _warm_up, _once_an_epoch, _cut_off, _dwarfed):
             verdict = look(_Seen(window, name, moving[name], total, params))
             if verdict is not None:
@@ -173,6 +179,28 @@ def _zero(rates: dict[str, Series], params: LrScheduleBug.Params) -> Iterator[Ve
             Severity.ERROR, name, int(series.steps[0]), f"has been exactly 0 for all {series.count} steps", _START,
             {"steps": series.count}, 0.0,
         )  # fmt: skip
+
+
+def _leaping(
+    window: Window, rates: dict[str, Series], total: int | None, params: LrScheduleBug.Params
+) -> Verdict | None:
+    """Finds a rate that was multiplied in one step, where no scheduler is free to do so."""
+    known = schedulers(window)
+    if any(item.get("cyclic") or item.get("decays", False) is None for item in known):
+        return None
+    for name, series in rates.items():
+        found = leap(series, window.loss, params.jump, total)
+        if found is not None:
+            beside = f", beside {known[0].get('type')}, which cannot have done that" if known else ""
+            return _say(
+                Severity.WARNING, name, found.step,
+                f"was multiplied by {found.after / found.before:.3g} in one step: {found.before:.3g} before step "
+                f"{found.step}, {found.after:.3g} from there on, the highest so far{beside}",
+                "Look for what sets the rate at this step: param_group[\"lr\"] written by hand, a second scheduler, a "
+                "checkpoint or a config that was loaded. Meant? Use a scheduler that says so (LambdaLR, OneCycleLR).",
+                {"before": found.before, "after": found.after}, params.jump * found.before,
+            )  # fmt: skip
+    return None
 
 
 def _wrong_way(seen: _Seen) -> Verdict | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._layers import uses_closures
+from server.rules._offences import Habit, Offence, offences
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -19,10 +19,10 @@ class MissingZeroGrad(Rule):
 
     ## What it does
     At each checked optimizer step the hook knows whether a backward since that optimizer's previous step found its
-    gradients cleared. Three steps without one fire. Another optimizer's backward in between (a generator's loss running
-    through a discriminator) does not count, nor do several backwards before one step (accumulation). Where nothing
-    could be checked, a gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times
-    its start within 50 samples is reported as a warning.
+    gradients cleared. Three steps without one fire, also where they begin late. Another optimizer's backward in between
+    (a generator's loss running through a discriminator) does not count, nor do several backwards before one step
+    (accumulation). Where nothing could be checked, a gradient norm that grows in a straight line with the step
+    (correlation above 0.95) to 10 times its start within 50 samples is reported as a warning.
 
     ## Why it matters
     Every step then follows the sum of all gradients so far: old and wrong directions dominate, steps grow without
@@ -52,6 +52,7 @@ class MissingZeroGrad(Rule):
     name = "missing-zero-grad"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -93,11 +94,13 @@ class MissingZeroGrad(Rule):
             return
         loop = window.fact("loop")
         checked, missing = int(loop.get("zero_grad_checked") or 0), int(loop.get("zero_grad_missing") or 0)
-        worst = _worst(loop) or {"count": missing, "of": checked, "first_step": 0, "optimizer": None}
-        if checked == 0 and not worst["of"]:
+        found = [item for item in offences(loop) if item.kind == "zero-grad-missing"]
+        plain = Habit(missing, checked, 0)
+        worst = max(found, key=lambda item: item.whole.times, default=Offence("", None, plain, plain, plain))
+        if checked == 0 and not worst.whole.of:
             yield from self._ramp(window, params)
-        elif worst["count"] >= params.steps and worst["count"] >= params.share * worst["of"]:
-            yield _verdict(worst)
+        elif (habit := worst.habit(params.steps, params.share)) is not None:
+            yield _verdict(worst.optimizer, habit, late=habit is not worst.whole)
         elif checked < params.steps:
             yield NotEvaluated(f"{params.steps} checked optimizer steps are needed, {checked} are in")
 
@@ -145,32 +148,19 @@ _ADVICE = (
 )
 
 
-def _worst(loop: Mapping[str, Any]) -> dict[str, Any] | None:
-    found: list[dict[str, Any]] = [
-        {
-            "count": int(item.get("count") or 0),
-            "of": int(item.get("of") or 0),
-            "first_step": int(item.get("first_step") or 0),
-            "optimizer": item.get("optimizer"),
-        }
-        for item in loop.get("offences") or ()
-        if isinstance(item, Mapping) and item.get("kind") == "zero-grad-missing"
-    ]
-    return max(found, key=lambda item: int(item["count"]), default=None)
-
-
-def _verdict(worst: dict[str, Any]) -> Verdict:
-    whose = f" of optimizer `{worst['optimizer']}`" if worst["optimizer"] not in (None, "") else ""
+def _verdict(optimizer: str | None, habit: Habit, *, late: bool) -> Verdict:
+    whose = f" of optimizer `{optimizer}`" if optimizer else ""
+    since = f" since step {habit.first}" if late else ""
     return Verdict(
         severity=Severity.ERROR,
-        first_step=worst["first_step"],
+        first_step=habit.first,
         message=(
-            f"In {worst['count']} of {worst['of']} checked steps{whose} no backward found the gradients cleared: they "
+            f"In {habit.times} of {habit.of} checked steps{whose}{since} no backward found the gradients cleared: they "
             "add up from step to step"
         ),
         advice=_ADVICE,
         evidence=Evidence(
-            numbers={"steps_without_clearing": worst["count"], "steps_checked": worst["of"]},
+            numbers={"steps_without_clearing": habit.times, "steps_checked": habit.of},
             series=("grad_norm",),
             limit=0.0,
         ),

@@ -11,6 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
+from server.rules._layers import groups, is_adaptive, optimizers
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -20,7 +21,8 @@ class ResumeDiscontinuity(Rule):
 
     ## What it does
     Compares the first 20 losses of an attempt with the last 50 of the one before: higher by 6 scales and 20 %, or a
-    learning rate that changed by more than a factor of 2, is a warning.
+    learning rate that changed by more than a factor of 2, is a warning. So is an optimizer with a memory (Adam,
+    momentum) that remembers nothing, though the loss goes on from where it was.
 
     ## Why it matters
     Weights were restored, but not the optimizer, the schedule or the scaler: the run forgets what it learned, or goes
@@ -47,6 +49,7 @@ class ResumeDiscontinuity(Rule):
     name = "resume-discontinuity"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -104,3 +107,24 @@ class ResumeDiscontinuity(Rule):
                     limit=params.rate,
                 )
                 return
+        if fresh := _fresh(window):
+            yield say(
+                Severity.WARNING,
+                f"After the resume at step {step} the loss goes on from where it was, but {fresh} remembers nothing: "
+                "its averages of the gradients begin anew",
+                "Save optimizer.state_dict() beside the weights, and load it before the first step.",
+                step=step,
+                strings={"optimizer": fresh},
+                series=("loss",),
+                limit=0.0,
+            )
+
+
+def _fresh(window: Window) -> str:
+    """Names an optimizer that needs a memory and had none before its first step."""
+    empty = window.fact("optimizer_state").get("empty") or ()
+    several = len(optimizers(window)) > 1
+    for name, kind, group in groups(window):
+        if (is_adaptive(kind) or group.get("momentum")) and (name.partition(".")[0] in empty or not several):
+            return kind if empty else ""
+    return ""

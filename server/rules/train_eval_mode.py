@@ -10,6 +10,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._layers import layers, listed
+from server.rules._offences import offences
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -48,10 +49,11 @@ class TrainEvalMode(Rule):
     ## What it does
     Looks at the mode of dropout and batch norm at each optimizer step, and at each loss without gradients that must
     belong to a validation. A dropout of 0 is the same in both. The wrong mode in at least 9 of 10 of them, five times
-    or more (twice at the end of a short run), is an error; in fine-tuning, where eval mode in training may be meant,
-    an info. Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their
-    statistics, are meant to be. Steps in eval mode that take turns with others, in a loop that reports evaluations,
-    are those of the validation.
+    or more (twice at the end of a short run, or where the loop reports its evaluations and all were wrong), in the
+    whole run or since it began, is an error; in fine-tuning, where eval mode in training may be meant, an info.
+    Training counts as in eval mode where the model itself is: norms alone that are put there, to keep their statistics,
+    are meant to be. Steps in eval mode that take turns with others, in a loop that reports evaluations, are those of
+    the validation.
 
     ## Why it matters
     Training in eval mode: no dropout, and batch norm learns no statistics. Validation in train mode: its numbers depend
@@ -80,7 +82,7 @@ class TrainEvalMode(Rule):
     name = "train-eval-mode"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -93,6 +95,9 @@ class TrainEvalMode(Rule):
 
         times: int = threshold(5, unit="times", low=1, high=100, source="ours: once can be the seam of two phases")
         times_at_end: int = threshold(2, unit="times", low=1, high=100, source="ours: short runs validate rarely")
+        times_reported: int = threshold(
+            2, unit="times", low=1, high=100, source="ours: the loop says itself that it evaluated"
+        )
         share: float = threshold(0.9, unit="of the times it could be", low=0.1, high=1.0, source="ours: a habit")
         share_steps: float = threshold(0.5, unit="of the steps", low=0.05, high=1.0, source="ours: from some epoch on")
 
@@ -101,7 +106,8 @@ class TrainEvalMode(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `eval_dropout`, then the offences of the fact `loop`."""
         times = params.times_at_end if window.final else params.times
-        if (verdict := _never_stops(window, times, params.share)) is not None:
+        said = min(times, params.times_reported) if _reports(window) else times
+        if (verdict := _never_stops(window, said, params.share)) is not None:
             yield verdict
             return
         loop = window.fact("loop")
@@ -111,27 +117,32 @@ class TrainEvalMode(Rule):
         known = layers(window)
         if known and not any(map(_by_mode, known)):
             return
-        for item in loop.get("offences") or ():
-            kind = str(item.get("kind")) if isinstance(item, Mapping) else ""
-            if kind not in TEXTS:
+        for item in offences(loop):
+            if item.kind not in TEXTS:
                 continue
-            count, of, first = (int(item.get(key) or 0) for key in ("count", "of", "first_step"))
-            later = kind == "eval-during-training" and first > 0
-            share = params.share_steps if later else params.share
-            habit = count >= share * max(of - (first if later else 0), 1)
-            often = count >= max(params.times, params.share_phase * of)
-            phase = later and window.final and often and _validates(window)
-            if count < times or not (habit or phase):
+            trains = item.kind == "eval-during-training"
+            habit = item.habit(times, params.share)
+            since, whole = item.since_first, item.whole
+            for found in (whole, item.newest) if not trains else ():
+                if found.of == found.times >= said:
+                    habit = habit or found
+            if trains and since.times >= max(times, params.share_steps * since.of):
+                habit = habit or since
+            often = whole.times >= max(params.times, params.share_phase * whole.of)
+            phase = trains and whole.first > 0 and window.final and often and _validates(window)
+            if phase and since.times < params.share_steps * since.of:
+                habit = None
+            if habit is None and not phase:
                 continue
-            meant = kind == "eval-during-training" and window.gates.finetune
-            what, advice = TEXTS[kind] if habit else IN_A_PHASE
+            what, advice = TEXTS[item.kind] if habit else IN_A_PHASE
+            count, of, first = habit or whole
             yield say(
-                Severity.INFO if meant else Severity.ERROR,
+                Severity.INFO if trains and window.gates.finetune else Severity.ERROR,
                 f"In {count} of {of} cases {what}, first at step {first}",
                 advice,
                 step=first,
                 numbers={"count": count, "of": of},
-                strings={"kind": kind},
+                strings={"kind": item.kind},
                 series=("loss", "val/loss"),
                 limit=0.0,
             )
@@ -144,6 +155,11 @@ def _by_mode(layer: Mapping[str, Any]) -> bool:
     if kind in DROP_INSIDE:
         return float(given.get("dropout") or 0) > 0
     return kind.startswith(MODE_MATTERS) and given.get("p") != 0 and given.get("track_running_stats") is not False
+
+
+def _reports(window: Window) -> bool:
+    """Says whether an evaluation was reported: then losses without gradients are no passing figures."""
+    return bool(window.by_layer(Kind.VALIDATION))
 
 
 def _validates(window: Window) -> bool:

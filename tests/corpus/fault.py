@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from tests.corpus.setup import Setup
 
+AT_FIRST_EVALUATION = -1
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -19,6 +21,7 @@ class Fault:
     source: str
     symptoms: tuple[str, ...] = ()
     remark: bool = False  # it is harmless: to warn of it would be wrong
+    begins: int = 0  # the first step at which there is anything to see of it: a later phase, or AT_FIRST_EVALUATION
 
 
 KARPATHY = "A. Karpathy, the most common neural net mistakes (2018)"

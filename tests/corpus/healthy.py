@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.optim import lr_scheduler as schedules
 
 from tests.corpus import data, long_runs, models
 from tests.corpus.loops import contrastive, gan, lbfgs, pretrained_digits, reinforce
+from tests.corpus.phases import accumulates_later, dropping, freezes_the_trunk, restarts_by_hand
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -174,6 +176,9 @@ MIXTURE = replace(
     optimizer=adam(2e-3),
 )
 PIECES = replace(MLP, accumulate=4, steps=250, batch=16)
+LATE = replace(
+    MLP, model=dropping, optimizer=sgd(0.02), steps=1000, evaluate=100, data=lambda: data.teacher(count=20_000)
+)
 
 HEALTHY: dict[str, Setup] = {
     "mlp-sgd": MLP,
@@ -277,6 +282,13 @@ HEALTHY: dict[str, Setup] = {
     "fine-tuning-undeclared": Setup(data.digits, pretrained_digits, adam(1e-4), steps=200),
     "frozen-trunk": Setup(data.digits, frozen_trunk, adam(1e-3), steps=300, watching={"finetune": True}),
     "lora": Setup(data.digits, lora_model, adam(5e-4), steps=200),
+    "mlp-dropout-long": LATE,
+    "mlp-dropout-long-step-decay": replace(LATE, scheduler=lambda opt: schedules.StepLR(opt, 250, 0.3)),
+    "mlp-three-layers-long": replace(LATE, model=lambda: models.mlp(20, 5, 64, 3)),
+    "mlp-accumulates-later": replace(LATE, loop=partial(accumulates_later, divides=True), batch=16),
+    "mlp-restarts-by-hand": replace(LATE, after_step=restarts_by_hand(250, 0.02)),
+    "mlp-trunk-frozen-later": replace(LATE, after_step=freezes_the_trunk),
+    "mlp-clipped-long": replace(LATE, clip=1.0),
     "soft-clipping": replace(MLP, clip=5.0),
     "sums-that-grok": whole(long_runs.grokking),
     "stream-of-20000-steps": whole(long_runs.stream),

@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from server.charts import evidence
+from server.diagnosis.engine import Engine
 from server.diagnosis.lifecycle import Raised
 from server.domain.findings import Finding, Severity
+from server.domain.kinds import Kind
 from server.downsample import buckets
 from tests.corpus.diagnosis import Diagnosis
+from tests.corpus.fault import AT_FIRST_EVALUATION
 
 PICTURE_POINTS = 120
 
@@ -44,6 +47,7 @@ class Judged:
     remarks: tuple[Said, ...] = ()  # of severity info, and no consequence of another
     below: tuple[Said, ...] = ()  # told as consequences of the root cause, remarks among them
     mild: bool = False  # deserves a remark alone
+    begins: int = 0  # the first step at which there is anything to see of the mistake
     pictures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by code, of the faulty ones
 
     @property
@@ -69,12 +73,13 @@ class Judged:
 
 def judge(
     name: str, found: Diagnosis, seconds: float, root: tuple[str, ...], symptoms: tuple[str, ...], source: str,
-    *, remark: bool = False,
+    *, remark: bool = False, begins: int = 0,
 ) -> Judged:  # fmt: skip
     """Reads the findings of a training that has ended; `remark`: its mistake is harmless, and deserves no more."""
     findings = [item for item in found.findings if item.open]
     tops = sorted((item for item in findings if item.cause is None), key=_rank)
     told = {info: [_said(item) for item in tops if _is_remark(item) == info] for info in (False, True)}
+    engine = found.engine
     worst = {course.rule.code: course.rule.severity for course in found.courses}
     return Judged(
         name=name,
@@ -86,9 +91,16 @@ def judge(
         source=source,
         remarks=tuple(told[True]),
         below=_below(findings, root),
+        begins=_first_evaluation(engine) if begins == AT_FIRST_EVALUATION else begins,
         mild=bool(root) and (remark or worst.get(root[0]) is Severity.INFO),
         pictures=_pictures(name, found) if root else {},
     )
+
+
+def _first_evaluation(engine: Engine) -> int:
+    """Gives the step that was open at the first evaluation."""
+    names = engine.evidence.names(Kind.VALIDATION).values()
+    return 1 + min((int(engine.evidence.series(name, engine.judged_step).steps[0]) for name in names), default=-1)
 
 
 def _is_remark(item: Raised) -> bool:

@@ -89,4 +89,4 @@ def run_one(chosen: tuple[str, str], pace: str = "usual", device: str = "cpu") -
     if fault is None:
         return judge(name, found, recording.seconds, (), (), "")
     about = (fault.root, fault.symptoms, fault.source)
-    return judge(name, found, recording.seconds, *about, remark=fault.remark)
+    return judge(name, found, recording.seconds, *about, remark=fault.remark, begins=fault.begins)

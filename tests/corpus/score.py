@@ -71,7 +71,7 @@ def _count_fault(total: Score, item: Judged) -> None:
     hits = {said.code for said in item.hits}
     for code in hits:
         total.rules[code]["hits"] += 1
-        total.detection[code].append(min(said.step for said in item.hits if said.code == code))
+        total.detection[code].append(max(min(said.step for said in item.hits if said.code == code) - item.begins, 0))
     for said in item.below:
         if said.code in (*item.symptoms, *item.root):
             total.rules[said.code]["symptoms"] += said.code not in hits
@@ -175,7 +175,8 @@ def as_text(total: Score, known: Mapping[str, str], beside: Mapping[str, str]) -
             f"{'-' if middle is None else middle:>8}"
         )
     lines += ["", "named: as the cause; symptom: below the cause, as its label says; other: below it, without a label;"]
-    lines += ["false: warnings that are not the cause; healthy: healthy trainings with a remark; step: the median"]
+    lines += ["false: warnings that are not the cause; healthy: healthy trainings with a remark;"]
+    lines += ["step: the median from where there is anything to see of the fault to the finding"]
     lines += ["", "root cause → what the top line said"]
     lines += [
         f"{code} → {', '.join(f'{top} ×{n}' for top, n in found.most_common())}"

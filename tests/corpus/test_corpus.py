@@ -144,6 +144,40 @@ def test_every_rule_is_shown_by_a_training_or_says_what_shows_it(rules: Registry
         assert all((Path(__file__).parents[2] / path).exists() for path in tests), code
 
 
+WAITS = {  # exact rules that need more than twenty steps, and why
+    "GW110": "labels of the validation are counted over evaluations: 200 of them, or 60 answers, make it sure",
+    "GW301": "a part that is not called may take its turn later: dead-or-unused-module says so within ten steps",
+    "GW413": "a schedule has to run before it can be seen to be wrong",
+}
+SOON = 20  # steps
+
+
+def test_exact_rules_speak_within_twenty_steps_of_where_the_fault_can_be_seen(rules: Registry) -> None:
+    """At the median of the corpus; a rule that needs more is named with the reason."""
+    counted = corpus()["rules"]
+    taken = {item.code: counted[item.code]["steps_to_finding"] for item in rules if item.rule.exact}
+    slow = {code for code, steps in taken.items() if steps is not None and steps > SOON}
+    assert slow == set(WAITS)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("stored-statistics-stand-still", "GW431"), ("validation-in-train-mode", "GW432"),
+     ("never-back-to-train", "GW432"), ("validation-not-scaled", "GW113"), ("validation-of-other-classes", "GW110")],
+)  # fmt: skip
+def test_what_can_be_seen_at_once_is_said_at_once(name: str, code: str, rules: Registry) -> None:
+    fault = FAULTS[name]
+    recording = fault.setup.run()
+    found = judge(name, diagnose(recording, rules), 0, fault.root, (), "", begins=fault.begins)
+    assert found.top == code
+    assert found.said[0].step - found.begins <= SOON
+
+
+def test_the_score_counts_from_where_a_fault_begins() -> None:
+    total = score([of(("GW432",), Said("GW432", "error", 610, "words"), begins=600)])
+    assert total.detection["GW432"] == [10]
+
+
 def said(code: str, severity: str = "warning") -> Said:
     return Said(code, severity, 7, "words")
 

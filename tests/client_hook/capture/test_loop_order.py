@@ -276,7 +276,9 @@ def test_gradients_thrown_away_between_micro_batches_are_seen() -> None:
 
     loop = last(train(body), "loop")
     assert [item["kind"] for item in loop["offences"]] == ["gradients-discarded"]
-    assert loop["accumulation"] == {"steps": 12, "discarded": 11}, "the first turn has no mark to compare with"
+    assert loop["accumulation"] == {"steps": 12, "discarded": 11, "factor": [4, 0.25]}, (
+        "the first turn has no mark to compare with"
+    )
 
 
 @pytest.mark.parametrize("begins", [0, 6])
@@ -494,7 +496,9 @@ def test_the_two_backwards_of_sam_are_no_offence(unseen: bool) -> None:
     assert kinds(tape) == {}
     loop = last(tape, "loop")
     assert loop["backwards_per_step"] == 1, "the first pass is no part of the step"
-    assert loop["accumulation"] == {"steps": 1, "discarded": 0}, "the first turn has no mark to compare with"
+    assert loop["accumulation"] == {"steps": 1, "discarded": 0, "factor": [1, None]}, (
+        "the first turn has no mark to compare with"
+    )
 
 
 def test_the_fact_comes_at_the_first_steps_and_when_an_offence_is_new() -> None:
@@ -507,3 +511,20 @@ def test_the_fact_comes_at_the_first_steps_and_when_an_offence_is_new() -> None:
     tape = train(body, steps=30)
     sent = [step for kind, name, step, _ in tape.records if (kind, name) == ("fact", "loop")]
     assert sent == [2, 4, 9, 13, 19, 29]
+
+
+def test_the_factor_of_a_loss_is_read_again_when_the_number_of_micro_batches_changes() -> None:
+    def body(step, model, optimizer):
+        parts = 1 if step < 150 else 4
+        optimizer.zero_grad()
+        for micro in range(parts):
+            inputs, labels = batch(4 * step + micro)
+            loss = F.cross_entropy(model(inputs), labels)
+            (loss / parts if parts > 1 else loss).backward()
+        optimizer.step()
+        return loss
+
+    tape = train(body, steps=600)
+    assert tape.facts("loop")[0]["accumulation"]["factor"] == [1, None]
+    loop = last(tape, "loop")
+    assert (loop["backwards_per_step"], loop["accumulation"]["factor"]) == (4, [4, 0.25])

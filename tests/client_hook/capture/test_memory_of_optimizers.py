@@ -18,7 +18,17 @@ def test_a_nan_in_the_memory_is_named() -> None:
 
 
 def test_a_healthy_memory_is_empty_of_them() -> None:
-    assert last(train(), "optimizer_state") == {"looked": True, "nonfinite": []}
+    assert last(train(), "optimizer_state") == {"looked": True, "nonfinite": [], "empty": ["0"]}
+
+
+def test_a_memory_that_was_loaded_is_known_from_a_fresh_one() -> None:
+    model = classifier()
+    before = torch.optim.Adam(model.parameters())
+    train(model=model, optimizer=before)
+    restored = torch.optim.Adam(model.parameters())
+    restored.load_state_dict(before.state_dict())
+    assert last(train(model=model, optimizer=restored), "optimizer_state")["empty"] == []
+    assert last(train(model=model, optimizer=torch.optim.Adam(model.parameters())), "optimizer_state")["empty"] == ["0"]
 
 
 def test_small_steps_of_bfloat16_weights_are_rounded_away() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from tests.corpus.fault import Fault
 from tests.corpus.faults.of_data import DATA
+from tests.corpus.faults.of_phases import PHASES
 from tests.corpus.faults.of_records import RECORDS
 from tests.corpus.faults.of_signs import SIGNS
 from tests.corpus.faults.of_structure import STRUCTURE
 from tests.corpus.faults.of_training import TRAINING
 
-FAULTS: dict[str, Fault] = {**DATA, **STRUCTURE, **TRAINING, **SIGNS, **RECORDS}
+FAULTS: dict[str, Fault] = {**DATA, **STRUCTURE, **TRAINING, **SIGNS, **RECORDS, **PHASES}

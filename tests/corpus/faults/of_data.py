@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.corpus import data, models
-from tests.corpus.fault import AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, SCALING, UMLAUT, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, SCALING, UMLAUT, Fault
 from tests.corpus.healthy import (
     DIGITS,
     GPT,
@@ -90,7 +90,11 @@ DATA: dict[str, Fault] = {
         replace(DIGITS, data=changed(data.digits, y=lambda d: (d.y / 16).long())), ("GW110",), DEEPCHECKER
     ),
     "validation-of-other-classes": Fault(
-        replace(DIGITS, data=other_classes(data.digits)), ("GW110",), DEEPCHECKER, ("GW801", "GW112")
+        replace(DIGITS, data=other_classes(data.digits)),
+        ("GW110",),
+        DEEPCHECKER,
+        ("GW801", "GW112"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "sorted-by-class": Fault(
         replace(DIGITS, data=sorted_by_class(data.digits), shuffle=False),
@@ -111,6 +115,7 @@ DATA: dict[str, Fault] = {
         ("GW113",),
         "scikit-learn, Common pitfalls: inconsistent preprocessing",
         ("GW801",),
+        begins=AT_FIRST_EVALUATION,
     ),
     "labels-from-one": Fault(replace(DIGITS, batch_change=lambda x, y, step: (x, y + 1)), ("GW107",), DISCUSS),
     "not-shifted-language-model": Fault(

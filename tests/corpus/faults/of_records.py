@@ -81,7 +81,7 @@ RECORDS: dict[str, Fault] = {
         "Kendall et al. 2018, Multi-Task Learning Using Uncertainty to Weigh Losses",
     ),
     "epoch-not-told-to-the-sampler": Fault(
-        whole(partial(apart, **TOGETHER), tells_epoch=False), ("GW903",), "pytorch/pytorch#31771"
+        whole(partial(apart, **TOGETHER), tells_epoch=False), ("GW903",), "pytorch/pytorch#31771", begins=20
     ),
     "no-sampler-for-two-processes": Fault(
         whole(partial(apart, **TOGETHER), shares=False), ("GW904",), "PatrickHua/SimSiam#16", ("GW903",)

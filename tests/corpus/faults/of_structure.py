@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from tests.corpus import models
-from tests.corpus.fault import AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, UMLAUT, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, UMLAUT, Fault
 from tests.corpus.healthy import (
     BN,
     DIGITS,
@@ -71,13 +71,18 @@ STRUCTURE: dict[str, Fault] = {
         replace(MLP, before_step=Once()), ("GW422",), "PyTorch forum: model.parameters() is a generator"
     ),
     "never-back-to-train": Fault(
-        replace(BN, train_again=False), ("GW432",), "huggingface/lerobot#3668", ("GW434", "GW431")
+        replace(BN, train_again=False),
+        ("GW432",),
+        "huggingface/lerobot#3668",
+        ("GW434", "GW431"),
+        begins=AT_FIRST_EVALUATION,
     ),
-    "validation-in-train-mode": Fault(replace(BN, eval_mode=False), ("GW432",), KARPATHY),
+    "validation-in-train-mode": Fault(replace(BN, eval_mode=False), ("GW432",), KARPATHY, begins=AT_FIRST_EVALUATION),
     "dropout-function-without-mode": Fault(
         replace(FUNCTION, model=lambda: models.DropsByFunction(64, 10, told=False)),
         ("GW432",),
         "PyTorch documentation, torch.nn.functional.dropout: training=True by default",
+        begins=AT_FIRST_EVALUATION,
     ),
     # -- initialisation ---------------------------------------------
     "all-weights-zero": Fault(

@@ -89,9 +89,10 @@ TRAINING: dict[str, Fault] = {
     ),
     "rate-jumps-late": Fault(
         replace(MLP, steps=600, after_step=jump(350, 300.0)),
-        ("GW208", "GW411", "GW205"),
+        ("GW413", "GW208", "GW411", "GW205"),
         AUTOTRAINER,
         ("GW207", "GW307", "GW311", "GW308"),
+        begins=351,
     ),
     "weights-in-bfloat16": Fault(
         replace(

@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 from torch.optim import SGD, Adam
 
-from tests.corpus.fault import AUTOTRAINER, KARPATHY, SCALING, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, AUTOTRAINER, KARPATHY, SCALING, Fault
 from tests.corpus.fifth import games, pictures, series, tables, words
 from tests.corpus.whole import whole
 
@@ -27,6 +27,7 @@ FAULTS: dict[str, Fault] = {
         ("GW110", "GW112"),
         "Stack Overflow: train_test_split(shuffle=False) on iris",
         ("GW112", "GW801", "GW805"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "frauds-as-they-come": Fault(
         whole(tables.fraud, 163, way="plain"),
@@ -51,6 +52,7 @@ FAULTS: dict[str, Fault] = {
         ("GW110", "GW112"),
         "Stack Overflow: LabelEncoder fitted for each set anew",
         ("GW112", "GW801"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "prices-in-dollars": Fault(
         whole(tables.prices, 161, dollars=True), ("GW109",), SCALING, ("GW201", "GW412", "GW214", "GW206", "GW311")

@@ -11,7 +11,7 @@ from torch.optim import SGD
 from torch.optim import lr_scheduler as schedules
 
 from tests.corpus import models as corpus_models
-from tests.corpus.fault import DISCUSS, KARPATHY, SCALING, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, DISCUSS, KARPATHY, SCALING, Fault
 from tests.corpus.fourth import data, mistakes, models
 from tests.corpus.fourth.healthy import (
     AUGMENTED,
@@ -145,7 +145,7 @@ FAULTS: dict[str, Fault] = {
         ("GW113",),
         "torchvision: Normalize in one of two transforms",
         ("GW434", "GW801"),
-    ),
+    begins=AT_FIRST_EVALUATION),
     "moves-in-order": Fault(
         replace(GRU, data=mistakes.in_order, shuffle=False),
         ("GW111",),
@@ -160,7 +160,7 @@ FAULTS: dict[str, Fault] = {
         ("GW113",),
         "machinelearningmastery.com: how to remove trends with differencing",
         ("GW801", "GW110"),
-    ),
+    begins=AT_FIRST_EVALUATION),
     "one-in-sixty": Fault(
         replace(SELDOM, data=lambda: data.seldom(0.015, 0.35), loss=F.cross_entropy, optimizer=adam(1e-3)),
         ("GW203", "GW805"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tests.corpus.fault import AUTOTRAINER, DEEPCHECKER, KARPATHY, SCALING, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, AUTOTRAINER, DEEPCHECKER, KARPATHY, SCALING, Fault
 from tests.corpus.ninth import agents, deep, makers, odds, pictures, series, tables, words
 from tests.corpus.whole import whole
 
@@ -28,6 +28,7 @@ FAULTS: dict[str, Fault] = {
         ("GW110",),
         "Stack Overflow: LabelEncoder().fit_transform() or pd.factorize() on train and on test",
         ("GW112", "GW801"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "gas-with-holes": Fault(
         whole(tables.sensors, 503, filled=False),
@@ -266,6 +267,7 @@ FAULTS: dict[str, Fault] = {
         ("GW432",),
         "Stack Overflow: model.eval() is missing",
         ("GW433", "GW434"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "glyphs-two-at-a-time": Fault(
         whole(pictures.vgg, 520, batch_size=2, epochs=1),

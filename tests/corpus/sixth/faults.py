@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 from torch.optim import SGD, Adam
 
-from tests.corpus.fault import DEEPCHECKER, KARPATHY, SCALING, UMLAUT, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, DEEPCHECKER, KARPATHY, SCALING, UMLAUT, Fault
 from tests.corpus.sixth import makers, pictures, sequences, tables
 from tests.corpus.whole import whole
 
@@ -29,6 +29,7 @@ FAULTS: dict[str, Fault] = {
         ("GW113",),
         "scikit-learn: common pitfalls, inconsistent preprocessing",
         ("GW801", "GW434", "GW112"),
+        begins=AT_FIRST_EVALUATION,
     ),
     "tumours-as-measured": Fault(
         whole(tables.tumours, 211, scale=False),
