@@ -18,6 +18,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "client_hook"
+TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
 
 
@@ -51,7 +52,7 @@ def slim(source: str, *, docstrings: bool = False) -> str:
     keeps its number."""
     lines = source.splitlines()
     if not docstrings:
-        source = _without_types(source)
+        source = _without_imports_of_types(_without_types(source))
         lines = source.splitlines()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -98,6 +99,37 @@ def _without_types(source: str) -> str:
     for row, begin, end in sorted(set(cuts), reverse=True):
         lines[row] = lines[row][:begin].rstrip() + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"
+
+
+def _without_imports_of_types(source: str) -> str:
+    """Takes away imports that only types needed, and what only a type checker reads."""
+    lines = source.splitlines()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = node.body if isinstance(node, (ast.Module, ast.ClassDef)) else []
+        for item in body if len(body) > 1 else ():
+            if isinstance(item, ast.If) and ast.unparse(item.test) == "TYPE_CHECKING" and not item.orelse:
+                _replace(lines, item, "")
+    left = ast.parse("\n".join(lines))
+    used = {node.id for node in ast.walk(left) if isinstance(node, ast.Name)}
+    typed = any(isinstance(node, ast.AnnAssign) or getattr(node, "annotation", None) for node in ast.walk(left))
+    typed = typed or any(getattr(node, "returns", None) for node in ast.walk(left))
+    for item in left.body:
+        if not isinstance(item, ast.ImportFrom) or item.module not in (*TYPES_FROM, "__future__"):
+            continue
+        if item.module == "__future__":
+            kept = [alias for alias in item.names if typed or alias.name != "annotations"]
+        else:
+            kept = [alias for alias in item.names if (alias.asname or alias.name) in used]
+        if len(kept) < len(item.names):
+            names = ", ".join(ast.unparse(alias) for alias in kept)
+            _replace(lines, item, f"from {item.module} import {names}" if names else "")
+    return "\n".join(lines) + "\n"
+
+
+def _replace(lines: list[str], node: ast.stmt, text: str) -> None:
+    start, end = node.lineno - 1, node.end_lineno or node.lineno
+    lines[start:end] = [text, *[""] * (end - start - 1)]
 
 
 def _typed_variables(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:

@@ -93,10 +93,19 @@ class _Untyped(ast.NodeTransformer):
         return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
 
 
+def _is_for_types(item: ast.stmt) -> bool:
+    if isinstance(item, ast.ImportFrom):
+        return item.module in ("__future__", "typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
+    return isinstance(item, ast.If) and isinstance(item.test, ast.Name) and item.test.id == "TYPE_CHECKING"
+
+
 def _bare(source: str) -> ast.Module:
-    """Parses a file and takes its docstrings and the types in functions out; a docstring alone stays, without its
-    words."""
+    """Parses a file and takes its docstrings, the types in functions and the imports for them out; a docstring alone
+    stays, without its words."""
     tree = _Untyped().visit(ast.parse(source))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef)):
+            node.body[:] = [item for item in node.body if not _is_for_types(item)]
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
@@ -126,6 +135,33 @@ def test_the_hook_trains_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: 
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+NAMES = """
+import builtins, dis, importlib, pathlib, sys, types
+def codes(code):
+    yield code
+    for item in code.co_consts:
+        if isinstance(item, types.CodeType):
+            yield from codes(item)
+for path in sorted(pathlib.Path(sys.argv[1], "client_hook").rglob("*.py")):
+    name = ".".join(path.relative_to(sys.argv[1]).with_suffix("").parts).removesuffix(".__init__")
+    if ".integrations." in name:
+        continue
+    known = vars(importlib.import_module(name))
+    for code in codes(compile(path.read_text(), str(path), "exec")):
+        for step in dis.get_instructions(code):
+            if step.opname == "LOAD_GLOBAL" and step.argval not in known and not hasattr(builtins, step.argval):
+                print(name, code.co_name, step.argval)
+"""
+
+
+def test_every_name_in_it_is_defined(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path, [name for name in wheel.namelist() if name.startswith("client_hook/")])
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", NAMES, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_the_hook_requires_nothing() -> None:
