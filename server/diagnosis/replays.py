@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from server.diagnosis.asking import RULE_FAULTS
 from server.diagnosis.differences import ProjectReplay, ReplayState, RunDifference, Thresholds, difference_of, tallies
 from server.diagnosis.pace import Pace
-from server.diagnosis.replay import ReplayStopped, check_thresholds, replay
+from server.diagnosis.replay import Replay, ReplayStopped, check_thresholds, replay
 from server.diagnosis.rooms import Rooms
 from server.domain.runs import DiagnosisState, Run
-from server.errors import GradwatchError
+from server.errors import Busy, GradwatchError
 from server.rules.registry import Registry
 from server.store import Store
 
@@ -63,6 +63,14 @@ class Replays:
         self._now = now
         self._lock = threading.Lock()
         self._works: OrderedDict[str, _Work] = OrderedDict()
+        self._closing = threading.Event()
+
+    def one(self, run: Run, thresholds: Thresholds) -> Replay:
+        """Judges one run again, while the caller waits; raises WrongThreshold, and Busy where the server ends first."""
+        try:
+            return replay(self._store, self._registry, run, thresholds, self._rooms, over=self._closing.is_set)
+        except ReplayStopped:
+            raise Busy("The server ends; replay the run again when it is back") from None
 
     def start(self, project: str, thresholds: Thresholds, runs: int = DEFAULT_RUNS) -> ProjectReplay:
         """Begins to judge the newest `runs` runs of a project with its thresholds and these on top.
@@ -111,6 +119,7 @@ class Replays:
 
     def close(self) -> None:
         """Stops what is under way, because the server ends."""
+        self._closing.set()
         for work in list(self._works.values()):
             _end(work)
 

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 
 from server.diagnosis.incidents import incidents
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
-from server.diagnosis.replay import replay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
 from server.web.lookup import existing_run
@@ -56,7 +55,7 @@ def list_incidents(run: TheRun, parts: Parts) -> IncidentList:
 def replay_run(run: TheRun, request: ReplayRequest, parts: Parts) -> ReplayResult:
     """Judges the stored run again with other thresholds and shows what would have fired. Nothing is saved."""
     try:
-        return ReplayResult.of(replay(parts.store, parts.registry, run, request.thresholds, parts.rooms))
+        return ReplayResult.of(parts.replays.one(run, request.thresholds))
     except WrongThreshold as error:
         raise HTTPException(422, str(error)) from None
 

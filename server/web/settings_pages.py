@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
-from server.diagnosis.replay import replay
 from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.rules.registry import RuleInfo
@@ -134,9 +133,7 @@ def _replayed(
     run = parts.store.runs.get(form.get("run", ""))
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
-    shown = replays.replay_view(
-        run, rule, wanted, replay(parts.store, parts.registry, run, {rule.code: wanted}, parts.rooms)
-    )
+    shown = replays.replay_view(run, rule, wanted, parts.replays.one(run, {rule.code: wanted}))
     return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 

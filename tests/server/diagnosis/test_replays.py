@@ -15,10 +15,11 @@ import server.diagnosis.replays as module
 from server.diagnosis.differences import ProjectReplay, ReplayState, difference_of
 from server.diagnosis.replay import Replay
 from server.diagnosis.replays import MOST_RUNS, CannotReplay, Replays
+from server.diagnosis.session import FIRST_FRAMES
 from server.diagnosis.thresholds import WrongThreshold
-from server.errors import StoreError
+from server.errors import Busy, StoreError
 from server.rules.registry import Registry
-from tests.server.house import House, house
+from tests.server.house import House, frame_bytes, house
 from tests.server.web.pages_kit import finding
 from tests.serving import wait_until
 
@@ -47,8 +48,6 @@ def fill(home: House) -> None:
 
 
 def send(home: House, run_id: str, series: dict[str, list[float]]) -> Any:
-    from tests.server.house import frame_bytes
-
     body = frame_bytes(0, series, run_id=run_id, attempt=f"a-{run_id}", records=(FINISHED,))
     kind = {"Content-Type": "application/vnd.gradwatch.frame"}
     return home.client.post(f"/api/v1/runs/{run_id}/frames", content=body, headers=kind)
@@ -195,6 +194,21 @@ def test_the_end_of_the_server_stops_what_is_under_way(home: House) -> None:
     found = replays.get(begun.id)
     assert found is not None
     assert found.state in (ReplayState.STOPPED, ReplayState.DONE)
+
+
+def test_the_replay_of_one_run_ends_with_the_server_too(home: House) -> None:
+    home.open_run("long", attempt="a-long")
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    for seq in range(FIRST_FRAMES + 1):
+        body = frame_bytes(seq, {"loss": [2.0]}, first_step=seq, run_id="long", attempt="a-long")
+        assert home.client.post("/api/v1/runs/long/frames", content=body, headers=kind).status_code == 200
+    run = home.store.runs.get("long")
+    assert run is not None
+    replays = replays_of(home)
+    assert replays.one(run, {}).step == FIRST_FRAMES
+    replays.close()
+    with pytest.raises(Busy, match="The server ends; replay the run again when it is back"):
+        replays.one(run, {})
 
 
 def test_what_the_same_rule_says_otherwise_is_no_new_finding(home: House) -> None:
