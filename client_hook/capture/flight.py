@@ -183,7 +183,8 @@ class FlightSignal(Signal):
     def _add(self, broken: dict[str, Any]) -> None:
         self._breaks = [*self._breaks[:FIRST_BREAKS], broken]
         in_order = sorted(self._breaks, key=lambda item: item["step"])  # steps that close together are told late
-        self.context.outbox.record("fact", "flight", broken["step"], {"breaks": in_order})
+        # of the step at which it is known: what was judged before must not have to be judged again
+        self.context.outbox.record("fact", "flight", max(broken["step"], self.context.step), {"breaks": in_order})
 
     def on_finish(self) -> None:
         """Tells where a training stood when an exception ended it."""
