@@ -80,6 +80,7 @@ class Context:
         self.step = (options.first_step or 0) - 1  # the last closed step; the open one is `open_step`
         self.sampled = True  # whether the open step is measured in full
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
+        self.batches = 0  # that any loader gave so far
         self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
         self.epoch: float | None = None  # set by the data signal where it knows it
         self.closed_at = 0.0  # perf_counter() at the call that closed the step; set before `on_close`

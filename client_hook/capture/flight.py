@@ -67,11 +67,13 @@ class FlightSignal(Signal):
 
     def drawn(self, loader: Any, batch: Any) -> None:
         """Hears of the batch that comes next; nothing of it is kept alive."""
+        self.context.batches += 1
         self._batch = [weakref.ref(item) for item in batch_print.tensors_of(batch)]
 
     def plain_drawn(self, loader: Any, batch: Any) -> None:
         """Does the same for the usual batch with less."""
         if type(batch) is list or type(batch) is tuple:
+            self.context.batches += 1
             self._batch = [weakref.ref(item) for item in batch if type(item) is Tensor]
         else:
             self.drawn(loader, batch)

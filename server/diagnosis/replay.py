@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from server.diagnosis.session import Session
 from server.diagnosis.thresholds import checked
 from server.domain.findings import Finding
-from server.domain.runs import ENDED, Run, RunState
+from server.domain.runs import JUDGED, Run
 from server.rules.registry import Registry
 from server.store import Store
 
@@ -40,7 +40,7 @@ def replay(store: Store, registry: Registry, run: Run, thresholds: Mapping[str, 
     session = Session(store, registry, run.id, thresholds=merged)
     while not session.read():
         pass
-    session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
+    session.judge(ended=run.state in JUDGED, state=run.state.value)
     found = session.findings()
     stored = store.findings.list(run.id)
     return _compare(found, stored, session.step, registry)
