@@ -41,22 +41,30 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
     return None
 
 
-def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> list[str]:
-    """Makes the lines: how many warnings and errors and the worst one, what to do first, where to read on."""
+def lines(
+    findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False, exception: str = ""
+) -> list[str]:
+    """Makes the lines: what ended the run if that was an exception, how many warnings and errors and the worst one,
+    what to do first, where to read on."""
     where = url if delivered else "not everything could be delivered; deliver it later with: gradwatch sync"
     worst = sorted(
         (item for item in findings if item.get("state") == "open" and item.get("severity") != "info"),
         key=lambda item: (_ORDER.get(str(item.get("severity")), 3), item.get("first_step") or 0),
     )
+    ended = f"The run was ended by {exception.splitlines()[0][:160].rstrip(' .:')}. " if exception.strip() else ""
     if not worst:
-        return ["Gradwatch found no problem.", f"  {where}"] if final else [f"Gradwatch: {where}"]
+        if final:
+            return [f"{ended}Gradwatch found no problem{' before it' if ended else ''}.", f"  {where}"]
+        return [f"{ended}Gradwatch: {where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 else ''}"
         for severity in _ORDER
         if (count := sum(item.get("severity") == severity for item in worst))
     ]
     first = worst[0]
-    told = f"Gradwatch found {', '.join(counts)}. {first.get('code')} {first.get('name')}: {first.get('message')}"
+    told = (
+        f"{ended}Gradwatch found {', '.join(counts)}. {first.get('code')} {first.get('name')}: {first.get('message')}"
+    )
     advice = _one_line(first.get("advice"))
     return [told[:400], *([f"  First: {advice}"[:400]] if advice else []), f"  {where}"]
 
@@ -65,7 +73,7 @@ def _one_line(text: object) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
-def tell(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> None:
+def tell(findings: list[dict[str, Any]], url: str, **more: Any) -> None:
     """Prints them on stderr."""
-    for line in lines(findings, url, delivered=delivered, final=final):
+    for line in lines(findings, url, **more):
         say(line)
