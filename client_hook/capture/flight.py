@@ -97,6 +97,8 @@ class FlightSignal(Signal):
         """Reads the loss, where that makes nobody wait, while its graph is still there."""
         if root.is_cpu and root.numel() == 1 and not math.isfinite(value := root.item()):
             # a scaled loss may be infinite where the loss is not
+            if self.context.on_bad_loss is not None:
+                self.context.on_bad_loss()
             if math.isnan(value) or self._scaled_at != self.context.open_step:
                 self.broke("nonfinite-loss", self.context.open_step, root=root)
         elif self.context.sampled and self._ring and self._ring[-1]["batch"] is None:

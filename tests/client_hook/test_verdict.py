@@ -135,7 +135,7 @@ OUTSIDE = "monitor = watch(model, optimizer, name='ended')\ntrain()"
     [
         ("raise MemoryError", "The run was ended by MemoryError. Gradwatch found no problem before it."),
         ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.\\nMore')",
-         "The run was ended by OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. Gradwatch found no pro"),
+         "The run was ended by OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. Gradwatch found no "),
         ("torch.empty(1 << 60)", "The run was ended by RuntimeError: "),
     ],
 )  # fmt: skip

@@ -147,6 +147,33 @@ def test_an_operation_behind_the_last_layer_is_named_in_the_loss() -> None:
     assert told["GW602"].cause == ("GW601", 0)
 
 
+@pytest.mark.parametrize("at", [5, EARLY, LATE])
+@pytest.mark.parametrize("flat", [False, True], ids=["one label each", "laid end to end"])
+@pytest.mark.parametrize("penalty", [0.0, 1e-4], ids=["the loss alone", "a term beside it"])
+def test_a_batch_of_which_every_target_is_ignored_is_named_in_any_step(at: int, flat: bool, penalty: float) -> None:
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    probe = Probe(model, optimizer)
+    for step in range(at + 41):
+        x = torch.randn(32, 8)
+        y = ((x[:, 0] > 0).long() + (x[:, 1] > 0).long()).masked_fill(torch.rand(32) < 0.1, -100)
+        if step == at:
+            y = torch.full_like(y, -100)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y.view(4, 8).view(-1) if flat else y)
+        loss = loss + penalty * model.a.weight.square().sum() if penalty else loss
+        loss.backward()
+        if step != at:  # as one does who leaves such a step out
+            optimizer.step()
+        probe.step(loss)
+    told = found(probe.finish())
+    assert told["GW604"].cause is None
+    assert told["GW604"].verdict.first_step == at
+    assert "every target is ignored, and the loss is not finite since step" in told["GW604"].verdict.message
+    assert told["GW604"].verdict.message.startswith("In 1 of ")
+
+
 @pytest.mark.parametrize("pace", ["usual", "dense"])
 def test_the_same_training_without_harm_raises_nothing(pace: str) -> None:
     with paced(pace):
