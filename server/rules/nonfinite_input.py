@@ -96,17 +96,15 @@ class NonfiniteInput(Rule):
 def _of_the_recorder(origin: Origin) -> Verdict:
     into = f" where they go into `{origin.module}`" if origin.module else ""
     many = f" ({origin.tensors} of {math.prod(origin.shape):,} values)" if origin.tensors and origin.shape else ""
-    between = (
-        "; what the loader gave was finite, so it arose between the loader and the model"
-        if origin.in_batch == 0
-        else ""
-    )
+    there = f"`{origin.module}`" if origin.module else "the model"
+    finite = origin.in_batch == 0
+    between = f"; what the loader gave was finite, so it arose between the loader and {there}" if finite else ""
     return say(
         Severity.ERROR,
         f"The inputs hold NaN or infinity at step {origin.step}{into}{many}{between}",
         (
-            "Look at what is done with a batch before it goes into the model (a division, a logarithm): "
-            if between
+            f"Look at what is done with a batch before {there} (a division, a logarithm, a part without gradients): "
+            if finite
             else "Check where that batch is made (missing values, 0/0, log(0)): "
         )
         + "assert torch.isfinite(x).all(). The run page has the fingerprint of that batch.",
