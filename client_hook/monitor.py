@@ -196,7 +196,9 @@ class Monitor:
                 final = verdict.wait_for(self._settings, self.run_id, left)
             if final is not None:
                 self._last_findings = final
-            verdict.tell(self._last_findings, self.url, delivered=self._result, final=final is not None)
+            ended = str((extra or {}).get("exception", ""))
+            found, here = self._last_findings, self.url
+            verdict.tell(found, here, delivered=self._result, final=final is not None, exception=ended)
 
     @guarded(None)
     def _leave(self) -> None:

@@ -73,6 +73,7 @@ class Outbox:
         self._finish_lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._ledger_sent = (0, -LEDGER_INTERVAL_S)
+        self.look: Callable[[], None] = lambda: None  # at the loop, from the thread that writes
 
     # -- the training thread ----------------------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class Outbox:
                 return
             interval = FLUSH_INTERVAL_S
             self._report_ledger()
+            self.look()
             self._journal.write(self._clock.now_ms())
             self._sender.wake()
             self._sender.wake_stuck_call()

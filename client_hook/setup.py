@@ -23,6 +23,7 @@ from client_hook.readback import Readback
 from client_hook.recorder import Recorder
 from client_hook.records import sanitise
 from client_hook.settings import Settings
+from client_hook.waiting import Waiting
 
 # a config key with one of these names declares it, unless the argument of `watch` does
 USUAL_BUDGET = 0.01
@@ -70,6 +71,7 @@ def prepare(request: Request, guard: Guard) -> Parts:
     guard.first, guard.counts = outbox.guard.first, outbox.guard.counts  # one list of notes for the ledger
     context = Context(models, optimizers, outbox, request.settings, options, patches, Readback(outbox))
     context.guard = guard
+    outbox.look = Waiting(context).look
     if opening["tags"]:
         outbox.record("fact", "tags", -1, opening["tags"])
     for kind, name, value in preflighted.take(models, request.identity.run_id):

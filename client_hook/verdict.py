@@ -41,8 +41,11 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
     return None
 
 
-def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> list[str]:
-    """Makes the lines: how many warnings and errors and the worst one, what to do first, where to read on.
+def lines(
+    findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False, exception: str = ""
+) -> list[str]:
+    """Makes the lines: what ended the run if that was an exception, how many warnings and errors and the worst one,
+    what to do first, where to read on.
 
     Muted findings and those that follow from another one do not count. Of those equally bad the first is told: the
     server has sorted them as on the run's page.
@@ -56,16 +59,21 @@ def lines(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: b
     worst = sorted(
         (item for item in tops if not item.get("muted")), key=lambda item: _ORDER.get(str(item.get("severity")), 3)
     )
+    ended = f"The run was ended by {exception.splitlines()[0][:160].rstrip(' .:')}. " if exception.strip() else ""
     if not worst:
         muted = f" ({len(tops)} muted)" if tops else ""
-        return [f"Gradwatch found no problem{muted}.", f"  {where}"] if final else [f"Gradwatch: {where}"]
+        if final:
+            return [f"{ended}Gradwatch found no problem{' before it' if ended else ''}{muted}.", f"  {where}"]
+        return [f"{ended}Gradwatch: {where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 else ''}"
         for severity in _ORDER
         if (count := sum(item.get("severity") == severity for item in worst))
     ]
     first = worst[0]
-    told = f"Gradwatch found {', '.join(counts)}. {first.get('code')} {first.get('name')}: {first.get('message')}"
+    told = (
+        f"{ended}Gradwatch found {', '.join(counts)}. {first.get('code')} {first.get('name')}: {first.get('message')}"
+    )
     advice = _one_line(first.get("advice"))
     return [told[:400], *([f"  First: {advice}"[:400]] if advice else []), f"  {where}"]
 
@@ -74,7 +82,7 @@ def _one_line(text: object) -> str:
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
-def tell(findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False) -> None:
+def tell(findings: list[dict[str, Any]], url: str, **more: Any) -> None:
     """Prints them on stderr."""
-    for line in lines(findings, url, delivered=delivered, final=final):
+    for line in lines(findings, url, **more):
         say(line)

@@ -67,6 +67,7 @@ class Context:
         self.on_alarm: Callable[..., object] | None = None  # asks for full detail for a while; may be told the step
         # a norm that clipping computed is not finite; of which step, where a device told it late
         self.on_bad_norm: Callable[..., None] | None = None
+        self.on_bad_loss: Callable[[], None] | None = None  # a loss that is no number is learned from
         self.on_wake: Callable[[], bool] | None = None  # ends the plain steps: the open one is heard from here on
         self.loss_alone = False  # every backward seen so far began at results of known loss functions alone
         self.ending: str | None = None  # the state in which the run ends, before `on_finish`
@@ -80,6 +81,7 @@ class Context:
         self.step = (options.first_step or 0) - 1  # the last closed step; the open one is `open_step`
         self.sampled = True  # whether the open step is measured in full
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
+        self.batches = 0  # that any loader gave so far
         self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
         self.epoch: float | None = None  # set by the data signal where it knows it
         self.closed_at = 0.0  # perf_counter() at the call that closed the step; set before `on_close`

@@ -68,38 +68,40 @@ def _of_parameters(bad: list[str], direction: str) -> Found:
 
 
 def in_graph(context: Context, root: Tensor) -> Found:
-    """Walks the graph in the order in which the forward pass made it."""
+    """Walks the graph in the order of the forward pass; minus infinity is looked at last, as in masks."""
     nodes = _nodes(root.grad_fn)
     nodes.sort(key=lambda node: node._sequence_nr())
-    for node in nodes:
-        name = graph_nodes.name_of(node)
-        for attribute, index, value in _saved(node):
-            if not _bad(value):
-                continue
-            if attribute.startswith(_RESULTS):
-                return _found(context, node, "output", value)
-            before = _before(node, attribute, index)
-            if before is None:
-                return _found(context, node, "input", value, direction="input")
-            return _found(context, before, "output", value)
-        edge = _EDGES.get(name)
-        if edge is not None and any(
-            attribute == edge[0] and bool(edge[1](value).any()) for attribute, _, value in _saved(node)
-        ):
-            return _found(context, node, "output", None)
-    return _found(context, root.grad_fn, "output", root.detach()) if root.grad_fn is not None else {}
+    uses = [
+        place
+        for place, node in enumerate(nodes)
+        if graph_nodes.has_weight(node) and graph_nodes.sized_leaf(node, graph_nodes.name_of(node)) is None
+    ]
+    trunk = nodes[: uses[-1] + 1 if uses else 0]  # what comes behind every weight is the loss, or nearly
 
+    def found(node: Any, side: str, value: Tensor | None, direction: str = "", operation: bool = True) -> Found:
+        parameter = _nearest_parameter(context, node)
+        return {
+            "direction": direction or ("forward" if node in trunk else "loss"),
+            "module": parameter.rpartition(".")[0] if parameter else None,
+            "tensor": side,
+            "operation": graph_nodes.name_of(node) if operation else None,
+            "shape": list(value.shape) if value is not None else None,
+            "count": int(tensors.nonfinite(value)) if value is not None else None,
+        }
 
-def _found(context: Context, node: Any, side: str, value: Tensor | None, direction: str = "forward") -> Found:
-    parameter = _nearest_parameter(context, node)
-    return {
-        "direction": direction,
-        "module": parameter.rpartition(".")[0] if parameter else None,
-        "tensor": side,
-        "operation": graph_nodes.name_of(node),
-        "shape": list(value.shape) if value is not None else None,
-        "count": int(tensors.nonfinite(value)) if value is not None else None,
-    }
+    for bad in (_worse, _bad):
+        for node in nodes:
+            edge = _EDGES.get(graph_nodes.name_of(node))
+            for attribute, index, value in _saved(node):
+                if bad(value):
+                    if attribute.startswith(_RESULTS):
+                        return found(node, "output", value)
+                    before = _before(node, attribute, index)
+                    return found(node, "input", value, "input") if before is None else found(before, "output", value)
+            if edge and any(name == edge[0] and bool(edge[1](value).any()) for name, _, value in _saved(node)):
+                return found(node, "output", None)
+    last = root.grad_fn  # one that saved nothing only passes on what nobody saw
+    return found(last, "output", root.detach(), operation=any(_saved(last))) if last is not None else {}
 
 
 def _nodes(start: Any) -> list[Any]:
@@ -133,7 +135,8 @@ def _saved(node: Any) -> Iterator[tuple[str, int, Tensor]]:
 def _before(node: Any, attribute: str, index: int) -> Any:
     """Finds the node whose output a saved input was; None for data that no gradient goes to."""
     following = [item for item, _ in node.next_functions]
-    place = {"self": 0, "input": 0, "mat1": -2, "mat2": -1, "other": 1, "weight": 1, "tensor1": 1, "tensor2": 2}
+    place = {"self": 0, "input": 0, "mat1": -2, "mat2": -1, "other": 1, "target": 1, "weight": 1, "tensor1": 1,
+             "tensor2": 2}  # fmt: skip
     at = place.get(attribute, index)
     return following[at] if -len(following) <= at < len(following) else None
 
@@ -152,6 +155,10 @@ def _nearest_parameter(context: Context, node: Any) -> str | None:
                 seen.add(following)
                 waiting.append(following)
     return None
+
+
+def _worse(tensor: Tensor) -> bool:
+    return bool(((tensor != tensor) | (tensor == torch.inf)).any())
 
 
 def _bad(tensor: Tensor) -> bool:

@@ -67,11 +67,13 @@ class FlightSignal(Signal):
 
     def drawn(self, loader: Any, batch: Any) -> None:
         """Hears of the batch that comes next; nothing of it is kept alive."""
+        self.context.batches += 1
         self._batch = [weakref.ref(item) for item in batch_print.tensors_of(batch)]
 
     def plain_drawn(self, loader: Any, batch: Any) -> None:
         """Does the same for the usual batch with less."""
         if type(batch) is list or type(batch) is tuple:
+            self.context.batches += 1
             self._batch = [weakref.ref(item) for item in batch if type(item) is Tensor]
         else:
             self.drawn(loader, batch)
@@ -95,6 +97,8 @@ class FlightSignal(Signal):
         """Reads the loss, where that makes nobody wait, while its graph is still there."""
         if root.is_cpu and root.numel() == 1 and not math.isfinite(value := root.item()):
             # a scaled loss may be infinite where the loss is not
+            if self.context.on_bad_loss is not None:
+                self.context.on_bad_loss()
             if math.isnan(value) or self._scaled_at != self.context.open_step:
                 self.broke("nonfinite-loss", self.context.open_step, root=root)
         elif self.context.sampled and self._ring and self._ring[-1]["batch"] is None:
@@ -183,7 +187,8 @@ class FlightSignal(Signal):
     def _add(self, broken: dict[str, Any]) -> None:
         self._breaks = [*self._breaks[:FIRST_BREAKS], broken]
         in_order = sorted(self._breaks, key=lambda item: item["step"])  # steps that close together are told late
-        self.context.outbox.record("fact", "flight", broken["step"], {"breaks": in_order})
+        # of the step at which it is known: what was judged before must not have to be judged again
+        self.context.outbox.record("fact", "flight", max(broken["step"], self.context.step), {"breaks": in_order})
 
     def on_finish(self) -> None:
         """Tells where a training stood when an exception ended it."""

@@ -146,6 +146,13 @@ class Batches:
         if function in BINARY and (classes < 2 or a_map):
             self.predictions.add((first > (0.5 if function == "binary_cross_entropy" else 0.0)).long())
 
+    def add_empty(self, labels: int) -> None:
+        """Adds a call of which no label counts."""
+        self.batches += 1
+        self.empty += 1
+        self.ignored += labels
+        self.fewest = 0
+
     def _add_rows(self, function: str, first: Tensor, second: Tensor, dimension: int) -> None:
         self.input_rows.add(first, dimension)
         if first.ndim == second.ndim and second.shape[dimension] == first.shape[dimension]:

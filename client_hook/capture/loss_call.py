@@ -43,6 +43,7 @@ class LossCallSignal(Signal):
         self._train = Batches()
         self._validation = Batches()
         self._functions: Counter[str] = Counter()
+        self._looked_at = -1  # the newest step in which a call was looked at
         self._open: list[
             tuple[str, Any]
         ] = []  # (function, graph node of the result) of the open step's calls, in the first steps
@@ -71,10 +72,12 @@ class LossCallSignal(Signal):
         """Listens to the loss functions."""
         self._trace = trace_of(self.context)
         self.context.patches.subscribe(self)
+        self.context.on_bad_loss = self._look_at_targets
 
     def detach(self) -> None:
         """Listens no more."""
         self.context.patches.unsubscribe(self)
+        self.context.on_bad_loss = None
         if self._trace is not None:
             self._trace.leave()
             self._trace = None
@@ -95,6 +98,7 @@ class LossCallSignal(Signal):
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
             self._made.add(result.grad_fn)
+            self._looked_at = self.context.open_step
         else:
             self._validation_calls += 1
             if not is_validation(self.context, args, result):
@@ -132,6 +136,21 @@ class LossCallSignal(Signal):
         self._send(self.context.step)
         if known is None:  # the program may go on, with another loss
             self._main, self._train = None, Batches()
+
+    @torch.no_grad()
+    def _look_at_targets(self) -> None:
+        """Asks whether any label counts, where a loss is no number in a step of which no call was looked at."""
+        targets, ignore, step = (
+            self.context.patches.targets,
+            self._arguments.get("ignore_index"),
+            self.context.open_step,
+        )
+        if self._looked_at == step or self._main not in BY_CLASS or ignore is None or targets is None:
+            return
+        if targets.is_cpu and not targets.is_floating_point() and bool((targets == ignore).all()):
+            self._looked_at = step
+            self._train.add_empty(targets.numel())
+            self._send(step)
 
     @torch.no_grad()
     def _look(self, function: str, args: Any, kwargs: Any, result: Any, training: bool) -> None:

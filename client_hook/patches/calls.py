@@ -137,7 +137,11 @@ def _scale(ears: Ears, original: Wrapper) -> Wrapper:
 
 def _save(ears: Ears, original: Wrapper) -> Wrapper:
     def save(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
+        ears.saving = True
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            ears.saving = False
         for listen in ears.saved:
             listen()
         return result

@@ -49,10 +49,11 @@ class Ears:
         "before_replay",
         "graph_replay",
     )
-    __slots__ = (*EVENTS, "targets")
+    __slots__ = (*EVENTS, "saving", "targets")
 
     def __init__(self) -> None:
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
+        self.saving = False  # whether a call of torch.save is under way
         self.deafen()
 
     def deafen(self) -> None:
@@ -166,6 +167,11 @@ class Patches:
     def targets(self) -> Tensor | None:
         """Gives the targets of the newest loss that is learned from, if they are still alive."""
         return self._ears.targets() if self._ears.targets is not None else None
+
+    @property
+    def saving(self) -> bool:
+        """Says whether a call of torch.save is under way."""
+        return self._ears.saving
 
     @property
     def installed(self) -> bool:

@@ -12,7 +12,7 @@ from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.findings import Finding
-from server.domain.runs import ENDED, Run, RunState
+from server.domain.runs import JUDGED, Run
 from server.rules.registry import Registry
 from server.store import Store
 
@@ -59,7 +59,7 @@ def replay(
     while not session.read(over=over):
         if over():
             raise ReplayStopped
-    session.judge(ended=run.state in ENDED or run.state is RunState.SILENT, state=run.state.value)
+    session.judge(ended=run.state in JUDGED, state=run.state.value)
     off = dict(rooms.off)
     found = [item for item in session.findings() if item.code not in off]
     stored = [item for item in store.findings.list(run.id) if item.code not in off]

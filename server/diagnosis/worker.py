@@ -18,7 +18,8 @@ from server.diagnosis.asking import RULE_FAULTS
 from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
-from server.domain.runs import ENDED, DiagnosisState, RunState, Standing
+from server.diagnosis.stuck import Stuck
+from server.domain.runs import JUDGED, DiagnosisState, Standing
 from server.errors import GradwatchError
 from server.live import Live
 from server.rules.registry import Registry
@@ -79,6 +80,7 @@ class Diagnosis:
         self._rest: Callable[[], object] = _no_rest
         self._news: dict[str, News] = {}  # of the runs that come next
         self._news_until = 0.0
+        self._stuck = Stuck(store)
         self._saving: deque[tuple[str, Future[None]]] = deque()
 
     def run_once(self, stopped: Callable[[], bool] = lambda: False, rest: Callable[[], object] = lambda: None) -> int:
@@ -171,8 +173,10 @@ class Diagnosis:
         self._store.runs.release(self._owner)
 
     def look_for_silence(self) -> None:
-        """Marks the runs that have said nothing for a minute."""
+        """Marks the runs that have said nothing for a minute, and those that speak but whose loop stands still."""
         now = self._clock()
+        for run_id in self._stuck.look(now):
+            self._live.publish(run_id, "state", -1)
         for run_id in self._store.runs.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
 
@@ -193,7 +197,7 @@ class Diagnosis:
         session = self._session(run_id, run.project)
         over = self._now() + TURN_S
         everything = session.read(run.attempts, lambda: self._now() > over, several=run.several, ahead=ahead)
-        ended = everything and (run.state in ENDED or run.state is RunState.SILENT)
+        ended = everything and run.state in JUDGED
         session.judge(ended=ended, state=run.state.value)
         outcome = session.outcome()
         told = run.verdict if session.told is None else session.told

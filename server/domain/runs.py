@@ -13,7 +13,8 @@ Item = TypeVar("Item")
 class RunState(StrEnum):
     """Where a run stands.
 
-    `stopped` = Ctrl-C or SIGTERM, `failed` = an exception left the loop, `crashed` = the process died.
+    `stopped` = Ctrl-C or SIGTERM, `failed` = an exception left the loop, `crashed` = the process died,
+    `silent` = nobody heard of it, `stuck` = its process is heard, and its loop closes no step.
     """
 
     RUNNING = "running"
@@ -22,9 +23,11 @@ class RunState(StrEnum):
     FAILED = "failed"
     CRASHED = "crashed"
     SILENT = "silent"
+    STUCK = "stuck"
 
 
 ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.CRASHED})
+JUDGED = ENDED | {RunState.SILENT, RunState.STUCK}  # as if nothing more came, until something does
 
 
 class DiagnosisState(StrEnum):
@@ -110,6 +113,7 @@ class Run:
     open_counts: Mapping[str, int] = field(default_factory=dict)
     sparkline: tuple[float | None, ...] = ()
     deleted_ms: int | None = None
+    last_step_ms: int = 0  # the newest word of its loop, by the clock of its machine; 0 where there was none
 
     @property
     def only_preflight(self) -> bool:

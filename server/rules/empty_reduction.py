@@ -20,10 +20,11 @@ class EmptyReduction(Rule):
 
     ## What it does
     Counts the batches of which no target is left (`ignore_index`, an empty mask). With a non-finite loss in the same
-    run it is an error: the mean of nothing is NaN. Without one, more than one batch in a thousand is a warning. Not
-    every batch is looked at, so it knows the others by what they leave: a mean over nothing passes no gradient, so the
-    loss is NaN in one step and finite in the next, where any other NaN breaks the weights. This is told where the
-    backward begins at a cross-entropy that ignores labels, no loss scaler leaves steps out, no value that was looked at
+    run it is an error: the mean of nothing is NaN. Without one, more than one batch in a thousand is a warning. The
+    targets of a loss that is NaN are looked at in any step on the host. On a device not every batch is, so the others
+    are known by what they leave: a mean over nothing passes no gradient, so the loss is NaN in one step and finite in
+    the next, where any other NaN breaks the weights. This is told where the backward begins at a cross-entropy that
+    ignores labels, no loss scaler leaves steps out, no value that was looked at
     was non-finite, and one batch had half of the usual number of labels at most.
 
     ## Why it matters

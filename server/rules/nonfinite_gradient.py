@@ -11,6 +11,8 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.series import Series
+from server.rules._flight import BACKWARD, UPDATE, from_the_start, origin_of_loss
 from server.rules._layers import listed, parameters
 from server.rules._nonfinite import LAST, kind_of, last_finite, recent_bad, scaler_active, value_at
 from server.rules._spikes import norms
@@ -53,6 +55,7 @@ class NonfiniteGradient(Rule):
     name = "nonfinite-gradient"
     severity = Severity.ERROR
     since = "0.1.0"
+    version = 2
     chart = "gradients"
     tier = "layers"
     clears_after = 10
@@ -79,6 +82,11 @@ class NonfiniteGradient(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the newest norms."""
         name, series = norms(window)
+        guarded = scaler_active(window)
+        told = None if guarded else _told(window, series, params.recent)
+        if told is not None:
+            yield told
+            return
         if not series:
             yield NotEvaluated(
                 "no gradient norm was measured yet",
@@ -88,13 +96,38 @@ class NonfiniteGradient(Rule):
         bad = recent_bad(series, params.recent)
         if bad is None:
             return
-        guarded = scaler_active(window)
         if guarded:
             recent = series.tail(params.scaler_samples)
             if window.step < params.scaler_settled or np.count_nonzero(~np.isfinite(recent)) < params.scaler_bad:
                 return
         step, what = int(series.steps[bad]), kind_of(float(series.values[bad]))
         yield _verdict(window, name, step, what, guarded)
+
+
+def _told(window: Window, series: Series, recent: int) -> Verdict | None:
+    """Judges what the flight recorder saw of a gradient that was not measured; nothing where it was."""
+    origin = origin_of_loss(window, recent)
+    if origin is None or origin.where not in (BACKWARD, UPDATE) or from_the_start(window, origin):
+        return None
+    step = origin.update_step
+    bad = recent_bad(series, recent) if series else None
+    if (bad is not None and int(series.steps[bad]) <= step) or value_at(series, step) is not None:
+        return None  # measured: seen better, or the gradient was finite and the update alone broke the weights
+    before = last_finite(series, step)
+    was = f", after a norm of {before:.3g}," if before is not None else ""
+    where = f", nearest to the loss in `{origin.tensor}`" if origin.tensor else ""
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=step,
+        message=f"The gradient or the update of step {step}{was} was not finite{where}: weights were NaN or "
+        f"infinite when step {origin.step} began",
+        advice=_BACKWARD_ALONE,
+        layers=(origin.module,) if origin.module else (),
+        evidence=Evidence(
+            numbers={"parameters": float(origin.tensors)}, strings={}, series=("grad_norm", "loss"), limit=0.0
+        ),
+        at_once=True,
+    )
 
 
 _BACKWARD_ALONE = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._flight import INPUT, Origin, origins
 from server.rules._loss_call import loss_call
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage
@@ -16,6 +18,8 @@ class NonfiniteInput(Rule):
 
     ## What it does
     Looks at the inputs of every measured step and at the targets of the loss: one value that is not finite is an error.
+    Of a step that was not measured the flight recorder tells, where the loss broke: whether the first value that was no
+    number came into the model from outside, made by no layer.
 
     ## Why it matters
     It is the first cause of all others: NaN in, NaN out, and after one optimizer step NaN everywhere.
@@ -41,6 +45,7 @@ class NonfiniteInput(Rule):
     name = "nonfinite-input"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -48,11 +53,12 @@ class NonfiniteInput(Rule):
     exact = True
 
     def check(self, window: Window, params: Rule.Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the facts `inputs` and `loss_call`."""
+        """Judges the facts `inputs`, `loss_call` and `flight`."""
         del params  # it has no thresholds
         inputs = {name: item for name, item in window.fact("inputs").items() if isinstance(item, Mapping)}
         call = loss_call(window)
-        if not inputs and call is None:
+        origin = next((origin for origin in origins(window) if origin.where == INPUT), None)
+        if not inputs and call is None and origin is None:
             yield NotEvaluated("no input and no target was seen yet")
             return
         for name, item in inputs.items():
@@ -82,3 +88,29 @@ class NonfiniteInput(Rule):
                 series=("loss",),
                 limit=0.0,
             )
+            return
+        if origin is not None:
+            yield _of_the_recorder(origin)
+
+
+def _of_the_recorder(origin: Origin) -> Verdict:
+    into = f" where they go into `{origin.module}`" if origin.module else ""
+    many = f" ({origin.tensors} of {math.prod(origin.shape):,} values)" if origin.tensors and origin.shape else ""
+    there = f"`{origin.module}`" if origin.module else "the model"
+    finite = origin.in_batch == 0
+    between = f"; what the loader gave was finite, so it arose between the loader and {there}" if finite else ""
+    return say(
+        Severity.ERROR,
+        f"The inputs hold NaN or infinity at step {origin.step}{into}{many}{between}",
+        (
+            f"Look at what is done with a batch before {there} (a division, a logarithm, a part without gradients): "
+            if finite
+            else "Check where that batch is made (missing values, 0/0, log(0)): "
+        )
+        + "assert torch.isfinite(x).all(). The run page has the fingerprint of that batch.",
+        step=origin.step,
+        layers=(origin.module,),
+        numbers={"values": float(origin.tensors)},
+        series=("loss",),
+        limit=0.0,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
+from server.rules._flight import BACKWARD, FORWARD, INPUT, LOSS, Origin, from_the_start, origin_at
 from server.rules._nonfinite import bad_layers, kind_of, last_finite, recent_bad, scaler_active
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,8 +22,8 @@ class NonfiniteLoss(Rule):
     ## What it does
     Fires at once when a loss of the newest 100 samples is not finite. Under a GradScaler a single one is an info,
     because the scaler skips such steps; two in a row are an error. The message names the first step, and the evidence
-    what came before: the last finite loss, the gradient norm, and the first layer whose output was not finite. Two or
-    more that a run survived are a warning at its end.
+    what came before: the last finite loss, the gradient norm, and what was no number first: as the flight recorder saw
+    it, else the first layer whose output was not finite. Two or more that a run survived are a warning at its end.
 
     ## Why it matters
     One optimizer step with a NaN gradient makes every weight NaN; all that follows is lost.
@@ -51,7 +52,7 @@ class NonfiniteLoss(Rule):
     name = "nonfinite-loss"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 10
@@ -123,7 +124,8 @@ def _verdict(window: Window, loss: Series, bad: int, forgiven: bool) -> Verdict:
     before = last_finite(loss, step)
     count = int(np.count_nonzero(~np.isfinite(loss.values[bad:])))
     norm = last_finite(window.series("grad_norm"), step)
-    layers = bad_layers(window, step)
+    origin = origin_at(window, step)
+    layers = bad_layers(window, step) if origin is None else [origin.module] if origin.module else []
     numbers = {"nonfinite_losses": float(count)}
     if before is not None:
         numbers["last_finite_loss"] = before
@@ -134,20 +136,51 @@ def _verdict(window: Window, loss: Series, bad: int, forgiven: bool) -> Verdict:
     return Verdict(
         severity=Severity.INFO if forgiven else Severity.ERROR,
         first_step=step,
-        message=f"The loss became {what} at step {step}, {was}{blame}"
+        message=f"The loss became {what} at step {step}, {was}{blame if origin is None else _blame(window, origin)}"
         + (" (a single step, which the GradScaler skips)" if forgiven else ""),
-        advice=(
-            (f"Print min and max of what goes into `{layers[0]}` at step {step}. " if layers else "")
-            + (
-                f"The gradient norm was {norm:.3g} just before: if that is far above its usual size, clip gradients "
-                "and divide the learning rate by 10. "
-                if norm is not None
-                else ""
-            )
-            + "Look in the loss for log, sqrt, a division or an empty mask (clamp_min(1e-8)), and at this batch for "
-            "NaN; torch.autograd.set_detect_anomaly(True) names the operation."
-        ),
+        advice=_advice(step, norm, layers) if origin is None else _remedy(window, origin, norm),
         layers=tuple(layers[:1]),
         evidence=Evidence(numbers=numbers, strings={"value": what}, series=("loss", "grad_norm"), limit=0.0),
         at_once=True,
     )
+
+
+def _advice(step: int, norm: float | None, layers: Sequence[str]) -> str:
+    return (
+        (f"Print min and max of what goes into `{layers[0]}` at step {step}. " if layers else "")
+        + _of_the_norm(norm)
+        + "Look in the loss for log, sqrt, a division or an empty mask (clamp_min(1e-8)), and at this batch for "
+        "NaN; torch.autograd.set_detect_anomaly(True) names the operation."
+    )
+
+
+def _of_the_norm(norm: float | None) -> str:
+    return (
+        f"The gradient norm was {norm:.3g} just before: if that is far above its usual size, clip gradients "
+        "and divide the learning rate by 10. "
+        if norm is not None
+        else ""
+    )
+
+
+def _blame(window: Window, origin: Origin) -> str:
+    where = f"`{origin.module}`" if origin.module else "the model"
+    if origin.where == INPUT:
+        return f"; the inputs held NaN or infinity already, where they go into {where}"
+    if origin.where in (FORWARD, LOSS):
+        return f"; the first non-finite value came from {origin.made}"
+    if from_the_start(window, origin):
+        return f"; the weights of {where} were not finite before the first step"
+    if origin.where == BACKWARD:
+        return f"; the gradient of step {origin.update_step} was not finite before it"
+    return f"; the update of step {origin.update_step} had put NaN or infinity into the weights of {where}"
+
+
+def _remedy(window: Window, origin: Origin, norm: float | None) -> str:
+    if origin.where == INPUT:
+        return f"Look at the inputs and targets of step {origin.step}: torch.isfinite(x).all()."
+    if origin.where in (FORWARD, LOSS):
+        return f"{origin.remedy}. {_of_the_norm(norm)}".rstrip()
+    if from_the_start(window, origin):
+        return "Look where those weights come from: a checkpoint, or how they are initialised."
+    return f"Begin with {origin.begin}. {_of_the_norm(norm)}".rstrip()

@@ -17,7 +17,9 @@ class RunSilent(Rule):
 
     ## What it does
     Fires when the server has heard nothing of a running training for a minute: no values, no sign of life of the hook's
-    thread. It is taken back as soon as something arrives.
+    thread. And when that thread speaks but the loop does not: no step, validation, logged value or batch since ten
+    times the step time that one in a hundred exceeds, two minutes at least, half an hour while the model evaluates or
+    is saved and before the first step. It is taken back as soon as the loop goes on.
 
     ## Why it matters
     A hang costs the machine and shows no error: ranks that wait for each other, a data worker that died, a disk that
@@ -29,7 +31,8 @@ class RunSilent(Rule):
     ## What to try
     - `py-spy dump --pid …` shows where the process stands.
     - Distributed: look for the rank that is behind; `TORCH_NCCL_DESYNC_DEBUG=1`.
-    - Evaluation and checkpoints of many minutes keep the hook's thread alive, so they are not silent.
+    - An evaluation without `model.eval()` whose batches come from no DataLoader looks like a hang: call `monitor.log`
+      or `monitor.validation` in it.
 
     ## Example
     ```python
@@ -38,13 +41,14 @@ class RunSilent(Rule):
 
     ## References
     - SageMaker Debugger, StalledTraining (1,800 s).
-    - The minute is the server's.
+    - The minute, the two minutes and the factor are ours: they follow the training's own pace.
     """
 
     code = "GW503"
     name = "run-silent"
     severity = Severity.ERROR
     since = "0.2.0"
+    version = 2
     chart = "loss"
     clears_after = None
     stage = Stage.SYMPTOM
@@ -56,19 +60,21 @@ class RunSilent(Rule):
         if not window.final:
             yield NotEvaluated("the run is talking")
             return
-        if window.state == "silent":
+        if window.state in ("silent", "stuck"):
             usual = med(window.series(Kind.TIME_STEP.value).tail(200))
             yield say(
                 Severity.ERROR,
-                (
-                    f"Nothing was heard of the run since step {window.step:,}"
-                    if window.step >= 0
-                    else "Nothing was heard of the run since its start: no step was closed"
-                )
-                + (f"; a step used to take {usual:.3g} s" if usual == usual else ""),
+                _what(window) + (f"; a step used to take {usual:.3g} s" if usual == usual else ""),
                 "Look at the process: py-spy dump --pid … shows where it stands (a data worker, a collective, a "
                 "disk). If "
                 "it is gone, look for the reason in its own log.",
                 step=max(window.step, 0),
                 numbers={"last_step": window.step},
             )
+
+
+def _what(window: Window) -> str:
+    since = f"since step {window.step:,}" if window.step >= 0 else "since its start: no step was closed"
+    if window.state == "silent":
+        return f"Nothing was heard of the run {since}"
+    return f"The process of the run lives, but its loop stands still {since}"

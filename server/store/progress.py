@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOSS = "loss"
 VALIDATION_LOSS = "val/loss"
+MACHINE = "system/"  # what the hook's own thread measures, whether the loop goes on or not
 RATE_SMOOTHING = 0.3
 
 PROGRESS_COLUMNS = (
@@ -78,8 +79,14 @@ def advance(row: Row[Any], batch: AcceptedFrame, groups: Sequence[tuple[Accepted
     for group, _ in groups:
         _best_validation(run, group)
     if row.number == row.latest_attempt:
-        _settle_state(run, ending)
+        spoken = [group for group, _ in groups if not all(name.startswith(MACHINE) for name in group.columns)]
+        words = [
+            *(int(group.times_ms.max()) for group in spoken),
+            *(record.time_ms for record in batch.records if record.name != "ledger"),
+        ]
+        _settle_state(run, ending, spoke=bool(words))
         _move_forward(run, last_step, groups)
+        run["last_step_ms"] = max([run["last_step_ms"], *words])
         if batch.rank == 0:
             _follow_facts(run, batch)
             for group, _ in groups:
@@ -101,10 +108,11 @@ def _ending(attempt_state: str, batch: AcceptedFrame) -> tuple[str, int] | None:
     return best
 
 
-def _settle_state(run: dict[str, Any], ending: tuple[str, int] | None) -> None:
+def _settle_state(run: dict[str, Any], ending: tuple[str, int] | None, *, spoke: bool) -> None:
+    """Takes over how it ended; else it runs, where its loop `spoke` or nobody thought that it is stuck."""
     if ending is not None:
         run["state"], run["ended_ms"] = ending
-    elif run["state"] not in ENDED:
+    elif run["state"] not in ENDED and (spoke or run["state"] != RunState.STUCK):
         run["state"] = RunState.RUNNING.value
 
 

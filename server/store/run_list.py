@@ -150,6 +150,7 @@ def run_of(row: Row[Any]) -> Run:
         open_counts=json.loads(row.open_counts),
         sparkline=Sparkline.load(row.sparkline).points(),
         deleted_ms=row.deleted_ms,
+        last_step_ms=row.last_step_ms,
     )
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
 from server.errors import Busy, StoreError
@@ -218,20 +218,37 @@ class Runs:
     def mark_silent(self, heard_before_ms: int, now_ms: int) -> list[str]:
         """Marks running runs that said nothing since then as silent, so that they are diagnosed; gives their ids."""
         runs = schema.runs.c
-        quiet = and_(runs.state == RunState.RUNNING.value, runs.heard_ms < heard_before_ms)
+        living = runs.state.in_((RunState.RUNNING.value, RunState.STUCK.value))
+        silent = self._mark(and_(living, runs.heard_ms < heard_before_ms), RunState.SILENT, now_ms)
+        self._sealer.note_end(silent)
+        return silent
+
+    def at_work(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """Lists the running trainings, each with what changes whenever its loop says something."""
+        runs = schema.runs.c
+        wanted = select(runs.id, runs.latest_attempt, runs.last_step, runs.last_step_ms)
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.where(runs.state == RunState.RUNNING.value, runs.attempts > 0)).all()
+        return [(row.id, (row.latest_attempt, row.last_step, row.last_step_ms)) for row in rows]
+
+    def mark_stuck(self, run_ids: Sequence[str], now_ms: int) -> list[str]:
+        """Marks those of these runs that still run as stuck, so that they are diagnosed; gives their ids."""
+        runs = schema.runs.c
+        return self._mark(and_(runs.state == RunState.RUNNING.value, runs.id.in_(run_ids)), RunState.STUCK, now_ms)
+
+    def _mark(self, quiet: ColumnElement[bool], state: RunState, now_ms: int) -> list[str]:
+        runs = schema.runs.c
         with self._database.read() as connection:
             if connection.execute(select(runs.id).where(quiet).limit(1)).first() is None:
                 return []
 
         def mark(connection: Connection) -> list[str]:
             found = list(connection.execute(select(runs.id).where(quiet)).scalars())
-            values = {"state": RunState.SILENT.value, "dirty": 1, "dirty_ms": now_ms, "version": runs.version + 1}
+            values = {"state": state.value, "dirty": 1, "dirty_ms": now_ms, "version": runs.version + 1}
             connection.execute(update(schema.runs).where(quiet).values(**values))
             return found
 
-        silent = self._writer.run(mark)
-        self._sealer.note_end(silent)
-        return silent
+        return self._writer.run(mark)
 
     def claim(self, owner: str, now_ms: int, limit: int = 100) -> list[str]:
         """Lists the runs that wait for the diagnosis and that no other process works on; keeps them for `owner`.

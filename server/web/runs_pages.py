@@ -22,7 +22,7 @@ ColumnName = Annotated[str, Query(pattern=COLUMN, max_length=300)]
 
 def filters_of(
     project: Annotated[str, Query(max_length=200)] = "",
-    state: Annotated[str, Query(pattern="^(running|finished|stopped|failed|crashed|silent)?$")] = "",
+    state: Annotated[str, Query(pattern="^(running|finished|stopped|failed|crashed|silent|stuck)?$")] = "",
     severity: Annotated[str, Query(pattern="^(info|warning|error)?$")] = "",
     search: Annotated[str, Query(max_length=200)] = "",
     tag: Annotated[str, Query(max_length=100)] = "",

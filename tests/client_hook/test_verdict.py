@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 
 from client_hook import verdict
 from client_hook.settings import Settings
-from tests.serving import Server
+from tests.serving import ROOT, Server
 from tests.trainings.cast import CAST
 
 
@@ -113,3 +116,62 @@ def test_a_muted_finding_is_not_told() -> None:
     assert lines[0] == "Gradwatch found 1 warning. GW205 name: new"
     lines = verdict.lines(found[:1], "http://here", delivered=True, final=True)
     assert lines == ["Gradwatch found no problem (1 muted).", "  http://here"]
+
+
+ENDED_BY = """
+import sys, torch
+from client_hook import verdict, watch
+verdict.WAIT_S = 30.0
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+def train():
+    for step in range(30):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 2)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    {last}
+{how}
+"""
+INSIDE = "with watch(model, optimizer, name='ended') as monitor:\n    train()"
+OUTSIDE = "monitor = watch(model, optimizer, name='ended')\ntrain()"
+
+
+@pytest.mark.parametrize("how", [INSIDE, OUTSIDE], ids=["in a with block", "to the end of the process"])
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("raise MemoryError", "The run was ended by MemoryError. Gradwatch found no problem before it."),
+        ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.\\nMore')",
+         "The run was ended by OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. Gradwatch found no "),
+        ("torch.empty(1 << 60)", "The run was ended by RuntimeError: "),
+    ],
+)  # fmt: skip
+def test_what_ended_the_run_is_said_where_no_problem_was_found(
+    server: Server, tmp_path: Path, how: str, last: str, said: str
+) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "GRADWATCH_QUIET"},
+        "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    code = ENDED_BY.format(last=last, how=how)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if "Gradwatch found" in line]
+    assert len(told) == 1, done.stderr
+    assert told[0].startswith(said)
+
+
+def test_what_ended_the_run_comes_before_what_was_found() -> None:
+    finding = {"state": "open", "severity": "error", "code": "GW704", "name": "memory-growth", "message": "It grows"}
+    out_of = "OutOfMemoryError: CUDA out of memory.\nTraceback"
+    first, where = verdict.lines([finding], "u", delivered=True, final=True, exception=out_of)
+    assert first == (
+        "The run was ended by OutOfMemoryError: CUDA out of memory. Gradwatch found 1 error. GW704 memory-growth: It "
+        "grows"
+    )
+    assert where == "  u"
+    assert verdict.lines([], "u", delivered=True, exception="MemoryError: ") == [
+        "The run was ended by MemoryError. Gradwatch: u"
+    ]

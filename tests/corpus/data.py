@@ -158,3 +158,8 @@ def tags(count: int = 3000, labels: int = 6, seed: int = 0) -> Split:
     x = torch.randn(count, 16, generator=chance)
     y = (x @ torch.randn(16, labels, generator=chance) > 0).float()
     return split(x, y, seed=seed)
+
+
+def empty_example(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Has an example of zeros in one batch, long after the first steps."""
+    return (x * (torch.arange(len(x)) > 0).unsqueeze(1), y) if step == 150 else (x, y)

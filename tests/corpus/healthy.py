@@ -122,6 +122,7 @@ def adversarial_copy(model: nn.Module) -> nn.Module:
 
 
 MLP = Setup(data.teacher, lambda: models.mlp(20, 5), sgd(0.05))
+EMPTY = replace(MLP, model=models.Shares, steps=250, batch_change=data.empty_example)
 DIGITS = Setup(data.digits, lambda: models.mlp(64, 10), adam())
 CNN = Setup(lambda: data.digits(images=True), models.cnn, adam(2e-3), steps=250)
 BN = replace(CNN, model=lambda: models.cnn(norm=True), optimizer=sgd(0.05, decay=5e-4))
@@ -185,6 +186,7 @@ HEALTHY: dict[str, Setup] = {
     "mlp-sgd-seed-1": replace(MLP, seed=1),
     "mlp-sgd-seed-2": replace(MLP, seed=2),
     "mlp-chain": replace(MLP, model=lambda: models.Chain(left_over=False)),
+    "mlp-empty-example": EMPTY,
     "mlp-plain-sgd": replace(MLP, optimizer=sgd(0.2, 0.0), steps=600),
     "mlp-nesterov": replace(MLP, optimizer=sgd(0.05, nesterov=True)),
     "mlp-rmsprop": replace(MLP, optimizer=adam(1e-3, RMSprop)),

@@ -188,6 +188,14 @@ def nan_batch(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+def one_nan_late(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Has a missing value in one batch, long after the first steps."""
+    if step == 150:
+        x = x.clone()
+        x[3, 0] = float("nan")
+    return x, y
+
+
 def all_ignored(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """Masks every label of one batch."""
     return (x, torch.full_like(y, -100)) if step == 15 else (x, y)

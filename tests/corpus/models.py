@@ -244,3 +244,17 @@ class Chain(nn.Module):
             if "explained" in block:
                 x = x - block["explained"](hidden)
         return answer
+
+
+class Shares(nn.Module):
+    """Divides hidden units by their mean, so that they are shares; an example without a signal has a mean of 0."""
+
+    def __init__(self, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.trunk, self.hidden, self.head = nn.Linear(20, 64, bias=False), nn.Linear(64, 64), nn.Linear(64, 5)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.trunk(x))
+        hidden = hidden / (hidden.mean(1, keepdim=True) + self.eps)
+        return self.head(torch.relu(self.hidden(hidden)))

@@ -34,6 +34,7 @@ _REASONS = {
 _DIRECTIONS = {
     "input": "it was in the batch already, where it went into {place}",
     "forward": "the forward pass made it in {place}",
+    "loss": "an operation behind the last weights made it, after {place}",
     "backward": "the backward pass made it in {place}",
     "update": "the update before this step had put it into the weights of {place}",
     "unseen": "not seen, for it was known only {later} later, when weights were no numbers any more; "

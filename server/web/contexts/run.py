@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from server.domain.runs import Attempt, Event, Run
+from server.domain.runs import ENDED, Attempt, Event, Run
 from server.web import formats
 from server.web.contexts.charts import ChartsView
 from server.web.contexts.checklist import ChecklistView, Tally
@@ -74,6 +74,7 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
         ("pace", pace),
         ("host", run.host),
         ("attempt", str(run.attempts) if run.attempts > 1 else ""),
+        ("last step", _last_step(run, now_ms)),
         ("last heard", formats.ago(now_ms - run.heard_ms)),
     )
     said = strip(run, findings)
@@ -85,6 +86,13 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",
     )
+
+
+def _last_step(run: Run, now_ms: int) -> str:
+    """Says when the loop was last heard, while that may still change; what it says after a step belongs to it."""
+    if run.state in ENDED or not run.last_step_ms:
+        return ""
+    return formats.ago(now_ms - min(run.last_step_ms, run.heard_ms))  # clocks of other machines may be ahead
 
 
 def details_view(

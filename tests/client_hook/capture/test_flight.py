@@ -139,6 +139,60 @@ def test_what_a_device_tells_late_is_no_claim_about_weights_that_broke_since(
     }  # fmt: skip
 
 
+def test_what_is_known_late_is_a_fact_of_the_step_at_which_it_is_known() -> None:
+    """What the doctor has judged meanwhile stays as it was, so a replay says the same as he did then."""
+    model = Net()
+    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.01), strict=True)
+    assert monitor._parts is not None
+    context = monitor._parts.context
+    assert context.on_break is not None
+    context.step = 106
+    context.on_break("nonfinite-loss", 100)
+    sent = [step for kind, name, step, _ in tape.records if (kind, name) == ("fact", "flight")]
+    monitor.finish(timeout=0.1)
+    assert sent == [106]
+
+
+def test_an_operation_behind_the_last_weights_is_one_of_the_loss() -> None:
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return (out.square().mean() * (0.0 if step == BREAKS_AT else 1.0)).log().square()
+
+    found = only_break(train(Net(), loss_of=loss_of, sampled=True))["first_bad"]
+    assert (found["direction"], found["module"], found["operation"]) == ("loss", "head", "LogBackward0")
+
+
+def test_the_end_of_a_graph_that_saved_nothing_names_no_operation() -> None:
+    """A mean passes on what it was given; of a sum nobody knows which of its terms was bad."""
+
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return (out + (torch.inf if step == BREAKS_AT else 0.0)).mean() ** 1
+
+    found = only_break(train(Net(), loss_of=lambda step, out: loss_of(step, out) + 0.0, sampled=True))["first_bad"]
+    assert found["direction"] == "loss"
+    assert found["operation"] is None or "Add" not in found["operation"]
+
+
+@pytest.mark.parametrize("function", [F.mse_loss, F.smooth_l1_loss, F.binary_cross_entropy_with_logits])
+def test_a_target_that_is_no_number_is_an_input_and_no_fault_of_the_last_layer(function: Any) -> None:
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return function(out, torch.full_like(out, math.nan if step == BREAKS_AT else 0.0))
+
+    assert only_break(train(Net(), loss_of=loss_of))["first_bad"]["direction"] == "input"
+
+
+def test_minus_infinity_in_a_mask_is_not_what_broke_first() -> None:
+    mask = torch.zeros(16, 16).masked_fill(torch.ones(16, 16).triu(1).bool(), -math.inf)
+
+    def between(hidden: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(hidden, hidden, hidden, attn_mask=mask)
+
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return (out / (0.0 if step == BREAKS_AT else 1.0)).square().mean()
+
+    found = only_break(train(Net(between), loss_of=loss_of))["first_bad"]
+    assert (found["direction"], found["module"]) == ("loss", "head")
+
+
 def test_weights_that_run_away_are_two_breaks_the_jump_and_the_overflow() -> None:
     def loss_of(step: int, out: Tensor) -> Tensor:
         return out.square().mean() * (1e30 if step == BREAKS_AT else 1.0)

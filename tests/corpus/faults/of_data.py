@@ -12,6 +12,7 @@ from tests.corpus import data, models
 from tests.corpus.fault import AT_FIRST_EVALUATION, AUTOTRAINER, DEEPCHECKER, DISCUSS, KARPATHY, SCALING, UMLAUT, Fault
 from tests.corpus.healthy import (
     DIGITS,
+    EMPTY,
     GPT,
     MLP,
     RARE,
@@ -31,6 +32,7 @@ from tests.corpus.mistakes import (
     mlp,
     nan_batch,
     negated,
+    one_nan_late,
     other_classes,
     per_column,
     plain_bce,
@@ -79,6 +81,12 @@ DATA: dict[str, Fault] = {
     ),
     "missing-values": Fault(
         replace(TABLE, batch_change=nan_batch), ("GW605",), UMLAUT, ("GW601", "GW602", "GW603", "GW805")
+    ),
+    "missing-value-late": Fault(
+        replace(TABLE, batch_change=one_nan_late),
+        ("GW605",),
+        "discuss.pytorch.org: the loss becomes NaN after some iterations, because of one row of the data",
+        ("GW601", "GW602", "GW603", "GW805"),
     ),
     "targets-in-thousands": Fault(
         replace(WAVE, data=lambda: data.wave(scale=5e3, offset=3e5), optimizer=sgd(1e-8)),
@@ -199,6 +207,12 @@ DATA: dict[str, Fault] = {
     ),
     "all-labels-ignored": Fault(
         replace(MLP, batch_change=all_ignored), ("GW604",), "pytorch/pytorch#70348", ("GW601",)
+    ),
+    "division-by-nothing-late": Fault(
+        replace(EMPTY, model=lambda: models.Shares(0.0)),
+        ("GW602",),
+        "discuss.pytorch.org: NaN from a normalisation without an epsilon, at the first row of zeros",
+        ("GW601", "GW603", "GW805"),
     ),
     "root-without-slope": Fault(
         replace(WAVE, loss=bad_root),
