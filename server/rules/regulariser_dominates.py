@@ -21,6 +21,7 @@ from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
 
 ANSWERS = "GW311"  # the same for every input
+FALLEN_METRIC = "GW202"  # only where it rests on statistics
 NEGLIGIBLE = 0.1  # of the rest of the loss
 
 
@@ -166,6 +167,7 @@ def _pulls(
         series=(f"weight_norm/{name}", "loss"),
         limit=limit,
         at_once=False,
+        explains=(FALLEN_METRIC,),
     )
 
 
@@ -188,6 +190,7 @@ def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominate
         series=(f"weight_norm/{name}", "loss"),
         limit=params.early,
         at_once=False,
+        explains=(FALLEN_METRIC,),
     )
 
 
