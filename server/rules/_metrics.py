@@ -14,6 +14,7 @@ from server.rules._loss_call import loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import evaluations, rising_metric
+from server.rules.base import Stage
 
 FEWEST = 5  # evaluations
 GAINED = 0.2  # of the first losses
@@ -56,6 +57,7 @@ def falling_metric(window: Window) -> Verdict | None:
         series=(name if name.startswith("val/") else f"val/{name}", "loss"),
         limit=first,
         at_once=False,
+        stage=Stage.STATISTICS,  # a strong pull on the weights, or a rate, comes first
         exact=False,
     )
 

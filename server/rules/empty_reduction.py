@@ -16,7 +16,7 @@ from server.rules.base import Rule, Stage, threshold
 
 
 class EmptyReduction(Rule):
-    """The run has batches in which every target is ignored
+    """The run has batches of which nothing is left to average
 
     ## What it does
     Counts the batches of which no target is left (`ignore_index`, an empty mask). With a non-finite loss in the same
@@ -26,6 +26,10 @@ class EmptyReduction(Rule):
     the next, where any other NaN breaks the weights. This is told where the backward begins at a cross-entropy that
     ignores labels, no loss scaler leaves steps out, no value that was looked at
     was non-finite, and one batch had half of the usual number of labels at most.
+
+    A mean of one's own counts too: where a loss is NaN, autograd's graph is read for a mean, or a sum over its count,
+    of which nothing was left: a boolean index that kept no row, a mask of zeros. It is no such mean where something
+    behind it chooses (`where`, `nan_to_num`, an index), or the weights were broken before.
 
     ## Why it matters
     0/0 is NaN, and one step with it destroys all weights.
@@ -42,6 +46,8 @@ class EmptyReduction(Rule):
     ```python
     loss = F.cross_entropy(logits, labels, ignore_index=-100)      # NaN when all labels are -100
     loss = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum") / (labels != -100).sum().clamp(min=1)
+    loss = error[positive].mean()                                              # NaN in a batch without a positive
+    loss = error[positive].sum() / positive.sum().clamp(min=1)
     ```
 
     ## References
@@ -53,7 +59,7 @@ class EmptyReduction(Rule):
     name = "empty-reduction"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -70,7 +76,11 @@ class EmptyReduction(Rule):
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
-        """Judges the counts of the fact `loss_call`."""
+        """Judges what the graph of a loss of NaN shows, then the counts of the fact `loss_call`."""
+        own = _of_ones_own(window)
+        if own is not None:
+            yield own
+            return
         call = loss_call(window)
         if call is None:
             yield NOT_SEEN
@@ -93,6 +103,27 @@ class EmptyReduction(Rule):
                 series=("loss",),
                 limit=params.share,
             )
+
+
+def _of_ones_own(window: Window) -> Verdict | None:
+    """Tells of a mean over nothing in the graph of a loss."""
+    fact = window.fact("empty_mean")
+    operation, step = fact.get("operation"), fact.get("step")
+    if not operation or not isinstance(step, int):
+        return None
+    losses = fact.get("losses")
+    return say(
+        Severity.ERROR,
+        f"The loss is NaN at step {step} because it averages over nothing: no value was left for "
+        f"`{str(operation).partition('Backward')[0]}` of the loss, an empty selection or a mask of zeros",
+        "Divide the sum by max(count, 1), or skip the batch: `if mask.any():`. A batch may hold none of what the mask "
+        "looks for.",
+        step=step,
+        numbers={"losses": losses if isinstance(losses, int) else 1},
+        strings={"operation": str(operation)},
+        series=("loss",),
+        at_once=True,
+    )
 
 
 def _unseen(window: Window, call: LossCall, params: EmptyReduction.Params) -> Iterator[Verdict]:

@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Series
 from server.domain.statistics import med, window_size
+from server.rules._drowned import drowned
 from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -26,6 +27,11 @@ class MultiLossScale(Rule):
     part that is solved (below 1e-6), or that a coefficient moves up from 0, is left out. Gradients would say more than
     values, but need a backward for each part; a small value can have a large gradient, so this stays an info, unless
     such a part (no penalty, by its name) ends where it began: then nothing of it was learned.
+
+    At the end it also looks back at the first 20 values: a part below 1 % of the loss there, while another one fell by
+    half or more. Where the small one ends where it began, and a validation loss of its size got no better either, the
+    large part is all that was learned: a warning. Where it began as a guess between as many classes as the model has
+    outputs, it is an info.
 
     ## Why it matters
     The optimizer follows the largest gradient; the other tasks do not train.
@@ -53,7 +59,7 @@ class MultiLossScale(Rule):
     name = "multi-loss-scale"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS_PART,)
     chart = "loss"
     persistence = (3, 5)
@@ -67,6 +73,9 @@ class MultiLossScale(Rule):
         """How small a part is too small."""
 
         share: float = threshold(0.001, unit="of all parts", low=1e-6, high=0.5, relax="up", source="ours")
+        outset: float = threshold(
+            0.01, unit="of the first losses", low=1e-4, high=0.2, source="ours: a hundred times smaller than the rest"
+        )
         solved: float = threshold(1e-6, unit="value", low=0.0, high=1.0, source="ours: solved or masked")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -74,6 +83,10 @@ class MultiLossScale(Rule):
         parts = window.by_layer(Kind.LOSS_PART)
         if len(parts) < 2:
             yield NotEvaluated("two named parts are needed", "monitor.step(loss, data=a, penalty=b)")
+            return
+        verdict = drowned(window, parts, params.outset)
+        if verdict is not None:
+            yield verdict
             return
         width = window_size(window.samples, window.planned)
         sizes = {name: med(np.abs(series.tail(width))) for name, series in parts.items()}
@@ -86,12 +99,12 @@ class MultiLossScale(Rule):
         if small:
             least = min(small, key=lambda name: small[name])
             most = max(sizes, key=lambda name: sizes[name])
-            drowned = window.final and _unlearned(parts[least]) and not is_penalty(least) and not is_penalty(most)
+            unlearned = window.final and _unlearned(parts[least]) and not is_penalty(least) and not is_penalty(most)
             yield say(
-                Severity.WARNING if drowned else Severity.INFO,
+                Severity.WARNING if unlearned else Severity.INFO,
                 f"Part `{least}` of the loss is {small[least]:.3g}, {percent(small[least] / total)} of all parts; "
                 f"`{most}` "
-                f"is {sizes[most]:.3g}" + (", and nothing of it was learned" if drowned else ""),
+                f"is {sizes[most]:.3g}" + (", and nothing of it was learned" if unlearned else ""),
                 f"Compare the gradients of `{least}` and `{most}` on a shared layer, and weight the parts so that "
                 "they are "
                 "of the same order.",

@@ -11,6 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med, median
+from server.rules._bonus import bonus_too_large
 from server.rules._depth import lost_from_the_start
 from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
@@ -20,6 +21,7 @@ from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
 
 ANSWERS = "GW311"  # the same for every input
+FALLEN_METRIC = "GW202"  # only where it rests on statistics
 NEGLIGIBLE = 0.1  # of the rest of the loss
 
 
@@ -41,6 +43,8 @@ class RegulariserDominates(Rule):
     Gaussian code that fell so far while the rest of the loss stood still in the second half: a part called KL, or any
     part where autograd's graph draws a code with a deviation exp(…) between two layers, and takes an exp(…) again
     behind the last one.
+    *Named entropy bonus*: more than 1 and than ten times all other parts, and no smaller at the end than at the start:
+    the policy stays at chance.
     *A penalty inside the loss*: without any weight decay every matrix lost four fifths or more (nine tenths in the
     median) while the loss stood still. Or autograd's graph shows that the loss takes the size of most matrices itself
     (|w|, w², a norm), every matrix lost as much, and the outputs are constant, the loss stands still, or 98 % is gone.
@@ -54,6 +58,7 @@ class RegulariserDominates(Rule):
     ## What to try
     - Set λ to 0, see the data's loss fall, then raise λ until validation stops getting better.
     - KL terms: anneal the weight from 0 (or free bits).
+    - An entropy bonus: a coefficient of 0.01; more keeps a policy at chance.
     - No decay on biases and norms.
 
     ## Example
@@ -65,14 +70,15 @@ class RegulariserDominates(Rule):
     ## References
     - Kosson et al. 2023, *Rotational Equilibrium*; Bowman et al. 2016, *Generating Sentences from a Continuous Space*.
     - Loshchilov & Hutter 2019, *Decoupled Weight Decay Regularization*: why AdamW's λ is too much for Adam.
-    - 0.7, 0.2, four fifths, 2 % and a quarter are ours.
+    - Mnih et al. 2016, *Asynchronous Methods for Deep Reinforcement Learning*: an entropy bonus, of 0.01.
+    - 0.7, 0.2, four fifths, 2 %, a quarter and ten times are ours.
     """
 
     code = "GW451"
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -129,7 +135,7 @@ class RegulariserDominates(Rule):
         if not lost_from_the_start(window):  # else decay alone moves the layers that no gradient reaches (GW306)
             verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
         if verdict is None:
-            verdict = _collapsed(window, params) or _in_the_loss(window, parts, params)
+            verdict = _collapsed(window, params) or _in_the_loss(window, parts, params) or bonus_too_large(window)
         if verdict is not None:
             yield verdict
 
@@ -161,6 +167,7 @@ def _pulls(
         series=(f"weight_norm/{name}", "loss"),
         limit=limit,
         at_once=False,
+        explains=(FALLEN_METRIC,),
     )
 
 
@@ -183,6 +190,7 @@ def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominate
         series=(f"weight_norm/{name}", "loss"),
         limit=params.early,
         at_once=False,
+        explains=(FALLEN_METRIC,),
     )
 
 

@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
+from server.rules._forgets import forgets
 from server.rules._layers import Parameter, learning_matrices, optimizers, wholly_dead
 from server.rules._loss_call import CROSS_ENTROPIES, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters, stood_still, stuck
@@ -41,7 +42,10 @@ class VanishingGradient(Rule):
 
     In recurrent layers whose input takes a gradient (behind an embedding or another layer, or cells that the loop calls
     itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it
-    vanishes on the way back through time, above 10,000 it explodes.
+    vanishes on the way back through time, above 10,000 it explodes. Where the input takes none, a plain `nn.RNN` is
+    judged at the end by its first recurrent matrix: a random one leaves (s·√h) of a gradient a time step. If less than
+    1/10,000 is left over nine tenths of the sequence, and the loss fell to what a constant answer gets and stayed, the
+    layer forgets.
 
     ## Why it matters
     The layers that see the input stay random, so what the later ones learn is built on noise.
@@ -67,6 +71,7 @@ class VanishingGradient(Rule):
     - Glorot and Bengio 2010, *Understanding the difficulty of training deep feedforward neural networks*.
     - 1e-3 as AutoTrainer. Absolute limits on mean |g| (SageMaker 1e-7, TheDeepChecker 1e-6) fire on converged runs; the
       condition on the loss is ours.
+    - Girko 1985, *Circular law*: the spectral radius of a random matrix is s·√h.
     - Bengio et al. 1994, *Learning long-term dependencies with gradient descent is difficult*; 1e-4 is ours.
     """
 
@@ -74,7 +79,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
     chart = "gradients"
     tier = "layers"
@@ -145,6 +150,9 @@ class VanishingGradient(Rule):
         """Judges recurrent layers along time, then the layers of each optimizer by depth; both only while stuck."""
         recurrent = ratios_through_time(window)
         if recurrent and (verdict := judge_time(window, recurrent, params.through_time)) is not None:
+            yield verdict
+            return
+        if not recurrent and (verdict := forgets(window, params.through_time)) is not None:
             yield verdict
             return
         chains = window.lasting("chains of matrices", lambda: _chains(window))

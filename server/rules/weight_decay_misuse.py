@@ -13,6 +13,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 CAME_TO_NOTHING = frozenset({"GW206", "GW311"})
+COUPLED = ("Adam", "NAdam", "RAdam", "Adamax")  # they rescale the decay
 
 
 class WeightDecayMisuse(Rule):
@@ -20,9 +21,10 @@ class WeightDecayMisuse(Rule):
 
     ## What it does
     Tells of Adam with `weight_decay` (an L2 term that Adam rescales; AdamW decays), of decay so strong that the weights
-    are pulled to 0 many times over within the run (λ·η·steps above 20), and of decay on biases and norm weights.
-    An info: many recipes do this on purpose. It becomes a warning where the run came to nothing under such a decay (a
-    loss that does not move, a constant output), half of the weights is gone and no other cause is known.
+    are pulled to 0 many times over within the run (λ·η·steps above 20), or within a hundred steps (λ·η above 0.01), and
+    of decay on biases and norm weights. An info: many recipes do this on purpose. It becomes a warning where the run
+    came to nothing under such a decay (a loss that does not move, a constant output), half of the weights is gone and
+    no other cause is known.
 
     ## Why it matters
     Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing.
@@ -42,14 +44,15 @@ class WeightDecayMisuse(Rule):
 
     ## References
     - Loshchilov & Hutter 2019, *Decoupled Weight Decay Regularization*.
-    - 20 time constants are ours: nothing of the start is left, and little else can stay.
+    - 20 time constants are ours: nothing of the start is left, and little else can stay. So is 0.01 a step: AdamW's
+      defaults give 0.00001, SGD with 0.1 and 5e-4 0.00005.
     """
 
     code = "GW441"
     name = "weight-decay-misuse"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -61,6 +64,9 @@ class WeightDecayMisuse(Rule):
 
         constants: float = threshold(
             20.0, unit="λ·η·steps", low=1.0, high=1000.0, source="ours: time constants of decay"
+        )
+        a_step: float = threshold(
+            0.01, unit="λ·η", low=1e-4, high=1.0, source="ours: what was learned is forgotten within a hundred steps"
         )
         taken: float = threshold(0.5, unit="of the weights", low=0.1, high=1.0, source="ours: half of them is gone")
         strong: float = threshold(
@@ -76,7 +82,7 @@ class WeightDecayMisuse(Rule):
         steps = window.planned or window.samples
         taken = shrunk(window, (item.name for item in learning_matrices(window)))
         came = CAME_TO_NOTHING if taken > params.taken else ()
-        for name, _, group in decaying:
+        for name, kind, group in decaying:
             rate, decay = float(group.get("lr") or 0), float(group["weight_decay"])
             if rate * decay * steps > params.constants:
                 yield say(
@@ -90,7 +96,19 @@ class WeightDecayMisuse(Rule):
                     explains=came,
                 )
                 return
-        coupled = [name for name, kind, _ in decaying if kind in ("Adam", "NAdam", "RAdam", "Adamax")]
+            if rate * decay > params.a_step and kind not in COUPLED:
+                yield say(
+                    Severity.INFO,
+                    f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step (limit {params.a_step:g}): what the "
+                    f"weights learn is forgotten within {1 / (rate * decay):.0f} steps",
+                    f"Lower weight_decay from {decay:g} to 0.01 to 0.1 (AdamW) or 1e-4 to 5e-4 (SGD).",
+                    numbers={"lr": rate, "weight_decay": decay, "a_step": rate * decay},
+                    series=(f"lr/{name}",),
+                    limit=params.a_step,
+                    explains=came,
+                )
+                return
+        coupled = [name for name, kind, _ in decaying if kind in COUPLED]
         if coupled:
             strongest = max(float(group["weight_decay"]) for name, _, group in decaying if name in coupled)
             yield say(
