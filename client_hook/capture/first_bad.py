@@ -71,12 +71,11 @@ def in_graph(context: Context, root: Tensor) -> Found:
     """Walks the graph in the order of the forward pass; minus infinity is looked at last, as in masks."""
     nodes = _nodes(root.grad_fn)
     nodes.sort(key=lambda node: node._sequence_nr())
-    uses = [
-        place
-        for place, node in enumerate(nodes)
-        if graph_nodes.has_weight(node) and graph_nodes.sized_leaf(node, graph_nodes.name_of(node)) is None
-    ]
-    trunk = nodes[: uses[-1] + 1 if uses else 0]  # what comes behind every weight is the loss, or nearly
+    trunk: set[Any] = set()  # what weights come after; what goes by them all is the loss, or nearly
+    for node in reversed(nodes):
+        weighs = graph_nodes.has_weight(node) and graph_nodes.sized_leaf(node, graph_nodes.name_of(node)) is None
+        if weighs or node in trunk:
+            trunk.update((node, *(following for following, _ in node.next_functions)))
 
     def found(node: Any, side: str, value: Tensor | None, direction: str = "", operation: bool = True) -> Found:
         parameter = _nearest_parameter(context, node)

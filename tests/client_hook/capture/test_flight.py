@@ -161,6 +161,17 @@ def test_an_operation_behind_the_last_weights_is_one_of_the_loss() -> None:
     assert (found["direction"], found["module"], found["operation"]) == ("loss", "head", "LogBackward0")
 
 
+def test_another_head_that_is_called_later_does_not_come_after_an_operation_of_the_loss() -> None:
+    model = Net()
+
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        entropy = (out.softmax(1) * (0.0 if step == BREAKS_AT else 1.0)).log().mean()
+        return entropy + model.head(torch.ones(2, 8)).square().mean()
+
+    found = only_break(train(model, loss_of=loss_of, sampled=True))["first_bad"]
+    assert (found["direction"], found["operation"]) == ("loss", "LogBackward0")
+
+
 def test_the_end_of_a_graph_that_saved_nothing_names_no_operation() -> None:
     """A mean passes on what it was given; of a sum nobody knows which of its terms was bad."""
 
