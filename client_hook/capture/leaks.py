@@ -20,7 +20,7 @@ from client_hook.capture.watched_calls import WatchedCalls
 
 FIRST_STEPS = 24  # all looked at; then sampled ones, until there are enough rows
 FEWEST_ROWS, MOST_ROWS = 128, 1_024
-ROWS_A_BATCH, MAX_COLUMNS = 256, 256
+ROWS_A_BATCH, MAX_COLUMNS, MAX_FIELDS = 256, 256, 32
 MAX_TARGETS = 64
 SHORTEST = 4  # steps of a window
 MAX_CLASSES = 20
@@ -46,7 +46,7 @@ class LeaksSignal(Signal):
         self._targets: list[Tensor] = []
         self._window: list[int] | None = None  # steps and features, where the rows are windows of a series
         self._rows = self._steps = 0
-        self._done = False
+        self._done = self._ids = False
 
     def attach(self) -> None:
         """Hooks the models, and listens to the loss functions."""
@@ -76,9 +76,14 @@ class LeaksSignal(Signal):
         tables = [item for item in tables if len(item) == len(tables[0]) and item.device == tables[0].device]
         windows = [list(item.shape[1:]) for item in tables if item.ndim == 3]
         if tables and all(map(readable, tables)) and (not windows or len(tables) == 1):
-            table = torch.cat([item.flatten(1).float() for item in tables], 1) if len(tables) > 1 else tables[0]
-            if 2 <= table.flatten(1).shape[1] <= MAX_COLUMNS and table.is_floating_point():
-                self._table, self._window = table.flatten(1), windows[0] if windows else None
+            self._ids = len(tables) == 1 and not tables[0].is_floating_point()
+            table = (
+                torch.cat([item.flatten(1).float() for item in tables], 1)
+                if self._ids or tables[1:]
+                else tables[0].flatten(1)
+            )
+            if 2 <= table.shape[1] <= (MAX_FIELDS if self._ids else MAX_COLUMNS):
+                self._table, self._window = table, windows[0] if windows else None
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Takes the targets that belong to the table."""
@@ -135,7 +140,7 @@ class LeaksSignal(Signal):
         self._forget()
         fact = described(table, target) if target.shape[1] == 1 else leaks_nearly.of_many(table, target)
         if fact is not None:
-            fact["window"] = self._window
+            fact |= {"window": self._window, "ids": self._ids}
             self.context.outbox.record("fact", "leaks", step, fact)
 
 

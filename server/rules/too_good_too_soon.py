@@ -11,6 +11,7 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import layers
 from server.rules._loss_call import entropy, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
@@ -18,6 +19,18 @@ from server.rules._validation import rising_metric
 from server.rules.base import Rule, Stage, threshold
 
 LATE = 0.75  # of a window
+# layers that read ids one after the other
+IN_ORDER = (
+    "RNN",
+    "LSTM",
+    "GRU",
+    "Conv",
+    "Multihead",
+    "Transformer",
+    "LayerNorm",
+    "RMSNorm",
+    "NonDynamicallyQuantizable",
+)
 
 
 class TooGoodTooSoon(Rule):
@@ -32,7 +45,8 @@ class TooGoodTooSoon(Rule):
     nearly is the target, alone or with a second one (two parts that sum up to it), and so are categories that tell two
     classes apart in nine of ten cases, once the loss shows that they are used; both where the others tell little.
     Several targets may be columns of the inputs as well: a window that reaches into what is to be forecast. Tables of
-    one column and rows that repeat do not count, nor do inputs that are given back as a whole.
+    one column and rows that repeat do not count, nor do inputs that are given back as a whole. A table of ids counts
+    where no layer of the model reads them in their order; then only categories that tell two classes apart are told.
 
     ## Why it matters
     Answers among the inputs, or the same examples in both sets, look like success.
@@ -60,7 +74,7 @@ class TooGoodTooSoon(Rule):
     name = "too-good-too-soon"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     clears_after = None
     gates = ("finetune", "resumed")
@@ -126,11 +140,15 @@ class TooGoodTooSoon(Rule):
 
 
 def _leak(window: Window, params: TooGoodTooSoon.Params) -> Verdict | None:
-    """Finds a column of the inputs that is the target."""
+    """Finds a column of the inputs that is the target; the places of a sequence of ids are no columns."""
     seen = window.fact("leaks")
+    if seen.get("ids") and any(str(layer.get("type")).startswith(IN_ORDER) for layer in layers(window)):
+        return None
     enough = int(seen.get("distinct") or 0) >= params.rows and int(seen.get("telling") or 0) >= params.telling
     if not enough or int(seen.get("varying") or 0) < 2:
         return None
+    if seen.get("ids"):
+        return _nearly(seen, window, params)
     found = [item for item in seen.get("answers") or () if isinstance(item, Mapping)]
     columns = [int(item["index"]) for item in found if _share(item) <= params.unexplained]
     if seen.get("window"):

@@ -229,3 +229,33 @@ def test_a_number_that_a_whole_class_shares_tells_the_classes_apart() -> None:
 
     (fact,) = leaks(often_nothing, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
     assert fact["nearly"] is None or fact["nearly"]["unexplained"] > 0.1
+
+
+class Fields(nn.Module):
+    """Adds up what each id stands for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.table(x).sum(1)
+
+
+def ids(columns: int) -> Any:
+    def drawn(step: int) -> Tensor:
+        return torch.randint(0, 8, (32, columns), generator=torch.Generator().manual_seed(step))
+
+    return drawn
+
+
+def test_a_field_of_ids_that_tells_two_classes_is_found() -> None:
+    (fact,) = leaks(ids(5), lambda step, x: (x[:, 3] > 3).long(), F.cross_entropy, model=Fields())
+    assert fact["ids"] is True
+    assert (fact["nearly"]["columns"], fact["nearly"]["unexplained"]) == ([3], 0)
+
+
+def test_numbers_are_no_ids_and_a_longer_row_of_ids_is_a_text() -> None:
+    (fact,) = leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares)
+    assert fact["ids"] is False
+    assert leaks(ids(33), lambda step, x: (x[:, 3] > 3).long(), F.cross_entropy, model=Fields()) == []
