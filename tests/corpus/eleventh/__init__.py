@@ -7,6 +7,18 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.eleventh.faults import FAULTS
 from tests.corpus.eleventh.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "boxes-in-pixels",
+        "boxes-mean-of-none",
+        "clicks-time-on-the-page",
+        "competition-weights-decayed",
+        "deaths-mean-of-none",
+        "illness-prior-at-each-batch",
+        "poles-all-chance",
+        "spring-all-equation",
+        "sums-forgotten",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
