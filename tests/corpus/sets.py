@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from tests.corpus import eighth, fifth, fourth, held_out, ninth, second, seventh, sixth, tenth, third
+from tests.corpus import eighth, fifth, fourth, held_out, ninth, second, seventh, sixth, tenth, third, twelfth
 
 SETS: dict[str, ModuleType] = {
     "first": held_out,
@@ -20,4 +20,5 @@ SETS: dict[str, ModuleType] = {
     "eighth": eighth,
     "ninth": ninth,
     "tenth": tenth,
+    "twelfth": twelfth,
 }
