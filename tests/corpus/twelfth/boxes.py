@@ -198,11 +198,11 @@ def heat(prior: float = -2.2, epochs: int = 10) -> Recording:
     target = near.amax(1, keepdim=True)
     target[target > 0.85] = 1.0
     model = nn.Sequential(
-        nn.Conv2d(1, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=2, dilation=2), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, padding=4, dilation=4), nn.ReLU(), nn.Conv2d(8, 1, 1),
+        nn.Conv2d(1, 8, 5, padding=2), nn.SiLU(), nn.Conv2d(8, 8, 3, padding=2, dilation=2), nn.SiLU(),
+        nn.Conv2d(8, 8, 3, padding=4, dilation=4), nn.SiLU(), nn.Conv2d(8, 1, 1),
     )  # fmt: skip
     nn.init.constant_(model[-1].bias, prior)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     probe = Probe(model, optimizer)
 
     def focal(x: Tensor, y: Tensor) -> Tensor:

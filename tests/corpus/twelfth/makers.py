@@ -236,7 +236,7 @@ class Codes(nn.Module):
     def __init__(self, passes: bool, many: int = 32, wide: int = 4) -> None:
         super().__init__()
         self.book, self.passes = nn.Embedding(many, wide), passes
-        nn.init.uniform_(self.book.weight, -0.5, 0.5)
+        nn.init.uniform_(self.book.weight, -1.0, 1.0)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         nearest = torch.cdist(z.detach(), self.book.weight.detach()).argmin(-1)
@@ -248,7 +248,9 @@ class Codes(nn.Module):
 def codebook(passes: bool = True, epochs: int = 10) -> Recording:
     """Writes each digit with eight codes out of thirty-two."""
     x, _, vx, _ = digits()
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 32), nn.Unflatten(1, (8, 4)))
+    encoder = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 32), nn.Tanh(), nn.Unflatten(1, (8, 4))
+    )
     decoder = nn.Sequential(nn.Flatten(), nn.Linear(32, 96), nn.ReLU(), nn.Linear(96, 64), nn.Sigmoid())
     model = nn.ModuleDict({"encoder": encoder, "codes": Codes(passes), "decoder": decoder})
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)

@@ -210,7 +210,7 @@ def sales(positive: bool = True, epochs: int = 6) -> Recording:
         return (spread.log() + 0.5 * ((y - mean) / spread) ** 2).mean()
 
     for _ in range(epochs):
-        for first in torch.randint(0, 60, (8,)).tolist():
+        for first in torch.randint(0, 48, (8,)).tolist():
             for shops in torch.randperm(60).split(12):
                 loss = unlikely(shops, first, first + 36)
                 optimizer.zero_grad()

@@ -203,7 +203,7 @@ SLIPS: dict[str, Fault] = {
         ("GW309", "GW801", "GW112"),
     ),
     "heartbeats-drop-before-norm": Fault(
-        whole(sounds.hearts, 1242, drop=0.5, drop_first=True),
+        whole(sounds.hearts, 1242, inside=0.5),
         ("GW461",),
         "Li et al. (2018), disharmony between dropout and batch norm; repositories with dropout after each convolution",
         ("GW434", "GW462", "GW802"),

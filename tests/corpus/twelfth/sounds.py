@@ -173,26 +173,23 @@ def beats(count: int = 520) -> tuple[Tensor, Tensor]:
 class Residual(nn.Module):
     """Adds two convolutions to what it was given."""
 
-    def __init__(self, width: int, momentum: float, drop: float, drop_first: bool) -> None:
+    def __init__(self, width: int, momentum: float, drop: float) -> None:
         super().__init__()
         self.one, self.two = (nn.Conv1d(width, width, 7, padding=3, bias=False) for _ in range(2))
         self.norm1, self.norm2 = (nn.BatchNorm1d(width, momentum=momentum) for _ in range(2))
-        self.drop, self.drop_first = nn.Dropout(drop), drop_first
+        self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.drop_first:
-            h = F.relu(self.norm1(self.drop(self.one(x))))
-            return F.relu(x + self.norm2(self.drop(self.two(h))))
-        h = self.drop(F.relu(self.norm1(self.one(x))))
-        return F.relu(x + self.norm2(self.two(h)))
+        h = F.relu(self.norm1(self.drop(self.one(x))))
+        return F.relu(x + self.norm2(self.drop(self.two(h))))
 
 
-def hearts(momentum: float = 0.1, drop: float = 0.2, drop_first: bool = False, epochs: int = 10) -> Recording:
+def hearts(momentum: float = 0.1, inside: float = 0.0, epochs: int = 10) -> Recording:
     """Tells heartbeats apart with a residual network."""
     x, kinds = beats()
     model = nn.Sequential(
-        nn.Conv1d(1, 16, 7, 2, 3), *(Residual(16, momentum, drop, drop_first) for _ in range(2)),
-        nn.AdaptiveAvgPool1d(4), nn.Flatten(), nn.Linear(64, 4),
+        nn.Conv1d(1, 16, 7, 2, 3), *(Residual(16, momentum, inside) for _ in range(2)),
+        nn.AdaptiveAvgPool1d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 4),
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     probe = Probe(model, optimizer)

@@ -89,7 +89,7 @@ def learner(by_batch: bool = True, restore: bool = True) -> Recording:
     """Fits digits in one cycle."""
     x, y, vx, vy = digits()
     model = nn.Sequential(
-        conv(1, 12), conv(12, 24, 2), nn.Dropout2d(0.1), conv(24, 32, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        conv(1, 12), conv(12, 24, 2), conv(24, 32, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Dropout(0.25), nn.Linear(32, 10),
     )  # fmt: skip
     train = DataLoader(TensorDataset(x, y), 48, shuffle=True, drop_last=True)

@@ -125,7 +125,7 @@ def thawed(add: bool = True) -> Recording:
 def frozen(prefix: str = "", epochs: int = 7) -> Recording:
     """Trains only a head on features of a downloaded body, which is frozen and stays in its evaluating mode."""
     x, y, vx, vy = digits()
-    x, vx = 1 - x, 1 - vx  # black on white
+    x, vx = x.flip(3), vx.flip(3)  # in a mirror
     body = backbone()
     body.load_state_dict({prefix + name: value for name, value in hub()["body"].items()}, strict=False)
     for parameter in body.parameters():

@@ -155,7 +155,7 @@ def sorter(steps: int = 240, learns: str = "answers", shared: bool = False) -> R
 
 
 class Experts(nn.Module):
-    """Sends each token to the best two of its experts."""
+    """Sends each token to the best of its experts."""
 
     def __init__(self, width: int, count: int = 4) -> None:
         super().__init__()
