@@ -146,12 +146,14 @@ def hard_negatives(losses: Tensor, positive: Tensor) -> Tensor:
     return rank < (3 * positive.sum(1, keepdim=True)).clamp(min=3)
 
 
-def multibox(guarded: bool = True, clean: bool = True, each: str = "batch", epochs: int = 12) -> Recording:
+def multibox(
+    guarded: bool = True, clean: bool = True, each: str = "batch", momentum: float = 0.9, epochs: int = 12
+) -> Recording:
     """Finds boxes and frames by anchors, as SSD does; some pictures are empty."""
     pictures, labels, moves = prepared(0, clean)
     trunk, head = body(12), nn.Conv2d(24, 3 * 7, 3, padding=1)
     model = nn.Sequential(trunk, head)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=momentum, weight_decay=5e-4)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     probe = Probe(model, optimizer)
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from tests.corpus.fault import Fault
-from tests.corpus.twelfth import boxes, graphs, likeness, makers, plain, series, sounds, trainers, tuners, writers
+from tests.corpus.twelfth import (
+    boxes,
+    columns,
+    graphs,
+    likeness,
+    makers,
+    plain,
+    series,
+    sounds,
+    trainers,
+    tuners,
+    writers,
+)
 from tests.corpus.twelfth.slips import SLIPS
 from tests.corpus.whole import whole
 
@@ -81,6 +93,18 @@ FAULTS: dict[str, Fault] = {
         "forums on minGPT with own data: a rate copied from an SGD recipe, the loss stays above 2.5",
         ("GW205", "GW207", "GW206", "GW209", "GW951", "GW310", "GW307", "GW421", "GW952", "GW312", "GW309", "GW308"),
     ),
+    "blocks-clipped-at-a-hundredth": Fault(
+        whole(trainers.stepped, 1203, most=0.01),
+        ("GW421",),
+        "forums on clipping: max_norm was copied from another model, every step is cut to a hundredth",
+        ("GW412", "GW209", "GW214", "GW206"),
+    ),
+    "anchors-momentum-of-ninety-nine": Fault(
+        whole(boxes.multibox, 1221, momentum=0.99),
+        ("GW442",),
+        "amdegroot/ssd.pytorch#373 and forums: momentum raised to 0.99 against nan, the rate kept",
+        ("GW207", "GW205", "GW411", "GW206", "GW209", "GW307"),
+    ),
     # -- what learns --------
     "adapters-both-zero": Fault(
         whole(tuners.lora, 1210, zeros="both"),
@@ -153,6 +177,18 @@ FAULTS: dict[str, Fault] = {
         ("GW306", "GW311"),
         "zalandoresearch/pytorch-vq-vae#6, re-implementations: without z + (q - z).detach() the encoder learns nothing",
         ("GW209", "GW206", "GW303", "GW301", "GW805", "GW312", "GW108", "GW957"),
+    ),
+    "flats-second-loss-not-added": Fault(
+        whole(columns.flats, 1286, both=False),
+        ("GW301", "GW312"),
+        "repositories with several tasks: the second loss is computed and logged, but not part of the sum",
+        ("GW303", "GW210", "GW302"),
+    ),
+    "flats-without-bends": Fault(
+        whole(columns.flats, 1286, bends=False),
+        ("GW313",),
+        "forums: activations lost when layers moved into nn.Sequential, a product of inputs cannot be learnt",
+        ("GW209", "GW206", "GW108", "GW102", "GW311", "GW312"),
     ),
     # -- leaks --------
     "code-without-mask": Fault(

@@ -152,13 +152,13 @@ def domains(steps: int = 280) -> Recording:
     return probe.finish()
 
 
-def tags(loss_name: str = "bce", epochs: int = 9) -> Recording:
+def tags(loss_name: str = "bce", drop: float = 0.2, epochs: int = 9) -> Recording:
     """Tags songs: each has none to five of eight tags."""
     chance = torch.Generator().manual_seed(1296)
     x = torch.randn(1500, 20, generator=chance)
     mixer = torch.randn(20, 8, generator=chance) / 20**0.5
     y = (1.5 * torch.tanh(x) @ mixer * 2 + 0.4 * torch.randn(1500, 8, generator=chance) > 0.8).float()
-    model = nn.Sequential(nn.Linear(20, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 8))
+    model = nn.Sequential(nn.Linear(20, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Dropout(drop), nn.Linear(48, 8))
     optimizer = torch.optim.NAdam(model.parameters(), lr=3e-3)
     probe = Probe(model, optimizer)
 

@@ -26,7 +26,7 @@ SLIPS: dict[str, Fault] = {
         SCALING + "; super-resolution repositories: input from 0 to 255, output from 0 to 1",
         ("GW201", "GW206", "GW309", "GW209", "GW412", "GW113", "GW108"),
     ),
-    "load-in-megawatts": Fault(
+    "load-as-metered": Fault(
         whole(series.seq2seq, 1250, scaled=False),
         ("GW107",),
         SCALING,
@@ -55,6 +55,18 @@ SLIPS: dict[str, Fault] = {
         ("GW602", "GW605", "GW601"),
         "MrLeeeee/GCN-GAT-and-Graphsage#3, mlx-graphs/mlx-graphs#18: 0 neighbours to the power of -1/2 is inf",
         ("GW603", "GW444", "GW805", "GW311", "GW107"),
+    ),
+    "heartbeats-one-kind-after-another": Fault(
+        whole(sounds.hearts, 1242, mixed=False),
+        ("GW111",),
+        "37 reasons (S. Ivanov) and forums on speech: files are sorted by kind, the loader does not shuffle",
+        ("GW205", "GW207", "GW434", "GW805", "GW307", "GW802", "GW112", "GW206"),
+    ),
+    "heartbeats-subset-of-a-debugging-day": Fault(
+        whole(sounds.hearts, 1242, many=48),
+        ("GW801",),
+        "repositories: dataset[:48] from a debugging session is still there, the model knows it by heart",
+        ("GW112", "GW204", "GW113", "GW434"),
     ),
     # -- losses --------
     "anchors-none-in-a-picture": Fault(
@@ -213,6 +225,12 @@ SLIPS: dict[str, Fault] = {
         ("GW435", "GW434", "GW431"),
         "pytorch/examples#289, ports from TensorFlow: 0.999 there is 0.001 here, too slow for a short training",
         ("GW112", "GW801", "GW113"),
+    ),
+    "songs-dropout-of-keep-prob": Fault(
+        whole(plain.tags, 1299, drop=0.8),
+        ("GW462",),
+        "ports from TensorFlow: keep_prob=0.8 became nn.Dropout(0.8)",
+        ("GW802", "GW209", "GW434", "GW206", "GW461"),
     ),
     "waves-eps-of-inception": Fault(
         whole(masks.sharper, 1232, eps=0.1),

@@ -188,7 +188,7 @@ class Wide(nn.Module):
         return self.head(x)
 
 
-def stepped(epochs: int = 10, unit: str = "steps", ready: bool = True) -> Recording:
+def stepped(epochs: int = 10, unit: str = "steps", ready: bool = True, most: float = 1.0) -> Recording:
     """Learns digits by four small batches a step, clipped, along a warm cosine."""
     x, y, vx, vy = digits()
     model = Wide()
@@ -204,7 +204,7 @@ def stepped(epochs: int = 10, unit: str = "steps", ready: bool = True) -> Record
             (loss / 4).backward()
             last = at % 4 == 3
             if last or not ready:
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                nn.utils.clip_grad_norm_(model.parameters(), most)
                 optimizer.step()
             if last:
                 scheduler.step()
