@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from tests.corpus import eighth, eleventh, fifth, fourth, held_out, ninth, second, seventh, sixth, tenth, third
+from tests.corpus import eighth, eleventh, fifth, fourth, held_out, ninth, second, seventh, sixth, tenth, third, twelfth
 
 SETS: dict[str, ModuleType] = {
     "first": held_out,
@@ -21,4 +21,5 @@ SETS: dict[str, ModuleType] = {
     "ninth": ninth,
     "tenth": tenth,
     "eleventh": eleventh,
+    "twelfth": twelfth,
 }
