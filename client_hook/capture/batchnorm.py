@@ -103,6 +103,8 @@ class BatchNormSignal(Signal):
         if with_graph and not module.training:
             layer.frozen += 1
             return
+        if not (with_graph or layer.samples or layer.frozen):
+            return  # an evaluation before the training: what is stored is the start
         if tensor.numel() > MAX_VALUES:
             tensor = tensor[:: -(-tensor.numel() // MAX_VALUES)]
         rows = tensor.transpose(0, 1).reshape(channels, -1).float()

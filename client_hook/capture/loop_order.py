@@ -266,10 +266,10 @@ class LoopOrderSignal(Signal):
         if turn is None:
             return
         self._counts["optimizer_step"] += 1
-        emptied = turn.probe.empty() or (turn.emptied and turn.probe.mark() == turn.left)
+        emptied = turn.probe.empty() or (turn.emptied and not turn.probe.lost and turn.probe.mark() == turn.left)
         if turn.steps and turn.backwards and not turn.probe.lost and not emptied:
             self._checked += 1
-            if not turn.probe.cleared:
+            if not (turn.probe.cleared or turn.emptied):  # emptied: then somebody wrote gradients of his own
                 self._missing += 1
                 self._offences.add("zero-grad-missing", self.context.open_step, key)
         if emptied:
@@ -288,6 +288,8 @@ class LoopOrderSignal(Signal):
         if turn.backwards == 0 and not turn.probe.touched():
             self._offences.add("step-without-backward", self.context.open_step, key)
         backwards = turn.own_backwards if len(self._turns) > 1 else turn.backwards
+        if turn.emptied:
+            backwards = 0  # what they left is gone
         if backwards:
             self._per_step = backwards
         if backwards >= 2 and not self._closures:

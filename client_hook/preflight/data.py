@@ -95,7 +95,8 @@ class Check:
                 "Print x.min(), x.max() where a batch is made: a cast to int, a wrong division, an empty buffer.",
                 **more,
             )
-        if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4) and first.startswith("Conv"):
+        last = len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4)
+        if last and tuple(shape[2:]) != (1, 1) and first.startswith("Conv"):  # a code of one place is no picture
             return found(
                 self,
                 "warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._layers import layers, learning_matrices
+from server.rules._layers import Parameter, layers, learning_matrices
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -52,7 +53,7 @@ class ActivationScaleDrift(Rule):
     name = "activation-scale-drift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.ACT_STD,)
     chart = "activations"
     tier = "layers"
@@ -108,9 +109,17 @@ def _chain(window: Window) -> list[str]:
     kinds = {str(item.get("name")): str(item.get("type")) for item in known}
     if any(kinds.get(name) not in PLAIN for name in weighted) or len(set(weighted)) != len(weighted):
         return []
-    learning = {item.layer for item in learning_matrices(window)}
+    learning = {item.layer: item for item in learning_matrices(window)}
     chain = [name for name in weighted if name in learning]
+    both = [pair for pair in pairwise(chain) if kinds[pair[0]] == kinds[pair[1]] == "Linear"]
+    if not all(_feeds(learning[one], learning[other]) for one, other in both):
+        return []
     return chain[:-1]  # the head is made small on purpose
+
+
+def _feeds(one: Parameter, other: Parameter) -> bool:
+    """Says whether a linear layer takes what another gives; where it does not, another branch begins."""
+    return one.shape[0] == other.shape[1]
 
 
 def _with_depth(chain: list[str], stds: list[float], params: ActivationScaleDrift.Params) -> Verdict | None:

@@ -22,7 +22,7 @@ class AdamEpsDominates(Rule):
 
     ## What it does
     Computes the root mean square of each matrix's gradient, ‖g‖/√n, over the newest window: below 10·ε for more than a
-    quarter of the matrices.
+    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out.
 
     ## Why it matters
     Adam divides by √v + ε. Where ε is the larger of the two, the update shrinks with the gradient and the layer stops
@@ -50,7 +50,7 @@ class AdamEpsDominates(Rule):
     name = "adam-eps-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_GRAD_NORM,)
     chart = "gradients"
     tier = "layers"
@@ -67,6 +67,9 @@ class AdamEpsDominates(Rule):
 
         times: float = threshold(10.0, unit="times epsilon", low=1.0, high=1000.0, relax="down", source="ours")
         share: float = threshold(0.25, unit="of the matrices", low=0.05, high=1.0, source="ours")
+        moves: float = threshold(
+            1e-3, unit="of the weights, a step", low=1e-5, high=1.0, source="as lr-too-low: the usual step (Karpathy)"
+        )
         depth: float = threshold(
             1e3, unit="times the smallest, in the last layer", low=10.0, high=1e9, source="as vanishing-gradient"
         )
@@ -93,10 +96,13 @@ class AdamEpsDominates(Rule):
         if fading and (stuck(window) or stood_still(window)):
             yield NotEvaluated("gradients fade from layer to layer on the way back, which vanishing-gradient judges")
             return
+        moves = window.by_layer(Kind.PARAM_UPDATE_RATIO)
         small = [
             name
             for name, size in found.items()
-            if 0 < size < params.times * eps and not _fell(norms[name].values, params.depth)
+            if 0 < size < params.times * eps
+            and not _fell(norms[name].values, params.depth)
+            and not (name in moves and med(moves[name].tail(width)) >= params.moves)
         ]
         losses = window.loss.tail(width)
         solved = len(losses) and med(losses) < 0.01 * abs(med(window.loss.values[:5]))

@@ -53,7 +53,7 @@ class DataBatchSanity(Rule):
     name = "data-batch-sanity"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -144,6 +144,11 @@ def _channels_relabelled(window: Window, shape: list[int]) -> list[int] | None:
     return None
 
 
+def channels_last(shape: list[int]) -> bool:
+    """Says whether the channels of pictures seem to come last; what is one place wide and high is no picture."""
+    return len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4) and shape[2:] != [1, 1]
+
+
 def _is_float(labels: Mapping[str, Any]) -> bool:
     return str(labels.get("dtype", "")).startswith(("float", "bfloat"))
 
@@ -159,7 +164,7 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
             "Print x.min(), x.max() where a batch is made: a cast to int, a wrong division or an empty buffer.",
             numbers=numbers,
         )  # fmt: skip
-    if len(shape) == 4 and shape[-1] in (1, 3, 4) and shape[1] not in (1, 3, 4) and _first(window).startswith("Conv"):
+    if channels_last(shape) and _first(window).startswith("Conv"):
         return say(
             Severity.WARNING, f"The pictures{whose} come as {'×'.join(map(str, shape))}: the channels seem to be last",
             "Put the channels first: x.permute(0, 3, 1, 2).", numbers=numbers, strings={"shape": str(shape)},

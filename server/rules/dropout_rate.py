@@ -110,15 +110,15 @@ def _underfits(window: Window, params: DropoutRate.Params) -> bool:
 
 
 def _on_logits(window: Window, rates: dict[str, float]) -> str | None:
-    """Finds a dropout that nothing but views follow on the way to the loss."""
+    """Finds a dropout that no layer and no norm follows on the way to the loss."""
     sequence = [item for item in window.fact("graph").get("sequence") or () if hasattr(item, "get")]
     inner = [item for item in sequence if item.get("kind") in ("weighted", "activation", "norm", "dropout", "pool")]
     weighted = [index for index, item in enumerate(inner) if item.get("kind") == "weighted"]
     if not weighted or window.fact("graph").get("truncated") or len(sequence) >= 500:
         return None
     after = inner[weighted[-1] + 1 :]
-    if not after or after[0].get("kind") != "dropout":
-        return None
+    if not after or after[0].get("kind") != "dropout" or any(item.get("kind") == "norm" for item in after):
+        return None  # what a norm reads is no answer yet: the end of a block, of which scores are made
     name = str(after[0].get("layer"))
     last = window.fact("loss_call").get("last_layer")
     return name if rates.get(name) and last in (None, name) else None

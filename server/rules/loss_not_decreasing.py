@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
@@ -19,7 +21,7 @@ from server.rules._loss_call import (
     expected,
     loss_call,
 )
-from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters
+from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, is_stuck, loss_quarters
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
@@ -29,6 +31,7 @@ FEWEST_CLASSES, FEWEST_LABELS = 3, 20  # of each class
 FAR_ABOVE = 1.2  # times a guess: who comes down from there has learned something
 LIKELY_ERRORS = 1.645  # standard errors of the difference: a fall, as a one-sided test at 5 % says
 WORTH = 0.97  # of a guess: from there on something was learned
+HANDFUL, ROUGH = 16, 0.25  # parameters; of the fall, the range of all that follows the first quarter
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
 
@@ -73,7 +76,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 4
+    version = 5
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -158,6 +161,8 @@ class LossNotDecreasing(Rule):
             return
         if not is_stuck(parts) or _validation_improved(window, params) or _beats_a_guess(call, parts):
             return
+        if _few_settled(window, parts):
+            return
         moved = min(parts.q1, parts.start) - parts.q4
         if moved > max(SMALLEST_GAIN * abs(parts.q1), LIKELY_ERRORS * math.hypot(parts.se_first, parts.se_last)):
             yield NotEvaluated(
@@ -203,6 +208,18 @@ def _beats_a_guess(call: LossCall | None, parts: Quarters) -> bool:
     guess = entropy(call.labels)
     error = math.hypot(parts.se_last, entropy_error(call.labels))
     return parts.start > WORTH * guess and guess - parts.q4 > max((1 - WORTH) * guess, SURE_ERRORS * error)
+
+
+def _few_settled(window: Window, parts: Quarters) -> bool:
+    """Says whether a handful of parameters came to rest in a few steps: a smooth fall from the first loss, which never
+    came back (the temperature of a calibration). That little has nothing else to learn."""
+    trainable, losses = window.fact("model").get("trainable"), window.loss.values
+    first = first_finite(losses)
+    if not isinstance(trainable, int) or not 0 < trainable <= HANDFUL or first is None:
+        return False
+    fall, rest = first - parts.q4, losses[len(losses) // 4 :]
+    wide = float(np.ptp(rest[np.isfinite(rest)]))
+    return fall > SMALLEST_GAIN * abs(first) and wide < ROUGH * fall
 
 
 def _validation_improved(window: Window, params: LossNotDecreasing.Params) -> bool:

@@ -13,6 +13,8 @@ from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, REGRESSIO
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+PICKED = ("Gather", "Index")  # values of actions, one of a row
+
 
 class SortedBatches(Rule):
     """The run has batches that hold one class at a time
@@ -21,7 +23,8 @@ class SortedBatches(Rule):
     Compares the median entropy of the labels within one batch with the entropy of all labels seen. Random batches of B
     lose only about (C − 1)/(2B) nats; less than half of the whole means that the data come in order of their class. Of
     a regression with one target for each sample, that less than a tenth of the variance of the targets is found within
-    a batch; random batches of B hold 1 − 1/B of it.
+    a batch; random batches of B hold 1 − 1/B of it. Values of actions are left out: their targets rise as they are
+    learned.
 
     ## Why it matters
     The model learns "everything is class 0", then "everything is class 1": it forgets in each stretch what it learned
@@ -49,7 +52,7 @@ class SortedBatches(Rule):
     name = "sorted-batches"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -117,6 +120,8 @@ def _by_amount(window: Window, call: LossCall, params: SortedBatches.Params) -> 
         yield NotEvaluated(f"batches of {params.batch_size} targets are needed, one number for each sample")
     elif call.batches < params.batches and not window.final:
         yield NotEvaluated(f"{params.batches} batches are needed, {call.batches} are in")
+    elif window.gates.moving_target or call.previous_op.startswith(PICKED):
+        yield NotEvaluated("targets that the training makes itself move from batch to batch")
     elif window.fact("data").get("shuffle") is not True and (call.target.within or 0.0) < params.within:
         yield say(
             Severity.WARNING,

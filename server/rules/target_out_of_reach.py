@@ -60,7 +60,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -128,8 +128,11 @@ class TargetOutOfReach(Rule):
         # what answers the mean has the variance as its squared error: a loss far above that is still on its way there
         far = call.function == "mse_loss" and bool(call.target.std) and now > params.far * (call.target.std or 0.0) ** 2
         spent = call.function == "mse_loss" and window.final and _half_spent(window, call.target.std or 0.0, params)
-        slow = start - now < params.moved * abs(start)
-        stuck = late and bool(np.isfinite(now)) and (slow or spent or (far and (window.final or window.firing)))
+        # what a policy earns, or a bootstrapped value, grows as it learns, and the loss with it
+        moving = window.gates.moving_target
+        slow = (abs(start - now) if moving else start - now) < params.moved * abs(start)
+        on_its_way = not moving and (spent or (far and (window.final or window.firing)))
+        stuck = late and bool(np.isfinite(now)) and (slow or on_its_way)
         if not stuck and not window.final and late:
             return
         yield say(

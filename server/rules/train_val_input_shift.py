@@ -10,14 +10,17 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.statistics import med, start_of
 from server.rules._loss_call import counts_of
 from server.rules._say import say
+from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 FULL, ROUNDING = 0.9, 1e-6  # pictures from 0 to 1 come near 1
 BEYOND = 1.3  # what no value between 0 and 1 is
 CENTRED = 0.5  # of a standard deviation
 FEWEST_COLUMNS = 3
+FEWEST_LOOKS = 3  # evaluations
 THEN = "they come from another time or place, or are prepared differently"
 OTHER_LABELS = 0.3  # total variation of the shares of the classes
 
@@ -33,8 +36,8 @@ class TrainValInputShift(Rule):
     validation is of another time or place). Inputs that another network computes (a discriminator's, a head's, losses
     that are weighed) are left out: they change with training. So are shifts where a sampler draws some examples more
     often, or where the classes are spread otherwise (label-histogram-wrong): a column may tell classes apart; and the
-    milder ones where the first batches are but the beginning of data
-    that is not shuffled.
+    milder ones where the first batches are but the beginning of data that is not shuffled, and a moved mean where the
+    validation loss stays within a tenth of what training gained.
 
     ## Why it matters
     Scaling was applied to one of the two. Every validation number is then about something else.
@@ -62,7 +65,7 @@ class TrainValInputShift(Rule):
     name = "train-val-input-shift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -85,6 +88,9 @@ class TrainValInputShift(Rule):
         )
         errors: float = threshold(6.0, unit="sampling errors", low=2.0, high=50.0, source="ours: beyond chance")
         batches: int = threshold(2, unit="training batches", low=1, high=20, source="ours")
+        lost: float = threshold(
+            0.1, unit="of what training gained", low=0.0, high=1.0, source="ours: a shift that costs less does no harm"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `inputs`."""
@@ -139,7 +145,17 @@ def _difference(item: Fact, other: Fact, window: Window, params: TrainValInputSh
     partly = data.get("shuffle") is False and rows < int(data.get("dataset_size") or 0)
     if partly or window.gates.moving_target or _other_labels(window):
         return None  # the first batches stand for no more than themselves; where labels differ, so do their inputs
-    return _unnormalised(item, other, params) or _elsewhere(item, other, rows, data, params)
+    found = _unnormalised(item, other, params)
+    return found or (None if _serves(window, params) else _elsewhere(item, other, rows, data, params))
+
+
+def _serves(window: Window, params: TrainValInputShift.Params) -> bool:
+    """Says whether what was learned holds for the other inputs too: the validation lost next to nothing of the gain."""
+    found = evaluations(window)
+    if found is None or len(found) < FEWEST_LOOKS or not window.loss.count:
+        return False
+    start, now = start_of(window.loss.values), med(found.training[-FEWEST_LOOKS:])
+    return med(found.values[-FEWEST_LOOKS:]) - now < params.lost * (start - now)
 
 
 def _other_labels(window: Window) -> bool:

@@ -48,6 +48,21 @@ def test_frozen_norms_are_counted_apart() -> None:
     assert (found["samples"], found["frozen"]) == (0, 12)
 
 
+def test_an_evaluation_before_the_training_is_no_evaluation_of_what_was_stored() -> None:
+    """Before the first step, what is stored is the start: only the evaluation after four steps counts."""
+
+    def body(step, model, optimizer):
+        if step in (0, 4):
+            model.eval()
+            with torch.no_grad():
+                x, y = batch(step, 64)
+                F.cross_entropy(model(x), y)
+            model.train()
+        return usual(step, model, optimizer)
+
+    assert layer(train(body, model=normed()))["eval_samples"] == 1
+
+
 def test_two_distributions_in_one_step_are_far_apart() -> None:
     def body(step, model, optimizer):
         x, y = batch(step)

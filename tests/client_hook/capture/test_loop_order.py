@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +53,31 @@ def test_gradient_accumulation_is_no_offence() -> None:
     assert loop["backwards_per_step"] == 4
     assert loop["offences"] == []
     assert loop["zero_grad_missing"] == 0
+
+
+def test_gradients_that_are_written_after_clearing_count_as_cleared() -> None:
+    """Reptile: a copy learns by itself, and how far it went is the gradient."""
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        fast = copy.deepcopy(model)
+        inner = torch.optim.SGD(fast.parameters(), lr=0.1)
+        for _ in range(3):
+            loss = F.cross_entropy(fast(inputs), labels)
+            inner.zero_grad()
+            loss.backward()
+            inner.step()
+        optimizer.zero_grad()
+        for slow, quick in zip(model.parameters(), fast.parameters(), strict=True):
+            slow.grad = slow.data - quick.data
+        optimizer.step()
+        return loss
+
+    loop = last(train(body, steps=15), "loop")
+    assert loop["offences"] == []
+    assert loop["zero_grad_missing"] == 0
+    assert loop["backwards_per_step"] is None
+    assert loop["accumulation"]["steps"] == 0
 
 
 def test_gradients_that_are_cleared_by_hand_count_as_cleared() -> None:

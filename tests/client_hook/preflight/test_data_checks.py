@@ -144,6 +144,12 @@ def test_pictures_with_their_channels_last_are_found() -> None:
     assert result.message == "pictures come as (16, 12, 12, 3): the channels seem to be last"
 
 
+def test_a_code_of_one_place_is_no_picture_with_its_channels_last() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(12, 4, 3), nn.Flatten(), nn.Linear(36, 2))
+    result = Case(model, F.cross_entropy, (torch.randn(16, 12, 1, 1), torch.arange(16) % 2)).check("GW107")
+    assert "channels" not in result.message
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_labels_that_are_no_class_are_found_before_they_break_anything(name: str) -> None:
     def shift(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
