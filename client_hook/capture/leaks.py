@@ -42,6 +42,7 @@ class LeaksSignal(Signal):
         self._calls = WatchedCalls(context, [], self._see)
         self._later = Later()
         self._table: Tensor | None = None  # of the open step, until its loss is computed
+        self._widths: list[int] = []  # of the tensors that it was put together from
         self._tables: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._window: list[int] | None = None  # steps and features, where the rows are windows of a series
@@ -84,6 +85,7 @@ class LeaksSignal(Signal):
             )
             if 2 <= table.shape[1] <= (MAX_FIELDS if self._ids else MAX_COLUMNS):
                 self._table, self._window = table, windows[0] if windows else None
+                self._widths = [item[0].numel() for item in tables]
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Takes the targets that belong to the table."""
@@ -98,6 +100,12 @@ class LeaksSignal(Signal):
         if not target.ndim or len(target) != len(table) or len(table) < 2:
             return
         target = target.reshape(len(table), -1)
+        if target.shape[1] > 1 and target.shape[1] in self._widths[1:]:  # a decoder is told the answers before its own
+            parts = zip(table.split(self._widths, 1), self._widths, strict=True)
+            kept = [part for part, width in parts if width != target.shape[1]]
+            if sum(part.shape[1] for part in kept) < 2:
+                return
+            table = torch.cat(kept, 1)
         # of the many targets of an autoencoder each is among the inputs, as of a causal model all but the last
         if target.shape[1] > (1 if not target.is_floating_point() else max(1, min(MAX_TARGETS, table.shape[1] // 2))):
             return

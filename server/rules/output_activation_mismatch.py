@@ -14,6 +14,7 @@ from server.rules._loss_call import (
     REGRESSION,
     SAME_VALUES,
     LossCall,
+    Spread,
     call_operations,
     loss_call,
     product_of_unit_vectors,
@@ -21,6 +22,7 @@ from server.rules._loss_call import (
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+OF_ANOTHER_CALL = 1e-3  # of the inputs of the loss
 _PASSING = (*SAME_VALUES, "Select", "ToCopy")
 REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
 
@@ -64,7 +66,7 @@ class OutputActivationMismatch(Rule):
     name = "output-activation-mismatch"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -106,6 +108,16 @@ class OutputActivationMismatch(Rule):
                 yield verdict
 
 
+def _beyond(values: Spread) -> dict[str, float | None]:
+    """Gives, for each last operation, the share of values that it cannot give."""
+    return {
+        "Relu": values.negative,
+        "Sigmoid": values.outside_unit,
+        "Softmax": values.outside_unit,
+        "Tanh": values.outside_symmetric,
+    }
+
+
 def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:
     operation = call.previous_op.removesuffix("Backward0").removesuffix("Backward1").removeprefix("Log")
     place = f" (`{call.last_layer}`)" if call.last_layer else ""
@@ -116,12 +128,9 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             "Remove the softmax. One output: binary_cross_entropy_with_logits with float targets; C classes: C outputs "
             "and cross_entropy.",
         )
-    outside = {
-        "Relu": call.target.negative,
-        "Sigmoid": call.target.outside_unit,
-        "Softmax": call.target.outside_unit,
-        "Tanh": call.target.outside_symmetric,
-    }.get(operation)
+    outside = _beyond(call.target).get(operation)
+    if (_beyond(call.input).get(operation) or 0.0) > OF_ANOTHER_CALL:
+        return None  # what goes in lies out of reach too: another call of the same function got something else
     if call.function in REGRESSION and outside is not None and outside > params.outside:
         return _say(
             call,

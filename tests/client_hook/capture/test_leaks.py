@@ -259,3 +259,34 @@ def test_numbers_are_no_ids_and_a_longer_row_of_ids_is_a_text() -> None:
     (fact,) = leaks(table, lambda step, inputs: inputs[:, 2].clone(), squares)
     assert fact["ids"] is False
     assert leaks(ids(33), lambda step, x: (x[:, 3] > 3).long(), F.cross_entropy, model=Fields()) == []
+
+
+class Decoder(nn.Module):
+    """Forecasts two values from a history, each with the answer before it at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(COLUMNS + 2, 2)
+
+    def forward(self, history: Tensor, told: Tensor) -> Tensor:
+        before = F.pad(told[:, :-1], (1, 0))
+        out: Tensor = self.layer(torch.cat([history, before], 1))
+        return out
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+def test_answers_that_a_decoder_is_told_are_no_leak_but_one_among_the_history_is(leaky: bool) -> None:
+    model = Decoder()
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        history, targets = table(step), table(step + 1_000)[:, :2]
+        if leaky:
+            history = torch.cat([history[:, :-1], targets[:, :1]], 1)
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(history, targets), targets)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    facts = train(body, model=model, steps=30).facts("leaks")
+    assert [fact["targets_among"] for fact in facts] == [int(leaky)]
