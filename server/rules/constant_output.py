@@ -76,7 +76,7 @@ class ConstantOutput(Rule):
         )
         warm: int = threshold(50, unit="steps", low=0, high=10_000, source="ours: zero heads start with equal answers")
 
-        shrunk: float = threshold(0.1, unit="of the size", low=1e-3, high=0.5, source="ours: vectors of one point")
+        shrunk: float = threshold(0.15, unit="of the size", low=1e-3, high=0.5, source="ours: vectors of one point")
         vanished: float = threshold(0.02, unit="of the first losses", low=1e-6, high=0.5, source="ours: all but gone")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:

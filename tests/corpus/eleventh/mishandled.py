@@ -238,7 +238,7 @@ MISHANDLED: dict[str, Fault] = {
     ),
     "competition-weights-decayed": Fault(
         whole(tables.competition, 1105, decay=20.0),
-        ("GW441",),
+        ("GW441", "GW451"),
         "discuss.pytorch.org: weight_decay of AdamW is not that of Adam; tried far too large",
         ("GW451", "GW452", "GW206", "GW209", "GW311", "GW306", "GW108"),
     ),
