@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from client_hook import shutdown
 from client_hook.clock import Clock
-from client_hook.guard import Guard, guarded, run_thread
+from client_hook.guard import Guard, guarded, quietly, run_thread
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, Journal, opening_extras
 from client_hook.ledger import Ledger
@@ -239,7 +239,7 @@ class Outbox:
                 return
             interval = FLUSH_INTERVAL_S
             self._report_ledger()
-            self.look()
+            quietly(self.look)
             self._journal.write(self._clock.now_ms())
             self._sender.wake()
             self._sender.wake_stuck_call()
