@@ -197,11 +197,13 @@ SPOILT: dict[str, Fault] = {
         ("GW604",),
         "pycox and DeepSurv, issues: a batch in which nobody died, the loss is nan",
         ("GW601",),
+        begins=30,
     ),
     "boxes-mean-of-none": Fault(
         whole(vision.boxes, 1124, guard=False),
         ("GW604",),
         "discuss.pytorch.org and torchvision, issues: the mean over the positives of a batch that has none is nan",
         ("GW601", "GW602", "GW603", "GW444"),
+        begins=47,
     ),
 }

@@ -59,7 +59,7 @@ HEALTHY: dict[str, Setup] = {
     "digits-drawn-by-vae": whole(makers.vae, 1270),
     "moons-by-gan": whole(makers.gan, 1271),
     "moons-by-critic": whole(makers.critic, 1272),
-    "moons-by-couplings": whole(makers.flow, 1273),
+    "moons-by-coupled-halves": whole(makers.flow, 1273),
     "digits-out-of-noise": whole(makers.diffusion, 1274),
     "digits-by-codebook": whole(makers.codebook, 1275),
     "tumours-column-by-column": whole(columns.tumours, 1280),
