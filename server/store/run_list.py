@@ -95,7 +95,8 @@ class RunQuery:
         if self.project is not None:
             conditions.append(schema.projects.c.name == self.project)
         if self.state is not None:
-            conditions.append(_r.state == self.state)
+            wanted = (self.state, RunState.STUCK.value) if self.state == RunState.SILENT.value else (self.state,)
+            conditions.append(_r.state.in_(wanted))  # a loop of which nothing is heard is silent too
         if self.severity is not None:
             conditions.append(_r.worst_severity == self.severity)
         if self.tag:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.domain.runs import Attempt, Run
+from server.domain.runs import Attempt, Run, RunState
 from server.web.models.values import DiagnosisName, Number, Plain, RunStateName, SeverityName
 
 
@@ -46,8 +46,10 @@ class RunItem(BaseModel):
 
     @classmethod
     def of(cls, run: Run) -> RunItem:
-        """Makes it from a run."""
-        return cls.model_validate({name: getattr(run, name) for name in cls.model_fields}, from_attributes=True)
+        """Makes it from a run; of a loop that stands still programs hear as of a run of which nobody hears."""
+        told = {name: getattr(run, name) for name in cls.model_fields}
+        state = RunState.SILENT if run.state is RunState.STUCK else run.state
+        return cls.model_validate({**told, "state": state}, from_attributes=True)
 
 
 class RunPage(BaseModel):

@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
 
 Number = Annotated[float | None, BeforeValidator(finite)]
 Plain = Annotated[Any, BeforeValidator(plain)]
-RunStateName = Literal["running", "finished", "stopped", "failed", "crashed", "silent", "stuck"]
+RunStateName = Literal["running", "finished", "stopped", "failed", "crashed", "silent"]
 DiagnosisName = Literal["pending", "live", "final"]
 SeverityName = Literal["info", "warning", "error"]
 OutcomeName = Literal["passed", "found", "not-evaluated"]

@@ -81,6 +81,8 @@ def test_a_loop_that_stands_still_is_told_after_two_minutes_until_it_goes_on(hom
     ]
     training.wait(600)
     assert training.state is RunState.STUCK, "signs of life of the hook's thread are none of the loop"
+    assert home.client.get(f"/api/v1/runs/{RUN}").json()["state"] == "silent", "the states that programs know"
+    assert [item["id"] for item in home.client.get("/api/v1/runs?state=silent").json()["items"]] == [RUN]
     training.steps(5)
     training.wait(0)
     while training.diagnosis.run_once():
