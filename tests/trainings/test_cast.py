@@ -20,7 +20,6 @@ WITHOUT_TRAINING = {
     "GW104": "found before any training",
     "GW105": "found before any training",
     "GW402": "a remark (tests/trainings/test_own_clock.py)",
-    "GW414": "a remark on runs of 5,000 steps",
     "GW415": "a remark, or a transformer of real size",
     "GW423": "a remark",
     "GW609": "needs a GPU (tests/client_hook/test_cuda.py has one fail)",
