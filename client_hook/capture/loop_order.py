@@ -114,7 +114,8 @@ class LoopOrderSignal(Signal):
             self._closures = True
         if self._per_step is not None and (self._factor is None or self._factor[0] != self._per_step):
             self._offences.news = self._offences.news or self._factor is not None
-            self._factor = [self._per_step, constant_factor(root.grad_fn)]
+            factor = constant_factor(root.grad_fn) if root.grad_fn is not None else None
+            self._factor = [self._per_step, factor]
         self._look_for_inputs(root)
         for turn in self._turns.values():
             cleared = turn.probe.look()

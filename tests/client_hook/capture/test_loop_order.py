@@ -555,3 +555,21 @@ def test_the_factor_of_a_loss_is_read_again_when_the_number_of_micro_batches_cha
     assert tape.facts("loop")[0]["accumulation"]["factor"] == [1, None]
     loop = last(tape, "loop")
     assert (loop["backwards_per_step"], loop["accumulation"]["factor"]) == (4, [4, 0.25])
+
+
+def test_a_loss_that_is_cut_from_its_graph_goes_backward_from_a_leaf() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        if step < 3:
+            loss.backward()
+        else:
+            for _ in range(2):
+                torch.tensor(loss.item(), requires_grad=True).backward()
+        optimizer.step()
+        return loss
+
+    loop = last(train(body, steps=12), "loop")
+    assert loop["backward"] == 3 + 2 * 9
+    assert loop["accumulation"]["factor"] in ([1, None], [2, None])
