@@ -54,3 +54,13 @@ def last(tape: Tape, fact: str) -> Any:
     found = tape.facts(fact)
     assert found, f"no fact {fact!r}; there are {sorted({name for kind, name, _, _ in tape.records if kind == 'fact'})}"
     return found[-1]
+
+
+def kinds_of(loop: Any) -> dict[str, int]:
+    """Gives the offences of a fact `loop`, each with its first step."""
+    return {item["kind"]: item["first_step"] for item in loop["offences"]}
+
+
+def kinds(tape: Tape) -> dict[str, int]:
+    """Gives the offences that a tape holds in the end."""
+    return kinds_of(last(tape, "loop"))
