@@ -14,8 +14,8 @@ BESIDE: Mapping[str, str] = {
     "GW108": "Judged before the training (see below), in `tests/client_hook/preflight/test_baseline.py`",
     "GW402": "Needs 24 micro-batches a step and a clock of its own; `tests/trainings/test_own_clock.py`",
     "GW415": f"A remark on a start whose cause is told as a worse finding; `{CASES}/missing-warmup.yaml`",
-    "GW423": f"A remark on spikes that are told as a worse finding; `{CASES}/no-clipping-and-spikes.yaml`",
-    "GW452": f"Needs weights that grow through thousands of steps; `{CASES}/weight-norm-drift.yaml`",
+    "GW423": "A remark on spikes that are told as a worse finding; `tests/trainings/remarked.py`",
+    "GW452": "Told as a symptom of what lets the weights grow; `tests/trainings/remarked.py`",
     "GW609": "Needs a GPU; `tests/client_hook/test_cuda.py`",
     "GW705": "Needs a GPU, or a clock that plays one; `tests/trainings/test_own_clock.py`",
     "GW804": "A remark on validation sets that are small, which those of healthy trainings here are too; "

@@ -5,67 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from client_hook import preflight, watch
-
-CLASSES, INPUTS, BATCH = 5, 20, 64
-Training = Callable[[bool, str], str]
-
-
-@dataclass
-class Loop:
-    """One training; what a disease changes is a field."""
-
-    url: str
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    steps: int = 320
-    compute: Callable[[nn.Module, Tensor, Tensor, int], Tensor] = lambda model, x, y, step: F.cross_entropy(model(x), y)
-    data: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]] = lambda x, y, step: (x, y)
-    clear: bool = True
-    before_step: Callable[[int], None] = lambda step: None
-    after_step: Callable[[int], None] = lambda step: None
-    watching: dict[str, Any] = field(default_factory=dict)
-
-    def run(self) -> str:
-        """Trains, and gives the run's id."""
-        chance = torch.Generator().manual_seed(5)
-        teacher = torch.randn(INPUTS, CLASSES, generator=chance)
-        monitor = watch(self.model, self.optimizer, url=self.url, strict=True, **self.watching)
-        for step in range(self.steps):
-            inputs = torch.randn(BATCH, INPUTS, generator=chance)
-            labels = (inputs @ teacher).argmax(1)
-            inputs, labels = self.data(inputs, labels, step)
-            if self.clear:
-                self.optimizer.zero_grad()
-            loss = self.compute(self.model, inputs, labels, step)
-            loss.backward()
-            self.before_step(step)
-            self.optimizer.step()
-            self.after_step(step)
-            monitor.step(loss)
-        monitor.finish()
-        return monitor.run_id
-
-
-def mlp(*, width: int = 32, outputs: int = CLASSES) -> nn.Sequential:
-    """Gives a small network."""
-    torch.manual_seed(1)
-    return nn.Sequential(
-        nn.Linear(INPUTS, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)
-    )
-
-
-def sgd(parameters: Iterable[Any], lr: float = 0.1) -> torch.optim.SGD:
-    """Gives the optimizer that suits the healthy twins."""
-    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+from tests.trainings.loop import CLASSES, INPUTS, Loop, Training, mlp, sgd
 
 
 def initial_loss(sick: bool, url: str) -> str:
@@ -253,30 +197,7 @@ def root_at_zero(sick: bool, url: str) -> str:
     return Loop(url, model, sgd(model.parameters()), compute=compute).run()
 
 
-def checked_before(loop: Loop, code: str) -> str:
-    """Runs one check of preflight on what the loop trains, then trains it."""
-    chance = torch.Generator().manual_seed(5)
-    teacher = torch.randn(INPUTS, CLASSES, generator=chance)
-    inputs = torch.randn(20, BATCH, INPUTS, generator=chance)
-    loader = [(x, (x @ teacher).argmax(1)) for x in inputs]
-    preflight(loop.model, F.cross_entropy, None, loop.optimizer, loader, checks=[code], send=False)
-    return loop.run()
-
-
-def rate_above_the_range(sick: bool, url: str) -> str:
-    model = mlp()
-    return checked_before(Loop(url, model, sgd(model.parameters(), 30.0 if sick else 0.05), steps=120), "GW106")
-
-
-def bottleneck(sick: bool, url: str) -> str:
-    """One number in the middle cannot tell five classes apart; a linear model can."""
-    model = mlp(width=1 if sick else 64)
-    return checked_before(Loop(url, model, sgd(model.parameters(), 0.1), steps=500), "GW108")
-
-
 CAST: dict[str, Training] = {
-    "GW106": rate_above_the_range,
-    "GW108": bottleneck,
     "GW201": initial_loss,
     "GW202": softmax_twice,
     "GW205": bad_shard,

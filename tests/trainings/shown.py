@@ -29,6 +29,8 @@ from tests.corpus.faults import FAULTS
 from tests.corpus.judge import PICTURE_POINTS, judge
 from tests.serving import ROOT, Server, wait_until
 from tests.trainings.cast import CAST
+from tests.trainings.checked import CHECKED
+from tests.trainings.remarked import REMARKED
 
 OWN_CLOCK = ("leaks", "starves", "jumps", "hours without a save", "slows down", "stalls", "24 parts")
 PROCESSES = ("same", "own", "slow")
@@ -54,8 +56,9 @@ def trained(server: Server, home: Path) -> dict[str, tuple[str, str]]:
             for run in server.get("runs?limit=500")["items"]
             if run["id"] not in before
         }
-    missing = set(CAST) - set(corpus().get("pictures", {}))
-    return found | {CAST[code](True, server.url): (CAST[code].__name__, "cast") for code in sorted(missing)}
+    sick = {**CAST, **CHECKED, **REMARKED}
+    missing = set(sick) - set(corpus().get("pictures", {}))
+    return found | {sick[code](True, server.url): (sick[code].__name__, "cast") for code in sorted(missing)}
 
 
 def of_the_corpus(rules: Registry) -> dict[str, dict[str, Any]]:

@@ -174,10 +174,6 @@ def test_a_sparkline_breaks_where_a_value_is_missing() -> None:
 
 # rules that no training of the corpus or beside it (tests/trainings/shown.py) shows yet
 WITHOUT_PICTURE = {
-    "GW101": "found before any training: its page of the preflight draws a curve",
-    "GW102": "found before any training: its page of the preflight draws a curve",
-    "GW105": "found before any training",
-    "GW402": "a remark", "GW423": "a remark", "GW452": "told as a symptom",
     "GW609": "needs a GPU", "GW953": "a remark",
 }  # fmt: skip
 
