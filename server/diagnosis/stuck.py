@@ -2,7 +2,7 @@
 
 What counts is when the server last learned something of the loop (a step, a validation, a value that was logged, a
 fact), by the server's own clock: the clocks of other machines may be wrong, and what waited in a spool is news.
-Not for: runs of which nobody hears at all (Runs.mark_silent).
+Not for: runs of which nobody hears at all (DiagnosisQueue.mark_silent).
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Stuck:
             return []
         self._looked_ms = now_ms
         before, self._known = self._known, {}
-        for run_id, sign in self._store.runs.at_work():
+        for run_id, sign in self._store.queue.at_work():
             known = before.get(run_id)
             self._known[run_id] = known if known is not None and known.sign == sign else _Known(sign, now_ms)
         still = [run_id for run_id, known in self._known.items() if self._stands(run_id, known, now_ms)]
-        return self._store.runs.mark_stuck(still, now_ms) if still else []
+        return self._store.queue.mark_stuck(still, now_ms) if still else []
 
     def _stands(self, run_id: str, known: _Known, now_ms: int) -> bool:
         age = now_ms - known.since_ms

@@ -92,7 +92,7 @@ class Diagnosis:
         self._wanted.clear()
         self._rest = rest
         try:
-            claimed = self._store.runs.claim(self._owner, self._clock(), limit=RUNS_A_ROUND)
+            claimed = self._store.queue.claim(self._owner, self._clock(), limit=RUNS_A_ROUND)
             for place, run_id in enumerate(claimed):
                 if stopped():
                     break
@@ -170,14 +170,14 @@ class Diagnosis:
 
     def release(self) -> None:
         """Leaves the runs to other processes at once."""
-        self._store.runs.release(self._owner)
+        self._store.queue.release(self._owner)
 
     def look_for_silence(self) -> None:
         """Marks the runs that have said nothing for a minute, and those that speak but whose loop stands still."""
         now = self._clock()
         for run_id in self._stuck.look(now):
             self._live.publish(run_id, "state", -1)
-        for run_id in self._store.runs.mark_silent(now - SILENT_AFTER_MS, now):
+        for run_id in self._store.queue.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
 
     def look_for_expired_mutes(self) -> None:

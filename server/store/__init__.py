@@ -12,6 +12,7 @@ from collections.abc import Callable
 from server.store.ahead import Ahead
 from server.store.catalogue import Catalogue
 from server.store.columns import Columns
+from server.store.diagnosis_queue import DiagnosisQueue
 from server.store.engine import Database, open_database
 from server.store.findings import Findings
 from server.store.frames import Frames
@@ -48,6 +49,7 @@ class Store:
         self._writer = Writer(database, forget)
         self.sealer = Sealer(database, self._writer, clock)
         self.runs = Runs(database, self._writer, catalogue, self.sealer)
+        self.queue = DiagnosisQueue(database, self._writer, self.sealer)
         self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer)
         self.series = SeriesReader(database)
         self.columns = Columns(database)

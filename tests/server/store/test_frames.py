@@ -136,7 +136,7 @@ def test_the_summary_of_the_run_follows_the_frames(store: Store) -> None:
     assert (run.last_step, run.last_loss, run.best_validation) == (999, 1.0, 2.0)
     assert run.steps_per_s == pytest.approx(10.0)
     assert 32 <= len(run.sparkline) <= 64
-    assert store.runs.dirty() == [RUN]
+    assert store.queue.dirty() == [RUN]
 
 
 def test_an_infinite_or_absent_last_loss_is_told_from_none(store: Store) -> None:
@@ -156,12 +156,12 @@ def test_a_late_frame_sets_a_final_diagnosis_back_to_live(store: Store) -> None:
     store.frames.accept(frame(0, group({"loss": [1.0]}, [0]), records=[status("finished")]))
     store.findings.save(RUN, findings=[], checks=[], diagnosed_step=0, diagnosis=DiagnosisState.FINAL,
                         seen_version=store.runs.frame_version(RUN), verdict="")  # fmt: skip
-    assert store.runs.dirty() == []
+    assert store.queue.dirty() == []
     store.frames.accept(frame(1, group({"loss": [2.0]}, [1])))
     run = store.runs.get(RUN)
     assert run is not None
     assert (run.state, run.diagnosis) == (RunState.FINISHED, DiagnosisState.LIVE)
-    assert store.runs.dirty() == [RUN]
+    assert store.queue.dirty() == [RUN]
 
 
 def test_the_diagnosis_gets_frames_in_order_and_stops_at_a_gap(store: Store) -> None:

@@ -123,7 +123,7 @@ def test_opening_a_preflight_again_changes_nothing(store: Store) -> None:
 def test_only_a_training_that_speaks_again_ends_the_silence(store: Store) -> None:
     preflight(store)
     training(store)
-    store.runs.mark_silent(NOW + 1_000_000, NOW + 1_000_000)
+    store.queue.mark_silent(NOW + 1_000_000, NOW + 1_000_000)
     open_run(store, attempt="p1", preflight=True)
     assert the_run(store).state is RunState.SILENT
     open_run(store, attempt="a1")

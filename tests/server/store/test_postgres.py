@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from server.errors import StoreError
-from server.store import Store, runs
+from server.store import Store
+from server.store.diagnosis_queue import LEASE_MS
 from tests.postgres import Cluster
 from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples
 from tests.serving import wait_until
@@ -98,13 +99,13 @@ def test_many_threads_of_two_processes_lose_and_double_nothing(two: tuple[Store,
 def test_a_run_is_diagnosed_by_one_process_until_it_gives_it_back_or_dies(two: tuple[Store, Store]) -> None:
     open_run(two[0])
     open_run(two[0], run_id="other", attempt="b")
-    assert two[0].runs.claim("one", NOW, limit=1) == [RUN]
-    assert two[1].runs.claim("two", NOW) == ["other"]
-    assert two[0].runs.claim("one", NOW + 1_000) == [RUN], "its lease is renewed"
-    assert two[1].runs.claim("two", NOW + runs.LEASE_MS + 500) == ["other"], "that of the first one still runs"
-    assert two[1].runs.claim("two", NOW + runs.LEASE_MS + 1_001) == [RUN, "other"], "now it has run out"
-    two[1].runs.release("two")
-    assert sorted(two[0].runs.claim("one", NOW + runs.LEASE_MS + 2_000)) == sorted([RUN, "other"])
+    assert two[0].queue.claim("one", NOW, limit=1) == [RUN]
+    assert two[1].queue.claim("two", NOW) == ["other"]
+    assert two[0].queue.claim("one", NOW + 1_000) == [RUN], "its lease is renewed"
+    assert two[1].queue.claim("two", NOW + LEASE_MS + 500) == ["other"], "that of the first one still runs"
+    assert two[1].queue.claim("two", NOW + LEASE_MS + 1_001) == [RUN, "other"], "now it has run out"
+    two[1].queue.release("two")
+    assert sorted(two[0].queue.claim("one", NOW + LEASE_MS + 2_000)) == sorted([RUN, "other"])
 
 
 def test_what_changes_in_one_process_is_heard_in_the_others_and_not_in_itself(two: tuple[Store, Store]) -> None:

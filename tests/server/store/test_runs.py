@@ -91,16 +91,16 @@ def test_runs_are_filtered(store: Store) -> None:
 
 def test_a_run_that_says_nothing_becomes_silent_and_runs_again_with_its_next_word(store: Store) -> None:
     open_run(store)
-    assert store.runs.mark_silent(NOW, NOW + 1) == []
+    assert store.queue.mark_silent(NOW, NOW + 1) == []
     version = store.runs.frame_version(RUN)
-    assert store.runs.mark_silent(NOW + 1, NOW + 60_000) == [RUN]
+    assert store.queue.mark_silent(NOW + 1, NOW + 60_000) == [RUN]
     assert store.runs.frame_version(RUN) > version
     save(store, state="final")
     store.frames.accept(frame(0, group({"loss": [1.0]}, [0]), received_ms=NOW + 70_000))
     run = store.runs.get(RUN)
     assert run is not None
     assert (run.state, run.diagnosis) == (RunState.RUNNING, DiagnosisState.LIVE)
-    assert store.runs.dirty() == [RUN]
+    assert store.queue.dirty() == [RUN]
 
 
 def test_deleting_a_run_leaves_nothing_of_it_and_all_of_the_others(store: Store, tmp_path: Path) -> None:
@@ -145,6 +145,6 @@ def test_a_diagnosis_of_an_older_state_leaves_the_run_dirty_and_not_final(store:
     run = store.runs.get(RUN)
     assert run is not None
     assert run.diagnosis == DiagnosisState.LIVE
-    assert store.runs.dirty() == [RUN]
+    assert store.queue.dirty() == [RUN]
     save(store, state="final")
-    assert store.runs.dirty() == []
+    assert store.queue.dirty() == []

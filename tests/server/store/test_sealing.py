@@ -76,7 +76,7 @@ def test_a_silent_run_is_sealed_and_a_start_finds_old_tails(tmp_path: Path) -> N
     store.close()
     store = Store.open(url_in(tmp_path), lambda: now[0])
     assert store.sealer.run_once() == 1, "only the long one"
-    assert sorted(store.runs.mark_silent(NOW + 1, NOW + 1)) == sorted(["other", RUN])
+    assert sorted(store.queue.mark_silent(NOW + 1, NOW + 1)) == sorted(["other", RUN])
     now[0] += 6_000
     assert store.sealer.run_once() == 1
     assert count(store, schema.blocks) == 0
