@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from tests.corpus import eighth, eleventh, fifth, fourth, held_out, ninth, second, seventh, sixth, tenth, third, twelfth
+from tests.corpus import (
+    eighth,
+    eleventh,
+    fifth,
+    fourth,
+    held_out,
+    ninth,
+    second,
+    seventh,
+    sixth,
+    tenth,
+    third,
+    thirteenth,
+    twelfth,
+)
 
 SETS: dict[str, ModuleType] = {
     "first": held_out,
@@ -22,4 +36,5 @@ SETS: dict[str, ModuleType] = {
     "tenth": tenth,
     "eleventh": eleventh,
     "twelfth": twelfth,
+    "thirteenth": thirteenth,
 }
