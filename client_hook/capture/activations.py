@@ -1,6 +1,7 @@
 """Measures the outputs of all leaf modules on sampled steps: mean, std, largest, zeros, saturated, non-finite.
 
-It looks at a few thousand elements of each output. Not for: units that never fire (dead_units).
+It looks at a few thousand elements of each output, and at all of them for the largest. Not for: units that never fire
+(dead_units).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class ActivationSignal(Signal):
         self._leaves: list[tuple[str, weakref.ref[nn.Module]]] = []
         self._armed = 0
         self._size = SAMPLE
-        self._samples: dict[str, tuple[int, Tensor]] = {}
+        self._samples: dict[
+            str, tuple[int, Tensor, Tensor | None]
+        ] = {}  # with the ends of what is larger than a sample
         self._limits: dict[str, str] = {}  # which modules can saturate, and how
         self._columns: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
 
@@ -58,7 +61,10 @@ class ActivationSignal(Signal):
         rank = torch.is_grad_enabled() + module.training
         known = self._samples.get(name)
         if known is None or known[0] < rank:
-            self._samples[name] = (rank, tensors.sample(output, self._size))
+            # one value among millions is what overflows and what quantisation suffers from; no sample finds it
+            whole = output.numel() > self._size and output.element_size() > 1
+            ends = _ends(output).float() if whole else None
+            self._samples[name] = (rank, tensors.sample(output, self._size), ends)
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Notices, once, which layers learn although their outputs cannot be seen."""
@@ -78,12 +84,13 @@ class ActivationSignal(Signal):
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Computes the statistics of all samples of one size at once."""
         samples, self._samples = self._samples, {}
-        alike: dict[tuple[torch.device, int], list[str]] = {}
-        for name, (_, sample) in samples.items():
-            alike.setdefault((sample.device, len(sample)), []).append(name)
+        alike: dict[tuple[torch.device, int, bool], list[str]] = {}
+        for name, (_, sample, ends) in samples.items():
+            alike.setdefault((sample.device, len(sample), ends is None), []).append(name)
         for names in alike.values():
             matrix = torch.stack([samples[name][1] for name in names])
-            parts = list(_statistics(matrix))
+            whole = [item for name in names if (item := samples[name][2]) is not None]
+            parts = list(_statistics(matrix, torch.stack(whole, dim=1) if whole else _ends(matrix, dim=1)))
             tanh = [name for name in names if self._limits.get(name) == "tanh"]
             sigmoid = [name for name in names if self._limits.get(name) == "sigmoid"]
             for saturating, centre, limit in ((tanh, 0.0, TANH_LIMIT), (sigmoid, 0.5, 0.5 - SIGMOID_LIMIT)):
@@ -110,12 +117,19 @@ class ActivationSignal(Signal):
         self._leaves = []
 
 
-def _statistics(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gives mean, std, absmax, share of zeros and share of non-finite values of each row."""
+def _ends(values: Tensor, dim: int | None = None) -> Tensor:
+    """Gives the least and the largest value; NaN where there is one."""
+    least, largest = torch.aminmax(values, dim=dim)
+    return torch.stack((least, largest))
+
+
+def _statistics(rows: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gives mean, std, absmax, share of zeros and share of non-finite values of each row; `ends` are the least and the
+    largest values of what the rows stand for, 2 × rows."""
     length = rows.shape[1]
     mean = rows.mean(dim=1)
     std = torch.linalg.vector_norm(rows - mean.unsqueeze(1), dim=1) / length**0.5
-    absmax = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1))
+    absmax = ends.abs().amax(dim=0)
     zeros = torch.eq(rows, 0, out=torch.empty_like(rows)).mean(dim=1)
     if rows.is_cpu and bool(torch.isfinite(absmax).all()):
         return mean, std, absmax, zeros, torch.zeros_like(mean)

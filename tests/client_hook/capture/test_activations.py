@@ -60,6 +60,17 @@ def test_large_outputs_are_sampled_evenly(layout: str) -> None:
     assert tape.series("act/mean/0")[0] == pytest.approx(0.0, abs=0.3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("peak", [1_000.0, -1_000.0, math.inf, math.nan])
+def test_the_largest_value_of_a_large_output_is_that_of_all_its_elements(peak: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 1_024, dtype=dtype)
+    x[37, 501] = peak
+    tape, _ = run(nn.Sequential(nn.Identity(), nn.Linear(1_024, 1, dtype=dtype)), x)
+    assert tape.series("act/absmax/0") == {0: pytest.approx(abs(peak), nan_ok=True)}
+    assert tape.series("act/std/0")[0] == pytest.approx(1.0, rel=0.1), "a sample"
+
+
 def test_saturated_is_the_share_of_values_at_the_ends() -> None:
     model = nn.Sequential(nn.Tanh(), nn.Linear(4, 4), nn.Sigmoid())
     nn.init.zeros_(model[1].weight)
