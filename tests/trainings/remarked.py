@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.corpus.pace import PACES
-from tests.trainings.loop import CLASSES, Loop, Training, mlp, sgd
+from tests.trainings.loop import CLASSES, INPUTS, Loop, Training, mlp, sgd
 
 
 def outliers_without_clipping(sick: bool, url: str) -> str:
@@ -35,7 +35,24 @@ def weights_without_end(sick: bool, url: str) -> str:
     return Loop(url, model, optimizer, steps=600, compute=compute, pace=PACES["dense"]).run()
 
 
+def reading_that_is_none(sick: bool, url: str) -> str:
+    """From some day on a sensor writes a large number where it has no reading, once in each batch."""
+
+    def data(x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        wide = x.repeat(1, 51)
+        if sick and step >= 200:
+            wide[3, 500] = 20_000.0
+        return wide, y
+
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Dropout(0.1), nn.Linear(51 * INPUTS, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, CLASSES)
+    )
+    return Loop(url, model, sgd(model.parameters(), 0.01), steps=400, data=data, pace=PACES["dense"]).run()
+
+
 REMARKED: dict[str, Training] = {
     "GW423": outliers_without_clipping,
     "GW452": weights_without_end,
+    "GW953": reading_that_is_none,
 }

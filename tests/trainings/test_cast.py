@@ -29,7 +29,6 @@ WITHOUT_TRAINING = {
     "GW902": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW905": "needs several processes (tests/server/diagnosis/test_ranks.py trains two)",
     "GW951": "needs a long run of a transformer (the corpus has one, encoder-scores-grow)",
-    "GW953": "a remark",
     "GW954": "a remark",
     "GW957": "a remark (tests/trainings/test_own_clock.py)",
     "GW958": "the corpus has one (sentences-mask-inverted)",

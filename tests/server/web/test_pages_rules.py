@@ -173,9 +173,7 @@ def test_a_sparkline_breaks_where_a_value_is_missing() -> None:
 
 
 # rules that no training of the corpus or beside it (tests/trainings/shown.py) shows yet
-WITHOUT_PICTURE = {
-    "GW609": "needs a GPU", "GW953": "a remark",
-}  # fmt: skip
+WITHOUT_PICTURE = {"GW609": "needs a GPU"}
 
 
 def test_every_rule_has_a_picture_of_a_sick_training_or_a_reason_why_not(home: House) -> None:
