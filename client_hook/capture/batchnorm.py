@@ -7,6 +7,7 @@ and in evaluation), and whether two calls of a step see different distributions.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class _Layer:
         self.apart: Tensor | None = None  # how far the second call lies from the first, channel by channel: an average
         self.pairs = 0
         self.eval_values = 0
+        self.eval_step: int | None = None  # that was open at the newest evaluation
 
     def fact(self) -> dict[str, Any]:
         batch, values = sorted(self.sizes or [(0, 0)])[len(self.sizes) // 2]  # the last of an epoch may be short
@@ -54,7 +56,8 @@ class _Layer:
             "unmoved": self.unmoved,
             "calls": self.calls,
             "gap": _middle(self.gaps),
-            "eval_gap": _middle(self.eval_gaps),
+            "eval_gap": _middle(list(self.eval_gaps)[len(self.eval_gaps) // 2 :]),  # the first may come too early
+            "eval_step": self.eval_step,
             "eval_samples": len(self.eval_gaps),
             "eval_values": self.eval_values,
             "distances": list(self.distances)[-20:],
@@ -117,7 +120,7 @@ class BatchNormSignal(Signal):
             self._samples += 1
             self._compare_calls(name, layer, mean, variance, seen)
         else:
-            layer.eval_values = max(layer.eval_values, seen)
+            layer.eval_values, layer.eval_step = max(layer.eval_values, seen), self.context.open_step
         running = module.running_var
         if running is None or module.running_mean is None or seen < 2:
             return
@@ -180,6 +183,6 @@ class BatchNormSignal(Signal):
         self.context.outbox.record("fact", "batchnorm", step, fact)
 
 
-def _middle(values: deque[float]) -> float | None:
+def _middle(values: Iterable[float]) -> float | None:
     kept = sorted(value for value in values if value == value and abs(value) != float("inf"))
     return kept[len(kept) // 2] if kept else None

@@ -58,6 +58,7 @@ class GraphSignal(Signal):
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
+        self._log_softmaxes: list[list[int]] = []
         self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
         self._twice: set[str] = set()
         self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
@@ -117,8 +118,9 @@ class GraphSignal(Signal):
             else:
                 self._second_order = self._second_order or "BackwardBackward" in node.name
                 node.layer, node.dropout_rate = layers.get(node.node, (None, None))
-                if node.name.startswith("Softmax") and (over := graph_nodes.softmax_over(node.node)):
-                    self._softmaxes.append([over[0], *node.node._saved_result.shape])
+                if node.name.startswith(("Softmax", "LogSoftmax")) and (over := graph_nodes.softmax_over(node.node)):
+                    known = self._softmaxes if node.name[0] == "S" else self._log_softmaxes
+                    known.append([over[0], *node.node._saved_result.shape])
                 pair = graph_nodes.relabelled(node.node, node.name) if len(self._views) < MAX_VIEWS else None
                 if pair is not None and pair not in self._views:
                     self._views.append(pair)
@@ -146,6 +148,7 @@ class GraphSignal(Signal):
                 "operations": _operations(root.grad_fn),
                 "reduced": quietly(getattr, root.grad_fn, "_saved_self_sym_sizes"),
                 "softmaxes": self._softmaxes[:32],
+                "log_softmaxes": self._log_softmaxes[:32],
                 "crossed": self._crossed[:8],
             }
 

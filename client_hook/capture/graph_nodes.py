@@ -126,7 +126,7 @@ def _leaf_behind(item: Any) -> Tensor | None:
 def before_factors(node: Any) -> Any:
     """Goes on through products with a number that makes nothing larger: what ends at 1 still does."""
     while node is not None and 0 < abs(constant_factor(node) or 0.0) <= 1:
-        node = before_views(node.next_functions[0][0])
+        node = before_views(next(item for item, _ in node.next_functions if item is not None))
     return node
 
 
@@ -169,9 +169,10 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
 
 
 def crossed(node: Any, name: str) -> list[int]:
-    """Returns the samples where a square or absolute value is of every output's difference from every target: n × n
-    from n × 1, and the targets need no gradient."""
-    behind = before_views(node.next_functions[0][0]) if name.startswith(("Pow", "Abs")) else None
+    """Returns the samples where a square, absolute value or quantile loss is of every output's difference from every
+    target: n × n from n × 1, and the targets need no gradient."""
+    ends = [before_factors(before_views(item)) for item, _ in node.next_functions]
+    behind = ends[0] if name.startswith(("Pow", "Abs", "Maximum")) and len(set(ends)) == 1 else None
     if behind is None or not name_of(behind).startswith(("Sub", "Rsub")):
         return []
     made = shape_of(behind)

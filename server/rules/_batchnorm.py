@@ -23,6 +23,7 @@ class NormLayer:
     eval_gap: float | None
     eval_samples: int
     eval_values: int
+    eval_step: int | None
     distances: tuple[float, ...]
 
 
@@ -40,7 +41,14 @@ def _read(item: Mapping[str, Any]) -> NormLayer:
         for key in ("values", "batch", "samples", "frozen", "unmoved", "calls", "eval_samples", "eval_values")
     }
     distances = tuple(float(value) for value in item.get("distances") or () if isinstance(value, (int, float)))
-    return NormLayer(**whole, gap=_number(item.get("gap")), eval_gap=_number(item.get("eval_gap")), distances=distances)
+    step = item.get("eval_step")
+    return NormLayer(
+        **whole,
+        gap=_number(item.get("gap")),
+        eval_gap=_number(item.get("eval_gap")),
+        eval_step=int(step) if isinstance(step, (int, float)) else None,
+        distances=distances,
+    )
 
 
 def _number(value: Any) -> float | None:

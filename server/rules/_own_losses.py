@@ -14,9 +14,12 @@ from itertools import takewhile
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
 from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations, raw_scores
+from server.rules._samples import samples
 from server.rules._say import say
 
 _OVERLAP = "the overlap (a dice or Jaccard index)"
+TABLE = 3  # numbers: the dimension, samples, scores of each
+FIRST_STEPS = 3  # after which the gradients are told
 
 
 def mistake_in_graph(window: Window) -> Verdict | None:
@@ -77,14 +80,21 @@ def mistake_in_own_loss(window: Window) -> Verdict | None:
     if _log_of_zero(own):
         return _OF_ZERO
     scores = _of_scores(own, call_operations(window)[len(own) :])
-    if scores:
+    if scores and _reaches(window):
         return _made_for_probabilities(scores)
     if _softmax_of_softmax(own):
         return _TWICE
-    squared = _every_with_every(window, own)
-    if squared is not None:
-        return squared
+    found = _every_with_every(window, own) or _normalised_over_samples(window, own)
+    if found is not None:
+        return found
     return _OF_HINGE if _zero_or_one(window) else None
+
+
+def _reaches(window: Window) -> bool:
+    """Says whether something of the last layer's outputs is in the loss: a factor of 0 takes all of it away, as the
+    gradients tell after a few steps (and GW301 of them)."""
+    seen = window.fact("gradients")
+    return not seen.get("all_zero") if seen else window.samples > FIRST_STEPS or window.final
 
 
 _OF_ZERO = Verdict(
@@ -162,6 +172,27 @@ def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | No
     if not plain or not single or len(inner) > 2 or len(sizes) != 2 or sizes[0] != sizes[1] or sizes[0] < 2:
         return None
     return _crossed(sizes[0])
+
+
+def _normalised_over_samples(window: Window, own: Sequence[str]) -> Verdict | None:
+    """Looks for a log-softmax of one's own loss over the samples of a batch, each of which has several scores: square
+    tables, and those that are normalised in both directions, hold pairs."""
+    over = [list(map(int, item)) for item in window.fact("graph").get("log_softmaxes") or ()]
+    size = samples(window)
+    if size < 2 or not over or not any(name.startswith("LogSoftmax") for name in own):
+        return None
+    if any(item[0] != 0 or len(item) != TABLE or item[1] != size or item[2] in (1, size) for item in over):
+        return None
+    shape = "×".join(map(str, over[0][1:]))
+    return say(
+        Severity.ERROR,
+        f"The loss takes a log-softmax of {shape} scores over dimension 0, the {size} samples of a batch, and not over "
+        f"the {over[0][2]} scores of each: what a sample should answer depends on the others of its batch",
+        "Name the other dimension, log_softmax(1), and softmax(1) for the targets.",
+        numbers={"samples": size, "scores": over[0][2]},
+        series=("loss",),
+        limit=0.0,
+    )
 
 
 def _crossed(many: int) -> Verdict:

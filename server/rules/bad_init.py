@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
 from server.rules._layers import Parameter, listed, parameters
-from server.rules._loss_call import SAME_VALUES, call_operations
+from server.rules._loss_call import SAME_VALUES, call_operations, loss_call, own_operations
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -23,6 +25,8 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 
 
 BATCHED = 3  # dimensions: a batch, places, and what is at each
+TWICE, START = 2.0, 5  # what one answer for all gets; first losses
+RANKED = ("Neg", "Mean", "LogSigmoid", "Softplus", "Sub", "Rsub", *SAME_VALUES)
 WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products of two
 PLAIN = ("Select", "Slice", "Permute", "Transpose", "Expand", "T", "Mean")
 TOO_LARGE = frozenset({"GW201", "GW307", "GW308", "GW309", "GW311"})  # what follows at once
@@ -47,6 +51,8 @@ class BadInit(Rule):
     centred (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
     An info becomes a warning where a symptom of it was found, such as a first loss that is far too high. Embeddings
     whose products are the answer (matrix factorisation) are such an info: a sum of d products of deviation 1 has √d.
+    It is a warning where the loss is above what one answer for all gets (the variance of the targets under a squared
+    error, ln 2 where one score is to be above another) for a quarter of the run.
     Between two sines of a frequency w the phase has a variance of w²·var(w)·fan_in/2, 1 in a SIREN; above 9 is a
     warning.
 
@@ -78,7 +84,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -97,6 +103,10 @@ class BadInit(Rule):
         low: float = threshold(
             0.05, unit="var(w)·fan_in", low=1e-6, high=0.3, source="ours: a sixth of PyTorch's default"
         )
+        undone: float = threshold(
+            0.25, unit="of the run", low=0.05, high=1.0, source="ours: so long it answers worse than the mean"
+        )
+        steps: int = threshold(100, unit="steps", low=20, high=10_000, source="ours: less is a smoke test")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `model`."""
@@ -121,7 +131,7 @@ class BadInit(Rule):
             return
         tables = _multiplied(window)
         if tables:
-            yield _of_products(tables)
+            yield _of_products(tables, _guessed_worse(window, params))
             return
         odd = [name for name, scale in scales.items() if scale > params.high or 0 < scale < params.low]
         sines = window.fact("graph").get("sines") or {}  # small there, on purpose: the frequency multiplies it
@@ -146,13 +156,22 @@ def _weighs(item: Parameter, factors: set[str]) -> bool:
 
 def _multiplied(window: Window) -> list[Parameter]:
     """Lists wide embeddings whose products, summed up, are the answer."""
-    behind = [name for name in call_operations(window) if not name.startswith((*SAME_VALUES, "Add", "Sigmoid"))]
+    operations = call_operations(window)[len(_of_pairs(window)) :]
+    behind = [name for name in operations if not name.startswith((*SAME_VALUES, "Add", "Sigmoid"))]
     product = any(name.startswith(("SumBackward", "Bmm", "Dot")) for name in behind[:3])
     only = all(name.startswith(("SumBackward", "Bmm", "Dot", "Mul", "Embedding", *PLAIN)) for name in behind[1:])
     tables = [item for item in parameters(window) if "Embedding" in item.layer_type and item.shape[-1] >= WIDE]
     large = [item for item in tables if item.std is not None and item.std**2 * math.sqrt(item.shape[-1]) > LOUD]
     looked_up = sum(name.startswith("Embedding") for name in behind)
     return large if product and only and looked_up >= 2 and len(large) >= 2 else []
+
+
+def _of_pairs(window: Window) -> tuple[str, ...]:
+    """Gives the operations of a loss that wants one score above another, log(1 + exp(other - one)), as BPR has it; none
+    of any other loss."""
+    head = tuple(takewhile(lambda name: name.startswith(RANKED), own_operations(window)))
+    kinds = [name for name in head if name.startswith(("LogSigmoid", "Softplus"))]
+    return head if len(kinds) == 1 and head[-1].startswith(("Sub", "Rsub")) else ()
 
 
 def _folded(window: Window, by_name: Mapping[str, Parameter], params: BadInit.Params) -> Verdict | None:
@@ -184,13 +203,39 @@ def _folded(window: Window, by_name: Mapping[str, Parameter], params: BadInit.Pa
     )
 
 
-def _of_products(tables: list[Parameter]) -> Verdict:
+def _guessed_worse(window: Window, params: BadInit.Params) -> tuple[float, float] | None:
+    """Gives the loss after a quarter of the run and what one answer for all gets (the variance of the targets under a
+    squared error, ln 2 for pairs), where the start was above twice that, and it would still be better."""
+    losses, guess = window.loss.values, _guess(window)
+    total = window.samples if window.final else window.planned or 0
+    at = int(params.undone * total)
+    if guess is None or total < params.steps or len(losses) < at:
+        return None
+    early, level = med(losses[:START]), med(losses[at // 2 : at])
+    return (level, guess) if early > TWICE * guess and level > guess else None
+
+
+def _guess(window: Window) -> float | None:
+    call = loss_call(window)
+    if _of_pairs(window) and any(name.startswith("Mean") for name in _of_pairs(window)):
+        return math.log(2)
+    squares = call is not None and call.function == "mse_loss" and call.alone and call.reduction == "mean"
+    return call.target.std**2 if call is not None and squares and call.target.std else None
+
+
+def _of_products(tables: list[Parameter], worse: tuple[float, float] | None) -> Verdict:
     width, std = tables[0].shape[-1], tables[0].std or 0.0
     names = listed([item.name for item in tables])
     return say(
-        Severity.INFO,
+        Severity.WARNING if worse else Severity.INFO,
         f"The embeddings {names} start with a deviation of {std:.2g}, and the answer is a sum of {width} of their "
-        f"products: its deviation is {std * std * math.sqrt(width):.3g}",
+        f"products: its deviation is {std * std * math.sqrt(width):.3g}"
+        + (
+            f"; after a quarter of the run the loss was still {worse[0]:.4g}, above {worse[1]:.4g}, which one answer "
+            "for all gets"
+            if worse
+            else ""
+        ),
         "Start them small: nn.init.normal_(embedding.weight, std=0.05), so that first answers are near 0 (or near a "
         "bias that is the mean of the targets).",
         layers=[item.layer for item in tables],

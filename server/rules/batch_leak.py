@@ -11,6 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import layers
 from server.rules._loss_call import loss_call
 from server.rules._preflight import PreflightRule
+from server.rules._samples import samples, time_first
 from server.rules._say import say
 
 RECURRENT = ("RNN", "LSTM", "GRU")
@@ -97,7 +98,7 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
     if not targets:
         return None
     # the linear layers of an encoder or decoder block see what its attention sees
-    blocks = {f"{name.rpartition('.')[0]}.linear1": name for name in _time_first(window) if name.endswith("self_attn")}
+    blocks = {f"{name.rpartition('.')[0]}.linear1": name for name in time_first(window) if name.endswith("self_attn")}
     for layer in layers(window):
         shape: list[int] = list(layer.get("output_shape") or [])
         name = blocks.get(str(layer.get("name")), str(layer.get("name")))
@@ -116,7 +117,7 @@ def _attention_over_samples(window: Window) -> Verdict | None:
     call = loss_call(window)
     targets: tuple[int, ...] = call.target.shape if call is not None else ()
     recurrent = {layer.get("name") for layer in layers(window) if layer.get("type") in RECURRENT}
-    names = [name for name in _time_first(window) if name not in recurrent]
+    names = [name for name in time_first(window) if name not in recurrent]
     if not targets or not names or len(targets) > 1 or targets[0] < 2:
         return None
     size = targets[0]
@@ -139,10 +140,8 @@ def _attention_over_samples(window: Window) -> Verdict | None:
 
 def _view_across_samples(window: Window) -> Verdict | None:
     """Finds a view that has the samples in another place of the memory than they are."""
-    call = loss_call(window)
-    size = call.batch_size if call is not None else 0
-    targets: tuple[int, ...] = call.target.shape if call is not None else ()
-    if size < 2 or not targets or targets[0] != size:
+    size = samples(window)
+    if size < 2:
         return None
     for before, after in window.fact("graph").get("views") or ():
         shapes = ["×".join(map(str, shape)) for shape in (before, after)]
@@ -204,10 +203,6 @@ def _breaks_up(before: list[int], after: list[int], size: int) -> bool:
     strides = [math.prod(after[at + 1 :]) for at in range(len(after))]
     pairs = zip(after, strides, strict=True)
     return not any(stride <= low and low * size <= stride * count for count, stride in pairs)
-
-
-def _time_first(window: Window) -> list[str]:
-    return [str(name) for name in window.fact("model").get("time_first") or ()]
 
 
 def _softmax_over_samples(window: Window) -> list[int] | None:

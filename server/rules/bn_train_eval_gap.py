@@ -20,10 +20,10 @@ class BnTrainEvalGap(Rule):
 
     ## What it does
     In evaluation it compares the variance of what reaches each batch norm with the stored one: a median factor above 2
-    over the channels, in at least two evaluations, after 5/momentum updates. It is a warning where the validation loss
-    is more than half above the training loss as well (an error above 3 times), else an info. At the end of a run whose
-    momentum was so small that a tenth or more of the stored numbers is still what they started from, the same is a
-    warning.
+    over the channels, in the newer half of at least two evaluations, after 5/momentum updates. It is a warning where
+    the validation loss is more than half above the training loss as well (an error above 3 times), else an info. At the
+    end of a run whose momentum was so small that a tenth or more of the stored numbers is still what they started from,
+    the same is a warning.
 
     ## Why it matters
     In training each batch is normalised by itself; in evaluation by the stored numbers. Where they differ, the model
@@ -52,7 +52,7 @@ class BnTrainEvalGap(Rule):
     name = "bn-train-eval-gap"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -93,7 +93,8 @@ class BnTrainEvalGap(Rule):
         momentum, updates = min(momenta, default=0.1), _updates(window, known)
         left = (1 - momentum) ** updates
         late = window.final and momentum < params.usual and left > params.initial and not _started(window)
-        if not known or (window.samples < settled and not late):
+        early = min(window.samples, _seen(window, known)) < settled
+        if not known or (early and not late):
             yield NotEvaluated(
                 f"{params.evaluations} evaluations through a batch norm are needed, after {settled:.0f} steps",
                 "compute the validation loss with a loss function, under torch.no_grad()",
@@ -108,12 +109,12 @@ class BnTrainEvalGap(Rule):
             pairs = zip(found.values[-2:], found.training[-2:], strict=True)
             floor = 0.05 * abs(float(window.loss.values[0])) if window.loss else 0.0
             worse = min((value - train) / max(train, floor, 1e-12) for value, train in pairs)
-        if window.samples < settled and not worse > params.worse:
+        if early and not worse > params.worse:
             return
         worst = max(far, key=lambda name: known[name].eval_gap or 0)
         factor = math.exp(known[worst].eval_gap or 0)
         severity = Severity.ERROR if worse > 2 else Severity.WARNING if worse > params.worse else Severity.INFO
-        if window.samples < settled:
+        if early:
             yield _still_the_first(worst, factor, momentum, left, updates, worse, far, params)
             return
         yield say(
@@ -134,6 +135,13 @@ def _updates(window: Window, known: Mapping[str, NormLayer]) -> int:
     """Counts how often the stored numbers moved, at least: once in a step, and more where a step has several calls."""
     steps = int(window.loss.steps[-1]) + 1 if window.loss else 0
     return steps * max((item.calls for item in known.values()), default=1)
+
+
+def _seen(window: Window, known: Mapping[str, NormLayer]) -> int:
+    """Gives how often the stored numbers had moved before the newest evaluation that was measured; a hook that does not
+    say when that was has seen them all."""
+    steps = [item.eval_step * item.calls for item in known.values() if item.eval_step is not None]
+    return min(steps, default=window.samples)
 
 
 def _started(window: Window) -> bool:

@@ -19,8 +19,8 @@ class ClippingBug(Rule):
 
     ## What it does
     Clipping on scaled gradients (a GradScaler without `unscale_`), clipping of no parameter at all (a generator that
-    was used up), a norm that is not finite while training goes on, and gradients that are above the limit when the
-    optimizer uses them although all of them were clipped.
+    was used up, or a call before backward()), a norm that is not finite while training goes on, and gradients that are
+    above the limit when the optimizer uses them although all of them were clipped.
 
     ## Why it matters
     You believe that the step is bounded, and it is not; or the limit acts on numbers that are 65,536 times too large

@@ -158,7 +158,10 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
     rms, absmax = float(item["rms"]), float(item.get("absmax") or 0)
     whose = f" of `{name}`" if len(window.fact("inputs")) > 1 else ""
     numbers = {"rms": rms, "largest": absmax, "std": float(item.get("std") or 0)}
-    if absmax == 0 or (item.get("std") == 0 and len(shape) > 1 and shape[0] > 1):
+    broken = bool(item.get("nonfinite"))  # what is left of such inputs says nothing of the others (GW605 tells)
+    if broken and absmax == 0:
+        return None
+    if absmax == 0 or (not broken and item.get("std") == 0 and len(shape) > 1 and shape[0] > 1):
         return say(
             Severity.ERROR, f"All inputs{whose} are {item.get('mean') or 0:g} in {item['batches']} batches",
             "Print x.min(), x.max() where a batch is made: a cast to int, a wrong division or an empty buffer.",

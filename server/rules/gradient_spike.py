@@ -32,7 +32,8 @@ class GradientSpike(Rule):
     *Before the crash*: the last finite norm before a non-finite one is above that limit. *Jumps*: 3 of the last 100
     samples (5 in recurrent nets) exceed the median of the window before them by max(×10, 8 robust sigmas). *Growth*:
     the median of the last 50 is 10 times the smallest median of 200 while the loss rises (z > 3). Where clipping is
-    active and the loss stays quiet, jumps are an info.
+    active and the loss stays quiet, jumps are an info. Where the loss was no number before, the gradient is what came
+    of it, and nothing is said.
 
     ## Why it matters
     One step with a norm a hundred times the usual throws the weights out of the valley; with Adam it also poisons the
@@ -64,7 +65,7 @@ class GradientSpike(Rule):
     name = "gradient-spike"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "gradients"
     clears_after = 10
     stage = Stage.GRADIENT
@@ -115,14 +116,23 @@ class GradientSpike(Rule):
             return
         limit = params.norm * _scale(window)
         scaled = bool(window.series("scaler/scale"))
-        verdict = (
-            _early(window, name, series, limit, params)
-            or (None if scaled else _before_crash(name, series, limit))
-            or (None if window.gates.warm_up else _jumps(window, name, series, params))
-            or _growth(window, name, series, params)
+        looks = (
+            _early(window, name, series, limit, params),
+            None if scaled else _before_crash(name, series, limit),
+            None if window.gates.warm_up else _jumps(window, name, series, params),
+            _growth(window, name, series, params),
         )
+        verdict = next((look for look in looks if look is not None and not _broken_before(window, look)), None)
         if verdict is not None:
             yield verdict
+
+
+def _broken_before(window: Window, look: Verdict) -> bool:
+    """Says whether the loss was no number when the norm was finite and large, or shortly before: then the gradient is
+    what came of it (1/x is finite where ln x is none), and GW601 tells."""
+    crash = "last_norm" in look.evidence.numbers  # the loss may well be no number in the very step of the crash
+    upto = int(np.searchsorted(window.loss.steps, look.first_step, side="left" if crash else "right"))
+    return not np.isfinite(window.loss.values[max(0, upto - RECENT) : upto]).all()
 
 
 def _scale(window: Window) -> float:
@@ -179,7 +189,7 @@ def _before_crash(name: str, series: Series, limit: float) -> Verdict | None:
         f"The gradient norm was {last:.3g} (limit {limit:.3g} for this model) in the sample before it became "
         f"non-finite at step {step}",
         name,
-        {"norm": last, "limit": limit},
+        {"last_norm": last, "limit": limit},
         limit,
     )
 

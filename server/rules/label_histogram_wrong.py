@@ -34,7 +34,8 @@ class LabelHistogramWrong(Rule):
     ## What it does
     Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
     called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
-    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed.
+    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed;
+    of less than 200 labels that is judged at the end, with the sampling error of one evaluation.
     Labels that come in batches of one class count once a batch: of sorted data a few batches are no sample.
     At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
     head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
@@ -70,7 +71,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -82,6 +83,9 @@ class LabelHistogramWrong(Rule):
         """How many labels must be seen, and how far the histograms may lie apart."""
 
         labels: int = threshold(200, unit="labels", low=20, high=1_000_000, source="ours: rare classes show up")
+        small: int = threshold(
+            20, unit="labels of a small set", low=10, high=1000, source="ours: the sampling error does the rest"
+        )
         per_class: int = threshold(
             20, unit="labels per output", low=1, high=1000, source="ours: every class had a chance"
         )
@@ -146,10 +150,13 @@ class LabelHistogramWrong(Rule):
             return
         validation = window.fact("loss_call").get("validation")
         other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
-        fewest = min(seen, sum(other.values()))
-        if fewest < params.labels:
+        fewest, needed = min(seen, sum(other.values())), params.labels
+        times = window.series("val/loss").count
+        if fewest < needed and window.final and times:  # a small set, whose rows came again in every evaluation
+            fewest, needed = min(seen, sum(other.values()) // times), params.small
+        if fewest < needed:
             yield NotEvaluated(
-                f"{params.labels} labels of the training and of the validation are needed, {fewest} are in",
+                f"{needed} labels of the training and of the validation are needed, {fewest} are in",
                 "compute the validation loss with the same function, under torch.no_grad()",
             )
             return

@@ -19,7 +19,8 @@ OUTSIDE_CLOSURES = frozenset(
     {"step-without-backward", "zero-grad-before-step", "backward-twice", "clip-after-step", "clip-before-backward"}
 )
 
-CLIPS_TOLD = 3  # from here on clipping-bug says that the loss scale was clipped, and how often
+CLIPS_TOLD = 3  # from here on clipping-bug says that the loss scale was clipped, or nothing, and how often
+MOST_CLIPS = 0.5  # of them, as there
 
 # kind: (severity, what is seen, which line to change), the worst first
 TEXTS: dict[str, tuple[Severity, str, str]] = {
@@ -179,6 +180,8 @@ class LoopOrder(Rule):
         ignored = OUTSIDE_CLOSURES if uses_closures(window) else frozenset()
         if int(window.fact("clipping").get("scaled") or 0) >= CLIPS_TOLD:
             ignored |= {"clip-before-unscale"}
+        if _clips_nothing(window):
+            ignored |= {"clip-before-backward"}
         known = list(TEXTS)
         found = []
         for item in offences(loop):
@@ -188,6 +191,13 @@ class LoopOrder(Rule):
             if (habit := item.habit(times, params.share, doubled=twice)) is not None:
                 found.append((item.kind, habit))
         yield from sorted(found, key=lambda item: known.index(item[0]))
+
+
+def _clips_nothing(window: Window) -> bool:
+    """Says whether clipping-bug tells of calls that found no gradient: before the backward there is none."""
+    fact = window.fact("clipping")
+    calls, empty = int(fact.get("calls") or 0), int(fact.get("empty") or 0)
+    return empty >= CLIPS_TOLD and (empty >= MOST_CLIPS * calls or fact.get("parameters") == 0)
 
 
 def _verdict(habits: list[tuple[str, Habit]]) -> Verdict:

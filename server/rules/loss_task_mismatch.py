@@ -40,20 +40,21 @@ class LossTaskMismatch(Rule):
     """The run has a loss function that does not fit its outputs or targets
 
     ## What it does
-    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself,
-    a softmax over the samples or the places instead of the classes, a single output under cross-entropy, probabilities
-    where logarithms belong, shapes that only fit by broadcasting (in a squared error of one's own too), targets
-    outside [0, 1] under a cross-entropy, raw scores that a clamp cuts to [0, 1], class ids as regression targets (cast
-    to float too, where an accuracy is logged or eight or more come equally often), a label smoothing of a half or
-    more, rows of several ones under a cross-entropy, 0 and 1 as targets of a loss that wants -1 and 1, a squared error
-    of probabilities that ends where a constant answer is, targets 0 and 1 in a hinge that multiplies them with the
-    score (then all of class 0 costs 1 and teaches nothing). The test for a softmax wants every row of eight batches to
-    be non-negative and to sum to 1; real logits never do. Where a reward is logged (`monitor.log(reward=…)`), one that
-    only ever fell tells of a sign that was lost; so does, at the end, an accuracy or AUC of the validation that fell
-    to that of a guess while the loss fell, and an overlap (Dice, IoU) that stayed at 0. Scores of several places that
-    a view reads as one row, raw scores in CTC, distances as scores, and rates where a Poisson loss wants their
-    logarithms are found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of
-    outputs against one row of targets (heads that share it) are a remark.
+    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself, a
+    softmax over the samples or the places instead of the classes (in a loss of one's own over the samples too), a
+    single output under cross-entropy, probabilities where logarithms belong, shapes that only fit by broadcasting (in a
+    squared or quantile error of one's own too), targets outside [0, 1] under a cross-entropy, raw scores that a clamp
+    cuts to [0, 1], class ids as regression targets (cast to float too, where an accuracy is logged or eight or more
+    come equally often), a label smoothing of a half or more, rows of several ones under a cross-entropy, 0 and 1 as
+    targets of a loss that wants -1 and 1, a squared error of probabilities that ends where a constant answer is,
+    targets 0 and 1 in a hinge that multiplies them with the score (then all of class 0 costs 1 and teaches nothing).
+    The test for a softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do.
+    Where a reward is logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does,
+    at the end, an accuracy or AUC of the validation that fell to that of a guess while the loss fell, and an overlap
+    (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores in CTC, distances as
+    scores, and rates where a Poisson loss wants their logarithms are found as well, and so is an overlap of raw scores
+    beside a cross-entropy of them. Several rows of outputs against one row of targets (heads that share it) are a
+    remark.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss

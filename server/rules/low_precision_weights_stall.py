@@ -17,7 +17,7 @@ class LowPrecisionWeightsStall(Rule):
     """The run has half-precision weights whose updates are rounded away
 
     ## What it does
-    Compares bfloat16 and float16 weights before and after the step: fewer than half of their elements change although
+    Compares bfloat16 and float16 weights before and after the step: fewer than 60 % of their elements change although
     the learning rate is above 0.
 
     ## Why it matters
@@ -46,6 +46,7 @@ class LowPrecisionWeightsStall(Rule):
     name = "low-precision-weights-stall"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "updates"
     tier = "facts"
     clears_after = 2
@@ -56,7 +57,7 @@ class LowPrecisionWeightsStall(Rule):
         """How few changes are too few."""
 
         changed: float = threshold(
-            0.5, unit="of the elements", low=0.01, high=1.0, source="ours: most of a step is lost"
+            0.6, unit="of the elements", low=0.01, high=1.0, source="ours: with less, digits end at twice the loss"
         )
         samples: int = threshold(10, unit="samples", low=1, high=1000, source="ours")
 

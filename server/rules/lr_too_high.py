@@ -15,6 +15,7 @@ from server.domain.series import Floats
 from server.domain.statistics import finite, med, median, median_error, window_size
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, loss_quarters
 from server.rules._rates import decay_shares, equilibrium, medians
+from server.rules._shares_alone import shares_alone
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
@@ -29,6 +30,7 @@ INPUT_FAULT = "GW107"
 NEWEST = 5  # samples of attention scores, whose median is a level
 GONE = 1e-4  # of the first gradients
 GROWTH = 10  # times the first scores
+REWRITTEN = 3  # of the first 10 steps
 FAR_TARGETS = "GW109"
 HARMED = frozenset({"GW208", "GW308"})  # what only steps that are too large do
 NEVER_LEARNED = frozenset({"GW206", "GW208", "GW308", "GW311"})
@@ -45,9 +47,11 @@ class LrTooHigh(Rule):
     the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (up to 0.1 only where the loss rose
     20 % above its first value, diverged or ended there, or units died: a network that starts small has to grow, and a
     loss has other reasons to stand still), or whose largest attention score passed 100 and ten times its start
-    (warning). Targets out of reach (GW109) come first. *Late*: U > max(0.1, 20 × its equilibrium) in 50 of the window's
-    samples while the loss neither falls nor is at its floor, or U > 0.03 while the loss swings or diverges or the
-    gradient norm has jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
+    (warning); 3 of the first 10 steps with a U of 0.3 or more and a classification of more than 10 classes that ends
+    within 10 % of the entropy of its labels (warning). Targets out of reach (GW109) come first. *Late*: U > max(0.1,
+    20 × its equilibrium) in 50 of the window's samples while the loss neither falls nor is at its floor, or U > 0.03
+    while the loss swings or diverges or the gradient norm has jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD
+    and √(2ηλ(1−β1)/(1+β1)) for AdamW.
 
     ## Why it matters
     A step of a third of the weight forgets a third of what was learned. Often one such step in the beginning is enough:
@@ -79,7 +83,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"
@@ -168,7 +172,8 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
     learned = start - (1 - RECOVERED) * abs(start)
     if window.loss.count > START + AFTER and not broken and now < learned:
         # the start was survived, if it was not too wild
-        return _blow_up(window, ratios, start, params) or _attention_grew(window, steps, ratios, params)
+        survived = _blow_up(window, ratios, start, params) or _attention_grew(window, steps, ratios, params)
+        return survived or _shares_alone(window, steps, ratios, now, params)
     answer = start + (params.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
     for index in np.flatnonzero(~(ratios < params.rewrite)):
@@ -270,6 +275,26 @@ def _never_learned(
         f"the run never learned: loss {start:.4g} at first, {now:.4g} now",
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
         params.harm,
+    )
+
+
+def _shares_alone(
+    window: Window, steps: np.ndarray, ratios: Floats, now: float, params: LrTooHigh.Params
+) -> Verdict | None:
+    """Finds a classification whose first steps rewrote the weights, and that learned how often its classes come and
+    little else: what it falls to there is no sign that the start was survived."""
+    high = steps[:10][ratios[:10] >= params.rewrite]
+    found = shares_alone(window, now, RECOVERED) if window.final and len(high) >= REWRITTEN else None
+    if found is None:
+        return None
+    level, classes = found
+    return _verdict(
+        Severity.WARNING,
+        int(high[0]),
+        f"{len(high)} of the first 10 steps changed the weights by {params.rewrite:.0%} or more, and the run ends at a "
+        f"loss of {now:.4g}, near {level:.4g}, what the shares of {classes} classes give without any input",
+        {"update_ratio": float(np.max(ratios[:10])), "last_loss": now, "entropy": level},
+        params.rewrite,
     )
 
 

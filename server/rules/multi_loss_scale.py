@@ -31,7 +31,8 @@ class MultiLossScale(Rule):
     At the end it also looks back at the first 20 values: a part below 1 % of the loss there, while another one fell by
     half or more. Where the small one ends where it began, and a validation loss of its size got no better either, the
     large part is all that was learned: a warning. Where it began as a guess between as many classes as the model has
-    outputs, it is an info.
+    outputs, it is an info. Parts that are told without their weights are weighed by the numbers for which they add up
+    to the loss of every step.
 
     ## Why it matters
     The optimizer follows the largest gradient; the other tasks do not train.
@@ -59,7 +60,7 @@ class MultiLossScale(Rule):
     name = "multi-loss-scale"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS_PART,)
     chart = "loss"
     persistence = (3, 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, entropy, entropy_error, loss_call
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, counts_of, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import beats_the_commonest, evaluations, far_off
@@ -26,9 +26,9 @@ class NothingGeneralises(Rule):
     """The run has a model that learns its training set and nothing else
 
     ## What it does
-    At the end of a classification, of yes or no too: the best validation loss is not even 2 % below the entropy of
-    the labels, which is what a constant answer gets, while the training loss is clearly below it; an accuracy above
-    that of the commonest class is excuse enough unless the loss is about twice the entropy from the first
+    At the end of a classification, of yes or no too: the best validation loss is not even 2 % below what a constant
+    answer gets there, the shares of the training labels, while the training loss is clearly below their entropy; an
+    accuracy above that of the commonest class is excuse enough unless the loss is about twice as high from the first
     evaluation on. And as soon as it is seen: a sampler with fewer weights than there are examples, which never
     draws those behind.
 
@@ -59,7 +59,7 @@ class NothingGeneralises(Rule):
     name = "nothing-generalises"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = None
@@ -112,21 +112,22 @@ class NothingGeneralises(Rule):
             rarest = min(call.labels.values())
             yield NotEvaluated(f"a class came {rarest} times only, so what a constant answer gets is not known well")
             return
-        best = float(found.values.min())
+        best, there = float(found.values.min()), max(_told_there(window, call.labels, params.labels) or 0.0, chance)
         trained, error = _mean_of_last_quarter(window.loss.values)
         learned = chance - trained
-        if beats_the_commonest(window, call.labels, MOSTLY_RIGHT if far_off(found, chance) else 0.0):
+        if beats_the_commonest(window, call.labels, MOSTLY_RIGHT if far_off(found, there) else 0.0):
             return  # it does generalise; that it is too sure of itself is GW801
-        if best >= params.share * chance and learned > max(params.errors * error, 0.1 * chance):
+        if best >= params.share * there and learned > max(params.errors * error, 0.1 * chance):
             yield say(
                 Severity.WARNING,
                 f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; a "
-                f"constant answer gets {chance:.4g} (the entropy of the labels)",
+                f"constant answer gets {there:.4g} "
+                + ("(the shares of the training labels)" if there > chance else "(the entropy of the labels)"),
                 "Look at ten training examples with their labels as the model gets them: do they belong together? Then "
                 "compare the preprocessing of the two sets.",
-                numbers={"entropy": chance, "best_validation": best, "training": trained},
+                numbers={"entropy": there, "best_validation": best, "training": trained},
                 series=("val/loss", "loss"),
-                limit=params.share * chance,
+                limit=params.share * there,
             )
 
 
@@ -136,6 +137,17 @@ def _of_single_labels(call: LossCall) -> bool:
         return False
     yes_or_no = call.target.integer and call.target.distinct == 2 and (call.classes or 1) == 1
     return call.function in CROSS_ENTROPIES or (call.function in BINARY and yes_or_no)
+
+
+def _told_there(window: Window, labels: Mapping[int, int], needed: int) -> float | None:
+    """Gives what the shares of the training labels get as an answer to all of the validation, whose labels may have
+    other shares; None where its labels are not known."""
+    side = window.fact("loss_call").get("validation")
+    asked = counts_of(side.get("label_counts")) if isinstance(side, Mapping) else {}
+    total, count = sum(labels.values()), sum(asked.values())
+    if count < needed or not set(asked) <= set(labels):
+        return None
+    return -sum(share / count * math.log(labels[item] / total) for item, share in asked.items() if share)
 
 
 def _never_drawn(weights: int, examples: int) -> Verdict:

@@ -12,13 +12,14 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._experts import is_experts
 from server.rules._layers import Parameter, first_unfed, left_over, listed, optimizers, parameters
-from server.rules._loss_call import call_operations
+from server.rules._loss_call import SAME_VALUES, call_operations, own_operations
 from server.rules._progress import first_finite
 from server.rules._turns import waiting
 from server.rules.base import Rule, Stage, threshold
 
 OTHER_CAUSES = frozenset({"GW107", "GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients of exactly 0
 STEPWISE = ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside")  # operations whose slope is 0
+SLOPED = ("Mul", "Div", "Add", "Sub", "Rsub", "Neg", "Sum", "Mean", *SAME_VALUES)  # 0 nowhere, but for a factor of 0
 
 
 class ParamNoGrad(Rule):
@@ -28,12 +29,13 @@ class ParamNoGrad(Rule):
     After 3 backward passes it lists the trainable parameters whose `.grad` was `None` each time: the loss does not
     depend on them. A layer that was never called gets 200 steps first, because experts, task heads and stochastic depth
     are not used in every step; where its siblings are seen in some steps only, it waits until each of so many should
-    have been drawn. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured
-    step, ten at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all*
-    gradients are zero this rule is silent: then the output is at fault, not a connection. So it is on what a chain of
-    like blocks leaves over (the last backcast of N-BEATS): the same code learns in every block before, and GW312
-    remarks on it. A bias alone, whose weight does get a gradient, is a remark: a loss made of slopes of the output (an
-    energy whose forces are compared) does not depend on a constant.
+    have been drawn. After 200 steps (or at the end) matrices whose gradient was exactly 0 in every measured step, ten
+    at least, are listed too, unless dead units, zero weights or a constant output explain them. Where *all* gradients
+    are zero this rule is silent, for then the output is at fault, not a connection; unless a rounding lies before the
+    loss, or nothing but sums, products and quotients: there a factor is 0. Silent it is, too, on what a chain of like
+    blocks leaves over (the last backcast of N-BEATS): the same code learns in every block before, and GW312 remarks on
+    it. A bias alone, whose weight does get a gradient, is a remark: a loss made of slopes of the output (an energy
+    whose forces are compared) does not depend on a constant.
 
     ## Why it matters
     The part stays at its random start for the whole training. Nothing crashes, the rest learns around it, and the
@@ -64,7 +66,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -137,28 +139,45 @@ class ParamNoGrad(Rule):
 
 
 def _without_slope(window: Window) -> bool:
-    """Says whether the loss is alive and no unit is dead or at its end: then a step function takes the slope away."""
+    """Says whether the loss is alive and no unit is dead or at its end: then a step function takes the slope away, or
+    a factor of 0 where a loss of one's own only sums, multiplies and divides what the last layer gives."""
     values = window.loss.tail(20)
     alive = len(values) > 1 and bool(np.isfinite(values).all()) and float(np.ptp(values)) > 0
-    return alive and not OTHER_CAUSES & window.open_codes and not _dead(window) and bool(_stepwise(window))
+    cut = bool(_stepwise(window)) or _times_zero(window)
+    return alive and cut and not OTHER_CAUSES & window.open_codes and not _dead(window)
 
 
 def _stepwise(window: Window) -> str:
     return next((name for name in call_operations(window) if name.startswith(STEPWISE)), "")
 
 
+def _times_zero(window: Window) -> bool:
+    own = own_operations(window)
+    behind = call_operations(window)[len(own) :]
+    linear = bool(own and behind) and all(name.startswith(SLOPED) for name in own)
+    return linear and not _cleared_too_early(window)
+
+
 def _no_slope(window: Window, steps: int, looks: int, trainable: int) -> Verdict:
     name = _stepwise(window).removesuffix("Backward0").lower()
+    seen = f"{name} stands between the weights and the loss, and has no slope"
+    advice = (
+        f"Compute the loss from the values before {name}, or let the gradient pass by: x + ({name}(x) - x).detach()"
+    )
+    if not name:
+        seen = "the loss varies, and only sums, products and quotients lie between it and the last layer: a factor is 0"
+        advice = (
+            "Look for what cuts the outputs off, such as (p > 0.5).float() or argmax, and for a weight of 0: compute "
+            "the loss from probabilities, and round only where you read predictions."
+        )
     return Verdict(
         severity=Severity.ERROR,
         first_step=0,
         message=(
             f"All {trainable} trainable parameters got a gradient of exactly 0 in {steps} optimizer steps "
-            f"({_each(steps, looks)}): {name} stands between the weights and the loss, and has no slope"
+            f"({_each(steps, looks)}): {seen}"
         ),
-        advice=(
-            f"Compute the loss from the values before {name}, or let the gradient pass by: x + ({name}(x) - x).detach()"
-        ),
+        advice=advice,
         evidence=Evidence(numbers={"trainable": trainable, "optimizer_steps": steps}, series=("grad_norm",), limit=0.0),
         at_once=True,
     )

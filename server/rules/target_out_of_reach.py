@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 START = 20  # samples
+ALIKE = 2.0  # times one another: inputs and targets of one unit
 EXPLODED = frozenset({"GW205", "GW208", "GW307", "GW308", "GW411"})  # steps as large as the targets
 EXPLAINS = frozenset({"GW201", "GW206", "GW214", "GW311", "GW412"})  # the way is long, and constant answers come first
 
@@ -32,7 +33,7 @@ class TargetOutOfReach(Rule):
     mean alone gets, or half of the run went by before it came below one and a half times that. So is a loss that
     explodes in the first 20 steps of an SGD whose first step was 30 % of the weights or more: under a squared error the
     gradient is as large as the targets, and divided by their size that step would have been a usual one. Raw targets
-    that are learned in time stay silent.
+    that are learned in time stay silent. Inputs as large as the targets are the same mistake, told as GW107.
 
     ## Why it matters
     A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
@@ -60,7 +61,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -151,7 +152,15 @@ class TargetOutOfReach(Rule):
             series=("loss",),
             limit=params.ratio * first,
             explains=EXPLAINS,
+            stage=Stage.STRUCTURE if _as_large_as_inputs(window, size, params) else None,
         )
+
+
+def _as_large_as_inputs(window: Window, size: float, params: TargetOutOfReach.Params) -> bool:
+    """Says whether the inputs are in the same unit: a series goes on in what it is given, and one scale was forgotten,
+    which GW107 tells of."""
+    sizes = [item.get("rms") for item in window.fact("inputs").values() if isinstance(item, Mapping)]
+    return any(rms and rms > params.ratio and 1 / ALIKE < rms / size < ALIKE for rms in sizes)
 
 
 def _exploded(window: Window, call: LossCall, params: TargetOutOfReach.Params) -> Verdict | None:

@@ -105,3 +105,20 @@ def test_two_views_that_are_shifted_anew_are_one_distribution() -> None:
 
 def test_a_model_without_norms_sends_nothing() -> None:
     assert train(usual).facts("batchnorm") == []
+
+
+def test_the_newer_half_of_the_evaluations_counts_and_when_it_came() -> None:
+    """The first one sees inputs ten times as large, the last one those of the training."""
+
+    def body(step, model, optimizer):
+        if step in (1, 9):
+            model.eval()
+            with torch.no_grad():
+                x, y = batch(step, 64)
+                F.cross_entropy(model(x * (10 if step == 1 else 1)), y)
+            model.train()
+        return usual(step, model, optimizer)
+
+    found = layer(train(body, model=normed(momentum=0.5)))
+    assert (found["eval_samples"], found["eval_step"]) == (2, 9)
+    assert found["eval_gap"] < 1  # a hundredfold variance is a gap of 4.6

@@ -26,6 +26,12 @@ def graph_of(loss: Any, model: nn.Module) -> dict[str, Any]:
 
 
 X, Y = torch.randn(12, 8), torch.randn(12)
+NINE_IN_TEN = torch.tensor(0.9)
+
+
+def quantile(off: Tensor) -> Tensor:
+    """Gives the pinball loss."""
+    return torch.maximum(NINE_IN_TEN * off, (NINE_IN_TEN - 1) * off).mean()
 
 
 @pytest.mark.parametrize(
@@ -33,14 +39,24 @@ X, Y = torch.randn(12, 8), torch.randn(12)
     [
         (lambda model: (Y - model(X)).pow(2).mean(), [12]),
         (lambda model: (model(X) - Y).abs().mean() + model(X).pow(2).mean(), [12]),
+        (lambda model: quantile(Y - model(X)), [12]),
         (lambda model: (Y - model(X).squeeze(1)).pow(2).mean(), []),
+        (lambda model: quantile(Y - model(X).squeeze(1)), []),
+        (lambda model: torch.maximum(Y - model(X), model(X)).mean(), []),
         (lambda model: (model(X) - model(X).T).pow(2).mean(), []),
         (lambda model: (model(X) - Y[:5]).pow(2).mean(), []),
     ],
-    ids=["square", "a-part", "fits", "pairs", "centres"],
+    ids=["square", "a-part", "quantile", "fits", "quantile-fits", "a-larger-one", "pairs", "centres"],
 )
 def test_every_output_against_every_target(loss: Any, found: list[int]) -> None:
     assert graph_of(loss, nn.Linear(8, 1))["crossed"] == found
+
+
+@pytest.mark.parametrize("dimension", [0, 1])
+def test_what_a_log_softmax_goes_over(dimension: int) -> None:
+    wanted = torch.rand(12, 5).softmax(dimension)
+    graph = graph_of(lambda model: -(wanted * model(X).log_softmax(dimension)).sum(), nn.Linear(8, 5))
+    assert (graph["log_softmaxes"], graph["softmaxes"]) == ([[dimension, 12, 5]], [])
 
 
 @pytest.mark.parametrize("anew", [True, False])
