@@ -14,7 +14,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, median, median_error, window_size
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, loss_quarters
-from server.rules._rates import decay_shares, equilibrium, medians
+from server.rules._rates import NO_GRADIENT, decay_shares, equilibrium, medians, no_gradient_ever
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
 
@@ -79,7 +79,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"
@@ -143,6 +143,9 @@ class LrTooHigh(Rule):
         start = first_finite(window.loss.values[:START])
         if not len(medians(window, head=START)[1]):
             yield NotEvaluated("the updates of no weight matrix were measured yet")
+            return
+        if no_gradient_ever(window):
+            yield NotEvaluated(NO_GRADIENT)
             return
         verdict = None
         learnable = start is not None and not window.gates.moving_target and INPUT_FAULT not in window.open_codes
