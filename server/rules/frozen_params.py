@@ -180,10 +180,10 @@ def _idle_adapters(items: list[Parameter]) -> Verdict | None:
         return None
     return say(
         Severity.WARNING,
-        f"None of the {len(adapters)} weights of the adapters learns, and nothing but 0 is in {listed(zero)}: they add nothing, "
-        f"and never will. What learns is {listed([item.name for item in learning])}",
+        f"None of the {len(adapters)} weights of the adapters learns, and nothing but 0 is in {listed(zero)}: they add "
+        f"nothing, and never will. What learns is {listed([item.name for item in learning])}",
         "Print the names for which requires_grad is True before the optimizer is made: what is looked for in them "
-        "(\"lora_\", a prefix, a dot) fits no adapter.",
+        '("lora_", a prefix, a dot) fits no adapter.',
         layers=[item.layer for item in adapters],
         numbers={"adapters": len(adapters), "learning": len(learning)},
         limit=0.0,

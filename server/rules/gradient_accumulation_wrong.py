@@ -111,8 +111,8 @@ class GradientAccumulationWrong(Rule):
 def _stepped_in_between(found: Piecemeal) -> Verdict:
     return say(
         Severity.ERROR,
-        f"The loss is divided by {found.many}, for {found.many} backwards a step, but the optimizer steps after each of "
-        f"them, and in {found.missing} of {found.checked} checked steps nothing had cleared the gradients: what the "
+        f"The loss is divided by {found.many}, for {found.many} backwards a step, but the optimizer steps after each "
+        f"of them, and in {found.missing} of {found.checked} checked steps nothing had cleared the gradients: what the "
         f"first of {found.many} micro-batches leaves is stepped along {found.many} times",
         "Move optimizer.step() to where zero_grad() is, so that both run once per accumulated step "
         f"(if (i + 1) % {found.many} == 0: optimizer.step(); optimizer.zero_grad()).",
