@@ -23,7 +23,8 @@ class MissingZeroGrad(Rule):
     gradients cleared. Three steps without one fire, also where they begin late. Another optimizer's backward in between
     (a generator's loss running through a discriminator) does not count, nor do several backwards before one step
     (accumulation; one whose optimizer steps after each of them is told by GW315). Where nothing could be checked, a
-    gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times its start within 50 samples is reported as a warning.
+    gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times its start within 50
+    samples is reported as a warning.
 
     ## Why it matters
     Every step then follows the sum of all gradients so far: old and wrong directions dominate, steps grow without
