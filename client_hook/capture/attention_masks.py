@@ -101,7 +101,7 @@ class AttentionMasksSignal(Signal):
             return
         self._forwards += 1
         tokens = first_integers(inputs)
-        if not self._heard or tokens is None or not _alone(tokens, inputs):
+        if tokens is None or not _alone(tokens, inputs):
             self._heard, self._tokens = [], None
             return
         self._tokens, self._lengths = tokens, (tokens.shape[1], tokens.shape[0])
@@ -188,7 +188,8 @@ class AttentionMasksSignal(Signal):
             "telling": int(telling), "same": int(same), "covered": int(covered), "calls": int(calls),
             "open": int(unmasked), "padded": int(self._padding[0]), "only_padding": int(self._padding[1]),
         }  # fmt: skip
-        self.context.outbox.record("fact", "sight", step, fact)
+        if calls or following or self._padding[0]:  # attention that is written out is seen in the graph
+            self.context.outbox.record("fact", "sight", step, fact)
 
 
 def _alone(tokens: Tensor, inputs: Any) -> bool:

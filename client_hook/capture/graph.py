@@ -59,6 +59,7 @@ class GraphSignal(Signal):
         self._first: dict[str, Any] = {}
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
         self._log_softmaxes: list[list[int]] = []
+        self._sees: list[Tensor] = []  # what attention that is written out lets its places see
         self._views: list[list[list[int]]] = []  # shapes before and after, of those by which rows are counted anew
         self._twice: set[str] = set()
         self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
@@ -130,6 +131,7 @@ class GraphSignal(Signal):
                     self._sines |= sines.between_sines(node.node, node.name, self.context.parameter_name)
                 if not self._first:
                     self._crossed += graph_nodes.crossed(node.node, node.name)
+                    self._sees += graph_nodes.sees(node.node)
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
                 sized = graph_nodes.sized_leaf(node.node, node.name)
                 if sized is not None and (label := self.context.parameter_name(sized)) is not None:
@@ -274,13 +276,14 @@ class GraphSignal(Signal):
             "sines": self._sines,
             **self._paths.fact(),
         }
-        found = self._attributes()
+        found, many = self._attributes(), len(self._sees)
 
-        def tell(still: list[Tensor]) -> None:
-            fact["unregistered"] += [about for (about, _), same in zip(found, still, strict=True) if same]
+        def tell(came: list[Tensor]) -> None:
+            fact["sees"] = [item.tolist() for item in came[:many]]
+            fact["unregistered"] += [about for (about, _), same in zip(found, came[many:], strict=True) if same]
             self.context.outbox.record("fact", "graph", step, fact)
 
-        self._later.put([same for _, same in found], tell)
+        self._later.put([*self._sees, *(same for _, same in found)], tell)
         self._later.poll()  # on the host everything has arrived
 
     def _unregistered(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from client_hook.guard import quietly
@@ -166,6 +167,18 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
     if not -result.ndim <= dimension < result.ndim:
         return None
     return dimension % result.ndim, int(result.shape[dimension])
+
+
+def sees(node: Any) -> list[Tensor]:
+    """Returns, of a softmax from T places to as many, as attention that is written out has it, whether the first row of
+    a batch sees earlier places, later ones, and all: T where it does."""
+    over, one = softmax_over(node), quietly(getattr, node, "_saved_result")
+    if over is None or one.ndim < 3 or over[0] != one.ndim - 1 or not 4 <= over[1] == one.shape[-2]:
+        return []
+    while one.ndim > 2:
+        one = one.detach()[0]
+    one = one[:: over[1] // 64 + 1, :: over[1] // 64 + 1]  # some places of a long text tell as much
+    return [torch.stack([one.tril(-1).any(), one.triu(1).any(), one.all()]) * over[1]]
 
 
 def crossed(node: Any, name: str) -> list[int]:

@@ -124,6 +124,16 @@ def _balance(window: Window, name: str, group: Mapping[str, Any]) -> float:
     return math.sqrt(2 * rate * decay / (1 + float(group.get("momentum") or 0.0)))
 
 
+FEWEST_NORMS = 5
+NO_GRADIENT = "every gradient that was measured is exactly 0, and decay is all that moves the weights"
+
+
+def no_gradient_ever(window: Window) -> bool:
+    """Says whether the loss gave no gradient at all, in none of the measured steps: what moves then is decay alone."""
+    norms = window.series("grad_norm")
+    return norms.count >= FEWEST_NORMS and not norms.values.any()
+
+
 def decay_shares(window: Window) -> dict[str, float]:
     """Gives, for each decayed matrix, the share of its updates that decay alone makes: of the newest ones, or over the
     run where the decay is part of the gradient that an adaptive optimizer rescales."""

@@ -14,6 +14,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
+from server.rules._epoch_units import passed_at_once, wave
 from server.rules._layers import groups, looks_untrained
 from server.rules._say import percent, say
 from server.rules._schedules import falling_kinds, has_restarts, length, schedulers
@@ -200,6 +201,32 @@ def _once_an_epoch(seen: Seen) -> Verdict | None:
     return None
 
 
+def _counts_epochs(seen: Seen) -> Verdict | None:
+    """Finds a schedule that counts the epochs of the run and was stepped after every batch."""
+    window, name, rate, _, _ = seen
+    found = passed_at_once(window)
+    if found is not None:
+        item, last, epochs = found
+        return say_of_rate(
+            Severity.WARNING, name, int(rate.steps[0]),
+            f"had passed all milestones of {item.get('type')}, the last at {last:g}, within its first epoch, and is "
+            f"{rate.last:.3g} after {epochs} epochs: in epochs they would lie within the run, but it is stepped "
+            "after every batch",
+            _UNIT, {"last": last, "epochs": epochs, "now": rate.last}, float(epochs),
+        )  # fmt: skip
+    swings = wave(window, rate.values)
+    if swings is not None:
+        item, period, epochs = swings
+        return say_of_rate(
+            Severity.WARNING, name, int(rate.steps[0]),
+            f"goes down and up like a wave, from {float(rate.values.max()):.3g} to {float(rate.values.min()):.3g} and "
+            f"back every {period} steps, twice the {epochs} epochs of the run: {item.get('type')} is made for epochs, "
+            "and stepped after every batch",
+            _UNIT, {"period": period, "epochs": epochs}, 2.0 * epochs,
+        )  # fmt: skip
+    return None
+
+
 def _cut_off(seen: Seen) -> Verdict | None:
     """Finds a one-cycle schedule of which the run saw less than the rise: it counts other steps than the loop does."""
     window, name, rate, _, params = seen
@@ -250,4 +277,4 @@ def say_of_rate(
     )  # fmt: skip
 
 
-LOOKS = (_wrong_way, _standing, _floored, _rising_again, _warm_up, _once_an_epoch, _cut_off, _dwarfed)
+LOOKS = (_wrong_way, _standing, _floored, _rising_again, _counts_epochs, _warm_up, _once_an_epoch, _cut_off, _dwarfed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._say import say
+from server.rules._written_attention import predicts_next, written_out
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -17,7 +18,9 @@ class AttentionMaskInverted(Rule):
     ## What it does
     Compares, in the first batches of a model that reads token ids, the mask of padding with the tokens. Where all
     places that attention may see hold one and the same token, in every row of every batch, and the hidden places do
-    not, the mask says the opposite of what is meant.
+    not, the mask says the opposite of what is meant. And in a language model (99 % of the targets are the next tokens)
+    whose attention is written out: where every attention over the text lets its places see later ones, and none before
+    them, the triangle of the mask is the wrong one.
 
     ## Why it matters
     The model sees padding alone: it learns how often each answer comes, and nothing of the text. No error is raised,
@@ -47,6 +50,7 @@ class AttentionMaskInverted(Rule):
     name = "attention-mask-inverted"
     severity = Severity.ERROR
     since = "0.3.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -57,11 +61,17 @@ class AttentionMaskInverted(Rule):
     class Params:
         """When it is no coincidence."""
 
+        following: float = threshold(0.99, unit="of the targets", low=0.9, high=1.0, source="as in GW104")
+        telling: float = threshold(0.2, unit="of the targets", low=0.01, high=1.0, source="as in GW104")
+        places: int = threshold(64, unit="targets", low=8, high=100_000, source="ours: no coincidence")
         batches: int = threshold(2, unit="batches", low=1, high=4, source="ours: not one odd batch")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `sight`."""
         fact = window.fact("sight")
+        if (verdict := _upside_down(window, params)) is not None:
+            yield verdict
+            return
         padded, inverted = (_count(fact.get(key)) for key in ("padded", "only_padding"))
         if padded < params.batches:
             yield NotEvaluated(
@@ -80,6 +90,26 @@ class AttentionMaskInverted(Rule):
                 series=("loss",),
                 limit=0.0,
             )
+
+
+def _upside_down(window: Window, params: AttentionMaskInverted.Params) -> Verdict | None:
+    """Finds a model that says the next token, all of whose attentions see later places, and none an earlier one."""
+    fact, own = window.fact("sight"), written_out(window)
+    enough = _count(fact.get("batches")) >= params.batches and _count(fact.get("places")) >= params.places
+    if not own or not enough or not predicts_next(window, params.following, params.telling):
+        return None
+    if any(one.earlier for one in own) or not all(one.later for one in own):
+        return None
+    return say(
+        Severity.ERROR,
+        f"The targets are the next tokens of the input, and in all {len(own)} self-attentions over its "
+        f"{fact.get('length')} places each place sees later ones and none before it: the mask is upside down, and the "
+        "model reads what it is asked for",
+        "Show the lower triangle: scores.masked_fill(~torch.ones(T, T).tril().bool(), -inf).",
+        numbers={"attentions": len(own), "places": _count(fact.get("places"))},
+        series=("loss", "val/loss"),
+        limit=0.0,
+    )
 
 
 def _count(value: object) -> int:

@@ -15,6 +15,7 @@ from server.domain.statistics import med
 from server.rules._layers import layers
 from server.rules._loss_call import REGRESSION, loss_call
 from server.rules._say import percent, say
+from server.rules._views_agree import views_agree
 from server.rules.base import Rule, Stage, threshold
 
 OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_embedding_loss", "mse_loss"})
@@ -28,8 +29,9 @@ class ConstantOutput(Rule):
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
     more than 99 % of the predictions although it makes up less than 80 % of the labels. At the end of a run, vectors
-    under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its start. And a
-    group norm whose groups hold a single number each.
+    under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its start; or
+    a loss of minus the cosine of two outputs with a gradient on either side and no other term, which reached 90 % of
+    what it can. And a group norm whose groups hold a single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -55,7 +57,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -90,6 +92,9 @@ class ConstantOutput(Rule):
             return
         if len(window.loss) and not np.isfinite(window.loss.tail(3)).all():
             yield NotEvaluated("the newest losses are not finite (GW601 says more)")
+            return
+        if (verdict := views_agree(window)) is not None:
+            yield verdict
             return
         for name, item in window.fact("outputs").items():
             for side, where in ((item, "training"), (item.get("validation"), "validation")):

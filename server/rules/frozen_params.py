@@ -27,7 +27,8 @@ class FrozenParams(Rule):
     Lists parameters with `requires_grad=False` and their share, as an info. It warns where more than 99 % are frozen
     and nothing says that this is fine-tuning, where the last layer is frozen while layers before it learn, and where
     all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights that
-    were ever trained, or loaded, lie beyond it here and there. One random layer alone is a
+    were ever trained, or loaded, lie beyond it here and there. It also warns where no adapter learns, one of them is
+    exactly 0, and something else does learn: such adapters add nothing. One random layer alone is a
     remark, random features are made so; and so is a random network beside the one that learns to guess its outputs.
 
     ## Why it matters
@@ -58,7 +59,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -87,6 +88,9 @@ class FrozenParams(Rule):
             return
         if stopped := _stopped(window, items, params):
             yield stopped
+            return
+        if idle := _idle_adapters(items):
+            yield idle
             return
         frozen = [item for item in items if not item.trainable]
         share = sum(item.numel for item in frozen) / max(sum(item.numel for item in items), 1)
@@ -163,6 +167,26 @@ def _stopped(window: Window, items: list[Parameter], params: FrozenParams.Params
         series=[f"{Kind.PARAM_GRAD_NORM.value}{names[0]}"],
         exact=False,
         stage=Stage.SYMPTOM,
+    )
+
+
+def _idle_adapters(items: list[Parameter]) -> Verdict | None:
+    """Finds adapters of which none learns, though a matrix of theirs is exactly 0, while something else does: they add
+    nothing, and never will."""
+    adapters = [item for item in items if _named([item])]
+    zero = [item.name for item in adapters if item.zero and len(item.shape) >= 2]
+    learning = [item for item in items if item.trainable]
+    if not zero or not learning or any(item.trainable for item in adapters):
+        return None
+    return say(
+        Severity.WARNING,
+        f"None of the {len(adapters)} weights of the adapters learns, and nothing but 0 is in {listed(zero)}: they add "
+        f"nothing, and never will. What learns is {listed([item.name for item in learning])}",
+        "Print the names for which requires_grad is True before the optimizer is made: what is looked for in them "
+        '("lora_", a prefix, a dot) fits no adapter.',
+        layers=[item.layer for item in adapters],
+        numbers={"adapters": len(adapters), "learning": len(learning)},
+        limit=0.0,
     )
 
 

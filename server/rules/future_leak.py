@@ -10,6 +10,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._preflight import PreflightRule, result_of
 from server.rules._say import say
+from server.rules._written_attention import predicts_next, written_out
 from server.rules.base import threshold
 
 
@@ -21,9 +22,9 @@ class FutureLeak(PreflightRule):
     preflight replaces the second half of every sequence in evaluation mode and compares the answers for the first half.
     A change above 0.001 of the answers' size is an error. *In the training* two facts of the first batches have to hold
     together: 99 % of the targets are the next token of the input (not counting what is ignored), and no self-attention
-    over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention
-    and of `nn.MultiheadAttention`. Models that may look both ways, prefix masks, encoders beside a decoder and
-    attention that is written out are not judged.
+    over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention,
+    of `nn.MultiheadAttention`, and of softmaxes from T places to T. Models that may look both ways, prefix masks and
+    encoders beside a decoder are not judged.
 
     ## Why it matters
     The model reads the answer from its input: the loss falls towards 0, and generated text is nonsense.
@@ -50,7 +51,7 @@ class FutureLeak(PreflightRule):
     code = "GW104"
     name = "future-leak"
     severity = Severity.ERROR
-    version = 2
+    version = 3
     chart = "loss"
 
     @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class FutureLeak(PreflightRule):
         before = result_of(window, self.code)
         fact = window.fact("sight")
         judged = not isinstance(before, NotEvaluated) and before.get("verdict") in ("found", "passed")
-        if judged or not _seen(fact, params):
+        own = written_out(window)
+        if judged or not _seen(fact, params, len(own)):
             yield from super().check(window, params)
             return
-        places, following, telling, calls, unmasked = _numbers(fact)
-        predicts_next = following >= params.following * places and telling >= params.telling * places
-        if predicts_next and unmasked == calls:
+        places, following, _, calls, unmasked = _numbers(fact)
+        if own:
+            calls, unmasked = len(own), sum(one.all for one in own)
+        if predicts_next(window, params.following, params.telling) and unmasked == calls:
             yield say(
                 Severity.ERROR,
                 f"The targets are the next tokens of the input ({following:,.0f} of {places:,.0f}), and all of the "
@@ -92,7 +95,7 @@ def _numbers(fact: Mapping[str, Any]) -> list[float]:
     return [float(value) if isinstance(value, (int, float)) and value == value else 0.0 for value in values]
 
 
-def _seen(fact: Mapping[str, Any], params: FutureLeak.Params) -> bool:
+def _seen(fact: Mapping[str, Any], params: FutureLeak.Params, own: int) -> bool:
     places, _, _, calls, _ = _numbers(fact)
     batches = fact.get("batches")
-    return isinstance(batches, int) and batches >= params.batches and places >= params.places and calls > 0
+    return isinstance(batches, int) and batches >= params.batches and places >= params.places and calls + own > 0

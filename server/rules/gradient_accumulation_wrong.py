@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._accumulation import Piecemeal, piecemeal
 from server.rules._layers import is_adaptive, optimizers, uses_closures
 from server.rules._loss_call import loss_call
 from server.rules._nonfinite import scaler_active
@@ -23,7 +24,9 @@ class GradientAccumulationWrong(Rule):
     the last micro-batch counts; a warning (an info under Adam-like optimizers) if a mean loss is backpropagated K times
     without being divided by about K. A backward that also reaches an input (adversarial training, saliency) is no
     micro-batch: what it leaves in the weights' gradients is to be cleared. Nor are gradients lost that somebody
-    collects and puts together by hand (PCGrad).
+    collects and puts together by hand (PCGrad). An error too where a loss that is divided by K is followed by a step of
+    its own, and all but every K-th of the steps begin with gradients that nothing cleared: step() slipped out of the
+    condition.
 
     ## Why it matters
     Cleared: the batch is K times smaller than you think. Summed: the step is K times larger than the learning rate
@@ -51,7 +54,7 @@ class GradientAccumulationWrong(Rule):
     name = "gradient-accumulation-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -76,6 +79,10 @@ class GradientAccumulationWrong(Rule):
         if not loop:
             yield NotEvaluated("the order of calls was not seen yet", "monitor.step(loss)  # in each iteration")
             return
+        apart = None if uses_closures(window) else piecemeal(window)
+        if apart is not None and apart.sure:
+            yield _stepped_in_between(apart)
+            return
         if uses_closures(window) or steps < params.steps:
             return
         lost = next((item for item in offences(loop) if item.kind == "gradients-discarded"), None)
@@ -99,6 +106,20 @@ class GradientAccumulationWrong(Rule):
         verdict = _not_averaged(window, int(loop.get("backwards_per_step") or 0), params)
         if verdict is not None:
             yield verdict
+
+
+def _stepped_in_between(found: Piecemeal) -> Verdict:
+    return say(
+        Severity.ERROR,
+        f"The loss is divided by {found.many}, for {found.many} backwards a step, but the optimizer steps after each "
+        f"of them, and in {found.missing} of {found.checked} checked steps nothing had cleared the gradients: what the "
+        f"first of {found.many} micro-batches leaves is stepped along {found.many} times",
+        "Move optimizer.step() to where zero_grad() is, so that both run once per accumulated step "
+        f"(if (i + 1) % {found.many} == 0: optimizer.step(); optimizer.zero_grad()).",
+        numbers={"micro_batches": found.many, "steps_without_clearing": found.missing, "steps_checked": found.checked},
+        series=("grad_norm",),
+        limit=0.0,
+    )
 
 
 def _not_averaged(window: Window, count: int, params: GradientAccumulationWrong.Params) -> Verdict | None:

@@ -12,6 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
+from server.rules._idle_losses import compared_with_itself, hinge_without_margin
 from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, is_ctc, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
 
@@ -50,7 +51,10 @@ class LossConstantOrZero(Rule):
     end (targets that move, of a GAN or rewards, are left out). A loss that training itself brought down to almost
     nothing is only an info, so is one that halved and whose gradient shrank below a thousandth of the first (the lowest
     point of one batch), and so is a margin loss whose pairs are all easy. A constant of one's own whose gradients
-    stay as they were is left alone: the ratio of a policy to its frozen self is 1, and has a slope.
+    stay as they were is left alone: the ratio of a policy to its frozen self is 1, and has a slope. So does a hinge of
+    one's own that an untrained model satisfies in half of the first 20 batches or more, and in half of all: it asks for
+    no margin. And a named part of the loss that never was more than a rounding error (below 1e-5 of the first losses),
+    of both signs: it compares a number with itself.
 
     ## Why it matters
     Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
@@ -79,7 +83,7 @@ class LossConstantOrZero(Rule):
     name = "loss-constant-or-zero"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 2
@@ -118,9 +122,13 @@ class LossConstantOrZero(Rule):
         elif _has_no_end(window, params.endless):
             if not MISMATCH & window.open_codes:
                 yield _endless(window, params.endless)
+        elif (idle := hinge_without_margin(window)) is not None:
+            yield idle
         elif (zero or constant) and not _moves(window, call, params.zeros):
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
+        elif (part := compared_with_itself(window)) is not None:
+            yield part
 
 
 def _is_the_loss(window: Window, call: LossCall) -> bool:
@@ -221,7 +229,7 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
     if first <= needed:  # a second-order method may be done in a few steps
         start = float(loss.values[0])
     way = np.abs(loss.values[max(0, first - needed) : first])
-    fell = first >= FEWEST_FALLING and bool(np.any(way <= HALFWAY * abs(start)))
+    fell = start != 0 and first >= FEWEST_FALLING and bool(np.any(way <= HALFWAY * abs(start)))
     solved = fell and (abs(value) <= SOLVED * abs(start) or _converged(window, needed, step))
     norm = window.series("grad_norm").tail(needed)
     still = bool(len(norm)) and not norm.any()

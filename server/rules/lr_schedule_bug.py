@@ -29,7 +29,10 @@ class LrScheduleBug(Rule):
     warm-up of more than half of the run, or one that never ends; a schedule of one's own under which the rate never
     gets above 1 % of what the optimizer was given, or whose factor is that rate itself (`LambdaLR` multiplies). At the
     end: a one-cycle schedule of which less than a fifth was gone through, the rate still rising; a schedule as long as
-    the run has batches that was stepped once an epoch. A warm-up above 30 % and a schedule that hardly moves are infos.
+    the run has batches that was stepped once an epoch. The other way round, a schedule that counts epochs and is
+    stepped after every batch: milestones that lie within the run as epochs, and within its first epoch as batches; a
+    rate that comes back gradually every 2·E steps in a run of E epochs. A warm-up above 30 % and a schedule that hardly
+    moves are infos.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -60,7 +63,7 @@ class LrScheduleBug(Rule):
     name = "lr-schedule-bug"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LEARNING_RATE,)
     chart = "learning-rate"
     persistence = (1, 1)

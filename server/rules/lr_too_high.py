@@ -14,7 +14,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, median, median_error, window_size
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, loss_quarters
-from server.rules._rates import decay_shares, equilibrium, medians
+from server.rules._rates import NO_GRADIENT, decay_shares, equilibrium, medians, no_gradient_ever
 from server.rules._shares_alone import shares_alone
 from server.rules._spikes import marks, norms
 from server.rules.base import Rule, Stage, threshold
@@ -147,6 +147,9 @@ class LrTooHigh(Rule):
         start = first_finite(window.loss.values[:START])
         if not len(medians(window, head=START)[1]):
             yield NotEvaluated("the updates of no weight matrix were measured yet")
+            return
+        if no_gradient_ever(window):
+            yield NotEvaluated(NO_GRADIENT)
             return
         verdict = None
         learnable = start is not None and not window.gates.moving_target and INPUT_FAULT not in window.open_codes

@@ -9,6 +9,7 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
+from server.rules._accumulation import WINDOWS, piecemeal
 from server.rules._layers import uses_closures
 from server.rules._offences import Habit, Offence, offences
 from server.rules.base import Rule, Stage, threshold
@@ -21,8 +22,9 @@ class MissingZeroGrad(Rule):
     At each checked optimizer step the hook knows whether a backward since that optimizer's previous step found its
     gradients cleared. Three steps without one fire, also where they begin late. Another optimizer's backward in between
     (a generator's loss running through a discriminator) does not count, nor do several backwards before one step
-    (accumulation). Where nothing could be checked, a gradient norm that grows in a straight line with the step
-    (correlation above 0.95) to 10 times its start within 50 samples is reported as a warning.
+    (accumulation; one whose optimizer steps after each of them is told by GW315). Where nothing could be checked, a
+    gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times its start within 50
+    samples is reported as a warning.
 
     ## Why it matters
     Every step then follows the sum of all gradients so far: old and wrong directions dominate, steps grow without
@@ -52,7 +54,7 @@ class MissingZeroGrad(Rule):
     name = "missing-zero-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -92,7 +94,10 @@ class MissingZeroGrad(Rule):
         if uses_closures(window):
             yield NotEvaluated("the optimizer calls a closure that clears and computes gradients inside step()")
             return
-        loop = window.fact("loop")
+        loop, apart = window.fact("loop"), piecemeal(window)
+        if apart is not None and (apart.sure or apart.checked < WINDOWS * apart.many):
+            yield NotEvaluated("the loss is divided as in an accumulation, whose steps GW315 judges")
+            return
         checked, missing = int(loop.get("zero_grad_checked") or 0), int(loop.get("zero_grad_missing") or 0)
         found = [item for item in offences(loop) if item.kind == "zero-grad-missing"]
         plain = Habit(missing, checked, 0)

@@ -23,7 +23,9 @@ class MomentumUnusual(Rule):
 
     ## What it does
     Reads the optimizers' settings: betas of Adam in the wrong order (β2 < β1) are a warning; a momentum of 0.99 and
-    more is one where the effective rate η/(1 − μ) is above 5; both explain what the run shows later. SGD without
+    more is one where the effective rate η/(1 − μ) is above 5; both explain what the run shows later. So is one where
+    it is above 1 and the whole run shorter than 5 times the 1/(1 − μ) steps for which a gradient pushes on: what the
+    start pushed never comes to rest. SGD without
     momentum is an info, and a warning where the run is still falling at its end and moved the same way in each of the
     last five epochs (the cosine between the weights' displacements of two epochs is above 0.7).
 
@@ -55,7 +57,7 @@ class MomentumUnusual(Rule):
     name = "momentum-unusual"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "learning-rate"
     tier = "facts"
     clears_after = 5
@@ -85,6 +87,13 @@ class MomentumUnusual(Rule):
             5.0, unit="lr / (1 - momentum)", low=0.1, high=1000.0, source="ours: five times that of usual recipes"
         )
 
+        published: float = threshold(
+            1.0, unit="lr / (1 - momentum)", low=0.1, high=1000.0, source="nnU-Net's, the largest that is published"
+        )
+        horizons: float = threshold(
+            5.0, unit="times 1 / (1 - momentum), in steps", low=1.0, high=100.0, source="ours: e^-5 is left of a push"
+        )
+
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `optimizers`."""
         if not optimizers(window):
@@ -106,6 +115,9 @@ class MomentumUnusual(Rule):
                 )
                 return
             effective = rate / max(1.0 - momentum, 1e-6)
+            if (verdict := _outlasts(window, name, momentum, rate, params)) is not None:
+                yield verdict
+                return
             if momentum >= params.high and effective > params.effective_rate:
                 yield say(
                     Severity.WARNING,
@@ -121,6 +133,27 @@ class MomentumUnusual(Rule):
         plain = [name for name, kind, group in groups(window) if kind == "SGD" and not group.get("momentum")]
         if plain:
             yield _without(window, plain, params)
+
+
+def _outlasts(
+    window: Window, name: str, momentum: float, rate: float, params: MomentumUnusual.Params
+) -> Verdict | None:
+    """Finds a momentum whose memory is a large part of the whole run, at a rate above all that is published."""
+    effective, total = rate / max(1.0 - momentum, 1e-6), window.samples if window.final else window.planned or 0
+    horizons = total * (1.0 - momentum)
+    if momentum < params.high or effective <= params.published or not 0 < horizons < params.horizons:
+        return None
+    return say(
+        Severity.WARNING,
+        f"Group `{name}` has momentum {momentum:g}: each gradient pushes on for {1 / (1 - momentum):,.0f} steps, in a "
+        f"run of {total:,}, and with learning rate {rate:g} it makes in effect a rate of {effective:.3g}",
+        "Use momentum=0.9, or divide the learning rate as 1 − momentum falls. 0.99 is for runs of many thousands of "
+        "steps.",
+        numbers={"momentum": momentum, "lr": rate, "effective_rate": effective, "horizons": horizons},
+        limit=params.horizons,
+        stage=Stage.OPTIMISER,
+        exact=False,
+    )
 
 
 def _without(window: Window, plain: Sequence[str], params: MomentumUnusual.Params) -> Verdict:

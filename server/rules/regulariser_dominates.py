@@ -16,7 +16,7 @@ from server.rules._depth import lost_from_the_start
 from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
 from server.rules._progress import loss_quarters, stuck
-from server.rules._rates import decay_shares, early_pulls, shrunk
+from server.rules._rates import NO_GRADIENT, decay_shares, early_pulls, no_gradient_ever, shrunk
 from server.rules._say import is_penalty, percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -78,7 +78,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -129,6 +129,9 @@ class RegulariserDominates(Rule):
         parts = loss_quarters(window)
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
+            return
+        if no_gradient_ever(window):
+            yield NotEvaluated(f"{NO_GRADIENT}: it outweighs nothing")
             return
         shares = decay_shares(window)
         verdict = None

@@ -230,6 +230,27 @@ def test_the_graph_tells_what_each_softmax_goes_over_and_what_a_loss_averages() 
     assert last(tape, "model")["time_first"] == ["block.self_attn"]
 
 
+@pytest.mark.parametrize(
+    ("mask", "seen"),
+    [
+        (torch.ones(80, 80).tril(), [80, 0, 0]),
+        (torch.ones(80, 80).triu(), [0, 80, 0]),
+        (torch.ones(80, 80), [80, 80, 80]),
+        (torch.ones(80, 80).tril(8), [80, 80, 0]),
+    ],
+    ids=["causal", "upside down", "none", "prefix"],
+)
+def test_the_graph_tells_what_attention_that_is_written_out_shows(mask: torch.Tensor, seen: list[int]) -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        x = model(torch.randn(3, 80, 4))
+        scores = (x @ x.mT).masked_fill(mask == 0, float("-inf"))
+        loss = (scores.softmax(-1) @ x).mean() + x.softmax(-1).sum() + (x @ x.mT).softmax(1).sum()
+        loss.backward()
+        return loss
+
+    assert last(train(body, model=nn.Linear(4, 4), steps=3), "graph")["sees"] == [seen]
+
+
 def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:
