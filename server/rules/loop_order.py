@@ -19,7 +19,8 @@ OUTSIDE_CLOSURES = frozenset(
     {"step-without-backward", "zero-grad-before-step", "backward-twice", "clip-after-step", "clip-before-backward"}
 )
 
-CLIPS_TOLD = 3  # from here on clipping-bug says that the loss scale was clipped, and how often
+CLIPS_TOLD = 3  # from here on clipping-bug says what was clipped instead (the loss scale, nothing), and how often
+CLIPS_SHARE = 0.5  # of the calls: as clipping-bug
 
 # kind: (severity, what is seen, which line to change), the worst first
 TEXTS: dict[str, tuple[Severity, str, str]] = {
@@ -179,6 +180,8 @@ class LoopOrder(Rule):
         ignored = OUTSIDE_CLOSURES if uses_closures(window) else frozenset()
         if int(window.fact("clipping").get("scaled") or 0) >= CLIPS_TOLD:
             ignored |= {"clip-before-unscale"}
+        if _clips_nothing(window):
+            ignored |= {"clip-before-backward"}
         known = list(TEXTS)
         found = []
         for item in offences(loop):
@@ -188,6 +191,13 @@ class LoopOrder(Rule):
             if (habit := item.habit(times, params.share, doubled=twice)) is not None:
                 found.append((item.kind, habit))
         yield from sorted(found, key=lambda item: known.index(item[0]))
+
+
+def _clips_nothing(window: Window) -> bool:
+    """Says whether clipping-bug tells that no gradient was there to clip: the same mistake, by what it does."""
+    clipping = window.fact("clipping")
+    empty, calls = int(clipping.get("empty") or 0), int(clipping.get("calls") or 0)
+    return empty >= CLIPS_TOLD and (empty >= CLIPS_SHARE * calls or clipping.get("parameters") == 0)
 
 
 def _verdict(habits: list[tuple[str, Habit]]) -> Verdict:
