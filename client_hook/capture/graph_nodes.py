@@ -169,13 +169,17 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
 
 
 def crossed(node: Any, name: str) -> list[int]:
-    """Returns the samples where a square or absolute value is of every output's difference from every target: n × n
-    from n × 1, and the targets need no gradient."""
+    """Returns the samples where a square or absolute value is of every output's difference from every target, or the
+    logarithm of every output is multiplied with every target: n × n from n × 1, and the targets need no gradient."""
     behind = before_views(node.next_functions[0][0]) if name.startswith(("Pow", "Abs")) else None
-    if behind is None or not name_of(behind).startswith(("Sub", "Rsub")):
+    pair = behind if behind is not None and name_of(behind).startswith(("Sub", "Rsub")) else None
+    if name.startswith("MulBackward"):
+        factors = [before_views(item) for item, _ in node.next_functions if item is not None]
+        pair = node if [name_of(item).startswith(("LogBackward", "LogSigmoid")) for item in factors] == [True] else None
+    if pair is None:
         return []
-    made = shape_of(behind)
-    inputs = [shape_of(item, at) for item, at in behind.next_functions if item is not None]
+    made = shape_of(pair)
+    inputs = [shape_of(item, at) for item, at in pair.next_functions if item is not None]
     square = len(made) == 2 and made[0] == made[1] > 1
     return made[:1] if square and inputs in ([made[:1]], [[made[0], 1]], [[1, made[0]]]) else []
 

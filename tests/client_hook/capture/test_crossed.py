@@ -33,11 +33,14 @@ X, Y = torch.randn(12, 8), torch.randn(12)
     [
         (lambda model: (Y - model(X)).pow(2).mean(), [12]),
         (lambda model: (model(X) - Y).abs().mean() + model(X).pow(2).mean(), [12]),
+        (lambda model: -(Y.sign() * model(X).sigmoid().log()).mean(), [12]),
+        (lambda model: -(Y.sign() * model(X).squeeze(1).sigmoid().log()).mean(), []),
+        (lambda model: (model(X).sigmoid().log() * torch.rand(12, 1)).sum() + (model(X) * Y).mean(), []),
         (lambda model: (Y - model(X).squeeze(1)).pow(2).mean(), []),
         (lambda model: (model(X) - model(X).T).pow(2).mean(), []),
         (lambda model: (model(X) - Y[:5]).pow(2).mean(), []),
     ],
-    ids=["square", "a-part", "fits", "pairs", "centres"],
+    ids=["square", "a-part", "logarithm", "its-own", "outer-product", "fits", "pairs", "centres"],
 )
 def test_every_output_against_every_target(loss: Any, found: list[int]) -> None:
     assert graph_of(loss, nn.Linear(8, 1))["crossed"] == found
