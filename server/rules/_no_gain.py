@@ -15,6 +15,7 @@ from server.domain.series import Series
 from server.domain.statistics import Quarters
 from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, counts_of, entropy, entropy_error, loss_call
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters, still_falling
+from server.rules._rates import medians, path_length
 from server.rules._say import say
 from server.rules._validation import evaluations
 from server.rules.base import Stage
@@ -25,6 +26,7 @@ FAR_ABOVE = 1.1  # times that: something else is wrong
 MOST_COMMON = 0.8  # of the labels: then class-imbalance says more
 FEWEST_LABELS = 20  # of each class on average
 FEWEST_BATCHES = 8
+MOVED = 0.05  # of the weights, over the run: who stays where it began has not tried
 WEIGHTS = ("weight", "pos_weight", "label_smoothing")
 OTHER_CAUSES = frozenset({"GW201", "GW308", "GW309", "GW312"})
 
@@ -35,6 +37,9 @@ def no_gain(window: Window) -> Verdict | None:
     if not window.final or window.samples < FEWEST or parts is None or call is None or not call.alone:
         return None
     if window.gates.moving_target or parts.count < window.loss.count or OTHER_CAUSES & window.open_codes:
+        return None
+    steps, ratios = medians(window)
+    if len(ratios) and path_length(window, steps, ratios) < MOVED:
         return None
     if call.reduction != "mean" or any(call.arguments.get(name) for name in WEIGHTS):
         return None

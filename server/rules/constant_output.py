@@ -58,7 +58,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom

@@ -50,7 +50,7 @@ class LargeBatchGeneralisation(Rule):
     name = "large-batch-generalisation"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None

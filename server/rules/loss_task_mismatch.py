@@ -87,7 +87,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1

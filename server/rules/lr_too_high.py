@@ -81,7 +81,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

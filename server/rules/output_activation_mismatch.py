@@ -34,9 +34,9 @@ class OutputActivationMismatch(Rule):
     ## What it does
     Reads the operation that made the outputs (views and casts skipped) and the targets of the first batches. It finds a
     softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
-    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, a ReLU in front of the sigmoid of a binary
-    one, a softmax where several classes can be true at once or whose regression targets do not sum to 1, and cosines
-    handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
+    softmax or tanh, a ReLU, sigmoid or tanh under a cross-entropy over classes, a ReLU in front of the sigmoid of a
+    binary one, a softmax where several classes can be true at once or whose regression targets do not sum to 1, and
+    cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
 
     ## Why it matters
     What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
@@ -67,7 +67,7 @@ class OutputActivationMismatch(Rule):
     name = "output-activation-mismatch"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -156,7 +156,7 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             f"{call.previous_dim} targets sum to {rows:.3g} on average",
             f"Remove the softmax{place}: a sigmoid for numbers between 0 and 1, nothing for others.",
         )
-    if call.function == "cross_entropy" and (call.classes or 0) > 1 and operation in ("Relu", "Sigmoid"):
+    if call.function == "cross_entropy" and (call.classes or 0) > 1 and operation in ("Relu", "Sigmoid", "Tanh"):
         return _say(
             call,
             f"The logits of {call.classes} classes pass a {operation.lower()}{place} before {call.function}: they "
