@@ -94,8 +94,6 @@ class ConstantOutput(Rule):
         if len(window.loss) and not np.isfinite(window.loss.tail(3)).all():
             yield NotEvaluated("the newest losses are not finite (GW601 says more)")
             return
-        if _told_apart(window):
-            return
         for name, item in window.fact("outputs").items():
             for side, where in ((item, "training"), (item.get("validation"), "validation")):
                 if not isinstance(side, Mapping) or len(_numbers(side, "batch_std")) < params.samples:
@@ -125,9 +123,9 @@ def _judge(
         scale = call.target.std
     elif single:
         scale = 4.0  # a logit moves a probability by a quarter of itself at most
-    spread = max(recent)
+    spread, apart = max(recent), _told_apart(window)
     whose = "" if name == "model" else f" of `{name}`"
-    if spread < params.spread * scale:
+    if spread < params.spread * scale and not apart:
         return say(
             Severity.ERROR,
             f"The outputs{whose} are the same for every input of a {where} batch: they differ by {spread:.2g}, where "
@@ -156,7 +154,7 @@ def _judge(
     largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
     collapsed = len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1
     enough = window.samples >= (params.warm if window.final else params.patience)
-    if collapsed and enough and not _learning(window, params):
+    if collapsed and enough and not apart and not _learning(window, params):
         return say(
             Severity.ERROR,
             f"One class gets {percent(min(top))} of the predictions{whose} in {where}, while no class has more than "

@@ -53,7 +53,7 @@ class LabelShiftError(Rule):
     name = "label-shift-error"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None

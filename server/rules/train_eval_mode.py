@@ -82,7 +82,7 @@ class TrainEvalMode(Rule):
     name = "train-eval-mode"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 4
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
