@@ -13,7 +13,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import finite, med, median_error
 from server.rules._layers import layers
-from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, entropy, entropy_error, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, entropy, entropy_error, loss_call, own_operations
 from server.rules._progress import SURE_ERRORS
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
@@ -30,9 +30,9 @@ class ConstantOutput(Rule):
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
     more than 99 % of the predictions although it makes up less than 80 % of the labels. Losses that are surely below
-    the entropy of the labels, or fell since the outputs were last looked at, show that they differ by now. At the end
-    of a run, vectors under a loss of one's own that came together to a tenth of their size while the loss went to 2 %
-    of its start. And a group norm whose groups hold a single number each.
+    the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were last looked at, show
+    that they differ by now. At the end of a run, vectors under a loss of one's own that came together to a tenth of
+    their size while the loss went to 2 % of its start. And a group norm whose groups hold a single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -201,7 +201,8 @@ def _norm_of_one(window: Window) -> Verdict | None:
 
 def _told_apart(window: Window) -> bool:
     """Says whether the newest losses show that the outputs differ by now, though they were alike when they were last
-    looked at: they are surely below the entropy of the labels, which no single answer is, or have fallen since."""
+    looked at: they are surely below the entropy of the labels, which no single answer is; or it is a cross-entropy of
+    one's own, which falls no more once the shares of the classes are found, and has fallen since."""
     losses, looks = finite(window.loss.tail(NEWEST)), window.series("grad_norm").steps
     if len(losses) < NEWEST:
         return False
@@ -211,6 +212,8 @@ def _told_apart(window: Window) -> bool:
         guess, error = entropy(call.labels), math.hypot(noise, entropy_error(call.labels))
         if len(call.labels) > 1 and not call.arguments.get("weight"):
             return now < min(SURELY_BELOW * guess, guess - SURE_ERRORS * error)
+    if not any(name.startswith(("Softmax", "LogSoftmax")) for name in own_operations(window)):
+        return False
     last = int(np.searchsorted(window.loss.steps, looks[-1], side="right")) if len(looks) else 0
     before = finite(window.loss.values[max(0, last - NEWEST) : last])
     if len(before) < NEWEST or window.loss.count - last < NEWEST:
