@@ -26,7 +26,7 @@ RATIO_FLOOR = 1e-300  # a gradient of exactly zero is as small as it gets, and h
 SMALLEST_SAID = 1e-280
 STEEP, STEEP_SHARE = 0.3, 0.01  # per layer, and of the last third's: a sigmoid passes a quarter of a gradient at most
 TURNED_OVER = 1.0  # of the weights, over the run
-ONE_ANSWER = "GW311"
+ONE_ANSWER, RATE = "GW311", "GW411"
 DEEP = 6  # matrices; of fewer, thirds say little
 SURE = 2.0  # standard errors
 
@@ -187,14 +187,16 @@ class VanishingGradient(Rule):
             yield NotEvaluated(f"too few losses to tell whether training is stuck ({window.loss.count})")
             return
         seen = "does not fall" if still else _seen_at_the_end(window)
-        if not seen:
+        alike = not seen and window.final and ONE_ANSWER in window.open_codes and RATE not in window.open_codes
+        if not seen and not alike:
             return
+        judge, seen = (_starved, "is that of one answer for every input") if alike else (_vanishes, seen)
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
             found = _profile(window, chain, width)
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
                 return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
-            if found is not None and _vanishes(window, chain, found, params, width):
+            if found is not None and judge(window, chain, found, params, width):
                 yield _verdict(chain, found, params, seen)
                 return
 
@@ -289,8 +291,6 @@ def _hardly_moved(window: Window, chain: list[Parameter], found: _Profile, param
 def _seen_at_the_end(window: Window) -> str:
     if stood_still(window):
         return "did not fall in the first half of the run"
-    if window.final and ONE_ANSWER in window.open_codes:
-        return "is that of one answer for every input"
     return "ended at that of a guess" if window.final and _at_a_guess(window) else ""
 
 
