@@ -190,13 +190,13 @@ class VanishingGradient(Rule):
         alike = not seen and window.final and ONE_ANSWER in window.open_codes and RATE not in window.open_codes
         if not seen and not alike:
             return
-        judge, seen = (_starved, "is that of one answer for every input") if alike else (_vanishes, seen)
+        fewest, seen = (DEEP, "is that of one answer for every input") if alike else (params.fewest_layers, seen)
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
             found = _profile(window, chain, width)
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
                 return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
-            if found is not None and judge(window, chain, found, params, width):
+            if found is not None and len(chain) >= fewest and _vanishes(window, chain, found, params, width):
                 yield _verdict(chain, found, params, seen)
                 return
 
