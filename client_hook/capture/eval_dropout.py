@@ -56,8 +56,9 @@ class EvalDropoutSignal(Signal):
         self._stop()
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
-        """Hears a loss: one without gradients belongs to a validation, and ends a forward that was heard."""
-        if torch.is_grad_enabled():
+        """Hears a loss: one without gradients belongs to a validation, and ends a forward that was heard. It may be
+        computed where gradients are on again, of outputs that have none."""
+        if getattr(result, "requires_grad", torch.is_grad_enabled()):
             self._train_on()
             return
         if self._losses >= MOST_LOSSES or all(model.training for model in self.context.models.values()):

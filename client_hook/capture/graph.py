@@ -122,6 +122,8 @@ class GraphSignal(Signal):
                 if node.name.startswith(("Softmax", "LogSoftmax")) and (over := graph_nodes.softmax_over(node.node)):
                     known = self._softmaxes if node.name[0] == "S" else self._log_softmaxes
                     known.append([over[0], *node.node._saved_result.shape])
+                    if known is self._softmaxes and not self._first:
+                        self._sees += graph_nodes.sees(node.node)
                 pair = graph_nodes.relabelled(node.node, node.name) if len(self._views) < MAX_VIEWS else None
                 if pair is not None and pair not in self._views:
                     self._views.append(pair)
@@ -131,7 +133,6 @@ class GraphSignal(Signal):
                     self._sines |= sines.between_sines(node.node, node.name, self.context.parameter_name)
                 if not self._first:
                     self._crossed += graph_nodes.crossed(node.node, node.name)
-                    self._sees += graph_nodes.sees(node.node)
                 names = map(self.context.parameter_name, graph_nodes.factors_of(node.node, node.name))
                 sized = graph_nodes.sized_leaf(node.node, node.name)
                 if sized is not None and (label := self.context.parameter_name(sized)) is not None:

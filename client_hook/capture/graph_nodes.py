@@ -156,9 +156,15 @@ def squashed_twice(node: Any, name: str) -> bool:
     return behind is not None and name_of(behind).startswith(kind + "Backward")
 
 
+def _result(node: Any) -> Any:
+    """Returns the result that a node saved, unless somebody's hook would have to bring it back, as of a checkpoint."""
+    raw = quietly(getattr, node, "_raw_saved_result")
+    return quietly(getattr, node, "_saved_result") if getattr(raw, "unpack_hook", node) is None else None
+
+
 def softmax_over(node: Any) -> tuple[int, int] | None:
     """Returns the dimension over which a softmax node normalises, and its size."""
-    result = quietly(getattr, node, "_saved_result")
+    result = _result(node)
     dimension = quietly(getattr, node, "_saved_dim")
     if not isinstance(result, Tensor) or not isinstance(dimension, int) or result.ndim == 0:
         return None
@@ -172,7 +178,7 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
 def sees(node: Any) -> list[Tensor]:
     """Returns, of a softmax from T places to as many, as attention that is written out has it, whether the first row of
     a batch sees earlier places, later ones, and all: T where it does."""
-    over, one = softmax_over(node), quietly(getattr, node, "_saved_result")
+    over, one = softmax_over(node), _result(node)
     if over is None or one.ndim < 3 or over[0] != one.ndim - 1 or not 4 <= over[1] == one.shape[-2]:
         return []
     while one.ndim > 2:
@@ -183,13 +189,18 @@ def sees(node: Any) -> list[Tensor]:
 
 def crossed(node: Any, name: str) -> list[int]:
     """Returns the samples where a square, absolute value or quantile loss is of every output's difference from every
-    target: n × n from n × 1, and the targets need no gradient."""
+    target, or the logarithm of every output is multiplied with every target: n × n from n × 1, and the targets need no
+    gradient."""
     ends = [before_factors(before_views(item)) for item, _ in node.next_functions]
     behind = ends[0] if name.startswith(("Pow", "Abs", "Maximum")) and len(set(ends)) == 1 else None
-    if behind is None or not name_of(behind).startswith(("Sub", "Rsub")):
+    pair = behind if behind is not None and name_of(behind).startswith(("Sub", "Rsub")) else None
+    if name.startswith("MulBackward"):
+        factors = [before_views(item) for item, _ in node.next_functions if item is not None]
+        pair = node if [name_of(item).startswith(("LogBackward", "LogSigmoid")) for item in factors] == [True] else None
+    if pair is None:
         return []
-    made = shape_of(behind)
-    inputs = [shape_of(item, at) for item, at in behind.next_functions if item is not None]
+    made = shape_of(pair)
+    inputs = [shape_of(item, at) for item, at in pair.next_functions if item is not None]
     square = len(made) == 2 and made[0] == made[1] > 1
     return made[:1] if square and inputs in ([made[:1]], [[made[0], 1]], [[1, made[0]]]) else []
 

@@ -158,7 +158,12 @@ def _copied(tensor: Tensor, tokens: Tensor) -> Tensor | None:
         return None
     length = tokens.shape[1]
     last = 2 if tensor.shape[1] == length and tensor.shape[2] != length else 1 if tensor.shape[2] == length else 0
-    return (tensor[:8].argmax(last) == tokens[:8]).float().mean() if last else None
+    if not last:
+        return None
+    read = tokens[:8]
+    same = (tensor[:8].argmax(last) == read).float()
+    filled = (read != read[:, -1].mode().values).float()  # what rows are filled up with is nothing to copy
+    return torch.maximum(same.mean(), (same * filled).sum() / filled.sum().clamp(min=1.0))
 
 
 def _json(value: float) -> float | None:

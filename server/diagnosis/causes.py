@@ -14,7 +14,7 @@ from server.rules.base import Stage
 
 NEAR_SAMPLES = 50  # two statistical findings this close are one incident
 FIRST_SYMPTOM = Stage.NONFINITE_LOSS
-EXPLAINED = (Stage.ANSWERS, Stage.STUCK, Stage.GUESSING)  # by other symptoms
+EXPLAINED = (Stage.ANSWERS, Stage.BASELINE, Stage.STUCK, Stage.GUESSING)  # by other symptoms
 LAST_RESORT = Stage.STARVED  # from here on a finding speaks for itself only where no other cause is known
 
 # within one step the forward comes first, then the loss, then the backward

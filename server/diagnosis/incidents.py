@@ -45,6 +45,7 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.STARVED: "Train as long with a quarter of the batch: if the loss falls no further, this is wrong.",
     Stage.LOW_RATE: "Train 100 steps at ten times the learning rate: if the loss falls no faster, this is wrong.",
     Stage.STOPPED: "Train half as long again: if the loss falls no further, this is wrong.",
+    Stage.BASELINE: "Train once more on inputs of zeros: if the loss ends surely higher, this is wrong.",
     Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, this is wrong.",
 }
 SETTING = (

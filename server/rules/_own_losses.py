@@ -198,7 +198,7 @@ def _normalised_over_samples(window: Window, own: Sequence[str]) -> Verdict | No
 def _crossed(many: int) -> Verdict:
     return say(
         Severity.ERROR,
-        f"The loss averages {many}×{many} differences for {many} samples: outputs and targets have unlike "
+        f"The loss averages {many}×{many} terms for {many} samples: outputs and targets have unlike "
         "shapes, and broadcasting compares every output with every target",
         "Make the shapes equal: `prediction.squeeze(1)` or `target.unsqueeze(1)`. Plain arithmetic gives no warning.",
         numbers={"samples": many},

@@ -7,8 +7,10 @@ Not for: the targets (_wrong_targets) or losses of the user's own (_own_losses).
 from __future__ import annotations
 
 from server.domain.findings import Severity, Verdict
-from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, LossCall, raw_scores
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, REGRESSION, LossCall, raw_scores
 from server.rules._loss_seen import Seen, mismatch, shape, where
+
+ROUNDING = 0.01  # of a sum of probabilities
 
 
 def other_dimension(seen: Seen) -> Verdict | None:
@@ -27,6 +29,22 @@ def other_dimension(seen: Seen) -> Verdict | None:
         f"{call.function} got a softmax over {over}{where(call)} instead of over the {call.classes} classes: what "
         "one sample is given is taken from the others",
         "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
+
+
+def over_samples(seen: Seen) -> Verdict | None:
+    """Looks for a softmax over the samples before a loss of one yes or no each: a batch of n has a mean of 1/n then."""
+    call, size = seen.call, (seen.call.input.shape or (0,))[0]
+    if call.function not in BINARY or not call.previous_op.startswith("Softmax") or call.previous_axis != 0:
+        return None
+    if call.previous_dim != size or size < 2 or call.input.mean is None or abs(call.input.mean * size - 1) > ROUNDING:
+        return None
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"{call.function} got a softmax over the {size} samples of a batch{where(call)}: their probabilities sum to 1, "
+        "and what one sample is given is taken from the others",
+        "One output per sample: drop the softmax and use binary_cross_entropy_with_logits.",
     )
 
 

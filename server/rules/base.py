@@ -47,6 +47,7 @@ class Stage(IntEnum):
     DIVERGENCE = 198  # explains the jumps and swings that it is made of
     SYMPTOM = 200
     SWINGS = 205
+    BASELINE = 208  # explains why a loss stands still, and what the answers look like then
     STUCK = 210
     GUESSING = 220  # what answers look like where nothing was learned
 

@@ -11,15 +11,17 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.domain.statistics import med
+from server.domain.statistics import finite, med, median_error
 from server.rules._layers import layers
-from server.rules._loss_call import REGRESSION, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, entropy, entropy_error, loss_call, own_operations
+from server.rules._progress import SURE_ERRORS
 from server.rules._say import percent, say
 from server.rules._views_agree import views_agree
 from server.rules.base import Rule, Stage, threshold
 
 OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_embedding_loss", "mse_loss"})
 FEWEST_PARTS = 4  # numbers in an answer that is a vector
+NEWEST, SURELY_BELOW = 20, 0.97  # losses; of the entropy of the labels
 
 
 class ConstantOutput(Rule):
@@ -28,10 +30,12 @@ class ConstantOutput(Rule):
     ## What it does
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
-    more than 99 % of the predictions although it makes up less than 80 % of the labels. At the end of a run, vectors
-    under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its start; or
-    a loss of minus the cosine of two outputs with a gradient on either side and no other term, which reached 90 % of
-    what it can. And a group norm whose groups hold a single number each.
+    more than 99 % of the predictions although it makes up less than 80 % of the labels. Losses that are surely below
+    the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were last looked at, show
+    that they differ by now. At the end of a run, vectors under a loss of one's own that came together to a tenth of
+    their size while the loss went to 2 % of its start; or a loss of minus the cosine of two outputs with a gradient on
+    either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a single number
+    each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -125,9 +129,9 @@ def _judge(
         scale = call.target.std
     elif single:
         scale = 4.0  # a logit moves a probability by a quarter of itself at most
-    spread = max(recent)
+    spread, apart = max(recent), _told_apart(window)
     whose = "" if name == "model" else f" of `{name}`"
-    if spread < params.spread * scale:
+    if spread < params.spread * scale and not apart:
         return say(
             Severity.ERROR,
             f"The outputs{whose} are the same for every input of a {where} batch: they differ by {spread:.2g}, where "
@@ -155,7 +159,8 @@ def _judge(
     labels = call.labels if call is not None else {}
     largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
     collapsed = len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1
-    if collapsed and (window.final or window.samples >= params.patience) and not _learning(window, params):
+    enough = window.samples >= (params.warm if window.final else params.patience)
+    if collapsed and enough and not apart and not _learning(window, params):
         return say(
             Severity.ERROR,
             f"One class gets {percent(min(top))} of the predictions{whose} in {where}, while no class has more than "
@@ -198,6 +203,28 @@ def _norm_of_one(window: Window) -> Verdict | None:
                 exact=True,
             )
     return None
+
+
+def _told_apart(window: Window) -> bool:
+    """Says whether the newest losses show that the outputs differ by now, though they were alike when they were last
+    looked at: they are surely below the entropy of the labels, which no single answer is; or it is a cross-entropy of
+    one's own, which falls no more once the shares of the classes are found, and has fallen since."""
+    losses, looks = finite(window.loss.tail(NEWEST)), window.series("grad_norm").steps
+    if len(losses) < NEWEST:
+        return False
+    now, noise = med(losses), median_error(losses)
+    call = loss_call(window)
+    if call is not None and call.alone and call.function in CROSS_ENTROPIES and call.reduction == "mean":
+        guess, error = entropy(call.labels), math.hypot(noise, entropy_error(call.labels))
+        if len(call.labels) > 1 and not call.arguments.get("weight"):
+            return now < min(SURELY_BELOW * guess, guess - SURE_ERRORS * error)
+    if not any(name.startswith(("Softmax", "LogSoftmax")) for name in own_operations(window)):
+        return False
+    last = int(np.searchsorted(window.loss.steps, looks[-1], side="right")) if len(looks) else 0
+    before = finite(window.loss.values[max(0, last - NEWEST) : last])
+    if len(before) < NEWEST or window.loss.count - last < NEWEST:
+        return False
+    return med(before) - now > max((1 - SURELY_BELOW) * abs(now), SURE_ERRORS * math.hypot(noise, median_error(before)))
 
 
 def _learning(window: Window, params: ConstantOutput.Params) -> bool:

@@ -16,6 +16,7 @@ from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
 RELU_TYPES = ("ReLU", "ReLU6", "Threshold")
+OF_THE_START = frozenset({"GW107", "GW114", "GW471"})  # they say why nothing fires
 
 
 class DeadReLU(Rule):
@@ -25,9 +26,11 @@ class DeadReLU(Rule):
     The hook remembers per unit (channel) whether it was ever above zero. After 50 samples and 2,000 inputs a layer with
     more than half of its units dead is reported: as info while the loss falls (narrow nets often work so), as a warning
     when the loss is stuck or more than 90 % are dead, as an error when both hold. Where units were not counted, a layer
-    whose outputs are more than 98 % zeros in 50 samples in a row is a warning. A `F.relu` without a module is seen by
-    what it leaves: a layer whose weights got a gradient of exactly 0 in every measured step while its bias did not was
-    fed nothing but zeros, and where nothing came back to any layer before it either, the units before it are dead.
+    whose outputs are more than 98 % zeros in 50 samples in a row is a warning. A layer that gives nothing but zeros
+    from the first step on started so, and comes before what follows from it, such as a high first loss. A `F.relu`
+    without a module is seen by what it leaves: a layer whose weights got a gradient of exactly 0 in every measured step
+    while its bias did not was fed nothing but zeros, and where nothing came back to any layer before it either, the
+    units before it are dead.
 
     ## Why it matters
     A dead unit gets no gradient and cannot come back. A layer that is dead as a whole cuts everything before it off.
@@ -56,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -147,7 +150,9 @@ def _dead(
         else Severity.INFO
     )
     others = f"; above the limit too: {listed([name for name in worst if name != layer])}" if len(worst) > 1 else ""
-    learning = ", and the loss does not fall" if still else ""
+    never = severity is not Severity.INFO and _never_fired(window, layer, share)
+    learning = ", from the first step on" if never else ""
+    learning += ", and the loss does not fall" if still else ""
     return Verdict(
         severity=severity,
         first_step=0,
@@ -167,7 +172,16 @@ def _dead(
             series=tuple(f"act/zeros/{name}" for name in sorted(worst)[:8]),
             limit=params.dead,
         ),
+        stage=Stage.INITIALISATION if never else None,
     )
+
+
+def _never_fired(window: Window, layer: str, share: float) -> bool:
+    """Says whether a layer gave nothing but zeros before the first update: then it started so, and the first loss and
+    all that follows are what the rest can do without it."""
+    zeros = window.series(f"act/zeros/{layer}")
+    first = zeros.count > 0 and len(window.loss) > 0 and zeros.steps[0] == window.loss.steps[0] and zeros.values[0] >= 1
+    return bool(first) and share >= 1 and not OF_THE_START & window.open_codes
 
 
 def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: float) -> Verdict:
@@ -189,6 +203,7 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
             series=tuple(f"act/zeros/{name}" for name in sorted(silent)[:8]),
             limit=limit,
         ),
+        stage=Stage.INITIALISATION if _never_fired(window, layer, silent[layer]) else None,
     )
 
 
@@ -209,6 +224,7 @@ def _unfed(window: Window, layer: Parameter, before: int) -> Verdict:
         evidence=Evidence(
             numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
         ),
+        stage=None if OF_THE_START & window.open_codes else Stage.INITIALISATION,  # it was so in the first step
     )
 
 

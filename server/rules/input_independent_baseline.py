@@ -1,9 +1,14 @@
-"""GW102: before training, the model did as well without its inputs."""
+"""GW102: the model does as well without its inputs, before training or at its end."""
 
 from __future__ import annotations
 
-from server.domain.findings import Severity
-from server.rules._preflight import PreflightRule
+from collections.abc import Iterator
+from typing import Any
+
+from server.domain.evidence import Window
+from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._no_gain import no_gain
+from server.rules._preflight import NOT_RUN, PreflightRule
 from server.rules.base import Stage
 
 
@@ -14,14 +19,18 @@ class InputIndependentBaseline(PreflightRule):
     Preflight changes each input of the model alone, after twenty steps of training: an input that changes no output is
     never used, which is a warning. Then it trains 200 steps on the real inputs and 200 on zeros, from the same start.
     If the real ones are not at least 2 % (and 3 standard errors) better, it says so as a remark, because 200 steps are
-    few. Everything is put back.
+    few. Everything is put back. Where no preflight was run, it looks at the end of the training: a loss that settled at
+    the entropy of the labels (3 % below it at most, with a validation loss that never came 1 % below it), or a squared
+    error that never fell from the variance of the targets, is what the best answer without any inputs costs. Causes
+    that are known come first, and so does a class with more than 80 % of the labels.
 
     ## Why it matters
     A network that ignores its inputs still lowers the loss: it learns how often each label comes, and looks as if it
     trained.
 
     ## What you see in the chart
-    Two losses on the preflight page, with the inputs and with zeros, that lie on each other.
+    Two losses on the preflight page, with the inputs and with zeros, that lie on each other; or a training loss that
+    falls at once to the entropy of its labels and stays there.
 
     ## What to try
     - Look for a `detach()`, a tensor that is overwritten, a first layer whose units are all dead.
@@ -43,4 +52,11 @@ class InputIndependentBaseline(PreflightRule):
     severity = Severity.WARNING
     chart = "loss"
     stage = Stage.STOPPED  # a faulty loss, loader or layer explains it
+    version = 2
     exact = False
+
+    def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:
+        """Passes on what preflight found; without one it judges the loss at the end of the training."""
+        for answer in super().check(window, params):
+            found = no_gain(window) if answer is NOT_RUN else None
+            yield found or answer

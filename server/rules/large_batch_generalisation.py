@@ -13,6 +13,8 @@ from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+UNTRAINED = ("GW206", "GW311", "GW805")  # what a model is like that made hardly any step
+
 
 class LargeBatchGeneralisation(Rule):
     """The run has few steps because its batches are very large
@@ -48,7 +50,7 @@ class LargeBatchGeneralisation(Rule):
     name = "large-batch-generalisation"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -101,6 +103,7 @@ class LargeBatchGeneralisation(Rule):
             numbers={"steps_per_epoch": per_epoch, "batch_size": batch, "steps": window.samples},
             series=("loss",),
             limit=float(params.steps),
+            explains=UNTRAINED if few else (),
         )
 
 

@@ -120,7 +120,7 @@ class LoopOrder(Rule):
     name = "loop-order"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1

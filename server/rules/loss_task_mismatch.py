@@ -30,6 +30,7 @@ from server.rules._wrong_outputs import (
     not_turned,
     one_class,
     other_dimension,
+    over_samples,
     shared_targets,
 )
 from server.rules._wrong_targets import class_ids, habits, many_at_once, no_probabilities, one_sided, smoothed_away
@@ -87,7 +88,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -157,6 +158,7 @@ def _of_another_kind(seen: Seen) -> Verdict | None:
 
 LOOKS = (
     other_dimension,
+    over_samples,
     not_turned,
     normalised_twice,
     one_class,

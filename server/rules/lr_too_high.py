@@ -13,6 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, median, median_error, window_size
+from server.rules._killed import killed, learned_below
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, first_finite, loss_quarters
 from server.rules._rates import NO_GRADIENT, decay_shares, equilibrium, medians, no_gradient_ever
 from server.rules._shares_alone import shares_alone
@@ -42,11 +43,12 @@ class LrTooHigh(Rule):
 
     ## What it does
     U is the median over the weight matrices of ‖Δw‖/‖w‖. *Early* (first 20 samples, no warm-up gate): a U of 0.3 or
-    more after which the loss is 20 % above its first value, or not finite, in at least 3 of 20 samples (error); U ≥ 0.5
-    in two of the first 10 and a run that ends above its first loss (error); a loss above 10 times its first value in
-    the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (up to 0.1 only where the loss rose
-    20 % above its first value, diverged or ended there, or units died: a network that starts small has to grow, and a
-    loss has other reasons to stand still), or whose largest attention score passed 100 and ten times its start
+    more after which the loss is 20 % above its first value, or not finite, in at least 3 of 20 samples (error); U ≥ 0.3
+    in two samples after which most matrices, and all of the newest samples, have a gradient of exactly 0 (error); U ≥
+    0.5 in two of the first 10 and a run that ends above its first loss (error); a loss above 10 times its first value
+    in the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (up to 0.1 only where the loss
+    rose 20 % above its first value, diverged or ended there, or units died: a network that starts small has to grow,
+    and a loss has other reasons to stand still), or whose largest attention score passed 100 and ten times its start
     (warning); 3 of the first 10 steps with a U of 0.3 or more and a classification of more than 10 classes that ends
     within 10 % of the entropy of its labels (warning). Targets out of reach (GW109) come first. *Late*: U > max(0.1,
     20 × its equilibrium) in 50 of the window's samples while the loss neither falls nor is at its floor, or U > 0.03
@@ -172,7 +174,7 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
     losses, at = window.loss.values, window.loss.steps
     now = med(window.loss.tail(START))
     broken = bool(len(losses)) and not np.isfinite(losses[-1])
-    learned = start - (1 - RECOVERED) * abs(start)
+    learned = learned_below(window, start, RECOVERED)
     if window.loss.count > START + AFTER and not broken and now < learned:
         # the start was survived, if it was not too wild
         survived = _blow_up(window, ratios, start, params) or _attention_grew(window, steps, ratios, params)
@@ -194,6 +196,9 @@ def _early(window: Window, steps: np.ndarray, ratios: Floats, start: float, para
                 {"update_ratio": float(ratio), "first_loss": start, "samples_above": worse},
                 params.rewrite,
             )
+    dead = killed(window, steps, ratios, params.rewrite)
+    if dead is not None:
+        return dead
     high = steps[:10][ratios[:10] >= params.rewrite_twice]
     ends_above = window.final and not now < start
     if len(high) >= 2 and ends_above:

@@ -22,6 +22,7 @@ from server.rules._loss_call import (
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+ROUNDING = 0.01  # of a sum of probabilities
 OF_ANOTHER_CALL = 1e-3  # of the inputs of the loss
 _PASSING = (*SAME_VALUES, "Select", "ToCopy")
 REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
@@ -33,9 +34,9 @@ class OutputActivationMismatch(Rule):
     ## What it does
     Reads the operation that made the outputs (views and casts skipped) and the targets of the first batches. It finds a
     softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
-    softmax or tanh, a ReLU or sigmoid under a cross-entropy over classes, a ReLU in front of the sigmoid of a binary
-    one, a softmax where several classes can be true at once, and cosines handed to a cross-entropy as they are: between
-    −1 and 1 no class can be made likely.
+    softmax or tanh, a ReLU, sigmoid or tanh under a cross-entropy over classes, a ReLU in front of the sigmoid of a
+    binary one, a softmax where several classes can be true at once or whose regression targets do not sum to 1, and
+    cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
 
     ## Why it matters
     What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
@@ -66,7 +67,7 @@ class OutputActivationMismatch(Rule):
     name = "output-activation-mismatch"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -79,6 +80,13 @@ class OutputActivationMismatch(Rule):
 
         outside: float = threshold(0.05, unit="share of the targets", low=0.0, high=1.0, source="ours: label noise")
         batches: int = threshold(3, unit="batches", low=1, high=1000, source="ours: the first targets are typical")
+        sums: float = threshold(
+            0.25,
+            unit="away from 1, of targets behind a softmax",
+            low=0.0,
+            high=10.0,
+            source="ours: soft labels sum to 1",
+        )
         exclusive: float = threshold(
             0.05,
             unit="labels per row away from 1",
@@ -140,7 +148,15 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             f"{REACH[operation]} and scale predictions back.",
             outside,
         )
-    if call.function == "cross_entropy" and (call.classes or 0) > 1 and operation in ("Relu", "Sigmoid"):
+    rows = _sum_of_rows(call) if operation == "Softmax" else None
+    if rows is not None and abs(rows - 1) > params.sums:
+        return _say(
+            call,
+            f"The outputs come from a softmax over {call.previous_dim}{place}, so they sum to 1, but "
+            f"{call.previous_dim} targets sum to {rows:.3g} on average",
+            f"Remove the softmax{place}: a sigmoid for numbers between 0 and 1, nothing for others.",
+        )
+    if call.function == "cross_entropy" and (call.classes or 0) > 1 and operation in ("Relu", "Sigmoid", "Tanh"):
         return _say(
             call,
             f"The logits of {call.classes} classes pass a {operation.lower()}{place} before {call.function}: they "
@@ -170,6 +186,14 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
                 "Replace the softmax by nothing and use binary_cross_entropy_with_logits: one yes or no per label.",
             )
     return None
+
+
+def _sum_of_rows(call: LossCall) -> float | None:
+    """Gives what as many targets as a softmax goes over sum to, under a regression whose inputs are those outputs."""
+    given, wanted, size = call.input.mean, call.target.mean, call.previous_dim
+    if call.function not in REGRESSION or given is None or wanted is None or not size or call.broadcast:
+        return None
+    return wanted * size if abs(given * size - 1) < ROUNDING else None
 
 
 def _cut_below(window: Window) -> bool:

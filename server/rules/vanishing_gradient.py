@@ -24,6 +24,9 @@ ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta"
 USUAL_EPS = 1e-8
 RATIO_FLOOR = 1e-300  # a gradient of exactly zero is as small as it gets, and has a logarithm
 SMALLEST_SAID = 1e-280
+STEEP, STEEP_SHARE = 0.3, 0.01  # per layer, and of the last third's: a sigmoid passes a quarter of a gradient at most
+TURNED_OVER = 1.0  # of the weights, over the run
+ONE_ANSWER, RATE = "GW311", "GW411"
 DEEP = 6  # matrices; of fewer, thirds say little
 SURE = 2.0  # standard errors
 
@@ -38,7 +41,9 @@ class VanishingGradient(Rule):
     less than 1/1000 of the r of the last third, and the first third's updates are below 1e-6 of the weights (Adam
     family: gradients below 10 times its epsilon, because Adam divides the scale away above that). Short stacks: a
     factor below 0.1 per layer with updates below 1e-5. Six layers or more under SGD: also where all updates of the run,
-    without what weight decay makes of them, would not move the first third by 1 % of its weights.
+    without what weight decay makes of them, would not move the first third by 1 % of its weights. At the end,
+    six layers or more: also where the last third's updates add up to its weights and the first third's to less than
+    5 % of its own, with a factor below 0.3 per layer and 1/100 between the thirds.
 
     In recurrent layers whose input takes a gradient (behind an embedding or another layer, or cells that the loop calls
     itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it
@@ -79,7 +84,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 4
+    version = 5
     needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
     chart = "gradients"
     tier = "layers"
@@ -142,6 +147,13 @@ class VanishingGradient(Rule):
         moved: float = threshold(
             0.01, unit="of the weights, over the run", low=1e-6, high=0.5, source="ours: a hundredth is where it began"
         )
+        stayed: float = threshold(
+            0.05,
+            unit="of the weights, over the run",
+            low=1e-6,
+            high=0.5,
+            source="ours: where the last layers turn over",
+        )
         fewest_layers: int = threshold(
             3, unit="matrices", low=2, high=100, source="two layers have no depth to speak of"
         )
@@ -168,19 +180,23 @@ class VanishingGradient(Rule):
                 "" if most else "monitor = watch(model, optimizer)  # before the first forward",
             )
             return
+        if len(window.loss) and not np.isfinite(window.loss.tail(3)).all():
+            return  # what is not finite has no size to compare
         still = stuck(window)
         if still is None:
             yield NotEvaluated(f"too few losses to tell whether training is stuck ({window.loss.count})")
             return
         seen = "does not fall" if still else _seen_at_the_end(window)
-        if not seen:
+        alike = not seen and window.final and ONE_ANSWER in window.open_codes and RATE not in window.open_codes
+        if not seen and not alike:
             return
+        fewest, seen = (DEEP, "is that of one answer for every input") if alike else (params.fewest_layers, seen)
         width = window_size(window.samples, window.planned)
         for chain in deep.values():
             found = _profile(window, chain, width)
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
                 return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
-            if found is not None and _vanishes(window, chain, found, params, width):
+            if found is not None and len(chain) >= fewest and _vanishes(window, chain, found, params, width):
                 yield _verdict(chain, found, params, seen)
                 return
 
@@ -231,6 +247,8 @@ def _vanishes(
 ) -> bool:
     if found.factor < params.factor and found.update < params.update_short:
         return True
+    if _starved(window, chain, found, params, width):
+        return True
     if not found.share < params.ratio:
         return False
     owner = [item for item in optimizers(window) if str(item.get("name", "")) == chain[0].optimizer]
@@ -245,6 +263,18 @@ def _vanishes(
     groups = (owner or optimizers(window))[0].get("groups") or [{}]
     eps = groups[0].get("eps") or USUAL_EPS
     return med(np.asarray(rms)) < params.eps_times * float(eps)
+
+
+def _starved(
+    window: Window, chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, width: int
+) -> bool:
+    """Says at the end of a run whether the last third of a deep chain was turned over while the first third stayed
+    where it was, with a gradient that shrinks from layer to layer: then the learning rate is not what is too small."""
+    if not window.final or len(chain) < DEEP or not found.factor < STEEP or not found.share < STEEP_SHARE:
+        return False
+    late = [med(window.series(f"update_ratio/{item.name}").tail(width)) for item in chain[-(len(chain) // 3) :]]
+    turned = float(np.median(late)) * window.samples
+    return turned > TURNED_OVER and found.update * window.samples < params.stayed
 
 
 def _hardly_moved(window: Window, chain: list[Parameter], found: _Profile, params: VanishingGradient.Params) -> bool:
@@ -278,6 +308,12 @@ def _said(ratio: float, style: str) -> str:
     return "exactly 0" if ratio < SMALLEST_SAID else f"{ratio:.2g}" if style == "g" else f"{ratio:.1e}"
 
 
+def _limit(found: _Profile, params: VanishingGradient.Params) -> str:
+    if found.share < params.ratio or found.factor < params.factor:
+        return f" (limit {params.ratio:g})"
+    return f" and stays where it was ({found.update:.1e} of its weights a step), while the last third is turned over"
+
+
 def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.Params, seen: str) -> Verdict:
     third = max(1, len(chain) // 3)
     first, last = chain[0].name, chain[-1].name
@@ -287,7 +323,7 @@ def _verdict(chain: list[Parameter], found: _Profile, params: VanishingGradient.
         message=(
             f"Gradients vanish on the way back: relative to its weights `{first}` gets {_said(found.ratios[0], 'g')}, "
             f"`{last}` {found.ratios[-1]:.2g}; the first "
-            f"third of {len(chain)} layers gets {_said(found.share, 'e')} of the last third (limit {params.ratio:g}), "
+            f"third of {len(chain)} layers gets {_said(found.share, 'e')} of the last third{_limit(found, params)}, "
             f"and the loss {seen}"
         ),
         advice=(

@@ -48,6 +48,22 @@ def validating(*, batches: int = 3, every: int = 1, mode: bool = False):
     return body
 
 
+def test_a_loss_outside_of_no_grad_is_one_of_the_validation_where_its_outputs_have_no_gradient() -> None:
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        model.eval()
+        for number in range(3):
+            inputs, labels = batch(1000 + number)
+            with torch.no_grad():
+                outputs = model(inputs)
+            F.cross_entropy(outputs, labels)
+        model.train()
+        return loss
+
+    fact = last(train(body, model=Drops(lambda self, x: F.dropout(x, 0.25))), "eval_dropout")
+    assert fact["losses"] == fact["dropped"] == 25
+
+
 @pytest.mark.parametrize(
     ("drop", "function"),
     [

@@ -81,6 +81,25 @@ def test_it_notices_a_decoder_that_is_told_what_it_has_to_write() -> None:
     assert last(train(body, model=model), "outputs")["model"]["copies"][0] == 1.0
 
 
+def test_a_copy_is_noticed_where_rows_are_filled_up_with_what_the_loss_ignores() -> None:
+    def body(step, model, optimizer):
+        x = torch.randint(1, 9, (12, 6), generator=torch.Generator().manual_seed(step))
+        x[:, 3:] = 0
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x).transpose(1, 2), x, ignore_index=0)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = Writer()
+    model.forward = lambda x: model.head(model.told(x))  # type: ignore[method-assign]
+    with torch.no_grad():
+        model.told.weight.copy_(8 * torch.eye(9))
+        model.told.weight[0] = model.told.weight[1]  # what it answers behind the end is nobody's business
+        model.head.weight.copy_(torch.eye(9))
+    assert last(train(body, model=model), "outputs")["model"]["copies"][0] == 1.0
+
+
 def test_a_text_that_only_the_loss_reads_is_no_copy() -> None:
     class Judged(Writer):
         """Is handed its targets beside the text, as many language models are."""
