@@ -8,7 +8,6 @@ CASES = "tests/server/rules/cases"
 
 BESIDE: Mapping[str, str] = {
     "GW101": "Judged before the training (see below), in `tests/client_hook/preflight/test_training_checks.py`",
-    "GW102": "Judged before the training (see below), in `tests/client_hook/preflight/test_training_checks.py`",
     "GW105": "Judged before the training (see below), in `tests/client_hook/preflight/test_gradient_checks.py`",
     "GW106": "Judged before the training (see below), in `tests/client_hook/preflight/test_lr_range.py`",
     "GW108": "Judged before the training (see below), in `tests/client_hook/preflight/test_baseline.py`",
