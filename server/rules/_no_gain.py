@@ -22,6 +22,7 @@ from server.rules.base import Stage
 
 FEWEST = 100  # losses of a fair test
 NEAR, NEAR_UNSEEN = 0.97, 0.99  # of what such an answer costs; the second where no validation tells
+LITTLE = 0.995  # of it: below that in validation, and surely below it in training, something was gained
 FAR_ABOVE = 1.1  # times that: something else is wrong
 MOST_COMMON = 0.8  # of the labels: then class-imbalance says more
 FEWEST_LABELS = 20  # of each class on average
@@ -57,6 +58,8 @@ def _of_classes(window: Window, call: LossCall, parts: Quarters) -> Verdict | No
     near = (NEAR_UNSEEN if lowest is None else NEAR) * guess
     least = (1 - SMALLEST_GAIN) * min(guess, _guess_of_validation(window, guess)) - min(rough, (1 - NEAR) * guess)
     if not near <= parts.q4 <= max(FAR_ABOVE * guess, guess + noise) or _below(lowest, least):
+        return None
+    if guess - parts.q4 > noise and (lowest is None or lowest < LITTLE * guess):
         return None
     if not is_stuck(parts) and (_falls(parts) or still_falling(parts, window.loss.values)):
         return None

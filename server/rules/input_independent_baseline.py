@@ -20,9 +20,9 @@ class InputIndependentBaseline(PreflightRule):
     never used, which is a warning. Then it trains 200 steps on the real inputs and 200 on zeros, from the same start.
     If the real ones are not at least 2 % (and 3 standard errors) better, it says so as a remark, because 200 steps are
     few. Everything is put back. Where no preflight was run, it looks at the end of the training: a loss that settled at
-    the entropy of the labels (3 % below it at most, with a validation loss that never came 1 % below it), or a squared
-    error that never fell from the variance of the targets, is what the best answer without any inputs costs. Causes
-    that are known come first, and so does a class with more than 80 % of the labels.
+    the entropy of the labels (3 % below it at most, with a validation loss that never came 1 % below it, and not both
+    of them surely below), or a squared error that never fell from the variance of the targets, is what the best answer
+    without any inputs costs. Causes that are known come first, and so does a class with more than 80 % of the labels.
 
     ## Why it matters
     A network that ignores its inputs still lowers the loss: it learns how often each label comes, and looks as if it
