@@ -8,7 +8,13 @@ from tests.corpus.tenth.faults import FAULTS
 from tests.corpus.tenth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
-    {"energy-variance-may-be-negative", "gpt-adds", "patients-by-risk", "tumours-by-lbfgs"}
+    {
+        "energy-variance-may-be-negative",
+        "gpt-adds",
+        "iris-split-in-its-order",
+        "patients-by-risk",
+        "tumours-by-lbfgs",
+    }
 )
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]

@@ -16,6 +16,7 @@ ADOPTED = frozenset(
         "codes-are-no-parameter",
         "keeps-every-graph",
         "letters-see-the-future",
+        "likes-embeddings-of-size-one",
         "long-filters",
         "low-rank-both-zero",
         "norms-kept",
