@@ -36,9 +36,8 @@ class ActivationSignal(Signal):
         self._leaves: list[tuple[str, weakref.ref[nn.Module]]] = []
         self._armed = 0
         self._size = SAMPLE
-        self._samples: dict[
-            str, tuple[int, Tensor, Tensor | None]
-        ] = {}  # with the ends of what is larger than a sample
+        # rank of the call, sample, and the ends of an output that is larger than a sample
+        self._samples: dict[str, tuple[int, Tensor, Tensor | None]] = {}
         self._limits: dict[str, str] = {}  # which modules can saturate, and how
         self._columns: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
 
