@@ -26,6 +26,7 @@ LITTLE = 0.995  # of it: below that in validation, and surely below it in traini
 FAR_ABOVE = 1.1  # times that: something else is wrong
 MOST_COMMON = 0.8  # of the labels: then class-imbalance says more
 FEWEST_LABELS = 20  # of each class on average
+KNOWN = 0.01  # of a guess: how well the labels that were counted must tell it
 FEWEST_BATCHES = 8
 MOVED = 0.05  # of the weights, over the run: who stays where it began has not tried
 WEIGHTS = ("weight", "pos_weight", "label_smoothing")
@@ -54,12 +55,16 @@ def _of_classes(window: Window, call: LossCall, parts: Quarters) -> Verdict | No
     if max(labels.values()) > MOST_COMMON * count:
         return None
     guess, (lowest, rough) = entropy(labels), _lowest(window)
+    error = SURE_ERRORS * entropy_error(labels) + (len(labels) - 1) / (2 * count)  # few labels look less even (Miller)
+    if error > KNOWN * guess:
+        return None
     noise = SURE_ERRORS * math.hypot(parts.se_last, entropy_error(labels))
     near = (NEAR_UNSEEN if lowest is None else NEAR) * guess
     least = (1 - SMALLEST_GAIN) * min(guess, _guess_of_validation(window, guess)) - min(rough, (1 - NEAR) * guess)
     if not near <= parts.q4 <= max(FAR_ABOVE * guess, guess + noise) or _below(lowest, least):
         return None
-    if guess - parts.q4 > noise and (lowest is None or lowest < LITTLE * guess):
+    most = min(guess + SURE_ERRORS * error, math.log(len(labels)))  # that such an answer may cost
+    if most - parts.q4 > SURE_ERRORS * parts.se_last and (lowest is None or lowest < LITTLE * most):
         return None
     if not is_stuck(parts) and (_falls(parts) or still_falling(parts, window.loss.values)):
         return None
