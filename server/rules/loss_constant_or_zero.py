@@ -13,6 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._idle_losses import compared_with_itself, hinge_without_margin
+from server.rules._layers import uses_closures
 from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, is_ctc, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
 
@@ -253,11 +254,12 @@ def _standing(window: Window, value: float, needed: int, easy: bool) -> Verdict:
 def _converged(window: Window, looks: int, since: int) -> bool:
     """Says whether the gradient shrank to next to nothing without being 0, as at the lowest point of one batch.
 
-    What is dead or saturated has none at all. What was measured `since` the loss stands still counts, if anything was.
+    What is dead or saturated has none at all. What was measured `since` the loss stands still counts, if anything was;
+    where hardly anything ever was, a method of second order has stopped by itself.
     """
     norms = window.series("grad_norm")
     if norms.count < FEWEST_FALLING:
-        return False
+        return bool(np.all(norms.values > 0)) and uses_closures(window)
     newest = norms.values[int(np.searchsorted(norms.steps, since)) :][-looks:]
     if not len(newest):
         newest = norms.tail(min(looks, FEWEST_FALLING))
