@@ -28,10 +28,10 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, capsys: pytest.CaptureFixture) -> None:
     run_id = CAST["GW206"](True, server.url)
     said = capsys.readouterr().err.splitlines()
-    told = "GW102 input-independent-baseline: After 500 steps the model gains nothing from its inputs"
+    told = "GW206 loss-not-decreasing: After 500 steps the loss shows no progress"
     assert said[-3].startswith("Gradwatch found ")
     assert told in said[-3]
-    assert said[-2].startswith("  First: Print ten inputs beside their labels")
+    assert said[-2].startswith("  First: Overfit 10 samples")
     assert said[-1] == f"  {server.url}/runs/{run_id}"
 
 
