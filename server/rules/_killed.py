@@ -12,23 +12,10 @@ from server.domain.findings import Evidence, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Steps
 from server.rules._layers import learning_matrices
-from server.rules._loss_call import CROSS_ENTROPIES, entropy, loss_call
 
 SILENT = 5  # newest samples in which a matrix got a gradient of exactly 0
 MOSTLY = 0.5  # of the matrices
 REWRITTEN = 2  # samples whose step rewrote the weights while they still got a gradient
-BELOW_A_GUESS = 0.97  # of what the shares of the classes cost: above it nothing was learned
-
-
-def learned_below(window: Window, start: float, share: float) -> float:
-    """Gives the loss below which a start was survived: a share of the first loss, and less than a guess by the shares
-    of the classes costs, where a wild first loss comes down to that by itself."""
-    limit, call = start - (1 - share) * abs(start), loss_call(window)
-    if call is None or not call.alone or call.function not in CROSS_ENTROPIES or len(call.labels) < 2:
-        return limit
-    if call.reduction != "mean" or call.arguments.get("weight") or call.ignored:
-        return limit
-    return min(limit, BELOW_A_GUESS * entropy(call.labels))
 
 
 def killed(window: Window, steps: Steps, ratios: Floats, rewrite: float) -> Verdict | None:

@@ -20,8 +20,9 @@ class ActivationOutliers(Rule):
     """The run has single activations far above the rest of their layer
 
     ## What it does
-    Compares the largest absolute value of a layer with its root mean square, now and at the start: above 200 and five
-    times what it was is an info.
+    Compares the largest absolute value of a layer with the root mean square of the evenly spaced sample of it that its
+    mean and deviation are of, now and at the start: above 200 and five times what it was is an info. The largest value
+    is that of all elements: a handful among millions is what outliers are, and a sample would miss them.
 
     ## Why it matters
     Outliers are no fault in float32. In 8-bit or float16 they set the scale for all other values, and in large language
@@ -93,12 +94,11 @@ class ActivationOutliers(Rule):
             worst = max(found, key=lambda name: found[name][0])
             yield say(
                 Severity.INFO,
-                f"The largest activation of `{worst}` is {found[worst][0]:.0f} times the layer's root mean square "
-                f"({found[worst][1]:.0f} at the start)"
+                f"The largest activation of `{worst}` is {found[worst][0]:.0f} times the root mean square of an even "
+                f"sample of the layer ({found[worst][1]:.0f} at the start)"
                 + (f"; also {listed([name for name in found if name != worst])}" if len(found) > 1 else ""),
-                "Nothing to do in float32. For low precision keep this layer in more bits, or bound what it gets "
-                "(a norm "
-                "before it).",
+                "Nothing to do in float32. For low precision keep this layer in more bits, or bound what it gets (a "
+                "norm before it).",
                 layers=found,
                 numbers={"ratio": found[worst][0], "ratio_at_start": found[worst][1], "layers": len(found)},
                 series=(f"act/absmax/{worst}", f"act/std/{worst}"),
