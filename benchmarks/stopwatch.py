@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 # `zero_grad` has no wrapper in plain steps
@@ -18,6 +19,7 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (torch.autograd, "backward"),
     (torch._C._nn, "cross_entropy_loss"),
     (torch._C._nn, "mse_loss"),
+    (F, "scaled_dot_product_attention"),
 )
 
 
