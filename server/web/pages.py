@@ -17,6 +17,7 @@ from server.web import preflighted
 from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
+from server.web.contexts.gradients import gradient_words
 from server.web.contexts.sign_in import SignInView
 from server.web.evidence import pictures
 from server.web.looking import look_of
@@ -124,7 +125,8 @@ def error_page(request: Request, status: int, message: str) -> Response:
 def _charts(run: Run, parts: Services, look: charts.Look, stat: str) -> charts.ChartsView:
     infos = parts.store.series.names(run.id)
     chosen = stat or charts.best_stat([info.name for info in infos])
-    return charts.charts_view(run.id, infos, chosen, look, only_preflight=run.only_preflight)
+    gradients = gradient_words(parts.store.records.facts(run.id).get("gradient_meaning"))
+    return charts.charts_view(run.id, infos, chosen, look, gradients=gradients, only_preflight=run.only_preflight)
 
 
 def _findings(run: Run, parts: Services) -> findings.FindingsView:

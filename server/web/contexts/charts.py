@@ -149,9 +149,15 @@ class ChartsView:
 
 
 def charts_view(
-    run_id: str, infos: Sequence[SeriesInfo], stat: str, look: Look, *, only_preflight: bool = False
+    run_id: str,
+    infos: Sequence[SeriesInfo],
+    stat: str,
+    look: Look,
+    *,
+    gradients: str = "",
+    only_preflight: bool = False,
 ) -> ChartsView:
-    """Lists the charts for the series that the run has."""
+    """Lists the charts for the series that the run has; `gradients` says what the gradients are, where that matters."""
     known = {info.name: info for info in infos}
     kinds = {parse(name)[0] for name in known}
     run_url = "/runs/" + quote(run_id, safe="")
@@ -162,6 +168,7 @@ def charts_view(
         for name, title, needed, wide in _MAIN
         if name == "loss" or kinds.intersection(needed)
     ]
+    fixed = [replace(chart, figures=gradients) if chart.name == "grad-norm" else chart for chart in fixed]
     metrics = _metrics(base, export, known, look)
     return ChartsView(
         pinned=tuple(chart for chart in metrics if chart.pinned),
@@ -174,7 +181,11 @@ def charts_view(
             Choice(value, label, value == stat) for value, label in STATS.items() if _STAT_KINDS[value] in kinds
         ),
         layers=tuple(
-            _named(base, export, name, title, known, ()) for name, title, kind in _PER_PARAMETER if kind in kinds
+            replace(
+                _named(base, export, name, title, known, ()), figures=gradients if kind is Kind.PARAM_GRAD_NORM else ""
+            )
+            for name, title, kind in _PER_PARAMETER
+            if kind in kinds
         ),
         machinery=_machinery(base, export, known),
         axes=_axes(known, look.x),

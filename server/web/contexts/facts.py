@@ -12,6 +12,7 @@ from typing import Any
 from server.domain.runs import Attempt, Event, Run
 from server.web import formats
 from server.web.contexts.findings import Pair
+from server.web.contexts.gradients import gradient_pairs
 
 MAX_LAYERS = 5_000
 MAX_CONFIG = 500
@@ -98,6 +99,7 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
         Group("Config", _flat(config)),
         Group("Optimizer", _optimizers(facts.get("optimizers"))),
         Group("Scheduler", _schedulers(facts.get("schedulers"))),
+        Group("Gradients", gradient_pairs(facts.get("gradient_meaning"))),
         Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
         Group("Data", _flat(_mapping(facts.get("data")))),
         Group("Attempts", _attempts(attempts)),

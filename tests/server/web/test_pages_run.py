@@ -57,6 +57,36 @@ def test_charts_are_there_for_the_series_that_were_sent(home: House) -> None:
     assert set(page.values("data-run")) == {RUN}
 
 
+def test_a_gradient_says_what_it_is_where_that_is_not_one_backward_of_one_process(home: House) -> None:
+    usual = {"backwards": 1, "scale": "none", "clipped": None, "reduction": "whole: one process"}
+    home.send(2, {}, records=[fact("gradient_meaning", {"0": usual})])
+    assert "backwards in a gradient 1" in look(home, AT).text
+    assert not _chart_words(home, "chart-grad-norm")
+    summed = {**usual, "backwards": 4, "accumulated": True, "clipped": "norm"}
+    home.send(3, {}, records=[fact("gradient_meaning", {"0": summed})])
+    assert _chart_words(home, "chart-grad-norm") == "4 backwards summed · after clipping by norm"
+    shard = {**usual, "scale": "still in it", "reduction": "local shard: the root of the summed squares over all ranks"}
+    home.send(4, {}, records=[fact("gradient_meaning", {"0": shard, "1": usual, "2": "odd"})])
+    assert _chart_words(home, "chart-grad-norm") == "times the loss scale · rank 0's shard alone"
+    assert (
+        "optimizer 0: over the ranks local shard: the root of the summed squares over all ranks" in look(home, AT).text
+    )
+    home.send(5, {}, records=[fact("gradient_meaning", ["odd"])])
+    assert not _chart_words(home, "chart-grad-norm")
+
+
+def _chart_words(home: House, chart: str) -> str:
+    """Reads what stands over a chart beside its title."""
+    answer = home.client.get(AT, headers=PAGE).text
+    card = answer[answer.index(f'id="{chart}"') :]
+    return (
+        card[: card.index("</figcaption>")]
+        .split('chart-card__figures number">')[1]
+        .split("</span>")[0]
+        .replace("&#39;", "'")
+    )
+
+
 def test_the_statistic_of_the_heatmap_stands_in_the_address(home: House) -> None:
     assert f"/api/v1/runs/{RUN}/charts/layers?stat=grad_norm" in look(home, AT + "?stat=grad_norm").values("data-url")
     look(home, AT + "?stat=nonsense", 422)
