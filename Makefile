@@ -51,7 +51,7 @@ corpus: $(VENV)/.dev ## 300 small trainings, healthy and sick: precision, recall
 held-out: $(VENV)/.dev ## trainings that no rule was tuned on (SET=first to thirteenth); reported as they come
 	$(BIN)/python -m tests.corpus --held-out $(SET)
 soak: $(VENV)/.dev ## ten long healthy trainings, none of which may raise a warning
-	$(BIN)/python -m tests.corpus --soak
+	$(BIN)/python -m tests.corpus --soak --write
 
 $(VENV)/.base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

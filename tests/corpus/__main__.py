@@ -18,10 +18,11 @@ from server.rules._corpus import digest
 from server.rules.registry import load_rules
 from tests.corpus import preflight
 from tests.corpus.beside import BESIDE
+from tests.corpus.healthy import LONG
 from tests.corpus.judge import Judged
 from tests.corpus.pace import PACES
 from tests.corpus.runner import fly_one, has_model, names, run_one
-from tests.corpus.score import as_json, as_text, score
+from tests.corpus.score import Score, as_json, as_text, score
 from tests.corpus.sets import SETS
 
 OUTPUT = Path(__file__).parents[2] / "server" / "rules" / "corpus.json"
@@ -69,8 +70,11 @@ def main(arguments: list[str]) -> int:
     digests = {item.code: digest(type(item.rule)) for item in rules}
     print(as_text(total, known, BESIDE))
     print(f"\n{len(judged)} trainings in {perf_counter() - began:.0f} s")
-    if chosen.write and not chosen.only and kind != "soak" and chosen.pace == "usual" and chosen.device == "cpu":
-        _keep(as_json(total, judged, known, BESIDE, digests), chosen.held_out)
+    if chosen.write and not chosen.only and chosen.pace == "usual" and chosen.device == "cpu":
+        if chosen.soak:
+            _keep_soak(total)
+        else:
+            _keep(as_json(total, judged, known, BESIDE, digests), chosen.held_out)
     return 1 if total.silent < total.healthy else 0
 
 
@@ -85,13 +89,24 @@ def _keep(found: dict[str, Any], held_out: str | None) -> None:
     before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
     sets = before.get("held_out") or {}
     if held_out is None:
-        content = {**found, **{key: before.get(key) for key in ("held_out", "preflight", "shown")}}
+        content = {**found, **{key: before.get(key) for key in ("held_out", "preflight", "shown", "soak")}}
     elif held_out in sets:
         print(f"{OUTPUT.name} keeps the first run of the {held_out} set; this one is not written")
         return
     else:
         told = {key: value for key, value in found.items() if key not in ("pictures", "digests")}
         content = {**before, "held_out": {**sets, held_out: told}}
+    _write(content)
+
+
+def _keep_soak(total: Score) -> None:
+    """Writes how the long healthy trainings fared beside the corpus."""
+    steps = min(setup.steps for setup in LONG.values())
+    before = json.loads(OUTPUT.read_text(encoding="utf-8"))
+    _write({**before, "soak": {"trainings": total.healthy, "silent": total.silent, "steps": steps}})
+
+
+def _write(content: dict[str, Any]) -> None:
     OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

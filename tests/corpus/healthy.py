@@ -306,14 +306,14 @@ LONG: dict[str, Setup] = {
     )
     for name, more in {
         "mlp-sgd": {"data": lambda: data.teacher(count=40_000)},
-        "mlp-gelu-adamw": {"data": lambda: data.teacher(count=40_000)},
         "mlp-noisy-labels-small-batch": {"data": lambda: data.teacher(noise=1.5, count=40_000)},
-        "mlp-label-smoothing": {"data": lambda: data.teacher(count=40_000)},
-        "mlp-tanh": {"data": lambda: data.teacher(count=40_000)},
         "wave-tanh": {"data": lambda: data.wave(count=40_000)},
         "tags": {"data": lambda: data.tags(count=40_000)},
         "mlp-accumulation": {"data": lambda: data.teacher(count=40_000)},
         "mlp-bf16": {"data": lambda: data.teacher(count=40_000)},
         "mlp-multi-task": {"data": lambda: data.teacher(count=40_000)},
+        "lstm": {"data": lambda: data.sums(count=40_000)},
+        "shapes-cnn": {"data": lambda: data.shapes(count=20_000)},
+        "vae": {},
     }.items()
 }

@@ -12,6 +12,7 @@ from tests.corpus.judge import Judged, judge
 from tests.corpus.pace import paced
 from tests.corpus.preflight import OTHER_LOOPS, Flown, fly
 from tests.corpus.setup import Setup
+from tests.corpus.twins import twin
 
 _registry: list[Registry] = []
 
@@ -29,7 +30,21 @@ def names(kind: str, only: str) -> list[tuple[str, str]]:
     else:
         chosen = [("healthy", n) for n in healthy.HEALTHY | recorded.RECORDED] + [("fault", n) for n in faults.FAULTS]
         chosen += [item for item in aside if item in adopted]
+        chosen += [item for item in _twins() if item not in chosen]
     return [item for item in chosen if only in item[1]]
+
+
+def _twins() -> list[tuple[str, str]]:
+    """Lists the healthy trainings in which the adopted mistakes were made."""
+    from tests.corpus.sets import SETS
+
+    found = [
+        (f"held-out-{key}", twin(fault.setup, aside.HEALTHY))
+        for key, aside in SETS.items()
+        for name, fault in aside.FAULTS.items()
+        if name in aside.ADOPTED
+    ]
+    return [(kind, name) for kind, name in dict.fromkeys(found) if name is not None]
 
 
 def _aside() -> dict[str, tuple[dict[str, Any], frozenset[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from client_hook.preflight.checks import chosen
 from server.rules._corpus import corpus
 from server.rules.registry import Registry, load_rules
+from tests.corpus import long_runs
 from tests.corpus.apart import apart
 from tests.corpus.beside import BESIDE
 from tests.corpus.diagnosis import diagnose
@@ -22,8 +24,11 @@ from tests.corpus.judge import Judged, Said, judge
 from tests.corpus.pace import paced
 from tests.corpus.preflight import fly
 from tests.corpus.recorded import RECORDED
+from tests.corpus.runner import names
 from tests.corpus.score import score
 from tests.corpus.sets import SETS
+from tests.corpus.twins import twin
+from tests.corpus.whole import whole
 
 FAST_HEALTHY = {  # and which steps are measured: silence must not depend on it
     "mlp-one-hundred-steps": "dense", "wine": "dense", "table-adam": "sparse", "lora": "sparse",
@@ -109,6 +114,26 @@ def test_no_two_trainings_share_a_name() -> None:
     asides = [name for aside in SETS.values() for name in (*aside.HEALTHY, *aside.FAULTS)]
     names = [*HEALTHY, *RECORDED, *FAULTS, *asides]
     assert len(names) == len(set(names))
+
+
+def test_the_repaired_twins_of_nearly_all_faults_are_run_beside_them() -> None:
+    known = HEALTHY | RECORDED
+    run = set(names("corpus", ""))
+    found = [twin(fault.setup, known) is not None for fault in FAULTS.values()]
+    for key, aside in SETS.items():
+        for name in aside.ADOPTED & aside.FAULTS.keys():
+            repaired = twin(aside.FAULTS[name].setup, aside.HEALTHY)
+            found.append((f"held-out-{key}", repaired) in run)
+    assert sum(found) >= 0.9 * len(found)
+
+
+def test_a_twin_is_the_script_without_the_mistake() -> None:
+    usual = HEALTHY["mlp-sgd"]
+    sick = replace(usual, do_step=False)
+    assert twin(sick, {"other": HEALTHY["lstm"], "one": replace(usual, seed=1), "itself": usual}) == "itself"
+    assert twin(sick, {"other": HEALTHY["lstm"]}) is None
+    assert twin(whole(long_runs.stream, decays=False), {"sums": whole(long_runs.grokking)}) is None
+    assert twin(whole(long_runs.stream, decays=False), {"it": whole(long_runs.stream), "mlp": usual}) == "it"
 
 
 def test_every_fault_names_its_source_and_known_rules(rules: Registry) -> None:

@@ -195,7 +195,9 @@ def _lead(found: Mapping[str, object]) -> str:
     return (
         f"{found['healthy_silent']} of {found['healthy']} healthy trainings got no warning. Of "
         f"{formats.plural(int(str(found['faults'])), 'faulty training')} the root cause was named in {found['named']} "
-        f"({recall:.0%}); {precision:.0%} of all findings that were told name a root cause." + _remarks(found)
+        f"({recall:.0%}); {precision:.0%} of all findings that were told name a root cause."
+        + _remarks(found)
+        + _soak(found)
     )
 
 
@@ -203,6 +205,15 @@ def _remarks(found: Mapping[str, object]) -> str:
     """Tells of the mistakes that deserve a remark and no warning."""
     mild = int(str(found.get("mild") or 0))
     return f" Of {formats.plural(mild, 'mistake')} worth a remark alone, {found['mild_named']} got it." if mild else ""
+
+
+def _soak(found: Mapping[str, object]) -> str:
+    """Tells of the healthy trainings that are long."""
+    soak = found.get("soak")
+    if not isinstance(soak, Mapping):
+        return ""
+    steps = formats.count(int(str(soak["steps"])))
+    return f" Of {soak['trainings']} healthy trainings of {steps} steps {soak['silent']} got no warning."
 
 
 def _is_shown(item: Mapping[str, Any]) -> bool:

@@ -63,6 +63,9 @@ def test_d1_the_corpus_was_run_and_keeps_its_promise() -> None:
     assert found["healthy"] >= 40
     assert found["faults"] >= 60
     assert found["healthy_silent"] == found["healthy"], "a healthy training got a warning"
+    assert found["soak"]["trainings"] >= 10
+    assert found["soak"]["steps"] >= 10_000
+    assert found["soak"]["silent"] == found["soak"]["trainings"], "a long healthy training got a warning"
     assert found["recall"] >= 0.9
     assert found["precision"] >= 0.95
     assert [code for code, item in found["rules"].items() if item["false"]] == []
