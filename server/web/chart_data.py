@@ -15,7 +15,7 @@ from server.charts.lines import LOG_RATIO
 from server.domain.findings import Finding
 from server.domain.metrics import measured_as
 from server.domain.preflight import baselines
-from server.domain.runs import Run
+from server.domain.runs import Run, in_order
 from server.domain.series import SeriesInfo
 from server.downsample import Cut
 from server.grid import NOTHING, Grid
@@ -28,11 +28,12 @@ MOST_WITH_HISTORY = 8
 
 @dataclass(frozen=True)
 class Span:
-    """The steps that are shown, and how many points a line may have."""
+    """The steps that are shown, how many points a line may have, and whose they are."""
 
     start: int | None
     stop: int | None
     points: int
+    rank: int = 0
 
 
 def read(
@@ -51,13 +52,16 @@ def read(
     grid = NOTHING
     if kind.columns is not None and kind.lines is not None:
         columns = kind.columns(len(names))
-        grid = parts.store.heatmaps.grid(run.id, names, columns=columns, start=span.start, stop=span.stop)
+        grid = parts.store.heatmaps.grid(
+            run.id, names, columns=columns, rank=span.rank, start=span.start, stop=span.stop
+        )
         names = kind.lines(grid, findings)
     # what earlier attempts left is drawn under the newest one, where there are only a few lines
     attempt = "all" if run.attempts > 1 and kind.columns is None and len(names) <= MOST_WITH_HISTORY else "latest"
     factors = half_life is not None and by_factors([info for info in infos if info.name in names], scale)
     shown: dict[str, Any] = {
         "attempt": attempt, "stop": span.stop, "points": span.points, "half_life": half_life, "factors": factors,
+        "rank": span.rank,
     }  # fmt: skip
     held = [name for name in names if is_held(name)] if span.start is not None else []
     measured = [name for name in names if name not in held]
@@ -79,7 +83,7 @@ def by_factors(infos: Sequence[SeriesInfo], scale: str) -> bool:
 def _stood_since(run: Run, parts: Services, name: str, span: Span) -> int | None:
     """Gives the step of the last sample before what is shown: there begins a value that still holds."""
     assert span.start is not None  # noqa: S101 - asked only where a stretch is shown
-    earlier = parts.store.overview.buckets(run.id, [name], stop=span.start - 1, points=2)
+    earlier = parts.store.overview.buckets(run.id, [name], rank=span.rank, stop=span.start - 1, points=2)
     return int(earlier[0].buckets.last_steps[-1]) if earlier else span.start
 
 
@@ -93,16 +97,22 @@ def half_life(run: Run, kind: Chart, asked: float | None, span: Span) -> float |
     return kind.half_life(max(1, shown))
 
 
-def axis_for(run: Run, parts: Services, x: str) -> axes.Axis:
-    """Makes the x axis; answers 422 where the run has no such series."""
+def axis_for(run: Run, parts: Services, x: str, rank: int = 0) -> axes.Axis:
+    """Makes the x axis; answers 422 where the rank has no such series."""
     if x == axes.STEP:
         return axes.STEPS
     if x == axes.TIME:
         return axes.since(run.started_ms, lasted_ms(run))
-    found = parts.store.series.read(run.id, [x])
+    found = parts.store.series.read(run.id, [x], rank=rank)
     if not found:
         raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
     return axes.of_series(x, found[0].steps, found[0].values)
+
+
+def ranks(run: Run, parts: Services) -> list[int]:
+    """Lists the processes that sent something in the newest attempt."""
+    attempts = [attempt.number for attempt in parts.store.runs.attempts(run.id)]
+    return parts.store.frames.ranks(run.id, max(attempts, key=in_order)) if attempts else []
 
 
 def layers(run: Run, parts: Services) -> list[str]:

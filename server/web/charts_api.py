@@ -51,6 +51,7 @@ def get_chart(
     ] = None,
     start: Annotated[int | None, Query(alias="from", description="first step")] = None,
     stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
+    rank: Annotated[int, Query(ge=0, le=1_000_000, description="process of a distributed training")] = 0,
     points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="points to draw a line with")] = DEFAULT_POINTS,
 ) -> Response:
     """Gives the figure of a chart (`data` and `layout` for plotly), its summary in words and its newest step."""
@@ -58,7 +59,7 @@ def get_chart(
     if kind is None:
         raise HTTPException(404, f"No chart is called {chart[:60]!r}; there are {', '.join(CHARTS)}")
     findings = parts.store.findings.list(run.id)
-    span = Span(start, stop, points)
+    span = Span(start, stop, points, rank)
     half_life = chart_data.half_life(run, kind, smooth, span)
     grid, series, factors = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life, scale)
     drawing = None
@@ -69,7 +70,7 @@ def get_chart(
             findings,
             notes=parts.store.records.events(run.id, limit=EVENTS),
             levels=chart_data.levels(run, parts, series) if chart in WITH_LEVELS else (),
-            axis=chart_data.axis_for(run, parts, x),
+            axis=chart_data.axis_for(run, parts, x, rank),
             scale=scale,
             half_life=half_life,
             factors=factors,

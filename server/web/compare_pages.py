@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from server.domain.runs import Run
 from server.web.contexts import compare
-from server.web.contexts.charts import Look
+from server.web.contexts.look import Look
 from server.web.looking import look_of
 from server.web.services import Parts, Services
 from server.web.templating import render

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from server.domain.runs import Run
 from server.web import chart_data
 from server.web.contexts import charts, layers
+from server.web.contexts.look import Look
 from server.web.looking import look_of
 from server.web.lookup import existing_run
 from server.web.services import Parts
@@ -26,14 +27,16 @@ def layers_page(
     request: Request,
     run: TheRun,
     parts: Parts,
-    look: Annotated[charts.Look, Depends(look_of)],
+    look: Annotated[Look, Depends(look_of)],
     stat: Stat = "",
     layer: Path = "",
     unfolded: Annotated[list[Path] | None, Query(alias="open", max_length=2_000)] = None,
 ) -> Response:
     """Shows the layers of a run."""
     names = [info.name for info in parts.store.series.names(run.id)]
-    plain = look.x == "step" and not (look.smooth or look.scale or {"from", "to"} & request.query_params.keys())
+    plain = look.x == "step" and not (
+        look.smooth or look.scale or look.rank or {"from", "to"} & request.query_params.keys()
+    )
     asked = layers.Asked(stat or charts.best_stat(names), layer, tuple(unfolded or ()), look, plain)
     view = layers.layers_view(
         run,
@@ -44,6 +47,7 @@ def layers_page(
         parts.registry,
         asked,
         parts.clock(),
+        chart_data.ranks(run, parts),
     )
     return render(request, "pages/layers.html", view, section="runs")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from server.web.contexts.charts import Look
+from server.web.contexts.look import Look
 
 
 def look_of(
@@ -15,7 +15,8 @@ def look_of(
     scale: Annotated[str, Query(pattern="^(linear|log)?$")] = "",
     order: Annotated[str, Query(pattern="^(sent)?$")] = "",
     find: Annotated[str, Query(max_length=200)] = "",
+    rank: Annotated[str, Query(pattern="^([0-9]{1,7})?$")] = "",
     pin: Annotated[list[str] | None, Query(max_length=100)] = None,
 ) -> Look:
     """Reads from the address how the charts are to be shown."""
-    return Look(x or "step", smooth, scale, order, find, tuple(dict.fromkeys(pin or ())))
+    return Look(x or "step", smooth, scale, order, find, tuple(dict.fromkeys(pin or ())), rank.lstrip("0"))

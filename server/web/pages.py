@@ -13,11 +13,12 @@ from fastapi.responses import FileResponse, Response
 
 from server import paths
 from server.domain.runs import Run
-from server.web import preflighted
+from server.web import chart_data, preflighted
 from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
 from server.web.contexts.gradients import gradient_words
+from server.web.contexts.look import Look
 from server.web.contexts.sign_in import SignInView
 from server.web.evidence import pictures
 from server.web.looking import look_of
@@ -31,7 +32,7 @@ router = APIRouter(include_in_schema=False)
 TheRun = Annotated[Run, Depends(existing_run)]
 
 
-TheLook = Annotated[charts.Look, Depends(look_of)]
+TheLook = Annotated[Look, Depends(look_of)]
 Outcome = Annotated[str, Query(pattern="^(passed|found|not-evaluated)?$")]
 Stat = Annotated[str, Query(pattern="^(" + "|".join(charts.STATS) + ")?$")]
 
@@ -122,11 +123,14 @@ def error_page(request: Request, status: int, message: str) -> Response:
     return render(request, template, error_view(status, message), status=status)
 
 
-def _charts(run: Run, parts: Services, look: charts.Look, stat: str) -> charts.ChartsView:
+def _charts(run: Run, parts: Services, look: Look, stat: str) -> charts.ChartsView:
     infos = parts.store.series.names(run.id)
     chosen = stat or charts.best_stat([info.name for info in infos])
     gradients = gradient_words(parts.store.records.facts(run.id).get("gradient_meaning"))
-    return charts.charts_view(run.id, infos, chosen, look, gradients=gradients, only_preflight=run.only_preflight)
+    ranks = chart_data.ranks(run, parts)
+    return charts.charts_view(
+        run.id, infos, chosen, look, ranks=ranks, gradients=gradients, only_preflight=run.only_preflight
+    )
 
 
 def _findings(run: Run, parts: Services) -> findings.FindingsView:

@@ -31,8 +31,10 @@ def send(
     run_id: str = RUN,
     records: tuple[dict[str, Any], ...] = (),
     attempt: str = ATTEMPT,
+    rank: int = 0,
 ) -> None:
     """Sends one frame with a value of each series at consecutive steps."""
     now = time.time_ns() // 1_000_000
-    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, run_id=run_id, records=records, attempt=attempt)
+    more = {"run_id": run_id, "records": records, "attempt": attempt, "rank": rank}
+    body = frame_bytes(seq, series, first_step=first_step, time_ms=now, **more)
     post(server, f"/api/v1/runs/{run_id}/frames", body, "application/vnd.gradwatch.frame")

@@ -55,6 +55,23 @@ def test_the_head_of_a_run_follows_the_training(server: Server, page: Page, even
     eventually(lambda: page.locator("figure", has_text="my own number").count())
 
 
+def test_a_process_of_a_training_is_chosen_for_all_charts_and_stands_in_the_address(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    for rank, losses in enumerate(([2.0, 1.0], [3.0, 4.0, 5.0])):
+        open_run(server, rank=rank)
+        send(server, 0, {"loss": losses}, rank=rank)
+    page.goto(f"{server.url}/runs/{RUN}")
+    loss = page.locator("figure#chart-loss [data-chart]")
+    eventually(lambda: "Up to step 1" in (loss.get_attribute("aria-label") or loss.inner_text()))
+    page.get_by_label("Process").select_option("rank 1")
+    eventually(lambda: "Up to step 2" in (loss.get_attribute("aria-label") or loss.inner_text()))
+    eventually(lambda: "rank=1" in (page.locator("figure#chart-loss a.tool").get_attribute("href") or ""))
+    page.reload()
+    assert page.get_by_label("Process").input_value() == "1"
+    eventually(lambda: "Up to step 2" in (loss.get_attribute("aria-label") or loss.inner_text()))
+
+
 def test_a_finding_is_acknowledged_by_keyboard_and_the_focus_stays(
     server: Server, page: Page, eventually: Callable[..., None]
 ) -> None:

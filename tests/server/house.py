@@ -59,10 +59,17 @@ class House:
         first_step: int = 0,
         records: list[dict[str, Any]] | None = None,
         run_id: str = RUN,
+        rank: int = 0,
     ) -> Any:
         """Sends one frame with a value of each series at consecutive steps; gives the answer."""
         body = frame_bytes(
-            seq, series, first_step=first_step, time_ms=self.clock(), records=tuple(records or ()), run_id=run_id
+            seq,
+            series,
+            first_step=first_step,
+            time_ms=self.clock(),
+            records=tuple(records or ()),
+            run_id=run_id,
+            rank=rank,
         )
         return self.client.post(
             f"/api/v1/runs/{run_id}/frames", content=body, headers={"Content-Type": "application/vnd.gradwatch.frame"}
@@ -85,6 +92,7 @@ def frame_bytes(
     records: tuple[dict[str, Any], ...] = (),
     run_id: str = RUN,
     attempt: str = ATTEMPT,
+    rank: int = 0,
 ) -> bytes:
     """Encodes one frame with a value of each series at consecutive steps."""
     columns = tuple(series)
@@ -96,7 +104,7 @@ def frame_bytes(
         wire.Frame(
             run=run_id,
             attempt=attempt,
-            rank=0,
+            rank=rank,
             seq=seq,
             created_ms=time_ms,
             complete=first_step + count - 1,

@@ -14,6 +14,7 @@ from server.domain.metrics import better, partners, subject
 from server.domain.order import natural
 from server.domain.series import SeriesInfo
 from server.web import formats
+from server.web.contexts.look import Choice, Look, ranks_of, scales_of, smoothings_of
 
 STATS = {
     "std": "standard deviation of the output",
@@ -72,8 +73,6 @@ _ON_LOSS_CHART = ("val/loss",)
 _CHART_OF_TOPIC = {"activations": "layers", "gradients": "grad-norm", "updates": "update-ratios"}
 _AXES = {"step": "step", "time": "time since the start"}
 MOST_AXES = 60
-SMOOTHING = ("", "0", "5", "20", "50", "100", "500", "2000")
-SCALES = {"": "automatic", "linear": "linear", "log": "logarithmic"}
 ORDERS = {"": "by name", "sent": "as sent"}
 PLAIN_GROUP = "Metrics"
 
@@ -95,15 +94,6 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One entry of a selector."""
-
-    value: str
-    label: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
 class Group:
     """Charts that belong together, by the prefix of their names."""
 
@@ -111,18 +101,6 @@ class Group:
     title: str
     charts: tuple[Chart, ...]
     count_text: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """How the address asks the charts to be shown; the script of the page reads the same names."""
-
-    x: str = "step"
-    smooth: str = ""
-    scale: str = ""
-    order: str = ""
-    find: str = ""
-    pins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +118,7 @@ class ChartsView:
     smoothings: tuple[Choice, ...]
     scales: tuple[Choice, ...]
     orders: tuple[Choice, ...]
+    ranks: tuple[Choice, ...]  # none where the training is one process
     look: Look
     run_id: str
     run_url: str
@@ -154,15 +133,17 @@ def charts_view(
     stat: str,
     look: Look,
     *,
+    ranks: Sequence[int] = (),
     gradients: str = "",
     only_preflight: bool = False,
 ) -> ChartsView:
-    """Lists the charts for the series that the run has; `gradients` says what the gradients are, where that matters."""
+    """Lists the charts for the series that the run has; `ranks` are the processes that sent them, and `gradients` says
+    what the gradients are, where that matters."""
     known = {info.name: info for info in infos}
     kinds = {parse(name)[0] for name in known}
     run_url = "/runs/" + quote(run_id, safe="")
     base = f"/api/v1{run_url}/charts/"
-    export = f"/api/v1{run_url}/series/export?"
+    export = f"/api/v1{run_url}/series/export?" + (f"rank={look.rank}&" if look.rank else "")
     fixed = [
         replace(_named(base, export, name, title, known, needed), wide=wide)
         for name, title, needed, wide in _MAIN
@@ -192,6 +173,7 @@ def charts_view(
         smoothings=smoothings_of(look),
         scales=scales_of(look),
         orders=tuple(Choice(value, label, value == look.order) for value, label in ORDERS.items()),
+        ranks=ranks_of(look, ranks),
         look=look,
         run_id=run_id,
         run_url=run_url,
@@ -199,16 +181,6 @@ def charts_view(
         fragment_url=f"{run_url}/fragments/charts",
         preflight_url=f"{run_url}/preflight" if only_preflight else "",
     )
-
-
-def smoothings_of(look: Look) -> tuple[Choice, ...]:
-    """Lists the choices of smoothing."""
-    return tuple(Choice(value, smoothing_words(value), value == look.smooth) for value in SMOOTHING)
-
-
-def scales_of(look: Look) -> tuple[Choice, ...]:
-    """Lists the choices of the y axis."""
-    return tuple(Choice(value, label, value == look.scale) for value, label in SCALES.items())
 
 
 def best_stat(names: Iterable[str]) -> str:
@@ -313,11 +285,6 @@ def _axes(known: Mapping[str, SeriesInfo], chosen: str) -> tuple[Choice, ...]:
     if chosen not in labels:
         labels[chosen] = chosen
     return tuple(Choice(value, label, value == chosen) for value, label in labels.items())
-
-
-def smoothing_words(value: str) -> str:
-    """Says how a choice of smoothing works."""
-    return {"": "automatic", "0": "none"}.get(value) or f"half-life {formats.count(int(value))} steps"
 
 
 def _metric_id(topic: str) -> str:

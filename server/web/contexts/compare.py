@@ -17,8 +17,8 @@ from server.domain.metrics import subject
 from server.domain.runs import Attempt, Run
 from server.rules.registry import Registry
 from server.web import formats
-from server.web.contexts.charts import Choice, Look, scales_of, smoothings_of
 from server.web.contexts.facts import groups
+from server.web.contexts.look import Choice, Look, scales_of, smoothings_of
 from server.web.contexts.runs import RunRow, run_row
 
 MOST_RUNS = 20

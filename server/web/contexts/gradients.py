@@ -14,10 +14,10 @@ from server.web.contexts.findings import Pair
 
 _OF_RANKS = {  # how the fact's `reduction` begins → the words on the chart; one process needs none
     "reduced": "mean over all ranks",
-    "local shard": "rank 0's shard alone",
-    "local": "rank 0's own, not reduced",
-    "partial": "rank 0's summand, not reduced",
-    "unknown": "of rank 0",
+    "local shard": "one rank's shard alone",
+    "local": "one rank's own, not reduced",
+    "partial": "one rank's summand, not reduced",
+    "unknown": "of one rank",
 }
 
 

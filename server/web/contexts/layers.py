@@ -15,9 +15,10 @@ from server.domain.order import of_model
 from server.domain.runs import Run
 from server.rules.registry import Registry
 from server.web import formats
-from server.web.contexts.charts import STATS, Chart, Choice, Look, scales_of, smoothings_of
+from server.web.contexts.charts import STATS, Chart
 from server.web.contexts.facts import Layer, model_view
 from server.web.contexts.findings import Card, findings_view
+from server.web.contexts.look import Choice, Look, ranks_of, scales_of, smoothings_of
 from server.web.contexts.runs import RunRow, run_row
 from server.web.contexts.tabs import Tab, tabs
 
@@ -73,6 +74,7 @@ class LayersView:
     axes: tuple[Choice, ...]
     smoothings: tuple[Choice, ...]
     scales: tuple[Choice, ...]
+    ranks: tuple[Choice, ...]
     run_id: str
 
 
@@ -103,8 +105,9 @@ def layers_view(
     registry: Registry,
     asked: Asked,
     now_ms: int,
+    ranks: Sequence[int] = (),
 ) -> LayersView:
-    """Makes the page."""
+    """Makes the page; `ranks` are the processes that sent something."""
     url = "/runs/" + quote(run.id, safe="")
     prefix = STATISTICS[asked.stat].prefix
     subjects = in_order([name.removeprefix(prefix) for name in names if name.startswith(prefix)], order)
@@ -138,6 +141,7 @@ def layers_view(
         ),
         smoothings=smoothings_of(asked.look),
         scales=scales_of(asked.look),
+        ranks=ranks_of(asked.look, ranks),
         run_id=run.id,
     )
 

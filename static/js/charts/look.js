@@ -1,12 +1,13 @@
-// How all charts of a page are looked at: x axis, smoothing, y axis, the zoomed steps. It stands in the address, so a
+// How all charts of a page are looked at: x axis, smoothing, y axis, process, the zoomed steps. It stands in the address, so a
 // link shows what its sender saw; pins are also remembered for the next visit.
 
-const FIELDS = ["x", "smooth", "scale", "order", "find"];
+const FIELDS = ["x", "smooth", "scale", "order", "find", "rank"];
 const DEFAULTS = { x: "step" };
 const PINS = "gradwatch-pins";
 
 const listeners = new Set();
-export const look = { x: "step", smooth: "", scale: "", zoom: null };
+export const look = { x: "step", smooth: "", scale: "", rank: "", zoom: null };
+const PLACES = ["order", "rank"]; // what stands in the places of the charts too
 
 export function onLook(listener) {
   listeners.add(listener);
@@ -47,6 +48,7 @@ export function query(url, points) {
   if (look.x !== "step") url.searchParams.set("x", look.x);
   if (look.smooth) url.searchParams.set("smooth", look.smooth);
   if (look.scale) url.searchParams.set("scale", look.scale);
+  if (look.rank) url.searchParams.set("rank", look.rank);
   if (look.zoom) {
     url.searchParams.set("from", String(look.zoom[0]));
     url.searchParams.set("to", String(look.zoom[1]));
@@ -58,7 +60,7 @@ function change(field) {
   const value = field.value === DEFAULTS[field.name] ? "" : field.value;
   writeAddress((query) => put(query, field.name, value));
   if (field.name in look) look[field.name] = field.value;
-  if (field.name !== "find") tell(field.name === "order");
+  if (field.name !== "find") tell(PLACES.includes(field.name));
 }
 
 function chooseStat(field) {
@@ -105,6 +107,7 @@ function readAddress() {
   look.x = asked.get("x") || "step";
   look.smooth = asked.get("smooth") ?? "";
   look.scale = asked.get("scale") ?? "";
+  look.rank = asked.get("rank") ?? "";
   const range = [asked.get("from"), asked.get("to")].map((text) => (text === null ? NaN : Number(text)));
   look.zoom = range.every(Number.isFinite) && range[0] < range[1] ? range : null;
   for (const name of FIELDS) {

@@ -39,6 +39,18 @@ def test_a_range_gives_the_details_of_the_range(home: House) -> None:
     assert part == [100, 101, 102, 103, 104]
 
 
+def test_each_process_of_a_training_has_its_own_lines(home: House) -> None:
+    home.open_run(rank=1)
+    home.send(0, {"loss": [3.0, 4.0], "act/std/fc": [9.0, 9.0]}, rank=1)
+    first, second = (home.client.get(f"{BASE}/loss", params={"rank": rank}).json() for rank in (0, 1))
+    assert (first["last_step"], second["last_step"]) == (999, 1)
+    assert numbers_of(second["figure"]["data"][0]["y"]) == [3.0, 4.0]
+    here, there = (home.client.get(f"{BASE}/layers", params={"rank": rank}).json() for rank in (0, 1))
+    assert (here["last_step"], there["last_step"]) == (999, 1)
+    assert here["figure"]["data"][0]["zmax"] < there["figure"]["data"][0]["zmax"]
+    assert home.client.get(f"{BASE}/loss", params={"rank": -1}).status_code == 422
+
+
 def test_an_average_on_a_logarithmic_axis_is_that_of_the_logarithms(home: House) -> None:
     home.send(1, {"falling": [10.0 ** (-step / 50) for step in range(200)]})
     found = {

@@ -67,7 +67,7 @@ def test_a_gradient_says_what_it_is_where_that_is_not_one_backward_of_one_proces
     assert _chart_words(home, "chart-grad-norm") == "4 backwards summed · after clipping by norm"
     shard = {**usual, "scale": "still in it", "reduction": "local shard: the root of the summed squares over all ranks"}
     home.send(4, {}, records=[fact("gradient_meaning", {"0": shard, "1": usual, "2": "odd"})])
-    assert _chart_words(home, "chart-grad-norm") == "times the loss scale · rank 0's shard alone"
+    assert _chart_words(home, "chart-grad-norm") == "times the loss scale · one rank's shard alone"
     assert (
         "optimizer 0: over the ranks local shard: the root of the summed squares over all ranks" in look(home, AT).text
     )
@@ -85,6 +85,20 @@ def _chart_words(home: House, chart: str) -> str:
         .split("</span>")[0]
         .replace("&#39;", "'")
     )
+
+
+def test_one_process_of_several_is_chosen_for_all_charts(home: House) -> None:
+    assert 'name="rank"' not in home.client.get(AT, headers=PAGE).text
+    home.open_run(rank=1)
+    home.send(0, {"loss": [3.0, 4.0]}, rank=1)
+    for page in (AT, f"{AT}/layers"):
+        assert {"Process", "rank 0", "rank 1"} <= set(look(home, page).texts)
+    chosen = look(home, AT + "?rank=1")
+    assert [tags for kind, tags in chosen.tags if kind == "option" and tags["value"] == "1"] == [
+        {"value": "1", "selected": None}
+    ]
+    assert f"/api/v1/runs/{RUN}/series/export?rank=1&name=loss" in chosen.values("href")
+    look(home, AT + "?rank=one", 422)
 
 
 def test_the_statistic_of_the_heatmap_stands_in_the_address(home: House) -> None:
