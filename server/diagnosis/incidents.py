@@ -131,7 +131,7 @@ def _all_below(number: int, below: Mapping[int, Sequence[Finding]]) -> list[Find
 
 def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> Incident:
     confidence, because = _confidence(cause, symptoms, registry)
-    moments = [_moment(cause, cause=True), *(_moment(item, cause=False) for item in symptoms)]
+    moments = [_moment(cause, cause, begins=True), *(_moment(item, cause) for item in symptoms)]
     return Incident(
         cause=cause,
         symptoms=tuple(symptoms),
@@ -150,10 +150,15 @@ def _disproof(cause: Finding, registry: Registry) -> str:
     return DISPROOFS.get(stage_of(cause, registry), LAST_WORD)
 
 
-def _moment(finding: Finding, *, cause: bool) -> Moment:
-    return Moment(
-        max(finding.first_step, 0), finding.code, finding.name, finding.number, finding.severity, finding.message, cause
-    )
+def _moment(finding: Finding, cause: Finding, *, begins: bool = False) -> Moment:
+    step = max(_after(finding, cause), 0)
+    return Moment(step, finding.code, finding.name, finding.number, finding.severity, finding.message, cause=begins)
+
+
+def _after(finding: Finding, cause: Finding) -> int:
+    """Gives the step at which a finding takes its place behind its cause: what is judged over the whole run counts from
+    the first step on, and was seen much later."""
+    return finding.first_step if finding.first_step >= cause.first_step else finding.raised_step
 
 
 def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> tuple[float, str]:
@@ -169,7 +174,7 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
         words = f"in the corpus {record.hits} of {record.hits + record.false} such findings named the cause"
     else:
         value, words = UNPROVEN_CONFIDENCE, "how often this statistic is right was not measured"
-    after = [item for item in symptoms if item.first_step >= cause.first_step]
+    after = [item for item in symptoms if _after(item, cause) >= cause.first_step]
     if after:
         value += 0.1 * (1 - value) * min(len(after), 3)
         words += f"; {len(after)} {'symptom' if len(after) == 1 else 'symptoms'} followed"

@@ -53,6 +53,16 @@ def test_the_cause_leads_and_its_symptoms_follow_in_the_order_of_time() -> None:
     ]
 
 
+def test_what_is_judged_over_the_whole_run_follows_its_cause() -> None:
+    whole = finding(2, "GW102", 0, cause=1, raised_step=599)
+    (incident,) = incidents([finding(1, "GW411", 10), whole, finding(3, "GW308", 40, cause=1)], REGISTRY)
+    assert [(moment.step, moment.code) for moment in incident.timeline] == [
+        (10, "GW411"),
+        (40, "GW308"),
+        (599, "GW102"),
+    ]
+
+
 def test_what_was_seen_is_surer_than_what_was_inferred() -> None:
     seen, inferred = incidents([finding(1, "GW302", 0), finding(2, "GW411", 0)], REGISTRY)
     assert seen.cause.code == "GW302"
