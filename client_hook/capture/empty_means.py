@@ -124,7 +124,5 @@ def _kept(node: Any) -> Tensor | None:
 
 
 def _saved(node: Any, name: str) -> Tensor | None:
-    """Gives a tensor that a node saved, unless somebody's hook would have to bring it back."""
-    raw = getattr(node, f"_raw_saved_{name}", None)
-    value = None if raw is None or getattr(raw, "unpack_hook", raw) is not None else quietly(getattr, raw, "data")
+    value = graph_nodes.saved(node, name)
     return value if isinstance(value, Tensor) else None

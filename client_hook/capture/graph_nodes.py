@@ -156,15 +156,18 @@ def squashed_twice(node: Any, name: str) -> bool:
     return behind is not None and name_of(behind).startswith(kind + "Backward")
 
 
-def _result(node: Any) -> Any:
-    """Returns the result that a node saved, unless somebody's hook would have to bring it back, as of a checkpoint."""
-    raw = quietly(getattr, node, "_raw_saved_result")
-    return quietly(getattr, node, "_saved_result") if getattr(raw, "unpack_hook", node) is None else None
+def saved(node: Any, name: str) -> Any:
+    """Returns what a node saved under a name, a tensor or a number, unless somebody's hook would have to bring it back:
+    that of a checkpoint computes its forward once more."""
+    raw = quietly(getattr, node, f"_raw_saved_{name}")
+    if raw is not None and getattr(raw, "unpack_hook", raw) is not None:
+        return None
+    return quietly(getattr, node, f"_saved_{name}")
 
 
 def softmax_over(node: Any) -> tuple[int, int] | None:
     """Returns the dimension over which a softmax node normalises, and its size."""
-    result = _result(node)
+    result = saved(node, "result")
     dimension = quietly(getattr, node, "_saved_dim")
     if not isinstance(result, Tensor) or not isinstance(dimension, int) or result.ndim == 0:
         return None
@@ -178,7 +181,7 @@ def softmax_over(node: Any) -> tuple[int, int] | None:
 def sees(node: Any) -> list[Tensor]:
     """Returns, of a softmax from T places to as many, as attention that is written out has it, whether the first row of
     a batch sees earlier places, later ones, and all: T where it does."""
-    over, one = softmax_over(node), _result(node)
+    over, one = softmax_over(node), saved(node, "result")
     if over is None or one.ndim < 3 or over[0] != one.ndim - 1 or not 4 <= over[1] == one.shape[-2]:
         return []
     while one.ndim > 2:
@@ -217,9 +220,9 @@ def constant_factor(node: Any) -> float | None:
     name = name_of(node)
     if not name.startswith(("MulBackward", "DivBackward")):
         return None
-    other = quietly(getattr, node, "_saved_other")
+    other = saved(node, "other")
     if other is None and name.startswith("MulBackward"):
-        other = quietly(getattr, node, "_saved_self")
+        other = saved(node, "self")
     if isinstance(other, Tensor):
         if not other.is_cpu or other.numel() != 1 or other.requires_grad:
             return None

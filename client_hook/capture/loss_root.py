@@ -12,7 +12,6 @@ from torch import Tensor
 
 from client_hook.capture import graph_nodes
 from client_hook.capture.loss_arguments import BINARY, BY_CLASS
-from client_hook.guard import quietly
 
 NEVER_NEGATIVE = BY_CLASS | BINARY | {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
 _SEARCHED = 400  # nodes between backward's root and the loss
@@ -57,8 +56,8 @@ def is_alone(root: Any, results: set[Any], scaled: bool) -> bool:
 
 
 def _by_number(node: Any) -> bool:
-    for part in ("_saved_other", "_saved_self"):
-        factor = quietly(getattr, node, part)
+    for part in ("other", "self"):
+        factor = graph_nodes.saved(node, part)
         if isinstance(factor, (int, float)):
             return True
         if isinstance(factor, Tensor):

@@ -85,7 +85,7 @@ def _inside(cut: Any) -> Tensor | None:
         node = _only(node)
     if node is None or not graph_nodes.name_of(node).startswith("MulBackward"):
         return None
-    kept = [quietly(getattr, node, name) for name in ("_saved_self", "_saved_other")]
+    kept = [graph_nodes.saved(node, name) for name in ("self", "other")]
     factors = [item for item in kept if isinstance(item, Tensor)]
     if len(factors) != 1 or factors[0].requires_grad or factors[0].numel() < 2:
         return None
