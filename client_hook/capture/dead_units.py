@@ -45,6 +45,7 @@ class DeadUnitSignal(Signal):
         self._sites: dict[str, list[_Site]] = {}
         self._calls: dict[str, int] = {}
         self._samples = 0  # of this window
+        self._since = -1  # its first step
         self._first = True
         self._told = 0
         self._dead: dict[str, int] | None = None  # as sent last
@@ -89,6 +90,7 @@ class DeadUnitSignal(Signal):
         self._calls.clear()
         if not self._sites:
             return
+        self._since = step if self._samples == 0 else self._since
         self._samples += 1
         if self._samples >= (FIRST_WINDOW if self._first else WINDOW) and (self._first or self._wide_enough()):
             self._send(step)
@@ -108,7 +110,9 @@ class DeadUnitSignal(Signal):
             units = sum(len(site.alive) for site in sites)
             dead = units - sum(int(site.alive.sum()) for site in sites)
             inputs = min(site.inputs for site in sites)
-            layers[name] = {"units": units, "dead": dead, "samples": self._samples, "inputs": inputs}
+            layers[name] = {
+                "units": units, "dead": dead, "samples": self._samples, "inputs": inputs, "since": self._since,
+            }  # fmt: skip
         found = {name: layer["dead"] for name, layer in layers.items()}
         if found != self._dead or self._told < 2:  # the first one of full length is told although nothing changed
             self._told += 1

@@ -155,7 +155,7 @@ def _dead(
     learning += ", and the loss does not fall" if still else ""
     return Verdict(
         severity=severity,
-        first_step=0,
+        first_step=0 if never else max(int(item.get("since") or 0), 0),
         message=(
             f"Layer `{layer}`: {item.get('dead')} of {item['units']} units ({share:.0%}) gave 0 for all of "
             f"{item.get('inputs')} inputs (limit {params.dead:.0%}){others}{learning}"

@@ -163,7 +163,7 @@ def test_units_that_never_fired_are_counted() -> None:
     recorder.finish()
     recorder.detach()
     first = tape.facts("dead_units")[0]
-    assert first["1"] == {"units": 8, "dead": 3, "samples": 20, "inputs": 20 * 4 * 36}
+    assert first["1"] == {"units": 8, "dead": 3, "samples": 20, "inputs": 20 * 4 * 36, "since": 0}
     assert (first["4"]["units"], first["4"]["dead"]) == (6, 0)
 
 
@@ -187,6 +187,7 @@ def test_units_that_die_later_are_counted_although_they_have_fired_before() -> N
     recorder.finish()
     recorder.detach()
     told = [fact["1"] for fact in tape.facts("dead_units")]
-    assert told[0] == {"units": 4, "dead": 0, "samples": 20, "inputs": 1_000}
+    assert told[0] == {"units": 4, "dead": 0, "samples": 20, "inputs": 1_000, "since": 0}
     assert told[-1]["dead"] == 3
     assert told[-1]["inputs"] >= 500
+    assert told[-1]["since"] >= 20
