@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.corpus.fault import AT_FIRST_EVALUATION, Fault
-from tests.corpus.fourteenth import pictures, tables
+from tests.corpus.fourteenth import fields, letters, pictures, tables
 from tests.corpus.whole import whole
 
 _STUCK = ("GW206", "GW209", "GW102", "GW311", "GW805", "GW108", "GW101", "GW106")
@@ -140,22 +140,120 @@ FAULTS: dict[str, Fault] = {
         "CS231n and StackOverflow: all weights were initialised with zeros",
         ("GW303", "GW306", "GW308", "GW431", "GW310", *_STUCK),
     ),
-    "twins-gradient-not-stopped": Fault(
-        whole(pictures.twins, 1, stopped=False, predictor=False),
-        ("GW311",),
-        "facebookresearch/simsiam and r/MachineLearning: without stop-gradient both branches give one constant",
-        ("GW209", "GW211", "GW204", "GW803", "GW306", "GW303", "GW452"),
-    ),
-    "pupil-probabilities-to-divergence": Fault(
-        whole(pictures.pupil, 1, given="probabilities"),
-        ("GW202",),
-        "discuss.pytorch.org on KLDivLoss: softmax in place of log_softmax as its input, the loss is negative",
-        ("GW211", "GW204", "GW209", "GW206", "GW212", "GW214"),
-    ),
     "pupil-teacher-in-the-optimizer": Fault(
         whole(pictures.pupil, 1, whose="teacher"),
         ("GW302", "GW303"),
         "StackOverflow on distillation: the optimizer was built from teacher.parameters()",
         ("GW206", "GW209", "GW108", "GW102", "GW301", "GW412"),
+    ),
+    # -- pictures that come out --------
+    "regions-softmax-over-the-batch": Fault(
+        whole(fields.regions, 1, axis=0),
+        ("GW103", "GW202"),
+        "discuss.pytorch.org, softmax dim for segmentation: dim=0 normalises over the pictures of the batch",
+        ("GW201", "GW209", "GW206", "GW434", "GW212", "GW214"),
+    ),
+    "regions-softmax-over-the-width": Fault(
+        whole(fields.regions, 1, axis=3),
+        ("GW202",),
+        "StackOverflow, nn.Softmax(dim=-1) on (B, C, H, W): the probabilities of a row of pixels add up to one",
+        ("GW201", "GW209", "GW206", "GW212", "GW214", "GW103"),
+    ),
+    "regions-relu-on-the-scores": Fault(
+        whole(fields.regions, 1, last="relu"),
+        ("GW212",),
+        "discuss.pytorch.org on U-Net: the last block has a ReLU too, so classes die",
+        ("GW308", "GW805", "GW203", "GW209", "GW202", "GW214", "GW206", "GW102", "GW311"),
+    ),
+    "regions-spread-of-a-thousandth": Fault(
+        whole(fields.regions, 3, optimizer_name="sgd", rate=0.05, epochs=8, spread=0.001),
+        ("GW471",),
+        "CS231n on initialisation, and StackOverflow: tf.random_normal with a tiny stddev, the loss does not move",
+        ("GW306", "GW310", "GW412", "GW203", *_STUCK),
+    ),
+    "painting-in-pixels": Fault(
+        whole(fields.painting, 4, kind="plain", width=96, steps=500, unit=512.0),
+        ("GW107",),
+        "r/MachineLearning on coordinate networks: places in pixels, not between -1 and 1",
+        ("GW411", "GW201", "GW308", "GW310", "GW207", *_STUCK, *_BLOWN),
+    ),
+    "painting-of-255-by-sigmoid": Fault(
+        whole(fields.painting, 1, bright=255.0, last="sigmoid"),
+        ("GW212", "GW109", "GW107"),
+        "StackOverflow: sigmoid at the end while the targets are bytes from 0 to 255",
+        ("GW309", "GW201", "GW306", "GW303", "GW443", *_STUCK),
+    ),
+    "sharper-relu-at-the-end": Fault(
+        whole(fields.sharper, 1, last="relu"),
+        ("GW212",),
+        "Humbatova et al. 2020, wrong activation of the last layer: residues below zero cannot be answered",
+        ("GW308", "GW209", "GW214", "GW311", "GW102"),
+    ),
+    "sharper-summed-up": Fault(
+        whole(fields.sharper, 2, optimizer_name="sgd", rate=0.3, epochs=14, reduction="sum"),
+        ("GW411", "GW202"),
+        "StackOverflow, loss is nan with MSELoss(reduction='sum'): the rate was meant for the mean",
+        ("GW201", "GW452", *_STUCK, *_BLOWN),
+    ),
+    "pixel-sees-itself": Fault(
+        whole(fields.by_pixel, 1, first="B"),
+        ("GW104", "GW955"),
+        "forums on PixelCNN: the first layer was given mask B, so each pixel is copied",
+        ("GW803", "GW204", "GW214"),
+    ),
+    "pixel-masked-once": Fault(
+        whole(fields.by_pixel, 1, always=False),
+        ("GW104", "GW955"),
+        "GitHub issues of PixelCNN: the weights are masked when made, not at each forward; one update undoes it",
+        ("GW803", "GW204", "GW214"),
+    ),
+    "pixel-squashed-twice": Fault(
+        whole(fields.by_pixel, 1, squashed=True),
+        ("GW202", "GW212"),
+        "discuss.pytorch.org: sigmoid in forward and BCEWithLogitsLoss",
+        ("GW209", "GW206", "GW412", "GW214"),
+    ),
+    # -- tokens --------
+    "tags-without-partition": Fault(
+        whole(letters.tagging, 1, partition=False),
+        ("GW202", "GW211"),
+        "GitHub issues of CRF taggers: the loss is the path's score alone, without what all paths weigh",
+        ("GW204", "GW208", "GW452", "GW952", "GW309", "GW307", "GW421", "GW422", "GW310", "GW214"),
+    ),
+    "tags-exponentials-summed": Fault(
+        whole(letters.tagging, 1, stable=False, length=60),
+        ("GW601",),
+        "StackOverflow on CRF in PyTorch: log(sum(exp)) in place of logsumexp overflows on longer sentences",
+        ("GW602", "GW603", "GW444", "GW205", "GW307", "GW608"),
+    ),
+    "neighbours-strangers-drawn-near": Fault(
+        whole(letters.neighbours, 1, sign=-1.0),
+        ("GW202", "GW211"),
+        "StackOverflow on negative sampling in PyTorch: a wrong sign, strangers are to be likely too",
+        ("GW204", "GW208", "GW452", "GW952", "GW307", "GW310", "GW205", "GW423"),
+    ),
+    "neighbours-rate-of-word2vec": Fault(
+        whole(letters.neighbours, 3, optimizer_name="sgd", rate=0.025, batch=64),
+        ("GW412",),
+        "discuss.pytorch.org on word2vec: the rate of the C program (0.025 a pair) with a mean over the batch",
+        ("GW206", "GW209", "GW214", "GW306", "GW106"),
+    ),
+    "brackets-lines-without-text": Fault(
+        whole(letters.brackets, 1, empty=True),
+        ("GW602", "GW601", "GW603", "GW107"),
+        "pytorch/pytorch#41508: attention over a row that is padding only gives NaN",
+        ("GW444", "GW954", "GW604"),
+    ),
+    "brackets-mask-inverted": Fault(
+        whole(letters.brackets, 1, mask="inverted"),
+        ("GW958",),
+        "discuss.pytorch.org on key_padding_mask: True marks what is left out, the script marked what is there",
+        ("GW954", "GW112", "GW601", "GW602", "GW603", "GW444", *_STUCK),
+    ),
+    "brackets-norm-behind-at-full-rate": Fault(
+        whole(letters.brackets, 2, first=False, rate=3e-2, warm=0, epochs=10),
+        ("GW411", "GW415"),
+        "Xiong et al. 2020 and forums: a post-norm transformer without warm-up stays at chance",
+        ("GW307", "GW205", "GW951", "GW310", "GW953", "GW423", *_STUCK),
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.fourteenth import pictures, tables
+from tests.corpus.fourteenth import fields, letters, pictures, tables
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -35,5 +35,29 @@ HEALTHY: dict[str, Setup] = {
     "twins-without-negatives": whole(pictures.twins, 1),
     "twins-by-adam": whole(pictures.twins, 2, optimizer_name="adam", rate=1e-3, out=48, batch=96, steps=350),
     "pupil-of-a-teacher": whole(pictures.pupil, 1),
+    "pupil-of-nothing-but-its-teacher": whole(pictures.pupil, 1, share=1.0),
     "pupil-hotter-and-softer": whole(pictures.pupil, 2, heat=5.0, share=0.9, width=32, batch=32),
+    # -- pictures that come out --------
+    "regions-of-the-air": whole(fields.regions, 1),
+    "regions-by-both-losses": whole(fields.regions, 2, judged="both", batch=24, width=20),
+    "regions-by-sgd": whole(fields.regions, 3, optimizer_name="sgd", rate=0.05, epochs=8),
+    "painting-by-fourier": whole(fields.painting, 1),
+    "painting-by-sines": whole(fields.painting, 2, kind="siren", rate=1e-3),
+    "painting-by-plain-places": whole(fields.painting, 4, kind="plain", width=96, steps=500),
+    "painting-in-a-larger-part": whole(fields.painting, 3, part=2304, steps=300, width=96),
+    "sharper-by-subpixels": whole(fields.sharper, 1),
+    "sharper-by-sgd": whole(fields.sharper, 2, optimizer_name="sgd", rate=0.3, epochs=14),
+    "pixel-after-pixel": whole(fields.by_pixel, 1),
+    "pixel-after-pixel-normed": whole(fields.by_pixel, 2, norm=True, width=16, batch=64, epochs=14),
+    # -- tokens --------
+    "tags-by-a-random-field": whole(letters.tagging, 1),
+    "tags-by-a-random-field-and-sgd": whole(letters.tagging, 2, optimizer_name="sgd", rate=0.2, width=32, epochs=5),
+    "neighbours-by-strangers": whole(letters.neighbours, 1),
+    "neighbours-by-sparse-adam": whole(
+        letters.neighbours, 2, optimizer_name="sparse", sparse=True, rate=0.02, negatives=8, steps=400
+    ),
+    "neighbours-by-summed-sgd": whole(letters.neighbours, 3, optimizer_name="sgd", rate=0.05, summed=True, batch=64),
+    "brackets-that-fit": whole(letters.brackets, 1),
+    "brackets-norm-behind": whole(letters.brackets, 2, first=False, rate=1e-3, warm=80, epochs=10),
+    "brackets-in-bfloat16": whole(letters.brackets, 3, low=True, batch=48, rate=2e-3),
 }
