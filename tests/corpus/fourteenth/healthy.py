@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.fourteenth import fields, letters, pictures, tables
+from tests.corpus.fourteenth import agents, fields, letters, pictures, series, tables
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -52,12 +52,29 @@ HEALTHY: dict[str, Setup] = {
     # -- tokens --------
     "tags-by-a-random-field": whole(letters.tagging, 1),
     "tags-by-a-random-field-and-sgd": whole(letters.tagging, 2, optimizer_name="sgd", rate=0.2, width=32, epochs=5),
+    "tags-of-long-sentences": whole(letters.tagging, 1, length=60),
     "neighbours-by-strangers": whole(letters.neighbours, 1),
     "neighbours-by-sparse-adam": whole(
         letters.neighbours, 2, optimizer_name="sparse", sparse=True, rate=0.02, negatives=8, steps=400
     ),
     "neighbours-by-summed-sgd": whole(letters.neighbours, 3, optimizer_name="sgd", rate=0.05, summed=True, batch=64),
     "brackets-that-fit": whole(letters.brackets, 1),
-    "brackets-norm-behind": whole(letters.brackets, 2, first=False, rate=1e-3, warm=80, epochs=10),
+    "brackets-norm-behind": whole(letters.brackets, 2, first=False, rate=1e-3, warm=80, epochs=10, floor=-1e9),
     "brackets-in-bfloat16": whole(letters.brackets, 3, low=True, batch=48, rate=2e-3),
+    # -- time and sets --------
+    "visits-foretold": whole(series.visits, 1),
+    "visits-foretold-by-lstm": whole(series.visits, 2, cell="lstm", width=32, clip=1.0, batch=28),
+    "tides-of-the-next-hour": whole(series.tides, 1),
+    "tides-of-six-hours": whole(series.tides, 2, ahead=6, norm=True, width=16, batch=32),
+    "tides-by-sgd": whole(series.tides, 3, optimizer_name="sgd", rate=0.05, clip=1.0),
+    "coins-added-up": whole(series.coins, 1, epochs=18),
+    "coins-heeded": whole(series.coins, 3, pooled="attention", epochs=18),
+    "coins-added-up-with-decay": whole(series.coins, 2, batch=64, width=48, rate=4e-3, decay=1e-4, epochs=20),
+    # -- agents --------
+    "heater-by-its-critic": whole(agents.heater, 1),
+    "heater-by-a-wider-critic": whole(agents.heater, 2, width=48, batch=128, rate_actor=5e-4, steps=900),
+    "warehouse-ordered-for": whole(agents.warehouse, 1),
+    "warehouse-more-shops": whole(agents.warehouse, 2, shops=64, horizon=5, rate=2e-3, normed=False, bonus=0.02),
+    "hand-copied": whole(agents.copied, 1),
+    "hand-copied-by-sgd": whole(agents.copied, 2, optimizer_name="sgd", rate=0.01, batch=80, epochs=18),
 }

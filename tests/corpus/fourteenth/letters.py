@@ -167,7 +167,7 @@ def _brackets(count: int, longest: int = 20, seed: int = 14) -> tuple[Tensor, Te
 class Reader(nn.Module):
     """A transformer encoder of its own, whose answer is the mean of all tokens that are there."""
 
-    def __init__(self, width: int, depth: int, first: bool, scaled: bool, longest: int = 20) -> None:
+    def __init__(self, width: int, depth: int, first: bool, floor: float, longest: int = 20) -> None:
         super().__init__()
         self.embed, self.place = nn.Embedding(3, width), nn.Parameter(0.1 * torch.randn(longest, width))
         self.blocks = nn.ModuleList()
@@ -177,14 +177,14 @@ class Reader(nn.Module):
             norms = {"one": nn.LayerNorm(width), "two": nn.LayerNorm(width)}
             self.blocks.append(nn.ModuleDict({**parts, **norms}))
         self.answer = nn.Linear(width, 2)
-        self.first, self.heads, self.scaled = first, 2, scaled
+        self.first, self.heads, self.floor = first, 2, floor
 
     def attend(self, block: nn.ModuleDict, x: Tensor, hidden: Tensor) -> Tensor:
         count, length, width = x.shape
         parts = block["qkv"](x).view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = parts[0], parts[1], parts[2]
-        score = q @ k.transpose(2, 3) / (math.sqrt(q.shape[-1]) if self.scaled else 1)
-        chance = score.masked_fill(hidden[:, None, None], float("-inf")).softmax(-1)
+        score = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
+        chance = score.masked_fill(hidden[:, None, None], self.floor).softmax(-1)
         return block["out"]((chance @ v).transpose(1, 2).reshape(count, length, width))
 
     def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
@@ -202,15 +202,15 @@ class Reader(nn.Module):
 
 def brackets(
     first: bool = True, mask: str = "right", warm: int = 40, rate: float = 3e-3, batch: int = 64, epochs: int = 8,
-    width: int = 32, depth: int = 2, scaled: bool = True, low: bool = False, empty: bool = False, decay: float = 0.01,
+    width: int = 32, depth: int = 2, floor: float = -math.inf, low: bool = False, empty: bool = False,
 ) -> Recording:  # fmt: skip
     """Says whether brackets fit; `empty` leaves rows in that hold padding only, `low` computes in bfloat16."""
     x, y = _brackets(2400)
     vx, vy = _brackets(400, seed=15)
     if empty:  # lines without text
         x = torch.where(torch.arange(len(x)).unsqueeze(1) % 900 == 7, 0, x)
-    net = Reader(width, depth, first, scaled)
-    opt = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=decay)
+    net = Reader(width, depth, first, floor)
+    opt = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     total = epochs * (len(x) // batch + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         opt, lambda step: min((step + 1) / (warm + 1), max(0.0, (total - step) / max(total - warm, 1)))
