@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.fourteenth import agents, fields, letters, pictures, series, tables
+from tests.corpus.fourteenth import agents, fields, learners, letters, odd, pictures, series, tables
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -77,4 +77,24 @@ HEALTHY: dict[str, Setup] = {
     "warehouse-more-shops": whole(agents.warehouse, 2, shops=64, horizon=5, rate=2e-3, normed=False, bonus=0.02),
     "hand-copied": whole(agents.copied, 1),
     "hand-copied-by-sgd": whole(agents.copied, 2, optimizer_name="sgd", rate=0.01, batch=80, epochs=18),
+    # -- loops of their own --------
+    "sines-learnt-fast": whole(learners.sines, 1),
+    "sines-learnt-fast-first-order": whole(learners.sines, 2, second=False, inner_steps=2, rate=3e-3, shots=12),
+    "two-pens": whole(learners.domains, 1, strength=0.1),
+    "two-pens-without-ramp": whole(learners.domains, 2, ramp=False, strength=0.1, width=64, batch=48),
+    "five-lessons": whole(learners.lessons, 1),
+    "five-lessons-anchored": whole(learners.lessons, 2, anchor=0.01, kept=12, steps=150),
+    "digits-by-closure": whole(learners.by_closure, 1),
+    "digits-by-closure-and-tanh": whole(learners.by_closure, 2, hidden=32, steps=60),
+    # -- other kinds --------
+    "regimes-by-gradients": whole(odd.regimes, 1),
+    "regimes-of-two": whole(odd.regimes, 2, count=2, rate=0.03, steps=450, noise=0.3),
+    "few-labels-and-a-mean": whole(odd.unlabelled, 1),
+    "few-labels-and-a-slower-mean": whole(odd.unlabelled, 2, known=200, keep=0.99, weight=1.0, width=64, steps=500),
+    "facts-by-moves": whole(odd.facts, 1, rate=0.1),
+    "facts-by-moves-and-adam": whole(odd.facts, 2, optimizer_name="adam", rate=0.01, margin=0.5, width=32, batch=96),
+    "mass-moved-to-eight-spots": whole(odd.moved, 1),
+    "mass-moved-by-a-wider-critic": whole(odd.moved, 2, width=64, each=4, rounds=280),
+    "currents-to-a-chessboard": whole(odd.currents, 1),
+    "currents-by-smaller-steps": whole(odd.currents, 2, rate=1e-3, batch=192, width=96, optimizer_name="adam"),
 }
