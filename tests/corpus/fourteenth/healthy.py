@@ -93,8 +93,8 @@ HEALTHY: dict[str, Setup] = {
     "few-labels-and-a-slower-mean": whole(odd.unlabelled, 2, known=200, keep=0.99, weight=1.0, width=64, steps=500),
     "facts-by-moves": whole(odd.facts, 1, rate=0.1),
     "facts-by-moves-and-adam": whole(odd.facts, 2, optimizer_name="adam", rate=0.01, margin=0.5, width=32, batch=96),
-    "mass-moved-to-eight-spots": whole(odd.moved, 1),
-    "mass-moved-by-a-wider-critic": whole(odd.moved, 2, width=64, each=4, rounds=280),
+    "mass-moved-to-six-spots": whole(odd.moved, 1),
+    "mass-moved-by-a-wider-critic": whole(odd.moved, 2, width=64, each=5, rounds=300, penalty=0.5),
     "currents-to-a-chessboard": whole(odd.currents, 1),
     "currents-by-smaller-steps": whole(odd.currents, 2, rate=1e-3, batch=192, width=96, optimizer_name="adam"),
 }

@@ -125,11 +125,11 @@ def facts(
 
 
 def moved(
-    penalty: float = 1.0, last: str = "none", rate: float = 1e-3, rounds: int = 350, each: int = 3, batch: int = 96,
+    penalty: float = 0.3, last: str = "none", rate: float = 2e-3, rounds: int = 400, each: int = 4, batch: int = 96,
     width: int = 48, swapped: bool = False, detached: bool = True, betas: tuple[float, float] = (0.0, 0.9),
 ) -> Recording:  # fmt: skip
-    """Moves noise onto eight spots by a critic with a penalty on its slope (WGAN-GP); losses have either sign."""
-    spot = torch.arange(8) * 0.7854
+    """Moves noise onto six spots by a critic with a penalty on its slope (WGAN-GP); losses have either sign."""
+    spot = torch.arange(6) * 1.0472
     middle = 2 * torch.stack((spot.cos(), spot.sin()), 1)
     maker = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
     if last == "sigmoid":
@@ -142,7 +142,7 @@ def moved(
     probe = Probe({"maker": maker, "critic": critic}, {"maker": opt_m, "critic": opt_c}, moving_target=True)
     for turn in range(rounds):
         for _ in range(each):
-            real = middle[torch.randint(0, 8, (batch,))] + 0.1 * torch.randn(batch, 2)
+            real = middle[torch.randint(0, 6, (batch,))] + 0.3 * torch.randn(batch, 2)
             fake = maker(torch.randn(batch, 4)).detach()
             share = torch.rand(batch, 1)
             between = (share * real + (1 - share) * fake).requires_grad_()
@@ -159,9 +159,11 @@ def moved(
         probe.step(loss_m, critic=loss_c, maker=loss_m)
         if turn % 25 == 24:
             with torch.no_grad():
-                made = torch.cdist(maker(torch.randn(800, 4)), middle)
-            near = made.min(1)
-            probe.log(off=near.values.mean(), fullest=near.indices.bincount(minlength=8).max() / 800)
+                made = maker(torch.randn(600, 4))
+                true = middle[torch.randint(0, 6, (600,))] + 0.3 * torch.randn(600, 2)
+                own, other = torch.cdist(made, made).mean(), torch.cdist(true, true).mean()
+                energy = 2 * torch.cdist(made, true).mean() - own - other
+            probe.log(energy=energy)
     return probe.finish()
 
 
