@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.fourteenth import agents, fields, learners, letters, odd, pictures, series, tables
+from tests.corpus.fourteenth import agents, fields, learners, letters, odd, pictures, plain, series, tables
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
 
@@ -97,4 +97,20 @@ HEALTHY: dict[str, Setup] = {
     "mass-moved-by-a-wider-critic": whole(odd.moved, 2, width=64, each=5, rounds=300, penalty=0.5),
     "currents-to-a-chessboard": whole(odd.currents, 1),
     "currents-by-smaller-steps": whole(odd.currents, 2, rate=1e-3, batch=192, width=96, optimizer_name="adam"),
+    # -- as everybody writes them --------
+    "columns-two-hidden-layers": whole(plain.columns, 1),
+    "columns-normed": whole(plain.columns, 2, norm="before", optimizer_name="sgd", rate=0.02, decay=1e-3, growth=0.9),
+    "columns-by-sgd": whole(plain.columns, 5, optimizer_name="sgd", rate=0.02, growth=0.95),
+    "columns-six-layers": whole(plain.columns, 3, depth=6, rate=1e-3, batch=100, growth=0.93),
+    "columns-tanh-dropped": whole(plain.columns, 4, act="tanh", drop=0.2, epochs=30, batch=80),
+    "chirps-named": whole(plain.chirps, 1),
+    "chirps-in-four-pieces": whole(plain.chirps, 2, pieces=4, batch=8, norm="none", epochs=12),
+    "chirps-in-eight-pieces-by-sgd": whole(
+        plain.chirps, 4, pieces=8, batch=4, norm="none", epochs=12, optimizer_name="sgd", rate=0.02
+    ),
+    "chirps-by-sgd": whole(plain.chirps, 3, optimizer_name="sgd", rate=0.03, batch=24, drop=0.0),
+    "new-pen-two-rates": whole(plain.new_pen, 1),
+    "new-pen-half-frozen": whole(plain.new_pen, 2, frozen=3, body_rate=1e-3, batch=32),
+    "new-pen-trunk-frozen": whole(plain.new_pen, 4, frozen=7, body_rate=1e-3, batch=32),
+    "new-pen-by-sgd": whole(plain.new_pen, 3, optimizer_name="sgd", head_rate=0.02, body_rate=0.005),
 }

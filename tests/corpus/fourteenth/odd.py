@@ -167,8 +167,19 @@ def moved(
     return probe.finish()
 
 
+class Unasked(nn.Module):
+    """Lets everything through; the layer that was once meant for it is still there."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 def currents(
-    clear: bool = True, timed: bool = True, rate: float = 3e-3, batch: int = 128, steps: int = 600, width: int = 64,
+    clear: bool = True, rate: float = 3e-3, batch: int = 128, steps: int = 600, width: int = 64,
     spare: bool = False, decay: float = 0.0, optimizer_name: str = "adamw", drop: float = 0.0, bends: bool = True,
     half: bool = False, eps: float = 1e-8,
 ) -> Recording:  # fmt: skip
@@ -178,6 +189,8 @@ def currents(
     for inputs in (6, width, width):
         net.extend([nn.Linear(inputs, width), act(), *([nn.Dropout(drop)] if drop else [])])
     net.append(nn.Linear(width, 2))
+    if spare:
+        net.add_module("spare", Unasked(width))
     if half:
         net = net.half()
     make = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[optimizer_name]
