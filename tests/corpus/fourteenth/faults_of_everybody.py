@@ -18,7 +18,7 @@ OF_EVERYBODY: dict[str, Fault] = {
         whole(plain.columns, 3, depth=6, rate=1e-3, batch=100, growth=0.93, listed=False),
         ("GW302",),
         "discuss.pytorch.org: layers in a Python list are no parameters of the model; use nn.ModuleList",
-        ("GW209", "GW312", "GW301", "GW310", "GW412", "GW214"),
+        ("GW312", "GW301", "GW310", "GW412", "GW214", "GW306", "GW313", *STUCK),
     ),
     "columns-loss-of-a-number": Fault(
         whole(plain.columns, 1, wrapped=True),

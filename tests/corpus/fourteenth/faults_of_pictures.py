@@ -48,7 +48,7 @@ OF_PICTURES: dict[str, Fault] = {
         whole(pictures.pupil, 1, whose="teacher"),
         ("GW302", "GW303"),
         "StackOverflow on distillation: the optimizer was built from teacher.parameters()",
-        ("GW206", "GW209", "GW108", "GW102", "GW301", "GW412"),
+        ("GW206", "GW209", "GW108", "GW102", "GW301", "GW412", "GW304", "GW307"),
     ),
     "regions-softmax-over-the-batch": Fault(
         whole(fields.regions, 1, axis=0),

@@ -79,7 +79,7 @@ OF_TABLES: dict[str, Fault] = {
     ),
     "fares-without-the-point": Fault(
         whole(tables.taxi, 3, judged="mse", optimizer_name="sgd", rate=0.02, epochs=8, batch=40, warm=30, typos=True),
-        ("GW107", "GW109", "GW307", "GW423"),
+        ("GW107", "GW109"),
         "Kaggle, taxi fares: a few targets a hundred times too large throw the weights about under a squared error",
         ("GW207", "GW209", "GW201", "GW208", "GW206", "GW802", "GW411", "GW402", "GW404", "GW953", *BLOWN),
     ),
@@ -97,7 +97,7 @@ OF_TABLES: dict[str, Fault] = {
     ),
     "fares-warm-for-ever": Fault(
         whole(tables.taxi, 1, rate=1e-3, warm=200_000),
-        ("GW413", "GW412", "GW415"),
+        ("GW413", "GW412"),
         "discuss.huggingface.co: warmup_steps of another dataset, longer than the whole training",
         ("GW214", "GW206", "GW209", "GW108", "GW102"),
     ),

@@ -81,7 +81,7 @@ OF_TIME: dict[str, Fault] = {
         ("GW801", "GW112", "GW208", "GW434"),
         begins=AT_FIRST_EVALUATION,
     ),
-    "tides-clipped-to-a-thousandth": Fault(
+    "tides-clipped-to-nearly-nothing": Fault(
         whole(series.tides, 3, optimizer_name="sgd", rate=0.05, clip=1e-4),
         ("GW421", "GW422"),
         "Google's tuning playbook on clipping: a threshold so low that it sets the length of each step",

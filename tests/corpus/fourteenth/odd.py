@@ -86,7 +86,7 @@ def unlabelled(
 
 def facts(
     strangers: str = "drawn", margin: float = 1.0, rate: float = 0.02, batch: int = 128, steps: int = 450,
-    width: int = 24, normed: bool = True, sign: float = 1.0, optimizer_name: str = "adagrad",
+    width: int = 24, optimizer_name: str = "adagrad",
 ) -> Recording:  # fmt: skip
     """Learns facts about towns as moves from one to the other (TransE) by a margin to facts that are not true."""
     g = torch.Generator().manual_seed(14)
@@ -102,7 +102,7 @@ def facts(
     opt = make(model.parameters(), lr=rate)
 
     def far(h: Tensor, r: Tensor, t: Tensor) -> Tensor:
-        one, two = (F.normalize(towns(of), dim=-1) if normed else towns(of) for of in (h, t))
+        one, two = (F.normalize(towns(of), dim=-1) for of in (h, t))
         return (one + moves(r) - two).norm(dim=-1)
 
     probe = Probe(model, opt)
@@ -110,7 +110,7 @@ def facts(
         rows = torch.randint(0, 4500, (batch,))
         wrong = torch.randint(0, 120, (batch,)) if strangers == "drawn" else tail[rows]
         true, false = far(head[rows], relation[rows], tail[rows]), far(head[rows], relation[rows], wrong)
-        loss = F.relu(margin + sign * (true - false)).mean()
+        loss = F.relu(margin + true - false).mean()
         opt.zero_grad()
         loss.backward()
         opt.step()
