@@ -143,6 +143,12 @@ def _moving_target(evidence: Evidence, facts: Mapping[str, Any], step: int) -> b
 
 
 def _finetune(facts: Mapping[str, Any]) -> bool:
+    """Says whether weights are pretrained: declared, named in the config, or frozen for the greater part.
+
+    `load_state_dict` is mostly called before `watch`, where nobody hears it, and weights of an odd scale may be a bad
+    start, which is what the rules with this gate look for: the rules that can do with less (GW204, GW413) ask for a
+    usual spread themselves.
+    """
     declared = _plan(facts).get("finetune")
     if isinstance(declared, bool):
         return declared

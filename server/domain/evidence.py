@@ -19,11 +19,15 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Gates:
-    """Reasons to look away (see the fields). A gate that is on makes the rules that name it "not evaluated"."""
+    """Reasons to look away (see the fields). A gate that is on makes the rules that name it "not evaluated".
+
+    A gap in the clock is none: an evaluation, a checkpoint or a laptop that sleeps stops the steps for many times their
+    length, and the same weights go on afterwards. A training that goes on from a checkpoint is another attempt.
+    """
 
     warm_up: bool = False  # the first samples, or the learning rate still rises
     lr_changed: bool = False  # the learning rate jumped by 1.5× or restarted within the baseline window
-    resumed: bool = False  # the attempt continues another, or the clock jumped: no test across the join
+    resumed: bool = False  # the attempt continues another: no test across the join
     moving_target: bool = False  # the loss is not expected to fall: GAN, RL, self-play
     finetune: bool = False  # weights are pretrained
     late: bool = False  # the learning rate is below 1 % of its maximum

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MANY_TIMES = 4  # as long as what it was stepped: fewer batches an epoch are a rhythm that somebody may want
 SAME, AGREE = 1e-5, 0.8  # of a value, stored in single precision; of the values that a scheduler was told
 MOST_COMPARED = 10_000
+ENDED = 0.95  # of the planned steps
 
 _UNIT = (
     "Step the scheduler in the unit that its arguments count in: with scheduler.step() after every batch, T_max, "
@@ -268,6 +269,24 @@ def _dwarfed(seen: Seen) -> Verdict | None:
     )  # fmt: skip
 
 
+def _hardly_fell(seen: Seen) -> Verdict | None:
+    """Finds a rate that is still high when the planned run is over, under a schedule that should bring it down."""
+    window, name, rate, _, params = seen
+    kinds = [kind for kind in falling_kinds(window) if kind != "ReduceLROnPlateau"]  # that one waits for a metric
+    whole = window.planned is not None and window.samples >= ENDED * window.planned
+    highest = float(np.nanmax(rate.values))
+    if not window.final or window.state != "finished" or not kinds or not whole or rate.last <= params.kept * highest:
+        return None
+    return say_of_rate(
+        Severity.INFO, name, int(rate.steps[0]),
+        f"is {rate.last:.3g} at the end of the run, {percent(rate.last / highest)} of its maximum, although {kinds[0]} "
+        "should bring it down",
+        "Make the schedule as long as the run, in the unit in which it is stepped: the last steps, at a small rate, "
+        "are those in which a loss settles.",
+        {"maximum": highest, "now": rate.last}, params.kept * highest,
+    )  # fmt: skip
+
+
 def say_of_rate(
     severity: Severity, name: str, step: int, what: str, advice: str, numbers: dict[str, float], limit: float
 ) -> Verdict:
@@ -277,4 +296,15 @@ def say_of_rate(
     )  # fmt: skip
 
 
-LOOKS = (_wrong_way, _standing, _floored, _rising_again, _counts_epochs, _warm_up, _once_an_epoch, _cut_off, _dwarfed)
+LOOKS = (
+    _wrong_way,
+    _standing,
+    _floored,
+    _rising_again,
+    _counts_epochs,
+    _warm_up,
+    _once_an_epoch,
+    _cut_off,
+    _dwarfed,
+    _hardly_fell,
+)

@@ -25,8 +25,10 @@ class ActivationScaleDrift(Rule):
     ## What it does
     In models without normalisation and residual sums it compares, in the first samples, the outputs of the weighted
     layers in the order of the forward: the last a thousand times larger or smaller than the first, or one layer 30
-    times larger than the one before it. Later, in any model, a layer whose outputs grew tenfold since the warm-up and
-    are still growing; not an embedding and not the last layer, whose logits grow as the model learns. Warnings.
+    times larger than the one before it (what enters a layer is not measured, so its gain is read between the outputs of
+    two layers, the activation in between included). Later, in any model, a layer whose outputs grew tenfold since the
+    warm-up and are still growing; not an embedding and not the last layer, whose logits grow as the model learns.
+    Warnings.
 
     ## Why it matters
     What fades does not reach the loss; what explodes ends in NaN. Both are set by the start.

@@ -22,8 +22,9 @@ class BatchVsNoiseScale(Rule):
     ## What it does
     Where a loop accumulates, the squared gradient norms of one micro-batch and of the whole step tell how much of a
     gradient is noise: |G|² = (B·|g_B|² − b·|g_b|²) / (B − b) and S = (|g_b|² − |g_B|²) / (1/b − 1/B), each averaged
-    over the later half of the run. The noise scale is S / |G|². A batch of more than ten times that, or of less than
-    a twentieth, is told.
+    over the later half of the run. The noise scale is S / |G|². A batch of more than ten times that, or of less than a
+    twentieth, is told. Processes that share a batch under DistributedDataParallel would be two sizes as well, but it
+    puts their gradients together while the backward runs, and no process's own are left to be measured.
 
     ## Why it matters
     At ten times the noise scale eleven times the examples buy one tenth of the steps less; at a twentieth of it a step

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._layers import layers, listed
+from server.rules._batchnorm import norm_layers
+from server.rules._layers import layers, listed, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
+
+FORWARDS = 3  # in training
 
 
 class BnConfigLint(Rule):
@@ -18,7 +21,9 @@ class BnConfigLint(Rule):
     ## What it does
     Reads the arguments of the batch-norm layers: a momentum of 0.5 or more (PyTorch's momentum is the share of the
     *new* batch: 0.9 keeps one batch only) is a warning, as is a momentum of 0; an eps above 0.01, or no running
-    statistics at all, is an info. A bias in the layer right before a batch norm is an info as well.
+    statistics at all, is an info. A bias in the layer right before a batch norm is an info as well, and so are frozen
+    weights of a norm whose running statistics still move (`requires_grad_(False)` leaves them alone; `eval()` stops
+    them).
 
     ## Why it matters
     With momentum 0.9 the running statistics are those of the last batch: evaluation jumps from batch to batch. A bias
@@ -91,6 +96,12 @@ class BnConfigLint(Rule):
                 Severity.INFO, soft or blind, what,
                 "eps=1e-5 is the default." if soft else "Use track_running_stats=True unless it is meant.", params.eps,
             )  # fmt: skip
+        elif half := [name for name in arguments if _half_frozen(window, name)]:
+            yield _say(
+                Severity.INFO, half, "frozen weights, but statistics that still move",
+                "Call .eval() on the norm after model.train(), so that its statistics stay those of its weights.", 0.0,
+                exact=False,
+            )  # fmt: skip
         else:
             before = window.fact("graph").get("weighted_before_norm") or ()
             biased = [
@@ -101,6 +112,16 @@ class BnConfigLint(Rule):
                     Severity.INFO, biased, "a bias right before a batch norm, which subtracts it again",
                     "Write bias=False there; the batch norm has a bias of its own.", 0.0,
                 )  # fmt: skip
+
+
+def _half_frozen(window: Window, name: str) -> bool:
+    """Says whether a norm's weights are frozen, while others learn, and its forwards are those of training."""
+    known = parameters(window)
+    own = [item for item in known if item.layer == name]
+    seen = norm_layers(window).get(name)
+    learns = any(item.trainable for item in known)
+    moves = seen is not None and seen.samples >= FORWARDS and not seen.frozen and not seen.unmoved
+    return moves and learns and bool(own) and not any(item.trainable for item in own)
 
 
 def _has_bias(known: list, name: str, pair: dict, norms: dict) -> bool:  # type: ignore[type-arg]

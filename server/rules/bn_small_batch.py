@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._batchnorm import NormLayer, norm_layers
 from server.rules._layers import listed
 from server.rules._say import percent, say
@@ -19,9 +20,10 @@ class BnSmallBatch(Rule):
 
     ## What it does
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
-    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info, and
-    so is a single example of so many values whose stored statistics nobody asks for (one picture at a time, as in
-    pix2pix). The variance of n values has a relative error of √(2/(n − 1)), 37 % at 16.
+    4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info, and so is a
+    single example of so many values whose stored statistics nobody asks for (one picture at a time, as in pix2pix). The
+    variance of n values has a relative error of √(2/(n − 1)), 37 % at 16. A last batch of one example is an info before
+    the first of them comes, and an error where the training failed at it: one value has no variance.
 
     ## Why it matters
     Each example is divided by the noise of its few neighbours, and the stored statistics wander.
@@ -47,7 +49,7 @@ class BnSmallBatch(Rule):
 
     code = "GW403"
     name = "bn-small-batch"
-    severity = Severity.WARNING
+    severity = Severity.ERROR
     since = "0.2.0"
     version = 3
     chart = "activations"
@@ -72,6 +74,11 @@ class BnSmallBatch(Rule):
         if not layers:
             yield NotEvaluated(f"{params.samples} training forwards through a batch norm are needed")
             return
+        alone = [name for name, item in layers.items() if item.values == item.batch]
+        lonely = _last_of_one(window, alone)
+        if lonely is not None:
+            yield lonely
+            return
         small = [
             name for name, item in layers.items() if item.batch <= params.batch or item.values < params.values
         ]  # fmt: skip
@@ -93,6 +100,35 @@ class BnSmallBatch(Rule):
                 numbers={"examples": item.batch, "values": item.values, "noise": noise},
                 limit=float(params.batch),
             )
+
+
+def _last_of_one(window: Window, names: list[str]) -> Verdict | None:
+    """Tells of a last batch of one row, which norms over rows alone refuse, until an epoch has gone by."""
+    data = window.fact("data")
+    size, rows = int(data.get("batch_size") or 0), int(data.get("dataset_size") or 0)
+    length = int(data.get("batches_per_epoch") or 0)
+    left_over = data.get("loader") is True and data.get("drop_last") is False and size > 1 and rows % size == 1
+    if not names or not left_over or length != rows // size + 1:
+        return None
+    epoch = window.series(Kind.EPOCH.value)
+    at_last = bool(epoch) and round(epoch.last * length) % length in (length - 1, 0)  # the batch before, or itself
+    failed = window.final and window.state in ("failed", "crashed") and at_last
+    if not failed and int(data.get("epochs") or 0) > 1:
+        return None
+    what = f"a single example ({rows:,} in batches of {size})"
+    return say(
+        Severity.ERROR if failed else Severity.INFO,
+        f"The training failed at the last batch of an epoch, which has {what}: batch norm has no variance of one "
+        f"value: {listed(names)}"
+        if failed
+        else f"The last batch of an epoch has {what}, and batch norm has no variance of one value: PyTorch raises "
+        f"there: {listed(names)}",
+        "DataLoader(…, drop_last=True), or another batch size.",
+        step=window.step if failed else 0,
+        layers=names,
+        numbers={"examples": rows, "batch": size},
+        limit=1.0,
+    )
 
 
 def _one_picture(item: NormLayer, params: BnSmallBatch.Params) -> bool:

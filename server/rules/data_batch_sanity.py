@@ -20,11 +20,13 @@ class DataBatchSanity(Rule):
     """The run has inputs or labels that no network can use as they are
 
     ## What it does
-    Measures the first 20 batches: the root mean square of all inputs that are not 0 above 10 or below 0.02, one
-    column 300 times larger than the usual one, all inputs equal or nearly so (a deviation below 2 % of the mean),
-    pictures whose last dimension looks like channels, and class ids that are no class of the model; and numbers above
-    30 that reach the first layer from inside the model (a time that is put beside the inputs). Nothing is said of
-    scale where the first layer is a normalisation or an embedding that may look the numbers up.
+    Measures the first 20 batches: the root mean square of all inputs that are not 0 above 10 or below 0.02, one column
+    300 times larger than the usual one, all inputs equal or nearly so (a deviation below 2 % of the mean; below a fifth
+    of it is a remark), pictures whose last dimension looks like channels, and class ids that are no class of the model;
+    and numbers above 30 that reach the first layer from inside the model (a time that is put beside the inputs).
+    Nothing is said of scale where the first layer is a normalisation or an embedding that may look the numbers up.
+    Examples that are in the training and in the validation set are not looked for: nothing keeps the examples of one
+    batch until another.
 
     ## Why it matters
     With PyTorch's start a first layer answers with about rms/√3: at 10 every tanh and sigmoid is at its end and logits
@@ -77,6 +79,9 @@ class DataBatchSanity(Rule):
         )
         alike: float = threshold(
             0.02, unit="deviation / mean", low=0.0, high=0.2, source="ours: dark photographs have 0.3 and more"
+        )
+        off_centre: float = threshold(
+            0.2, unit="deviation / mean", low=0.02, high=1.0, source="ours: white paper with little on it has 0.25"
         )
         inner: float = threshold(
             30.0, unit="what reaches the first layer", low=5.0, high=1e6, source="ours: it is read off the output"
@@ -224,6 +229,15 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
             f"Scale the inputs: {hint} of the training set, and use the same numbers for validation.",
             numbers=numbers,
             limit=params.large if rms > params.large else params.small,
+        )
+    if not ids and 0 < std < params.off_centre * abs(mean):
+        return say(
+            Severity.INFO,
+            f"The inputs{whose} lie around {mean:.3g} and deviate by {std:.2g} from it, less than a fifth: most of "
+            "what a first layer adds up is the same for all of them",
+            "Subtract the mean of the training set from all inputs.",
+            numbers=numbers | {"mean": mean},
+            limit=params.off_centre * abs(mean),
         )
     return None
 

@@ -19,7 +19,8 @@ class DropoutBeforeBatchnorm(Rule):
     Follows the graph of the first backward from each dropout to the next batch norm. Nothing but activations between
     them is a warning from p = 0.05 on; with a weighted layer between it is an info, which the batch norm's own gap
     between running and batch statistics, in three evaluations at least and beyond that of norms without a dropout
-    before them, raises to a warning.
+    before them, raises to a warning. A small gap does not lower a warning to an info: it comes with the evaluations,
+    after the warning was told, and a finding that is open gets no milder.
 
     ## Why it matters
     Dropout with keep probability q leaves the mean, but raises the variance to (v + m²)/q − m². Batch norm stores that

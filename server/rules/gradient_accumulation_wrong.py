@@ -26,7 +26,8 @@ class GradientAccumulationWrong(Rule):
     micro-batch: what it leaves in the weights' gradients is to be cleared. Nor are gradients lost that somebody
     collects and puts together by hand (PCGrad). An error too where a loss that is divided by K is followed by a step of
     its own, and all but every K-th of the steps begin with gradients that nothing cleared: step() slipped out of the
-    condition.
+    condition. A last window of an epoch that is shorter than K and still divided by K is not looked at: how many
+    backwards a step had, and what its losses were multiplied by, is kept for the newest step alone.
 
     ## Why it matters
     Cleared: the batch is K times smaller than you think. Summed: the step is K times larger than the learning rate

@@ -36,13 +36,14 @@ class InitialLossHigh(Rule):
     """The run has a first loss far above that of a model that knows nothing
 
     ## What it does
-    Knows the loss function from its call and computes what an untrained model should get: ln C for cross-entropy over
-    C classes (2.303 for 10, 6.908 for 1000), ln 2 for binary cross-entropy, the mean square of the targets for a
-    squared error. The surplus is turned into the variance v that random logits would need for it: L0 = E0 +
-    v/2·(1 − 1/C). Every usual initialisation stays below v = 1. Above 2.25 (and 4 standard errors of a batch) it is an
-    info, and a warning where a tenth of the run went by before the surplus was gone, or where a number explains it (a
-    sum over the batch, bits, another layer's outputs). Above 8 it is an error at once. Where more outputs exist than
-    classes occur it says so.
+    Knows the loss function from its call and computes what an untrained model should get: ln C for cross-entropy over C
+    classes (2.303 for 10, 6.908 for 1000), ln 2 for binary cross-entropy, the mean square of the targets for a squared
+    error. The surplus is turned into the variance v that random logits would need for it: L0 = E0 + v/2·(1 − 1/C).
+    Every usual initialisation stays below v = 1. Above 1 it is an info. Above 2.25 (and 4 standard errors of a batch)
+    it is a warning, if a tenth of the run went by before the surplus was gone, or if a number explains it (a sum over
+    the batch, bits, another layer's outputs). Above 8 it is an error at once. Where more outputs exist than classes
+    occur it says so. Weights of an odd scale do not count as pretrained: a bad start is one of the causes, and what
+    `load_state_dict` loaded before `watch()` looks like any other weights.
 
     ## Why it matters
     A first loss that is too high means a head that is sure of itself before it has seen anything, inputs or targets

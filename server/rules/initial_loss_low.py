@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import looks_untrained
-from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, LossCall, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -20,7 +20,8 @@ class InitialLossLow(Rule):
     ## What it does
     An answer that ignores the inputs cannot get a cross-entropy below the entropy of the batch's own labels (Gibbs'
     inequality). A first loss below that bound, by more than sampling explains, is a warning where the weights look
-    freshly initialised and an info where they may be pretrained.
+    freshly initialised and an info where they may be pretrained. Where the labels are not seen as class ids (soft
+    targets), less than half of ln C is an info, for fresh weights.
 
     ## Why it matters
     An untrained model cannot know the labels. Either they leak into the inputs, or the loss is scaled or masked, or the
@@ -33,7 +34,7 @@ class InitialLossLow(Rule):
     - Look for the target among the input columns, and for augmentation that writes it into the picture.
     - Language models: labels must be shifted by one; unshifted ones are a copy of the input.
     - Look for a division (by accumulated batches, by all tokens instead of the counted ones).
-    - Pretrained on purpose: `watch(…, finetune=True)`.
+    - Pretrained on purpose: `watch(…, finetune=True)`. What `load_state_dict` loaded before `watch()` is not heard.
 
     ## Example
     ```python
@@ -65,6 +66,9 @@ class InitialLossLow(Rule):
         errors: float = threshold(
             4.0, unit="standard errors of a batch", low=1.0, high=10.0, source="sampling of labels"
         )
+        unseen: float = threshold(
+            0.5, unit="of ln C", low=0.1, high=1.0, source="ours: no usual start is there, whatever the labels are"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the loss before the first optimizer step."""
@@ -74,6 +78,9 @@ class InitialLossLow(Rule):
             return
         bound = call.batch_entropy
         odd = call.arguments.get("weight") or call.arguments.get("label_smoothing") or call.reduction != "mean"
+        if bound is None and not odd and (unseen := _without_labels(window, call, params)) is not None:
+            yield unseen
+            return
         if call.function not in CROSS_ENTROPIES or odd or bound is None or call.value is None:
             yield NotEvaluated("the bound holds for a mean cross-entropy over class ids, seen before the first step")
             return
@@ -94,3 +101,22 @@ class InitialLossLow(Rule):
                 series=("loss",),
                 limit=limit,
             )
+
+
+def _without_labels(window: Window, call: LossCall, params: InitialLossLow.Params) -> Verdict | None:
+    """Tells of a first loss far below that of equal shares, where nothing is known of the labels."""
+    classes = call.classes or 0
+    if call.function not in CROSS_ENTROPIES or call.value is None or classes < 2 or classes == call.batch_size:
+        return None
+    start = math.log(classes)
+    if call.value >= params.unseen * start or not looks_untrained(window):
+        return None
+    return say(
+        Severity.INFO,
+        f"The first loss is {call.value:.4g}, less than half of ln {classes} = {start:.4g}, where a model that knows "
+        "nothing starts (the labels were not seen as class ids)",
+        "Look for the labels among the inputs, and for a loss that is divided or masked.",
+        numbers={"first_loss": call.value, "untrained": start},
+        series=("loss",),
+        limit=params.unseen * start,
+    )

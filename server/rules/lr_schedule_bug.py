@@ -31,8 +31,8 @@ class LrScheduleBug(Rule):
     end: a one-cycle schedule of which less than a fifth was gone through, the rate still rising; a schedule as long as
     the run has batches that was stepped once an epoch. The other way round, a schedule that counts epochs and is
     stepped after every batch: milestones that lie within the run as epochs, and within its first epoch as batches; a
-    rate that comes back gradually every 2·E steps in a run of E epochs. A warm-up above 30 % and a schedule that hardly
-    moves are infos.
+    rate that comes back gradually every 2·E steps in a run of E epochs. A warm-up above 30 % is an info, and so is a
+    rate that ends its planned run above half of its maximum, under a schedule that should bring it down.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -82,6 +82,9 @@ class LrScheduleBug(Rule):
         floor: float = threshold(0.01, unit="of the maximum", low=1e-6, high=0.5, source="gradsnitch's limit")
         early: float = threshold(0.5, unit="of the run", low=0.05, high=0.9, source="ours: half of it does nothing")
         jump: float = threshold(10.0, unit="times, in one step", low=2.0, high=1e6, source="ours: no recipe does")
+        kept: float = threshold(
+            0.5, unit="of the maximum, at the end", low=0.05, high=1.0, source="ours: most of the schedule never came"
+        )
         rise: float = threshold(1.5, unit="times the lowest rate after a decay", low=1.05, high=100.0, source="ours")
         warm_up_long: float = threshold(0.5, unit="of the run", low=0.1, high=1.0, source="ours: usual are 1 to 10 %")
         warm_up_info: float = threshold(0.3, unit="of the run", low=0.05, high=1.0, source="one-cycle's default peak")

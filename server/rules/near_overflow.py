@@ -1,7 +1,8 @@
-"""GW607: half-precision activations come close to the largest number that the format has."""
+"""GW607: half-precision numbers come close to the largest, or fall below the smallest, that the format has."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,27 +11,35 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.rules._layers import listed, parameters
+from server.domain.statistics import med, start_of
+from server.rules._layers import Parameter, listed, parameters
 from server.rules._nonfinite import scaler_active
-from server.rules._say import say
+from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
+
+SMALLEST = 2.0**-24  # of float16, above 0
+BEGAN = 5  # first samples
 
 
 class NearOverflow(Rule):
-    """The run has half-precision activations close to overflow
+    """The run has half-precision numbers at an end of their range
 
     ## What it does
     Where float16 is in use (a GradScaler, or float16 weights): layers whose largest activation was above 32,752, half
-    of float16's largest number, in 3 of the last 50 samples.
+    of float16's largest number, in 3 of the last 50 samples. And matrices in float16 most of whose gradient is
+    exactly 0: what is not 0 is 2⁻²⁴ or more there, so a root mean square below that bounds the share of zeros. That is
+    an info where less than half of the first loss is left. Under autocast the gradients of float32 weights arrive in
+    float32, and how many were rounded to 0 before cannot be seen; nor are the zeros of a scaled gradient counted.
 
     ## Why it matters
-    The next larger batch gives infinity, and the step is lost, or the run.
+    The next larger batch gives infinity, and the step is lost, or the run. What is rounded to 0 learns nothing.
 
     ## What you see in the chart
-    The absolute maximum of a layer near 6.5e4.
+    The absolute maximum of a layer near 6.5e4; a gradient norm that falls to next to nothing.
 
     ## What to try
     - bfloat16 has the range of float32.
+    - Weights in float32, `torch.autocast` and a `GradScaler`, which lifts the gradients into the range.
     - Normalise before the layer, or compute it in float32: `with torch.autocast("cuda", enabled=False)`.
 
     ## Example
@@ -40,8 +49,8 @@ class NearOverflow(Rule):
     ```
 
     ## References
-    - IEEE 754 binary16: the largest number is 65,504.
-    - Half of it, and 3 of 50, are ours.
+    - IEEE 754 binary16: the largest number is 65,504, the smallest 2⁻²⁴.
+    - Half of it, 3 of 50, and half of a gradient are ours.
     """
 
     code = "GW607"
@@ -62,6 +71,17 @@ class NearOverflow(Rule):
 
         limit: float = threshold(32_752.0, unit="absolute value", low=1e3, high=65_504.0, source="half of 65,504")
         times: int = threshold(3, unit="of the last 50 samples", low=1, high=50, source="ours: not one outlier")
+        zeros: float = threshold(
+            0.5,
+            unit="of a gradient",
+            low=0.1,
+            high=1.0,
+            source="ours: more is lost than left, and was not at the start",
+        )
+        samples: int = threshold(20, unit="samples", low=5, high=1000, source="ours: not a few quiet batches")
+        open_loss: float = threshold(
+            0.5, unit="of the first loss", low=0.0, high=1.0, source="ours: a good fit has small gradients by right"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks at the newest samples of every layer."""
@@ -88,3 +108,44 @@ class NearOverflow(Rule):
                 series=[f"act/absmax/{name}" for name in list(close)[:8]],
                 limit=params.limit,
             )
+            return
+        if not scaler_active(window):
+            yield from _rounded_to_zero(window, params)
+
+
+def _rounded_to_zero(window: Window, params: NearOverflow.Params) -> Iterator[Verdict]:
+    """Tells of gradients of which float16 keeps less than half, and kept more at the start."""
+    norms = window.by_layer(Kind.PARAM_GRAD_NORM)
+    lost: dict[str, tuple[float, float]] = {}
+    for item in parameters(window):
+        series = norms.get(item.name)
+        if item.dtype != "float16" or not item.is_matrix or series is None or series.count < params.samples + BEGAN:
+            continue
+        share, size = _zeros(item, med(series.tail(params.samples)))
+        if share > max(params.zeros, 2 * _zeros(item, med(series.values[:BEGAN]))[0]):
+            lost[item.name] = share, size
+    if not lost:
+        return
+    worst = max(lost, key=lambda name: lost[name])
+    share, size = lost[worst]
+    still = med(window.loss.tail(params.samples)) > params.open_loss * abs(start_of(window.loss.values))
+    yield say(
+        Severity.WARNING if still else Severity.INFO,
+        f"At least {percent(share)} of the gradient of `{worst}` is exactly 0: what is left of it has a root mean "
+        f"square of {size:.2g}, and float16 knows no number between 0 and {SMALLEST:.1g}"
+        + (f"; also {listed([name for name in lost if name != worst])}" if len(lost) > 1 else ""),
+        "Keep the weights in float32, compute under torch.autocast and scale the loss (torch.amp.GradScaler); or use "
+        "bfloat16, which has the range of float32.",
+        layers=[name.rpartition(".")[0] for name in (worst, *lost)],
+        numbers={"share": share, "root_mean_square": size, "matrices": len(lost)},
+        series=[f"grad_norm/{name}" for name in list(lost)[:8]],
+        limit=params.zeros,
+        at_once=False,
+    )
+
+
+def _zeros(item: Parameter, norm: float) -> tuple[float, float]:
+    """Gives the least share of zeros that a norm leaves room for, and the root mean square; no zeros are sure where
+    nothing is left, which is no rounding alone, or where the norm is not finite."""
+    size = norm / math.sqrt(max(item.numel, 1))
+    return (max(0.0, 1 - (size / SMALLEST) ** 2) if size > 0 else 0.0), size

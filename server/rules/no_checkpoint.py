@@ -24,7 +24,8 @@ class NoCheckpoint(Rule):
     ## What it does
     Counts how often the training asked the model for its `state_dict()` or called `torch.save`. None at all after an
     hour is a warning. In a run that ends overfitted it also looks whether something was saved between the best
-    evaluation and the next one; if not, the best weights are gone, which is an info.
+    evaluation and the next one; if not, the best weights are gone, which is an info. A share of the plan is no limit: a
+    tenth of a short run is soon repeated, and one of four epochs that is saved after each has nothing until a quarter.
 
     ## Why it matters
     A crash, a full disk or a preempted machine throws away all hours since the last checkpoint.

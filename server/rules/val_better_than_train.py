@@ -20,7 +20,8 @@ class ValBetterThanTrain(Rule):
 
     ## What it does
     Counts the evaluations whose loss is below 0.9 of the training loss just before them. 70 % of at least five is an
-    info.
+    info. It is never a warning: that would take training examples scored in eval mode, and the hook runs no forward of
+    its own.
 
     ## Why it matters
     Mostly harmless: dropout and augmentation make training harder, and the training loss is that of a younger model.

@@ -21,7 +21,8 @@ class ValNoiseTooLarge(Rule):
     ## What it does
     At the end: with n validation examples (from the data loader) an accuracy a has the sampling error √(a(1 − a)/n);
     the best of k evaluations is too high by about √(2 ln k) of it. Where the best value lies no further than that above
-    the median of the last half of the evaluations, an info says so.
+    the median of the last half of the evaluations, an info says so, and draws the band of one sampling error around
+    that median.
 
     ## Why it matters
     Choosing the best epoch then chooses luck, and the number that gets reported is too high.
@@ -51,7 +52,7 @@ class ValNoiseTooLarge(Rule):
     clears_after = None
     stage = Stage.SYMPTOM
     aside = True
-    levels = {"level": "level", "best": "best"}  # noqa: RUF012 - declared ClassVar by Rule
+    levels = {"level": "level", "best": "best", "lowest": "level − error", "highest": "level + error"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)
     class Params:
@@ -89,7 +90,13 @@ class ValNoiseTooLarge(Rule):
                 f"sampling error is {error:.2g}, and the level is {level:.4g}",
                 "Report the level with its error, or choose by a larger validation set.",
                 step=int(steps[int(values.argmax())]),
-                numbers={"best": best, "level": level, "sampling_error": error},
+                numbers={
+                    "best": best,
+                    "level": level,
+                    "sampling_error": error,
+                    "lowest": level - error,
+                    "highest": level + error,
+                },
                 series=(f"val/{name}",),
                 limit=luck,
             )

@@ -22,12 +22,13 @@ class WeightDecayMisuse(Rule):
     ## What it does
     Tells of Adam with `weight_decay` (an L2 term that Adam rescales; AdamW decays), of decay so strong that the weights
     are pulled to 0 many times over within the run (λ·η·steps above 20), or within a hundred steps (λ·η above 0.01), and
-    of decay on biases and norm weights. An info: many recipes do this on purpose. It becomes a warning where the run
-    came to nothing under such a decay (a loss that does not move, a constant output), half of the weights is gone and
-    no other cause is known.
+    of decay on biases, norm weights and embeddings (not those that are the last layer as well). An info: many recipes
+    do this on purpose. It becomes a warning where the run came to nothing under such a decay (a loss that does not
+    move, a constant output), half of the weights is gone and no other cause is known.
 
     ## Why it matters
-    Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing.
+    Under Adam the same λ means another thing for every weight. Decay on norm weights and biases buys nothing; on an
+    embedding it shrinks the rows of seldom words at every step, and they learn at few.
 
     ## What you see in the chart
     Weight norms that fall in a straight line, or that do not react to λ at all.
@@ -131,4 +132,19 @@ class WeightDecayMisuse(Rule):
                 f"Weight decay pulls on {len(flat)} biases and norm weights too: {listed(flat)}",
                 "Put parameters of fewer than two dimensions into a group with weight_decay=0.",
                 numbers={"parameters": len(flat)},
+            )
+            return
+        tied = {name for group in window.fact("model").get("tied") or () for name in group}
+        looked_up = [
+            item.name for item in parameters(window)
+            if item.trainable and "Embedding" in item.layer_type and item.name not in tied
+            and names.intersection(item.groups or ())
+        ]  # fmt: skip
+        if looked_up:
+            yield say(
+                Severity.INFO,
+                f"Weight decay pulls on {len(looked_up)} embedding{'s' if len(looked_up) > 1 else ''} too, at every "
+                f"step, also on rows that get no gradient: {listed(looked_up)}",
+                "Put embeddings into a group with weight_decay=0, or leave it: rows of frequent words hardly notice.",
+                numbers={"parameters": len(looked_up)},
             )

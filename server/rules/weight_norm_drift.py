@@ -10,10 +10,13 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.series import Floats
 from server.domain.statistics import med
 from server.rules._layers import learning_matrices, listed
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
+
+MOST_COMPARED = 60  # values of a half, so that pairs stay few
 
 
 class WeightNormDrift(Rule):
@@ -21,7 +24,9 @@ class WeightNormDrift(Rule):
 
     ## What it does
     Compares each matrix's norm with its value at the end of the warm-up: ten times larger and still growing, or less
-    than a hundredth. Matrices that start at (nearly) zero are left out.
+    than a hundredth. Still growing means that the Theil–Sen slope of the norm's logarithm over the second half (the
+    median of the slopes between all pairs) is above 0, and that the updates, beside the weights, are not below a third
+    of what they were in the middle of the run. Matrices that start at (nearly) zero are left out.
 
     ## Why it matters
     Growing weights make the same learning rate smaller and smaller, and the outputs sharper and sharper; shrinking ones
@@ -41,7 +46,8 @@ class WeightNormDrift(Rule):
 
     ## References
     - Kosson et al. 2023, *Rotational Equilibrium*.
-    - 10 and 1/100 are ours: nets with batch norm and no decay grow slowly (√t).
+    - 10, 1/100 and a third are ours: nets with batch norm and no decay grow slowly (√t), and growth by equal steps,
+      which doubles a norm in a half of the run, halves the updates beside it.
     """
 
     code = "GW452"
@@ -65,6 +71,13 @@ class WeightNormDrift(Rule):
 
         growth: float = threshold(10.0, unit="times", low=2.0, high=1e6, relax="down", source="ours")
         shrink: float = threshold(0.01, unit="times", low=1e-6, high=0.5, relax="up", source="ours")
+        dying: float = threshold(
+            0.33,
+            unit="of the updates in the middle",
+            low=0.0,
+            high=1.0,
+            source="ours: growth by equal steps halves them",
+        )
         samples: int = threshold(50, unit="samples", low=20, high=10_000, source="ours: a start and a trend")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -86,6 +99,7 @@ class WeightNormDrift(Rule):
             if not (np.isfinite(start) and start > 0 and np.isfinite(now)):
                 continue
             grows = now > params.growth * start and now > 1.1 * middle
+            grows = grows and _slope(values) > 0 and not _dies_down(window, name, params)
             if grows or (now < params.shrink * start and now < middle):
                 found[name] = (start, now)
         if found:
@@ -103,3 +117,24 @@ class WeightNormDrift(Rule):
                 limit=params.growth if now > start else params.shrink,
                 at_once=False,
             )
+
+
+def _slope(values: Floats) -> float:
+    """Gives the Theil-Sen slope of the logarithm over the second half; 0 where too little of it is positive."""
+    half = values[len(values) // 2 :]
+    half = half[:: -(-len(half) // MOST_COMPARED)]
+    kept = np.flatnonzero(np.isfinite(half) & (half > 0))
+    if len(kept) < 2:
+        return 0.0
+    logs = np.log(half[kept])
+    one, other = np.triu_indices(len(kept), 1)
+    return float(np.median((logs[other] - logs[one]) / (kept[other] - kept[one])))
+
+
+def _dies_down(window: Window, name: str, params: WeightNormDrift.Params) -> bool:
+    """Says whether the updates beside the weights fell far below those in the middle: such growth ends by itself."""
+    ratios = window.series(f"{Kind.PARAM_UPDATE_RATIO.value}{name}")
+    if ratios.count < params.samples:
+        return False
+    middle = med(ratios.values[ratios.count // 2 :][:10])
+    return bool(med(ratios.tail(10)) < params.dying * middle)

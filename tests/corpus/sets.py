@@ -1,6 +1,7 @@
 """Lists the sets of trainings that no rule was tuned on, oldest first.
 
-From the third on the README in its folder says what its first run got wrong, before a rule was changed for it.
+The README in its folder says what its first run got wrong: from the third on it was written before a rule was changed
+for it, those of the first and second say what was kept.
 """
 
 from __future__ import annotations

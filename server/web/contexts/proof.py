@@ -66,6 +66,7 @@ class HeldOut:
 
     lead: str
     wrong: tuple[Wrong, ...]
+    reasons: str  # the file that says why
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,11 @@ def _off(registry: Registry, code: str, why: str) -> Left:
 
 def _held_out(sets: Mapping[str, Mapping[str, Any]]) -> tuple[HeldOut, ...]:
     return tuple(
-        HeldOut(f"The {name} set of them: {_lead(found)}", (*_misses(found), *_alarms(found)))
+        HeldOut(
+            f"The {name} set of them: {_lead(found)}",
+            (*_misses(found), *_alarms(found)),
+            f"tests/corpus/{name}/README.md",
+        )
         for name, found in reversed(list(sets.items()))
     )
 

@@ -17,6 +17,8 @@ from server.web.markdown import to_html
 from tests.server.house import House, house
 from tests.server.web.pages_kit import EVIL, look
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[House]:
@@ -43,6 +45,10 @@ def test_the_catalogue_shows_what_the_corpus_said(home: House) -> None:
     assert "How often it is right" in page.text
     assert "The first set of them: 23 of 26 healthy trainings got no warning." in page.text
     assert "The third set of them: 38 of 44 healthy trainings got no warning." in page.text
+    reasons = [item.reasons for item in proof_view(home.app.state.services.registry).held_out]
+    assert len(reasons) == len(corpus()["held_out"])
+    assert all(path in page.text for path in reasons)
+    assert [path for path in reasons if not (ROOT / path).is_file()] == []
     newest_first = [page.text.index(f"The {name} set of them:") for name in ("third", "second", "first")]
     assert newest_first == sorted(newest_first)
 
