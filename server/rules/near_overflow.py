@@ -19,6 +19,10 @@ from server.rules.base import Rule, Stage, threshold
 
 SMALLEST = 2.0**-24  # of float16, above 0
 BEGAN = 5  # first samples
+ADVICE = (
+    "Keep the weights in float32, compute under torch.autocast and scale the loss (torch.amp.GradScaler); or use "
+    "bfloat16, which has the range of float32."
+)
 
 
 class NearOverflow(Rule):
@@ -26,10 +30,11 @@ class NearOverflow(Rule):
 
     ## What it does
     Where float16 is in use (a GradScaler, or float16 weights): layers whose largest activation was above 32,752, half
-    of float16's largest number, in 3 of the last 50 samples. And matrices in float16 most of whose gradient is
-    exactly 0: what is not 0 is 2⁻²⁴ or more there, so a root mean square below that bounds the share of zeros. That is
-    an info where less than half of the first loss is left. Under autocast the gradients of float32 weights arrive in
-    float32, and how many were rounded to 0 before cannot be seen; nor are the zeros of a scaled gradient counted.
+    of float16's largest number, in 3 of the last 50 samples. And matrices in float16 most of whose gradient is exactly
+    0: what is not 0 is 2⁻²⁴ or more there, so a root mean square below that bounds the share of zeros. That is an info
+    where less than half of the first loss is left; else gradients that were there and are exactly 0 in all float16
+    parameters count as well. Under autocast the gradients of float32 weights arrive in float32, and how many were
+    rounded to 0 before cannot be seen; nor are the zeros of a scaled gradient counted.
 
     ## Why it matters
     The next larger batch gives infinity, and the step is lost, or the run. What is rounded to 0 learns nothing.
@@ -110,7 +115,41 @@ class NearOverflow(Rule):
             )
             return
         if not scaler_active(window):
-            yield from _rounded_to_zero(window, params)
+            yield from _nothing_left(window, params) or _rounded_to_zero(window, params)
+
+
+def _still_open(window: Window, params: NearOverflow.Params) -> bool:
+    losses = window.loss
+    return bool(med(losses.tail(params.samples)) > params.open_loss * abs(start_of(losses.values)))
+
+
+def _nothing_left(window: Window, params: NearOverflow.Params) -> list[Verdict]:
+    """Tells of gradients that are all exactly 0, those of the last bias too, which no dead layer explains."""
+    norms = window.by_layer(Kind.PARAM_GRAD_NORM)
+    half = [item for item in parameters(window) if item.dtype == "float16" and item.name in norms]
+    known = [norms[item.name] for item in half]
+    ready = len(half) > 1 and all(series.count >= params.samples + BEGAN for series in known)
+    if not ready or not _still_open(window, params) or any(series.tail(params.samples).any() for series in known):
+        return []
+    began = [np.flatnonzero(series.values) for series in known]
+    if not all(len(places) for places in began):
+        return []  # some never had any: another rule's
+    step = max(int(series.steps[places[-1] + 1]) for series, places in zip(known, began, strict=True))
+    first, now = start_of(window.loss.values), med(window.loss.tail(params.samples))
+    return [
+        say(
+            Severity.WARNING,
+            f"The gradients of all {len(half)} float16 parameters are exactly 0 since step {step}, and the loss is "
+            f"{now:.3g} of {first:.3g} at the start: float16 knows no number between 0 and {SMALLEST:.1g}",
+            ADVICE,
+            step=step,
+            layers=[item.layer for item in half],
+            numbers={"parameters": len(half), "loss": now, "first_loss": first},
+            series=[f"grad_norm/{item.name}" for item in half[:8]],
+            limit=params.zeros,
+            at_once=False,
+        )
+    ]
 
 
 def _rounded_to_zero(window: Window, params: NearOverflow.Params) -> Iterator[Verdict]:
@@ -128,14 +167,12 @@ def _rounded_to_zero(window: Window, params: NearOverflow.Params) -> Iterator[Ve
         return
     worst = max(lost, key=lambda name: lost[name])
     share, size = lost[worst]
-    still = med(window.loss.tail(params.samples)) > params.open_loss * abs(start_of(window.loss.values))
     yield say(
-        Severity.WARNING if still else Severity.INFO,
+        Severity.WARNING if _still_open(window, params) else Severity.INFO,
         f"At least {percent(share)} of the gradient of `{worst}` is exactly 0: what is left of it has a root mean "
         f"square of {size:.2g}, and float16 knows no number between 0 and {SMALLEST:.1g}"
         + (f"; also {listed([name for name in lost if name != worst])}" if len(lost) > 1 else ""),
-        "Keep the weights in float32, compute under torch.autocast and scale the loss (torch.amp.GradScaler); or use "
-        "bfloat16, which has the range of float32.",
+        ADVICE,
         layers=[name.rpartition(".")[0] for name in (worst, *lost)],
         numbers={"share": share, "root_mean_square": size, "matrices": len(lost)},
         series=[f"grad_norm/{name}" for name in list(lost)[:8]],
