@@ -30,7 +30,7 @@ class LossOscillates(Rule):
     ## What it does
     Three tests. *Alternating*: neighbouring losses are opposed (lag-1 correlation of the detrended window below −0.5).
     *Growing*: all through the last third of the run (in each third of it) the swings of the smoothed loss are 1.6 times
-    those of the first third and larger than a quarter of the first loss, with at least 6 turns. *Not settling* (at the
+    those of the first third and larger than a tenth of the first loss, with at least 6 turns. *Not settling* (at the
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
     The first loss is no measure where losses may be negative: there it is how far the loss got in the first half.
     Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
@@ -81,7 +81,11 @@ class LossOscillates(Rule):
         growth: float = threshold(1.6, unit="times the first third", low=1.1, high=10.0, source="gradsnitch")
         turns: int = threshold(6, unit="turns", low=3, high=100, source="gradsnitch")
         part: float = threshold(
-            0.25, unit="of the first losses", low=0.01, high=1.0, source="ours: tiny swings are no fault"
+            0.1,
+            unit="of the first losses",
+            low=0.01,
+            high=1.0,
+            source="ours: swings that grow to less are next to nothing",
         )
         over_noise: float = threshold(2.0, unit="times what noise would give", low=1.0, high=10.0, source="ours")
         settle_turns: int = threshold(10, unit="turns", low=4, high=100, source="ours")

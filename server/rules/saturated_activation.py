@@ -61,8 +61,18 @@ class SaturatedActivation(Rule):
     class Params:
         """How much saturation."""
 
-        share: float = threshold(0.9, unit="of the values", low=0.3, high=1.0, relax="down", source="ours")
-        samples: int = threshold(20, unit="samples", low=3, high=1000, source="ours: not one odd batch")
+        share: float = threshold(
+            0.9,
+            unit="of the values",
+            low=0.3,
+            high=1.0,
+            relax="down",
+            source="ours: with half of the values at their ends, half of the gradient passes; of units, at "
+            "0.9 of the values, at least half are at their ends for 80 % of the inputs",
+        )
+        samples: int = threshold(
+            20, unit="samples", low=3, high=1000, source="ours: the first 20 steps, so that a short run is judged too"
+        )
         stuck_after: int = threshold(
             400, unit="steps", low=50, high=10_000, source="ours: before the end of a run, a shorter rest is no stop"
         )
