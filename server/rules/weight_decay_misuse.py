@@ -144,7 +144,8 @@ class WeightDecayMisuse(Rule):
             yield say(
                 Severity.INFO,
                 f"Weight decay pulls on {len(looked_up)} embedding{'s' if len(looked_up) > 1 else ''} too, at every "
-                f"step, also on rows that get no gradient: {listed(looked_up)}",
+                f"step, whether {'their' if len(looked_up) > 1 else 'its'} rows are looked up or not: "
+                f"{listed(looked_up)}",
                 "Put embeddings into a group with weight_decay=0, or leave it: rows of frequent words hardly notice.",
                 numbers={"parameters": len(looked_up)},
             )
