@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from server.diagnosis.causes import absorb_symptoms
+from server.diagnosis.engine import Engine
 from server.diagnosis.incidents import incidents
 from server.diagnosis.lifecycle import Course, Raised
 from server.diagnosis.unexplained import CHECKS
 from server.domain.findings import Evidence, Finding, Severity, Verdict
+from server.rules.bad_init import TOO_LARGE
 from server.rules.base import Stage
 from server.rules.registry import load_rules
 
@@ -140,11 +143,13 @@ ASIDE = (
 )  # fmt: skip
 
 
-def raised(code: str, sample: int, explains: frozenset[str] = frozenset()) -> Raised:
+def raised(
+    code: str, sample: int, explains: frozenset[str] = frozenset(), verdict: Verdict | None = None
+) -> Raised:
     info = REGISTRY.get(code)
     assert info is not None
     course = Course(info.rule)
-    verdict = Verdict(Severity.ERROR, sample, code, "do", at_once=True, explains=explains)
+    verdict = verdict or Verdict(Severity.ERROR, sample, code, "do", at_once=True, explains=explains)
     course.judge(verdict, holds=True, step=sample, sample=sample, final=False)
     return course.raised[0]
 
@@ -160,6 +165,25 @@ def test_a_fact_about_the_setting_follows_from_no_fault_and_explains_none(code: 
 def test_a_fact_about_the_setting_explains_what_it_names() -> None:
     found = absorb_symptoms([raised("GW701", 0, frozenset({"GW703"})), raised("GW703", 900), raised("GW805", 900)])
     assert [item.cause for item in found] == [None, ("GW701", 0), None]
+
+
+@pytest.mark.parametrize("severity", [Severity.WARNING, Severity.INFO])
+def test_outputs_that_grow_with_depth_follow_from_weights_that_start_too_large(severity: Severity) -> None:
+    verdict = Verdict(severity, 0, "GW471", "do", at_once=True, explains=TOO_LARGE)
+    found = absorb_symptoms([raised("GW310", 0), raised("GW201", 0), raised("GW471", 0, verdict=verdict)])
+    assert [item.cause for item in found] == [("GW471", 0), ("GW471", 0), None]
+
+
+@pytest.mark.parametrize("values", [2, 3, 4, 98])
+def test_gradients_that_explode_follow_from_norms_of_three_values_at_most(values: int) -> None:
+    engine = Engine([load_rules().get("GW403").rule], planned=None, gates={}, open_codes=frozenset())
+    engine.evidence.add(("loss",), np.arange(10), np.ones((1, 10)))
+    layers = {"bn": {"values": values, "batch": 2, "samples": 5}}
+    engine.evidence.add_fact("batchnorm", -1, {"layers": layers})
+    engine.evidence.settle_all()
+    engine.advance()
+    found = absorb_symptoms([*engine.findings, raised("GW307", 9)])
+    assert found[-1].cause == (("GW403", 0) if values <= 3 else None)
 
 
 @pytest.mark.parametrize(
