@@ -143,9 +143,7 @@ ASIDE = (
 )  # fmt: skip
 
 
-def raised(
-    code: str, sample: int, explains: frozenset[str] = frozenset(), verdict: Verdict | None = None
-) -> Raised:
+def raised(code: str, sample: int, explains: frozenset[str] = frozenset(), verdict: Verdict | None = None) -> Raised:
     info = REGISTRY.get(code)
     assert info is not None
     course = Course(info.rule)
@@ -167,6 +165,20 @@ def test_a_fact_about_the_setting_explains_what_it_names() -> None:
     assert [item.cause for item in found] == [None, ("GW701", 0), None]
 
 
+def judged(code: str, losses: np.ndarray, **facts: object) -> list[Raised]:
+    """Gives what one rule finds in a run that has ended."""
+    info = REGISTRY.get(code)
+    assert info is not None
+    engine = Engine([info.rule])
+    engine.evidence.add(("loss",), np.arange(len(losses)), losses[None, :])
+    for name, value in facts.items():
+        engine.evidence.add_fact(name, -1, value)
+    engine.evidence.settle_all()
+    engine.advance()
+    engine.finish("finished")
+    return [item for item in engine.findings if item.open]
+
+
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.INFO])
 def test_outputs_that_grow_with_depth_follow_from_weights_that_start_too_large(severity: Severity) -> None:
     verdict = Verdict(severity, 0, "GW471", "do", at_once=True, explains=TOO_LARGE)
@@ -176,14 +188,20 @@ def test_outputs_that_grow_with_depth_follow_from_weights_that_start_too_large(s
 
 @pytest.mark.parametrize("values", [2, 3, 4, 98])
 def test_gradients_that_explode_follow_from_norms_of_three_values_at_most(values: int) -> None:
-    engine = Engine([load_rules().get("GW403").rule], planned=None, gates={}, open_codes=frozenset())
-    engine.evidence.add(("loss",), np.arange(10), np.ones((1, 10)))
-    layers = {"bn": {"values": values, "batch": 2, "samples": 5}}
-    engine.evidence.add_fact("batchnorm", -1, {"layers": layers})
-    engine.evidence.settle_all()
-    engine.advance()
-    found = absorb_symptoms([*engine.findings, raised("GW307", 9)])
+    fact = {"layers": {"bn": {"values": values, "batch": 2, "samples": 5}}}
+    found = absorb_symptoms([*judged("GW403", np.ones(10), batchnorm=fact), raised("GW307", 9)])
     assert found[-1].cause == (("GW403", 0) if values <= 3 else None)
+
+
+@pytest.mark.parametrize(("other", "cause"), [("GW313", ("GW313", 0)), ("GW412", ("GW412", 0)), ("GW206", None)])
+def test_a_brier_score_that_ends_at_a_constant_answer_speaks_where_no_cause_is_known(other: str, cause: object) -> None:
+    labels = {"integer": True, "distinct": 2, "min": 0, "max": 1, "mean": 0.5, "std": 0.5}
+    call = {
+        "function": "mse_loss", "batches": 20, "classes": 1, "batch_size": 4, "alone": True, "target": labels,
+        "previous_op": "SigmoidBackward0", "arguments": {"reduction": "mean"}, "input": {"shape": [4, 1]},
+    }  # fmt: skip
+    (found, _) = absorb_symptoms([*judged("GW202", np.full(200, 0.25), loss_call=call), raised(other, 0)])
+    assert (found.code, found.cause) == ("GW202", cause)
 
 
 @pytest.mark.parametrize(
