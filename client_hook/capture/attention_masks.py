@@ -24,6 +24,7 @@ from client_hook.capture.watched_calls import WatchedCalls, first_integers
 
 BATCHES = 4  # that are looked at
 TRIES = 20  # forwards without tokens or attention: then there are none
+WAITED = 80  # steps more, where a model is not called as a whole
 MOST_CALLS = 64  # of one forward
 IGNORED = -100  # PyTorch's default
 
@@ -44,7 +45,7 @@ class AttentionMasksSignal(Signal):
         self._heard: list[Sight] = []
         self._tokens: Tensor | None = None
         self._early = self._over = self._done = False
-        self._forwards = self._compared = self._asked = self._came = self._sent = 0
+        self._closed = self._forwards = self._compared = self._asked = self._came = self._sent = 0
         self._places: list[list[float]] = [[0.0] * 5, [0.0] * 5]  # by dimension
         self._calls: list[list[float]] = [[0.0] * 2, [0.0] * 2]
         self._padding = [0.0, 0.0]
@@ -189,7 +190,8 @@ class AttentionMasksSignal(Signal):
             return
         self._later.poll()
         self._heard, self._tokens, self._read, self._early, self._over = [], None, [], False, False
-        if not self._done and (self._compared >= BATCHES or self._forwards >= TRIES):
+        self._closed += 1
+        if not self._done and (self._compared >= BATCHES or max(self._forwards, self._closed - WAITED) >= TRIES):
             self._stop()
         if not self._sent or (self._done and self._came == self._asked):
             self._send(step)

@@ -24,7 +24,7 @@ from client_hook.capture.tensors import readable
 from client_hook.capture.watched_calls import WatchedCalls
 
 BATCHES = 4  # that are looked at
-TRIES = 20  # forwards without such targets: then there are none
+TRIES = 20  # steps without such targets: then there are none
 MOST_INPUTS, MOST_CALLS = 4, 64
 READS = (nn.Conv1d, nn.RNNBase, nn.MultiheadAttention)
 
@@ -53,7 +53,7 @@ class ForesightSignal(Signal):
         self._heard: list[tuple[int, bool | Tensor]] = []  # places, and whether an attention over them is open
         self._ahead: list[Ahead] = []
         self._done = self._over = False
-        self._forwards = self._asked = self._sent = self._calls = self._batches = 0
+        self._closed = self._asked = self._sent = self._calls = self._batches = 0
         self._length = 0
         self._counts = [0.0] * 4
         self._names: list[str] = []
@@ -113,7 +113,6 @@ class ForesightSignal(Signal):
     def _forward(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
         """Keeps what a model was given until its loss is computed."""
         if with_graph and self._listens():
-            self._forwards += 1
             plain = [item for item in inputs if isinstance(item, Tensor) and item.is_floating_point()]
             plain = [item for item in plain if item.grad_fn is None and item.ndim in (2, 3) and readable(item)]
             self._given = [item.detach() for item in plain[:MOST_INPUTS]]
@@ -179,7 +178,8 @@ class ForesightSignal(Signal):
         self._later.poll()
         self._forget()
         self._over = False
-        if not self._done and (self._asked >= BATCHES or self._forwards >= TRIES):
+        self._closed += 1
+        if not self._done and (self._asked >= BATCHES or self._closed >= TRIES):
             self._stop()
         if self._done and self._batches == self._asked:
             self._send(step)

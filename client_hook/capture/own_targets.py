@@ -14,6 +14,7 @@ from torch import Tensor
 from client_hook.capture import graph_nodes
 from client_hook.capture.later import Later
 from client_hook.capture.loss_statistics import Values
+from client_hook.capture.tensors import readable
 from client_hook.guard import quietly
 
 MAX_VALUES = 4_096
@@ -104,7 +105,7 @@ def _difference(node: Any, name: str) -> Found | None:
     operation = next((item for item in _REACHES if graph_nodes.name_of(made).startswith(f"{item}Backward")), "")
     outputs = quietly(getattr, made, "_saved_result") if operation else None
     plain = [item for item in (outputs, difference) if isinstance(item, Tensor) and item.is_floating_point()]
-    if len(plain) != 2 or plain[0].numel() != plain[1].numel() or plain[0].is_meta:
+    if len(plain) != 2 or not all(map(readable, plain)) or plain[0].numel() != plain[1].numel():
         return None  # of another number of values: broadcast, or a part of the outputs
     straight = _in_order(sides[0] or sides[1], made)
     return Found(operation, plain[0], plain[1], sides[0] is not None) if straight else None

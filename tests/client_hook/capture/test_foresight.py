@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from client_hook.capture.foresight import BATCHES, ForesightSignal
+from client_hook.capture.foresight import BATCHES, TRIES, ForesightSignal
 from tests.client_hook.tape import recorder_of
 
 LENGTH = 12
@@ -156,3 +156,23 @@ def test_a_second_series_of_that_length_may_be_what_is_read_both_ways() -> None:
         return F.mse_loss(model(torch.zeros(6, LENGTH, 2), rows[:, :-1]), rows[:, 1:])
 
     assert told(Pair(), loss_of) is None
+
+
+def test_of_a_model_that_is_called_part_by_part_nothing_is_kept() -> None:
+    class Parts(nn.ModuleList):
+        def look(self, x: Tensor) -> Tensor:
+            return self[1](convolved(self[0], x))
+
+    model = Parts([nn.Conv1d(2, 4, 3, padding=1), nn.Linear(4, 2)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    recorder, tape = recorder_of(model, optimizer, ForesightSignal)
+    for _ in range(TRIES):
+        assert model[0]._forward_hooks
+        loss = model.look(torch.randn(6, LENGTH, 2)).square().mean()
+        loss.backward()
+        optimizer.step()
+        recorder.step(loss, {}, perf_counter())
+    assert not model[0]._forward_hooks
+    recorder.finish()
+    recorder.detach()
+    assert tape.facts("foresight") == []
