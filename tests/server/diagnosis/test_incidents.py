@@ -186,6 +186,23 @@ def test_outputs_that_grow_with_depth_follow_from_weights_that_start_too_large(s
     assert [item.cause for item in found] == [("GW471", 0), ("GW471", 0), None]
 
 
+def test_layers_that_get_nothing_but_zeros_from_the_first_step_on_follow_from_weights_of_zero() -> None:
+    names = ("a", "b", "c")
+    layers = [{"name": name, "type": "Linear", "order": at} for at, name in enumerate(names)]
+    parameters = [
+        {"name": f"{name}.{kind}", "layer": name, "shape": shape, "trainable": True, "groups": ["0"]}
+        for name in names
+        for kind, shape in (("weight", [8, 8]), ("bias", [8]))
+    ]
+    zero = ["a.weight", "a.bias", "b.weight", "b.bias", "c.weight"]
+    facts: dict[str, object] = {
+        "model": {"layers": layers, "parameters": parameters},
+        "gradients": {"steps": 300, "sampled": 27, "none": [], "zero": zero, "all_zero": False},
+    }
+    found = absorb_symptoms([*judged("GW308", np.full(310, 2.3), **facts), raised("GW114", 0)])
+    assert [(item.code, item.cause) for item in found] == [("GW308", ("GW114", 0)), ("GW114", None)]
+
+
 @pytest.mark.parametrize("values", [2, 3, 4, 98])
 def test_gradients_that_explode_follow_from_norms_of_three_values_at_most(values: int) -> None:
     fact = {"layers": {"bn": {"values": values, "batch": 2, "samples": 5}}}
