@@ -24,6 +24,7 @@ from client_hook.capture.watched_calls import WatchedCalls, first_integers
 
 BATCHES = 4  # that are looked at
 TRIES = 20  # forwards without tokens or attention: then there are none
+WAITED = 80  # steps more, where a model is not called as a whole
 MOST_CALLS = 64  # of one forward
 IGNORED = -100  # PyTorch's default
 
@@ -38,11 +39,13 @@ class AttentionMasksSignal(Signal):
         super().__init__(context)
         self._models = WatchedCalls(context, [], self._forward)
         self._layers = WatchedCalls(context, [], self._multihead, named=True)
+        self._tables = WatchedCalls(context, [], self._lookup)
+        self._read: list[Tensor] = []  # by the tables of models that are called part by part
         self._later = Later()
         self._heard: list[Sight] = []
         self._tokens: Tensor | None = None
         self._early = self._over = self._done = False
-        self._forwards = self._compared = self._asked = self._came = self._sent = 0
+        self._closed = self._forwards = self._compared = self._asked = self._came = self._sent = 0
         self._places: list[list[float]] = [[0.0] * 5, [0.0] * 5]  # by dimension
         self._calls: list[list[float]] = [[0.0] * 2, [0.0] * 2]
         self._padding = [0.0, 0.0]
@@ -58,8 +61,11 @@ class AttentionMasksSignal(Signal):
         self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
         layers = [(name, module) for name, module in modules if isinstance(module, nn.MultiheadAttention)]
         self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._multihead, named=True)
-        self._models.arm(True)
-        self._layers.arm(True)
+        parts = [model for model in self.context.models.values() if type(model).forward is nn.Module.forward]
+        tables = [item for model in parts for item in model.named_modules() if isinstance(item[1], nn.Embedding)]
+        self._tables = WatchedCalls(self.context, tables[:MOST_CALLS], self._lookup)
+        for calls in (self._models, self._layers, self._tables):
+            calls.arm(True)
 
     def detach(self) -> None:
         """Listens no more."""
@@ -71,7 +77,8 @@ class AttentionMasksSignal(Signal):
         self.context.patches.unsubscribe(self)
         self._models.clear()
         self._layers.clear()
-        self._heard, self._tokens = [], None
+        self._tables.clear()
+        self._heard, self._tokens, self._read = [], None, []
 
     # -- what a forward shows ------------------------------------------------------------------------------------------
 
@@ -105,14 +112,26 @@ class AttentionMasksSignal(Signal):
             self._heard, self._tokens = [], None
             return
         self._tokens, self._lengths = tokens, (tokens.shape[1], tokens.shape[0])
-        padded = [item.last for item in self._heard if item.last is not None]
-        known = sight.only_padding(tokens, padded[0]) if padded and padded[0].device == tokens.device else None
-        if known is not None:
-            self._asked += 1
-            self._later.put([known], self._take_padding)
+        self._compare_padding([tokens])
         targets = self.context.patches.targets
         if self._early and targets is not None:  # the model computes its loss itself
             self._compare(targets, IGNORED)
+
+    def _lookup(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+        """Hears what a table looks up in a model that nobody calls as a whole (a ModuleDict)."""
+        tokens = first_integers(inputs)
+        if with_graph and self._listens() and tokens is not None and tokens.ndim == 2 and readable(tokens):
+            self._read = [*self._read, tokens][:MOST_CALLS]
+
+    @torch.no_grad()
+    def _compare_padding(self, texts: Sequence[Tensor]) -> None:
+        """Compares the first mask of padding with what was read: it may be places, or a text."""
+        padded = [item.last for item in self._heard if item.last is not None][:1]
+        both = [(text, mask) for text in texts for mask in padded if text.device == mask.device]
+        known = [found for text, mask in both if (found := sight.only_padding(text, mask)) is not None]
+        if known:
+            self._asked += 1
+            self._later.put([torch.stack(known).any(0)], self._take_padding)
 
     def loss_call(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Hears of a loss, behind the forward or inside it."""
@@ -157,16 +176,22 @@ class AttentionMasksSignal(Signal):
 
     def on_backward(self, root: Tensor) -> None:
         """Hears that the forward is over: what comes now is computed once more."""
+        if self._read and self._listens():
+            began = perf_counter()
+            self._forwards += 1
+            self._compare_padding(self._read)
+            self.context.spent_s += perf_counter() - began
         self._over = True
-        self._heard, self._tokens = [], None
+        self._heard, self._tokens, self._read = [], None, []
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends what is new, and stops when enough was seen."""
         if self._sent == self._asked and self._done:
             return
         self._later.poll()
-        self._heard, self._tokens, self._early, self._over = [], None, False, False
-        if not self._done and (self._compared >= BATCHES or self._forwards >= TRIES):
+        self._heard, self._tokens, self._read, self._early, self._over = [], None, [], False, False
+        self._closed += 1
+        if not self._done and (self._compared >= BATCHES or max(self._forwards, self._closed - WAITED) >= TRIES):
             self._stop()
         if not self._sent or (self._done and self._came == self._asked):
             self._send(step)

@@ -21,6 +21,7 @@ from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
 from client_hook.capture.left_over import left_over
 from client_hook.capture.margins import Margins
+from client_hook.capture.own_targets import OwnTargets
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
 
@@ -67,6 +68,7 @@ class GraphSignal(Signal):
         self._overlap_of_scores = False
         self._paths = GraphPaths()
         self._margins = Margins()
+        self._targets = OwnTargets()
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
         self._closed = self._told_held = 0
 
@@ -85,6 +87,7 @@ class GraphSignal(Signal):
         self._strangers.clear()
         self._plain.clear()
         self._margins.clear()
+        self._targets.clear()
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
@@ -110,6 +113,7 @@ class GraphSignal(Signal):
 
     def _walk(self, root: Tensor) -> None:
         self._margins.look(root.grad_fn)
+        self._targets.look(root.grad_fn)
         layers = self._layers_of_nodes()
         order = self._sorted(root.grad_fn)
         for node in order:
@@ -272,6 +276,7 @@ class GraphSignal(Signal):
             "detached": unused,
             "overlap_of_scores": self._overlap_of_scores,
             "margin_targets": self._margins.fact(),
+            "own_targets": self._targets.fact(),
             "views": (self._trace.views if self._trace is not None else []) + self._views,
             "twice": sorted(self._twice),
             "sines": self._sines,

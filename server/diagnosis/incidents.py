@@ -28,6 +28,7 @@ DISPROOFS: Mapping[Stage, str] = {
     Stage.OUTPUT: "Print the outputs and targets of one batch before the loss: if every target can be reached, this is "
     "wrong.",
     Stage.INITIALISATION: "Start once more with PyTorch's own initialisation: if nothing gets better, this is wrong.",
+    Stage.FIRST_SIGNAL: "Start once more with PyTorch's own initialisation: if nothing gets better, this is wrong.",
     Stage.OPTIMISER: "Print the optimizer's settings and scheduler.get_last_lr() at a few steps: if they are what you "
     "meant, this is wrong.",
     Stage.DECAY: "Train 200 steps without the penalty: if the loss does not fall faster, this is wrong.",

@@ -19,6 +19,8 @@ from server.rules._rates import decay_shares, medians
 
 DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites the weights
 RECOVERED = 0.9  # of the first loss: below it the start was survived
+REPLACED = 1.0  # of the weights, in one step
+LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that follow each other give as much
 SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
 NEWEST = 5  # samples of attention scores, whose median is a level
 GONE = 1e-4  # of the first gradients
@@ -38,7 +40,7 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
     if window.loss.count > START + AFTER and not broken and now < learned:
         # the start was survived, if it was not too wild
         survived = _blow_up(window, ratios, start, limits) or _attention_grew(window, steps, ratios, limits)
-        return survived or _shares_alone(window, steps, ratios, now, limits)
+        return survived or _shares_alone(window, steps, ratios, start, now, limits)
     answer = start + (limits.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
     for index in np.flatnonzero(~(ratios < limits.rewrite)):
@@ -146,19 +148,25 @@ def _never_learned(
     )
 
 
-def _shares_alone(window: Window, steps: np.ndarray, ratios: Floats, now: float, limits: RateLimits) -> Verdict | None:
+def _shares_alone(
+    window: Window, steps: np.ndarray, ratios: Floats, start: float, now: float, limits: RateLimits
+) -> Verdict | None:
     """Finds a classification whose first steps rewrote the weights, and that learned how often its classes come and
-    little else: what it falls to there is no sign that the start was survived."""
+    little else: what it falls to there is no sign that the start was survived. Where a step was larger than the
+    weights, nothing of their start is left, and where the loss answered as well, a quarter below that is little."""
     high = steps[:10][ratios[:10] >= limits.rewrite]
-    found = shares_alone(window, now, RECOVERED) if window.final and len(high) >= REWRITTEN else None
+    replaced = float(np.max(ratios[:10])) >= REPLACED and _rose(window, start, limits)
+    near = LITTLE if replaced else RECOVERED
+    found = shares_alone(window, now, near) if window.final and len(high) >= REWRITTEN else None
     if found is None:
         return None
     level, classes = found
+    beside = "near" if now > RECOVERED * level else "not far below"
     return rewrites(
         Severity.WARNING,
         int(high[0]),
         f"{len(high)} of the first 10 steps changed the weights by {limits.rewrite:.0%} or more, and the run ends at a "
-        f"loss of {now:.4g}, near {level:.4g}, what the shares of {classes} classes give without any input",
+        f"loss of {now:.4g}, {beside} {level:.4g}, what the shares of {classes} classes give without any input",
         {"update_ratio": float(np.max(ratios[:10])), "last_loss": now, "entropy": level},
         limits.rewrite,
     )

@@ -19,11 +19,14 @@ from server.domain.statistics import finite
 from server.rules._layers import layers, parameters
 from server.rules._loss_call import CROSS_ENTROPIES, LossCall, entropy, loss_call
 from server.rules._progress import loss_quarters
+from server.rules._rates import medians, path_length
 from server.rules._say import say
 
 SHORTEST = 20  # time steps
+LOOKS = 5  # measured steps
 NINE_TENTHS = 0.9  # of them lie between the first tenth and the end
 CAME = 1.1  # times: the first losses are above where it stands, so the optimizer works
+MOVED = 0.5  # of the weights, over the run: it works, though classes of like shares start where a constant answer is
 AS_GOOD = 0.95  # of what a constant answer gets
 LATER = (0.25, 0.75)  # shares of the run: since then nothing was learned
 
@@ -37,7 +40,7 @@ def forgets(window: Window, limit: float) -> Verdict | None:
         return None
     level = _constant(loss_call(window))
     parts = loss_quarters(window)
-    if level is None or parts is None or not parts.start > CAME * parts.q4:
+    if level is None or parts is None or not (parts.start > CAME * parts.q4 or _moved(window)):
         return None
     kept = finite(window.loss.values)  # means: a squared error of a small batch has a median far below
     later, end = (float(np.mean(kept[int(share * len(kept)) :])) for share in LATER)
@@ -46,8 +49,8 @@ def forgets(window: Window, limit: float) -> Verdict | None:
     return say(
         Severity.WARNING,
         f"The plain recurrent layer `{layer}` starts with a matrix that leaves {ratio:.1e} of a gradient after "
-        f"{round(NINE_TENTHS * long)} of {long} time steps (limit {limit:g}), and the loss, {end:.3g}, never was "
-        f"below what a constant answer gets ({level:.3g})",
+        f"{round(NINE_TENTHS * long)} of {long} time steps (limit {limit:g}), and the loss, {end:.3g}, "
+        f"{'never' if end > 0.999 * level else 'hardly'} was below what a constant answer gets ({level:.3g})",
         f"Make `{layer}` an nn.GRU or nn.LSTM (with a forget bias of 1), or start its recurrent matrix with "
         "nn.init.orthogonal_. If a few time steps suffice for the answer, look at the pairs of inputs and targets.",
         layers=(layer,),
@@ -55,6 +58,12 @@ def forgets(window: Window, limit: float) -> Verdict | None:
         series=("loss",),
         limit=level,
     )
+
+
+def _moved(window: Window) -> bool:
+    """Says whether the steps of the run add up to half of the weights."""
+    steps, ratios = medians(window)
+    return len(ratios) >= LOOKS and path_length(window, steps, ratios) > MOVED
 
 
 NONE = ("", math.inf, 0)

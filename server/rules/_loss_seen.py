@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from server.domain.findings import Evidence, Severity, Verdict
 from server.rules._loss_call import LossCall
+from server.rules.base import Stage
 
 if TYPE_CHECKING:
     from server.rules.loss_task_mismatch import LossTaskMismatch
@@ -33,8 +34,8 @@ def shape(sizes: tuple[int, ...]) -> str:
     return "×".join(map(str, sizes)) or "scalar"
 
 
-def mismatch(call: LossCall, severity: Severity, message: str, advice: str) -> Verdict:
-    """Makes a verdict of what reached the loss function."""
+def mismatch(call: LossCall, severity: Severity, message: str, advice: str, *, last_resort: bool = False) -> Verdict:
+    """Makes a verdict of what reached the loss function; a last resort speaks where no other cause is known."""
     strings = {"function": str(call.function), "input": shape(call.input.shape), "target": shape(call.target.shape)}
     if call.previous_op:
         strings["operation before the loss"] = call.previous_op.removesuffix("Backward0")
@@ -46,4 +47,6 @@ def mismatch(call: LossCall, severity: Severity, message: str, advice: str) -> V
         layers=(call.last_layer,) if call.last_layer else (),
         evidence=Evidence(numbers={"batches": float(call.batches)}, strings=strings, series=("loss",), limit=0.0),
         at_once=True,
+        stage=Stage.STOPPED if last_resort else None,
+        exact=False if last_resort else None,
     )

@@ -20,6 +20,7 @@ from server.domain.statistics import MAD_TO_SIGMA, med
 RISING = ("acc", "f1", "auc", "iou", "dice", "map", "bleu", "rouge", "r2", "recall", "precision", "top1", "top5")
 FALLING = ("loss", "err", "mse", "mae", "mape", "ppl", "perplexity", "nll", "wer", "cer", "fid", "bpc", "bpb")
 RANKS = ("auc", "auroc", "roc", "auprc", "pr_auc", "ap", "average_precision", "brier", "gini", "ks", "ece", "lift")
+RECALLS = ("recall", "sensitivity", "tpr")
 SURE_ERRORS, SURE_GAIN = 3.0, 0.05  # sampling errors, and points of accuracy
 NEVER_NEAR, FAR_OFF = 1.5, 2.0  # times what a constant answer gets
 TRAIN_WINDOW = 50  # training losses before an evaluation that stand for it
@@ -88,6 +89,17 @@ def judged_by_ranks(window: Window) -> bool:
     names = [name for name in window.by_layer(Kind.VALIDATION) if name.lower() != "loss"]
     ranks = [name for name in names if _is_of_ranks(name.lower())]
     return bool(ranks) and not any(should_rise(name) for name in names if name not in ranks)
+
+
+def low_recall(window: Window, limit: float) -> str:
+    """Names a recall that is logged for the validation and ends below a limit; "" where there is none. That of the
+    first k answers of a search is no such thing."""
+    for name, series in window.by_layer(Kind.VALIDATION).items():
+        low, values = name.lower(), series.values[np.isfinite(series.values)]
+        of_class = any(word in re.split(r"[^a-z]+", low) for word in RECALLS) and not re.search(r"[@\d]", low)
+        if of_class and len(values) and med(values[-max(1, len(values) // 3) :]) < limit:
+            return name
+    return ""
 
 
 def _is_of_ranks(name: str) -> bool:

@@ -140,6 +140,7 @@ def habits(seen: Seen) -> Verdict | None:
                 else " (a Brier score; its gradients fade)"
             ),
             "Use binary_cross_entropy_with_logits on the raw outputs, without the squashing before it.",
+            last_resort=learned_nothing,
         )
     if seen.sure and call.function == "binary_cross_entropy_with_logits" and call.one_hot and (call.classes or 0) > 2:
         return mismatch(

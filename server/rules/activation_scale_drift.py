@@ -63,7 +63,7 @@ class ActivationScaleDrift(Rule):
     persistence = (3, 5)
     clears_after = 20
     whole_run = True
-    stage = Stage.INITIALISATION
+    stage = Stage.FIRST_SIGNAL
     levels = {"first": "first layer", "last": "last layer", "early": "after the warm-up"}  # noqa: RUF012 - declared ClassVar by Rule
 
     @dataclass(frozen=True)

@@ -28,9 +28,11 @@ class Stage(IntEnum):
     STRUCTURE = 20
     OUTPUT = 30
     INITIALISATION = 40
+    FIRST_SIGNAL = 45  # what the first forward made of the weights
     OPTIMISER = 50
     DECAY = 60
     EARLY_RATE = 70
+    FEW_VALUES = 75  # a normalisation that divides by next to nothing makes gradients explode
     GRADIENT = 80
     NONFINITE_ACTIVATION = 84
     NONFINITE_GRADIENT = 86

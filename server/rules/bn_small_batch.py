@@ -22,8 +22,10 @@ class BnSmallBatch(Rule):
     Counts the examples, and the values per channel, that reach each batch norm in the median training forward: at most
     4 examples, or fewer than 16 values, is a warning; 3 or 4 examples of at least 64 values are an info, and so is a
     single example of so many values whose stored statistics nobody asks for (one picture at a time, as in pix2pix). The
-    variance of n values has a relative error of √(2/(n − 1)), 37 % at 16. A last batch of one example is an info before
-    the first of them comes, and an error where the training failed at it: one value has no variance.
+    variance of n values has a relative error of √(2/(n − 1)), 37 % at 16. Of three values or two it is next to 0 so
+    often that its inverse, by which the gradients are multiplied, has no mean: gradients that explode are a symptom of
+    it then. A last batch of one example is an info before the first of them comes, and an error where the training
+    failed at it: one value has no variance.
 
     ## Why it matters
     Each example is divided by the noise of its few neighbours, and the stored statistics wander.
@@ -65,6 +67,13 @@ class BnSmallBatch(Rule):
         batch: int = threshold(4, unit="examples", low=1, high=64, source="Wu & He 2018")
         values: int = threshold(16, unit="values per channel", low=2, high=1000, source="ours: 37 % noise")
         sure: int = threshold(2, unit="examples", low=1, high=64, source="ours: a warning at any number of values")
+        blow_up: int = threshold(
+            3,
+            unit="values per channel",
+            low=2,
+            high=16,
+            source="1/s² of three normal values has no mean: the gradients that s divides have no usual size",
+        )
         many: int = threshold(64, unit="values per channel", low=16, high=100_000, source="ours: 18 % noise")
         samples: int = threshold(3, unit="samples", low=1, high=100, source="ours: not the last batch of an epoch")
 
@@ -99,6 +108,7 @@ class BnSmallBatch(Rule):
                 layers=small,
                 numbers={"examples": item.batch, "values": item.values, "noise": noise},
                 limit=float(params.batch),
+                stage=Stage.FEW_VALUES if few and item.values <= params.blow_up else None,
             )
 
 

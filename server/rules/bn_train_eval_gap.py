@@ -11,6 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._batchnorm import NormLayer, norm_layers
 from server.rules._layers import layers, listed
 from server.rules._say import percent, say
+from server.rules._unseen_copy import validated_by_a_copy
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
@@ -23,7 +24,9 @@ class BnTrainEvalGap(Rule):
     over the channels, in the newer half of at least two evaluations, after 5/momentum updates. It is a warning where
     the validation loss is more than half above the training loss as well (an error above 3 times), else an info. At the
     end of a run whose momentum was so small that a tenth or more of the stored numbers is still what they started from,
-    the same is a warning.
+    the same is a warning. So is a validation of classes that never ran through the batch norms that are trained, and
+    whose last third lies above 85 % of what a guess costs while the training loss is below half of it: a copy of the
+    model (averaged weights) is judged, whose stored numbers are not those of the training.
 
     ## Why it matters
     In training each batch is normalised by itself; in evaluation by the stored numbers. Where they differ, the model
@@ -37,6 +40,7 @@ class BnTrainEvalGap(Rule):
       batches.
     - No dropout upstream of a batch norm.
     - Recompute the statistics over the training set before you evaluate.
+    - Averaged weights: `AveragedModel(model, use_buffers=True)`, or copy the buffers as well.
 
     ## Example
     ```python
@@ -80,6 +84,10 @@ class BnTrainEvalGap(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `batchnorm` with the validation loss."""
+        copied = validated_by_a_copy(window)
+        if copied is not None:
+            yield copied
+            return
         momenta = [float((item.get("arguments") or {}).get("momentum") or 0.1) for item in layers(window)
                    if "BatchNorm" in str(item.get("type"))]  # fmt: skip
         settled = params.updates / max(min(momenta, default=0.1), 1e-3)

@@ -11,7 +11,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
-from server.rules._validation import judged_by_ranks
+from server.rules._validation import judged_by_ranks, low_recall
 from server.rules.base import Rule, Stage, threshold
 
 MANY = 10  # classes
@@ -23,10 +23,11 @@ class ClassImbalance(Rule):
 
     ## What it does
     Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
-    warning at the end of the run where a rare class is predicted less than a tenth as often as
-    it occurs, in all validations and in the later half of them; not where something is added to the outputs on their
-    way to the loss (logit adjustment), nor where the run is judged by a ranking alone (AUC, average precision) or by
-    its probabilities (Brier): then nobody cuts at one half, and the probabilities of a rare class may all be below it.
+    warning at the end of the run where a rare class is predicted less than a tenth as often as it occurs (a third,
+    where you log a recall that ends below a third), in all validations and in the later half of them; not where
+    something is added to the outputs on their way to the loss (logit adjustment), nor where the run is judged by a
+    ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
+    probabilities of a rare class may all be below it.
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -66,6 +67,13 @@ class ClassImbalance(Rule):
         ratio: float = threshold(10.0, unit="most common / rarest", low=2.0, high=1000.0, source="SageMaker Debugger")
         per_class: int = threshold(50, unit="labels per class", low=5, high=1000, source="ours: the shares are known")
         recall: float = threshold(0.1, unit="predictions per label", low=0.0, high=1.0, source="ours")
+        recall_asked: float = threshold(
+            1 / 3,
+            unit="predictions per label, where recall is logged",
+            low=0.0,
+            high=1.0,
+            source="ours: recall is that at most, and two of three are missed",
+        )
         never: int = threshold(
             100, unit="labels of a class that is never predicted", low=10, high=10_000, source="ours: no chance"
         )
@@ -94,8 +102,10 @@ class ClassImbalance(Rule):
         if ratio <= params.ratio:
             return
         whole, *later = _validations(window) or [{}]
-        missed = _missed_in(whole, common, params)
-        if any(_missed_in(side, common, params) is None for side in later):
+        asked = low_recall(window, params.recall_asked)
+        limit = params.recall_asked if asked else params.recall
+        missed = _missed_in(whole, common, limit, params)
+        if any(_missed_in(side, common, limit, params) is None for side in later):
             missed = None  # the answers of an untrained model are beside the point
         if call.previous_op.startswith("AddBackward"):
             missed = None  # the log of the shares is added in the loss; predictions are made without it
@@ -111,8 +121,9 @@ class ClassImbalance(Rule):
             message = (
                 f"Class {missed[0]} makes up {percent(labels.get(missed[0], 0) / sum(labels.values()))} of the "
                 "labels and "
-                f"is hardly ever predicted ({missed[1]} times in {missed[2]} labels of it); class {common} has "
-                f"{percent(share)}"
+                f"is {'hardly ever' if missed[1] < params.recall * missed[2] else 'rarely'} predicted ({missed[1]} "
+                f"times in {missed[2]} labels of it); class {common} has {percent(share)}"
+                + (f", and `{asked}` ends low" if asked else "")
             )
         else:
             message = f"Class {common} has {ratio:.0f} times the labels of class {rare} ({percent(share)} of all)"
@@ -129,10 +140,12 @@ class ClassImbalance(Rule):
         )
 
 
-def _missed_in(side: Mapping[str, Any], common: int, params: ClassImbalance.Params) -> tuple[int, int, int] | None:
+def _missed_in(
+    side: Mapping[str, Any], common: int, limit: float, params: ClassImbalance.Params
+) -> tuple[int, int, int] | None:
     """Finds the rare class that is missed worst in some validations, where the common class takes over."""
     wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
-    return _missed(wanted, answered, params) if _favours(common, wanted, answered) else None
+    return _missed(wanted, answered, limit, params) if _favours(common, wanted, answered) else None
 
 
 def _validations(window: Window) -> list[Mapping[str, Any]]:
@@ -157,14 +170,14 @@ def _favours(common: int, labels: Mapping[int, int], predictions: Mapping[int, i
 
 
 def _missed(
-    labels: Mapping[int, int], predictions: Mapping[int, int], params: ClassImbalance.Params
+    labels: Mapping[int, int], predictions: Mapping[int, int], limit: float, params: ClassImbalance.Params
 ) -> tuple[int, int, int] | None:
     """Finds the rare class that is missed worst: the class, its predictions, its labels."""
     total, classes = sum(labels.values()), len(labels)
     worst: tuple[int, int, int] | None = None
     for item, count in labels.items():
         rare = count < total / (2 * classes) and count >= params.rare_labels
-        missed = predictions and rare and predictions.get(item, 0) < params.recall * count
+        missed = predictions and rare and predictions.get(item, 0) < limit * count
         if missed and (worst is None or count > worst[2]):
             worst = (item, predictions.get(item, 0), count)
     return worst

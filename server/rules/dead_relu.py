@@ -172,7 +172,7 @@ def _dead(
             series=tuple(f"act/zeros/{name}" for name in sorted(worst)[:8]),
             limit=params.dead,
         ),
-        stage=Stage.INITIALISATION if never else None,
+        stage=Stage.FIRST_SIGNAL if never else None,
     )
 
 
@@ -203,7 +203,7 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
             series=tuple(f"act/zeros/{name}" for name in sorted(silent)[:8]),
             limit=limit,
         ),
-        stage=Stage.INITIALISATION if _never_fired(window, layer, silent[layer]) else None,
+        stage=Stage.FIRST_SIGNAL if _never_fired(window, layer, silent[layer]) else None,
     )
 
 
@@ -224,7 +224,7 @@ def _unfed(window: Window, layer: Parameter, before: int) -> Verdict:
         evidence=Evidence(
             numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
         ),
-        stage=None if OF_THE_START & window.open_codes else Stage.INITIALISATION,  # it was so in the first step
+        stage=None if OF_THE_START & window.open_codes else Stage.FIRST_SIGNAL,  # it was so in the first step
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.rules._layers import listed
 from server.rules._preflight import PreflightRule, result_of
 from server.rules._say import say
 from server.rules._written_attention import predicts_next, written_out
@@ -24,7 +25,8 @@ class FutureLeak(PreflightRule):
     together: 99 % of the targets are the next token of the input (not counting what is ignored), and no self-attention
     over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention,
     of `nn.MultiheadAttention`, and of softmaxes from T places to T. Models that may look both ways, prefix masks and
-    encoders beside a decoder are not judged.
+    encoders beside a decoder are not judged. Of a series of numbers whose targets are its next values, convolutions
+    that are padded on both sides and bidirectional recurrent layers are seen as well.
 
     ## Why it matters
     The model reads the answer from its input: the loss falls towards 0, and generated text is nonsense.
@@ -71,6 +73,9 @@ class FutureLeak(PreflightRule):
         fact = window.fact("sight")
         judged = not isinstance(before, NotEvaluated) and before.get("verdict") in ("found", "passed")
         own = written_out(window)
+        if not judged and (found := _of_numbers(window, params)) is not None:
+            yield found
+            return
         if judged or not _seen(fact, params, len(own)):
             yield from super().check(window, params)
             return
@@ -88,6 +93,35 @@ class FutureLeak(PreflightRule):
                 series=("loss", "val/loss"),
                 limit=0.0,
             )
+
+
+def _of_numbers(window: Window, params: FutureLeak.Params) -> Verdict | None:
+    """Judges a model of a series by the fact `foresight`."""
+    fact = window.fact("foresight")
+    places, following, telling, calls, unmasked = _numbers(fact)
+    batches, ahead = fact.get("batches"), fact.get("ahead")
+    if not isinstance(batches, int) or batches < params.batches or places < params.places:
+        return None
+    layers = [str(name) for name in ahead] if isinstance(ahead, (list, tuple)) else []
+    sees = bool(layers) or (calls > 0 and unmasked == calls)
+    if following < params.following * places or telling < params.telling * places or not sees:
+        return None
+    how = (
+        f"{listed(layers)} {'look' if len(layers) > 1 else 'looks'} ahead (padded on both sides, or bidirectional)"
+        if layers
+        else f"all of the {calls:.0f} self-attentions over its {fact.get('length')} places that were looked at see all"
+    )
+    return say(
+        Severity.ERROR,
+        f"The targets are the next values of the input ({following:,.0f} of {places:,.0f}), and {how}: the model "
+        "reads what it is asked for",
+        "Pad a convolution on the left alone (F.pad(x, ((kernel - 1) * dilation, 0)) and padding=0), pass a causal "
+        "mask to each self-attention of the decoder, and make recurrent layers run forward only.",
+        layers=layers,
+        numbers={"places": places, "following": following, "calls": calls, "unmasked": unmasked},
+        series=("loss", "val/loss"),
+        limit=0.0,
+    )
 
 
 def _numbers(fact: Mapping[str, Any]) -> list[float]:

@@ -47,8 +47,9 @@ class LossTaskMismatch(Rule):
     squared or quantile error of one's own too), targets outside [0, 1] under a cross-entropy, raw scores that a clamp
     cuts to [0, 1], class ids as regression targets (cast to float too, where an accuracy is logged or eight or more
     come equally often), a label smoothing of a half or more, rows of several ones under a cross-entropy, 0 and 1 as
-    targets of a loss that wants -1 and 1, a squared error of probabilities that ends where a constant answer is,
-    targets 0 and 1 in a hinge that multiplies them with the score (then all of class 0 costs 1 and teaches nothing).
+    targets of a loss that wants -1 and 1, a squared error of probabilities that ends where a constant answer is (a last
+    resort: causes of any other rule come first), targets 0 and 1 in a hinge that multiplies them
+    with the score (then all of class 0 costs 1 and teaches nothing).
     The test for a softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do.
     Where a reward is logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does,
     at the end, an accuracy or AUC of the validation that fell to that of a guess while the loss fell, and an overlap

@@ -14,18 +14,17 @@ from server.rules._loss_call import (
     REGRESSION,
     SAME_VALUES,
     LossCall,
-    Spread,
     call_operations,
     loss_call,
     product_of_unit_vectors,
 )
-from server.rules._say import percent, say
+from server.rules._reach import REACH, beyond, in_own_error, out_of_reach
+from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 ROUNDING = 0.01  # of a sum of probabilities
 OF_ANOTHER_CALL = 1e-3  # of the inputs of the loss
 _PASSING = (*SAME_VALUES, "Select", "ToCopy")
-REACH = {"Relu": "[0, ∞)", "Sigmoid": "[0, 1]", "Softmax": "[0, 1]", "Tanh": "[−1, 1]"}
 
 
 class OutputActivationMismatch(Rule):
@@ -36,7 +35,8 @@ class OutputActivationMismatch(Rule):
     softmax over a single output, regression targets of which more than 5 % lie out of the reach of a ReLU, sigmoid,
     softmax or tanh, a ReLU, sigmoid or tanh under a cross-entropy over classes, a ReLU in front of the sigmoid of a
     binary one, a softmax where several classes can be true at once or whose regression targets do not sum to 1, and
-    cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely.
+    cosines handed to a cross-entropy as they are: between −1 and 1 no class can be made likely. Of a squared or
+    absolute error that you wrote, `((out - y) ** 2).mean()`, the targets are read in the graph of the first steps.
 
     ## Why it matters
     What the output cannot reach is not learned: the loss settles above its floor, and where the activation is at its
@@ -104,7 +104,9 @@ class OutputActivationMismatch(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`."""
         call = loss_call(window)
-        if call is None:
+        if call is None and (found := in_own_error(window, params.outside, params.batches)) is not None:
+            yield found
+        elif call is None:
             yield NOT_SEEN
         elif not call.previous_op:
             yield NotEvaluated("the operation before the loss was not seen", "call watch() before the first forward")
@@ -114,16 +116,6 @@ class OutputActivationMismatch(Rule):
             verdict = _judge(window, call, params)
             if verdict is not None:
                 yield verdict
-
-
-def _beyond(values: Spread) -> dict[str, float | None]:
-    """Gives, for each last operation, the share of values that it cannot give."""
-    return {
-        "Relu": values.negative,
-        "Sigmoid": values.outside_unit,
-        "Softmax": values.outside_unit,
-        "Tanh": values.outside_symmetric,
-    }
 
 
 def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:
@@ -136,18 +128,11 @@ def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Para
             "Remove the softmax. One output: binary_cross_entropy_with_logits with float targets; C classes: C outputs "
             "and cross_entropy.",
         )
-    outside = _beyond(call.target).get(operation)
-    if (_beyond(call.input).get(operation) or 0.0) > OF_ANOTHER_CALL:
+    outside = beyond(call.target).get(operation)
+    if (beyond(call.input).get(operation) or 0.0) > OF_ANOTHER_CALL:
         return None  # what goes in lies out of reach too: another call of the same function got something else
     if call.function in REGRESSION and outside is not None and outside > params.outside:
-        return _say(
-            call,
-            f"{percent(outside)} of the targets (from {call.target.least:.3g} to {call.target.most:.3g}) lie out of "
-            f"reach: the last operation is a {operation.lower()}{place}, which gives {REACH[operation]}",
-            f"Remove the {operation.lower()}{place} from the end of the model, or scale the targets into "
-            f"{REACH[operation]} and scale predictions back.",
-            outside,
-        )
+        return _say(call, *out_of_reach(operation, place, call.target, outside), outside)
     rows = _sum_of_rows(call) if operation == "Softmax" else None
     if rows is not None and abs(rows - 1) > params.sums:
         return _say(

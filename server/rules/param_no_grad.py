@@ -18,7 +18,8 @@ from server.rules._turns import waiting
 from server.rules.base import Rule, Stage, threshold
 
 OTHER_CAUSES = frozenset({"GW107", "GW114", "GW211", "GW212", "GW308", "GW309"})  # they explain gradients of exactly 0
-STEPWISE = ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside")  # operations whose slope is 0
+STEPWISE = tuple(f"{name}Backward0" for name in ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside"))  # slope 0
+SYMPTOM = "GW211"  # of a step function that lies on one step for every input
 SLOPED = ("Mul", "Div", "Add", "Sub", "Rsub", "Neg", "Sum", "Mean", *SAME_VALUES)  # 0 nowhere, but for a factor of 0
 
 
@@ -139,12 +140,14 @@ class ParamNoGrad(Rule):
 
 
 def _without_slope(window: Window) -> bool:
-    """Says whether the loss is alive and no unit is dead or at its end: then a step function takes the slope away, or
-    a factor of 0 where a loss of one's own only sums, multiplies and divides what the last layer gives."""
+    """Says whether no unit is dead or at its end, and a step function takes the slope away; or, while the loss is
+    alive, a factor of 0 where a loss of one's own only sums, multiplies and divides what the last layer gives."""
     values = window.loss.tail(20)
-    alive = len(values) > 1 and bool(np.isfinite(values).all()) and float(np.ptp(values)) > 0
-    cut = bool(_stepwise(window)) or _times_zero(window)
-    return alive and cut and not OTHER_CAUSES & window.open_codes and not _dead(window)
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    alive = known and float(np.ptp(values)) > 0
+    cut = (known and bool(_stepwise(window))) or (alive and _times_zero(window))
+    others = OTHER_CAUSES - ({SYMPTOM} if _stepwise(window) else set())
+    return cut and not others & window.open_codes and not _dead(window)
 
 
 def _stepwise(window: Window) -> str:

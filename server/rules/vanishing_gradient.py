@@ -49,8 +49,8 @@ class VanishingGradient(Rule):
     itself) it compares the gradient at the first tenth of the time steps with that at the last: below 1/10,000 it
     vanishes on the way back through time, above 10,000 it explodes. Where the input takes none, a plain `nn.RNN` is
     judged at the end by its first recurrent matrix: a random one leaves (s·√h) of a gradient a time step. If less than
-    1/10,000 is left over nine tenths of the sequence, and the loss fell to what a constant answer gets and stayed, the
-    layer forgets.
+    1/10,000 is left over nine tenths of the sequence, and the loss fell to what a constant answer gets and stayed, or
+    began there and stayed though the weights moved by half of their size, the layer forgets.
 
     ## Why it matters
     The layers that see the input stay random, so what the later ones learn is built on noise.

@@ -213,3 +213,27 @@ def test_a_mask_that_shows_padding_alone_is_seen(way: str, inverted: bool) -> No
     assert told["padded"] == BATCHES
     assert told["only_padding"] == (BATCHES if inverted else 0)
     assert told["next"] == 0
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("kind", [nn.ModuleDict, nn.ModuleList])
+def test_a_model_that_is_called_part_by_part_is_seen(kind: type[nn.Module], inverted: bool) -> None:
+    parts: list[nn.Module] = [
+        nn.Embedding(WORDS, 8),
+        nn.Embedding(LENGTH, 8),
+        nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True),
+        nn.Linear(8, 3),
+    ]
+    words, places, layer, head = parts
+
+    def loss_of(model: nn.Module, step: int) -> Tensor:
+        rows = text(step, LENGTH)
+        rows[:, 6:] = 0
+        hidden = (rows != 0) if inverted else (rows == 0)
+        x = places(torch.arange(LENGTH).expand(6, -1)) + words(rows)
+        return F.cross_entropy(head(layer(x, src_key_padding_mask=hidden)[:, 0]), torch.arange(6) % 3)
+
+    model = kind(parts) if kind is nn.ModuleList else kind({str(at): part for at, part in enumerate(parts)})
+    told = sights(model, loss_of)[-1]
+    assert told["padded"] == BATCHES + 2
+    assert told["only_padding"] == (BATCHES + 2 if inverted else 0)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from server.diagnosis.causes import absorb_symptoms
+from server.diagnosis.engine import Engine
 from server.diagnosis.incidents import incidents
 from server.diagnosis.lifecycle import Course, Raised
 from server.diagnosis.unexplained import CHECKS
 from server.domain.findings import Evidence, Finding, Severity, Verdict
+from server.rules.bad_init import TOO_LARGE
 from server.rules.base import Stage
 from server.rules.registry import load_rules
 
@@ -140,11 +143,11 @@ ASIDE = (
 )  # fmt: skip
 
 
-def raised(code: str, sample: int, explains: frozenset[str] = frozenset()) -> Raised:
+def raised(code: str, sample: int, explains: frozenset[str] = frozenset(), verdict: Verdict | None = None) -> Raised:
     info = REGISTRY.get(code)
     assert info is not None
     course = Course(info.rule)
-    verdict = Verdict(Severity.ERROR, sample, code, "do", at_once=True, explains=explains)
+    verdict = verdict or Verdict(Severity.ERROR, sample, code, "do", at_once=True, explains=explains)
     course.judge(verdict, holds=True, step=sample, sample=sample, final=False)
     return course.raised[0]
 
@@ -160,6 +163,62 @@ def test_a_fact_about_the_setting_follows_from_no_fault_and_explains_none(code: 
 def test_a_fact_about_the_setting_explains_what_it_names() -> None:
     found = absorb_symptoms([raised("GW701", 0, frozenset({"GW703"})), raised("GW703", 900), raised("GW805", 900)])
     assert [item.cause for item in found] == [None, ("GW701", 0), None]
+
+
+def judged(code: str, losses: np.ndarray, **facts: object) -> list[Raised]:
+    """Gives what one rule finds in a run that has ended."""
+    info = REGISTRY.get(code)
+    assert info is not None
+    engine = Engine([info.rule])
+    engine.evidence.add(("loss",), np.arange(len(losses)), losses[None, :])
+    for name, value in facts.items():
+        engine.evidence.add_fact(name, -1, value)
+    engine.evidence.settle_all()
+    engine.advance()
+    engine.finish("finished")
+    return [item for item in engine.findings if item.open]
+
+
+@pytest.mark.parametrize("severity", [Severity.WARNING, Severity.INFO])
+def test_outputs_that_grow_with_depth_follow_from_weights_that_start_too_large(severity: Severity) -> None:
+    verdict = Verdict(severity, 0, "GW471", "do", at_once=True, explains=TOO_LARGE)
+    found = absorb_symptoms([raised("GW310", 0), raised("GW201", 0), raised("GW471", 0, verdict=verdict)])
+    assert [item.cause for item in found] == [("GW471", 0), ("GW471", 0), None]
+
+
+def test_layers_that_get_nothing_but_zeros_from_the_first_step_on_follow_from_weights_of_zero() -> None:
+    names = ("a", "b", "c")
+    layers = [{"name": name, "type": "Linear", "order": at} for at, name in enumerate(names)]
+    parameters = [
+        {"name": f"{name}.{kind}", "layer": name, "shape": shape, "trainable": True, "groups": ["0"]}
+        for name in names
+        for kind, shape in (("weight", [8, 8]), ("bias", [8]))
+    ]
+    zero = ["a.weight", "a.bias", "b.weight", "b.bias", "c.weight"]
+    facts: dict[str, object] = {
+        "model": {"layers": layers, "parameters": parameters},
+        "gradients": {"steps": 300, "sampled": 27, "none": [], "zero": zero, "all_zero": False},
+    }
+    found = absorb_symptoms([*judged("GW308", np.full(310, 2.3), **facts), raised("GW114", 0)])
+    assert [(item.code, item.cause) for item in found] == [("GW308", ("GW114", 0)), ("GW114", None)]
+
+
+@pytest.mark.parametrize("values", [2, 3, 4, 98])
+def test_gradients_that_explode_follow_from_norms_of_three_values_at_most(values: int) -> None:
+    fact = {"layers": {"bn": {"values": values, "batch": 2, "samples": 5}}}
+    found = absorb_symptoms([*judged("GW403", np.ones(10), batchnorm=fact), raised("GW307", 9)])
+    assert found[-1].cause == (("GW403", 0) if values <= 3 else None)
+
+
+@pytest.mark.parametrize(("other", "cause"), [("GW313", ("GW313", 0)), ("GW412", ("GW412", 0)), ("GW206", None)])
+def test_a_brier_score_that_ends_at_a_constant_answer_speaks_where_no_cause_is_known(other: str, cause: object) -> None:
+    labels = {"integer": True, "distinct": 2, "min": 0, "max": 1, "mean": 0.5, "std": 0.5}
+    call = {
+        "function": "mse_loss", "batches": 20, "classes": 1, "batch_size": 4, "alone": True, "target": labels,
+        "previous_op": "SigmoidBackward0", "arguments": {"reduction": "mean"}, "input": {"shape": [4, 1]},
+    }  # fmt: skip
+    (found, _) = absorb_symptoms([*judged("GW202", np.full(200, 0.25), loss_call=call), raised(other, 0)])
+    assert (found.code, found.cause) == ("GW202", cause)
 
 
 @pytest.mark.parametrize(
