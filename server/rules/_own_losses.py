@@ -89,8 +89,8 @@ def _ctc_over_the_first(shape: Sequence[int]) -> Verdict:
     sizes = "×".join(map(str, shape))
     return say(
         Severity.ERROR,
-        f"ctc_loss gets a log-softmax of {sizes} scores over dimension 0, its {shape[0]} samples or time steps, "
-        f"and not over the {shape[-1]} classes: the classes of one place do not sum to 1",
+        f"ctc_loss gets a log-softmax of {sizes} scores over dimension 0, its {shape[0]} samples or time steps, and "
+        f"not over the {shape[-1]} classes: the classes of one place do not sum to 1",
         "Call scores.log_softmax(2), over the classes, which come last.",
         numbers={"summed": shape[0], "classes": shape[-1]},
         series=("loss",),
