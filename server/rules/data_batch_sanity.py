@@ -15,7 +15,6 @@ from server.rules._loss_call import CROSS_ENTROPIES, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
-
 BAD_INIT = "GW471"
 
 
