@@ -14,7 +14,7 @@ from server.domain.series import Floats
 from server.domain.statistics import finite, med, median
 from server.rules._killed import killed
 from server.rules._label_shares import learned_below, shares_alone
-from server.rules._progress import SMALLEST_GAIN
+from server.rules._progress import SMALLEST_GAIN, scattered
 from server.rules._rate_limits import AFTER, ANSWERS, START, RateLimits, rewrites
 from server.rules._rates import decay_shares, medians
 
@@ -108,6 +108,8 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
     kept = first[np.isfinite(first)]
     limit = limits.blow_up * abs(start)
     if usual <= limits.blow_up_update or not len(kept) or float(np.max(kept)) <= limit:
+        return None
+    if scattered(kept):
         return None
     if np.count_nonzero(kept > limit) < 2 and float(np.max(kept)) <= limits.blow_up * limit:
         return None  # one wild batch: weights that a step has harmed are not well again after the next one

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call, product_of_unit_vectors
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,7 +21,8 @@ class OutputLogitDrift(Rule):
     ## What it does
     Follows log Z, the logarithm of the sum of the exponentiated logits: more than 20 away from its value at the end of
     the warm-up, and still moving, is a warning. Outputs that no softmax reads (quantiles, vectors that are compared by
-    their direction) are no logits, and may be of any size.
+    their direction) are no logits, and may be of any size; cosines
+    times a scale are bounded by it.
 
     ## Why it matters
     A softmax does not care about a common shift, so nothing holds it; in half precision the differences drown in it.
@@ -68,6 +69,9 @@ class OutputLogitDrift(Rule):
             return
         if call is None and not _read_by_a_softmax(window):
             yield NotEvaluated("no softmax reads the outputs")
+            return
+        if product_of_unit_vectors(call_operations(window))[0]:
+            yield NotEvaluated("the scores are cosines times a scale, which bounds them")
             return
         seen = False
         for item in window.fact("outputs").values():
