@@ -13,12 +13,12 @@ from itertools import takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
-from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations, raw_scores
+from server.rules._ctc import mistake_of_ctc
+from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
 from server.rules._samples import samples
 from server.rules._say import say
 
 _OVERLAP = "the overlap (a dice or Jaccard index)"
-OF_CTC = 3  # dimensions: time, samples, classes
 TABLE = 3  # numbers: the dimension, samples, scores of each
 FIRST_STEPS = 3  # after which the gradients are told
 
@@ -34,7 +34,7 @@ def mistake_in_graph(window: Window) -> Verdict | None:
             return _torn(before)
     if graph.get("overlap_of_scores") is True:
         return _made_for_probabilities(_OVERLAP)
-    return _mistake_of_ctc(window)
+    return mistake_of_ctc(window)
 
 
 def _made_for_probabilities(what: str) -> Verdict:
@@ -64,35 +64,6 @@ def _torn(shape: Sequence[int]) -> Verdict:
         f"Move the classes to the end first, x.permute({order}).reshape(-1, {classes}); or hand (batch, classes, "
         "places) to cross_entropy as they are.",
         numbers={"classes": classes},
-        series=("loss",),
-        limit=0.0,
-    )
-
-
-def _mistake_of_ctc(window: Window) -> Verdict | None:
-    """Looks at what CTC is given: scores of a weighted layer, a softmax without its logarithm, or logarithms that sum
-    to one over the samples or the time, which are first, and not over the classes."""
-    operations = call_operations(window)
-    at = next((at for at, name in enumerate(operations) if name.startswith(("CtcLoss", "CudnnCtcLoss"))), None)
-    behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
-    if not behind:
-        return None
-    if behind[0].startswith("Softmax"):
-        return _CTC_OF_SHARES
-    over = [list(map(int, item)) for item in window.fact("graph").get("log_softmaxes") or ()]
-    if behind[0].startswith("LogSoftmax") and len(over) == 1 and over[0][0] == 0 and len(over[0]) == 1 + OF_CTC:
-        return _ctc_over_the_first(over[0][1:])
-    return _OF_CTC if raw_scores(behind) else None
-
-
-def _ctc_over_the_first(shape: Sequence[int]) -> Verdict:
-    sizes = "×".join(map(str, shape))
-    return say(
-        Severity.ERROR,
-        f"ctc_loss gets a log-softmax of {sizes} scores over dimension 0, its {shape[0]} samples or time steps, and "
-        f"not over the {shape[-1]} classes: the classes of one place do not sum to 1",
-        "Call scores.log_softmax(2), over the classes, which come last.",
-        numbers={"summed": shape[0], "classes": shape[-1]},
         series=("loss",),
         limit=0.0,
     )
@@ -171,32 +142,6 @@ def _softmax_of_softmax(operations: Sequence[str]) -> bool:
     at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
     behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
     return bool(behind) and behind[0].startswith("Softmax")
-
-
-_OF_CTC = Verdict(
-    severity=Severity.ERROR,
-    first_step=0,
-    message=(
-        "ctc_loss got raw scores where logarithms of probabilities belong: the larger all scores are, the smaller is "
-        "the loss, which may fall below 0"
-    ),
-    advice="Call ctc_loss(scores.log_softmax(2), …).",
-    evidence=Evidence(strings={"operations": "ctc_loss(x), and no log_softmax before it"}, series=("loss",)),
-    at_once=True,
-)
-
-
-_CTC_OF_SHARES = Verdict(
-    severity=Severity.ERROR,
-    first_step=0,
-    message=(
-        "ctc_loss got what a softmax gave, where logarithms of probabilities belong: numbers between 0 and 1 count as "
-        "logarithms, the loss is below 0 and hardly teaches"
-    ),
-    advice="Call ctc_loss(scores.log_softmax(2), …), in place of softmax.",
-    evidence=Evidence(strings={"operations": "ctc_loss(softmax(x))"}, series=("loss",)),
-    at_once=True,
-)
 
 
 def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | None:

@@ -72,10 +72,13 @@ def is_stuck(parts: Quarters) -> bool:
 
 
 def scattered(losses: Floats) -> bool:
-    """Says whether one loss is usually several times its neighbour, as of targets over many decades: then a large one
-    is a large target. What large steps have harmed comes down again smoothly."""
-    above = losses[np.isfinite(losses) & (losses > 0)]
-    return len(above) >= FEWEST_NEIGHBOURS and float(np.median(np.abs(np.diff(np.log(above))))) > 1.0
+    """Says whether one loss is usually several times its neighbours, as of targets over many decades: then a large one
+    is a large target. What large steps have harmed comes down again smoothly, or alternates."""
+    above = np.log(losses[np.isfinite(losses) & (losses > 0)])
+    apart = (
+        [np.median(np.abs(above[lag:] - above[:-lag])) for lag in (1, 2, 3)] if len(above) > FEWEST_NEIGHBOURS else []
+    )
+    return bool(apart) and float(min(apart)) > 1.0
 
 
 def first_finite(values: Floats) -> float | None:

@@ -11,9 +11,8 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
-from server.domain.series import Floats
 from server.domain.statistics import med
-from server.rules._idle_losses import compared_with_itself, hinge_without_margin
+from server.rules._idle_losses import compared_with_itself, hinge_without_margin, nothing_but_rounding
 from server.rules._layers import uses_closures
 from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, is_ctc, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
@@ -22,7 +21,6 @@ SOLVED = 0.05  # of the first losses: a loss that training brought down there ma
 FEWEST_FALLING = 5  # losses on the way down
 HALFWAY = 0.5  # of the first losses: one that falls to 0 from above was not brought there by training
 ROUNDING = -1e-6
-ROUNDED = 1e-6  # of a loss: what the order of a sum changes in float32
 SURELY = 1e-3  # below 0: a small number before a logarithm makes a loss slightly negative
 MISMATCH = frozenset({"GW202", "GW212"})
 TOLD = 0.02  # the same loss: it may be told in another precision, or averaged over micro-batches
@@ -131,8 +129,8 @@ class LossConstantOrZero(Rule):
         elif (zero or constant) and not _moves(window, call, params.zeros):
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
-        elif not zero and _rounding_alone(window, newest):
-            yield _rounded(window, newest)
+        elif not zero and (rounded := nothing_but_rounding(window, loss.tail(params.same))) is not None:
+            yield rounded
         elif (part := compared_with_itself(window)) is not None:
             yield part
 
@@ -203,40 +201,6 @@ def _endless(window: Window, endless: float) -> Verdict:
             "in [0, 1]."
         ),
         evidence=Evidence(numbers={"loss": now, "first_loss": start}, series=("loss",), limit=limit),
-        at_once=True,
-        stage=Stage.OUTPUT,
-        exact=True,
-    )
-
-
-def _rounding_alone(window: Window, newest: Floats) -> bool:
-    """Says whether losses differ by their rounding alone, and the gradients that were measured are 0 or of that size
-    too, from the first to the last: what differs between batches was subtracted from itself."""
-    norms = window.series("grad_norm")
-    if len(newest) < NEWEST or norms.count < FEWEST_FALLING or not np.isfinite(newest).all():
-        return False
-    spread, size, largest = float(np.ptp(newest)), float(np.abs(newest).max()), float(norms.values.max())
-    if largest == 0.0:
-        return spread <= ROUNDED * (1 + size) and float(np.ptp(window.loss.values)) <= ROUNDED * (1 + size)
-    return spread <= ROUNDED * size and 0 <= largest <= ROUNDED * size and not uses_closures(window)
-
-
-def _rounded(window: Window, newest: Floats) -> Verdict:
-    value, norms = float(newest[-1]), window.series("grad_norm")
-    largest = float(norms.values.max())
-    gradients = f"no gradient was above {largest:.2g}" if largest else "all gradients are zero"
-    return Verdict(
-        severity=Severity.ERROR,
-        first_step=int(window.loss.steps[0]),
-        message=(
-            f"The loss is {value + 0.0:.6g} but for its rounding, whatever the batch, and {gradients}: it compares "
-            "something with itself"
-        ),
-        advice=(
-            "Look at what is subtracted or divided: the same tensor may stand on both sides (a ratio to the policy of "
-            "now instead of an old one that was detached, a negative that is the positive itself)."
-        ),
-        evidence=Evidence(numbers={"loss": value, "largest_gradient": largest}, series=("loss", "grad_norm")),
         at_once=True,
         stage=Stage.OUTPUT,
         exact=True,
