@@ -8,7 +8,7 @@ from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call, product_of_unit_vectors
+from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -21,8 +21,8 @@ class OutputLogitDrift(Rule):
     ## What it does
     Follows log Z, the logarithm of the sum of the exponentiated logits: more than 20 away from its value at the end of
     the warm-up, and still moving, is a warning. Outputs that no softmax reads (quantiles, vectors that are compared by
-    their direction) are no logits, and may be of any size; cosines
-    times a scale are bounded by it.
+    their direction) are no logits, and may be of any size. What comes
+    nearer to 0 is on its way back.
 
     ## Why it matters
     A softmax does not care about a common shift, so nothing holds it; in half precision the differences drown in it.
@@ -70,9 +70,6 @@ class OutputLogitDrift(Rule):
         if call is None and not _read_by_a_softmax(window):
             yield NotEvaluated("no softmax reads the outputs")
             return
-        if product_of_unit_vectors(call_operations(window))[0]:
-            yield NotEvaluated("the scores are cosines times a scale, which bounds them")
-            return
         seen = False
         for item in window.fact("outputs").values():
             if call is not None and not _are_scores(item, call):
@@ -86,7 +83,8 @@ class OutputLogitDrift(Rule):
             start = sorted(value for _, value in known[tenth : 2 * tenth + 1])[tenth // 2]
             now = sorted(value for _, value in known[-5:])[2]
             before = sorted(value for _, value in known[-15:-10])[2]
-            if abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
+            away = abs(now) > abs(start)
+            if away and abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
                 yield say(
                     Severity.WARNING,
                     f"log Z of the outputs drifted from {start:.3g} to {now:.3g} and goes on",
