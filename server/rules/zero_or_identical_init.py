@@ -23,8 +23,8 @@ class ZeroOrIdenticalInit(Rule):
     Looks at the weight matrices at the start and again after 10 optimizer steps: a matrix that is still exactly zero,
     or a hidden one whose rows are still all the same. Legitimate zeros (last layer of a residual branch, LoRA-B, a zero
     head) have moved by then; two stacked zero layers, or units that are copies of each other, never do; where zeros are
-    all that learns (both factors of an adapter), every gradient is exactly zero. Where each matrix of a model was
-    filled with a constant it says so at once.
+    all that learns (both factors of an adapter, the tables of users and of items), every gradient is exactly zero.
+    Where each matrix of a model was filled with a constant it says so at once.
 
     ## Why it matters
     Equal units get equal gradients and stay equal: a layer of 512 learns as much as a layer of one.
