@@ -73,6 +73,7 @@ class LoopOrderSignal(Signal):
         self._factor: list[Any] | None = None  # backwards a step, and the constant that such a loss is multiplied by
         self._in_step: str | None = None
         self._closures = False
+        self._inside = [0, 0]  # backwards in closures, and those that found the gradients cleared
         self._stepped_in = -1  # the open step in which an optimizer stepped last; closing it may be put off
         self._stepped = False
         self._root: weakref.ref[Tensor] | None = None
@@ -117,8 +118,10 @@ class LoopOrderSignal(Signal):
             factor = constant_factor(root.grad_fn) if root.grad_fn is not None else None
             self._factor = [self._per_step, factor]
         self._look_for_inputs(root)
-        for turn in self._turns.values():
+        for key, turn in self._turns.items():
             cleared = turn.probe.look()
+            if key == self._in_step and not turn.probe.lost:
+                self._inside = [self._inside[0] + 1, self._inside[1] + cleared]
             if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
                 if turn.probe.unmoved() and not (self._for_inputs or self._same_batch(turn)):
                     turn.discarded = True
@@ -352,6 +355,7 @@ class LoopOrderSignal(Signal):
             "backwards_per_step": self._per_step,
             "accumulation": {"steps": self._accumulated, "discarded": self._discarded, "factor": self._factor},
             "closures": self._closures,
+            "in_closures": self._inside,
             "offences": self._offences.listed(),
         }
         self.context.outbox.record("fact", "loop", step, fact)

@@ -24,8 +24,17 @@ SEND_AT = 20
 _HALF = (torch.bfloat16, torch.float16)
 
 
-def _append(known: deque[float], copies: list[Tensor]) -> None:
-    known.append(float(copies[0]))
+def _append(known: deque[float], early: list[float] | None, copies: list[Tensor]) -> None:
+    share = float(copies[0])
+    known.append(share)
+    if early is not None and len(early) < KEPT:
+        early.append(share)
+
+
+def _rate(optimizer: Optimizer) -> float:
+    """Gives the highest rate of an optimizer's groups; one on a device is not waited for."""
+    rates = [group.get("lr", 0.0) for group in optimizer.param_groups]
+    return max((float(item) for item in rates if not isinstance(item, Tensor) or item.is_cpu), default=0.0)
 
 
 class RoundingSignal(Signal):
@@ -38,6 +47,8 @@ class RoundingSignal(Signal):
         self._later = Later()
         self._before: dict[str, Tensor] = {}
         self._shares: dict[str, deque[float]] = {}
+        self._early: dict[str, list[float]] = {}  # at rates of at least half the highest so far
+        self._highest = 0.0
         self._dtypes: dict[str, str] = {}
         self._samples = 0
 
@@ -66,12 +77,17 @@ class RoundingSignal(Signal):
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Counts what is different, where the gradient asked for a change."""
+        rate = _rate(optimizer)
+        if rate > 2 * self._highest:
+            self._early.clear()  # what came before was a warm-up
+        self._highest = max(self._highest, rate)
         for name, weight in self._held(optimizer):
             before = self._before.pop(name, None)
             if before is not None:
                 share = torch.ne(tensors.sample(weight, SAMPLE), before).float().mean().reshape(1)
                 known = self._shares.setdefault(name, deque(maxlen=KEPT))
-                self._later.put([share], partial(_append, known))
+                early = self._early.setdefault(name, []) if 2 * rate >= self._highest else None
+                self._later.put([share], partial(_append, known, early))
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact once in 20 samples."""
@@ -92,7 +108,11 @@ class RoundingSignal(Signal):
         fact: dict[str, Any] = {
             "samples": self._samples,
             "parameters": {
-                name: {"dtype": self._dtypes[name], "changed": sorted(known)[len(known) // 2]}
+                name: {
+                    "dtype": self._dtypes[name],
+                    "changed": sorted(known)[len(known) // 2],
+                    "early": sorted(early)[len(early) // 2] if (early := self._early.get(name)) else None,
+                }
                 for name, known in self._shares.items()
                 if known
             },

@@ -14,6 +14,7 @@ from server.domain.series import Floats
 from server.domain.statistics import finite, med, median
 from server.rules._killed import killed
 from server.rules._label_shares import learned_below, shares_alone
+from server.rules._progress import SMALLEST_GAIN, scattered
 from server.rules._rate_limits import AFTER, ANSWERS, START, RateLimits, rewrites
 from server.rules._rates import decay_shares, medians
 
@@ -63,12 +64,13 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
     ends_above = window.final and not now < start
-    if len(high) >= 2 and ends_above:
+    stands = window.final and not now < start - SMALLEST_GAIN * abs(start)
+    if len(high) >= 2 and (ends_above or (stands and np.count_nonzero(ratios[:10] >= limits.rewrite) >= REWRITTEN)):
         return rewrites(
             Severity.ERROR,
             int(high[0]),
             f"{len(high)} of the first 10 steps changed the weights by {limits.rewrite_twice:.0%} or more, and the "
-            f"run ends at a loss of {now:.4g}, above its first {start:.4g}",
+            f"run ends at a loss of {now:.4g}, {'above' if ends_above else 'as good as'} its first {start:.4g}",
             {"update_ratio": top, "first_loss": start, "last_loss": now},
             limits.rewrite_twice,
         )
@@ -108,6 +110,8 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
     kept = first[np.isfinite(first)]
     limit = limits.blow_up * abs(start)
     if usual <= limits.blow_up_update or not len(kept) or float(np.max(kept)) <= limit:
+        return None
+    if scattered(kept):
         return None
     if np.count_nonzero(kept > limit) < 2 and float(np.max(kept)) <= limits.blow_up * limit:
         return None  # one wild batch: weights that a step has harmed are not well again after the next one

@@ -1,5 +1,5 @@
 """Finds losses, and parts of one, that ask nothing of the model from the first step on: a number that is compared with
-itself, a hinge that has no margin.
+itself, in a part or as a whole, a hinge that has no margin.
 
 Not for: a loss that stands still later (loss-constant-or-zero).
 """
@@ -11,10 +11,11 @@ import math
 import numpy as np
 
 from server.domain.evidence import Window
-from server.domain.findings import Severity, Verdict
+from server.domain.findings import Evidence, Severity, Verdict
 from server.domain.kinds import Kind
+from server.domain.series import Floats
 from server.domain.statistics import med
-from server.rules._layers import looks_untrained
+from server.rules._layers import looks_untrained, uses_closures
 from server.rules._loss_call import call_operations, own_operations
 from server.rules._rewards import any_reward
 from server.rules._say import percent, say
@@ -23,6 +24,8 @@ from server.rules.base import Stage
 FEWEST = 20  # losses
 FEWEST_LIVE = 50  # of a part that may yet grow
 ROUNDED = 1e-5  # of the first losses: single precision leaves about 1e-7 of a difference of equal numbers
+IN_ORDER = 1e-6  # of a loss: what the order of a sum changes in float32
+FEWEST_NORMS = 5  # gradients
 EITHER_SIGN = 0.1  # of the values, at least: a difference of equal numbers falls to either side of 0
 RATIOS = ("Exp", "Minimum", "Div", "Clamp")  # a ratio of policies is 1, its advantages sum to 0, and it has a slope
 HINGES = ("Relu", "ClampMin", "ClampBackward", "Maximum", "Threshold")
@@ -92,6 +95,45 @@ def hinge_without_margin(window: Window) -> Verdict | None:
         numbers={"idle_at_first": first, "share": share, "terms": terms},
         series=("loss", "grad_norm"),
         limit=OFTEN,
+        stage=Stage.OUTPUT,
+        exact=True,
+    )
+
+
+def nothing_but_rounding(window: Window, newest: Floats) -> Verdict | None:
+    """Finds a loss that is the same but for its rounding, whatever the batch."""
+    return _rounded(window, newest) if _rounding_alone(window, newest) else None
+
+
+def _rounding_alone(window: Window, newest: Floats) -> bool:
+    """Says whether losses differ by their rounding alone, and the gradients that were measured are 0 or of that size
+    too, from the first to the last: what differs between batches was subtracted from itself."""
+    norms = window.series("grad_norm")
+    if len(newest) < FEWEST or norms.count < FEWEST_NORMS or not np.isfinite(newest).all():
+        return False
+    spread, size, largest = float(np.ptp(newest)), float(np.abs(newest).max()), float(norms.values.max())
+    if largest == 0.0:
+        return spread <= IN_ORDER * (1 + size) and float(np.ptp(window.loss.values)) <= IN_ORDER * (1 + size)
+    return spread <= IN_ORDER * size and 0 <= largest <= IN_ORDER * size and not uses_closures(window)
+
+
+def _rounded(window: Window, newest: Floats) -> Verdict:
+    value, norms = float(newest[-1]), window.series("grad_norm")
+    largest = float(norms.values.max())
+    gradients = f"no gradient was above {largest:.2g}" if largest else "all gradients are zero"
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=int(window.loss.steps[0]),
+        message=(
+            f"The loss is {value + 0.0:.6g} but for its rounding, whatever the batch, and {gradients}: it compares "
+            "something with itself"
+        ),
+        advice=(
+            "Look at what is subtracted or divided: the same tensor may stand on both sides (a ratio to the policy of "
+            "now instead of an old one that was detached, a negative that is the positive itself)."
+        ),
+        evidence=Evidence(numbers={"loss": value, "largest_gradient": largest}, series=("loss", "grad_norm")),
+        at_once=True,
         stage=Stage.OUTPUT,
         exact=True,
     )

@@ -202,6 +202,8 @@ def never_negative(operations: Sequence[str]) -> str:
     squashed = next((at for at, name in enumerate(inner) if name.startswith(("Softmax", "Sigmoid"))), None)
     if not logs or squashed is None or not inner[0].startswith("NegBackward"):
         return ""
+    if any(name.startswith(_OF_DENSITY) for name in inner[squashed + 1 :]):
+        return ""  # shares of a mixture, each times a density, which may be above 1
     between = inner[1:squashed]
     plain = all(name.startswith(_OF_CROSS_ENTROPY) for name in between)
     return "minus the logarithm of a probability" if plain else ""
@@ -218,6 +220,7 @@ def is_ctc(window: Window) -> bool:
 _OF_CROSS_ENTROPY = (
     "Log", "Add", "Mul", "Index", "Select", "Gather", "Squeeze", "Clamp", "Rsub", "View", "Unsqueeze", "Slice",
 )  # fmt: skip
+_OF_DENSITY = ("ExpB", "Pow", "Abs", "Softplus", "Reciprocal", "Sqrt", "Rsqrt")  # beside a softmax, not below it
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def _of_classes(window: Window, call: LossCall, parts: Quarters) -> Verdict | No
     if not near <= parts.q4 <= max(FAR_ABOVE * guess, guess + noise) or _below(lowest, least):
         return None
     most = min(guess + SURE_ERRORS * error, math.log(len(labels)))  # that such an answer may cost
-    if most - parts.q4 > SURE_ERRORS * parts.se_last and (lowest is None or lowest < LITTLE * most):
+    there = min(most, _guess_of_validation(window, most) + error)  # its labels may be less even
+    if most - parts.q4 > SURE_ERRORS * parts.se_last and (lowest is None or lowest < LITTLE * there):
         return None
     if not is_stuck(parts) and (_falls(parts) or still_falling(parts, window.loss.values)):
         return None

@@ -13,7 +13,8 @@ from itertools import takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
-from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations, raw_scores
+from server.rules._ctc import mistake_of_ctc
+from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
 from server.rules._samples import samples
 from server.rules._say import say
 
@@ -33,7 +34,7 @@ def mistake_in_graph(window: Window) -> Verdict | None:
             return _torn(before)
     if graph.get("overlap_of_scores") is True:
         return _made_for_probabilities(_OVERLAP)
-    return _OF_CTC if _ctc_of_scores(call_operations(window)) else None
+    return mistake_of_ctc(window)
 
 
 def _made_for_probabilities(what: str) -> Verdict:
@@ -66,12 +67,6 @@ def _torn(shape: Sequence[int]) -> Verdict:
         series=("loss",),
         limit=0.0,
     )
-
-
-def _ctc_of_scores(operations: Sequence[str]) -> bool:
-    """Says whether CTC is given what a weighted layer gave, with no log-softmax between."""
-    at = next((at for at, name in enumerate(operations) if name.startswith("CtcLoss")), None)
-    return at is not None and raw_scores([name for name in operations[at + 1 :] if not name.startswith(_VIEWS)])
 
 
 def mistake_in_own_loss(window: Window) -> Verdict | None:
@@ -147,19 +142,6 @@ def _softmax_of_softmax(operations: Sequence[str]) -> bool:
     at = next((at for at, name in enumerate(operations) if name.startswith("LogSoftmax")), None)
     behind = [name for name in operations[at + 1 :] if not name.startswith(_VIEWS)] if at is not None else []
     return bool(behind) and behind[0].startswith("Softmax")
-
-
-_OF_CTC = Verdict(
-    severity=Severity.ERROR,
-    first_step=0,
-    message=(
-        "ctc_loss got raw scores where logarithms of probabilities belong: the larger all scores are, the smaller is "
-        "the loss, which may fall below 0"
-    ),
-    advice="Call ctc_loss(scores.log_softmax(2), …).",
-    evidence=Evidence(strings={"operations": "ctc_loss(x), and no log_softmax before it"}, series=("loss",)),
-    at_once=True,
-)
 
 
 def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | None:

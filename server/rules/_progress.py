@@ -15,6 +15,7 @@ from server.domain.statistics import Quarters, baseline, finite, quarters
 
 SMALLEST_GAIN = 0.01  # of the first quarter's median
 SMALLEST_START_GAIN = 0.05  # of the very first losses, which fall quickly to the best constant answer
+FEWEST_NEIGHBOURS = 10  # losses that tell how much one differs from the next
 SURE_ERRORS = 3.0
 FEWEST_LIVE = 100
 EXACT_UNTIL = 512  # losses
@@ -68,6 +69,16 @@ def is_stuck(parts: Quarters) -> bool:
         return True
     known = SURE_ERRORS * parts.se_start <= SMALLEST_START_GAIN * abs(parts.start)
     return known and parts.q1 > parts.start and moved_since_start < SMALLEST_GAIN * abs(parts.start)
+
+
+def scattered(losses: Floats) -> bool:
+    """Says whether one loss is usually several times its neighbours, as of targets over many decades: then a large one
+    is a large target. What large steps have harmed comes down again smoothly, or alternates."""
+    above = np.log(losses[np.isfinite(losses) & (losses > 0)])
+    apart = (
+        [np.median(np.abs(above[lag:] - above[:-lag])) for lag in (1, 2, 3)] if len(above) > FEWEST_NEIGHBOURS else []
+    )
+    return bool(apart) and float(min(apart)) > 1.0
 
 
 def first_finite(values: Floats) -> float | None:

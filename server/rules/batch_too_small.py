@@ -12,11 +12,14 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._layers import uses_closures
 from server.rules._loss_call import NOT_SEEN, loss_call
-from server.rules._progress import loss_quarters
+from server.rules._progress import SURE_ERRORS, is_stuck, loss_quarters
+from server.rules._rates import medians
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 TROUBLE = frozenset({"GW205", "GW206", "GW207"})
+FIRST = 20  # samples whose updates are looked at
+THROWN = 0.03  # of the weights a step: one example throws them to and fro
 CAUSE = "GW411"  # a rate that rewrites the weights does so whatever the batch
 
 
@@ -24,8 +27,9 @@ class BatchTooSmall(Rule):
     """The run has batches so small that their noise drowns the signal
 
     ## What it does
-    Batches of one or two examples, no accumulation, and a run in trouble: no progress, swings, spikes, or an end above
-    its start. Without trouble small batches are fine, and nothing is said. Beside a rate that is too high
+    Batches of one or two examples, no accumulation, and a run in trouble: no progress, swings, spikes, an end above its
+    start, or, at the end, no progress while the first steps changed the weights by more than 3 % each. Without trouble
+    small batches are fine, and nothing is said. Beside a rate that is too high
     (GW411) it is a consequence: that comes first.
 
     ## Why it matters
@@ -85,13 +89,19 @@ class BatchTooSmall(Rule):
         if window.samples < params.samples or parts is None:
             yield NotEvaluated(f"{params.samples} losses are needed, {window.samples} are in")
             return
-        above = window.final and parts.q4 > parts.q1 and bool(np.isfinite(parts.q4))
+        surely = SURE_ERRORS * float(np.hypot(parts.se_first, parts.se_last))
+        above = window.final and parts.q4 - parts.q1 > surely and bool(np.isfinite(parts.q4))
         codes = sorted(TROUBLE & window.open_codes)
-        if codes or above:
+        ratios = medians(window, head=FIRST)[1] if window.final and is_stuck(parts) else ()
+        thrown = float(np.median(ratios)) if len(ratios) else 0.0
+        if codes or above or thrown > THROWN:
+            trouble = "the run ends above its first quarter"
+            if codes or not above:
+                moved = f"nothing was learned, while a step changed the weights by {thrown:.1%}"
+                trouble = f"the run is in trouble ({', '.join(codes)})" if codes else moved
             yield say(
                 Severity.WARNING,
-                f"Each step sees {size} example{'s' if size > 1 else ''}, and "
-                + (f"the run is in trouble ({', '.join(codes)})" if codes else "the run ends above its first quarter"),
+                f"Each step sees {size} example{'s' if size > 1 else ''}, and {trouble}",
                 "Use batches of 16 or more, or accumulate gradients over several; else lower the learning rate in "
                 "proportion.",
                 numbers={"batch_size": size, "first_quarter": parts.q1, "last_quarter": parts.q4},

@@ -11,7 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._facts import read_once
-from server.rules._layers import Parameter, first_unfed, layers, listed
+from server.rules._layers import Parameter, first_unfed, layers, listed, parameters
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
@@ -116,7 +116,7 @@ class DeadReLU(Rule):
         }
         if silent:
             yield _silent(window, silent, samples, params.zeros)
-        elif (unfed := first_unfed(window)) is not None:
+        elif (unfed := first_unfed(window)) is not None and not _zeros_before(window, unfed[0]):
             yield _unfed(window, *unfed)
         elif not ready and not any(series.count >= samples for series in zeros.values()):
             yield _why_not(counted, zeros, types, samples)
@@ -204,6 +204,13 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
             limit=limit,
         ),
         stage=Stage.FIRST_SIGNAL if _never_fired(window, layer, silent[layer]) else None,
+    )
+
+
+def _zeros_before(window: Window, layer: Parameter) -> bool:
+    """Says whether other weights were exactly zero at the second look too: they put out zeros, and no unit is dead."""
+    return any(
+        item.zero for item in parameters(window) if item.trainable and item.is_matrix and item.name != layer.name
     )
 
 

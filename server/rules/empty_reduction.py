@@ -14,6 +14,8 @@ from server.rules._nonfinite import bad_layers, scaler_active
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
+PADDED = frozenset({"GW954"})  # places without targets, which are all of them there
+
 
 class EmptyReduction(Rule):
     """The run has batches of which nothing is left to average
@@ -102,6 +104,7 @@ class EmptyReduction(Rule):
                 strings={"share": percent(share)},
                 series=("loss",),
                 limit=params.share,
+                explains=PADDED,
             )
 
 

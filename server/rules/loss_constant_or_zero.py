@@ -12,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._idle_losses import compared_with_itself, hinge_without_margin
+from server.rules._idle_losses import compared_with_itself, hinge_without_margin, nothing_but_rounding
 from server.rules._layers import uses_closures
 from server.rules._loss_call import MARGINS, NEVER_NEGATIVE, LossCall, is_ctc, loss_call, never_negative, own_operations
 from server.rules.base import Rule, Stage, threshold
@@ -55,7 +55,8 @@ class LossConstantOrZero(Rule):
     stay as they were is left alone: the ratio of a policy to its frozen self is 1, and has a slope. So does a hinge of
     one's own that an untrained model satisfies in half of the first 20 batches or more, and in half of all: it asks for
     no margin. And a named part of the loss that never was more than a rounding error (below 1e-5 of the first losses),
-    of both signs: it compares a number with itself.
+    of both signs: it compares a number with itself. So does a whole loss that differs by its rounding alone from batch
+    to batch, where every gradient is 0 or as small.
 
     ## Why it matters
     Batches differ, so a living loss never repeats itself to the last bit: a constant one does not depend on the
@@ -128,6 +129,8 @@ class LossConstantOrZero(Rule):
         elif (zero or constant) and not _moves(window, call, params.zeros):
             easy = zero and call is not None and call.function in MARGINS
             yield _standing(window, float(loss.values[-1]), params.zeros if zero else params.same, easy)
+        elif not zero and (rounded := nothing_but_rounding(window, loss.tail(params.same))) is not None:
+            yield rounded
         elif (part := compared_with_itself(window)) is not None:
             yield part
 

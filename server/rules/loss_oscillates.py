@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, start_of, window_size
+from server.rules._progress import scattered
 from server.rules._rates import medians
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -106,6 +107,9 @@ class LossOscillates(Rule):
         if dense and correlation < params.opposed and not _two_tasks(window):
             yield _say(step, f"The loss alternates from step to step (lag-1 correlation {correlation:.2f} over "
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
+            return
+        if scattered(values):
+            yield NotEvaluated("one loss is usually several times the next, so single batches make the means")
             return
         start = _reference(values)
         if not window.final and _flat(values, params.part * start):

@@ -53,10 +53,10 @@ class LossTaskMismatch(Rule):
     The test for a softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do.
     Where a reward is logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does,
     at the end, an accuracy or AUC of the validation that fell to that of a guess while the loss fell, and an overlap
-    (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores in CTC, distances as
-    scores, and rates where a Poisson loss wants their logarithms are found as well, and so is an overlap of raw scores
-    beside a cross-entropy of them. Several rows of outputs against one row of targets (heads that share it) are a
-    remark.
+    (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores, a softmax or a
+    log-softmax over the samples in CTC, distances as scores, and rates where a Poisson loss wants their logarithms are
+    found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of outputs against
+    one row of targets (heads that share it) are a remark.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss

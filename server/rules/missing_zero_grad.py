@@ -22,7 +22,8 @@ class MissingZeroGrad(Rule):
     At each checked optimizer step the hook knows whether a backward since that optimizer's previous step found its
     gradients cleared. Three steps without one fire, also where they begin late. Another optimizer's backward in between
     (a generator's loss running through a discriminator) does not count, nor do several backwards before one step
-    (accumulation; one whose optimizer steps after each of them is told by GW315). Where nothing could be checked, a
+    (accumulation; one whose optimizer steps after each of them is told by GW315). In a closure that an optimizer
+    evaluates (LBFGS), ten backwards none of which found the gradients cleared fire. Where nothing could be checked, a
     gradient norm that grows in a straight line with the step (correlation above 0.95) to 10 times its start within 50
     samples is reported as a warning.
 
@@ -79,6 +80,9 @@ class MissingZeroGrad(Rule):
             high=1.0,
             source="ours: one of three optimizers may be the faulty one",
         )
+        closures: int = threshold(
+            10, unit="backwards in closures", low=2, high=1000, source="exact: one of them has to find nothing"
+        )
         ramp_samples: int = threshold(
             50, unit="samples", low=20, high=500, source="ours: long enough to tell a line from noise"
         )
@@ -91,6 +95,10 @@ class MissingZeroGrad(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the counters of the `loop` fact, and the norm's ramp where nothing was counted."""
+        inside = window.fact("loop").get("in_closures") or (0, 0)
+        if int(inside[0]) >= params.closures and not int(inside[1]):
+            yield _in_closures(int(inside[0]))
+            return
         if uses_closures(window):
             yield NotEvaluated("the optimizer calls a closure that clears and computes gradients inside step()")
             return
@@ -151,6 +159,20 @@ _ADVICE = (
     "over micro-batches on "
     "purpose, call `optimizer.step()` only after the last of them."
 )
+
+
+def _in_closures(backwards: int) -> Verdict:
+    return Verdict(
+        severity=Severity.ERROR,
+        first_step=0,
+        message=(
+            f"None of {backwards} backwards inside the closure found the gradients cleared: those of all evaluations "
+            "add up, and the optimizer takes the sum for the slope"
+        ),
+        advice="Call `optimizer.zero_grad()` as the first line of the closure that `optimizer.step` evaluates.",
+        evidence=Evidence(numbers={"backwards_in_closures": backwards}, series=("grad_norm",), limit=0.0),
+        at_once=True,
+    )
 
 
 def _verdict(optimizer: str | None, habit: Habit, *, late: bool) -> Verdict:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._loss_call import CROSS_ENTROPIES, loss_call
+from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
+
+NORMALISING = ("Softmax", "LogSoftmax", "Logsumexp", "NllLoss", "CrossEntropy")
 
 
 class OutputLogitDrift(Rule):
@@ -17,7 +20,9 @@ class OutputLogitDrift(Rule):
 
     ## What it does
     Follows log Z, the logarithm of the sum of the exponentiated logits: more than 20 away from its value at the end of
-    the warm-up, and still moving, is a warning.
+    the warm-up, and still moving, is a warning. Outputs that no softmax reads (quantiles, vectors that are compared by
+    their direction) are no logits, and may be of any size. What comes
+    nearer to 0 is on its way back.
 
     ## Why it matters
     A softmax does not care about a common shift, so nothing holds it; in half precision the differences drown in it.
@@ -62,8 +67,13 @@ class OutputLogitDrift(Rule):
         if call is not None and call.function not in CROSS_ENTROPIES:
             yield NotEvaluated(f"{call.function} takes no logits of several classes")
             return
+        if call is None and not _read_by_a_softmax(window):
+            yield NotEvaluated("no softmax reads the outputs")
+            return
         seen = False
         for item in window.fact("outputs").values():
+            if call is not None and not _are_scores(item, call):
+                continue  # the scores are made of them, as of vectors that are compared
             pairs = item.get("log_z") if isinstance(item, Mapping) else None
             known = [(int(step), float(value)) for step, value in pairs or () if value is not None]
             if len(known) < params.samples:
@@ -73,7 +83,8 @@ class OutputLogitDrift(Rule):
             start = sorted(value for _, value in known[tenth : 2 * tenth + 1])[tenth // 2]
             now = sorted(value for _, value in known[-5:])[2]
             before = sorted(value for _, value in known[-15:-10])[2]
-            if abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
+            away = abs(now) > abs(start)
+            if away and abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
                 yield say(
                     Severity.WARNING,
                     f"log Z of the outputs drifted from {start:.3g} to {now:.3g} and goes on",
@@ -86,3 +97,15 @@ class OutputLogitDrift(Rule):
                 return
         if not seen:
             yield NotEvaluated(f"{params.samples} samples of the outputs of several classes are needed")
+
+
+def _read_by_a_softmax(window: Window) -> bool:
+    """Says whether a loss of one's own normalises its scores; also where nobody saw what it does."""
+    operations = call_operations(window)
+    return not operations or any(name.startswith(NORMALISING) for name in operations)
+
+
+def _are_scores(item: Any, call: LossCall) -> bool:
+    """Says whether outputs hold as many scores as the loss has classes, as far as both were seen."""
+    shape = list(item.get("shape") or ()) if isinstance(item, Mapping) else []
+    return not shape or call.classes is None or call.classes in shape[1:]

@@ -23,8 +23,8 @@ class ZeroOrIdenticalInit(Rule):
     Looks at the weight matrices at the start and again after 10 optimizer steps: a matrix that is still exactly zero,
     or a hidden one whose rows are still all the same. Legitimate zeros (last layer of a residual branch, LoRA-B, a zero
     head) have moved by then; two stacked zero layers, or units that are copies of each other, never do; where zeros are
-    all that learns (both factors of an adapter), every gradient is exactly zero. Where each matrix of a model was
-    filled with a constant it says so at once.
+    all that learns (both factors of an adapter, the tables of users and of items), every gradient is exactly zero.
+    Where each matrix of a model was filled with a constant it says so at once.
 
     ## Why it matters
     Equal units get equal gradients and stay equal: a layer of 512 learns as much as a layer of one.
@@ -87,6 +87,9 @@ class ZeroOrIdenticalInit(Rule):
             if item.trainable and item.is_matrix and item.groups != () and item.name not in cut
         ]
         zero = [item for item in matrices if item.zero]
+        tables = [item for item in parameters(window) if _learns(item) and item.name not in cut]
+        if len(tables) > len(matrices) and _all_zero(window, [item for item in tables if item.zero], tables):
+            zero = matrices = tables  # a product of looked-up vectors stops itself as two layers do
         scales = [item for item in parameters(window) if _is_scale(item) and item.name not in cut]
         if not zero and scales and all(item.zero for item in scales) and _anything_moves(window):
             yield _of_norms(scales, after)
@@ -110,6 +113,11 @@ def _has_a_twin(item: Parameter, matrices: list[Parameter]) -> bool:
         other.layer == item.layer and other.shape == item.shape and not other.rows_identical and not other.zero
         for other in matrices
     )
+
+
+def _learns(item: Parameter) -> bool:
+    """Says whether it is a matrix, or a table of vectors, that an optimizer holds."""
+    return item.trainable and len(item.shape) >= 2 and item.groups != ()
 
 
 def _is_scale(item: Parameter) -> bool:

@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler as schedules
 
 from tests.corpus import data, long_runs, models
 from tests.corpus.loops import contrastive, gan, lbfgs, pretrained_digits, reinforce
+from tests.corpus.mistakes import half_call, in_half
 from tests.corpus.phases import accumulates_later, dropping, freezes_the_trunk, restarts_by_hand
 from tests.corpus.setup import Setup
 from tests.corpus.whole import whole
@@ -88,6 +89,11 @@ def bf16(model: nn.Module, x: Tensor) -> Tensor:
     return output.float()
 
 
+def of_half(model: nn.Module, x: Tensor) -> Tensor:
+    """Calls a model of tokens whose weights are bfloat16."""
+    return model(x).float()
+
+
 def lora_model() -> nn.Module:
     """A trained network whose first layers get corrections of low rank."""
     model = pretrained_digits()
@@ -124,6 +130,7 @@ def adversarial_copy(model: nn.Module) -> nn.Module:
 MLP = Setup(data.teacher, lambda: models.mlp(20, 5), sgd(0.05))
 EMPTY = replace(MLP, model=models.Shares, steps=250, batch_change=data.empty_example)
 DIGITS = Setup(data.digits, lambda: models.mlp(64, 10), adam())
+HALF = replace(DIGITS, model=in_half(DIGITS.model), call=half_call)
 CNN = Setup(lambda: data.digits(images=True), models.cnn, adam(2e-3), steps=250)
 BN = replace(CNN, model=lambda: models.cnn(norm=True), optimizer=sgd(0.05, decay=5e-4))
 RESNET = Setup(
@@ -222,6 +229,16 @@ HEALTHY: dict[str, Setup] = {
     ),
     "mlp-lbfgs": replace(MLP, loop=lbfgs, steps=100),
     "mlp-bf16": replace(MLP, call=bf16, optimizer=adam(2e-3)),
+    "digits-weights-in-bfloat16": replace(HALF, optimizer=sgd(0.05)),
+    "digits-weights-in-bfloat16-solved": replace(HALF, optimizer=adam(1e-3), steps=1200, evaluate=100),
+    "digits-cnn-weights-in-bfloat16": replace(
+        CNN,
+        model=in_half(models.cnn),
+        call=half_call,
+        optimizer=sgd(0.05),
+        scheduler=lambda opt: schedules.CosineAnnealingLR(opt, 250),
+    ),
+    "gpt-weights-in-bfloat16": replace(GPT, model=in_half(GPT.model), call=of_half),
     "mlp-multi-task": replace(
         MLP, model=lambda: models.TwoHeads(20, 5), loss=two_tasks, accuracy=False, optimizer=adam(3e-3)
     ),

@@ -42,7 +42,23 @@ def test_small_steps_of_bfloat16_weights_are_rounded_away() -> None:
 
     model = classifier().bfloat16()
     tape = train(body, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-6))
-    assert last(tape, "rounding")["parameters"]["0.weight"] == {"dtype": "bfloat16", "changed": 0.0}
+    assert last(tape, "rounding")["parameters"]["0.weight"] == {"dtype": "bfloat16", "changed": 0.0, "early": 0.0}
+
+
+def test_small_steps_of_a_warm_up_and_of_the_end_do_not_count_as_early() -> None:
+    def body(step, model, optimizer):
+        optimizer.param_groups[0]["lr"] = 1e-7 if step < 6 or step > 12 else 0.5
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x.bfloat16()).float(), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = classifier().bfloat16()
+    tape = train(body, steps=40, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.5))
+    shares = last(tape, "rounding")["parameters"]["0.weight"]
+    assert shares["changed"] < 0.1 < 0.5 < shares["early"]
 
 
 def test_full_precision_is_not_looked_at() -> None:

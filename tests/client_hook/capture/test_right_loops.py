@@ -44,7 +44,8 @@ def test_norms_that_are_kept_on_purpose_are_told_from_a_forgotten_mode(forgotten
     assert kinds(train(model=model)) == ({"eval-during-training": 0} if forgotten else {})
 
 
-def test_an_optimizer_with_a_closure_is_none() -> None:
+@pytest.mark.parametrize("cleared", [True, False])
+def test_an_optimizer_with_a_closure_is_none(cleared: bool) -> None:
     model = classifier()
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
 
@@ -52,7 +53,8 @@ def test_an_optimizer_with_a_closure_is_none() -> None:
         inputs, labels = batch(step)
 
         def closure():
-            optimizer.zero_grad()
+            if cleared:
+                optimizer.zero_grad()
             loss = F.cross_entropy(model(inputs), labels)
             loss.backward()
             return loss
@@ -62,6 +64,9 @@ def test_an_optimizer_with_a_closure_is_none() -> None:
     loop = last(train(body, model=model, optimizer=optimizer), "loop")
     assert loop["offences"] == []
     assert loop["closures"] is True
+    backwards, empty = loop["in_closures"]
+    assert backwards >= 20
+    assert empty == (backwards if cleared else 0)
 
 
 @pytest.mark.parametrize("place", ["after the forward", "after the backward", "after the step"])
