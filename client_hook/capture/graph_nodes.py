@@ -156,6 +156,12 @@ def squashed_twice(node: Any, name: str) -> bool:
     return behind is not None and name_of(behind).startswith(kind + "Backward")
 
 
+def only_input(node: Any) -> Any:
+    """Returns the one input of a node that has a gradient, views skipped; None where there are several."""
+    inputs = [item for item, _ in node.next_functions if item is not None]
+    return before_views(inputs[0]) if len(inputs) == 1 else None
+
+
 def saved(node: Any, name: str) -> Any:
     """Returns what a node saved under a name, a tensor or a number, unless somebody's hook would have to bring it back:
     that of a checkpoint computes its forward once more."""

@@ -77,12 +77,12 @@ def _inside(cut: Any) -> Tensor | None:
         quietly(float, getattr(cut, "_saved_min", None)) != 0.0 or getattr(cut, "_saved_max", None) is not None
     ):
         return None  # it cuts elsewhere than below 0
-    node = _only(cut)
+    node = graph_nodes.only_input(cut)
     if node is None or not graph_nodes.name_of(node).startswith(_MARGIN):
         return None
-    node = _only(node)
+    node = graph_nodes.only_input(node)
     while node is not None and graph_nodes.name_of(node).startswith("Neg"):
-        node = _only(node)
+        node = graph_nodes.only_input(node)
     if node is None or not graph_nodes.name_of(node).startswith("MulBackward"):
         return None
     kept = [graph_nodes.saved(node, name) for name in ("self", "other")]
@@ -91,9 +91,3 @@ def _inside(cut: Any) -> Tensor | None:
         return None
     factor = factors[0]
     return factor if factor.numel() == factor.shape[0] and not factor.is_meta else None
-
-
-def _only(node: Any) -> Any:
-    """Returns the one input of a node that has a gradient, views skipped; None where there are several."""
-    inputs = [item for item, _ in node.next_functions if item is not None]
-    return graph_nodes.before_views(inputs[0]) if len(inputs) == 1 else None

@@ -84,7 +84,7 @@ def error_of(start: Any) -> Found | None:
             return _difference(node, name)
         if not name.startswith(_AROUND):
             return None
-        node = _only(node)
+        node = graph_nodes.only_input(node)
     return None
 
 
@@ -95,7 +95,7 @@ def _multiplies_itself(node: Any, name: str) -> bool:
 def _difference(node: Any, name: str) -> Found | None:
     if name.startswith("Pow") and quietly(float, getattr(node, "_saved_exponent", None)) != 2.0:
         return None
-    difference, sub = quietly(getattr, node, "_saved_self"), graph_nodes.before_views(node.next_functions[0][0])
+    difference, sub = graph_nodes.saved(node, "self"), graph_nodes.before_views(node.next_functions[0][0])
     if sub is None or not graph_nodes.name_of(sub).startswith("SubBackward"):
         return None
     sides = [item for item, _ in sub.next_functions[:2]]
@@ -103,7 +103,7 @@ def _difference(node: Any, name: str) -> Found | None:
         return None
     made = graph_nodes.before_views(sides[0] or sides[1])
     operation = next((item for item in _REACHES if graph_nodes.name_of(made).startswith(f"{item}Backward")), "")
-    outputs = quietly(getattr, made, "_saved_result") if operation else None
+    outputs = graph_nodes.saved(made, "result") if operation else None
     plain = [item for item in (outputs, difference) if isinstance(item, Tensor) and item.is_floating_point()]
     if len(plain) != 2 or not all(map(readable, plain)) or plain[0].numel() != plain[1].numel():
         return None  # of another number of values: broadcast, or a part of the outputs
@@ -118,9 +118,3 @@ def _in_order(node: Any, made: Any) -> bool:
             return False
         node = node.next_functions[0][0]
     return True
-
-
-def _only(node: Any) -> Any:
-    """Returns the one input of a node that has a gradient, views skipped; None where there are several."""
-    inputs = [item for item, _ in node.next_functions if item is not None]
-    return graph_nodes.before_views(inputs[0]) if len(inputs) == 1 else None
