@@ -12,6 +12,7 @@ from tests.corpus import (
     eighth,
     eleventh,
     fifth,
+    fourteenth,
     fourth,
     held_out,
     ninth,
@@ -38,4 +39,5 @@ SETS: dict[str, ModuleType] = {
     "eleventh": eleventh,
     "twelfth": twelfth,
     "thirteenth": thirteenth,
+    "fourteenth": fourteenth,
 }
