@@ -28,11 +28,19 @@ from server.rules.room import THREAD
 from server.store.accepted import AcceptedFrame, AcceptedGroup
 from tests.server.house import RUN, House, house
 from tests.server.rules.test_own import write
-from tests.serving import wait_until
+from tests.serving import Server, wait_until
+from tests.trainings.visible import seconds_to_finding
 
 REGISTRY = load_rules()
+LONGEST_WAIT_S = 30.0  # ten times what benchmarks.diagnosis prints: this catches a diagnosis that stands still
 MANY_RUNS = 250  # more than were kept in memory once
 RULES = [item.rule for item in REGISTRY]
+# the recall of rules that miss more than every tenth of their trainings: a reason excuses no further miss
+BELOW = {
+    # of two trainings one keeps the graphs of losses that no backward goes through: the hook marks those of backwards,
+    # and what they take in 350 steps is less than a tenth of any machine
+    "GW704": 0.5,
+}
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 chance = np.random.default_rng(5)
 SICK = np.concatenate([np.linspace(2.0, 0.8, 300) + chance.normal(0, 0.02, 300), np.full(60, 2.5), np.full(40, 0.8)])
@@ -70,8 +78,10 @@ def test_d1_the_corpus_was_run_and_keeps_its_promise() -> None:
     assert found["precision"] >= 0.95
     assert [code for code, item in found["rules"].items() if item["false"]] == []
     asked = Counter(item["root"][0] for item in found["trainings"] if item["root"])
-    missed = Counter(item["root"][0] for item in found["misses"] if not item.get("why"))
-    assert [code for code in asked if missed[code] > 0.1 * asked[code]] == [], "a rule misses more than every tenth"
+    missed = Counter(item["root"][0] for item in found["misses"])
+    recall = {code: 1 - missed[code] / asked[code] for code in asked}
+    below = {code: share for code, share in recall.items() if share < 0.9}
+    assert below == BELOW, "a rule misses more than every tenth"
 
 
 def test_d2_live_replay_and_another_cut_of_the_frames_give_the_same_findings(home: House, tmp_path: Path) -> None:
@@ -90,6 +100,33 @@ def test_d2_live_replay_and_another_cut_of_the_frames_give_the_same_findings(hom
         other.send(0, {"loss": list(SICK)}, records=[FINISHED])
         other.diagnose()
         assert [_shown(item) for item in other.store.findings.list(RUN)] == [_shown(item) for item in live]
+
+
+def test_d2_an_export_that_is_sent_to_another_house_gives_the_same_findings(home: House, tmp_path: Path) -> None:
+    """An export holds every point of the series; facts and records are not in it, and both houses get the same ones."""
+    norms = np.concatenate([np.full(390, 1.0), np.full(9, 2.0), [np.nan]])
+    series = {"loss": SICK, "grad_norm": norms, "grad_norm/a.weight": norms, "val/loss": 1.1 * SICK}
+    cuts = np.array_split(np.arange(400), 13)
+    for seq, steps in enumerate(cuts):
+        part = {name: list(values[steps]) for name, values in series.items()}
+        home.send(seq, part, first_step=int(steps[0]), records=[FINISHED] if seq == 12 else [])
+        home.diagnose()
+        home.store.sealer.run_once()
+    live = [_shown(item) for item in home.store.findings.list(RUN)]
+    assert len({code for code, *_ in live}) >= 3, "findings of several series"
+    names = "&".join(f"name={name}" for name in series)
+    told = home.client.get(f"/api/v1/runs/{RUN}/series/export?format=json&{names}").json()["items"]
+    exported: dict[str, list[float]] = {name: [] for name in series}
+    for item in told:
+        assert item["steps"][0] == len(exported[item["name"]]), "the stretches follow each other"
+        bad = {int(index): float(text) for index, text in item["nonfinite"].items()}
+        exported[item["name"]] += [bad.get(index, value) for index, value in enumerate(item["values"])]
+    assert {name: len(values) for name, values in exported.items()} == dict.fromkeys(series, 400)
+    with house(tmp_path / "other") as other:
+        other.open_run()
+        other.send(0, exported, records=[FINISHED])
+        other.diagnose()
+        assert [_shown(item) for item in other.store.findings.list(RUN)] == live
 
 
 def _shown(finding: Any) -> tuple[Any, ...]:
@@ -140,6 +177,13 @@ def test_d4_a_critical_finding_is_there_as_soon_as_the_worker_looked(home: House
         wait_until(lambda: [item.code for item in home.store.findings.list(RUN)] == ["GW601"], "the finding")
     finally:
         worker.stop()
+
+
+@pytest.mark.timeout(240)
+def test_d4_a_critical_finding_can_be_read_soon_after_its_point(server: Server) -> None:
+    """From `monitor.step` to an answer of the API, by a server that keeps its own rhythm."""
+    took = seconds_to_finding(server, LONGEST_WAIT_S)
+    print(json.dumps({"seconds_to_finding": round(took, 2)}))
 
 
 def test_d5_the_cost_of_a_point_does_not_grow_with_the_run() -> None:
