@@ -5,6 +5,7 @@ Not for: deciding what to do about it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 NETWORK_KINDS = frozenset(
@@ -12,22 +13,23 @@ NETWORK_KINDS = frozenset(
     | {"gfs2", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.goofys", "fuse.juicefs", "fuse.glusterfs", "fuse.ceph"}
 )  # fmt: skip
 MOUNTINFO = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")  # how the kernel writes spaces, tabs, line ends and backslashes
 
 
 def network_kind(path: Path, mountinfo: Path = MOUNTINFO) -> str | None:
     """Names the kind of network file system that holds a path; None for a local one, and where nobody knows."""
     try:
-        lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         target = path.resolve()
     except OSError:
         return None
     best, kind = -1, ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        fields, kinds = left.split(), right.split()
+        fields, kinds = left.split(" "), right.split()
         if len(fields) < 5 or not kinds:
             continue
-        mount = Path(fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
+        mount = Path(_OCTAL.sub(lambda number: chr(int(number[1], 8)), fields[4]))
         # later lines lie over earlier ones, so equal length wins
         if len(mount.parts) >= best and (target == mount or mount in target.parents):
             best, kind = len(mount.parts), kinds[0]
