@@ -29,6 +29,7 @@ RETRY_SPOOL_S = 2.0
 NO_STEP = "system metrics after the last step"
 AFTER_FINISH = "handed over after finish"
 TOO_MANY_RECORDS = "too many records waiting"
+NEVER_WRITTEN = "neither disk nor server took it before the end"
 
 Record = tuple[str, str, int, int, Any]
 
@@ -136,11 +137,12 @@ class Journal:
     def _keep(self, cut: Cut) -> None:
         self.final_waiting = self.final_waiting or cut.final
         parcel = Parcel(cut.data, cut.seq, cut.values, cut.final)
-        if self._memory or not self._append(parcel, cut.complete):
-            with self._memory_lock:
-                self._memory.append((cut, parcel))
-                self._memory_bytes += len(parcel.data)
-        self.ledger.framed(cut.values)  # now, and not before: until then a crash would lose them
+        if not self._memory and self._append(parcel, cut.complete):
+            self.ledger.framed(cut.values)  # now, and not before: until then a crash would lose them
+            return
+        with self._memory_lock:
+            self._memory.append((cut, parcel))
+            self._memory_bytes += len(parcel.data)
 
     def _append(self, parcel: Parcel, complete: int) -> bool:
         if self._spool is None and time.monotonic() >= self._spool_retry_at:
@@ -165,7 +167,13 @@ class Journal:
     def _forget(self, seq: int) -> None:
         with self._memory_lock:
             if self._memory and self._memory[0][1].seq == seq:
-                self._memory_bytes -= len(self._memory.popleft()[1].data)
+                self._pop()
+
+    def _pop(self) -> None:
+        """Takes the oldest frame out of memory: it is on disk, or the server has it."""
+        cut, parcel = self._memory.popleft()
+        self._memory_bytes -= len(parcel.data)
+        self.ledger.framed(cut.values)
 
     def _open_spool(self) -> None:
         try:
@@ -214,7 +222,7 @@ class Journal:
                 parcel = self._memory[0][1]
                 if parcel.seq not in self._acknowledged:
                     return parcel
-                self._memory_bytes -= len(self._memory.popleft()[1].data)
+                self._pop()
         return None
 
     def acknowledge(self, seq: int) -> bool:

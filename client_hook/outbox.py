@@ -14,7 +14,7 @@ from client_hook import shutdown
 from client_hook.clock import Clock
 from client_hook.guard import Guard, guarded, quietly, run_thread
 from client_hook.identity import Identity
-from client_hook.journal import AFTER_FINISH, Journal, opening_extras
+from client_hook.journal import AFTER_FINISH, NEVER_WRITTEN, Journal, opening_extras
 from client_hook.ledger import Ledger
 from client_hook.rows import Bundle
 from client_hook.sender import Sender
@@ -197,6 +197,7 @@ class Outbox:
             self._join(thread, self._clock.monotonic() + 0.5)
         self._journal.close()
         if not any(thread.is_alive() for thread in self._threads):
+            self._ledger.drop(NEVER_WRITTEN, self._ledger.as_dict()["queued"])
             self._sender.close()
         shutdown.unregister(self)
 
