@@ -27,6 +27,8 @@ from server.live import Live
 from server.rules.registry import load_rules
 from server.store import Store
 from server.store.accepted import AcceptedFrame, AcceptedGroup
+from tests.serving import Server
+from tests.trainings.visible import seconds_to_finding
 
 RUN = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e77"
 SAMPLE_EVERY = 10  # steps between two samples of the layers
@@ -148,6 +150,17 @@ def latency(runs: int) -> None:
     say(f"{runs} runs of 200 steps", "from a point to its finding", max(times), "s (slowest)", 5.0)
 
 
+def visible(times: int) -> None:
+    """Measures the whole way, from `monitor.step` in a training to the finding in an answer of a server's API."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(GRADWATCH_HOME=folder, GRADWATCH_QUIET="1")
+        server = Server(Path(folder) / "server")
+        took = [seconds_to_finding(server, 60.0) for _ in range(times)]
+        server.stop()
+    say(f"{times} trainings", "from a point to its finding in the API", statistics.median(took), "s (median)", 3.0)
+    say(f"{times} trainings", "from a point to its finding in the API", max(took), "s (slowest)", 5.0)
+
+
 def resident_mb() -> float:
     """Reads how much memory this process has."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -234,6 +247,7 @@ def main() -> None:
             cost(10, 131_072)
     if chosen.part in (None, "latency"):
         latency(5 if quick else 20)
+        visible(3 if quick else 20)
     if chosen.part in (None, "active"):
         active(300 if quick else 10_000)
 

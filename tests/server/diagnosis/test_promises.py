@@ -28,9 +28,11 @@ from server.rules.room import THREAD
 from server.store.accepted import AcceptedFrame, AcceptedGroup
 from tests.server.house import RUN, House, house
 from tests.server.rules.test_own import write
-from tests.serving import wait_until
+from tests.serving import Server, wait_until
+from tests.trainings.visible import seconds_to_finding
 
 REGISTRY = load_rules()
+LONGEST_WAIT_S = 30.0  # ten times what benchmarks.diagnosis prints: this catches a diagnosis that stands still
 MANY_RUNS = 250  # more than were kept in memory once
 RULES = [item.rule for item in REGISTRY]
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
@@ -140,6 +142,13 @@ def test_d4_a_critical_finding_is_there_as_soon_as_the_worker_looked(home: House
         wait_until(lambda: [item.code for item in home.store.findings.list(RUN)] == ["GW601"], "the finding")
     finally:
         worker.stop()
+
+
+@pytest.mark.timeout(240)
+def test_d4_a_critical_finding_can_be_read_soon_after_its_point(server: Server) -> None:
+    """From `monitor.step` to an answer of the API, by a server that keeps its own rhythm."""
+    took = seconds_to_finding(server, LONGEST_WAIT_S)
+    print(json.dumps({"seconds_to_finding": round(took, 2)}))
 
 
 def test_d5_the_cost_of_a_point_does_not_grow_with_the_run() -> None:
