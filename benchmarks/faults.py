@@ -1,12 +1,13 @@
-"""Measures H1 and H2: what a sick or absent server costs the loop. python -m benchmarks.faults [--quick].
+"""Measures H1, H2 and H6: what a sick or absent server costs the loop and its end.
 
-The same small training against servers that refuse, hang, fail, drip or answer nonsense, each in a process of its own:
+python -m benchmarks.faults [--quick]. The same small training against servers that refuse, hang, fail, drip or answer nonsense, each in a process of its own:
 the time of `step()` (p99); what the hook's calls take of the loop's time; and what its other threads take of the
 processor meanwhile. The sum is the most that the loop can have become slower: the other threads harm it only where they
 hold the interpreter while it wants it.
 
 Then a server that is away while 120,000 points are made, for ten minutes (`--quick`: for ten seconds, at 60 times the
-rate), and comes back. Not for: whether anything is lost in other faults (tests/faults).
+rate), and comes back. Last, every way in which a process may end, where nobody answers and where somebody only listens:
+from its last step, or the signal, to its end. Not for: whether anything is lost in other faults (tests/faults).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ import torch
 from benchmarks.models import MODELS
 from client_hook import watch
 from tests.faults.outage import STEPS, count, free_port, numbers_of
+from tests.faults.test_endings import ENDINGS, end, start
 from tests.faults.test_h import fault
-from tests.faults.test_server_faults import ANSWERS
+from tests.faults.test_server_faults import ANSWERS, sick_server
 from tests.serving import Server
 
 FAULTS = [*ANSWERS, "refuses", "has no name", "speaks no TLS", "drips"]
@@ -37,6 +39,7 @@ SLOWER = 2.0  # percent
 WARM_UP = 120  # steps; after the hundredth few are measured
 DRAIN_S = 60.0
 AWAY_S = 600.0
+END_S = 10.0
 
 
 def main() -> None:
@@ -49,6 +52,7 @@ def main() -> None:
             with elsewhere(name) as url:
                 measure(name, url, seconds)
         outage(Path(home), AWAY_S / 60 if "--quick" in sys.argv else AWAY_S)
+        ends(Path(home))
 
 
 def measure(name: str, url: str, seconds: float) -> None:
@@ -122,6 +126,16 @@ def outage(home: Path, away_s: float) -> None:
     emit(case, "points lost, doubled or changed", sum(found.values()), "points", 0)
     # at sixty times the rate it is told, and promised to nobody
     emit(case, "loop time added, at most", inside + beside, "%", SLOWER if away_s == AWAY_S else None)
+
+
+def ends(home: Path) -> None:
+    """Ends a process in each way, one at a time."""
+    with sick_server(None) as silent:
+        for server, url in (("refuses", "http://127.0.0.1:9"), ("accepts and never answers", silent)):
+            for number, (name, ending) in enumerate(ENDINGS.items()):
+                ended = end(*start(ending, url, home / f"{server} {number}"), ending.send)
+                assert ended.code == ending.code, ended.errors
+                emit(f"{name}; the server {server}", "end of the process", ended.seconds, "s", END_S)
 
 
 @contextmanager

@@ -150,12 +150,14 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None or isinstance(error, GeneratorExit):
-            self._end("finished", 10.0)
+            self._end("finished", shutdown.DEADLINE_S)
         elif isinstance(error, SystemExit):
-            self._end("finished" if error.code in (None, 0) else "failed", 10.0, {"exit_code": error.code})
+            self._end(
+                "finished" if error.code in (None, 0) else "failed", shutdown.DEADLINE_S, {"exit_code": error.code}
+            )
         else:
             state, extra = shutdown.describe(error)
-            self._end(state, 10.0, extra)
+            self._end(state, shutdown.DEADLINE_S, extra)
 
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.faults.test_server_faults import sick_server
 from tests.serving import ROOT
 from tests.warm import WAIT
 
-LONGEST_END_S = 60.0  # the promise is 10 s, and 5 s at exit; this machine has other work. The benchmark prints the time
+LONGEST_END_S = 100.0  # ten times the promise: it catches a hang; `benchmarks.faults` prints each end beside its 10 s
 TRAINING = """
 import os, signal, sys, threading, torch
 from client_hook import watch
@@ -49,6 +50,7 @@ class Ending:
 ENDINGS = {
     "the end of the script": Ending("", 0, "finished"),
     "finish, then more work": Ending("monitor.finish(timeout=1)\nmonitor.step(1.0)", 0, "finished"),
+    "the end of the block": Ending("with monitor:\n    pass", 0, "finished"),
     "an exception": Ending("raise ValueError('no more data')", 1, "failed"),
     "sys.exit(0)": Ending("sys.exit(0)", 0, "finished"),
     "sys.exit(7) in the block": Ending("with monitor:\n    sys.exit(7)", 7, "failed"),
@@ -100,13 +102,16 @@ def test_h6_every_process_ends_with_its_own_code_and_the_spool_knows_how(tmp_pat
         started = {
             name: start(ending, url, tmp_path / str(index)) for index, (name, ending) in enumerate(ENDINGS.items())
         }
-        results = {name: end(*started[name], ENDINGS[name].send) for name in ENDINGS}
+        with ThreadPoolExecutor(len(ENDINGS)) as watchers:  # each end is timed from its own beginning
+            watched = {name: watchers.submit(end, *started[name], ENDINGS[name].send) for name in ENDINGS}
+            results = {name: watcher.result() for name, watcher in watched.items()}
     for name, result in results.items():
         ending = ENDINGS[name]
         assert result.code == ending.code, f"{name}: {result.errors}"
         assert "Fatal Python error" not in result.errors, f"{name}: {result.errors}"
         last_words = [item["name"] for item in result.records() if item["kind"] == "status"]
         assert last_words == ([ending.state] if ending.state else []), name
+        assert result.seconds < LONGEST_END_S, name
         print(json.dumps({"ending": name, "seconds": round(result.seconds, 2)}))
 
 
