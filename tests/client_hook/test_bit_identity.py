@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from client_hook import watch
 from tests.client_hook.tape import taped
+from tests.dynamo import compilations, forget
 
 STEPS = 140  # past the hundredth, where the hook changes its ways
 
@@ -121,22 +122,30 @@ def test_losses_are_the_same_bits(case: str) -> None:
     assert train(make, batch, hooked=True) == train(make, batch, hooked=False)
 
 
+def test_what_is_counted_counts_a_recompilation() -> None:
+    forget()
+    compiled = torch.compile(torch.sin, backend="aot_eager", dynamic=False)
+    seen = []
+    for length in (2, 2, 3):
+        compiled(torch.ones(length))
+        seen.append(compilations())
+    assert seen[1] == seen[0] == {"graphs": 1, "compiled again": 0}
+    assert seen[2] == {"graphs": 2, "compiled again": 1}
+
+
 @pytest.mark.parametrize("case", ["mlp", "small gpt"])
 def test_a_compiled_model_stays_the_same_and_compiles_as_often(case: str) -> None:
     make, batch = CASES[case]
     results = {}
     for hooked in (True, False):
-        torch._dynamo.reset()
-        torch._dynamo.utils.counters.clear()
+        forget()
         losses = train(make, batch, hooked=hooked, compiled="aot_eager", validate=False)
-        counters = torch._dynamo.utils.counters
-        results[hooked] = (losses, counters["stats"]["unique_graphs"], dict(counters["graph_break"]))
+        results[hooked] = (losses, compilations(), dict(torch._dynamo.utils.counters["graph_break"]))
     assert results[True] == results[False]
 
 
 def test_a_model_that_was_compiled_long_before_is_not_compiled_again() -> None:
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
+    forget()
     torch.manual_seed(0)
     model = mlp()
     compiled = torch.compile(model, backend="aot_eager")
@@ -150,13 +159,13 @@ def test_a_model_that_was_compiled_long_before_is_not_compiled_again() -> None:
         return loss
 
     step()
-    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    before = compilations()
     monitor, tape = taped(compiled, optimizer, budget=0.5)
     for _ in range(STEPS):
         monitor.step(step())
     monitor.finish(timeout=0.2)
     step()
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= graphs + 1, "at most once, when the hooks came"
+    assert compilations() == before, "not even once, when the hooks came"
     assert "grad_norm/1.weight" in tape.names(), "what is no activation is seen as ever"
 
 

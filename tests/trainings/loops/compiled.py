@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests import dynamo
 from tests.trainings.loops.kit import Loop, Run, batch, mlp
 
 STEPS = 20  # all of them are sampled
@@ -27,11 +28,9 @@ class Own(nn.Module):
 
 def counted(run: Run, body: Callable[[], None]) -> None:
     """Keeps what Dynamo counted, which must be the same in the two runs."""
-    torch._dynamo.reset()
-    counters = torch._dynamo.utils.counters
-    counters.clear()
+    dynamo.forget()
     body()
-    run.extra = {"graphs": counters["stats"]["unique_graphs"], "recompiles": sum(counters["recompiles"].values())}
+    run.extra = dynamo.compilations()
 
 
 def compiled_model(run: Run, *, first: str, **options: Any) -> None:
