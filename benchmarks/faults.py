@@ -1,9 +1,9 @@
 """Measures H1, H2 and H6: what a sick or absent server costs the loop and its end.
 
-python -m benchmarks.faults [--quick]. The same small training against servers that refuse, hang, fail, drip or answer nonsense, each in a process of its own:
-the time of `step()` (p99); what the hook's calls take of the loop's time; and what its other threads take of the
-processor meanwhile. The sum is the most that the loop can have become slower: the other threads harm it only where they
-hold the interpreter while it wants it.
+python -m benchmarks.faults [--quick]. The same small training against servers that refuse, hang, fail, drip or answer
+nonsense, each in a process of its own: the time of `step()` (p99); what the hook's calls take of the loop's time; and
+what its other threads take of the processor meanwhile. The sum is the most that the loop can have become slower: the
+other threads harm it only where they hold the interpreter while it wants it.
 
 Then a server that is away while 120,000 points are made, for ten minutes (`--quick`: for ten seconds, at 60 times the
 rate), and comes back. Last, every way in which a process may end, where nobody answers and where somebody only listens:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from client_hook.transport import Answer
 from tests.serving import wait_until
 
 NAMES = ("loss", "lr/0")
+LIMIT = 50_000
+ONE_FRAME = 64 * 1024  # the one that is made when the limit is not reached yet
 
 
 class Server:
@@ -128,7 +132,7 @@ def test_values_that_are_no_numbers_travel_as_they_are(tmp_path: Path, server: S
 
 def test_memory_is_bounded_where_neither_disk_nor_server_takes_anything(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    box = outbox(tmp_path / "file" / "home", Server(away=True), memory_bytes=50_000)
+    box = outbox(tmp_path / "file" / "home", Server(away=True), memory_bytes=LIMIT)
     for step in range(30_000):
         box.row(step, step, NAMES, (1.0, 0.1))
     assert not box.finish("finished", 0.5)
@@ -138,6 +142,34 @@ def test_memory_is_bounded_where_neither_disk_nor_server_takes_anything(tmp_path
     kept = ledger["delivered"] + ledger["spooled"] + ledger["queued"]
     assert kept + sum(ledger["dropped"].values()) == 60_000, "every value has one fate"
     assert ledger["notes"]
+    assert 0.5 * LIMIT < box.peak_bytes <= LIMIT + ONE_FRAME, "the limit is one of bytes"
+
+
+def test_memory_is_bounded_where_the_writing_thread_stands_still(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network disk that hangs: nothing is taken away, and the training thread alone keeps to the limit."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(self: Spool, parcel: Parcel, complete: int) -> None:
+        hangs.set()
+        goes_on.wait(60)
+        raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(Spool, "append", hang)
+    box = outbox(tmp_path, server, memory_bytes=LIMIT)
+    box.row(0, 0, NAMES, (1.0, 0.1))
+    wait_until(hangs.is_set, "a disk that hangs")
+    most = 0
+    for step in range(1, 30_000):
+        box.row(step, step, NAMES, (1.0, 0.1))
+        most = max(most, box._journal.rows.waiting_bytes)
+    assert 0.5 * LIMIT < most <= LIMIT
+    goes_on.set()
+    box.finish("finished", 0.5)
+    counts = box.ledger
+    kept = counts["delivered"] + counts["spooled"] + counts["queued"]
+    assert kept + sum(counts["dropped"].values()) == counts["produced"] == 60_000
 
 
 def test_what_comes_after_the_end_is_counted_and_not_sent(tmp_path: Path, server: Server) -> None:

@@ -168,6 +168,36 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     assert "code: GW101" not in text, "the results of preflight have their own page"
 
 
+def test_what_cannot_be_seen_of_a_compiled_model_is_said(home: House) -> None:
+    unseen = "compiled: activations not visible (body)."
+    step = "compiled step: gradients and updates not visible (the optimizer steps inside a compiled function)."
+    home.send(1, {"loss": [0.9]}, first_step=2, records=[
+        fact("model", {"layers": [LAYER], "parameters": [], "total": 6, "trainable": 6, "compiled": True}),
+        fact("ledger", {"produced": 1, "delivered": 1, "spooled": 0, "dropped": {}, "notes": [unseen, step]}),
+    ])  # fmt: skip
+    page = look(home, AT)
+    assert "compiled: activations of compiled layers are not visible" in page.text
+    assert {unseen, step} <= set(page.texts)
+    home.send(2, {"loss": [0.9]}, first_step=3, records=[
+        fact("model", {"layers": [LAYER], "parameters": [], "total": 6, "trainable": 6, "compiled": False}),
+    ])  # fmt: skip
+    assert "activations of compiled layers" not in look(home, AT).text
+
+
+def test_the_charts_of_the_machine_stand_in_a_group_of_their_own(home: House) -> None:
+    assert "Machine" not in look(home, AT).texts
+    home.send(1, {"system/cpu": [0.5, 0.6], "system/process_memory": [1e9, 2e9], "system/gpu0/memory": [5e9, 5e9],
+                  "tokens": [1.0, 2.0]}, first_step=2)  # fmt: skip
+    page = look(home, AT)
+    assert "Machine" in page.texts
+    base = f"/api/v1/runs/{RUN}/charts/series?name="
+    drawn = [url.removeprefix(base) for url in page.values("data-url") if url.startswith(base)]
+    assert {"system%2Fcpu", "system%2Fprocess_memory", "system%2Fgpu0%2Fmemory"} <= set(drawn)
+    assert drawn.index("tokens") < drawn.index("system%2Fcpu"), "below what the training itself told"
+    answer = home.client.get(base + "system%2Fcpu")
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("name", ["model", "ledger", "overhead", "optimizers", "schedulers", "loss_call", "data",
                                   "environment", "config"])  # fmt: skip
 @pytest.mark.parametrize("value", [None, 3, "text", [], [None, {"a": 1}], {"layers": [1], "groups": 2, "share": "x"}])
