@@ -18,9 +18,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -282,8 +285,16 @@ class Hostile:
 CYCLE: dict[str, Any] = {}
 CYCLE["self"] = CYCLE
 ACCEPTED = [math.nan, math.inf, -math.inf, True, 10**400, 2**70, torch.tensor(1.0, dtype=torch.bfloat16),
-            torch.tensor([1.0, 2.0]), torch.tensor(3), 0]  # fmt: skip
-REFUSED = [1 + 2j, "0.5", None, Hostile(), torch.zeros(0), torch.tensor(1j), [1.0], {}, object()]
+            torch.tensor([1.0, 2.0]), torch.tensor(3), 0,
+            np.float32(0.5), np.float16(0.5), np.float64(0.5), np.longdouble(0.5), np.int64(3), np.uint8(3),
+            np.bool_(True), np.float64("nan"), np.array(0.5), np.array(3),
+            torch.tensor(1.0, requires_grad=True), torch.tensor(1.0, dtype=torch.bfloat16, requires_grad=True),
+            torch.tensor(1.0, dtype=torch.float16), torch.tensor(1.0, dtype=torch.float64), torch.tensor(True),
+            torch.tensor(math.inf), torch.tensor([[2.0]]), nn.Parameter(torch.tensor(1.0)),
+            Fraction(1, 3), Decimal("0.5")]  # fmt: skip
+REFUSED = [1 + 2j, "0.5", None, Hostile(), torch.zeros(0), torch.tensor(1j), [1.0], {}, object(),
+           np.complex64(1j), np.str_("0.5"), np.array([1.0, 2.0]), np.zeros(0), np.datetime64("2026-01-01"),
+           torch.zeros((), device="meta"), b"0.5", float, nn.Linear(1, 1)]  # fmt: skip
 NAMES = [
     "émoji 🙂",
     "nul\0in it",
@@ -294,6 +305,25 @@ NAMES = [
     "a/b.c d",
     "<script>",
 ]
+
+
+def test_h12_each_value_is_taken_or_refused_with_a_reason_and_counted() -> None:
+    model, optimizer = small()
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9", strict=False)
+    for value in ACCEPTED:
+        before = monitor.ledger["produced"]
+        monitor.log(mine=value)
+        assert monitor.ledger["produced"] == before + 1, repr(value)
+    assert monitor.ledger["notes"] == []
+    for number, value in enumerate(REFUSED, 1):
+        before = monitor.ledger["produced"]
+        monitor.log(mine=value)
+        assert monitor.ledger["produced"] == before, number
+        said = monitor.ledger["notes"]
+        assert all("NotANumber: mine: got " in note for note in said)
+        assert sum(int(note.rpartition("(")[2].split()[0]) for note in said) == number, "each refusal is counted"
+    monitor.finish(timeout=0.1)
+    assert monitor.ledger["dropped"] == {}
 
 
 def test_h12_values_are_taken_or_counted_with_a_reason() -> None:

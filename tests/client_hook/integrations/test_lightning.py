@@ -71,6 +71,33 @@ def test_clipping_of_the_trainer_is_seen(tmp_path: Path, monkeypatch: pytest.Mon
     assert tape.facts("gradient_meaning")[-1]["0"]["clipped"] == "norm"
 
 
+def test_values_that_the_trainer_clips_are_measured_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    module, after = Module(), []
+
+    def optimizer_zero_grad(*arguments: Any) -> None:
+        after.append(norm_by_hand(module))
+        arguments[-1].zero_grad()
+
+    # Lightning clears in the closure, before backward: what it finds there is what the step before left
+    monkeypatch.setattr(module, "optimizer_zero_grad", optimizer_zero_grad)
+    trainer(tmp_path, integration.GradwatchCallback(), gradient_clip_val=0.02, gradient_clip_algorithm="value").fit(
+        module, DataLoader(Rows(), batch_size=8)
+    )
+    after.append(norm_by_hand(module))
+    (tape,) = tapes
+    assert len(module.norms) == 8
+    assert tape.series("clip/before") == pytest.approx(dict(enumerate(module.norms)), rel=1e-6), "before it was clipped"
+    left = dict(enumerate(after[1:]))
+    assert tape.series("grad_norm") == pytest.approx(left, rel=1e-6)
+    factors = {step: left[step] / module.norms[step] for step in left}
+    assert max(factors.values()) < 1.0
+    assert tape.series("clip/coefficient") == pytest.approx(factors, rel=1e-5)
+    assert tape.facts("gradient_meaning")[-1]["0"]["clipped"] == "value"
+
+
 def test_an_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tapes = tape_behind(monkeypatch, integration)
     with pytest.raises(ValueError, match="no more data"):
