@@ -94,6 +94,33 @@ def test_d2_live_replay_and_another_cut_of_the_frames_give_the_same_findings(hom
         assert [_shown(item) for item in other.store.findings.list(RUN)] == [_shown(item) for item in live]
 
 
+def test_d2_an_export_that_is_sent_to_another_house_gives_the_same_findings(home: House, tmp_path: Path) -> None:
+    """An export holds every point of the series; facts and records are not in it, and both houses get the same ones."""
+    norms = np.concatenate([np.full(390, 1.0), np.full(9, 2.0), [np.nan]])
+    series = {"loss": SICK, "grad_norm": norms, "grad_norm/a.weight": norms, "val/loss": 1.1 * SICK}
+    cuts = np.array_split(np.arange(400), 13)
+    for seq, steps in enumerate(cuts):
+        part = {name: list(values[steps]) for name, values in series.items()}
+        home.send(seq, part, first_step=int(steps[0]), records=[FINISHED] if seq == 12 else [])
+        home.diagnose()
+        home.store.sealer.run_once()
+    live = [_shown(item) for item in home.store.findings.list(RUN)]
+    assert len({code for code, *_ in live}) >= 3, "findings of several series"
+    names = "&".join(f"name={name}" for name in series)
+    told = home.client.get(f"/api/v1/runs/{RUN}/series/export?format=json&{names}").json()["items"]
+    exported: dict[str, list[float]] = {name: [] for name in series}
+    for item in told:
+        assert item["steps"][0] == len(exported[item["name"]]), "the stretches follow each other"
+        bad = {int(index): float(text) for index, text in item["nonfinite"].items()}
+        exported[item["name"]] += [bad.get(index, value) for index, value in enumerate(item["values"])]
+    assert {name: len(values) for name, values in exported.items()} == dict.fromkeys(series, 400)
+    with house(tmp_path / "other") as other:
+        other.open_run()
+        other.send(0, exported, records=[FINISHED])
+        other.diagnose()
+        assert [_shown(item) for item in other.store.findings.list(RUN)] == live
+
+
 def _shown(finding: Any) -> tuple[Any, ...]:
     return (
         finding.code,
