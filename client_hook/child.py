@@ -21,6 +21,7 @@ from typing import Any
 from client_hook.backlog import LeftSpool, spool_files
 from client_hook.console import Console, our_streams
 from client_hook.courier import Courier
+from client_hook.guard import quietly
 from client_hook.identity import Identity
 from client_hook.recordfile import SpoolBusy
 from client_hook.settings import Settings
@@ -127,13 +128,26 @@ def _bring(left: LeftSpool, settings: Settings) -> None:
         sys.stderr.write(f"gradwatch: {settings.url}: {courier.problem}; deliver the rest with: gradwatch sync\n")
 
 
-def oom_kills(events: Path = Path("/sys/fs/cgroup/memory.events")) -> int:
-    """Reads how often the kernel killed a process of this control group for want of memory; 0 where nobody counts."""
-    try:
-        lines = events.read_text(encoding="ascii").splitlines()
-        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-    except (OSError, ValueError, IndexError):
-        return 0
+def oom_kills(mounted: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> int:
+    """Reads how often the kernel killed a process of this control group for want of memory; 0 where nobody counts.
+
+    `of` names the group; in a container its name may be the host's, and the group itself stands at the top.
+    """
+    for line in quietly(of.read_text, default="").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if number == "0" and not controllers:
+            top, file = mounted, "memory.events"
+        elif "memory" in controllers.split(","):
+            top, file = mounted / "memory", "memory.oom_control"
+        else:
+            continue
+        for group in (top / name.strip("/"), top):
+            for words in quietly((group / file).read_text, default="").splitlines():
+                key, _, count = words.partition(" ")
+                if key == "oom_kill" and count.strip().isdecimal():
+                    return int(count)
+    return 0
 
 
 @contextmanager

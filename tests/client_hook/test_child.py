@@ -151,8 +151,75 @@ def test_only_the_last_lines_are_kept_and_long_ones_are_cut() -> None:
     assert lines[-1] == "\ufffdend"
 
 
-@pytest.mark.parametrize(("text", "kills"), [("low 0\noom 3\noom_kill 2\n", 2), ("nonsense", 0), ("", 0)])
-def test_kills_for_want_of_memory_are_read_from_the_control_group(tmp_path: Path, text: str, kills: int) -> None:
-    (tmp_path / "memory.events").write_text(text)
-    assert child.oom_kills(tmp_path / "memory.events") == kills
-    assert child.oom_kills(tmp_path / "none") == 0
+V2 = "low 0\nhigh 0\nmax 3\noom 3\noom_kill 2\noom_group_kill 0\n"
+V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"
+GROUPS = {
+    "version 2, in a container": ("0::/\n", {"memory.events": V2}, 2),
+    "version 2, a service": ("0::/user.slice/job.scope\n", {"user.slice/job.scope/memory.events": V2}, 2),
+    "version 1": ("5:cpu:/a\n4:memory:/job\n0::/\n", {"memory/job/memory.oom_control": V1}, 5),
+    "version 1, in a container": ("4:cpu,memory:/docker/0a1b\n", {"memory/memory.oom_control": V1}, 5),
+    "nonsense": ("0::/\nx\n", {"memory.events": "oom_kill\noom_kill x\n\xff"}, 0),
+    "no group": ("", {"memory.events": V2}, 0),
+    "no file": ("0::/gone\n4:memory:/gone\n", {}, 0),
+}
+
+
+@pytest.mark.parametrize(("groups", "files", "kills"), GROUPS.values(), ids=GROUPS)
+def test_kills_for_want_of_memory_are_read_from_the_control_group(
+    tmp_path: Path, groups: str, files: dict[str, str], kills: int
+) -> None:
+    (tmp_path / "cgroup").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(text)
+    assert child.oom_kills(tmp_path / "fs", tmp_path / "cgroup") == kills
+    assert child.oom_kills(tmp_path / "fs", tmp_path / "none") == 0
+
+
+def test_a_kill_that_the_control_group_counts_is_told_as_one_for_want_of_memory(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands for the kernel's own kill: to it the process is one that SIGKILL ended, and the group's count went up.
+
+    A real one would need a control group of the test's own, which few machines that run tests let it make.
+    """
+    counts = [3, 4]
+    monkeypatch.setattr(child, "oom_kills", lambda: counts.pop(0))
+    monkeypatch.setenv("GRADWATCH_URL", server.url)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING + "os.kill(os.getpid(), signal.SIGKILL)")
+    assert child.run(["--project", "oom", "--", sys.executable, str(script)]) == 128 + signal.SIGKILL
+    (found,) = runs(server, "oom", "crashed")
+    assert found["facts"]["ending"] == {"state": "crashed", "signal": "SIGKILL", "oom_kills": 1}
+    assert found["facts"]["console"]["oom_kills"] == 1
+
+
+EATS = """
+import resource
+def limit():
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 48_000_000, resource.RLIM_INFINITY))
+held = []
+limit()
+while True:
+    held.append({what})
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("bytearray(1_000_000)", "MemoryError"), ("torch.ones(250_000)", "can't allocate memory")],
+    ids=["python", "torch"],
+)
+def test_a_process_that_gets_no_more_memory_still_says_so(
+    server: Server, tmp_path: Path, what: str, words: str
+) -> None:
+    """Stands for a limit that refuses (`ulimit -v`, a batch system's) instead of killing: what was taken stays taken,
+    so the hook says its last words without a megabyte to spare."""
+    name = words.split()[-1]
+    done = run(server, tmp_path / name, EATS.replace("{what}", what))
+    assert done.returncode == 1, done.stderr
+    (found,) = runs(server, name, "failed")
+    assert found["last_step"] == 29
+    assert words in found["facts"]["ending"]["exception"]
