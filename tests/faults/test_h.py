@@ -257,6 +257,71 @@ def test_h10_memory_threads_and_files_stay_as_they_are(tmp_path: Path) -> None:
     assert files_after <= files + 1
 
 
+TEN_HOURS = """
+import json, sys, threading
+from tests.trainings.clock import CLOCK
+import psutil, torch
+from client_hook import watch
+torch.set_num_threads(1)
+model = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.BatchNorm1d(32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+monitor = watch(model, optimizer)
+process = psutil.Process()
+x, y = torch.randn(64, 16), torch.randint(0, 4, (64,))
+def train(steps, hours):
+    for number in range(steps):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        CLOCK.work(3600 * hours / steps)
+        monitor.step(loss, part=loss)
+        if number % 100 == 0:
+            model.eval()
+            with torch.no_grad():
+                CLOCK.work(1.0)
+                monitor.validation(torch.nn.functional.cross_entropy(model(x), y), accuracy=0.5)
+            model.train()
+            monitor.log(mine=float(number), epoch=number // 100)
+            while monitor.ledger["queued"] > 20_000:
+                threading.Event().wait(0.01)
+def facts():
+    return process.memory_info().rss, process.num_threads(), process.num_fds()
+steps = int(sys.argv[1])
+train(steps // 5, 1.0)
+before, began = facts(), CLOCK.now
+train(steps, 10.0)
+parts = monitor._parts
+told = {"hours": (CLOCK.now - began) / 3600, "steps": parts.recorder.governor.steps,
+        "sampled": parts.recorder.governor.sampled_steps, "dropped": monitor.ledger["dropped"]}
+print(json.dumps([before, facts(), told]))
+monitor.finish(timeout=0.1)
+"""
+TEN_HOURS_STEPS = count(1_500, 36_000)
+
+
+@pytest.mark.timeout(patience(240))
+def test_h10_ten_hours_of_training_take_no_more_than_the_first(tmp_path: Path) -> None:
+    """The clock is the test's own, so that ten hours of steps, samples, validations and retries pass in a moment."""
+    environment = {**os.environ, "GRADWATCH_HOME": str(tmp_path), "GRADWATCH_URL": "http://127.0.0.1:9",
+                   "PYTHONPATH": str(ROOT)}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", TEN_HOURS, str(TEN_HOURS_STEPS)], cwd=ROOT, env=environment, capture_output=True,
+        text=True, timeout=patience(200), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (rss, threads, files), (rss_after, threads_after, files_after), told = json.loads(done.stdout)
+    print(json.dumps({**told, "rss_growth_mb": round((rss_after - rss) / 1e6, 1)}))
+    assert told["hours"] >= 10.0
+    assert told["steps"] >= TEN_HOURS_STEPS
+    assert told["sampled"] > 200, "it was measured all the while"
+    assert told["dropped"] == {}
+    assert rss_after - rss < 20e6
+    assert threads_after <= threads
+    assert files_after <= files + 1
+
+
 def test_h10_five_thousand_layers_are_one_step(tmp_path: Path) -> None:
     model = nn.ModuleList([nn.Linear(1, 1) for _ in range(5_000)])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
