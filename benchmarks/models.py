@@ -1,4 +1,7 @@
-"""The trainings that the overhead is measured on: from a small MLP to a GPT whose step takes a fifth of a second."""
+"""The trainings that the overhead is measured on: from a small MLP to a GPT whose step takes a fifth of a second.
+
+`COUNTERPARTS` says which of them stand for the models of H9.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# the three models that H9 names; ours are as deep, and their steps short enough for two cores
+COUNTERPARTS = {
+    "MLP 4x512": "mlp",  # 4 x 256: a shorter step, of which the hook's part is larger
+    "ResNet-18": "cnn",  # six residual blocks with batch norm, 32 to 128 channels
+    "12-layer transformer": "gpt-large",  # 12 layers of width 192
+}
 
 
 @dataclass

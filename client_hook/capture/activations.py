@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
-from client_hook.capture.forward_hooks import ForwardHooks
+from client_hook.capture.forward_hooks import ForwardHooks, is_compiled
 
 SAMPLE = 4_096
 SAMPLE_IN_LARGE_MODELS = 1_024
@@ -78,7 +78,10 @@ class ActivationSignal(Signal):
         ]
         if hidden:
             which = f"{hidden[0]} and {len(hidden) - 1} more" if len(hidden) > 1 else hidden[0]
-            self.context.note(f"compiled: activations not visible ({which}).")
+            unseen = f"activations not visible ({which})"
+            compiled = is_compiled(self.context.models.values()) or not self._hooks.ran
+            # else: `embedding.weight[…]`, or a call inside a compiled function
+            self.context.note(f"compiled: {unseen}." if compiled else f"{unseen}: nothing calls what learns there.")
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Computes the statistics of all samples of one size at once."""

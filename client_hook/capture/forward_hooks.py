@@ -121,3 +121,14 @@ def first_tensor(output: Any) -> Tensor | None:
         if found is not None:
             return found
     return None
+
+
+def is_compiled(models: Iterable[nn.Module]) -> bool:
+    """Says whether something of the models is compiled: hooks on its layers are not called then."""
+    return any(
+        type(module).__name__ == "OptimizedModule"
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or isinstance(module, torch.jit.ScriptModule)
+        for model in models
+        for module in model.modules()
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_hooks import is_compiled
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.initial_values import InitialValues
 from client_hook.capture.learning_rate import group_names
@@ -157,7 +158,7 @@ class ModelTableSignal(Signal):
             "total": sum(item["numel"] for item in parameters),
             "trainable": sum(item["numel"] for item in parameters if item["trainable"]),
             "normalised": any(isinstance(module, _NORMS) for _, module in self.context.modules()),
-            "compiled": self._compiled(),
+            "compiled": is_compiled(self.context.models.values()),
             "tied": self._tied(),
             "time_first": [name for name, item in self.context.modules() if getattr(item, "batch_first", 0) is False],
             "checked_after": self._initial.checked_after,
@@ -204,13 +205,6 @@ class ModelTableSignal(Signal):
             for name, parameter in model.named_parameters(remove_duplicate=False):
                 names.setdefault(id(parameter), []).append(f"{key}.{name}" if key else name)
         return [sorted(set(items)) for items in names.values() if len(set(items)) > 1]
-
-    def _compiled(self) -> bool:
-        return any(
-            type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
-            for model in self.context.models.values()
-            for module in model.modules()
-        )
 
     def _groups_of_parameters(self) -> dict[int, list[str]]:
         groups: dict[int, list[str]] = {}

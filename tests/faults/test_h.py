@@ -1,7 +1,7 @@
 """H1 to H13: the hook never harms a training. What is not here has the name in another file:
 
 H1 also test_server_faults, H2 test_outage, H4 test_spool_faults, H5 test_kill_training, H6 and H7 test_endings, H8
-tests/trainings/loops and tests/client_hook/test_bit_identity, H9 benchmarks/overhead, H11 tests/test_wheel and
+tests/trainings/loops and tests/client_hook/test_bit_identity, H9 test_overhead, H11 tests/test_wheel and
 benchmarks/footprint.
 """
 

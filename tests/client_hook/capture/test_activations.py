@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from client_hook import watch
 from client_hook.capture.activations import SAMPLE, ActivationSignal
 from client_hook.capture.dead_units import DeadUnitSignal
 from tests.client_hook.tape import recorder_of
@@ -191,3 +192,37 @@ def test_units_that_die_later_are_counted_although_they_have_fired_before() -> N
     assert told[-1]["dead"] == 3
     assert told[-1]["inputs"] >= 500
     assert told[-1]["since"] >= 20
+
+
+class Places(nn.Module):
+    """Adds an embedding's weight without calling the embedding, as small GPTs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.head = nn.Embedding(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x + self.places.weight)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "words"),
+    [
+        (False, "activations not visible (places): nothing calls what learns there."),
+        (True, "compiled: activations not visible (places and 1 more)."),
+    ],
+)
+def test_what_is_not_seen_is_said_with_its_reason(compiled: bool, words: str) -> None:
+    model = Places()
+    if compiled:
+        model.compile(backend="eager")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9")
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = model(torch.randn(3, 4, 8)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert monitor.ledger["notes"] == [words]
