@@ -197,6 +197,7 @@ class Outbox:
             self._join(thread, self._clock.monotonic() + 0.5)
         self._journal.close()
         if not any(thread.is_alive() for thread in self._threads):
+            self._journal.drop_beside()  # what the other thread measured meanwhile
             self._ledger.drop(NEVER_WRITTEN, self._ledger.as_dict()["queued"])
             self._sender.close()
         shutdown.unregister(self)
