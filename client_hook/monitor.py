@@ -200,7 +200,8 @@ class Monitor:
                 self._last_findings = final
             ended = str((extra or {}).get("exception", ""))
             found, here = self._last_findings, self.url
-            verdict.tell(found, here, delivered=self._result, final=final is not None, exception=ended)
+            kept = bool(self._last_ledger.get("spooled"))
+            verdict.tell(found, here, delivered=self._result, kept=kept, final=final is not None, exception=ended)
 
     @guarded(None)
     def _leave(self) -> None:

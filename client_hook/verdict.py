@@ -42,15 +42,22 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
 
 
 def lines(
-    findings: list[dict[str, Any]], url: str, *, delivered: bool, final: bool = False, exception: str = ""
+    findings: list[dict[str, Any]],
+    url: str,
+    *,
+    delivered: bool,
+    kept: bool = True,
+    final: bool = False,
+    exception: str = "",
 ) -> list[str]:
     """Makes the lines: what ended the run if that was an exception, how many warnings and errors and the worst one,
-    what to do first, where to read on.
+    what to do first, where to read on. `kept` = what was not delivered lies on the disk.
 
     Muted findings and those that follow from another one do not count. Of those equally bad the first is told: the
     server has sorted them as on the run's page.
     """
-    where = url if delivered else "not everything could be delivered; deliver it later with: gradwatch sync"
+    later = "deliver it later with: gradwatch sync" if kept else "neither server nor disk took the rest"
+    where = url if delivered else f"not everything could be delivered; {later}"
     tops = [
         item
         for item in findings

@@ -11,7 +11,7 @@ EXPLAINED: dict[str, str] = {
         "the ids are exactly 0 to K-1, asks about it."
     ),
     "keeps-every-graph": (
-        "So short a run keeps a few megabytes of graphs, no more than an allocator does by itself; the rule speaks "
-        "when memory has grown for longer."
+        "No backward goes through the losses whose graphs are kept, so nobody marks them, and in so short a run they "
+        "are a few megabytes, no more than an allocator keeps by itself; the rule speaks when memory has grown longer."
     ),
 }

@@ -132,7 +132,9 @@ def hook_view(facts: Mapping[str, Any]) -> HookView | None:
     ledger, overhead = _mapping(facts.get("ledger")), _mapping(facts.get("overhead"))
     if not ledger and not overhead:
         return None
-    pairs = [Pair(key, formats.text(ledger[key])) for key in ("produced", "delivered", "spooled") if key in ledger]
+    pairs = [
+        Pair(key, formats.text(ledger[key])) for key in ("produced", "delivered", "spooled", "queued") if key in ledger
+    ]
     dropped = _mapping(ledger.get("dropped"))
     pairs += [Pair(f"dropped: {reason}", formats.text(amount)) for reason, amount in dropped.items()]
     if ledger and not dropped:

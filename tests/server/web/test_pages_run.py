@@ -155,7 +155,7 @@ def test_resolved_and_muted_findings_are_folded_and_raise_no_alarm(home: House) 
 def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     home.send(1, {"loss": [0.9]}, first_step=2, records=[
         fact("model", {"layers": [LAYER], "parameters": [], "total": 61_706, "trainable": 61_706}),
-        fact("ledger", {"produced": 12, "delivered": 9, "spooled": 3, "dropped": {"queue full": 2}, "notes": ["calm"]}),
+        fact("ledger", {"produced": 12, "delivered": 6, "spooled": 3, "queued": 1, "dropped": {"queue full": 2}}),
         fact("overhead", {"share": 0.0062, "unsampled_us": 9.25}),
         fact("optimizers", [{"type": "SGD", "groups": [{"name": "0", "lr": 0.1, "momentum": None}]}]),
         {"kind": "event", "name": "note", "step": 2, "time_ms": 1_790_000_000_000, "value": {"text": "warm start"}},
@@ -163,7 +163,7 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     ])  # fmt: skip
     text = look(home, AT).text
     for part in ("1 layer, 61,706 parameters", "relu ReLU 8 × 16 0", "model.width 64", "dropped: queue full 2",
-                 "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
+                 "queued 1", "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
         assert part in text
     assert "code: GW101" not in text, "the results of preflight have their own page"
 
