@@ -52,6 +52,8 @@ class LossCallSignal(Signal):
         self._calls = self._calls_per_step = 0
         self._arguments: dict[str, Any] = {}
         self._classes: int | None = None
+        self._shaped: str | None = None  # the function whose classes these are
+        self._fresh: int | None = None  # versions of the parameters, added up, at the first call
         self._batch_size: int | None = None
         self._broadcast = False
         self._previous: tuple[str | None, int | None] = (None, None)
@@ -125,6 +127,8 @@ class LossCallSignal(Signal):
         if self._failed or tensors is None or not all(map(readable, tensors)) or function not in BY_CLASS:
             return
         first, second = tensors
+        if self._is_another(function, first):
+            self._train = Batches()  # what is told is this call alone
         if self._main not in (None, function) or second.is_floating_point() or not (first.is_cpu and second.is_cpu):
             return
         self._failed = True
@@ -168,9 +172,26 @@ class LossCallSignal(Signal):
         if function not in MEASURED:
             return
         first, second = tensors
+        if self._is_another(function, first):
+            return
         if training:
             self._note(function, first, second, args, kwargs)
         self._copy(function, first, second, args, kwargs, result, self._train if training else self._validation)
+
+    def _is_another(self, function: str, first: Tensor) -> bool:
+        """Says whether a call names things by other classes than the main one, as a second head does."""
+        if function not in BY_CLASS or function != self._shaped:
+            return False
+        dimension = loss_arguments.class_dimension(function, first)
+        return (first.shape[dimension] if dimension is not None else 1) != self._classes
+
+    def _is_fresh(self) -> bool:
+        """Says whether nothing wrote to a parameter since the first call: a closure is evaluated between writes."""
+        if self.context.optimizer_steps:
+            return False
+        versions = sum(parameter._version for _, parameter in self.context.parameters())
+        self._fresh = versions if self._fresh is None else self._fresh
+        return versions == self._fresh
 
     def _note(self, function: str, first: Tensor, second: Tensor, args: Any, kwargs: Any) -> None:
         """Keeps what needs no value of a tensor."""
@@ -179,6 +200,7 @@ class LossCallSignal(Signal):
         self._arguments = loss_arguments.read(function, args, kwargs)
         dimension = loss_arguments.class_dimension(function, first)
         self._classes = first.shape[dimension] if dimension is not None else 1
+        self._shaped = function
         self._batch_size = first.shape[0] if first.ndim >= (2 if function in BY_CLASS else 1) else 1
         if function not in BY_CLASS:
             self._broadcast = self._broadcast or loss_arguments.is_broadcast(first, second)
@@ -202,8 +224,8 @@ class LossCallSignal(Signal):
     def _copy(
         self, function: str, first: Tensor, second: Tensor, args: Any, kwargs: Any, result: Tensor | None, side: Batches
     ) -> None:
-        """Asks for some values of the call; a result counts before the first optimizer step, and in validation."""
-        if side is self._train and self.context.optimizer_steps:
+        """Asks for some values of the call; a result counts before the parameters are written to, and in validation."""
+        if side is self._train and not self._is_fresh():
             result = None
         read = loss_arguments.read(function, args, kwargs)
         sizes = Sizes.of(function, first, second, read.get("ignore_index", -100))
@@ -311,6 +333,7 @@ class LossCallSignal(Signal):
             "batch_size": self._batch_size,
             "broadcast": self._broadcast,
             "batch_label_entropy": side.labels.batch_entropy(),
+            "label_entropies": side.labels.entropies(),
             "one_hot": side.target_rows.one_hot if side.target_rows.seen else None,
             "kept": side.kept,
             "ignored": side.ignored,

@@ -110,6 +110,7 @@ class Counts:
     def __init__(self) -> None:
         self._counts: dict[int, int] | None = {}
         self._entropies: list[float] = []
+        self._so_far: list[float] = []  # of all labels up to and with each of these batches
 
     def add(self, labels: Tensor) -> None:
         """Adds the labels of one batch."""
@@ -124,8 +125,8 @@ class Counts:
         if len(self._counts) > MAX_DISTINCT:
             self._counts = None
         if labels.numel() >= 8 and len(self._entropies) < _MAX_ENTROPIES:
-            shares = counts.to(torch.float64) / labels.numel()
-            self._entropies.append(float(-(shares * shares.log()).sum()))
+            self._entropies.append(_entropy(counts))
+            self._so_far.append(_entropy(torch.tensor(list((self._counts or {}).values()), device="cpu")))
 
     def known(self) -> dict[int, int]:
         """Returns a copy of the counts."""
@@ -140,6 +141,17 @@ class Counts:
     def batch_entropy(self) -> float | None:
         """Returns the median entropy of the labels within one batch, in nats."""
         return abs(statistics.median(self._entropies)) if self._entropies else None
+
+    def entropies(self) -> dict[str, float] | None:
+        """Returns the mean entropy of the labels within one batch, and that of all labels up to it, in nats."""
+        if not self._entropies:
+            return None
+        return {"within": statistics.fmean(self._entropies), "so_far": statistics.fmean(self._so_far)}
+
+
+def _entropy(counts: Tensor) -> float:
+    shares = counts[counts > 0].to(torch.float64) / counts.sum()
+    return abs(float(-(shares * shares.log()).sum()))
 
 
 class Rows:

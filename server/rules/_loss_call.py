@@ -78,6 +78,7 @@ class LossCall:
     previous_dim: int | None = None  # the size that a softmax normalises over
     previous_axis: int | None = None  # and which dimension of the input that is; None where a view lies between
     batch_entropy: float | None = None  # of the labels within one batch, in nats
+    label_entropies: tuple[float, float] | None = None  # within a batch, and of all up to it; means, in nats
     ignored: int = 0
     empty_batches: int = 0
     fewest_kept: int | None = None  # labels that count in one batch
@@ -125,6 +126,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         previous_dim=_whole(fact.get("previous_dim")),
         previous_axis=_whole(fact.get("previous_axis")),
         batch_entropy=_number(fact.get("batch_label_entropy")),
+        label_entropies=_pair(fact.get("label_entropies")),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
         fewest_kept=_whole(fact.get("fewest_kept")),
@@ -306,6 +308,13 @@ def spread_of(value: Any) -> Spread:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    if not isinstance(value, Mapping):
+        return None
+    within, so_far = _number(value.get("within")), _number(value.get("so_far"))
+    return None if within is None or so_far is None else (within, so_far)
 
 
 def _whole(value: Any) -> int | None:

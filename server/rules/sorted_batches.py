@@ -21,7 +21,8 @@ class SortedBatches(Rule):
 
     ## What it does
     Compares the median entropy of the labels within one batch with the entropy of all labels seen. Random batches of B
-    lose only about (C − 1)/(2B) nats; less than half of the whole means that the data come in order of their class. Of
+    lose only about (C − 1)/(2B) nats; less than half of the whole means that the data come in order of their class,
+    unless the batches hold what was seen until then: lessons of new classes in which the old ones come back. Of
     a regression with one target for each sample, that less than a tenth of the variance of the targets is found within
     a batch; random batches of B hold 1 − 1/B of it. Values of actions are left out: their targets rise as they are
     learned.
@@ -99,6 +100,9 @@ class SortedBatches(Rule):
             return
         total, whole = sum(call.labels.values()), entropy(call.labels)
         common = sum(count >= params.common * total for count in call.labels.values())
+        within, so_far = call.label_entropies or (0.0, whole)
+        if within >= params.share * so_far:
+            return  # what was seen comes back in each batch: new classes join the old ones, lesson by lesson
         if common >= 2 and call.batch_entropy < params.share * whole:
             yield say(
                 Severity.WARNING,

@@ -418,3 +418,64 @@ def test_of_flattened_sequences_every_place_is_looked_at(places: int) -> None:
     counts = torch.bincount(looked_at, minlength=places)
     assert int(counts.min()) > 0.7 * len(looked_at) / places
     assert torch.equal(thin(outputs[:10], 1), outputs[:10]), "nothing is left out of little"
+
+
+def test_a_second_head_with_classes_of_its_own_is_left_out() -> None:
+    def compute(model, x, y):
+        outputs = model(x)
+        return F.cross_entropy(outputs, y) + F.cross_entropy(outputs[:, :2], y % 2)
+
+    fact = last(train(with_loss(compute)), "loss_call")
+    assert (fact["classes"], fact["target"]["max"], fact["functions"]) == (5, 4, {"cross_entropy": 24})
+    assert fact["value"] == pytest.approx(1.6, abs=0.4), "near ln 5; ln 2 is that of the other"
+
+
+def test_the_labels_of_a_call_that_raises_are_told_with_its_own_classes() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(3):
+        monitor.step(usual(step, model, optimizer))
+    with pytest.raises(IndexError, match="out of bounds"):
+        F.cross_entropy(model(batch(0)[0])[:, :2], torch.full((12,), 2))
+    monitor.finish("failed", timeout=0.1)
+    fact = last(tape, "loss_call")
+    assert (fact["classes"], fact["target"]["min"], fact["target"]["max"]) == (2, 2, 2)
+
+
+def test_of_a_closure_the_first_evaluation_is_that_of_fresh_weights() -> None:
+    first = []
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(0)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            first.append(loss.item())
+            return loss
+
+        return optimizer.step(closure)
+
+    model = classifier()
+    tape = train(body, model=model, optimizer=torch.optim.LBFGS(model.parameters(), lr=1.0, max_iter=10), steps=3)
+    assert last(tape, "loss_call")["value"] == pytest.approx(first[0])
+    assert first[5] < 0.9 * first[0]
+
+
+@pytest.mark.parametrize(("replayed", "close"), [(True, True), (False, False)])
+def test_classes_that_come_back_keep_a_batch_as_varied_as_all_labels_up_to_it(replayed: bool, close: bool) -> None:
+    def body(step, model, optimizer):
+        chance = torch.Generator().manual_seed(step)
+        known = min(step // 4 + 1, 5)
+        labels = torch.randint(0, known, (64,), generator=chance) if replayed else torch.full((64,), known - 1)
+        loss = F.cross_entropy(model(torch.randn(64, 8, generator=chance)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = last(train(body, steps=20), "loss_call")["label_entropies"]
+    assert (found["within"] > 0.8 * found["so_far"]) is close
+    assert found["so_far"] > 0.3
