@@ -97,6 +97,7 @@ class BnTrainEvalGap(Rule):
             if item.eval_samples >= params.evaluations
             and item.eval_values >= params.values
             and item.eval_gap is not None
+            and (item.samples or not item.frozen)  # else training goes by the stored numbers too
         }
         momentum, updates = min(momenta, default=0.1), _updates(window, known)
         left = (1 - momentum) ** updates
