@@ -21,6 +21,8 @@ FIRST = 2  # samples: weights that learned explain a size as well as inputs do
 def large_inside(window: Window, limit: float, *, beside: bool) -> Verdict | None:
     """Divides the first layer's output by what its first weights make of numbers of size 1: σ_out/(‖w‖/√out).
 
+    What the biases differ by from unit to unit is taken off: it comes with inputs of any size.
+
     `beside` says that the inputs that the model is called with were measured, and are of a usual size.
     """
     ordered = [item for item in parameters(window) if item.order is not None and item.is_matrix]
@@ -32,6 +34,7 @@ def large_inside(window: Window, limit: float, *, beside: bool) -> Verdict | Non
         return None
     gain = float(np.max(weights.values[:FIRST])) / math.sqrt(first.shape[0])
     given = float(np.min(spread.values[:FIRST]))
+    given = math.sqrt(max(given**2 - _of_the_bias(window, first.layer, first.shape[0]) ** 2, 0.0))
     size = given / gain if gain > 0 else math.nan
     if not size > limit or not math.isfinite(size):
         return None
@@ -46,3 +49,10 @@ def large_inside(window: Window, limit: float, *, beside: bool) -> Verdict | Non
         series=(f"act/std/{first.layer}", "loss"),
         limit=limit,
     )
+
+
+def _of_the_bias(window: Window, layer: str, units: int) -> float:
+    """Gives what the bias of a layer adds to the spread of its outputs, at most: its root mean square."""
+    names = [item.name for item in parameters(window) if item.layer == layer and item.shape == (units,)]
+    norms = [window.series(f"weight_norm/{name}").values[:FIRST] for name in names]
+    return max((float(np.max(values)) / math.sqrt(units) for values in norms if len(values)), default=0.0)
