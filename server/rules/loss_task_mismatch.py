@@ -25,6 +25,7 @@ from server.rules._scores import distances_as_scores, rates_as_logarithms
 from server.rules._wrong_outputs import (
     broadcast,
     clamped_scores,
+    logarithm_of_other_dimension,
     normalised_twice,
     not_logarithms,
     not_turned,
@@ -134,7 +135,8 @@ class LossTaskMismatch(Rule):
         sure = call.batches >= params.batches or window.final
         cast = cast_ids(window, call, params.most_ids)
         ends = _ends_linear(window, call)
-        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends)
+        axes = tuple(tuple(map(int, item)) for item in window.fact("graph").get("softmaxes") or ())
+        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends, axes)
         looked = next((verdict for look in LOOKS if (verdict := look(seen)) is not None), None)
         verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window) or shared_targets(seen)
         if verdict is not None:
@@ -159,6 +161,7 @@ def _of_another_kind(seen: Seen) -> Verdict | None:
 
 LOOKS = (
     other_dimension,
+    logarithm_of_other_dimension,
     over_samples,
     not_turned,
     normalised_twice,
