@@ -57,7 +57,8 @@ class LossTaskMismatch(Rule):
     (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores, a softmax or a
     log-softmax over the samples in CTC, distances as scores, and rates where a Poisson loss wants their logarithms are
     found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of outputs against
-    one row of targets (heads that share it) are a remark.
+    one row of targets (heads that share it) are a remark. A loss of your own that only adds up the raw scores of the
+    right answers, is below 0 and falls in every quarter of the run has no floor.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
