@@ -22,6 +22,7 @@ class Seen(NamedTuple):
     best: float | None = None  # the lower of the last quarter's loss and of its first, where the run has ended
     cast: str = ""  # why targets that are whole numbers as floats are class ids
     linear: bool = False  # the last layer puts classes into the last dimension
+    softmaxes: tuple[tuple[int, ...], ...] = ()  # of the graph: the dimension each goes over, then the sizes
 
 
 def where(call: LossCall) -> str:

@@ -15,11 +15,13 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
 from server.rules._ctc import mistake_of_ctc
 from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
+from server.rules._progress import loss_quarters
 from server.rules._samples import samples
 from server.rules._say import say
 
 _OVERLAP = "the overlap (a dice or Jaccard index)"
 TABLE = 3  # numbers: the dimension, samples, scores of each
+FEWEST = 40  # losses
 FIRST_STEPS = 3  # after which the gradients are told
 
 
@@ -82,6 +84,8 @@ def mistake_in_own_loss(window: Window) -> Verdict | None:
     found = _every_with_every(window, own) or _normalised_over_samples(window, own)
     if found is not None:
         return found
+    if _falls_for_ever(window, own):
+        return _WITHOUT_FLOOR
     return _OF_HINGE if _zero_or_one(window) else None
 
 
@@ -154,6 +158,36 @@ def _every_with_every(window: Window, operations: Sequence[str]) -> Verdict | No
     if not plain or not single or len(inner) > 2 or len(sizes) != 2 or sizes[0] != sizes[1] or sizes[0] < 2:
         return None
     return _crossed(sizes[0])
+
+
+_LINEAR = ("Mean", "Sum", "Div", "Neg", "Add", "Rsub", "Sub", "Select", "Slice", "T", "Transpose", *SAME_VALUES)
+_PICKS = ("Gather", "Index")
+_WITHOUT_FLOOR = Verdict(
+    severity=Severity.ERROR,
+    first_step=0,
+    message=(
+        "The loss picks the scores of the right answers and only adds and averages them: nothing is taken off for the "
+        "scores of the others, so it has no floor and falls as long as the scores grow"
+    ),
+    advice=(
+        "Normalise the scores: cross_entropy for single labels, and logsumexp over all of them (the log-partition) "
+        "minus the score of the right one for sequences."
+    ),
+    evidence=Evidence(strings={"operations": "sum(scores[labels])"}, series=("loss",)),
+    at_once=True,
+)
+
+
+def _falls_for_ever(window: Window, own: Sequence[str]) -> bool:
+    """Says whether a loss is a sum of picked raw scores that went below 0 and fell in every quarter of the run. What an
+    actor or a generator earns is one number of another model, and nothing is picked of it."""
+    plain = bool(own) and all(name.startswith((*_LINEAR, *_PICKS)) and "Tanh" not in name for name in own)
+    if not plain or not any(name.startswith(_PICKS) for name in own) or window.gates.moving_target:
+        return False
+    parts = loss_quarters(window)
+    if parts is None or window.samples < FEWEST:
+        return False
+    return parts.q1 > parts.q2 > parts.q3 > parts.q4 and parts.q4 < -abs(parts.start)
 
 
 def _normalised_over_samples(window: Window, own: Sequence[str]) -> Verdict | None:

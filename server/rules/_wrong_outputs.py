@@ -32,6 +32,33 @@ def other_dimension(seen: Seen) -> Verdict | None:
     )
 
 
+_LIFTED = ("Add", "Clamp", "Maximum")  # what keeps a probability away from 0 before its logarithm
+
+
+def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:
+    """Looks for probabilities along another dimension than that of the classes whose logarithm nll_loss is given:
+    log(softmax(x, 0) + 1e-9). Nothing but what keeps them above 0 may stand between, so no dimension moved."""
+    call, names = seen.call, list(seen.operations)
+    if call.function != "nll_loss" or call.previous_op != "LogBackward0" or "LogBackward0" not in names:
+        return None
+    behind = names[names.index("LogBackward0") + 1 :]
+    first = next((name for name in behind if not name.startswith(_LIFTED)), "")
+    over = {axis for axis, *sizes in seen.softmaxes if len(sizes) >= 2 and len(sizes) == len(call.input.shape)}
+    if not first.startswith("SoftmaxBackward") or len(over) != 1 or len(seen.softmaxes) != 1 or over == {1}:
+        return None
+    axis, *sizes = seen.softmaxes[0]
+    if sizes[1:] != list(call.input.shape[1:]):
+        return None
+    what = f"the {sizes[0]} samples of a batch" if axis == 0 else f"dimension {axis}"
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"nll_loss got the logarithm of a softmax over {what} instead of over the {call.classes} classes: the classes "
+        f"of one {'sample' if len(sizes) == 2 else 'place'} do not sum to 1",
+        "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
+
+
 def over_samples(seen: Seen) -> Verdict | None:
     """Looks for a softmax over the samples before a loss of one yes or no each: a batch of n has a mean of 1/n then."""
     call, size = seen.call, (seen.call.input.shape or (0,))[0]

@@ -206,11 +206,17 @@ def _breaks_up(before: list[int], after: list[int], size: int) -> bool:
 
 
 def _softmax_over_samples(window: Window) -> list[int] | None:
-    """Finds a softmax over the samples inside the model: the shape of what it normalises. Below three dimensions a
-    weight for each sample may be meant."""
+    """Finds a softmax over the samples inside the model: the shape of what it normalises. Of two dimensions a weight
+    for each sample may be meant, unless the second are the places of one sample."""
     call = loss_call(window)
     size = call.batch_size if call is not None else 0
+    targets = call.target.shape if call is not None else ()
+    given = [item.get("shape") or () for item in window.fact("inputs").values() if isinstance(item, Mapping)]
     for dimension, *shape in window.fact("graph").get("softmaxes") or ():
-        if dimension == 0 and len(shape) >= 3 and size > 1 and shape[0] == size and size not in shape[1:]:
+        if dimension != 0 or size < 2 or shape[0] != size or size in shape[1:]:
+            continue
+        of_places = len(shape) == 2 and shape[1] > 1 and math.prod(targets) == targets[0] == size if targets else False
+        places = of_places and any(len(one) >= 3 and list(one[:2]) == list(shape) for one in given)
+        if len(shape) >= 3 or places:
             return list(map(int, shape))
     return None

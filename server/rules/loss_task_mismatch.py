@@ -25,6 +25,7 @@ from server.rules._scores import distances_as_scores, rates_as_logarithms
 from server.rules._wrong_outputs import (
     broadcast,
     clamped_scores,
+    logarithm_of_other_dimension,
     normalised_twice,
     not_logarithms,
     not_turned,
@@ -56,7 +57,8 @@ class LossTaskMismatch(Rule):
     (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores, a softmax or a
     log-softmax over the samples in CTC, distances as scores, and rates where a Poisson loss wants their logarithms are
     found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of outputs against
-    one row of targets (heads that share it) are a remark.
+    one row of targets (heads that share it) are a remark. A loss of your own that only adds up the raw scores of the
+    right answers, is below 0 and falls in every quarter of the run has no floor.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -134,7 +136,8 @@ class LossTaskMismatch(Rule):
         sure = call.batches >= params.batches or window.final
         cast = cast_ids(window, call, params.most_ids)
         ends = _ends_linear(window, call)
-        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends)
+        axes = tuple(tuple(map(int, item)) for item in window.fact("graph").get("softmaxes") or ())
+        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends, axes)
         looked = next((verdict for look in LOOKS if (verdict := look(seen)) is not None), None)
         verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window) or shared_targets(seen)
         if verdict is not None:
@@ -159,6 +162,7 @@ def _of_another_kind(seen: Seen) -> Verdict | None:
 
 LOOKS = (
     other_dimension,
+    logarithm_of_other_dimension,
     over_samples,
     not_turned,
     normalised_twice,

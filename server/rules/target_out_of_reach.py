@@ -11,7 +11,8 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
 from server.rules._layers import is_adaptive, optimizers
-from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call
+from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call, spread_of
+from server.rules._own_reach import Far, far_in_own_error
 from server.rules._progress import first_finite
 from server.rules._rates import medians
 from server.rules._say import percent, say
@@ -20,6 +21,7 @@ from server.rules.base import Rule, Stage, threshold
 START = 20  # samples
 ALIKE = 2.0  # times one another: inputs and targets of one unit
 EXPLODED = frozenset({"GW205", "GW208", "GW307", "GW308", "GW411"})  # steps as large as the targets
+OVERFLOWED = frozenset({"GW601", "GW602", "GW603", "GW608"})
 EXPLAINS = frozenset({"GW201", "GW206", "GW214", "GW311", "GW412"})  # the way is long, and constant answers come first
 
 
@@ -33,7 +35,10 @@ class TargetOutOfReach(Rule):
     mean alone gets, or half of the run went by before it came below one and a half times that. So is a loss that
     explodes in the first 20 steps of an SGD whose first step was 30 % of the weights or more: under a squared error the
     gradient is as large as the targets, and divided by their size that step would have been a usual one. Raw targets
-    that are learned in time stay silent. Inputs as large as the targets are the same mistake, told as GW107.
+    that are learned in time stay silent. Single targets more than 15 deviations away, of which the validation has none,
+    are told where a squared error exploded over them. Of an absolute or quantile error that you wrote, one that begins
+    above 100 times the spread of the outputs is told at the end, where half of its gain came in the second half.
+    Inputs as large as the targets are the same mistake, told as GW107.
 
     ## Why it matters
     A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
@@ -100,15 +105,25 @@ class TargetOutOfReach(Rule):
         blow_up: float = threshold(
             10.0, unit="times the first loss", low=1.5, high=1e6, source="as lr-too-high: no healthy start does that"
         )
+        own: float = threshold(
+            100.0, unit="times the first outputs", low=10.0, high=1e6, source="ours: ten times that of seen targets"
+        )
+        stray: float = threshold(
+            15.0, unit="deviations", low=5.0, high=1e3, source="ours: a normal one gets to 5 in millions"
+        )
+        wider: float = threshold(
+            10.0, unit="times the deviation of the validation", low=2.0, high=1e4, source="ours: no split does"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `loss_call`, then the loss."""
         call = loss_call(window)
         if call is None:
-            yield NOT_SEEN
+            unseen = far_in_own_error(window, params.own)
+            yield _far(unseen, params) if unseen is not None else NOT_SEEN
             return
         square, std, mean = call.target.mean_square, call.input.std, call.input.mean
-        if (verdict := _exploded(window, call, params)) is not None:
+        if (verdict := _exploded(window, call, params) or _strays(window, call, params)) is not None:
             yield verdict
             return
         if call.function not in REGRESSION or square is None or std is None or mean is None:
@@ -189,6 +204,50 @@ def _exploded(window: Window, call: LossCall, params: TargetOutOfReach.Params) -
         series=("loss",),
         limit=params.blow_up * abs(start),
         explains=EXPLAINS | EXPLODED,
+    )
+
+
+def _strays(window: Window, call: LossCall, params: TargetOutOfReach.Params) -> Verdict | None:
+    """Finds a loss that exploded over single targets far from all others: a squared error weighs them by the square of
+    that distance, and the validation has none of them."""
+    validation = window.fact("loss_call").get("validation")
+    other = spread_of(validation.get("target")) if isinstance(validation, Mapping) else None
+    target, start = call.target, first_finite(window.loss.values[:1])
+    if call.function != "mse_loss" or other is None or not other.std or not target.std or start is None:
+        return None
+    if any(is_adaptive(str(item.get("type"))) for item in optimizers(window)):
+        return None
+    mean, reach = target.mean or 0.0, [value for value in (target.least, target.most) if value is not None]
+    farthest = max(reach, key=lambda value: abs(value - mean), default=mean)
+    apart = abs(farthest - mean) > params.stray * target.std and target.std > params.wider * other.std
+    exploded = not window.loss.last <= params.blow_up * abs(start)
+    if not apart or not exploded:
+        return None
+    return say(
+        Severity.WARNING,
+        f"Single targets lie far from all others: one is {farthest:.4g}, the validation's deviate by {other.std:.3g} "
+        f"and reach from {other.least:.3g} to {other.most:.3g}. Under a squared error the gradient is as large, and "
+        "the loss exploded",
+        "Look at the rows with the largest targets: a missing decimal point, another unit, a filler such as 9999. "
+        "Where they are real, use huber_loss or the logarithm of the targets.",
+        numbers={"farthest": farthest, "deviation": target.std, "validation_deviation": other.std},
+        series=("loss",),
+        limit=params.wider * other.std,
+        explains=EXPLAINS | EXPLODED | OVERFLOWED,
+    )
+
+
+def _far(far: Far, params: TargetOutOfReach.Params) -> Verdict:
+    return say(
+        Severity.WARNING,
+        f"The mean error begins at {far.start:.4g} while the outputs differ by {far.spread:.2g}: the targets are far "
+        f"from all of them. When half of the run was over it was {far.middle:.4g}, and half of what it gained until "
+        f"{far.end:.4g} came later",
+        _ADVICE,
+        numbers={"start": far.start, "middle": far.middle, "now": far.end, "first_output": far.spread},
+        series=("loss",),
+        limit=params.own * max(1.0, far.spread),
+        explains=EXPLAINS,
     )
 
 
