@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from client_hook.capture import loss_arguments, sight
 from client_hook.capture.attention import ARGUMENTS
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.forward_hooks import is_compiled
 from client_hook.capture.later import Later
 from client_hook.capture.loss_arguments import BY_CLASS
 from client_hook.capture.sight import Sight
@@ -61,7 +62,8 @@ class AttentionMasksSignal(Signal):
         self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
         layers = [(name, module) for name, module in modules if isinstance(module, nn.MultiheadAttention)]
         self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._multihead, named=True)
-        parts = [model for model in self.context.models.values() if type(model).forward is nn.Module.forward]
+        whole = [model for model in self.context.models.values() if type(model).forward is nn.Module.forward]
+        parts = [model for model in whole if not is_compiled([model])]
         tables = [item for model in parts for item in model.named_modules() if isinstance(item[1], nn.Embedding)]
         self._tables = WatchedCalls(self.context, tables[:MOST_CALLS], self._lookup)
         for calls in (self._models, self._layers, self._tables):
@@ -70,14 +72,15 @@ class AttentionMasksSignal(Signal):
     def detach(self) -> None:
         """Listens no more."""
         self._stop()
+        for calls in (self._models, self._layers, self._tables):
+            calls.clear()
         self._later.clear()
 
     def _stop(self) -> None:
         self._done = True
         self.context.patches.unsubscribe(self)
-        self._models.clear()
-        self._layers.clear()
-        self._tables.clear()
+        for calls in (self._models, self._layers, self._tables):
+            calls.arm(False)
         self._heard, self._tokens, self._read = [], None, []
 
     # -- what a forward shows ------------------------------------------------------------------------------------------

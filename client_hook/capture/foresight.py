@@ -73,13 +73,15 @@ class ForesightSignal(Signal):
     def detach(self) -> None:
         """Listens no more."""
         self._stop()
+        self._models.clear()
+        self._layers.clear()
         self._later.clear()
 
     def _stop(self) -> None:
         self._done = True
         self.context.patches.unsubscribe(self)
-        self._models.clear()
-        self._layers.clear()
+        self._models.arm(False)
+        self._layers.arm(False)
         self._forget()
 
     def _forget(self) -> None:

@@ -56,6 +56,14 @@ class Attention(nn.Module):
         return self.head(x).mean(1)
 
 
+def encoder() -> nn.Module:
+    return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(48, 4))
+
+
+def series() -> nn.Module:
+    return nn.Sequential(nn.Conv1d(6, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 4))
+
+
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 16), nn.Sigmoid(), nn.Linear(16, 4))
 
@@ -76,6 +84,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], torch.Tensor]]] = {
     "cnn with batch norm and dropout": (cnn, images),
     "lstm": (Recurrent, lambda: torch.randn(16, 6, 8)),
     "small gpt": (Attention, lambda: torch.randint(0, 16, (16, 10))),
+    "encoder": (encoder, lambda: torch.randn(16, 6, 8)),
+    "series": (series, lambda: torch.randn(16, 6, 8)),
 }
 
 
@@ -133,7 +143,7 @@ def test_what_is_counted_counts_a_recompilation() -> None:
     assert seen[2] == {"graphs": 2, "compiled again": 1}
 
 
-@pytest.mark.parametrize("case", ["mlp", "small gpt"])
+@pytest.mark.parametrize("case", ["mlp", "small gpt", "encoder", "series"])
 def test_a_compiled_model_stays_the_same_and_compiles_as_often(case: str) -> None:
     make, batch = CASES[case]
     results = {}
