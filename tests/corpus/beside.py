@@ -21,6 +21,7 @@ BESIDE: Mapping[str, str] = {
     f"`{CASES}/val-noise-too-large.yaml`",
     "GW902": "Two processes that wait for each other through 200 steps; `tests/server/diagnosis/test_ranks.py`",
     "GW905": "Two processes that look for unused parameters through 200 steps; `tests/server/diagnosis/test_ranks.py`",
+    "GW952": f"Told below a rate that jumps or a start that is too wide; `{CASES}/output-logit-drift.yaml`",
     "GW953": "A remark on single values, whose cause is told as a worse finding; `tests/trainings/remarked.py`",
     "GW957": "Needs a clock of its own; `tests/trainings/test_own_clock.py`",
 }
