@@ -46,6 +46,13 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}" if share >= 0.001 else f"{100 * share:.1g}%"
 
 
+def in_python(name: str) -> str:
+    """Writes a layer's or parameter's name as the expression that reaches it: `model.blocks[3].head` for
+    blocks.3.head."""
+    steps = ["" if name == "model" else name] if "." not in name else name.split(".")
+    return "model" + "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in steps if step)
+
+
 PENALTIES = ("kl", "kld", "reg", "penalty", "l1", "l2", "decay", "sparsity", "regular")
 
 

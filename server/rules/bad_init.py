@@ -12,7 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
 from server.rules._layers import Parameter, listed, parameters
 from server.rules._loss_call import SAME_VALUES, call_operations, loss_call, own_operations
-from server.rules._say import say
+from server.rules._say import in_python, say
 from server.rules.base import Rule, Stage, threshold
 
 WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each of their matrices
@@ -272,9 +272,8 @@ def _say(
         f"{len(names)} weight {'matrices start' if len(names) > 1 else 'matrix starts'} too {size}: `{worst}` has "
         f"var(w)·fan_in = {scale:.3g} (He 2, Xavier 1, PyTorch's default 1/3; limit {limit:g})"
         + (f"; also {listed([name for name in names if name != worst])}" if len(names) > 1 else ""),
-        f"Initialise it: nn.init.kaiming_normal_(model.{by_name[worst].layer}.weight), or std=0.02 for an "
-        "embedding that "
-        "is the output layer too.",
+        f"Initialise it: nn.init.kaiming_normal_({in_python(worst)}), or std=0.02 for an embedding that is the output "
+        "layer too.",
         layers=[by_name[name].layer for name in names],
         numbers={"var_fan_in": scale, "matrices": len(names)},
         strings={"parameters": ", ".join(names)},

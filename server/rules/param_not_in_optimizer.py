@@ -10,6 +10,7 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.rules._layers import Parameter, listed, optimizers, parameters
+from server.rules._say import in_python
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -127,11 +128,10 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     severity = Severity.INFO if without else Severity.WARNING if meant else Severity.ERROR
     advice = (
         f"If they are frozen on purpose, say so before the optimizer is made: "
-        f"`for p in model.{missing[0].layer}.parameters(): p.requires_grad_(False)`; the backward pass gets cheaper "
-        "too."
+        f"`{in_python(missing[0].layer)}.requires_grad_(False)`; the backward pass gets cheaper too."
         if without or meant
         else f"Give them to the optimizer: `Optimizer(model.parameters(), …)`, or "
-        f'`optimizer.add_param_group({{"params": model.{missing[0].layer}.parameters()}})` right after '
+        f'`optimizer.add_param_group({{"params": {in_python(missing[0].layer)}.parameters()}})` right after '
         f"`{missing[0].layer}` is {'made' if since is None else 'unfrozen'}."
     )
     return Verdict(
