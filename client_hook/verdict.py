@@ -13,7 +13,7 @@ from urllib.parse import quote
 from client_hook.guard import say
 from client_hook.settings import Settings
 
-WAIT_S = 1.5  # for the judgement of the whole run, which takes the server about half a second
+WAIT_S = 3.0  # for the judgement of the whole run, which takes the server about half a second
 ASK_EVERY_S = 0.05
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
@@ -71,7 +71,8 @@ def lines(
         muted = f" ({len(tops)} muted)" if tops else ""
         if final:
             return [f"{ended}Gradwatch found no problem{' before it' if ended else ''}{muted}.", f"  {where}"]
-        return [f"{ended}Gradwatch: {where}"]
+        judged = "the server has not judged all of it yet; see " if delivered else ""
+        return [f"{ended}Gradwatch: {judged}{where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 else ''}"
         for severity in _ORDER

@@ -107,7 +107,9 @@ def test_of_the_worst_findings_the_one_is_told_that_the_server_put_first() -> No
     found[1]["advice"] = "Lower the rate.\nThen look again."
     lines = verdict.lines(found, "http://here", delivered=True)
     assert lines == [told, "  First: Lower the rate. Then look again.", "  http://here"]
-    assert verdict.lines([], "http://here", delivered=True) == ["Gradwatch: http://here"]
+    assert verdict.lines([], "http://here", delivered=True) == [
+        "Gradwatch: the server has not judged all of it yet; see http://here"
+    ]
     assert verdict.lines([], "http://here", delivered=False, kept=False) == [
         "Gradwatch: not everything could be delivered; neither server nor disk took the rest"
     ]
