@@ -181,5 +181,5 @@ def test_what_ended_the_run_comes_before_what_was_found() -> None:
     )
     assert where == "  u"
     assert verdict.lines([], "u", delivered=True, exception="MemoryError: ") == [
-        "The run was ended by MemoryError. Gradwatch: u"
+        "The run was ended by MemoryError. Gradwatch: the server has not judged all of it yet; see u"
     ]
