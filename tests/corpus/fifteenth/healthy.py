@@ -11,6 +11,7 @@ HEALTHY: dict[str, Setup] = {
     "clients-who-leave": whole(tables.clients, 1),
     "clients-by-sgd": whole(tables.clients, 2, name="sgd", rate=0.05, batch=32),
     "clients-few-who-leave-weighed": whole(tables.clients, 3, share=0.04, weigh=True, epochs=12),
+    "clients-with-narrow-tables": whole(tables.clients, 1, each=2, epochs=12),
     "clients-by-adamw-wide": whole(
         tables.clients, 4, name="adamw", decay=0.05, width=96, drop=0.3, batch=128, epochs=14
     ),
@@ -39,7 +40,7 @@ HEALTHY: dict[str, Setup] = {
     "machine-states-plain-sgd": whole(tables.machines, 13, momentum=0.0, rate=0.1, batch=32, epochs=10),
     # -- pictures --------
     "cloth-named": whole(pictures.shop, 1),
-    "cloth-by-sgd": whole(pictures.shop, 2, name="sgd", rate=0.05, decay=5e-4),
+    "cloth-named-by-sgd": whole(pictures.shop, 2, name="sgd", rate=0.05, decay=5e-4),
     "cloth-without-norm": whole(pictures.shop, 3, norm=False, rate=2e-3, epochs=12),
     "cloth-mirrored-smoothed": whole(pictures.shop, 4, mirrored=True, smooth=0.1, pooled=True, width=16),
     "cloth-by-log-softmax": whole(pictures.shop, 5, last="log", judged="nll", batch=24, epochs=7),
@@ -51,9 +52,10 @@ HEALTHY: dict[str, Setup] = {
     "boxes-by-sgd": whole(pictures.boxes, 3, name="sgd", rate=0.03, batch=32, epochs=9),
     "cells-of-two-kinds": whole(pictures.cells, 1),
     "cells-or-not": whole(pictures.cells, 2, kinds=1, rate=5e-3),
-    "cells-by-overlap": whole(pictures.cells, 3, kinds=1, judged="dice", rate=5e-3, epochs=5),
+    "cells-marked-by-overlap": whole(pictures.cells, 3, kinds=1, judged="dice", rate=5e-3, epochs=5),
     "small-cells-weighed": whole(pictures.cells, 4, kinds=1, small=True, weigh=6.0, rate=1e-2, epochs=6),
-    "digits-new-head": whole(pictures.transfer, 1, rate=2e-2, epochs=16),
+    "faint-cells-weighed": whole(pictures.cells, 4, kinds=1, small=True, faint=True, weigh=6.0, rate=1e-2, epochs=6),
+    "digits-five-to-nine-new-head": whole(pictures.transfer, 1, rate=2e-2, epochs=16),
     "digits-tuned-gently": whole(pictures.transfer, 2, frozen="none", rate=2e-3, slow=0.2),
     "digits-tuned-all": whole(pictures.transfer, 3, frozen="none", rate=1e-3, said=False, epochs=9),
     # -- sequences --------
@@ -74,7 +76,7 @@ HEALTHY: dict[str, Setup] = {
     "numbers-backwards-longer": whole(attention.backwards, 2, length=6, drop=0.05, rate=2e-3, steps=350),
     "questions-sorted": whole(attention.questions, 1),
     "questions-sorted-by-two-blocks": whole(attention.questions, 2, depth=2, drop=0.2, width=24, epochs=5),
-    "questions-without-a-mask": whole(attention.questions, 3, mask="none", mean="all", rate=3e-3),
+    "questions-sorted-without-a-mask": whole(attention.questions, 3, mask="none", mean="all", rate=3e-3),
     # -- makers --------
     "digits-through-convolutions": whole(makers.squeeze, 1),
     "digits-through-a-linear-end": whole(makers.squeeze, 2, last="none", code=16, name="adamw"),

@@ -1,4 +1,4 @@
-"""Scripts of the fifteenth held-out set that make pictures or places in a space: autoencoders, a GAN, twins, triplets."""
+"""Scripts of the fifteenth held-out set that make pictures or places in a space: autoencoders, a GAN, twins."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -210,7 +211,7 @@ class Watch(nn.Module):
         super().__init__()
         made_of: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
         sizes = [20] + depth * [width]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) if norm else nn.Identity() for _ in range(depth))
         self.act = made_of[activation]() if activation != "none" else None
         self.drop, self.head = nn.Dropout(drop), nn.Linear(width, 4)
@@ -282,7 +283,8 @@ def machines(
             optimizer = made(name, model.parameters(), rate, momentum, decay)
         if clear == "epoch":
             optimizer.zero_grad()
-        for rows in torch.randperm(len(x)).split(batch):
+        order = y.argsort() if wrong == "sorted" else torch.randperm(len(x))
+        for rows in order.split(batch):
             if len(rows) < 2 and norm:
                 continue
             if clear == "each":
