@@ -55,7 +55,7 @@ class Turner(nn.Module):
 def backwards(
     causal: bool = True, shifted: bool = True, placed: bool = True, rate: float = 1.5e-3, name: str = "adam",
     width: int = 32, depth: int = 1, drop: float = 0.0, batch: int = 32, steps: int = 300, start: str = "xavier",
-    warm: int = 40, first: bool = True, clip: float | None = 1.0, length: int = 5, log: bool = False,
+    warm: int = 40, first: bool = True, clip: float | None = 1.0, length: int = 5,
 ) -> Recording:  # fmt: skip
     """Writes numbers backwards; 11 begins an answer, 12 ends it."""
     chance = dice(81)

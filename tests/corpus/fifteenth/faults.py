@@ -1,9 +1,10 @@
-"""Faults of the fifteenth held-out set: data, scales, losses, last activations; the others are in slips.py."""
+"""Faults of the fifteenth held-out set: data, scales, losses; the others are in slips.py and flows.py."""
 
 from __future__ import annotations
 
 from tests.corpus.fault import AT_FIRST_EVALUATION, Fault
-from tests.corpus.fifteenth import attention, games, makers, pictures, sequences, tables
+from tests.corpus.fifteenth import games, makers, pictures, sequences, tables
+from tests.corpus.fifteenth.flows import FLOWS
 from tests.corpus.fifteenth.slips import SLIPS, STUCK, TORN
 from tests.corpus.whole import whole
 
@@ -242,13 +243,13 @@ FAULTS: dict[str, Fault] = {
         ("GW309", *_FLAT, "GW306", "GW201", "GW211"),
     ),
     "digits-cleaned-by-sigmoid": Fault(
-        whole(makers.squeeze, 3, lowest=-1.0, last="sigmoid", noise=0.3, batch=64),
+        whole(makers.squeeze, 4, lowest=-1.0, last="sigmoid", noise=0.3, batch=64),
         ("GW212",),
         "forums on autoencoders: pixels brought to -1 to 1, the decoder ends with a sigmoid",
         ("GW309", *_FLAT, "GW109"),
     ),
     "digits-squeezed-by-relu": Fault(
-        whole(makers.squeeze, 3, lowest=-1.0, last="relu", noise=0.3, batch=64),
+        whole(makers.squeeze, 4, lowest=-1.0, last="relu", noise=0.3, batch=64),
         ("GW212",),
         "ethanluoyc/pytorch-vae#3: ReLU as the last activation of the decoder",
         ("GW308", *_FLAT, "GW211", "GW303", "GW301", "GW306"),
@@ -295,12 +296,6 @@ FAULTS: dict[str, Fault] = {
         "wiseodd/generative-models#40, pytorch/examples#296: mean over pixels, sum over the code",
         ("GW209", "GW311", "GW102", "GW206"),
     ),
-    "triplets-handed-over-wrongly": Fault(
-        whole(makers.triplets, 1, turned=True),
-        ("GW202", "GW107", "GW110"),
-        "forums on TripletMarginLoss: (anchor, negative, positive)",
-        ("GW311", "GW209", "GW206", "GW102", "GW112"),
-    ),
     "pole-gains-with-the-wrong-sign": Fault(
         whole(games.pole, 1, sign=1.0),
         ("GW202",),
@@ -308,4 +303,5 @@ FAULTS: dict[str, Fault] = {
         ("GW208", "GW205", "GW209", "GW206", "GW311"),
     ),
     **SLIPS,
+    **FLOWS,
 }

@@ -85,7 +85,6 @@ class Books(nn.Module):
 def books(
     last: str = "none", middle: bool = True, deviation: float = 0.1, rate: float = 1e-2, name: str = "adam",
     factors: int = 12, width: int = 48, decay: float = 0.0, batch: int = 128, epochs: int = 8, count: int = 8000,
-    dense: bool = True,
 ) -> Recording:  # fmt: skip
     """Foretells the stars that readers give to books; `middle` takes the mean of all stars off."""
     chance = dice(91)

@@ -22,11 +22,10 @@ def _digits() -> Parts:
 def squeeze(
     lowest: float = 0.0, last: str = "sigmoid", judged: str = "mse", code: int = 12, rate: float = 1e-2,
     name: str = "adam", batch: int = 50, epochs: int = 24, momentum: float = 0.9, noise: float = 0.0,
-    bright: float = 1.0, cut_off: bool = False, narrow: str = "relu",
 ) -> Recording:  # fmt: skip
     """Squeezes digits by convolutions; `lowest` -1 brings the pixels to -1 to 1."""
     x, _, vx, _ = _digits()
-    x, vx = (part.view(-1, 1, 8, 8) * bright for part in (x, vx))
+    x, vx = (part.view(-1, 1, 8, 8) for part in (x, vx))
     if lowest < 0:
         x, vx = x * 2 - 1, vx * 2 - 1
     encoder = nn.Sequential(
@@ -40,7 +39,7 @@ def squeeze(
     decoder += nn.Sequential(*{"none": [], "sigmoid": [nn.Sigmoid()], "tanh": [nn.Tanh()], "relu": [nn.ReLU()]}[last])
     model = nn.Sequential(encoder, decoder)
     distance = {"mse": nn.MSELoss(), "bce": nn.BCELoss(), "l1": nn.L1Loss()}[judged]
-    optimizer = made(name, decoder.parameters() if cut_off else model.parameters(), rate, momentum)
+    optimizer = made(name, model.parameters(), rate, momentum)
     probe = Probe(model, optimizer)
     for _ in range(epochs):
         for (pictures,) in DataLoader(TensorDataset(x), batch_size=batch, shuffle=True):
@@ -111,8 +110,7 @@ def dream(
 
 def forge(
     rate: float = 1e-3, faster: float = 1.0, detached: bool = True, clear: str = "both", last: str = "tanh",
-    batch: int = 64, steps: int = 700, width: int = 96, smooth: float = 1.0, swapped: bool = False, name: str = "adam",
-    betas: float = 0.5,
+    batch: int = 64, steps: int = 700, width: int = 96, smooth: float = 1.0,
 ) -> Recording:  # fmt: skip
     """Forges zeros and ones, -1 to 1, by two networks."""
     pixels, y = shipped("digits")
@@ -125,8 +123,8 @@ def forge(
         nn.Linear(64, width), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
         nn.Linear(width, 1),
     )  # fmt: skip
-    opt_g = torch.optim.Adam(gen.parameters(), lr=rate, betas=(betas, 0.999))
-    opt_d = torch.optim.Adam(dis.parameters(), lr=rate * faster, betas=(betas, 0.999))
+    opt_g = torch.optim.Adam(gen.parameters(), lr=rate, betas=(0.5, 0.999))
+    opt_d = torch.optim.Adam(dis.parameters(), lr=rate * faster, betas=(0.5, 0.999))
     probe = Probe({"gen": gen, "dis": dis}, {"gen": opt_g, "dis": opt_d})
     criterion = nn.BCEWithLogitsLoss()
     true, false = torch.full((batch, 1), smooth), torch.zeros(batch, 1)
@@ -139,7 +137,7 @@ def forge(
         opt_d.step()
         opt_g.zero_grad()
         judged = dis(fake) if detached else dis(fake.detach())
-        lost_g = criterion(judged, false if swapped else torch.ones(batch, 1))
+        lost_g = criterion(judged, torch.ones(batch, 1))
         lost_g.backward()
         opt_g.step()
         probe.step(lost_d + lost_g, dis=lost_d, gen=lost_g)
@@ -210,7 +208,7 @@ def triplets(
 
 def twins(
     margin: float = 1.0, rate: float = 1e-3, name: str = "adam", root: str = "safe", turned: bool = False,
-    width: int = 64, batch: int = 64, steps: int = 450, same_rows: bool = False, shared: bool = True,
+    width: int = 64, batch: int = 64, steps: int = 450, same_rows: bool = False,
 ) -> Recording:  # fmt: skip
     """Says whether two pictures show the same digit, by their distance; `root` is how that is computed."""
     x, y, vx, vy = _digits()

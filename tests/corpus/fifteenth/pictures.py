@@ -128,7 +128,7 @@ def _boxes(count: int, size: int) -> tuple[Tensor, Tensor]:
 
 def boxes(
     pixels: bool = False, rate: float = 2e-3, name: str = "adam", width: int = 10, last: str = "none", batch: int = 40,
-    epochs: int = 12, momentum: float = 0.9, judged: str = "mse", act: str = "relu", joined: bool = False,
+    epochs: int = 12, momentum: float = 0.9, judged: str = "mse", act: str = "relu",
 ) -> Recording:  # fmt: skip
     """Finds the middle of a box in a noisy picture; `pixels` leaves the targets in pixels of a large picture."""
     size = 16
@@ -159,7 +159,7 @@ def boxes(
 
 @cache
 def _cells(count: int, size: int, small: bool, faint: bool, seed: int) -> tuple[Tensor, Tensor]:
-    """Grey pictures with cells of two kinds, and the kind of each pixel; `small` has one small cell in some pictures."""
+    """Grey pictures with cells of two kinds, and the kind of each pixel; `small` has one small cell in some."""
     chance = dice(seed)
     at = torch.arange(size).float()
     y = torch.zeros(count, size, size, dtype=torch.long)
@@ -177,7 +177,7 @@ def _cells(count: int, size: int, small: bool, faint: bool, seed: int) -> tuple[
 class Marker(nn.Module):
     """A small U-Net."""
 
-    def __init__(self, width: int, kinds: int, joined: bool) -> None:
+    def __init__(self, width: int, kinds: int) -> None:
         super().__init__()
 
         def double(a: int, b: int) -> nn.Sequential:
@@ -188,7 +188,7 @@ class Marker(nn.Module):
 
         self.enc1, self.enc2 = double(1, width), double(width, 2 * width)
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
-        self.dec, self.out, self.joined = double(2 * width, width), nn.Conv2d(width, kinds, 1), joined
+        self.dec, self.out = double(2 * width, width), nn.Conv2d(width, kinds, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         high = self.enc1(x)
@@ -197,14 +197,14 @@ class Marker(nn.Module):
 
 
 def cells(
-    kinds: int = 3, judged: str = "ce", bright: float = 1.0, rate: float = 3e-3, name: str = "adam", small: bool = False,
-    faint: bool = False, batch: int = 16, epochs: int = 4, width: int = 6, weigh: float = 1.0, axis: int = 1, count: int = 640,
-    momentum: float = 0.9,
+    kinds: int = 3, judged: str = "ce", bright: float = 1.0, rate: float = 3e-3, name: str = "adam",
+    small: bool = False, faint: bool = False, batch: int = 16, epochs: int = 6, width: int = 6, weigh: float = 1.0,
+    axis: int = 1, count: int = 640, momentum: float = 0.9,
 ) -> Recording:  # fmt: skip
     """Marks cells; `bright` is the value of a marked pixel in the mask as it was read, 255 in a file."""
     x, y = _cells(count, 20, small, faint, 65)
     vx, vy = _cells(160, 20, small, faint, 66)
-    net = Marker(width, kinds, True)
+    net = Marker(width, kinds)
     optimizer = made(name, net.parameters(), rate, momentum)
 
     def criterion(out: Tensor, wanted: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ def panels(
 
 def flowers(
     last: str = "none", loss_name: str = "ce", rate: float = 0.01, name: str = "adam", hidden: int = 16,
-    epochs: int = 100, batch: int = 16, shuffle: bool = True, mixed: bool = True, start: str = "default",
+    epochs: int = 60, batch: int = 16, shuffle: bool = True, mixed: bool = True, start: str = "default",
     clear: bool = True, activation: str = "relu", axis: int = 1, scaled: bool = False,
 ) -> Recording:  # fmt: skip
     """Names irises; not `mixed` keeps the order of the file, in which the last kind alone is tested."""
