@@ -137,11 +137,11 @@ FAULTS: dict[str, Fault] = {
         "Kaggle and StackOverflow on churn: 98 % accuracy, recall 0",
         ("GW805", "GW804", "GW311"),
     ),
-    "small-cells-among-background": Fault(
-        whole(pictures.cells, 4, kinds=1, small=True, faint=True, rate=1e-2, epochs=6),
-        ("GW203", "GW805"),
-        "jakeret/tf_unet#234: network always predicts no mask",
-        ("GW311", "GW214", "GW804"),
+    "clients-few-leave-by-sgd": Fault(
+        whole(tables.clients, 2, share=0.03, name="sgd", rate=0.01, batch=32, epochs=6),
+        ("GW203",),
+        "Humbatova 2020, training data: unbalanced; nobody is ever found to leave",
+        ("GW805", "GW804", "GW311"),
     ),
     "clients-told-by-their-leaving": Fault(
         whole(tables.clients, 1, told=True),

@@ -54,7 +54,6 @@ HEALTHY: dict[str, Setup] = {
     "cells-or-not": whole(pictures.cells, 2, kinds=1, rate=5e-3),
     "cells-marked-by-overlap": whole(pictures.cells, 3, kinds=1, judged="dice", rate=5e-3, epochs=5),
     "small-cells-weighed": whole(pictures.cells, 4, kinds=1, small=True, weigh=6.0, rate=1e-2, epochs=6),
-    "faint-cells-weighed": whole(pictures.cells, 4, kinds=1, small=True, faint=True, weigh=6.0, rate=1e-2, epochs=6),
     "digits-five-to-nine-new-head": whole(pictures.transfer, 1, rate=2e-2, epochs=16),
     "digits-tuned-gently": whole(pictures.transfer, 2, frozen="none", rate=2e-3, slow=0.2),
     "digits-tuned-all": whole(pictures.transfer, 3, frozen="none", rate=1e-3, said=False, epochs=9),

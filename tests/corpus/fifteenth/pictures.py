@@ -158,12 +158,12 @@ def boxes(
 
 
 @cache
-def _cells(count: int, size: int, small: bool, faint: bool, seed: int) -> tuple[Tensor, Tensor]:
+def _cells(count: int, size: int, small: bool, seed: int) -> tuple[Tensor, Tensor]:
     """Grey pictures with cells of two kinds, and the kind of each pixel; `small` has one small cell in some."""
     chance = dice(seed)
     at = torch.arange(size).float()
     y = torch.zeros(count, size, size, dtype=torch.long)
-    for kind in (1 if faint else 2,) if small else (1, 2, 1):
+    for kind in (2,) if small else (1, 2, 1):
         row, column = (torch.rand(count, 1, 1, generator=chance) * size for _ in range(2))
         radius = (0.8 if small else 2.0) + (0.7 if small else 1.5) * torch.rand(count, 1, 1, generator=chance)
         inside = ((at.view(1, -1, 1) - row) ** 2 + (at.view(1, 1, -1) - column) ** 2) < radius**2
@@ -198,12 +198,12 @@ class Marker(nn.Module):
 
 def cells(
     kinds: int = 3, judged: str = "ce", bright: float = 1.0, rate: float = 3e-3, name: str = "adam",
-    small: bool = False, faint: bool = False, batch: int = 16, epochs: int = 6, width: int = 6, weigh: float = 1.0,
+    small: bool = False, batch: int = 16, epochs: int = 6, width: int = 6, weigh: float = 1.0,
     axis: int = 1, count: int = 640, momentum: float = 0.9,
 ) -> Recording:  # fmt: skip
     """Marks cells; `bright` is the value of a marked pixel in the mask as it was read, 255 in a file."""
-    x, y = _cells(count, 20, small, faint, 65)
-    vx, vy = _cells(160, 20, small, faint, 66)
+    x, y = _cells(count, 20, small, 65)
+    vx, vy = _cells(160, 20, small, 66)
     net = Marker(width, kinds)
     optimizer = made(name, net.parameters(), rate, momentum)
 
