@@ -8,7 +8,22 @@ from tests.corpus.fifteenth.flows import FLOWS
 from tests.corpus.fifteenth.slips import SLIPS, STUCK, TORN
 from tests.corpus.whole import whole
 
-_SCALE = ("GW411", "GW601", "GW602", "GW603", "GW608", "GW310", "GW201", "GW423", "GW109", *TORN, *STUCK)
+_SCALE = (
+    "GW411",
+    "GW412",
+    "GW214",
+    "GW452",
+    "GW601",
+    "GW602",
+    "GW603",
+    "GW608",
+    "GW310",
+    "GW201",
+    "GW423",
+    "GW109",
+    *TORN,
+    *STUCK,
+)
 _FLAT = ("GW102", "GW311", "GW206", "GW209", "GW108", "GW412", "GW214", "GW112")
 _SOFT = ("GW209", "GW206", "GW412", "GW214", "GW306", "GW102", "GW805")
 

@@ -65,15 +65,15 @@ FLOWS: dict[str, Fault] = {
     ),
     "machines-through-one-unit": Fault(
         whole(tables.machines, 1, width=1),
-        ("GW101", "GW209"),
+        ("GW101", "GW209", "GW308"),
         "Humbatova 2020, layer size: suboptimal number of neurons",
-        (*STUCK, "GW308", "GW306"),
+        (*STUCK, "GW306"),
     ),
     "cloth-through-one-unit": Fault(
         whole(pictures.shop, 2, name="sgd", rate=0.05, decay=5e-4, first=1),
-        ("GW101", "GW209"),
+        ("GW101", "GW209", "GW308"),
         "Zhang 2018, incorrect model structure: a hidden layer of one unit before six classes",
-        (*STUCK, "GW308", "GW306"),
+        (*STUCK, "GW306"),
     ),
     # -- too much, too little --------
     "clients-learnt-by-heart": Fault(
