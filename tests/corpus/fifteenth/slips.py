@@ -165,8 +165,8 @@ SLIPS: dict[str, Fault] = {
         (*HOT, "GW411", "GW210"),
     ),
     # -- batches and epochs --------
-    "clients-all-in-one-batch": Fault(
-        whole(tables.clients, 1, batch=3200, epochs=100, rate=2e-4),
+    "clients-in-two-large-batches": Fault(
+        whole(tables.clients, 1, batch=1600, epochs=60, rate=2e-4),
         ("GW401", "GW412", "GW214", "GW402"),
         "Humbatova 2020, wrong batch size; few steps with a small rate",
         IDLE,
