@@ -11,6 +11,7 @@ from types import ModuleType
 from tests.corpus import (
     eighth,
     eleventh,
+    fifteenth,
     fifth,
     fourteenth,
     fourth,
@@ -40,4 +41,5 @@ SETS: dict[str, ModuleType] = {
     "twelfth": twelfth,
     "thirteenth": thirteenth,
     "fourteenth": fourteenth,
+    "fifteenth": fifteenth,
 }
