@@ -25,7 +25,8 @@ class BatchLeak(PreflightRule):
     the samples that stayed. A change above 0.0001 of the answer's size, and above 100 times the difference of two equal
     passes, is an error. Batch norm couples samples in training mode only, so it is never reported. In training, the
     shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
-    (there are as many targets, and not as many of anything in its second): it reads the samples as time steps. And the
+    (there are as many targets, and not as many of anything in its second, or the embedding of the places is added along
+    the second): it reads the samples as time steps. And the
     first graph shows a softmax over the samples inside the model, an attention of every sample to every sample where
     `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory, or the
     same sizes in another order: a view moves nothing, so its rows are made of pieces of several samples or places.
@@ -107,9 +108,18 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
             continue
         if len(shape) != 3 or shape[0] != targets[0] or shape[1] in (1, targets[0]):
             continue
-        if len(targets) == 1 or targets[1] != shape[1]:  # else time comes first in the targets as well
-            return name, shape[0], shape[1]
+        if len(targets) == 1 or targets[1] != shape[1] or _numbered(window, shape[1]):
+            return name, shape[0], shape[1]  # else time comes first in the targets as well
     return None
+
+
+def _numbered(window: Window, places: int) -> bool:
+    """Says whether an embedding is made for so many places that has no dimension of samples, or one of size 1 before:
+    the places lie along the second dimension, whatever the targets look like."""
+    rows = [layer.get("output_shape") or [] for layer in layers(window) if layer.get("type") == "Embedding"]
+    table = any(len(shape) == 2 and shape[0] == places for shape in rows)
+    held = [item.get("shape") or [] for item in window.fact("model").get("parameters") or ()]
+    return table or any(len(shape) == 3 and list(shape[:2]) == [1, places] for shape in held)
 
 
 def _attention_over_samples(window: Window) -> Verdict | None:
