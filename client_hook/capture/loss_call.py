@@ -93,6 +93,8 @@ class LossCallSignal(Signal):
         """Hears one call of a loss function."""
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
         training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
+        if training and not self._owned.graph(result):
+            return  # another monitor's: nobody would let go of its graph here
         if training:
             self._trained = True
             self._functions[function] += 1

@@ -4,6 +4,7 @@ answered. Not for: steps that are too large later (_late_rate)."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that f
 SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
 NEWEST = 5  # samples of attention scores, whose median is a level
 GONE = 1e-4  # of the first gradients
+ROARED = 20  # times the first gradients
 GROWTH = 10  # times the first scores
 REWRITTEN = 3  # of the first 10 steps
 FAR_TARGETS = "GW109"
@@ -82,7 +84,8 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
 
 
 def died(window: Window, limits: RateLimits) -> Verdict | None:
-    """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone."""
+    """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone,
+    or leapt at once where a step was larger than the weights."""
     steps, ratios = medians(window, head=START)
     norms = window.series("grad_norm")
     high = steps[:10][ratios[:10] >= limits.rewrite]
@@ -90,6 +93,18 @@ def died(window: Window, limits: RateLimits) -> Verdict | None:
     if not wild or norms.count < START:
         return None
     first, now = med(norms.values[:3]), med(norms.tail(START))
+    begun, after = float(norms.values[0]), norms.values[1:START]
+    if float(np.max(ratios[:10])) >= REPLACED and np.count_nonzero(~(after < ROARED * begun)) >= ANSWERS:
+        top, leapt = float(np.max(ratios[:10])), float(np.max(after))
+        found = rewrites(
+            Severity.ERROR,
+            int(high[0]),
+            f"{len(high)} of the first 10 steps changed the weights by {limits.rewrite:.0%} or more, one of them by "
+            f"{top:.0%}, and the gradient norm rose from {begun:.3g} to {leapt:.3g}",
+            {"update_ratio": top, "first_norm": begun, "norm": leapt},
+            limits.rewrite,
+        )
+        return replace(found, explains=frozenset({"GW307"}))
     if not now <= GONE * first:
         return None
     return rewrites(

@@ -139,6 +139,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
     )
 
 
+LIFTED = ("Add", "Clamp", "Maximum")  # what keeps a probability away from 0 before its logarithm
 BEGIN = ("Addmm", "Mm", "Mv", "Addmv", "Bmm", "Baddbmm", "Linear", "Convolution", "Mkldnn", "Cudnn")
 
 

@@ -23,6 +23,7 @@ class Seen(NamedTuple):
     cast: str = ""  # why targets that are whole numbers as floats are class ids
     linear: bool = False  # the last layer puts classes into the last dimension
     softmaxes: tuple[tuple[int, ...], ...] = ()  # of the graph: the dimension each goes over, then the sizes
+    log_softmaxes: tuple[tuple[int, ...], ...] = ()
 
 
 def where(call: LossCall) -> str:

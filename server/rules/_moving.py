@@ -6,7 +6,7 @@ Such a loss need not fall: what it is compared with grows as the model learns. N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, counts_of
@@ -35,16 +35,25 @@ def weighs_probabilities(facts: Mapping[str, Any]) -> bool:
     """Says whether the loss is the logarithm of probabilities times numbers, as of a policy and its advantages. So is a
     weighted cross-entropy of one's own, which is never negative."""
     call, graph = facts.get("loss_call"), facts.get("graph")
-    if (isinstance(call, Mapping) and call.get("function")) or not isinstance(graph, Mapping):
+    if not isinstance(graph, Mapping):
         return False
     operations = graph.get("operations")
     names = [str(name) for name in operations] if isinstance(operations, (list, tuple)) else []
+    if isinstance(call, Mapping) and call.get("function"):
+        return call["function"] in REGRESSION and _beside_a_critic(names)
     behind = [name for name in names if not name.startswith(REDUCED)]
     if not behind or not behind[0].startswith("Mul"):
         return False
     picked = [name for name in behind[1:] if not name.startswith(PICKED)]
     ends = tuple(name.partition("Backward")[0] for name in picked[:3])
     return ends[:1] == ("LogSoftmax",) or ends[:2] in (("Gather", "LogSoftmax"), ("Gather", "Sub"))
+
+
+def _beside_a_critic(names: Sequence[str]) -> bool:
+    """Says whether logarithms of probabilities, one picked for each row, are weighed beside a regression: an actor and
+    the critic that tells its advantages."""
+    kinds = {name.partition("Backward")[0] for name in names}
+    return {"Gather", "Mul"} <= kinds and bool(kinds & {"LogSoftmax", "Logsumexp"})
 
 
 def _of_several(facts: Mapping[str, Any]) -> bool:

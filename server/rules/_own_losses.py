@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
 from server.rules._ctc import mistake_of_ctc
-from server.rules._loss_call import BEGIN, SAME_VALUES, call_operations, own_operations
+from server.rules._loss_call import BEGIN, LIFTED, SAME_VALUES, call_operations, own_operations
 from server.rules._progress import loss_quarters
-from server.rules._samples import samples
+from server.rules._samples import ids, samples
 from server.rules._say import say
 
 _OVERLAP = "the overlap (a dice or Jaccard index)"
@@ -192,10 +192,13 @@ def _falls_for_ever(window: Window, own: Sequence[str]) -> bool:
 
 def _normalised_over_samples(window: Window, own: Sequence[str]) -> Verdict | None:
     """Looks for a log-softmax of one's own loss over the samples of a batch, each of which has several scores: square
-    tables, and those that are normalised in both directions, hold pairs."""
-    over = [list(map(int, item)) for item in window.fact("graph").get("log_softmaxes") or ()]
-    size = samples(window)
-    if size < 2 or not over or not any(name.startswith("LogSoftmax") for name in own):
+    tables, and those that are normalised in both directions, hold pairs. The logarithm may be taken behind it."""
+    graph, size = window.fact("graph"), samples(window) or ids(window)
+    kinds = [name for name in own if not name.startswith(LIFTED)]
+    apart = any(one.startswith("LogBack") and two.startswith("SoftmaxBack") for one, two in pairwise(kinds))
+    found = graph.get("softmaxes" if apart else "log_softmaxes") or ()
+    over = [list(map(int, item)) for item in found]
+    if size < 2 or not over or not (apart or any(name.startswith("LogSoftmax") for name in own)):
         return None
     if any(item[0] != 0 or len(item) != TABLE or item[1] != size or item[2] in (1, size) for item in over):
         return None

@@ -29,3 +29,11 @@ def samples(window: Window) -> int:
     sizes = {int(shape[0]) for shape in inputs if len(shape) > 1}
     pictures = all(len(shape) == PICTURES for shape in inputs)
     return sizes.pop() if len(sizes) == 1 and (pictures or not time_first(window)) else 0
+
+
+def ids(window: Window) -> int:
+    """Gives how many ids all inputs of the model are, one after the other; 0 where they are anything else."""
+    inputs = [item for item in window.fact("inputs").values() if isinstance(item, Mapping)]
+    flat = {int(item["shape"][0]) for item in inputs if len(item.get("shape") or []) == 1}
+    known = all(str(item.get("dtype")).startswith("int") and len(item.get("shape") or []) == 1 for item in inputs)
+    return flat.pop() if known and len(flat) == 1 else 0

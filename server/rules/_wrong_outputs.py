@@ -6,8 +6,10 @@ Not for: the targets (_wrong_targets) or losses of the user's own (_own_losses).
 
 from __future__ import annotations
 
+import math
+
 from server.domain.findings import Severity, Verdict
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, REGRESSION, LossCall, raw_scores
+from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LIFTED, REGRESSION, LossCall, raw_scores
 from server.rules._loss_seen import Seen, mismatch, shape, where
 
 ROUNDING = 0.01  # of a sum of probabilities
@@ -32,9 +34,6 @@ def other_dimension(seen: Seen) -> Verdict | None:
     )
 
 
-_LIFTED = ("Add", "Clamp", "Maximum")  # what keeps a probability away from 0 before its logarithm
-
-
 def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:
     """Looks for probabilities along another dimension than that of the classes whose logarithm nll_loss is given:
     log(softmax(x, 0) + 1e-9). Nothing but what keeps them above 0 may stand between, so no dimension moved."""
@@ -42,7 +41,7 @@ def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:
     if call.function != "nll_loss" or call.previous_op != "LogBackward0" or "LogBackward0" not in names:
         return None
     behind = names[names.index("LogBackward0") + 1 :]
-    first = next((name for name in behind if not name.startswith(_LIFTED)), "")
+    first = next((name for name in behind if not name.startswith(LIFTED)), "")
     over = {axis for axis, *sizes in seen.softmaxes if len(sizes) >= 2 and len(sizes) == len(call.input.shape)}
     if not first.startswith("SoftmaxBackward") or len(over) != 1 or len(seen.softmaxes) != 1 or over == {1}:
         return None
@@ -56,6 +55,26 @@ def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:
         f"nll_loss got the logarithm of a softmax over {what} instead of over the {call.classes} classes: the classes "
         f"of one {'sample' if len(sizes) == 2 else 'place'} do not sum to 1",
         "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
+    )
+
+
+def rows_of_other_dimension(seen: Seen) -> Verdict | None:
+    """Looks for a log-softmax of a whole sequence along another dimension than its last, whose places a view then makes
+    the rows of nll_loss. Nothing but views may stand between, so no dimension moved."""
+    call, chain = seen.call, [name for name in seen.operations[1:] if not name.startswith(("View", "UnsafeView"))]
+    if call.function != "nll_loss" or len(seen.log_softmaxes) != 1 or not chain[:1] or len(call.input.shape) != 2:
+        return None
+    axis, *sizes = seen.log_softmaxes[0]
+    viewed = len(sizes) >= 3 and math.prod(sizes) == math.prod(call.input.shape) and sizes[-1] == call.input.shape[1]
+    if not chain[0].startswith("LogSoftmax") or not viewed or axis in (-1, len(sizes) - 1):
+        return None
+    what = f"the {sizes[0]} samples of a batch" if axis == 0 else f"the {sizes[axis]} places of a sequence"
+    return mismatch(
+        call,
+        Severity.ERROR,
+        f"nll_loss got a log-softmax of {shape(tuple(sizes))} scores over dimension {axis}, {what}, instead of over "
+        f"the {call.classes} classes: what one place is given is taken from the others",
+        "Name the dimension of the classes: log_softmax(x, dim=-1); or hand the raw outputs to cross_entropy.",
     )
 
 

@@ -25,7 +25,8 @@ class BatchLeak(PreflightRule):
     the samples that stayed. A change above 0.0001 of the answer's size, and above 100 times the difference of two equal
     passes, is an error. Batch norm couples samples in training mode only, so it is never reported. In training, the
     shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
-    (there are as many targets, and not as many of anything in its second): it reads the samples as time steps. And the
+    (there are as many targets, and not as many of anything in its second, or there an embedding
+    numbers the places along the second): it reads the samples as time steps. And the
     first graph shows a softmax over the samples inside the model, an attention of every sample to every sample where
     `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory, or the
     same sizes in another order: a view moves nothing, so its rows are made of pieces of several samples or places.
@@ -95,8 +96,6 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
     """Finds a recurrent layer whose time is the batch: its name and the first two dimensions of what it puts out."""
     call = loss_call(window)
     targets: tuple[int, ...] = call.target.shape if call is not None else ()
-    if not targets:
-        return None
     # the linear layers of an encoder or decoder block see what its attention sees
     blocks = {f"{name.rpartition('.')[0]}.linear1": name for name in time_first(window) if name.endswith("self_attn")}
     for layer in layers(window):
@@ -105,11 +104,29 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
         recurrent = layer.get("type") in RECURRENT and (layer.get("arguments") or {}).get("batch_first") is False
         if not recurrent and str(layer.get("name")) not in blocks:
             continue
-        if len(shape) != 3 or shape[0] != targets[0] or shape[1] in (1, targets[0]):
+        if len(shape) != 3 or shape[1] in (1, shape[0]):
             continue
-        if len(targets) == 1 or targets[1] != shape[1]:  # else time comes first in the targets as well
+        if not recurrent and _numbered(window, shape[1]):  # a learned first state has a dimension of samples
             return name, shape[0], shape[1]
+        if targets[:1] == (shape[0],) and (len(targets) == 1 or targets[1] != shape[1]):
+            return name, shape[0], shape[1]  # else time comes first in the targets as well
     return None
+
+
+def _numbered(window: Window, places: int) -> bool:
+    """Says whether an embedding has one row for each of so many places, and is added without a dimension of samples or
+    with one of size 1 before: the places lie along the second dimension, whatever the targets look like."""
+    known: dict[str, list[int]] = {
+        str(item.get("name")): list(item.get("shape") or []) for item in window.fact("model").get("parameters") or ()
+    }
+    tables = {f"{layer.get('name')}.weight" for layer in layers(window) if layer.get("output_shape")}
+    rows = [
+        known.get(f"{layer.get('name')}.weight")
+        for layer in layers(window)
+        if layer.get("type") == "Embedding" and len(layer.get("output_shape") or []) == 2
+    ]
+    held = any(shape[:2] == [1, places] and len(shape) == 3 for name, shape in known.items() if name not in tables)
+    return held or any(shape and shape[0] == places for shape in rows)
 
 
 def _attention_over_samples(window: Window) -> Verdict | None:

@@ -31,6 +31,7 @@ FEWEST_CLASSES, FEWEST_LABELS = 3, 20  # of each class
 FAR_ABOVE = 1.2  # times a guess: who comes down from there has learned something
 LIKELY_ERRORS = 1.645  # standard errors of the difference: a fall, as a one-sided test at 5 % says
 WORTH = 0.97  # of a guess: from there on something was learned
+FEWEST_TARGETS = 200  # that tell what their mean alone costs
 HANDFUL, ROUGH = 16, 0.25  # parameters; of the fall, the range of all that follows the first quarter
 MOSTLY = 0.5  # a run that broke early has no last quarter
 
@@ -45,7 +46,8 @@ class LossNotDecreasing(Rule):
     at the end. It says the smallest progress that it could have seen. A validation loss that fell by 8 % and three
     sigmas of its own is progress too: where batches are noisy, the fixed set shows it first. Noise that would hide
     a fall by a quarter says nothing, nor does noise above 5 % of a loss of your own, whose floor nobody knows. A
-    cross-entropy that began at a guess by the shares of the classes and is now 3 % below it, for sure, has moved.
+    cross-entropy that began at a guess by the shares of the classes and is now 3 % below it, for sure, has moved, and
+    so has a mean squared error that is as far below the variance of its targets.
     Of three or more classes, a run that ended within 3 % of what the shares of its classes alone cost, and whose
     validations were never below that by a percent, has not moved either: it learned a little by heart.
 
@@ -161,7 +163,7 @@ class LossNotDecreasing(Rule):
             return
         if not is_stuck(parts) or _validation_improved(window, params) or _beats_a_guess(call, parts):
             return
-        if _few_settled(window, parts):
+        if _beats_the_mean(call, parts) or _few_settled(window, parts):
             return
         moved = min(parts.q1, parts.start) - parts.q4
         if moved > max(SMALLEST_GAIN * abs(parts.q1), LIKELY_ERRORS * math.hypot(parts.se_first, parts.se_last)):
@@ -207,6 +209,19 @@ def _beats_a_guess(call: LossCall | None, parts: Quarters) -> bool:
         return False
     guess = entropy(call.labels)
     error = math.hypot(parts.se_last, entropy_error(call.labels))
+    return parts.start > WORTH * guess and guess - parts.q4 > max((1 - WORTH) * guess, SURE_ERRORS * error)
+
+
+def _beats_the_mean(call: LossCall | None, parts: Quarters) -> bool:
+    """Says whether a mean squared error began at what the mean of the targets alone costs and ended surely below that:
+    where noise makes most of the targets, that little is all there is to learn."""
+    if call is None or not call.alone or call.function != "mse_loss" or call.reduction != "mean" or call.broadcast:
+        return False
+    spread, seen = call.target.std, call.batches * call.batch_size
+    if spread is None or seen < FEWEST_TARGETS:
+        return False
+    guess = spread**2
+    error = math.hypot(parts.se_last, guess * math.sqrt(2 / seen))
     return parts.start > WORTH * guess and guess - parts.q4 > max((1 - WORTH) * guess, SURE_ERRORS * error)
 
 

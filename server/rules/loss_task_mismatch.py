@@ -32,6 +32,7 @@ from server.rules._wrong_outputs import (
     one_class,
     other_dimension,
     over_samples,
+    rows_of_other_dimension,
     shared_targets,
 )
 from server.rules._wrong_targets import class_ids, habits, many_at_once, no_probabilities, one_sided, smoothed_away
@@ -136,8 +137,11 @@ class LossTaskMismatch(Rule):
         sure = call.batches >= params.batches or window.final
         cast = cast_ids(window, call, params.most_ids)
         ends = _ends_linear(window, call)
-        axes = tuple(tuple(map(int, item)) for item in window.fact("graph").get("softmaxes") or ())
-        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends, axes)
+        axes = [
+            tuple(tuple(map(int, item)) for item in window.fact("graph").get(name) or ())
+            for name in ("softmaxes", "log_softmaxes")
+        ]
+        seen = Seen(call, sure, params, call_operations(window), _never_below(window), cast, ends, *axes)
         looked = next((verdict for look in LOOKS if (verdict := look(seen)) is not None), None)
         verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window) or shared_targets(seen)
         if verdict is not None:
@@ -163,6 +167,7 @@ def _of_another_kind(seen: Seen) -> Verdict | None:
 LOOKS = (
     other_dimension,
     logarithm_of_other_dimension,
+    rows_of_other_dimension,
     over_samples,
     not_turned,
     normalised_twice,

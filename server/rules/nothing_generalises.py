@@ -16,9 +16,10 @@ from server.domain.statistics import finite
 from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, counts_of, entropy, entropy_error, loss_call
 from server.rules._progress import loss_quarters
 from server.rules._say import say
-from server.rules._validation import beats_the_commonest, evaluations, far_off
+from server.rules._validation import Evaluations, beats_the_commonest, evaluations, far_off
 from server.rules.base import Rule, Stage, threshold
 
+LEARNED = 0.1  # of what a constant answer costs
 MOSTLY_RIGHT = 0.5  # of what naming the most common class leaves to gain
 
 
@@ -28,9 +29,10 @@ class NothingGeneralises(Rule):
     ## What it does
     At the end of a classification, of yes or no too: the best validation loss is not even 2 % below what a constant
     answer gets there, the shares of the training labels, while the training loss is clearly below their entropy; an
-    accuracy above that of the commonest class is excuse enough unless the loss is about twice as high from the first
-    evaluation on. And as soon as it is seen: a sampler with fewer weights than there are examples, which never
-    draws those behind.
+    accuracy above that of the commonest class is excuse enough unless the loss is about twice as high from the
+    first evaluation on. Of a squared error: no validation was below what the mean of the training targets gets
+    there, while the training went a tenth below their variance. And as soon as it is seen: a sampler with fewer
+    weights than there are examples, which never draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -98,6 +100,11 @@ class NothingGeneralises(Rule):
                 f"judged at the end, with {params.evaluations} validation losses", "monitor.validation(loss)"
             )
             return
+        if call is not None and call.function == "mse_loss":
+            missed = _worse_than_the_mean(window, call, found, params)
+            if missed is not None:
+                yield missed
+            return
         if (
             call is None
             or not _of_single_labels(call)
@@ -117,7 +124,7 @@ class NothingGeneralises(Rule):
         learned = chance - trained
         if beats_the_commonest(window, call.labels, MOSTLY_RIGHT if far_off(found, there) else 0.0):
             return  # it does generalise; that it is too sure of itself is GW801
-        if best >= params.share * there and learned > max(params.errors * error, 0.1 * chance):
+        if best >= params.share * there and learned > max(params.errors * error, LEARNED * chance):
             yield say(
                 Severity.WARNING,
                 f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; a "
@@ -129,6 +136,38 @@ class NothingGeneralises(Rule):
                 series=("val/loss", "loss"),
                 limit=params.share * there,
             )
+
+
+def _worse_than_the_mean(
+    window: Window, call: LossCall, found: Evaluations, params: NothingGeneralises.Params
+) -> Verdict | None:
+    """Finds a regression whose validation was never better than the mean of the training targets would be there."""
+    side = window.fact("loss_call").get("validation")
+    held = side.get("target") if isinstance(side, Mapping) else None
+    spread, mean = (held.get("std"), held.get("mean")) if isinstance(held, Mapping) else (None, None)
+    known = (
+        call.alone
+        and call.reduction == "mean"
+        and not call.broadcast
+        and call.batches * call.batch_size >= params.labels
+    )
+    if not known or not spread or mean is None or not call.target.std or call.target.mean is None:
+        return None
+    there, best = spread**2 + (mean - call.target.mean) ** 2, float(found.values.min())
+    trained, error = _mean_of_last_quarter(window.loss.values)
+    learned = call.target.std**2 - trained
+    if best < params.share * there or learned < max(params.errors * error, LEARNED * call.target.std**2):
+        return None
+    return say(
+        Severity.WARNING,
+        f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; the mean "
+        f"of the training targets gets {there:.4g} there",
+        "Look at ten training examples with their targets as the model gets them: do they belong together? Then "
+        "compare the preprocessing of the two sets.",
+        numbers={"variance": there, "best_validation": best, "training": trained},
+        series=("val/loss", "loss"),
+        limit=params.share * there,
+    )
 
 
 def _of_single_labels(call: LossCall) -> bool:

@@ -23,13 +23,15 @@ class Overfitting(Rule):
     """The run has a validation loss that rises while the training loss falls
 
     ## What it does
-    Compares the median of the newest evaluations with the best median of three before them. A rise of more than 5 % and
-    3 sigmas of an evaluation (10 % with fewer than 10 evaluations), while the training loss fell on, counts. It is a
-    warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse too, and
-    where the rise gave back more than 5 % of what the validation had gained; else an info: with few positives or hard
-    labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing. A metric that got better is
-    excuse enough below half a rise, except where a classification is known by heart: a training loss below 0.1 % of the
-    entropy of the labels beside a validation loss above half of it.
+    Compares the median of the newest evaluations with the best median of three before them. A rise of more than 5 %
+    and 3 sigmas of an evaluation (10 % with fewer than 10 evaluations), while the training loss fell on, counts. It
+    is a warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse
+    too, and where the rise gave back more than 5 % of what the validation had gained; else an info: with few
+    positives or hard labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing. So it
+    is where a cross-entropy is still below a quarter of the entropy of the labels: few rows are wrong, and told
+    ever more surely. A metric that got better is excuse enough below half a rise, except where a classification is
+    known by heart: a training loss below 0.1 % of the entropy of the labels beside a validation loss above half of
+    it.
 
     ## Why it matters
     From there on the model learns the training set by heart. The checkpoint that you want is behind you.
@@ -87,6 +89,14 @@ class Overfitting(Rule):
         doubt: float = threshold(
             0.5, unit="of the entropy of the labels", low=0.1, high=1.0, source="ours: half of what a guess gets"
         )
+        small: float = threshold(
+            0.25,
+            unit="of the entropy of the labels",
+            low=0.0,
+            high=1.0,
+            relax="down",
+            source="ours: a few sure mistakes",
+        )
         training: float = threshold(0.01, unit="of the training loss", low=0.0, high=1.0, source="ours: it still falls")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -116,7 +126,7 @@ class Overfitting(Rule):
         improved = improved and not _by_heart(window, now, training, params)
         bad = not improved and (now > params.gap * training or now > best + params.large * abs(best) or worse)
         gained = max(0.0, float(found.values[0]) - best) if np.isfinite(found.values[0]) else 0.0
-        bad = bad and now - best > params.returned * gained
+        bad = bad and now - best > params.returned * gained and not _small(window, now, params)
         step = int(found.steps[best_at])
         seen = f"; {metric[0]} changed by {metric[1]:+.3g}" if metric else ""
         yield say(
@@ -138,6 +148,12 @@ def _by_heart(window: Window, now: float, training: float, params: Overfitting.P
     """Says whether the training labels are known for sure, and those of the validation hardly so."""
     chance = _chance(window)
     return chance is not None and training < params.heart * chance and now > params.doubt * chance
+
+
+def _small(window: Window, now: float, params: Overfitting.Params) -> bool:
+    """Says whether nearly all is still told right and surely: a rise is then the few mistakes, ever more sure."""
+    chance = _chance(window)
+    return chance is not None and now < params.small * chance
 
 
 def _chance(window: Window) -> float | None:

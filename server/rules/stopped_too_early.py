@@ -17,6 +17,7 @@ from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
 
 SLOW = "GW412"
+FEWEST_EVALUATIONS, ABOVE = 6, 0.01  # of the validation; of its lowest loss
 FEWEST_LOOKS = 5  # measured steps, before anything is said of how far the weights went
 BETTER_NAMED = frozenset({SLOW, "GW401", "GW413"})
 
@@ -27,9 +28,10 @@ class StoppedTooEarly(Rule):
     ## What it does
     At the end: the last quarter still gained a large part of all that was gained (more than 20 %, of a loss of
     one's own and of likenesses within a batch 25 %; a straight line gives a third, a converged run nothing), the
-    loss is still above half of its start, and so is the newest validation loss (if any), which falls too, the third
-    quarter was not above the start, and the weights have moved far enough that the learning rate is not the reason
-    — or the loss fell at a usual pace, and the run ended before a fifth of it was gained.
+    loss is still above half of its start, and so is the newest validation loss (if any), which falls too and is its
+    lowest (but for a percent), the third quarter was not above the start, and the weights have moved far enough
+    that the learning rate is not the reason — or the loss fell at a usual pace, and the run ended before a fifth of
+    it was gained.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
@@ -165,5 +167,12 @@ def _validation_is_low(window: Window, limit: float) -> bool:
 
 
 def _validation_falls(window: Window) -> bool:
+    """Says whether the validation still fell as well: its newest loss is its lowest, but for a percent. A model that
+    only learns on by heart has not stopped too early."""
     found = evaluations(window)
-    return found is None or len(found) < 6 or med(found.values[-3:]) < med(found.values[-6:-3])
+    if found is None or len(found) < FEWEST_EVALUATIONS:
+        return True
+    values = found.values
+    return med(values[-3:]) < med(values[-6:-3]) and float(values[-1] - values.min()) <= ABOVE * abs(
+        float(values.min())
+    )

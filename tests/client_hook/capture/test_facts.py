@@ -312,6 +312,13 @@ def test_graphs_that_are_let_go_are_told_at_the_end() -> None:
     assert [fact["held"] for fact in train(body, steps=120).facts("kept_graphs")] == [20, 0]
 
 
+def test_a_monitor_that_was_never_finished_holds_no_graph_of_the_next() -> None:
+    forgotten = classifier()
+    before, _ = taped(forgotten, torch.optim.SGD(forgotten.parameters(), lr=0.1))  # its cell of a notebook failed
+    assert train(steps=120).facts("kept_graphs") == []
+    before.finish(timeout=0.1)
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")

@@ -55,6 +55,13 @@ def test_probabilities_that_are_weighed_are_those_of_a_policy() -> None:
     assert not weighs_probabilities({})
 
 
+def test_an_actor_beside_its_critic_is_a_policy() -> None:
+    both = ["AddBackward0", "NegBackward0", "MseLossBackward0", "MeanBackward0", "MulBackward0", *POLICY[4:]]
+    known = {"loss_call": {"function": "mse_loss"}}
+    assert weighs_probabilities({"graph": {"operations": both}, **known})
+    assert not weighs_probabilities({"graph": {"operations": [one for one in both if one[:3] != "Gat"]}, **known})
+
+
 @pytest.mark.parametrize(("losses", "moving"), [([0.1, -0.2, 0.1], True), ([0.1, 0.2, 0.1], False)])
 def test_a_policys_loss_is_of_both_signs(losses: list[float], moving: bool) -> None:
     engine = Engine([])
