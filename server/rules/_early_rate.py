@@ -59,7 +59,7 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
                 {"update_ratio": float(ratio), "first_loss": start, "samples_above": worse},
                 limits.rewrite,
             )
-    dead = killed(window, steps, ratios, limits.rewrite)
+    dead = killed(window, steps, ratios, limits)
     if dead is not None:
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
@@ -84,6 +84,9 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
 def died(window: Window, limits: RateLimits) -> Verdict | None:
     """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone."""
     steps, ratios = medians(window, head=START)
+    dead = killed(window, steps, ratios, limits) if len(ratios) else None
+    if dead is not None:
+        return dead
     norms = window.series("grad_norm")
     high = steps[:10][ratios[:10] >= limits.rewrite]
     wild = len(high) >= 2 and float(np.max(ratios[:10])) >= limits.rewrite_twice
