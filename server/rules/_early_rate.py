@@ -60,7 +60,7 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
                 limits.rewrite,
             )
     dead = killed(window, steps, ratios, limits)
-    if dead is not None:
+    if dead is not None and not med(window.loss.tail(NEWEST)) < learned:  # a margin that is kept asks for nothing
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
     ends_above = window.final and not now < start
