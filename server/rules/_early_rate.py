@@ -64,7 +64,7 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
     ends_above = window.final and not now < start
-    stands = window.final and not now < start - SMALLEST_GAIN * abs(start)
+    stands = window.final and not now < start - SMALLEST_GAIN * abs(start) and not _decays(window)
     if len(high) >= 2 and (ends_above or (stands and np.count_nonzero(ratios[:10] >= limits.rewrite) >= REWRITTEN)):
         return rewrites(
             Severity.ERROR,
@@ -142,8 +142,7 @@ def _never_learned(
     harmed = ends_above or HARMED & codes or usual > limits.late or _rose(window, start, limits)
     if not harmed:
         return None  # small weights grow by as much a step, and other causes keep a loss where it is
-    shares = decay_shares(window)
-    if shares and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE:
+    if _decays(window):
         return None  # GW451 says so
     return rewrites(
         Severity.WARNING,
@@ -153,6 +152,12 @@ def _never_learned(
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
         limits.harm,
     )
+
+
+def _decays(window: Window) -> bool:
+    """Says whether weight decay makes most of the updates: then it is not the rate that rewrites the weights."""
+    shares = decay_shares(window)
+    return bool(shares) and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE
 
 
 def _shares_alone(

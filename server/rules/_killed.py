@@ -39,7 +39,7 @@ def killed(window: Window, steps: Steps, ratios: Floats, limits: RateLimits) -> 
         before = steps <= alive
         first, count, top = int(steps[0]), int(np.count_nonzero(before)), float(ratios[before].max(initial=0.0))
         moved = float(ratios[before].sum())
-        if moved < limits.moved or count >= START:
+        if moved < limits.moved or count >= START or not died_at_full_size(window):
             return None
         limit = limits.moved
         said = (
