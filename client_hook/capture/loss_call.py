@@ -62,6 +62,7 @@ class LossCallSignal(Signal):
         self._axis: int | None = None  # along which dimension of the input a softmax normalised
         self._own_previous: str | None = None
         self._sent_batches = self._sent_validation = 0
+        self._sent_lesson: list[tuple[int, int]] = []
         self._validation_calls = 0
         self._failed = False
         self._scaled = False
@@ -234,14 +235,15 @@ class LossCallSignal(Signal):
         wanted = sizes.thinned(first, second, result)
         begins = side is self._validation and self._trained
         self._trained = self._trained and not begins
-        self._later.put(wanted, lambda copies: self._take(function, copies, sizes, side, begins))
+        step = self.context.open_step
+        self._later.put(wanted, lambda copies: self._take(function, copies, sizes, side, begins, step))
 
-    def _take(self, function: str, copies: list[Tensor], sizes: Sizes, side: Batches, begins: bool) -> None:
+    def _take(self, function: str, copies: list[Tensor], sizes: Sizes, side: Batches, begins: bool, step: int) -> None:
         """Adds one call, whose values are on the host now; an evaluation may begin with it."""
         if self._main in (None, function):
             if begins:
                 side.mark()
-            side.add(function, copies, sizes)
+            side.add(function, copies, sizes, step)
 
     def scale(self, scaler: Any) -> None:
         """Hears that a gradient scaler scales a loss."""
@@ -300,6 +302,7 @@ class LossCallSignal(Signal):
                 self._steps == 1
                 or any(self._sent_batches < mark <= seen for mark in SEND_AT)
                 or seen >= self._sent_batches + SEND_EVERY
+                or self._train.lessons[-1:] != self._sent_lesson
             )
         ):
             self._send(step)
@@ -312,6 +315,7 @@ class LossCallSignal(Signal):
 
     def _send(self, step: int) -> None:
         self._sent_batches, self._sent_validation = self._train.batches, self._validation.batches
+        self._sent_lesson = self._train.lessons[-1:]
         self.context.outbox.record("fact", "loss_call", step, self._fact() if self._main else self._unknown())
 
     def _unknown(self) -> dict[str, Any]:
@@ -336,6 +340,7 @@ class LossCallSignal(Signal):
             "broadcast": self._broadcast,
             "batch_label_entropy": side.labels.batch_entropy(),
             "label_entropies": side.labels.entropies(),
+            "new_classes": side.lessons,
             "one_hot": side.target_rows.one_hot if side.target_rows.seen else None,
             "kept": side.kept,
             "ignored": side.ignored,

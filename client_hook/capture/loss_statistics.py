@@ -19,6 +19,7 @@ MAX_DISTINCT = 1_000
 ROW_TOLERANCE = 1e-4
 MARGIN = 0.05  # of a standard deviation: what values may lie outside a range by chance
 _MAX_ENTROPIES = 200
+_RARE = 0.05  # of the labels: a batch full of unseen classes is no chance where so few were to be expected
 
 
 def thin(tensor: Tensor, keep: int | None) -> Tensor:
@@ -111,22 +112,32 @@ class Counts:
         self._counts: dict[int, int] | None = {}
         self._entropies: list[float] = []
         self._so_far: list[float] = []  # of all labels up to and with each of these batches
+        self.new = 0.0  # share of the newest batch in classes that none before it held, where that comes unexpected
 
     def add(self, labels: Tensor) -> None:
         """Adds the labels of one batch."""
+        self.new = 0.0
         if self._counts is None or labels.numel() == 0:
             return
         values, counts = torch.unique(labels, return_counts=True)
         if values.numel() > MAX_DISTINCT:
             self._counts = None
             return
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
+        if self._counts and self._unseen() < _RARE:
+            self.new = sum(count for value, count in pairs if int(value) not in self._counts) / labels.numel()
+        for value, count in pairs:
             self._counts[int(value)] = self._counts.get(int(value), 0) + count
         if len(self._counts) > MAX_DISTINCT:
             self._counts = None
         if labels.numel() >= 8 and len(self._entropies) < _MAX_ENTROPIES:
             self._entropies.append(_entropy(counts))
             self._so_far.append(_entropy(torch.tensor(list((self._counts or {}).values()), device="cpu")))
+
+    def _unseen(self) -> float:
+        """Estimates the share of labels whose class was not seen yet: classes seen once (Good 1953), and one."""
+        counts = (self._counts or {}).values()
+        return (1 + sum(count == 1 for count in counts)) / sum(counts)
 
     def known(self) -> dict[int, int]:
         """Returns a copy of the counts."""

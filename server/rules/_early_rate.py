@@ -61,12 +61,12 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
                 {"update_ratio": float(ratio), "first_loss": start, "samples_above": worse},
                 limits.rewrite,
             )
-    dead = killed(window, steps, ratios, limits.rewrite)
-    if dead is not None:
+    dead = killed(window, steps, ratios, limits)
+    if dead is not None and not med(window.loss.tail(NEWEST)) < learned:  # a margin that is kept asks for nothing
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
     ends_above = window.final and not now < start
-    stands = window.final and not now < start - SMALLEST_GAIN * abs(start)
+    stands = window.final and not now < start - SMALLEST_GAIN * abs(start) and not _decays(window)
     if len(high) >= 2 and (ends_above or (stands and np.count_nonzero(ratios[:10] >= limits.rewrite) >= REWRITTEN)):
         return rewrites(
             Severity.ERROR,
@@ -87,6 +87,9 @@ def died(window: Window, limits: RateLimits) -> Verdict | None:
     """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone,
     or leapt at once where a step was larger than the weights."""
     steps, ratios = medians(window, head=START)
+    dead = killed(window, steps, ratios, limits) if len(ratios) else None
+    if dead is not None:
+        return dead
     norms = window.series("grad_norm")
     high = steps[:10][ratios[:10] >= limits.rewrite]
     wild = len(high) >= 2 and float(np.max(ratios[:10])) >= limits.rewrite_twice
@@ -154,8 +157,7 @@ def _never_learned(
     harmed = ends_above or HARMED & codes or usual > limits.late or _rose(window, start, limits)
     if not harmed:
         return None  # small weights grow by as much a step, and other causes keep a loss where it is
-    shares = decay_shares(window)
-    if shares and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE:
+    if _decays(window):
         return None  # GW451 says so
     return rewrites(
         Severity.WARNING,
@@ -165,6 +167,12 @@ def _never_learned(
         {"update_ratio": usual, "first_loss": start, "loss_now": now},
         limits.harm,
     )
+
+
+def _decays(window: Window) -> bool:
+    """Says whether weight decay makes most of the updates: then it is not the rate that rewrites the weights."""
+    shares = decay_shares(window)
+    return bool(shares) and float(np.median(list(shares.values()))) > DECAY_IS_THE_CAUSE
 
 
 def _shares_alone(

@@ -79,6 +79,7 @@ class LossCall:
     previous_axis: int | None = None  # and which dimension of the input that is; None where a view lies between
     batch_entropy: float | None = None  # of the labels within one batch, in nats
     label_entropies: tuple[float, float] | None = None  # within a batch, and of all up to it; means, in nats
+    new_classes: tuple[tuple[int, int], ...] = ()  # between which two steps classes came that no batch had held before
     ignored: int = 0
     empty_batches: int = 0
     fewest_kept: int | None = None  # labels that count in one batch
@@ -127,6 +128,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         previous_axis=_whole(fact.get("previous_axis")),
         batch_entropy=_number(fact.get("batch_label_entropy")),
         label_entropies=_pair(fact.get("label_entropies")),
+        new_classes=tuple((int(after), int(step)) for after, step in fact.get("new_classes") or ()),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
         fewest_kept=_whole(fact.get("fewest_kept")),

@@ -22,6 +22,13 @@ class RateLimits:
     rewrite_twice: float = threshold(
         0.5, unit="of the weights, per step", low=0.01, high=10.0, source="ours: twice in ten steps"
     )
+    moved: float = threshold(
+        0.5,
+        unit="of the weights' size, in fewer than 20 samples",
+        low=0.1,
+        high=10.0,
+        source="ours: half of the start, before the units died",
+    )
     loss_answer: float = threshold(
         1.2, unit="times the first loss", low=1.0, high=100.0, source="ours: beyond the noise of a batch"
     )

@@ -16,6 +16,7 @@ from server.rules.base import Rule, Stage, threshold
 
 MANY = 10  # classes
 UNKNOWN = 0.3  # of the entropy of the labels
+SAME_ANSWERS = "GW311"
 
 
 class ClassImbalance(Rule):
@@ -23,11 +24,12 @@ class ClassImbalance(Rule):
 
     ## What it does
     Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
-    warning at the end of the run where a rare class is predicted less than a tenth as often as it occurs (a third,
-    where you log a recall that ends below a third), in all validations and in the later half of them; not where
-    something is added to the outputs on their way to the loss (logit adjustment), nor where the run is judged by a
-    ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
-    probabilities of a rare class may all be below it.
+    warning at the end of the run where a rare class is predicted less than a tenth as often as it occurs, in all
+    validations and in the later half of them. Where you log a recall that ends below a third, it is less than a third,
+    and in the later half only right answers count. Not where something is added to the outputs on their way to the
+    loss (logit adjustment), nor where the run is judged by a ranking alone (AUC, average precision) or by its
+    probabilities (Brier): then nobody cuts at one half, and the probabilities of a rare class may all be below it; nor
+    where the outputs are the same for every input (GW311).
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -54,7 +56,7 @@ class ClassImbalance(Rule):
     name = "class-imbalance"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -105,7 +107,7 @@ class ClassImbalance(Rule):
         asked = low_recall(window, params.recall_asked)
         limit = params.recall_asked if asked else params.recall
         missed = _missed_in(whole, common, limit, params)
-        if any(_missed_in(side, common, limit, params) is None for side in later):
+        if any(_missed_in(side, common, limit, params, right=bool(asked)) is None for side in later):
             missed = None  # the answers of an untrained model are beside the point
         if call.previous_op.startswith("AddBackward"):
             missed = None  # the log of the shares is added in the loss; predictions are made without it
@@ -113,6 +115,9 @@ class ClassImbalance(Rule):
         if not window.final or int(whole.get("batches") or 0) < (params.few if plain else params.batches):
             missed = None
         share = labels[common] / sum(labels.values())
+        same = SAME_ANSWERS in window.open_codes
+        if missed and same:
+            missed = None  # who answers the same whatever comes in has not chosen between the classes
         if missed and _hard(window, labels):
             missed = None  # rare ones of many classes come last, and this task is far from learned
         if missed and judged_by_ranks(window):
@@ -136,16 +141,23 @@ class ClassImbalance(Rule):
             numbers={"ratio": ratio, "largest_share": share, "classes": len(labels)},
             series=("loss",),
             limit=params.ratio,
-            explains=("GW805",),
+            explains=() if same else ("GW805",),
         )
 
 
 def _missed_in(
-    side: Mapping[str, Any], common: int, limit: float, params: ClassImbalance.Params
+    side: Mapping[str, Any], common: int, limit: float, params: ClassImbalance.Params, *, right: bool = False
 ) -> tuple[int, int, int] | None:
-    """Finds the rare class that is missed worst in some validations, where the common class takes over."""
+    """Finds the rare class that is missed worst in some validations, where the common class takes over. `right` counts
+    no answer for it that was wrong, where somebody knows."""
     wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
-    return _missed(wanted, answered, limit, params) if _favours(common, wanted, answered) else None
+    taken = side.get("taken_for") or () if right else ()
+    if not all(0 <= label < len(taken) for label in wanted):
+        return _missed(wanted, answered, limit, params) if _favours(common, wanted, answered) else None
+    others = sum(count for label, count in wanted.items() if label != common)
+    lost = sum(taken[label][common] for label in wanted if label != common)
+    hits = {label: int(taken[label][label]) for label in wanted}
+    return _missed(wanted, hits, limit, params) if 2 * lost >= others else None
 
 
 def _validations(window: Window) -> list[Mapping[str, Any]]:

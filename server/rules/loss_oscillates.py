@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite, med, start_of, window_size
+from server.rules._lessons import had_lessons
 from server.rules._progress import scattered
 from server.rules._rates import medians
 from server.rules._say import say
@@ -35,7 +36,7 @@ class LossOscillates(Rule):
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
     The first loss is no measure where losses may be negative: there it is how far the loss got in the first half.
     Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
-    weights hardly move from one to the next.
+    weights hardly move from one to the next. A run that has had lessons of new classes is asked the first test only.
 
     ## Why it matters
     Steps that are too long jump across the valley, from wall to wall.
@@ -62,7 +63,7 @@ class LossOscillates(Rule):
     name = "loss-oscillates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 20
@@ -107,6 +108,9 @@ class LossOscillates(Rule):
         if dense and correlation < params.opposed and not _two_tasks(window):
             yield _say(step, f"The loss alternates from step to step (lag-1 correlation {correlation:.2f} over "
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
+            return
+        if had_lessons(window):
+            yield NotEvaluated("the loss begins anew with each lesson of new classes")
             return
         if scattered(values):
             yield NotEvaluated("one loss is usually several times the next, so single batches make the means")

@@ -13,6 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
 from server.domain.statistics import Baseline, baseline, med, short_factor, window_size
+from server.rules._lessons import of_new_classes
 from server.rules.base import Rule, Stage, threshold
 
 SHORT, LONG = 3, 15
@@ -41,7 +42,7 @@ class LossSpike(Rule):
     Compares the median of the newest 3 losses, and of the newest 15, with the 200 before them. It fires where the
     first is 6 scales and 30 % above, or the second 2.5 scales and 50 %; the scale is the largest of the spread, the
     upper tail and the error of the median. Single outliers never count, nor does anything in the warm-up or after
-    a jump of the learning rate.
+    a jump of the learning rate, nor where a batch brought classes that the run had never seen: a new lesson.
 
     ## Why it matters
     A spike costs the progress of hundreds of steps, and where it does not come back the run is lost.
@@ -69,7 +70,7 @@ class LossSpike(Rule):
     name = "loss-spike"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
@@ -103,8 +104,11 @@ class LossSpike(Rule):
             yield NotEvaluated(f"{first + 1} losses are needed for a baseline, {loss.count} are in")
             return
         recent = [spike for spike in spikes(loss, window.planned, params, first) if spike.index >= loss.count - RECENT]
-        if recent:
-            yield _verdict(window, recent)
+        kept = [spike for spike in recent if not of_new_classes(window, _onset(loss, spike))]
+        if kept:
+            yield _verdict(window, kept)
+        elif recent:
+            yield NotEvaluated("the loss jumped where new classes came, or may have come")
 
 
 def warm_up_end(window: Window) -> int:
@@ -201,10 +205,15 @@ def _is_spike(
     return height - base.med > max(needed, ratio * abs(base.med), floor)
 
 
+def _onset(loss: Series, spike: Spike) -> int:
+    """Gives the sample with which a jump began."""
+    begin = spike.index - spike.width + 1
+    return begin + int(np.argmax(loss.values[begin : spike.index + 1] > (spike.before.med + spike.height) / 2))
+
+
 def _verdict(window: Window, recent: list[Spike]) -> Verdict:
     spike, loss = recent[0], window.loss
-    onset = spike.index - spike.width + 1
-    onset += int(np.argmax(loss.values[onset : spike.index + 1] > (spike.before.med + spike.height) / 2))
+    onset = _onset(loss, spike)
     step = int(loss.steps[onset])
     now = med(loss.tail(LONG))
     top = float(np.nanmax(loss.values[onset:]))

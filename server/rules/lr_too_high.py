@@ -22,21 +22,28 @@ class LrTooHigh(Rule):
     """The run has a learning rate that rewrites its weights faster than they can learn
 
     ## What it does
-    U is the median over the weight matrices of ‖Δw‖/‖w‖. *Early* (first 20 samples, no warm-up gate): a U of 0.3 or
-    more after which the loss is 20 % above its first value, or not finite, in at least 3 of 20 samples (error); U ≥
-    0.3 in two samples after which most matrices, and all of the newest samples, have a gradient of exactly 0
-    (error); U ≥ 0.5 in two of the first 10 and a run that ends above its first loss (error); a loss above 10 times
-    its first value in the first fifth with U > 0.01 (warning); U > 0.03 and a run that never learned (up to 0.1
-    only where the loss rose 20 % above its first value, diverged or ended there, or units died: a network that
-    starts small has to grow, and a loss has other reasons to stand still), or whose largest attention score passed
-    100 and ten times its start (warning); 3 of the first 10 steps with a U of 0.3 or more and a classification of
-    more than 10 classes that ends within 10 % of the entropy of its labels (25 % where one of them had a U of 1 or
-    more and the loss rose 20 % above its first value; warning). Of a policy or game, whose loss tells nothing: two
-    such steps after which the gradient norm is gone, or, where one had a U of 1 or more, leapt 20 times in 3
-    samples (error). Targets out of reach (GW109) come first. *Late*: U > max(0.1, 20 × its equilibrium) in 50 of
-    the window's samples while the loss neither falls nor is at its floor, or U > 0.03 while the loss swings or
-    diverges or the gradient norm has jumped 3 times. The equilibrium is √(2ηλ/(1+μ)) for SGD and
-    √(2ηλ(1−β1)/(1+β1)) for AdamW.
+    U is the median over the weight matrices of ‖Δw‖/‖w‖.
+
+    *Early*, in the first 20 samples, whatever the warm-up; targets out of reach (GW109) come first:
+
+    - A U of 0.3 or more, after which the loss is 20 % above its first value or not finite in 3 of 20 samples (error).
+    - A U of 0.3 in two samples, or fewer than 20 samples whose U add up to 0.5, after which most matrices have a
+      gradient of exactly 0 in all of the newest samples (error; of a game or a policy at its end).
+    - A U of 0.5 in two of the first 10, and a run that ends above its first loss (error). Of a policy or game, whose
+      loss tells nothing: two such steps after which the gradient norm is gone, or, where one had a U of 1 or more,
+      leapt 20 times in 3 samples (error).
+    - A loss above 10 times its first value in the first fifth, with a U above 0.01 (warning).
+    - A U above 0.03 and a run that never learned, or whose largest attention score passed 100 and ten times its start
+      (warning). Up to 0.1 a run that never learned counts only where the loss rose 20 % above its first value, diverged
+      or ended there, or units died: a network that starts small has to grow, and a loss has other reasons to stand
+      still.
+    - 3 of the first 10 steps with a U of 0.3 or more, and a classification of more than 10 classes that ends within
+      10 % of the entropy of its labels; 25 % where one of them had a U of 1 or more and the loss rose 20 % above its
+      first value (warning).
+
+    *Late*: U above max(0.1, 20 × its equilibrium) in 50 of the window's samples while the loss neither falls nor is at
+    its floor, or U above 0.03 while the loss swings or diverges or the gradient norm has jumped 3 times. The
+    equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
 
     ## Why it matters
     A step of a third of the weight forgets a third of what was learned. Often one such step in the beginning is enough:
@@ -68,7 +75,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

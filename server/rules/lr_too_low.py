@@ -66,7 +66,7 @@ class LrTooLow(Rule):
     name = "lr-too-low"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 4
+    version = 5
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
     chart = "updates"
     tier = "layers"
@@ -211,9 +211,10 @@ def _above_a_guess(window: Window, parts: Quarters) -> float | None:
 
 
 def _alive(window: Window) -> bool:
-    """Says whether gradients and updates are above zero: in a dead net a small update is no fault of the rate."""
+    """Says whether gradients and updates are above zero: in a dead net a small update is no fault of the rate. The
+    first update may be none, where what comes behind starts at zero."""
     gradients = finite(norms(window)[1].tail(ALIVE))
-    moving = any(bool(np.all(series.tail(ALIVE) > 0)) for series in update_series(window))
+    moving = any(bool(np.all(series.tail(min(ALIVE, series.count - 1)) > 0)) for series in update_series(window))
     return bool(len(gradients)) and float(np.median(gradients)) > 0 and moving
 
 

@@ -13,6 +13,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import Quarters, med, median
 from server.rules._bonus import bonus_too_large
 from server.rules._depth import lost_from_the_start
+from server.rules._killed import died_at_full_size
 from server.rules._layers import groups, learning_matrices
 from server.rules._loss_call import call_operations
 from server.rules._progress import loss_quarters, stuck
@@ -37,7 +38,7 @@ class RegulariserDominates(Rule):
     And so is a λ‖w‖/(λ‖w‖ + ‖g‖) above 0.5 in the first 20 samples of Adam or SGD, where the data's gradient is
     largest, once half of the weights is gone: such a run may learn, but less than it could. Where the first third of a
     deep chain had less than a twentieth of the last third's gradient in the first 10 samples, that is the cause and
-    decay is not asked.
+    decay is not asked; nor where most matrices lost their gradient for good while they were above half of their size.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else. So is the divergence of a
     Gaussian code that fell so far while the rest of the loss stood still in the second half: a part called KL, or any
@@ -78,7 +79,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 6
+    version = 7
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -135,7 +136,8 @@ class RegulariserDominates(Rule):
             return
         shares = decay_shares(window)
         verdict = None
-        if not lost_from_the_start(window):  # else decay alone moves the layers that no gradient reaches (GW306)
+        # else decay alone moves the layers that no gradient reaches (GW306), or what died of something else (GW308)
+        if not lost_from_the_start(window) and not died_at_full_size(window):
             verdict = _pulls(window, shares, parts, params) if shares else _from_the_start(window, parts, params)
         if verdict is None:
             verdict = _collapsed(window, params) or _in_the_loss(window, parts, params) or bonus_too_large(window)

@@ -479,3 +479,32 @@ def test_classes_that_come_back_keep_a_batch_as_varied_as_all_labels_up_to_it(re
     found = last(train(body, steps=20), "loss_call")["label_entropies"]
     assert (found["within"] > 0.8 * found["so_far"]) is close
     assert found["so_far"] > 0.3
+
+
+def test_a_lesson_of_new_classes_is_noted_where_it_came() -> None:
+    def body(step, model, optimizer):
+        chance = torch.Generator().manual_seed(step)
+        labels = torch.randint(0, 2, (64,), generator=chance) + 2 * (step >= 13)
+        loss = F.cross_entropy(model(torch.randn(64, 8, generator=chance)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    tape = train(body, steps=18)
+    assert last(tape, "loss_call")["new_classes"] == [(12, 13)]
+    told = [step for _, name, step, value in tape.records if name == "loss_call" and value["new_classes"]]
+    assert told[0] == 13, "told as soon as it is known"
+
+
+def test_classes_that_are_merely_rare_are_no_lesson() -> None:
+    def body(step, model, optimizer):
+        chance = torch.Generator().manual_seed(step)
+        labels = torch.randint(0, 5, (4,), generator=chance)
+        loss = F.cross_entropy(model(torch.randn(4, 8, generator=chance)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    assert last(train(body, steps=20), "loss_call")["new_classes"] == []
