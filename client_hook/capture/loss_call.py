@@ -94,13 +94,15 @@ class LossCallSignal(Signal):
         """Hears one call of a loss function."""
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
         training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
-        if training and not self._owned.graph(result):
-            return  # another monitor's: nobody would let go of its graph here
+        began = perf_counter()
         if training:
             self._trained = True
             self._functions[function] += 1
             self._calls += function == self._main
             if self._steps >= FIRST_STEPS and not self.context.sampled:
+                return
+            if not self._owned.graph(result):  # another monitor's: nobody would let go of its graph here
+                self.context.spent_s += perf_counter() - began
                 return
             self._made.add(result.grad_fn)
             self._looked_at = self.context.open_step
@@ -111,7 +113,6 @@ class LossCallSignal(Signal):
             self.context.wake()  # what was forgotten after it is heard in the next steps
             if self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16:
                 return
-        began = perf_counter()
         self._look(function, args, kwargs, result, training)
         self.context.spent_s += perf_counter() - began
 
@@ -165,8 +166,6 @@ class LossCallSignal(Signal):
         if tensors is None or not isinstance(result, Tensor) or not all(map(readable, (*tensors, result))):
             return
         if training and self._steps < FIRST_STEPS:
-            if not self._owned.graph(result):
-                return
             self._open.append((function, result.grad_fn))
         if self._main is not None and function != self._main:
             return

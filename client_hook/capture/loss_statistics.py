@@ -20,6 +20,7 @@ ROW_TOLERANCE = 1e-4
 MARGIN = 0.05  # of a standard deviation: what values may lie outside a range by chance
 _MAX_ENTROPIES = 200
 _RARE = 0.05  # of the labels: a batch full of unseen classes is no chance where so few were to be expected
+_FEWEST_NEW = 4  # labels: in a batch of four one rare label is a quarter
 
 
 def thin(tensor: Tensor, keep: int | None) -> Tensor:
@@ -125,7 +126,8 @@ class Counts:
             return
         pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
         if self._counts and self._unseen() < _RARE:
-            self.new = sum(count for value, count in pairs if int(value) not in self._counts) / labels.numel()
+            new = sum(count for value, count in pairs if int(value) not in self._counts)
+            self.new = new / labels.numel() if new >= _FEWEST_NEW else 0.0
         for value, count in pairs:
             self._counts[int(value)] = self._counts.get(int(value), 0) + count
         if len(self._counts) > MAX_DISTINCT:

@@ -65,8 +65,9 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
     if dead is not None and not med(window.loss.tail(NEWEST)) < learned:  # a margin that is kept asks for nothing
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
-    ends_above = window.final and not now < start
-    stands = window.final and not now < start - SMALLEST_GAIN * abs(start) and not _decays(window)
+    stays = abs(now - start) <= SMALLEST_GAIN * abs(start)
+    ends_above = window.final and not now < start and not (stays and _decays(window))
+    stands = window.final and stays and not _decays(window)
     if len(high) >= 2 and (ends_above or (stands and np.count_nonzero(ratios[:10] >= limits.rewrite) >= REWRITTEN)):
         return rewrites(
             Severity.ERROR,
@@ -87,7 +88,7 @@ def died(window: Window, limits: RateLimits) -> Verdict | None:
     """Finds a game or a policy, whose loss tells nothing, that the first steps rewrote and whose gradient is gone,
     or leapt at once where a step was larger than the weights."""
     steps, ratios = medians(window, head=START)
-    dead = killed(window, steps, ratios, limits) if len(ratios) else None
+    dead = killed(window, steps, ratios, limits, soon=True) if len(ratios) else None
     if dead is not None:
         return dead
     norms = window.series("grad_norm")
@@ -97,8 +98,9 @@ def died(window: Window, limits: RateLimits) -> Verdict | None:
         return None
     first, now = med(norms.values[:3]), med(norms.tail(START))
     begun, after = float(norms.values[0]), norms.values[1:START]
-    if float(np.max(ratios[:10])) >= REPLACED and np.count_nonzero(~(after < ROARED * begun)) >= ANSWERS:
-        top, leapt = float(np.max(ratios[:10])), float(np.max(after))
+    roared = begun > 0 and np.count_nonzero(after >= ROARED * begun) >= ANSWERS
+    if float(np.max(ratios[:10])) >= REPLACED and roared:
+        top, leapt = float(np.max(ratios[:10])), float(np.nanmax(after))
         found = rewrites(
             Severity.ERROR,
             int(high[0]),

@@ -20,12 +20,15 @@ REWRITTEN = 2  # samples whose step rewrote the weights while they still got a g
 KEPT = 0.5  # of the weights at the start: what decay had not yet taken
 
 
-def killed(window: Window, steps: Steps, ratios: Floats, limits: RateLimits) -> Verdict | None:
-    """Finds steps that rewrote the weights, after which most matrices get a gradient of exactly 0, who had one."""
+def killed(window: Window, steps: Steps, ratios: Floats, limits: RateLimits, *, soon: bool = False) -> Verdict | None:
+    """Finds steps that rewrote the weights, after which most matrices get a gradient of exactly 0, who had one. `soon`:
+    within the samples of these steps, since a game that is won has no gradient either."""
     chain, silent = _chain(window)
     if len(silent) <= MOSTLY * len(chain) or len(silent) < 2:
         return None
     alive = min(_last_gradient(series) for series in silent.values())
+    if soon and max(_last_gradient(series) for series in silent.values()) >= steps[-1]:
+        return None
     rewrite, limit = limits.rewrite, limits.rewrite
     high = (ratios >= rewrite) & (steps <= alive)
     count = int(np.count_nonzero(high))

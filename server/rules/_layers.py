@@ -40,6 +40,11 @@ class Parameter:
     rows_identical: bool = False
 
     @property
+    def owner(self) -> str:
+        """Names the layer that holds it; itself where that is the model."""
+        return self.layer if self.name.startswith(f"{self.layer}.") else self.name
+
+    @property
     def is_matrix(self) -> bool:
         """Says whether it is a weight of two or more dimensions that is looked up by no index."""
         return len(self.shape) >= 2 and "Embedding" not in self.layer_type

@@ -128,7 +128,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         previous_axis=_whole(fact.get("previous_axis")),
         batch_entropy=_number(fact.get("batch_label_entropy")),
         label_entropies=_pair(fact.get("label_entropies")),
-        new_classes=tuple((int(after), int(step)) for after, step in fact.get("new_classes") or ()),
+        new_classes=_stretches(fact.get("new_classes")),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
         fewest_kept=_whole(fact.get("fewest_kept")),
@@ -318,6 +318,12 @@ def _pair(value: Any) -> tuple[float, float] | None:
         return None
     within, so_far = _number(value.get("within")), _number(value.get("so_far"))
     return None if within is None or so_far is None else (within, so_far)
+
+
+def _stretches(value: Any) -> tuple[tuple[int, int], ...]:
+    pairs = [item for item in value if isinstance(item, (list, tuple)) and len(item) == 2] if value else []
+    known = [(_whole(after), _whole(step)) for after, step in pairs]
+    return tuple((after, step) for after, step in known if after is not None and step is not None)
 
 
 def _whole(value: Any) -> int | None:

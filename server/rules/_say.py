@@ -48,9 +48,14 @@ def percent(share: float) -> str:
 
 def in_python(name: str) -> str:
     """Writes a layer's or parameter's name as the expression that reaches it: `model.blocks[3].head` for
-    blocks.3.head."""
-    steps = ["" if name == "model" else name] if "." not in name else name.split(".")
-    return "model" + "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in steps if step)
+    blocks.3.head, `model` for none."""
+    return "model" + "".join(_reach(step) for step in name.split(".") if step)
+
+
+def _reach(step: str) -> str:
+    if step.isdecimal():
+        return f"[{step}]"
+    return f".{step}" if step.isidentifier() else f'["{step}"]'
 
 
 PENALTIES = ("kl", "kld", "reg", "penalty", "l1", "l2", "decay", "sparsity", "regular")

@@ -23,13 +23,18 @@ class BatchLeak(PreflightRule):
     ## What it does
     In evaluation mode, preflight replaces one sample of a small batch by another real one and compares the answers for
     the samples that stayed. A change above 0.0001 of the answer's size, and above 100 times the difference of two equal
-    passes, is an error. Batch norm couples samples in training mode only, so it is never reported. In training, the
-    shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first dimension is the batch
-    (there are as many targets, and not as many of anything in its second, or there an embedding
-    numbers the places along the second): it reads the samples as time steps. And the
-    first graph shows a softmax over the samples inside the model, an attention of every sample to every sample where
-    `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory, or the
-    same sizes in another order: a view moves nothing, so its rows are made of pieces of several samples or places.
+    passes, is an error. Batch norm couples samples in training mode only, so it is never reported.
+
+    In training, the shapes tell of a recurrent layer or transformer block without `batch_first=True` whose first
+    dimension is the batch, so that it reads the samples as time steps: there are as many targets as it has in the first
+    dimension, and not as many of anything as in the second. Of a transformer block a table of places tells it too: an
+    embedding that was asked for as many rows as there are in the second dimension, or a parameter that holds so many
+    where the block gets samples and places in the order in which the model was given them.
+
+    The first graph shows a softmax over the samples inside the model, an attention of every sample to every sample
+    where `batch_first=True` is missing, and a `view` that gives the dimension of the samples another place in memory,
+    or the same sizes in another order: a view moves nothing, so its rows are made of pieces of several samples or
+    places.
 
     ## Why it matters
     The model mixes samples: what it learns is about pairs that never meet again, and its answers change with the batch.
@@ -106,16 +111,17 @@ def _samples_as_time(window: Window) -> tuple[str, int, int] | None:
             continue
         if len(shape) != 3 or shape[1] in (1, shape[0]):
             continue
-        if not recurrent and _numbered(window, shape[1]):  # a learned first state has a dimension of samples
-            return name, shape[0], shape[1]
+        if not recurrent and targets[:1] != (shape[1],) and _numbered(window, shape[0], shape[1]):
+            return name, shape[0], shape[1]  # a recurrent layer's learned first state has a dimension of samples
         if targets[:1] == (shape[0],) and (len(targets) == 1 or targets[1] != shape[1]):
             return name, shape[0], shape[1]  # else time comes first in the targets as well
     return None
 
 
-def _numbered(window: Window, places: int) -> bool:
-    """Says whether an embedding has one row for each of so many places, and is added without a dimension of samples or
-    with one of size 1 before: the places lie along the second dimension, whatever the targets look like."""
+def _numbered(window: Window, samples: int, places: int) -> bool:
+    """Says whether the places lie along the second dimension, whatever the targets look like: an embedding was asked
+    for one row for each of so many places, or a parameter holds one behind a dimension of size 1 and the block gets
+    samples and places in the order in which the model was given them."""
     known: dict[str, list[int]] = {
         str(item.get("name")): list(item.get("shape") or []) for item in window.fact("model").get("parameters") or ()
     }
@@ -123,10 +129,12 @@ def _numbered(window: Window, places: int) -> bool:
     rows = [
         known.get(f"{layer.get('name')}.weight")
         for layer in layers(window)
-        if layer.get("type") == "Embedding" and len(layer.get("output_shape") or []) == 2
+        if layer.get("type") == "Embedding" and list(layer.get("output_shape") or [])[:-1] == [places]
     ]
     held = any(shape[:2] == [1, places] and len(shape) == 3 for name, shape in known.items() if name not in tables)
-    return held or any(shape and shape[0] == places for shape in rows)
+    given = [item.get("shape") or [] for item in window.fact("inputs").values() if isinstance(item, Mapping)]
+    in_order = any(list(shape)[:2] == [samples, places] for shape in given)
+    return (held and in_order) or any(shape and shape[0] == places for shape in rows)
 
 
 def _attention_over_samples(window: Window) -> Verdict | None:

@@ -25,11 +25,12 @@ class ClassImbalance(Rule):
     ## What it does
     Counts the labels that reach the loss: one class more than 10 times as often as another is an info. It becomes a
     warning at the end of the run where a rare class is predicted less than a tenth as often as it occurs, in all
-    validations and in the later half of them. Where you log a recall that ends below a third, it is less than a third,
-    and in the later half only right answers count. Not where something is added to the outputs on their way to the
-    loss (logit adjustment), nor where the run is judged by a ranking alone (AUC, average precision) or by its
-    probabilities (Brier): then nobody cuts at one half, and the probabilities of a rare class may all be below it; nor
-    where the outputs are the same for every input (GW311).
+    validations and in the later half of them. Where you log a recall that ends below a third, a third is the limit
+    instead of a tenth, and in the later half only right answers count.
+
+    Not where something is added to the outputs on their way to the loss (logit adjustment), nor where the run is judged
+    by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
+    probabilities of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -152,7 +153,7 @@ def _missed_in(
     no answer for it that was wrong, where somebody knows."""
     wanted, answered = counts_of(side.get("label_counts")), counts_of(side.get("prediction_counts"))
     taken = side.get("taken_for") or () if right else ()
-    if not all(0 <= label < len(taken) for label in wanted):
+    if not all(0 <= label < len(taken) for label in (common, *wanted)):
         return _missed(wanted, answered, limit, params) if _favours(common, wanted, answered) else None
     others = sum(count for label, count in wanted.items() if label != common)
     lost = sum(taken[label][common] for label in wanted if label != common)

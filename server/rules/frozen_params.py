@@ -107,7 +107,7 @@ class FrozenParams(Rule):
         meant = declared or _named(items)
         if head and not meant and last is not None and _one_model(items):
             severity, what = Severity.WARNING, f"The last layer `{last.layer}` is frozen while layers before it learn"
-            advice = f"{in_python(last.layer)}.requires_grad_(True) before the optimizer is made, if it should learn."
+            advice = f"{in_python(last.owner)}.requires_grad_(True) before the optimizer is made, if it should learn."
         elif share > params.untrained and not (said or _named(items)) and _never_trained(items):
             severity = Severity.WARNING
             what = (

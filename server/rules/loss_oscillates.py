@@ -36,7 +36,8 @@ class LossOscillates(Rule):
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
     The first loss is no measure where losses may be negative: there it is how far the loss got in the first half.
     Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
-    weights hardly move from one to the next. A run that has had lessons of new classes is asked the first test only.
+    weights hardly move from one to the next. A run whose batches brought classes that it had never seen is asked the
+    first test only.
 
     ## Why it matters
     Steps that are too long jump across the valley, from wall to wall.
@@ -110,7 +111,7 @@ class LossOscillates(Rule):
                        f"{len(recent)} samples)", {"correlation": correlation}, params.opposed)  # fmt: skip
             return
         if had_lessons(window):
-            yield NotEvaluated("the loss begins anew with each lesson of new classes")
+            yield NotEvaluated("the loss begins anew where batches bring classes that the run had never seen")
             return
         if scattered(values):
             yield NotEvaluated("one loss is usually several times the next, so single batches make the means")

@@ -42,7 +42,9 @@ class LossSpike(Rule):
     Compares the median of the newest 3 losses, and of the newest 15, with the 200 before them. It fires where the
     first is 6 scales and 30 % above, or the second 2.5 scales and 50 %; the scale is the largest of the spread, the
     upper tail and the error of the median. Single outliers never count, nor does anything in the warm-up or after
-    a jump of the learning rate, nor where a batch brought classes that the run had never seen: a new lesson.
+    a jump of the learning rate, nor in the 15 steps after a batch that brought classes which the run had never seen.
+    While more than 5 % of the model's classes were never seen, it waits for a measured step behind the jump, 40 losses
+    at most.
 
     ## Why it matters
     A spike costs the progress of hundreds of steps, and where it does not come back the run is lost.
@@ -108,7 +110,10 @@ class LossSpike(Rule):
         if kept:
             yield _verdict(window, kept)
         elif recent:
-            yield NotEvaluated("the loss jumped where new classes came, or may have come")
+            yield NotEvaluated(
+                "the loss jumped where batches brought classes that the run had never seen, or may have: the next "
+                "measured step tells"
+            )
 
 
 def warm_up_end(window: Window) -> int:

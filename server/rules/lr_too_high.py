@@ -27,11 +27,13 @@ class LrTooHigh(Rule):
     *Early*, in the first 20 samples, whatever the warm-up; targets out of reach (GW109) come first:
 
     - A U of 0.3 or more, after which the loss is 20 % above its first value or not finite in 3 of 20 samples (error).
-    - A U of 0.3 in two samples, or fewer than 20 samples whose U add up to 0.5, after which most matrices have a
-      gradient of exactly 0 in all of the newest samples (error; of a game or a policy at its end).
-    - A U of 0.5 in two of the first 10, and a run that ends above its first loss (error). Of a policy or game, whose
-      loss tells nothing: two such steps after which the gradient norm is gone, or, where one had a U of 1 or more,
-      leapt 20 times in 3 samples (error).
+    - A U of 0.3 in two samples, or fewer than 20 samples whose U add up to 0.5, after which most matrices, which had a
+      gradient before, have one of exactly 0 in all of the newest samples (error); not where the loss went down to what
+      a kept margin costs. Of a policy or game, whose loss tells nothing, only where that comes within 20 samples.
+    - A U of 0.5 in two of the first 10, and a run that ends above its first loss, or within 1 % of it after three of
+      0.3 (error); not where weight decay makes most of each update. Of a policy or game: a U of 0.5 and another of 0.3
+      after which the gradient norm is gone, or, where one had a U of 1 or more, is at 20 times its first value in 3 of
+      the first 20 samples (error).
     - A loss above 10 times its first value in the first fifth, with a U above 0.01 (warning).
     - A U above 0.03 and a run that never learned, or whose largest attention score passed 100 and ten times its start
       (warning). Up to 0.1 a run that never learned counts only where the loss rose 20 % above its first value, diverged

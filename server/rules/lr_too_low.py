@@ -214,7 +214,10 @@ def _alive(window: Window) -> bool:
     """Says whether gradients and updates are above zero: in a dead net a small update is no fault of the rate. The
     first update may be none, where what comes behind starts at zero."""
     gradients = finite(norms(window)[1].tail(ALIVE))
-    moving = any(bool(np.all(series.tail(min(ALIVE, series.count - 1)) > 0)) for series in update_series(window))
+    moving = any(
+        series.count > 1 and bool(np.all(series.tail(min(ALIVE, series.count - 1)) > 0))
+        for series in update_series(window)
+    )
     return bool(len(gradients)) and float(np.median(gradients)) > 0 and moving
 
 

@@ -13,13 +13,23 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import finite
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, counts_of, entropy, entropy_error, loss_call
+from server.rules._loss_call import (
+    BINARY,
+    CROSS_ENTROPIES,
+    LossCall,
+    counts_of,
+    entropy,
+    entropy_error,
+    loss_call,
+    spread_of,
+)
 from server.rules._progress import loss_quarters
 from server.rules._say import say
 from server.rules._validation import Evaluations, beats_the_commonest, evaluations, far_off
 from server.rules.base import Rule, Stage, threshold
 
 LEARNED = 0.1  # of what a constant answer costs
+SAME = 0.1  # of a loss, as it is logged and as it was computed
 MOSTLY_RIGHT = 0.5  # of what naming the most common class leaves to gain
 
 
@@ -30,9 +40,10 @@ class NothingGeneralises(Rule):
     At the end of a classification, of yes or no too: the best validation loss is not even 2 % below what a constant
     answer gets there, the shares of the training labels, while the training loss is clearly below their entropy; an
     accuracy above that of the commonest class is excuse enough unless the loss is about twice as high from the
-    first evaluation on. Of a squared error: no validation was below what the mean of the training targets gets
-    there, while the training went a tenth below their variance. And as soon as it is seen: a sampler with fewer
-    weights than there are examples, which never draws those behind.
+    first evaluation on. Of a squared error, where `val/loss` is the error that the validation computed: no
+    validation was even 2 % below what the mean of the training targets gets there, while the training went a tenth
+    below their variance. And as soon as it is seen: a sampler with fewer weights than there are examples, which
+    never draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -101,9 +112,7 @@ class NothingGeneralises(Rule):
             )
             return
         if call is not None and call.function == "mse_loss":
-            missed = _worse_than_the_mean(window, call, found, params)
-            if missed is not None:
-                yield missed
+            yield from _worse_than_the_mean(window, call, found, params)
             return
         if (
             call is None
@@ -140,11 +149,12 @@ class NothingGeneralises(Rule):
 
 def _worse_than_the_mean(
     window: Window, call: LossCall, found: Evaluations, params: NothingGeneralises.Params
-) -> Verdict | None:
+) -> Iterator[Verdict | NotEvaluated]:
     """Finds a regression whose validation was never better than the mean of the training targets would be there."""
-    side = window.fact("loss_call").get("validation")
-    held = side.get("target") if isinstance(side, Mapping) else None
-    spread, mean = (held.get("std"), held.get("mean")) if isinstance(held, Mapping) else (None, None)
+    held = window.fact("loss_call").get("validation")
+    held = held if isinstance(held, Mapping) else {}
+    targets = spread_of(held.get("target"))
+    spread, mean = targets.std, targets.mean
     known = (
         call.alone
         and call.reduction == "mean"
@@ -152,13 +162,18 @@ def _worse_than_the_mean(
         and call.batches * call.batch_size >= params.labels
     )
     if not known or not spread or mean is None or not call.target.std or call.target.mean is None:
-        return None
+        yield NotEvaluated("it needs a mean squared error alone as the loss, in training and in validation")
+        return
+    seen, logged = held.get("value"), float(np.mean(finite(found.values)))
+    if not isinstance(seen, (int, float)) or abs(seen - logged) > SAME * abs(logged):
+        yield NotEvaluated("val/loss is not the mean squared error that the validation computed")
+        return
     there, best = spread**2 + (mean - call.target.mean) ** 2, float(found.values.min())
     trained, error = _mean_of_last_quarter(window.loss.values)
     learned = call.target.std**2 - trained
     if best < params.share * there or learned < max(params.errors * error, LEARNED * call.target.std**2):
-        return None
-    return say(
+        return
+    yield say(
         Severity.WARNING,
         f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; the mean "
         f"of the training targets gets {there:.4g} there",

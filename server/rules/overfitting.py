@@ -18,6 +18,8 @@ from server.rules.base import Rule, Stage, threshold
 
 NEVER = 0.98  # of the entropy of the labels: above it validation never learned anything
 
+SURELY_WORSE = 0.05  # of a metric between 0 and 1: more than a row of a small set
+
 
 class Overfitting(Rule):
     """The run has a validation loss that rises while the training loss falls
@@ -27,11 +29,12 @@ class Overfitting(Rule):
     and 3 sigmas of an evaluation (10 % with fewer than 10 evaluations), while the training loss fell on, counts. It
     is a warning where the validation loss is above 3 times the training loss, rose by half, or a metric got worse
     too, and where the rise gave back more than 5 % of what the validation had gained; else an info: with few
-    positives or hard labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing. So it
-    is where a cross-entropy is still below a quarter of the entropy of the labels: few rows are wrong, and told
-    ever more surely. A metric that got better is excuse enough below half a rise, except where a classification is
-    known by heart: a training loss below 0.1 % of the entropy of the labels beside a validation loss above half of
-    it.
+    positives or hard labels the loss creeps up by 10 to 30 % in good models, and near zero 10 % are nothing.
+
+    It is an info, too, where a cross-entropy is still below a quarter of the entropy of the labels and no metric fell
+    by more than 0.05: few rows are wrong, and told ever more surely. A metric that got better is excuse enough below
+    half a rise, except where a classification is known by heart: a training loss below 0.1 % of the entropy of the
+    labels beside a validation loss above half of it.
 
     ## Why it matters
     From there on the model learns the training set by heart. The checkpoint that you want is behind you.
@@ -122,11 +125,12 @@ class Overfitting(Rule):
         training = med(found.training[-width:])
         metric = _metric_change(window, int(found.steps[best_at]), width)
         worse = metric is not None and metric[1] < -0.02
+        surely_worse = metric is not None and metric[1] < -SURELY_WORSE
         improved = metric is not None and metric[1] > 0.01 and now < (1 + params.large) * best
         improved = improved and not _by_heart(window, now, training, params)
         bad = not improved and (now > params.gap * training or now > best + params.large * abs(best) or worse)
         gained = max(0.0, float(found.values[0]) - best) if np.isfinite(found.values[0]) else 0.0
-        bad = bad and now - best > params.returned * gained and not _small(window, now, params)
+        bad = bad and now - best > params.returned * gained and (surely_worse or not _small(window, now, params))
         step = int(found.steps[best_at])
         seen = f"; {metric[0]} changed by {metric[1]:+.3g}" if metric else ""
         yield say(

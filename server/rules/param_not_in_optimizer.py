@@ -128,10 +128,10 @@ def _missing(window: Window, missing: list[Parameter], items: list[Parameter], p
     severity = Severity.INFO if without else Severity.WARNING if meant else Severity.ERROR
     advice = (
         f"If they are frozen on purpose, say so before the optimizer is made: "
-        f"`{in_python(missing[0].layer)}.requires_grad_(False)`; the backward pass gets cheaper too."
+        f"`{in_python(missing[0].owner)}.requires_grad_(False)`; the backward pass gets cheaper too."
         if without or meant
         else f"Give them to the optimizer: `Optimizer(model.parameters(), …)`, or "
-        f'`optimizer.add_param_group({{"params": {in_python(missing[0].layer)}.parameters()}})` right after '
+        f'`optimizer.add_param_group({{"params": {_given(missing[0])}}})` right after '
         f"`{missing[0].layer}` is {'made' if since is None else 'unfrozen'}."
     )
     return Verdict(
@@ -209,6 +209,10 @@ def _unregistered(window: Window) -> tuple[list[tuple[int, ...]], list[str]]:
     vectors = {shape[0] for shape, _ in shapes if len(shape) == 1}
     loose = [item for item in shapes if not (item[0] and item[0][0] == batch and batch not in vectors)]
     return [shape for shape, _ in loose], [name for _, name in loose if name]
+
+
+def _given(item: Parameter) -> str:
+    return in_python(item.owner) + ("" if item.owner == item.name else ".parameters()")
 
 
 def _layers(items: Sequence[Parameter]) -> tuple[str, ...]:

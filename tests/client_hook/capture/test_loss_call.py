@@ -497,6 +497,20 @@ def test_a_lesson_of_new_classes_is_noted_where_it_came() -> None:
     assert told[0] == 13, "told as soon as it is known"
 
 
+def test_the_first_rare_label_in_a_small_batch_is_no_lesson() -> None:
+    def body(step, model, optimizer):
+        labels = torch.tensor([0, 1, 0, int(step == 19) * 2])
+        loss = F.cross_entropy(model(torch.randn(4, 8)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, steps=20), "loss_call")
+    assert fact["label_counts"]["2"] == 1
+    assert fact["new_classes"] == []
+
+
 def test_classes_that_are_merely_rare_are_no_lesson() -> None:
     def body(step, model, optimizer):
         chance = torch.Generator().manual_seed(step)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from torch import nn
 
+from server.rules._layers import Parameter
 from server.rules._say import in_python
 
 
@@ -21,7 +23,26 @@ def test_a_name_becomes_the_expression_that_reaches_it() -> None:
             assert eval(in_python(name), {"model": model}) is item, name
 
 
-def test_a_model_of_one_layer_is_the_model() -> None:
-    assert in_python("model") == "model"
-    assert in_python("weight") == "model.weight"
-    assert in_python("blocks.0.0.weight") == "model.blocks[0][0].weight"
+def test_what_is_no_name_in_python_is_quoted() -> None:
+    heads = nn.ModuleDict({"left-eye": nn.Linear(2, 2)})
+    model = nn.Module()
+    model.heads = heads
+    assert eval(in_python("heads.left-eye.weight"), {"model": model}) is heads["left-eye"].weight
+    assert in_python("model.weight") == "model.model.weight"
+    assert in_python("") == "model"
+
+
+@pytest.mark.parametrize(("layer", "name", "owner"), [("0", "0.weight", "0"), ("model", "scale", "scale")])
+def test_advice_for_a_parameter_of_the_model_itself_names_it_alone(layer: str, name: str, owner: str) -> None:
+    item = Parameter(
+        name=name,
+        layer=layer,
+        layer_type="Linear",
+        shape=(2,),
+        numel=2,
+        trainable=True,
+        std=None,
+        order=None,
+        groups=(),
+    )
+    assert item.owner == owner
