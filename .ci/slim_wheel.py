@@ -49,22 +49,20 @@ class SlimHook(BuildHookInterface):
 
 def slim(source: str, *, docstrings: bool = False) -> str:
     """Empties comments, and docstrings and types of functions unless they are to stay, and indents by one; every line
-    keeps its number."""
+    keeps its number. Of what stays the docstrings of private names go too."""
     lines = source.splitlines()
     if not docstrings:
         source = _without_imports_of_types(_without_types(source))
         lines = source.splitlines()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                first = node.body[0] if node.body else None
-                if (
-                    isinstance(first, ast.Expr)
-                    and isinstance(first.value, ast.Constant)
-                    and type(first.value.value) is str
-                ):
-                    start, end = first.lineno - 1, first.end_lineno or first.lineno
-                    left = lines[start][: first.col_offset] + '""' if len(node.body) == 1 else ""
-                    lines[start:end] = [left, *[""] * (end - start - 1)]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if docstrings and not getattr(node, "name", "").startswith("_"):
+                continue
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
+                start, end = first.lineno - 1, first.end_lineno or first.lineno
+                left = lines[start][: first.col_offset] + '""' if len(node.body) == 1 else ""
+                lines[start:end] = [left, *[""] * (end - start - 1)]
     text = "\n".join(lines) + "\n"
     lines = text.splitlines()
     inside: set[int] = set()  # lines that begin within a text: their spaces belong to it

@@ -46,7 +46,7 @@ class Monitor:
 
     @guarded(None)
     def begin(self, request: Request) -> None:
-        """Installs everything; what fails leaves a monitor that does nothing."""
+        """Installs everything."""
         parts = prepare(request, self.guard)
         living.add(self, list(parts.context.models.values()), list(parts.context.optimizers.values()))
         shutdown.register(self, self._end)
@@ -99,7 +99,7 @@ class Monitor:
 
     @guarded(None)
     def event(self, kind: str, *, step: int | None = None, **facts: Any) -> None:
-        """Keeps something that happened, with its facts."""
+        """Keeps what happened, with its facts."""
         if self._log is not None:
             self._log.event(kind, facts, step)
 
@@ -116,7 +116,7 @@ class Monitor:
 
     @property
     def run_id(self) -> str:
-        """Returns the run's id, known before any server answered."""
+        """Returns the run's id, known from the start."""
         return self._identity.run_id
 
     @property
@@ -126,7 +126,7 @@ class Monitor:
 
     @property
     def ledger(self) -> dict[str, Any]:
-        """Returns what became of every value: produced, delivered, spooled, dropped and why."""
+        """Returns what became of the values: produced, delivered, spooled, dropped and why."""
         if self._parts is None:
             return self._last_ledger
         ledger = self._parts.outbox.ledger
@@ -140,7 +140,7 @@ class Monitor:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self, status: str = "finished", timeout: float = 10.0) -> bool:
-        """Closes the open step and sends what is left; True when the server has acknowledged all of it."""
+        """Closes the open step and sends what is left; True when the server has all of it."""
         return self._end(status, timeout)
 
     def __enter__(self) -> Monitor:
@@ -218,7 +218,7 @@ class Monitor:
     objects_gone = _leave
 
     def abandon(self) -> None:
-        """Turns into nothing in a forked child, which is not the training."""
+        """Does nothing more, in a forked child."""
         parts, self._parts, self._log = self._parts, None, None
         self._shorten(None)
         if parts is not None:

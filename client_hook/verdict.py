@@ -71,7 +71,7 @@ def lines(
         muted = f" ({len(tops)} muted)" if tops else ""
         if final:
             return [f"{ended}Gradwatch found no problem{' before it' if ended else ''}{muted}.", f"  {where}"]
-        judged = "the server has not judged all of it yet; see " if delivered else ""
+        judged = "not all is judged yet; see " if delivered else ""
         return [f"{ended}Gradwatch: {judged}{where}"]
     counts = [
         f"{count} {severity}{'s' if count > 1 else ''}"

@@ -19,7 +19,6 @@ from client_hook.capture.loss_statistics import Counts, Rows, Values, thin
 MAX_RESULTS = 1_000
 MAX_MARKS = 32
 MAX_PAIRED = 12  # classes of which is counted what each is taken for
-NEW_CLASSES, MAX_LESSONS = 0.25, 32  # of a batch; how many such batches are told
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Batches:
         self.pairs = Counts()  # label × number of classes + prediction
         self.paired = 0  # classes, where they are few
         self.lessons: list[tuple[int, int]] = []  # steps whose batch brought new classes, the looked-at one before each
-        self._last = self._before = -1  # the newest steps that were looked at
+        self._last = -1  # the newest step that was looked at
         self.input_rows = Rows()
         self.target_rows = Rows()
         self.kept = self.ignored = self.empty = 0
@@ -144,7 +143,9 @@ class Batches:
             self._add_rows(function, first, second, dimension)
             if sizes.ignore is not None and classes <= MAX_PAIRED and list(first.shape) == sizes.input:
                 self._add_pairs(first.argmax(dimension), second, classes)
-        self._note_lesson(step)
+        if self.labels.new:
+            self.lessons = [*self.lessons[-31:], (min(self._last, step - 1), step)]
+        self._last = step
         shape = sizes.input
         a_map = len(shape) == 4 or (len(shape) == 3 and shape[1] == shape[2])  # of points; columns are labels of many
         if function in BINARY and (classes < 2 or a_map):
@@ -156,14 +157,6 @@ class Batches:
         self.empty += 1
         self.ignored += labels
         self.fewest = 0
-
-    def _note_lesson(self, step: int) -> None:
-        """Notes that new classes came, between two steps that were looked at."""
-        if step != self._last:
-            self._before, self._last = self._last, step
-        if self.labels.new >= NEW_CLASSES and (self._before, step) not in self.lessons[-1:]:
-            self.lessons = [*self.lessons[1 - MAX_LESSONS :], (self._before, step)]
-        self.labels.new = 0.0
 
     def _add_rows(self, function: str, first: Tensor, second: Tensor, dimension: int) -> None:
         self.input_rows.add(first, dimension)

@@ -102,7 +102,6 @@ class LossCallSignal(Signal):
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
             if not self._owned.graph(result):  # another monitor's: nobody would let go of its graph here
-                self.context.spent_s += perf_counter() - began
                 return
             self._made.add(result.grad_fn)
             self._looked_at = self.context.open_step

@@ -20,7 +20,7 @@ ROW_TOLERANCE = 1e-4
 MARGIN = 0.05  # of a standard deviation: what values may lie outside a range by chance
 _MAX_ENTROPIES = 200
 _RARE = 0.05  # of the labels: a batch full of unseen classes is no chance where so few were to be expected
-_FEWEST_NEW = 4  # labels: in a batch of four one rare label is a quarter
+_NEW, _FEWEST_NEW = 0.25, 4  # of a batch; labels: in a batch of four one rare label is a quarter
 
 
 def thin(tensor: Tensor, keep: int | None) -> Tensor:
@@ -113,11 +113,11 @@ class Counts:
         self._counts: dict[int, int] | None = {}
         self._entropies: list[float] = []
         self._so_far: list[float] = []  # of all labels up to and with each of these batches
-        self.new = 0.0  # share of the newest batch in classes that none before it held, where that comes unexpected
+        self.new = False  # whether the newest batch brought classes that none before it held, where none were expected
 
     def add(self, labels: Tensor) -> None:
         """Adds the labels of one batch."""
-        self.new = 0.0
+        self.new = False
         if self._counts is None or labels.numel() == 0:
             return
         values, counts = torch.unique(labels, return_counts=True)
@@ -125,9 +125,11 @@ class Counts:
             self._counts = None
             return
         pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
-        if self._counts and self._unseen() < _RARE:
+        seen = self._counts.values()
+        # the share of labels whose class was not seen yet, by those seen once (Good 1953), and one
+        if seen and 1 + sum(count == 1 for count in seen) < _RARE * sum(seen):
             new = sum(count for value, count in pairs if int(value) not in self._counts)
-            self.new = new / labels.numel() if new >= _FEWEST_NEW else 0.0
+            self.new = new >= max(_FEWEST_NEW, _NEW * labels.numel())
         for value, count in pairs:
             self._counts[int(value)] = self._counts.get(int(value), 0) + count
         if len(self._counts) > MAX_DISTINCT:
@@ -135,11 +137,6 @@ class Counts:
         if labels.numel() >= 8 and len(self._entropies) < _MAX_ENTROPIES:
             self._entropies.append(_entropy(counts))
             self._so_far.append(_entropy(torch.tensor(list((self._counts or {}).values()), device="cpu")))
-
-    def _unseen(self) -> float:
-        """Estimates the share of labels whose class was not seen yet: classes seen once (Good 1953), and one."""
-        counts = (self._counts or {}).values()
-        return (1 + sum(count == 1 for count in counts)) / sum(counts)
 
     def known(self) -> dict[int, int]:
         """Returns a copy of the counts."""

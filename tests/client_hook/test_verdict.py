@@ -107,9 +107,7 @@ def test_of_the_worst_findings_the_one_is_told_that_the_server_put_first() -> No
     found[1]["advice"] = "Lower the rate.\nThen look again."
     lines = verdict.lines(found, "http://here", delivered=True)
     assert lines == [told, "  First: Lower the rate. Then look again.", "  http://here"]
-    assert verdict.lines([], "http://here", delivered=True) == [
-        "Gradwatch: the server has not judged all of it yet; see http://here"
-    ]
+    assert verdict.lines([], "http://here", delivered=True) == ["Gradwatch: not all is judged yet; see http://here"]
     assert verdict.lines([], "http://here", delivered=False, kept=False) == [
         "Gradwatch: not everything could be delivered; neither server nor disk took the rest"
     ]
@@ -181,5 +179,5 @@ def test_what_ended_the_run_comes_before_what_was_found() -> None:
     )
     assert where == "  u"
     assert verdict.lines([], "u", delivered=True, exception="MemoryError: ") == [
-        "The run was ended by MemoryError. Gradwatch: the server has not judged all of it yet; see u"
+        "The run was ended by MemoryError. Gradwatch: not all is judged yet; see u"
     ]

@@ -8,6 +8,6 @@ corpus: name it in ADOPTED.
 from tests.corpus.fifteenth.faults import FAULTS
 from tests.corpus.fifteenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset({"machines-cleared-each-epoch", "surnames-plain-rnn-without-clipping"})
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
