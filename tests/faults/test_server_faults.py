@@ -131,9 +131,10 @@ def test_a_home_that_cannot_be_written_costs_nothing_while_the_server_answers(
 
 
 @pytest.mark.timeout(240)
-def test_a_disk_that_is_full_harms_no_training(tmp_path: Path) -> None:
-    training = train(tmp_path / "hook", "http://127.0.0.1:9", steps=STEPS, TEST_FILE_BYTES="20000")
+def test_a_disk_that_is_full_harms_no_training(undisturbed: dict[int, float], tmp_path: Path) -> None:
+    training = train(tmp_path / "hook", "http://127.0.0.1:9", steps=STEPS, TEST_DISK_FULL_AT_STEP=str(STEPS // 2))
     ended = training.end()
+    assert ended["losses"] == list(undisturbed.values()), "bit-identical with and without the hook"
     assert ended["delivered"] is False
     ledger = ended["ledger"]
     assert 0 < ledger["spooled"] < ledger["produced"]
