@@ -75,10 +75,12 @@ def slim(source: str, *, docstrings: bool = False) -> str:
 
 
 def _without_types(source: str) -> str:
-    """Takes away what says of an argument, a result or a variable of a function which type it has, within one line."""
+    """Takes away what says of an argument, a result, or a variable of a function or module which type it has, in one
+    line; a class may need the types of its fields."""
     lines = [line.encode() for line in source.splitlines()]
-    cuts: list[tuple[int, int, int]] = []
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    cuts = _cuts_of_variables(tree)
+    for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         given = node.args
@@ -90,10 +92,7 @@ def _without_types(source: str) -> str:
         if result is not None and result.end_lineno == result.lineno:
             arrow = lines[result.lineno - 1].rindex(b"->", 0, result.col_offset)
             cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
-        for target, kind in _typed_variables(node):
-            if target.lineno == kind.end_lineno:
-                begin = target.end_col_offset or 0
-                cuts.append((target.lineno - 1, begin, kind.end_col_offset or begin))
+        cuts += _cuts_of_variables(node)
     for row, begin, end in sorted(set(cuts), reverse=True):
         lines[row] = lines[row][:begin].rstrip() + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"
@@ -130,8 +129,16 @@ def _replace(lines: list[str], node: ast.stmt, text: str) -> None:
     lines[start:end] = [text, *[""] * (end - start - 1)]
 
 
+def _cuts_of_variables(node: ast.AST) -> list[tuple[int, int, int]]:
+    return [
+        (target.lineno - 1, target.end_col_offset or 0, kind.end_col_offset or 0)
+        for target, kind in _typed_variables(node)
+        if target.lineno == kind.end_lineno
+    ]
+
+
 def _typed_variables(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Gives what a function assigns with a type; of a class within it, fields may need theirs."""
+    """Gives what a function or module assigns with a type, outside the functions and classes within it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.AnnAssign) and child.value is not None:
             yield child.target, child.annotation

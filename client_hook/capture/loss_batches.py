@@ -18,6 +18,7 @@ from client_hook.capture.loss_statistics import Counts, Rows, Values, thin
 
 MAX_RESULTS = 1_000
 MAX_MARKS = 32
+MAX_LESSONS = 32  # the newest stretches of new classes
 MAX_PAIRED = 12  # classes of which is counted what each is taken for
 
 
@@ -144,7 +145,7 @@ class Batches:
             if sizes.ignore is not None and classes <= MAX_PAIRED and list(first.shape) == sizes.input:
                 self._add_pairs(first.argmax(dimension), second, classes)
         if self.labels.new:
-            self.lessons = [*self.lessons[-31:], (min(self._last, step - 1), step)]
+            self.lessons = [*self.lessons, (min(self._last, step - 1), step)][-MAX_LESSONS:]
         self._last = step
         shape = sizes.input
         a_map = len(shape) == 4 or (len(shape) == 3 and shape[1] == shape[2])  # of points; columns are labels of many
