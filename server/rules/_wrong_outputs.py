@@ -20,11 +20,16 @@ def other_dimension(seen: Seen) -> Verdict | None:
     call = seen.call
     by_class = call.function in CROSS_ENTROPIES and len(call.input.shape) >= 2
     softmax = call.previous_op.startswith(("LogSoftmax", "Softmax"))
-    if not by_class or not softmax or call.previous_axis in (None, 1) or not seen.sure:
+    if not by_class or not softmax or call.log_probabilities or call.of_probabilities or not seen.sure:
         return None
-    if call.log_probabilities or call.of_probabilities:
+    if call.previous_axis is None:
+        if not _all_of_another_size(call):
+            return None
+        over = f"a dimension of {call.previous_dim}"
+    elif call.previous_axis == 1:
         return None
-    over = "the samples of a batch" if call.previous_axis == 0 else f"dimension {call.previous_axis}"
+    else:
+        over = "the samples of a batch" if call.previous_axis == 0 else f"dimension {call.previous_axis}"
     return mismatch(
         call,
         Severity.ERROR,
@@ -32,6 +37,15 @@ def other_dimension(seen: Seen) -> Verdict | None:
         "one sample is given is taken from the others",
         "Name the dimension of the classes: log_softmax(x, dim=1); or hand the raw outputs to cross_entropy.",
     )
+
+
+def _all_of_another_size(call: LossCall) -> bool:
+    """Says whether the input is a whole softmax over another number of values than there are classes, turned or viewed
+    afterwards: the mean of one over n values is 1 / n, that of a part of it is not."""
+    size, mean = call.previous_dim, call.input.mean
+    if not call.previous_op.startswith("Softmax") or size in (None, call.classes) or mean is None:
+        return False
+    return (size or 0) > 1 and abs(mean * (size or 0) - 1) < ROUNDING
 
 
 def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:

@@ -27,7 +27,8 @@ class FrozenParams(Rule):
     Lists parameters with `requires_grad=False` and their share, as an info. It warns where more than 99 % are frozen
     and nothing says that this is fine-tuning, where the last layer is frozen while layers before it learn, and where
     all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights that
-    were ever trained, or loaded, lie beyond it here and there. It also warns where no adapter learns, one of them is
+    were ever trained, or loaded, lie beyond it here and there. A last layer at that edge, frozen behind others that were
+    trained, is warned of in fine-tuning too: the new head was made before a loop that freezes everything. It also warns where no adapter learns, one of them is
     exactly 0, and something else does learn: such adapters add nothing. One random layer alone is a
     remark, random features are made so; and so is a random network beside the one that learns to guess its outputs.
 
@@ -41,6 +42,7 @@ class FrozenParams(Rule):
     ## What to try
     - `for p in model.parameters(): p.requires_grad_(True)` before the optimizer is made.
     - Load the weights before you freeze them; print one of them to be sure.
+    - Freeze the pretrained layers first, and put the new head in their place afterwards.
     - On purpose: `watch(…, finetune=True)`.
 
     ## Example
@@ -59,7 +61,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -108,6 +110,16 @@ class FrozenParams(Rule):
         if head and not meant and last is not None and _one_model(items):
             severity, what = Severity.WARNING, f"The last layer `{last.layer}` is frozen while layers before it learn"
             advice = f"{in_python(last.owner)}.requires_grad_(True) before the optimizer is made, if it should learn."
+        elif last is not None and not _named(items) and _new_head(last, same_model):
+            severity = Severity.WARNING
+            what = (
+                f"The last layer `{last.layer}` is frozen as it was drawn at random, behind layers that were trained: "
+                "its answers stay random"
+            )
+            advice = (
+                f"{in_python(last.owner)}.requires_grad_(True) before the optimizer is made: freeze the pretrained layers "
+                "first, then make the new one."
+            )
         elif share > params.untrained and not (said or _named(items)) and _never_trained(items):
             severity = Severity.WARNING
             what = (
@@ -205,6 +217,13 @@ def _never_trained(items: list[Parameter]) -> bool:
         return False
     behind = min(item.order or 0 for item in learning) > max(item.order or 0 for item in frozen)
     return behind and all(_at_its_edge(item) for item in frozen)
+
+
+def _new_head(last: Parameter, matrices: list[Parameter]) -> bool:
+    """Says whether the last matrix was never trained and never will be, while those before it, frozen too, were."""
+    before = [item for item in matrices if item is not last]
+    trained = bool(before) and not any(item.trainable or _at_its_edge(item) for item in before)
+    return trained and not last.trainable and _at_its_edge(last)
 
 
 def _beside(frozen: list[Parameter], learning: list[Parameter]) -> bool:

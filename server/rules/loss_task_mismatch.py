@@ -92,7 +92,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 1

@@ -8,6 +8,13 @@ corpus: name it in ADOPTED.
 from tests.corpus.fifteenth.faults import FAULTS
 from tests.corpus.fifteenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset({"machines-cleared-each-epoch", "surnames-plain-rnn-without-clipping"})
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "digits-all-frozen",
+        "machines-cleared-each-epoch",
+        "surnames-plain-rnn-without-clipping",
+        "words-softmax-over-words",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
