@@ -24,13 +24,18 @@ class FrozenParams(Rule):
     """The run has parameters that are switched off
 
     ## What it does
-    Lists parameters with `requires_grad=False` and their share, as an info. It warns where more than 99 % are frozen
-    and nothing says that this is fine-tuning, where the last layer is frozen while layers before it learn, and where
-    all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights that
-    were ever trained, or loaded, lie beyond it here and there. A last layer at that edge, frozen behind others that were
-    trained, is warned of in fine-tuning too: the new head was made before a loop that freezes everything. It also warns where no adapter learns, one of them is
-    exactly 0, and something else does learn: such adapters add nothing. One random layer alone is a
-    remark, random features are made so; and so is a random network beside the one that learns to guess its outputs.
+    Lists parameters with `requires_grad=False` and their share, as an info. It warns where
+
+    - more than 99 % are frozen and nothing says that this is fine-tuning;
+    - the last layer is frozen while layers before it learn;
+    - all that is frozen, in front of what learns, still fills the range that it was drawn from to its edge: weights
+      that were ever trained, or loaded, lie beyond it here and there;
+    - the last layer lies at that edge, frozen behind others that were trained, also in fine-tuning: the new head was
+      made before the loop that freezes everything;
+    - no adapter learns, one of them is exactly 0, and something else does learn: such adapters add nothing.
+
+    One random layer alone is a remark, random features are made so; and so is a random network beside the one that
+    learns to guess its outputs.
 
     ## Why it matters
     A switch that was left on after an experiment freezes a model silently; a frozen random head under a learning trunk
@@ -117,8 +122,8 @@ class FrozenParams(Rule):
                 "its answers stay random"
             )
             advice = (
-                f"{in_python(last.owner)}.requires_grad_(True) before the optimizer is made: freeze the pretrained layers "
-                "first, then make the new one."
+                f"{in_python(last.owner)}.requires_grad_(True) before the optimizer is made: freeze the pretrained "
+                "layers first, then make the new one."
             )
         elif share > params.untrained and not (said or _named(items)) and _never_trained(items):
             severity = Severity.WARNING
