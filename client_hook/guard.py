@@ -1,6 +1,7 @@
 """Keeps the hook's own errors away from the training: counted, said once, never raised unless strict.
 
-The one file with `except Exception`. Not for: faults of network and disk, which have their own answers.
+The one file with `except Exception`, but for the step of client_hook.plain. Not for: faults of network and disk, which
+have their own answers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -84,19 +84,6 @@ def shielded(method: Callable[..., Any], guard: Guard | None) -> Callable[..., N
             method(*arguments)
         except Exception as error:
             _or_fallback(guard).absorb(error, where)
-
-    return safe
-
-
-def direct(owner: Any, guard: Guard) -> Callable[..., None]:
-    """Makes a `monitor.step` that calls the owner's `step`, as it is then, and nothing else."""
-
-    def safe(loss: Any = None, **components: Any) -> None:
-        began = perf_counter()
-        try:
-            owner.step(loss, components, began)
-        except Exception as error:
-            guard.absorb(error, "Monitor.step")
 
     return safe
 

@@ -18,6 +18,7 @@ from client_hook.capture.base import overrides
 from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import EXACT_LOSS, LOSS, PLAIN_LOSS, LossSignal
 from client_hook.capture.timing import STEP_TIME, TimingSignal
+from client_hook.guard import Guard
 from client_hook.rows import Parts
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class PlainSteps:
         "_recorder",
         "_spent_s",
         "_timing",
+        "_usual",
         "closed_at",
         "rate_label",
         "rates",
@@ -75,6 +77,7 @@ class PlainSteps:
         self._fresh: list[float | None] = []  # losses that nobody looked at more closely yet, one a step
         self._bound = 0.0  # a loss up to this is nothing odd
         self._timing = False
+        self._usual = False  # nothing is added to a step but its loss, its time and the one rate
         self._failed = False
         self._left = 0
         self._account_at = 1
@@ -102,6 +105,7 @@ class PlainSteps:
         self._bound = self._recorder.anomalies.bound
         self._left = HEARD_AGAIN_AFTER << self._recorder.governor.too_dear
         self._account_at = 1
+        self._usual = bool(self.rate_label) and not (self._closers or self._reading or self._gathering)
 
     def hurry(self) -> None:
         """Looks at the accounts at the next step: somebody asked for full detail."""
@@ -109,6 +113,7 @@ class PlainSteps:
 
     def end(self, *, midway: bool = False) -> None:
         """Leaves everything as a step that is heard would find it; `midway`: the open step goes on as such."""
+        self._usual = False
         self.settle()
         context = self._context
         context.closed_at = self.closed_at
@@ -130,8 +135,58 @@ class PlainSteps:
         if self._rates is not None:
             if self.rate_label is not None:
                 self.rate_label = None  # another group, or a tensor
+                self._usual = False
                 self._closers.append(self._rates.plain_close)
             self._rates.on_pre_step(key, optimizer)
+
+    def direct(self, guard: Guard) -> Callable[..., None]:
+        """Makes what `monitor.step` is in plain steps: the usual case, and the way to `step` of the recorder."""
+        context, counter, recorder = self._context, self._counter, self._recorder
+
+        def step(loss: Any = None, **components: Any) -> None:
+            began = perf_counter()
+            try:
+                if (
+                    self._usual
+                    and counter.stepped
+                    and type(loss) is Tensor
+                    and loss.is_cpu
+                    and not components
+                    and not counter.micro_batches
+                    and loss.ndim == 0
+                    and type(value := loss.item()) is float
+                ):
+                    self._failed, self._usual = True, False  # until it is whole
+                    counter.stepped = False
+                    context.step = number = context.step + 1
+                    self._put(
+                        (
+                            number,
+                            time_ns() // 1_000_000,
+                            [
+                                EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS,
+                                (value,),
+                                STEP_TIME,
+                                (began - self.closed_at,),
+                                self.rate_label,
+                                self.rates,
+                            ],
+                            True,
+                        )
+                    )
+                    self.closed_at = began
+                    fresh = self._fresh
+                    fresh.append(value)
+                    self._failed, self._usual = False, True
+                    self._spent_s += perf_counter() - began
+                    if len(fresh) >= self._account_at or not value <= self._bound:
+                        self._account()
+                else:
+                    recorder.step(loss, components, began)
+            except Exception as error:  # noqa: BLE001  a frame of the guard's own would cost a tenth of the step
+                guard.absorb(error, "Monitor.step")
+
+        return step
 
     def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
@@ -140,37 +195,17 @@ class PlainSteps:
             if self._failed:
                 self._recorder.leave_plain(failed=True)
             return self._recorder.step_in_full(loss, components, began)
-        value: float | None
         try:
             counter.stepped = False
             context.closed_at = began
             step = context.step = context.step + 1
             time_ms = time_ns() // 1_000_000
-            if (
-                type(loss) is Tensor
-                and loss.is_cpu
-                and not components
-                and not counter.micro_batches
-                and loss.ndim == 0
-                and type(value := loss.item()) is float
-            ):
-                parts: Parts = [
-                    EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS,
-                    (value,),
-                    STEP_TIME,
-                    (began - self.closed_at,),
-                    self.rate_label,
-                    self.rates,
-                ]
-                if self.rate_label is None:  # the usual case has one
-                    del parts[-2 if self._timing else -4 :]
-            else:
-                parts = []
-                value = self._take(step, time_ms, loss, components, parts)
-                if self._timing:
-                    parts += (STEP_TIME, (began - self.closed_at,))
-                if self.rate_label is not None:
-                    parts += (self.rate_label, self.rates)
+            parts: Parts = []
+            value = self._take(step, time_ms, loss, components, parts)
+            if self._timing:
+                parts += (STEP_TIME, (began - self.closed_at,))
+            if self.rate_label is not None:
+                parts += (self.rate_label, self.rates)
             self.closed_at = began
             for close in self._closers:
                 close(step, parts)
@@ -207,6 +242,7 @@ class PlainSteps:
                 ):  # what `readback.put_scalar` does, in fewer calls
                     group.add(step, time_ms, loss)
                     return None
+        self._usual = False
         counter.micro_batches = 0
         self._loss.take(loss, components)
         self._loss.plain_close(step, parts)

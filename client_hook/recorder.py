@@ -23,7 +23,7 @@ from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
-from client_hook.guard import Guard, direct
+from client_hook.guard import Guard
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.replays import Replays
@@ -73,7 +73,7 @@ class Recorder:
             # the optimizer holds these and so the recorder, which holds no optimizer
             pre, post = partial(self.pre_step, key), partial(self.post_step, key)
             self._hooks.append((optimizer.register_step_pre_hook(pre), pre, None))
-            self._hooks.append((optimizer.register_step_post_hook(post), post, partial(self.plain_post_step, key)))
+            self._hooks.append((optimizer.register_step_post_hook(post), post, self.plain_post_step(key)))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
             self._replays.attach()
@@ -194,7 +194,7 @@ class Recorder:
         plain.begin(self._closed_at)
         self.step = plain.step
         if self.shorten is not None:
-            self.shorten(direct(self, self.guard))
+            self.shorten(plain.direct(self.guard))
         self._exchange_hooks(plain=True)
         self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
 
@@ -322,20 +322,25 @@ class Recorder:
             self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
 
-    def plain_post_step(self, key: str, optimizer: Optimizer, *_: Any) -> None:
-        """Does the same in a plain step. No `pre_step` came before: what the rates are now, they were when it
-        stepped."""
-        plain = self._plain
-        if is_dynamo_compiling() or compiler._is_compiling_flag or capture.graph is not None or plain is None:
-            self.post_step(key, optimizer)
-            return
-        self.counter.stepped = True
-        self.context.optimizer_steps += 1
-        groups = optimizer.param_groups
-        if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
-            plain.rates = (rate,)
-        else:
-            plain.rate(key, optimizer)
+    def plain_post_step(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
+        """Makes what does the same in a plain step. No `pre_step` came before: what the rates are now, they were when
+        it stepped."""
+        counter, context = self.counter, self.context
+
+        def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+            plain = self._plain
+            if is_dynamo_compiling() or plain is None:
+                self.post_step(key, optimizer)
+                return
+            counter.stepped = True
+            context.optimizer_steps += 1
+            groups = optimizer.param_groups
+            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
+                plain.rates = (rate,)
+            else:
+                plain.rate(key, optimizer)
+
+        return stepped
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
 

@@ -22,11 +22,11 @@ from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
 HOOK = str(Path(client_hook.__file__).parent)
-# of Python's, in the hook's files: 389, and 20 for each more look at the accounts, whose number depends on the times of
+# of Python's, in the hook's files: 355, and 20 for each more look at the accounts, whose number depends on the times of
 # this machine; there were 3,093 when every signal heard every step, and 486 when the backward was heard too
-MOST_OPERATIONS = 470
+MOST_OPERATIONS = 430
 LOOKS = 40
-MOST_CALLS = 6
+MOST_CALLS = 4
 TRACED = 32  # steps: the accounts are settled twice among them
 
 
@@ -278,6 +278,37 @@ def test_a_step_that_the_loop_looked_up_in_plain_steps_is_good_for_all_of_them()
     assert len(tape.series("loss")) == len(tape.series("lr/0")) == len(tape.series("time/step")) == 300
     tell(1.0)
     assert len(tape.series("loss")) == 300
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]) -> None:
+    """What is ours stays with the guard; an interrupt of the user's reaches the loop, which may go on."""
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=False)
+
+    def fail(bundle: Any) -> None:
+        raise error("in the middle of a step")
+
+    raised = []
+    for step in range(300):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        if step == 150:
+            assert is_plain(monitor)
+            monitor._parts.recorder._plain._put = fail
+        try:
+            monitor.step(loss)
+        except KeyboardInterrupt:
+            raised.append(step)
+        if step == 110:
+            stay_plain(monitor)
+    assert raised == ([150] if error is KeyboardInterrupt else [])
+    assert [note for note in monitor.ledger["notes"] if "in the middle" in note] or raised
+    monitor.finish(timeout=0.2)
+    assert set(range(300)) - set(tape.series("loss")) == {150}
 
 
 # -- what they cost ----------------------------------------------------------------------------------------------------
