@@ -77,7 +77,7 @@ class PlainSteps:
         self._fresh: list[float | None] = []  # losses that nobody looked at more closely yet, one a step
         self._bound = 0.0  # a loss up to this is nothing odd
         self._timing = False
-        self._usual = False  # nothing is added to a step but its loss, its time and the one rate
+        self._usual = False  # its loss is a number on the host, and nothing is waited for from a device
         self._failed = False
         self._left = 0
         self._account_at = 1
@@ -105,7 +105,7 @@ class PlainSteps:
         self._bound = self._recorder.anomalies.bound
         self._left = HEARD_AGAIN_AFTER << self._recorder.governor.too_dear
         self._account_at = 1
-        self._usual = bool(self.rate_label) and not (self._closers or self._reading or self._gathering)
+        self._usual = self._timing and not self._reading and not self._gathering
 
     def hurry(self) -> None:
         """Looks at the accounts at the next step: somebody asked for full detail."""
@@ -135,7 +135,6 @@ class PlainSteps:
         if self._rates is not None:
             if self.rate_label is not None:
                 self.rate_label = None  # another group, or a tensor
-                self._usual = False
                 self._closers.append(self._rates.plain_close)
             self._rates.on_pre_step(key, optimizer)
 
@@ -159,25 +158,26 @@ class PlainSteps:
                     self._failed, self._usual = True, False  # until it is whole
                     counter.stepped = False
                     context.step = number = context.step + 1
-                    self._put(
-                        (
-                            number,
-                            time_ns() // 1_000_000,
-                            [
-                                EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS,
-                                (value,),
-                                STEP_TIME,
-                                (began - self.closed_at,),
-                                self.rate_label,
-                                self.rates,
-                            ],
-                            True,
-                        )
-                    )
+                    parts: Parts = [
+                        EXACT_LOSS if loss.dtype is _DOUBLE else PLAIN_LOSS,
+                        (value,),
+                        STEP_TIME,
+                        (began - self.closed_at,),
+                        self.rate_label,
+                        self.rates,
+                    ]
+                    if self.rate_label is None:  # the usual case has one
+                        del parts[4:]
+                    whole = True
+                    if self._closers:
+                        for close in self._closers:
+                            close(number, parts)
+                        whole = not self._reading and not self._gathering  # a norm may come from a device
+                    self._put((number, time_ns() // 1_000_000, parts, whole))
                     self.closed_at = began
                     fresh = self._fresh
                     fresh.append(value)
-                    self._failed, self._usual = False, True
+                    self._failed, self._usual = False, whole
                     self._spent_s += perf_counter() - began
                     if len(fresh) >= self._account_at or not value <= self._bound:
                         self._account()
