@@ -4,6 +4,7 @@ answered. Not for: steps that are too large later (_late_rate)."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,8 @@ RECOVERED = 0.9  # of the first loss: below it the start was survived
 REPLACED = 1.0  # of the weights, in one step
 LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that follow each other give as much
 SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
+MOST, AGAIN, FEWEST_OF_A_PART = 0.5, 2.0, 10  # of the first loss; of a part's first value; values
+NEAR_THE_LOSS = 10  # operations
 NEWEST = 5  # samples of attention scores, whose median is a level
 GONE = 1e-4  # of the first gradients
 ROARED = 20  # times the first gradients
@@ -131,12 +134,12 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
     limit = limits.blow_up * abs(start)
     if usual <= limits.blow_up_update or not len(kept) or float(np.max(kept)) <= limit:
         return None
-    if scattered(kept):
+    peak = int(np.nanargmax(np.where(np.isfinite(first), first, -math.inf)))
+    step = int(window.loss.steps[peak])
+    if scattered(kept) or _has_a_codebook(window) or _most_fell(window, step, start):
         return None
     if np.count_nonzero(kept > limit) < 2 and float(np.max(kept)) <= limits.blow_up * limit:
         return None  # one wild batch: weights that a step has harmed are not well again after the next one
-    peak = int(np.nanargmax(np.where(np.isfinite(first), first, -math.inf)))
-    step = int(window.loss.steps[peak])
     return rewrites(
         Severity.WARNING,
         step,
@@ -145,6 +148,32 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
         {"update_ratio": usual, "first_loss": start, "largest_loss": float(first[peak])},
         limits.blow_up,
     )
+
+
+def _has_a_codebook(window: Window) -> bool:
+    """Says whether the loss compares rows of a table, which the model itself looks up, with what it computed: both are
+    near nothing at first, so that their distance grows until the table has followed."""
+    inputs, operations = window.fact("inputs"), window.fact("graph").get("operations")
+    if not inputs or not isinstance(operations, (list, tuple)):
+        return False
+    floats = all(isinstance(item, Mapping) and "float" in str(item.get("dtype")) for item in inputs.values())
+    errors = [name for name in map(str, operations[:NEAR_THE_LOSS]) if name.startswith(("MseLoss", "Pow"))]
+    return floats and len(errors) > 1 and any(str(name).startswith("Embedding") for name in operations)
+
+
+def _most_fell(window: Window, peak: int, start: float) -> bool:
+    """Says whether the part that was most of the first loss was learned all the while, up to that step: then the rise
+    is that of parts that begin near nothing, such as a codebook or a divergence, which have to grow with what they
+    follow."""
+    for part in window.by_layer(Kind.LOSS_PART).values():
+        values = part.values[part.steps <= peak]
+        if len(values) < FEWEST_OF_A_PART or not np.isfinite(values).all():
+            continue
+        began = float(values[0])
+        stayed = float(np.max(values)) < AGAIN * began
+        if began > MOST * abs(start) and stayed and med(values[-NEWEST:]) < RECOVERED * began:
+            return True
+    return False
 
 
 def _never_learned(

@@ -18,13 +18,15 @@ PICKED = ("Select", "Slice", "Stack", "View", "Reshape", "Squeeze", "Unsqueeze",
 REDUCED = ("Neg", "Mean", "Sum", "Div", "View", "Reshape", "Squeeze", "Unsqueeze")
 PASSING = ("LogSoftmax", "NllLoss", "Div", "Mul", "View", "Reshape", "Squeeze", "Unsqueeze", "UnsafeView")
 PRODUCTS = ("Sum", "Mm", "Bmm", "UnsafeView", "CosineSimilarity", "Div")
+RESHAPED = ("View", "Reshape", "Squeeze", "Unsqueeze", "UnsafeView", "Mean", "Mul")
+WEIGHTED = ("Addmm", "Mm", "Linear", "Convolution")
 
 
 def makes_its_targets(facts: Mapping[str, Any]) -> bool:
-    """Says whether the loss is one of values of actions, of similarities to a memory of the model's own answers, or one
-    of several that have an optimizer each."""
+    """Says whether the loss is one of values of actions, of similarities to a memory of the model's own answers, of
+    scores of data less those of samples, or one of several that have an optimizer each."""
     call, graph = facts.get("loss_call"), facts.get("graph")
-    if _of_several(facts):
+    if _of_several(facts) or (isinstance(graph, Mapping) and _of_energies(graph)):
         return True
     if not isinstance(call, Mapping):
         return False
@@ -69,6 +71,29 @@ def _of_several(facts: Mapping[str, Any]) -> bool:
 def _of_actions(call: Mapping[str, Any]) -> bool:
     """Finds the outputs picked by an index, one of a row, and compared with numbers: Q-learning."""
     return call.get("function") in REGRESSION and str(call.get("previous_op") or "").startswith("Gather")
+
+
+def _of_energies(graph: Mapping[str, Any]) -> bool:
+    """Finds the mean score that a network gives to one batch less the mean it gives to another, with nothing between
+    score and mean: an energy of data and of samples, or a critic. It has no lower end, and comes back to 0 as the
+    samples get as good as the data."""
+    operations, sequence = graph.get("operations"), graph.get("sequence")
+    if not isinstance(operations, (list, tuple)) or not isinstance(sequence, (list, tuple)):
+        return False
+    names = [str(name).partition("Backward")[0] for name in operations]  # breadth first: children follow their level
+    above = names.index("Sub") if "Sub" in names[:2] else None
+    if above is None or names[:above] not in ([], ["Add"], ["Neg"]):
+        return False
+    beside = names[:above].count("Add")  # what is added to the difference, such as a penalty
+    below = names[above + 1 + beside :]
+    if below[:2] != ["Mean", "Mean"]:
+        return False
+    scores = [name for name in below[2:8] if name not in RESHAPED][:2]
+    layers = [
+        str(item.get("layer")) for item in sequence if isinstance(item, Mapping) and item.get("kind") == "weighted"
+    ]
+    twice = bool(layers) and layers.count(layers[-1]) > 1
+    return twice and len(scores) == 2 and scores[0] == scores[1] and scores[0] in WEIGHTED
 
 
 def _to_a_memory(call: Mapping[str, Any], graph: Mapping[str, Any]) -> bool:

@@ -159,7 +159,7 @@ def _warm_up(seen: Seen) -> Verdict | None:
     window, name, rate, total, params = seen
     values = rate.values
     falls = np.flatnonzero(np.diff(values) < 0)
-    peak = int(np.argmax(values)) if not len(falls) else int(falls[0])
+    peak = int(np.argmax(values[: falls[0] + 1] if len(falls) else values))  # a plateau behind it is no warm-up
     rises = int(np.count_nonzero(np.diff(values[: peak + 1]) > 0))
     grown = values[peak] > 2 * max(values[0], 0.0) and rises >= 3  # fewer are jumps that somebody made
     share = (peak + 1) / total if total else 0.0

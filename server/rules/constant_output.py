@@ -16,11 +16,13 @@ from server.rules._layers import layers
 from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, entropy, entropy_error, loss_call, own_operations
 from server.rules._progress import SURE_ERRORS
 from server.rules._say import percent, say
+from server.rules._validation import evaluations
 from server.rules._views_agree import views_agree
 from server.rules.base import Rule, Stage, threshold
 
 OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_embedding_loss", "mse_loss"})
 FEWEST_PARTS = 4  # numbers in an answer that is a vector
+FEWEST_SINCE, SINCE = 3, 0.75  # evaluations; of the lowest validation loss before
 NEWEST, SURELY_BELOW = 20, 0.97  # losses; of the entropy of the labels
 
 
@@ -32,10 +34,10 @@ class ConstantOutput(Rule):
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
     more than 99 % of the predictions although it makes up less than 80 % of the labels. Losses that are surely below
     the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were last looked at, show
-    that they differ by now. At the end of a run, vectors under a loss of one's own that came together to a tenth of
-    their size while the loss went to 2 % of its start; or a loss of minus the cosine of two outputs with a gradient on
-    either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a single number
-    each.
+    that they differ by now; so does a validation loss a quarter below all up to the last look. At the end of a run,
+    vectors under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its
+    start; or a loss of minus the cosine of two outputs with a gradient on either side and no other term, which reached
+    90 % of what it can. And a group norm whose groups hold a single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -61,7 +63,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -105,6 +107,8 @@ class ConstantOutput(Rule):
                 if not isinstance(side, Mapping) or len(_numbers(side, "batch_std")) < params.samples:
                     continue
                 seen = True
+                if where == "validation" and _learned_since(window, side):
+                    continue
                 verdict = _judge(window, name, side, where, params)
                 if verdict is not None:
                     yield verdict
@@ -225,6 +229,17 @@ def _told_apart(window: Window) -> bool:
     if len(before) < NEWEST or window.loss.count - last < NEWEST:
         return False
     return med(before) - now > max((1 - SURELY_BELOW) * abs(now), SURE_ERRORS * math.hypot(noise, median_error(before)))
+
+
+def _learned_since(window: Window, side: Mapping[str, Any]) -> bool:
+    """Says whether the validation loss fell by a quarter below all that were known when the outputs in validation were
+    last looked at: one answer for every input costs as much as before."""
+    looks, found = side.get("log_z"), evaluations(window)
+    if not isinstance(looks, (list, tuple)) or not looks or found is None:
+        return False
+    before = found.values[found.steps <= looks[-1][0]]
+    after = found.values[len(before) :]
+    return len(before) > 0 and len(after) >= FEWEST_SINCE and med(after[-FEWEST_SINCE:]) < SINCE * float(np.min(before))
 
 
 def _learning(window: Window, params: ConstantOutput.Params) -> bool:

@@ -63,7 +63,7 @@ class LrScheduleBug(Rule):
     name = "lr-schedule-bug"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.LEARNING_RATE,)
     chart = "learning-rate"
     persistence = (1, 1)

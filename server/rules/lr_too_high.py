@@ -34,7 +34,8 @@ class LrTooHigh(Rule):
       0.3 (error); not where weight decay makes most of each update. Of a policy or game: a U of 0.5 and another of 0.3
       after which the gradient norm is gone, or, where one had a U of 1 or more, is at 20 times its first value in 3 of
       the first 20 samples (error).
-    - A loss above 10 times its first value in the first fifth, with a U above 0.01 (warning).
+    - A loss above 10 times its first value in the first fifth, with a U above 0.01 (warning); not where the part that
+      was most of the first loss fell meanwhile, nor beside a codebook, whose distance to its inputs begins near 0.
     - A U above 0.03 and a run that never learned, or whose largest attention score passed 100 and ten times its start
       (warning). Up to 0.1 a run that never learned counts only where the loss rose 20 % above its first value, diverged
       or ended there, or units died: a network that starts small has to grow, and a loss has other reasons to stand
@@ -77,7 +78,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

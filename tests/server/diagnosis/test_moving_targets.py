@@ -45,6 +45,23 @@ def test_two_optimizers_with_a_backward_each_play_a_game() -> None:
     assert not makes_its_targets({"optimizers": two})
 
 
+SCORES = ["SubBackward0", "MeanBackward0", "MeanBackward0", "AddmmBackward0", "AddmmBackward0", "SiluBackward0"]
+TWICE = [{"op": "AddmmBackward0", "layer": name, "kind": "weighted"} for name in ("0", "2", "0", "2")]
+
+
+def test_energies_of_data_less_those_of_samples_come_back_to_nothing() -> None:
+    penalised = ["AddBackward0", SCORES[0], "MulBackward0", *SCORES[1:3], "MeanBackward0", *SCORES[3:], "PowBackward0"]
+    assert makes_its_targets({"graph": {"operations": SCORES, "sequence": TWICE}})
+    assert makes_its_targets({"graph": {"operations": ["NegBackward0", *SCORES], "sequence": TWICE}})
+    assert makes_its_targets({"graph": {"operations": penalised, "sequence": TWICE}})
+    assert not makes_its_targets({"graph": {"operations": SCORES, "sequence": TWICE[:2]}})  # two networks, or one batch
+    squared = ["AddBackward0", "MeanBackward0", "MeanBackward0", "PowBackward0", "PowBackward0", "SubBackward0"]
+    assert not makes_its_targets({"graph": {"operations": [*squared, "AddmmBackward0"], "sequence": TWICE}})
+    margin = [*SCORES[:3], "ReluBackward0", "ReluBackward0", *SCORES[3:]]  # hinges have a lower end
+    assert not makes_its_targets({"graph": {"operations": margin, "sequence": TWICE}})
+    assert not makes_its_targets({"graph": {"operations": SCORES}})
+
+
 POLICY = ["NegBackward0", "MeanBackward0", "MulBackward0", "SelectBackward0", "GatherBackward0", "LogSoftmaxBackward0"]
 
 
