@@ -5,13 +5,14 @@ Not for: judging; every rule that looks at layers starts from the same list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from server.domain.evidence import Window
+from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps
 from server.rules._facts import read_once
 
@@ -128,6 +129,26 @@ def first_unfed(window: Window) -> tuple[Parameter, int] | None:
     zero = {str(name) for name in seen.get("zero") or ()}
     if not zero or int(seen.get("sampled", seen.get("steps") or 0)) < LOOKS:
         return None
+    return _unfed(window, zero, silent)
+
+
+def unfed_since(window: Window) -> tuple[Parameter, int, int] | None:
+    """Finds such a layer that got something at first, and the step since which it gets nothing: gradients of exactly 0
+    in the newest looks, ten or more, and the bias's above 0 in all of them."""
+    looks = {name: series for name, series in window.by_layer(Kind.PARAM_GRAD_NORM).items() if series.count > LOOKS}
+    newest = {name: series.tail(LOOKS) for name, series in looks.items()}
+    zero = {name for name, values in newest.items() if np.all(values == 0)}
+    if not zero:
+        return None
+    found = _unfed(window, zero, {name for name in looks if not np.all(newest[name] > 0)})
+    if found is None:
+        return None
+    series = looks[found[0].name]
+    before = np.flatnonzero(series.values != 0)
+    return (*found, int(series.steps[before[-1] + 1])) if len(before) else None
+
+
+def _unfed(window: Window, zero: Set[str], silent: Set[str]) -> tuple[Parameter, int] | None:
     table = [item for item in parameters(window) if item.trainable]
     biases = {item.layer: item.name for item in table if item.name.endswith("bias")}
     chain = sorted(

@@ -13,7 +13,16 @@ from server.domain.evidence import Window
 from server.domain.findings import Severity, Verdict
 from server.domain.series import Series
 from server.domain.statistics import Quarters
-from server.rules._loss_call import BINARY, CROSS_ENTROPIES, LossCall, counts_of, entropy, entropy_error, loss_call
+from server.rules._loss_call import (
+    BINARY,
+    CROSS_ENTROPIES,
+    LossCall,
+    counts_of,
+    entropy,
+    entropy_error,
+    loss_call,
+    spread_of,
+)
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, is_stuck, loss_quarters, still_falling
 from server.rules._rates import medians, path_length
 from server.rules._say import say
@@ -79,7 +88,8 @@ def _of_numbers(window: Window, call: LossCall, parts: Quarters) -> Verdict | No
     guess, (lowest, _) = spread**2, _lowest(window)
     unsure = SURE_ERRORS * math.sqrt(2 / max(call.batches * call.batch_size, 1))
     least = max(NEAR - unsure, 0.5) * guess
-    if not is_stuck(parts) or not least <= parts.q4 <= (FAR_ABOVE + unsure) * guess or _below(lowest, least):
+    seen = least * min(1.0, _variance_of_validation(window, guess) / guess)
+    if not is_stuck(parts) or not least <= parts.q4 <= (FAR_ABOVE + unsure) * guess or _below(lowest, seen):
         return None
     return _verdict(window, parts, guess, lowest, "the mean of the targets alone")
 
@@ -88,6 +98,17 @@ def _guess_of_validation(window: Window, guess: float) -> float:
     held = window.fact("loss_call").get("validation")
     counts = counts_of(held.get("label_counts")) if isinstance(held, Mapping) else {}
     return entropy(counts) if counts else guess
+
+
+def _variance_of_validation(window: Window, guess: float) -> float:
+    """Gives what the mean of the training targets gets there, whose targets may differ less from one another; what is
+    known of the training where the validation's error was not seen."""
+    held = window.fact("loss_call").get("validation")
+    targets = spread_of(held.get("target")) if isinstance(held, Mapping) else None
+    call = loss_call(window)
+    if targets is None or call is None or not targets.std or targets.mean is None or call.target.mean is None:
+        return guess
+    return targets.std**2 + (targets.mean - call.target.mean) ** 2
 
 
 def _lowest(window: Window) -> tuple[float | None, float]:

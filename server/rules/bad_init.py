@@ -31,7 +31,8 @@ WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products o
 PLAIN = ("Select", "Slice", "Permute", "Transpose", "Expand", "T", "Mean")
 TOO_LARGE = frozenset({"GW201", "GW307", "GW308", "GW309", "GW310", "GW311", "GW952"})  # what follows at once
 CLIPPED = "GW421"  # all the time: the gradients are as large as the weights made them
-TOO_SMALL = frozenset({"GW206", "GW306", "GW310", "GW311", "GW805"})
+# a bias larger than what is summed up decides alone whether a unit fires
+TOO_SMALL = frozenset({"GW206", "GW306", "GW308", "GW310", "GW311", "GW805"})
 SURELY_SMALL = 0.2  # of the limit, in most of the matrices that sum up many inputs
 MANY_INPUTS = 16  # with fewer, PyTorch's own recurrent layers start small
 OFF_CENTRE = 0.25  # of the deviation: a mean beyond it was chosen, if it is beyond the sampling error too
@@ -84,7 +85,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "weight-norms"
     tier = "facts"
     clears_after = None

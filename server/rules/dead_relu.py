@@ -11,7 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._facts import read_once
-from server.rules._layers import Parameter, first_unfed, layers, listed, parameters
+from server.rules._layers import Parameter, first_unfed, layers, listed, parameters, unfed_since
 from server.rules._progress import stuck
 from server.rules.base import Rule, Stage, threshold
 
@@ -30,7 +30,7 @@ class DeadReLU(Rule):
     from the first step on started so, and comes before what follows from it, such as a high first loss. A `F.relu`
     without a module is seen by what it leaves: a layer whose weights got a gradient of exactly 0 in every measured step
     while its bias did not was fed nothing but zeros, and where nothing came back to any layer before it either, the
-    units before it are dead.
+    units before it are dead; that they died later is seen by the newest ten.
 
     ## Why it matters
     A dead unit gets no gradient and cannot come back. A layer that is dead as a whole cuts everything before it off.
@@ -59,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -118,6 +118,8 @@ class DeadReLU(Rule):
             yield _silent(window, silent, samples, params.zeros)
         elif (unfed := first_unfed(window)) is not None and not _zeros_before(window, unfed[0]):
             yield _unfed(window, *unfed)
+        elif (unfed_now := unfed_since(window)) is not None:
+            yield _unfed_now(window, *unfed_now)
         elif not ready and not any(series.count >= samples for series in zeros.values()):
             yield _why_not(counted, zeros, types, samples)
 
@@ -232,6 +234,26 @@ def _unfed(window: Window, layer: Parameter, before: int) -> Verdict:
             numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
         ),
         stage=None if OF_THE_START & window.open_codes else Stage.FIRST_SIGNAL,  # it was so in the first step
+    )
+
+
+def _unfed_now(window: Window, layer: Parameter, before: int, since: int) -> Verdict:
+    still = bool(stuck(window))
+    looks = int(np.count_nonzero(window.series(f"grad_norm/{layer.name}").steps >= since))
+    return Verdict(
+        severity=Severity.ERROR if still else Severity.WARNING,
+        first_step=since,
+        message=(
+            f"Since step {since} nothing but zeros reaches layer `{layer.layer}`: in each of {looks} measured steps "
+            f"its weights got a gradient of exactly 0 and its bias did not, and nothing came back to the {before} "
+            f"layer{'s' if before > 1 else ''} before it: every unit before it died"
+            + (", and the loss does not fall" if still else "")
+        ),
+        advice=_ADVICE.format(layer=layer.layer) + " Wider layers die less easily.",
+        layers=(layer.layer,),
+        evidence=Evidence(
+            numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
+        ),
     )
 
 

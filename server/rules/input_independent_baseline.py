@@ -22,7 +22,8 @@ class InputIndependentBaseline(PreflightRule):
     few. Everything is put back. Where no preflight was run, it looks at the end of the training: a loss that settled at
     the entropy of the labels (3 % below it at most, with a validation loss that never came 1 % below it, and not both
     of them surely below), or a squared error that never fell from the variance of the targets, is what the best answer
-    without any inputs costs. Causes that are known come first, and so does a class with more than 80 % of the labels.
+    without any inputs costs; targets of the validation that differ less count as they are. Causes that are known come
+    first, and so does a class with more than 80 % of the labels.
 
     ## Why it matters
     A network that ignores its inputs still lowers the loss: it learns how often each label comes, and looks as if it
@@ -52,7 +53,7 @@ class InputIndependentBaseline(PreflightRule):
     severity = Severity.WARNING
     chart = "loss"
     stage = Stage.STOPPED  # a faulty loss, loader or layer explains it
-    version = 2
+    version = 3
     exact = False
 
     def check(self, window: Window, params: Any) -> Iterator[Verdict | NotEvaluated]:

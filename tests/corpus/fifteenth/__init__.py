@@ -10,9 +10,12 @@ from tests.corpus.fifteenth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
     {
+        "cloth-through-one-unit",
         "digits-all-frozen",
+        "machines-begin-too-small",
         "machines-cleared-each-epoch",
         "surnames-plain-rnn-without-clipping",
+        "weather-hours-shuffled-apart",
         "words-softmax-over-words",
     }
 )
