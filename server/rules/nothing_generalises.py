@@ -29,6 +29,7 @@ from server.rules._validation import Evaluations, beats_the_commonest, evaluatio
 from server.rules.base import Rule, Stage, threshold
 
 LEARNED = 0.1  # of what a constant answer costs
+LUCKY = 0.1  # of what a constant answer costs: no luck is larger
 SAME = 0.1  # of a loss, as it is logged and as it was computed
 MOSTLY_RIGHT = 0.5  # of what naming the most common class leaves to gain
 
@@ -38,12 +39,12 @@ class NothingGeneralises(Rule):
 
     ## What it does
     At the end of a classification, of yes or no too: the best validation loss is not even 2 % below what a constant
-    answer gets there, the shares of the training labels, while the training loss is clearly below their entropy; an
-    accuracy above that of the commonest class is excuse enough unless the loss is about twice as high from the
-    first evaluation on. Of a squared error, where `val/loss` is the error that the validation computed: no
-    validation was even 2 % below what the mean of the training targets gets there, while the training went a tenth
-    below their variance. And as soon as it is seen: a sampler with fewer weights than there are examples, which
-    never draws those behind.
+    answer gets there (or by chance alone, where the later ones are above it), the shares of the training labels, while
+    the training loss is clearly below their entropy; an accuracy above that of the commonest class is excuse enough
+    unless the loss is about twice as high from the first evaluation on. Of a squared error, where `val/loss` is the
+    error that the validation computed: no validation was even 2 % below what the mean of the training targets gets
+    there, while the training went a tenth below their variance. And as soon as it is seen: a sampler with fewer weights
+    than there are examples, which never draws those behind.
 
     ## Why it matters
     That is no overfitting, where validation improves first. Inputs and labels do not belong together (most common), or
@@ -72,7 +73,7 @@ class NothingGeneralises(Rule):
     name = "nothing-generalises"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = None
@@ -133,11 +134,18 @@ class NothingGeneralises(Rule):
         learned = chance - trained
         if beats_the_commonest(window, call.labels, MOSTLY_RIGHT if far_off(found, there) else 0.0):
             return  # it does generalise; that it is too sure of itself is GW801
-        if best >= params.share * there and learned > max(params.errors * error, LEARNED * chance):
+        if best + _luck(found, there, params) >= params.share * there and learned > max(
+            params.errors * error, LEARNED * chance
+        ):
             yield say(
                 Severity.WARNING,
-                f"The training loss went down to {trained:.4g}, but the validation loss was never below {best:.4g}; a "
-                f"constant answer gets {there:.4g} "
+                f"The training loss went down to {trained:.4g}, but the validation loss was "
+                + (
+                    f"never below {best:.4g}; a constant answer gets {there:.4g} "
+                    if best >= params.share * there
+                    else f"{best:.4g} at best, as chance alone has it in {len(found)} evaluations, and later above "
+                    f"the {there:.4g} that a constant answer gets "
+                )
                 + ("(the shares of the training labels)" if there > chance else "(the entropy of the labels)"),
                 "Look at ten training examples with their labels as the model gets them: do they belong together? Then "
                 "compare the preprocessing of the two sets.",
@@ -191,6 +199,13 @@ def _of_single_labels(call: LossCall) -> bool:
         return False
     yes_or_no = call.target.integer and call.target.distinct == 2 and (call.classes or 1) == 1
     return call.function in CROSS_ENTROPIES or (call.function in BINARY and yes_or_no)
+
+
+def _luck(found: Evaluations, there: float, params: NothingGeneralises.Params) -> float:
+    """Gives how far the best of many evaluations may lie below by chance, where later ones usually lie above a constant
+    answer: it is the least of all, and one evaluation is that uncertain."""
+    later = found.values[len(found) // 2 :]
+    return min(params.errors * found.noise, LUCKY * there) if float(np.median(later)) >= there else 0.0
 
 
 def _told_there(window: Window, labels: Mapping[int, int], needed: int) -> float | None:

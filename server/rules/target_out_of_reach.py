@@ -32,7 +32,8 @@ class TargetOutOfReach(Rule):
     Compares the root mean square of the targets with that of the first outputs: more than 10 times (and above 10) is an
     info. It becomes a warning where after a quarter of the plan (at least 10 steps) the loss has moved by less than 5 %
     of its start; or, under a squared error, where it ends at more than twice the variance of the targets, which the
-    mean alone gets, or half of the run went by before it came below one and a half times that. So is a loss that
+    mean alone gets, or half of the run went by before it came below one and a half times that, or, under Adam and the
+    like, a quarter went by before it came to that and the rest left a quarter of it. So is a loss that
     explodes in the first 20 steps of an SGD whose first step was 30 % of the weights or more: under a squared error the
     gradient is as large as the targets, and divided by their size that step would have been a usual one. Raw targets
     that are learned in time stay silent. Single targets more than 15 deviations away, of which the validation has none,
@@ -66,7 +67,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 6
+    version = 7
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -91,6 +92,13 @@ class TargetOutOfReach(Rule):
             low=1.0,
             high=100.0,
             source="ours: half of the steps did not get to the mean",
+        )
+        left: float = threshold(
+            0.25,
+            unit="of the variance of the targets, at the end",
+            low=0.05,
+            high=1.0,
+            source="ours: below it they were learned in time",
         )
         halfway_samples: int = threshold(
             100, unit="steps of a run that has ended", low=20, high=10_000, source="ours: less is a smoke test"
@@ -144,10 +152,11 @@ class TargetOutOfReach(Rule):
         # what answers the mean has the variance as its squared error: a loss far above that is still on its way there
         far = call.function == "mse_loss" and bool(call.target.std) and now > params.far * (call.target.std or 0.0) ** 2
         spent = call.function == "mse_loss" and window.final and _half_spent(window, call.target.std or 0.0, params)
+        poor = call.function == "mse_loss" and window.final and _left_too_little(window, call.target.std or 0.0, params)
         # what a policy earns, or a bootstrapped value, grows as it learns, and the loss with it
         moving = window.gates.moving_target
         slow = (abs(start - now) if moving else start - now) < params.moved * abs(start)
-        on_its_way = not moving and (spent or (far and (window.final or window.firing)))
+        on_its_way = not moving and (spent or poor or (far and (window.final or window.firing)))
         stuck = late and bool(np.isfinite(now)) and (slow or on_its_way)
         if not stuck and not window.final and late:
             return
@@ -158,6 +167,10 @@ class TargetOutOfReach(Rule):
                 f", and half of the {window.samples} steps went by before the loss came near that of the mean alone, "
                 f"{(call.target.std or 0.0) ** 2:.4g}"
                 if spent and not slow and not far
+                else f", and a quarter of the {window.samples} steps went by before the loss came to that of the mean "
+                f"alone, {(call.target.std or 0.0) ** 2:.4g}: the run ends at "
+                f"{percent(now / (call.target.std or 1.0) ** 2)} of it"
+                if poor and not slow and not far
                 else f", and after {window.samples} steps the loss moved by {percent(abs(start - now) / abs(start))}"
                 if stuck
                 else ""
@@ -257,6 +270,21 @@ def _half_spent(window: Window, std: float, params: TargetOutOfReach.Params) -> 
     tenth = max(5, len(losses) // 10)
     middle = losses[max(0, len(losses) // 2 - tenth // 2) :][:tenth]
     return len(losses) >= params.halfway_samples and std > 0 and med(middle) > params.halfway * std**2
+
+
+def _left_too_little(window: Window, std: float, params: TargetOutOfReach.Params) -> bool:
+    """Says whether an optimizer whose step has one size, whatever the targets are, spent a quarter of the run on its
+    way to the mean, and the rest left a quarter or more of what the targets differ by unexplained."""
+    losses = window.loss.values
+    if len(losses) < params.halfway_samples or not std > 0:
+        return False
+    kinds = [str(item.get("type")) for item in optimizers(window)]
+    if not kinds or not all(map(is_adaptive, kinds)):
+        return False
+    tenth = max(5, len(losses) // 10)
+    at = int(params.share * len(losses))
+    until, end = med(losses[max(0, at - tenth) : at]), med(losses[-tenth:])
+    return until > std**2 and end > params.left * std**2
 
 
 _ADVICE = (

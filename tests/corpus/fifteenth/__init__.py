@@ -14,6 +14,7 @@ ADOPTED: frozenset[str] = frozenset(
         "digits-all-frozen",
         "machines-begin-too-small",
         "machines-cleared-each-epoch",
+        "roof-yields-in-watts",
         "surnames-plain-rnn-without-clipping",
         "weather-hours-shuffled-apart",
         "words-softmax-over-words",
