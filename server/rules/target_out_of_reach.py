@@ -9,6 +9,7 @@ import numpy as np
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import is_adaptive, optimizers
 from server.rules._loss_call import NOT_SEEN, REGRESSION, LossCall, loss_call, spread_of
@@ -274,9 +275,11 @@ def _half_spent(window: Window, std: float, params: TargetOutOfReach.Params) -> 
 
 def _left_too_little(window: Window, std: float, params: TargetOutOfReach.Params) -> bool:
     """Says whether an optimizer whose step has one size, whatever the targets are, spent a quarter of the run on its
-    way to the mean, and the rest left a quarter or more of what the targets differ by unexplained."""
-    losses = window.loss.values
-    if len(losses) < params.halfway_samples or not std > 0:
+    way to the mean, and the rest left a quarter or more of what the targets differ by unexplained. A loss of several
+    parts cannot say so: it is no error of these targets alone."""
+    losses, functions = window.loss.values, window.fact("loss_call").get("functions")
+    several = isinstance(functions, Mapping) and len(functions) > 1
+    if len(losses) < params.halfway_samples or not std > 0 or several or window.by_layer(Kind.LOSS_PART):
         return False
     kinds = [str(item.get("type")) for item in optimizers(window)]
     if not kinds or not all(map(is_adaptive, kinds)):
