@@ -85,10 +85,6 @@ class _Untyped(ast.NodeTransformer):
         node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
         return node
 
-    def visit_Module(self, node: ast.Module) -> ast.AST:
-        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
-        return node
-
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is None:
             return node
