@@ -46,7 +46,7 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks.storage $(QUICK)
 
-corpus: $(VENV)/.dev ## 300 small trainings, healthy and sick: precision, recall, every miss and false alarm
+corpus: $(VENV)/.dev ## over 500 small trainings, healthy and sick: precision, recall, every miss and false alarm
 	$(BIN)/python -m tests.corpus --write
 held-out: $(VENV)/.dev ## trainings that no rule was tuned on (SET=first to fifteenth); reported as they come
 	$(BIN)/python -m tests.corpus --held-out $(SET)
