@@ -36,7 +36,11 @@ def main() -> None:
     hook = sum(size for name, size in sizes.items() if name.startswith("client_hook/"))
     beside = sum(size for name, size in sizes.items() if name.startswith("client_hook/preflight/"))
     commands = sum(sizes[f"client_hook/{name}.py"] for name in COMMANDS)
-    _print("client_hook in the wheel, what a training loads", hook - beside - commands, "kB", 150.0)
+    integrations = [size for name, size in sizes.items() if name.startswith("client_hook/integrations/")]
+    others = sum(integrations) - max(integrations)  # no training loads two of them
+    loaded = hook - beside - commands - others
+    _print("client_hook in the wheel, what a training with an integration loads", loaded, "kB", 150.0)
+    _print("the other integrations beside it", others, "kB", None)
     _print("preflight beside it", beside, "kB", 75.0)
     _print("the command line beside it", commands, "kB", 10.0)
 
@@ -51,9 +55,9 @@ def _python(*arguments: str, bytecode: str | None = None) -> str:
     return done.stdout.strip()
 
 
-def _print(metric: str, value: float, unit: str, target: float) -> None:
+def _print(metric: str, value: float, unit: str, target: float | None) -> None:
     row = {"benchmark": "footprint", "case": "hook", "metric": metric, "value": round(value, 2), "unit": unit}
-    print(json.dumps({**row, "target": target, "meets": value <= target}))
+    print(json.dumps({**row, "target": target, "meets": None if target is None else value <= target}))
 
 
 if __name__ == "__main__":
