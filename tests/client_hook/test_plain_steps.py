@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import client_hook
 from client_hook.capture.data import DataSignal
+from tests import dynamo
 from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
@@ -309,6 +310,32 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     assert [note for note in monitor.ledger["notes"] if "in the middle" in note] or raised
     monitor.finish(timeout=0.2)
     assert set(range(300)) - set(tape.series("loss")) == {150}
+
+
+@pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
+def test_nothing_is_compiled_again_when_plain_steps_begin() -> None:
+    model = nn.Linear(8, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, _ = taped(model, optimizer, strict=True)
+    dynamo.forget()
+
+    @torch.compile(backend="eager")
+    def loss_of(inputs: Tensor, labels: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        return F.cross_entropy(model(inputs), labels)
+
+    before, plain = {}, 0
+    for step in range(160):
+        loss = loss_of(torch.randn(16, 8), torch.randint(0, 3, (16,)))
+        loss.backward()
+        optimizer.step()
+        plain += is_plain(monitor)
+        monitor.step(loss)
+        if step == 50:
+            before = dynamo.compilations()
+    assert plain > 10
+    assert dynamo.compilations() == before
+    monitor.finish(timeout=0.2)
 
 
 # -- what they cost ----------------------------------------------------------------------------------------------------
