@@ -112,7 +112,11 @@ def _without_imports_of_types(source: str) -> str:
     typed = any(isinstance(node, ast.AnnAssign) or getattr(node, "annotation", None) for node in ast.walk(left))
     typed = typed or any(getattr(node, "returns", None) for node in ast.walk(left))
     for item in left.body:
-        if not isinstance(item, ast.ImportFrom) or item.module not in (*TYPES_FROM, "__future__"):
+        if not isinstance(item, ast.ImportFrom) or item.module is None:
+            continue
+        # nobody takes from a module what that has from another, but from those that say so
+        ours = item.module.startswith(f"{PACKAGE}.") and "__all__" not in used
+        if not ours and item.module not in (*TYPES_FROM, "__future__"):
             continue
         if item.module == "__future__":
             kept = [alias for alias in item.names if typed or alias.name != "annotations"]

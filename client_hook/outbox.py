@@ -16,7 +16,7 @@ from client_hook.guard import Guard, guarded, quietly, run_thread
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, NEVER_WRITTEN, Journal, opening_extras
 from client_hook.ledger import Ledger
-from client_hook.rows import Bundle
+from client_hook.rows import Bundle, rows_of
 from client_hook.sender import Sender
 from client_hook.settings import Settings
 
@@ -101,9 +101,8 @@ class Outbox:
         self.put_parts = self._refuse_parts
 
     def _refuse_parts(self, bundle: Bundle) -> None:
-        step, time_ms, parts, _ = bundle
-        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
-            self.row(step, time_ms, names, values, exact)
+        for row in rows_of(bundle):
+            self.row(*row)
 
     def check_room(self) -> None:
         """Drops what is beyond the limit; for callers of `put_parts`, which does not look."""

@@ -28,7 +28,6 @@ from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.replays import Replays
 from client_hook.signals import Signals
-from client_hook.steps import StepCounter
 
 _OVERHEAD = ("hook/overhead",)
 HEARD_STEPS = 100  # before any is plain: what a loop does wrong, it does from the beginning
@@ -46,7 +45,7 @@ class Recorder:
     def __init__(self, context: Context, guard: Guard, types: list[type[Signal]] | None = None) -> None:
         self.context = context
         self.guard = guard
-        self.counter = StepCounter(context.step)
+        self.counter = context.counter
         self.governor = Governor(context.options.budget, together=ranks.several())
         self.anomalies = LossWatch()
         self.signals = Signals(context, guard, types if types is not None else signal_types())
@@ -56,8 +55,8 @@ class Recorder:
         self._hooks: list[tuple[Any, Any, Any]] = []
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
-        self._plain: PlainSteps | None = None  # while steps are plain
-        self._plain_steps: PlainSteps | None = None
+        self.plain: PlainSteps | None = None  # while steps are plain
+        self._plain_steps = PlainSteps(self, self._loss) if self._loss is not None else None
         self.step: Callable[[Any, dict[str, Any], float], bool] = self.step_in_full
         # takes what `monitor.step` is in plain steps, or None where they end
         self.shorten: Callable[[Callable[..., None] | None], None] | None = None
@@ -73,7 +72,8 @@ class Recorder:
             # the optimizer holds these and so the recorder, which holds no optimizer
             pre, post = partial(self.pre_step, key), partial(self.post_step, key)
             self._hooks.append((optimizer.register_step_pre_hook(pre), pre, None))
-            self._hooks.append((optimizer.register_step_post_hook(post), post, self.plain_post_step(key)))
+            instead = self._plain_steps and self._plain_steps.hook(key)
+            self._hooks.append((optimizer.register_step_post_hook(post), post, instead))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
             self._replays.attach()
@@ -150,7 +150,7 @@ class Recorder:
         context = self.context
         sampled = context.sampled
         context.micro_batches = self.counter.micro_batches
-        step = context.step = self.counter.close()
+        step = self.counter.close()
         now_ms = time.time_ns() // 1_000_000
         self.signals.tell(self.signals.on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
@@ -186,21 +186,21 @@ class Recorder:
 
     def _begin_plain(self) -> None:
         """Hands the next steps over to `PlainSteps`: from here on nearly nobody hears the loop's calls."""
-        if self._loss is None or self._plain_failed or not (self.signals.may_rest and self.counter.optimizer_seen):
+        plain = self._plain_steps
+        if plain is None or self._plain_failed or not (self.signals.may_rest and self.counter.optimizer_seen):
             return
-        if self._plain_steps is None:
-            self._plain_steps = PlainSteps(self, self._loss)
-        self._plain = plain = self._plain_steps
+        self.plain = plain
         plain.begin(self._closed_at)
         self.step = plain.step
         if self.shorten is not None:
             self.shorten(plain.direct(self.guard))
         self._exchange_hooks(plain=True)
         self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
+        self.context.patches.expect(self.context, plain.bound)
 
     def _end_plain(self, *, midway: bool) -> None:
         """Listens again, from the next call on."""
-        plain, self._plain = self._plain, None
+        plain, self.plain = self.plain, None
         if plain is None:
             return
         self.step = self.step_in_full
@@ -212,6 +212,8 @@ class Recorder:
         finally:
             self._closed_at = plain.closed_at
             self.context.patches.set_plain(self.context, False)
+            if self.context.patches.stuck:
+                self.context.note("Fused attention is not heard any more: torch.compile came after the first steps.")
         self.signals.tell(self.signals.resume, midway)
 
     def _exchange_hooks(self, *, plain: bool) -> None:
@@ -238,7 +240,7 @@ class Recorder:
     def _wake(self) -> bool:
         """Hears the rest of a step that began as a plain one and the steps after it, unless the loop asks for that so
         often that it is dear."""
-        governor, plain = self.governor, self._plain is not None
+        governor, plain = self.governor, self.plain is not None
         if plain:
             if governor.too_dear and self._wakes > FREE_WAKES + governor.steps // STEPS_A_WAKE:
                 return False
@@ -272,8 +274,8 @@ class Recorder:
         if not self.governor.alarm():
             return False
         self._alarmed_at = self.context.open_step if step is None else step
-        if self._plain is not None:
-            self._plain.hurry()
+        if self.plain is not None:
+            self.plain.hurry()
         return True
 
     # -- the optimizers ----------------------------------------------------------------------------------------------
@@ -315,32 +317,12 @@ class Recorder:
             return
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
-        self.context.optimizer_steps += 1
+        counter.optimizer_steps += 1
         hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
             self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
-
-    def plain_post_step(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
-        """Makes what does the same in a plain step. No `pre_step` came before: what the rates are now, they were when
-        it stepped."""
-        counter, context = self.counter, self.context
-
-        def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
-            plain = self._plain
-            if is_dynamo_compiling() or plain is None:
-                self.post_step(key, optimizer)
-                return
-            counter.stepped = True
-            context.optimizer_steps += 1
-            groups = optimizer.param_groups
-            if plain.rate_label is not None and len(groups) == 1 and type(rate := groups[0]["lr"]) is float:
-                plain.rates = (rate,)
-            else:
-                plain.rate(key, optimizer)
-
-        return stepped
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Replays:
             self._tell(self._signals.replay_gradients, keys)
             self._tell(self._signals.replay_after, keys)
         self._counter.optimizer_stepped()
-        self.context.optimizer_steps += len(keys)
+        self._counter.optimizer_steps += len(keys)
         self.context.note(_NOTE)
 
     plain_graph_replay = graph_replay

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from client_hook.ledger import Ledger
 
 Row = tuple[int, int, tuple[str, ...], Sequence[float], bool]
 Label = tuple[tuple[str, ...], bool]  # the names of a row, and whether its values are exact
 Parts = list[Any]  # the rows of one step: label, values, label, values, …
-# a plain step: step, time_ms, parts, and whether nothing more comes of it or of any step before
-Bundle: TypeAlias = "tuple[int, int, Parts, bool]"
+# a plain step: its number, whether nothing more comes of it or of any step before, and what makes (time_ms, parts) of
+# the rest: the training thread hands over what it has at hand
+Bundle = tuple[Any, ...]
 
 ROW_BYTES = 200
 VALUE_BYTES = 32
@@ -23,6 +24,14 @@ BUNDLE_BYTES = 1_000  # about
 # rows up to this many values are the scalars of every step; wider ones are samples, which go first when memory is short
 NARROW_VALUES = 16
 MEMORY_FULL = "memory full: rows came faster than they could be written or sent"
+
+
+def rows_of(bundle: Bundle) -> list[Row]:
+    """Takes a plain step apart."""
+    step, _, make, *given = bundle
+    time_ms, parts = make(*given)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [(step, time_ms, names, values, exact) for (names, exact), values in pairs]
 
 
 class RowBuffer:
@@ -71,7 +80,7 @@ class RowBuffer:
     def complete(self) -> int:
         """Gives the step that the newest bundle completes, -1 where it completes none."""
         try:
-            step, _, _, complete = self.bundles[-1]
+            step, complete, *_ = self.bundles[-1]
         except IndexError:  # none is there, or the other thread was faster
             return -1
         return step if complete else -1
@@ -96,7 +105,7 @@ class RowBuffer:
             try:
                 row = (self._wide or self._narrow).popleft()
             except IndexError:
-                self._ledger.drop(MEMORY_FULL, sum(len(row[3]) for row in self._take_bundle()))
+                self._ledger.drop(MEMORY_FULL, _values(self._take_bundle()))
                 continue
             self._bytes_out += ROW_BYTES + VALUE_BYTES * len(row[3])
             self._ledger.drop(MEMORY_FULL, len(row[3]))
@@ -104,12 +113,15 @@ class RowBuffer:
     def _take_bundle(self) -> list[Row]:
         """Takes the oldest plain step apart, and counts its values as produced."""
         try:
-            step, time_ms, parts, _ = self.bundles.popleft()
+            rows = rows_of(self.bundles.popleft())
         except IndexError:  # the other thread was faster
             return []
-        self._ledger.produce_beside(sum(map(len, parts[1::2])))
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        return [(step, time_ms, names, values, exact) for (names, exact), values in pairs]
+        self._ledger.produce_beside(_values(rows))
+        return rows
 
     def _bundled_values(self) -> int:
-        return sum(sum(map(len, parts[1::2])) for _, _, parts, _ in list(self.bundles))
+        return sum(_values(rows_of(bundle)) for bundle in list(self.bundles))
+
+
+def _values(rows: list[Row]) -> int:
+    return sum(len(row[3]) for row in rows)

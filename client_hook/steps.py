@@ -16,7 +16,7 @@ class StepCounter:
     one comes.
     """
 
-    __slots__ = ("calls", "closed", "micro_batches", "optimizer_seen", "stepped")
+    __slots__ = ("calls", "closed", "micro_batches", "optimizer_seen", "optimizer_steps", "rate", "stepped")
 
     def __init__(self, closed: int = -1) -> None:
         self.calls = 0
@@ -24,6 +24,8 @@ class StepCounter:
         self.micro_batches = 0  # calls that belong to the open step
         self.stepped = False  # an optimizer stepped, or was skipped, since the last call
         self.optimizer_seen = False
+        self.optimizer_steps = 0  # calls of any watched optimizer's step()
+        self.rate: float | None = None  # of the one group of the one optimizer at its last step, in plain steps
 
     def optimizer_stepped(self) -> None:
         """Hears that a watched optimizer stepped, or that a scaler skipped its step."""

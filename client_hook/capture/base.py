@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from client_hook.guard import Guard
 from client_hook.rows import Parts
+from client_hook.steps import StepCounter
 
 if TYPE_CHECKING:
     from client_hook.outbox import Outbox
@@ -78,9 +79,8 @@ class Context:
         self.options = options
         self.patches = patches  # client_hook.patches.Patches
         self.readback = readback
-        self.step = (options.first_step or 0) - 1  # the last closed step; the open one is `open_step`
+        self.counter = StepCounter((options.first_step or 0) - 1)
         self.sampled = True  # whether the open step is measured in full
-        self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.batches = 0  # that any loader gave so far
         self.micro_batches = 0  # calls of monitor.step() that belong to the open step so far
         self.epoch: float | None = None  # set by the data signal where it knows it
@@ -93,9 +93,19 @@ class Context:
         return self.on_wake is not None and self.on_wake()
 
     @property
+    def step(self) -> int:
+        """Returns the number of the last closed step."""
+        return self.counter.closed
+
+    @property
     def open_step(self) -> int:
         """Returns the number of the step that is being computed now."""
-        return self.step + 1
+        return self.counter.closed + 1
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Counts the calls of any watched optimizer's step()."""
+        return self.counter.optimizer_steps
 
     @property
     def models(self) -> dict[str, nn.Module]:

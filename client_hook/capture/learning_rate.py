@@ -47,12 +47,12 @@ class LearningRateSignal(Signal):
                 return
         self.rates[key] = [group["lr"] for group in groups]
 
-    def plain_single(self) -> tuple[Label | None, tuple[Any, ...] | None]:
+    def plain_single(self) -> tuple[Label | None, float | None]:
         """Gives label and rate where there is one optimizer with one group, whose rate is a plain number."""
         if len(self.rates) == 1 and not self.context.several:
             ((key, rates),) = self.rates.items()
             if len(rates) == 1 and type(rates[0]) is float:
-                return (self._name(key, 1), True), tuple(rates)
+                return (self._name(key, 1), True), rates[0]
         return None, None
 
     def plain_close(self, step: int, parts: Parts) -> None:

@@ -109,7 +109,7 @@ class LossSignal(Signal):
             self.on_close(step, self.context.now_ms(), False)
             return
         self.last = self._single
-        parts += (EXACT_LOSS if self._exact else PLAIN_LOSS, (self._single,))
+        parts += ((LOSS, self._exact), (self._single,))
         self._single = None
         self._exact = False
 
@@ -119,7 +119,6 @@ class LossSignal(Signal):
 
 
 LOSS = ("loss",)
-EXACT_LOSS, PLAIN_LOSS = (LOSS, True), (LOSS, False)
 
 
 def _means_on_device(sums: dict[str, list[float | Tensor]]) -> Tensor:

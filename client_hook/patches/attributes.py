@@ -6,6 +6,7 @@ Not for: what the wrapper does.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,9 +23,15 @@ class Replacement:
         self.original = original
         self.wrapper = wrapper
         self.events: tuple[str, ...] = ()  # where they are named: while nobody hears any, the wrapper may rest
+        self.traced = False  # compiled functions look it up: once there are any, it stays as it is …
+        self.stuck = False  # … which it does, resting
 
     def rest(self, resting: bool) -> None:
         """Puts the original in place for a while, or the wrapper back, unless somebody put another there."""
+        frames: Any = sys.modules.get("torch._dynamo.convert_frame")
+        if self.traced and (frames is None or frames.FRAME_COUNTER):
+            self.stuck = not resting and _own(self.owner).get(self.name) is self.original
+            return
         here, there = (self.wrapper, self.original) if resting else (self.original, self.wrapper)
         if _own(self.owner).get(self.name) is here:
             setattr(self.owner, self.name, there)

@@ -47,7 +47,10 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
-    installed += replace(F, "scaled_dot_product_attention", lambda original: _attention(ears, original))
+    fused = replace(F, "scaled_dot_product_attention", lambda original: _attention(ears, original))
+    for replacement in fused:
+        replacement.events, replacement.traced = ("attention",), True
+    installed += fused
     loaders: Loaders = weakref.WeakKeyDictionary()
     installed += replace(DataLoader, "__iter__", lambda original: _loader_iter(original, loaders))
     installed += replace(_BaseDataLoaderIter, "__next__", lambda original: _loader_next(ears, original, loaders))

@@ -49,15 +49,17 @@ class Ears:
         "before_replay",
         "graph_replay",
     )
-    __slots__ = (*EVENTS, "saving", "targets")
+    __slots__ = (*EVENTS, "bound", "saving", "targets")
 
     def __init__(self) -> None:
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
+        self.bound: float | None = None  # in plain steps: a loss up to this is nothing that anybody wants to hear of
         self.saving = False  # whether a call of torch.save is under way
         self.deafen()
 
     def deafen(self) -> None:
         """Lets nobody hear anything."""
+        self.bound = None
         for event in self.EVENTS:
             setattr(self, event, ())
 
@@ -157,6 +159,12 @@ class Patches:
             self._plain = others | {-id(context) if alone else id(context)} if plain else others
             self._share_out()
 
+    def expect(self, context: Any, bound: float) -> None:
+        """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens."""
+        if not self._ears.loss_call and self._plain == {-id(context)}:
+            self._ears.bound = bound
+            self._ears.targets = None  # those of an odd loss are taken down again
+
     def tell(self, context: Any, event: str, *arguments: Any) -> None:
         """Passes one call on to the listeners of one monitor, as if its step were not plain."""
         for hearing in list(self._hearing.values()):
@@ -172,6 +180,11 @@ class Patches:
     def saving(self) -> bool:
         """Says whether a call of torch.save is under way."""
         return self._ears.saving
+
+    @property
+    def stuck(self) -> bool:
+        """Says whether a wrapper rests for good, since without it something was compiled."""
+        return any(replacement.stuck for replacement in self._installed)
 
     @property
     def installed(self) -> bool:
@@ -196,6 +209,7 @@ class Patches:
             if len(self._shares) > MAX_SHARES:
                 self._shares.clear()
             self._shares[self._plain] = shares
+        self._ears.bound = None
         for event, ears in zip(Ears.EVENTS, shares, strict=True):
             setattr(self._ears, event, ears)
         for replacement in self._installed:

@@ -25,7 +25,7 @@ from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import usual_optimizer
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle
+from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
@@ -58,9 +58,8 @@ class Observed:
 
     def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
-        step, time_ms, parts, _ = bundle
-        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
-            self.row(step, time_ms, names, values, exact)
+        for row in rows_of(bundle):
+            self.row(*row)
 
     def check_room(self) -> None:
         """Needs no room."""

@@ -15,7 +15,7 @@ from client_hook.outbox import Outbox
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle
+from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 
 
@@ -33,11 +33,10 @@ class Tape:
         self.rows.append((step, names, list(values)))
 
     def put_parts(self, bundle: Bundle) -> None:
-        step, time_ms, parts, complete = bundle
-        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
-            self.row(step, time_ms, names, values, exact)
-        if complete:
-            self.complete(step)
+        for row in rows_of(bundle):
+            self.row(*row)
+        if bundle[1]:
+            self.complete(bundle[0])
 
     def check_room(self) -> None:
         """Needs no room."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
@@ -17,15 +20,17 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 import client_hook
+from client_hook.capture import batch_print
 from client_hook.capture.data import DataSignal
+from client_hook.plain import _maker
 from tests import dynamo
 from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
 HOOK = str(Path(client_hook.__file__).parent)
-# of Python's, in the hook's files: 355, and 20 for each more look at the accounts, whose number depends on the times of
+# of Python's, in the hook's files: 319, and 20 for each more look at the accounts, whose number depends on the times of
 # this machine; there were 3,093 when every signal heard every step, and 486 when the backward was heard too
-MOST_OPERATIONS = 430
+MOST_OPERATIONS = 390
 LOOKS = 40
 MOST_CALLS = 4
 TRACED = 32  # steps: the accounts are settled twice among them
@@ -46,7 +51,7 @@ def stay_plain(monitor: Any) -> None:
 
 
 def is_plain(monitor: Any) -> bool:
-    return monitor._parts.recorder._plain is not None
+    return monitor._parts.recorder.plain is not None
 
 
 def run(*, clip: str | None = None):
@@ -166,6 +171,39 @@ def test_plain_steps_are_told_to_be_complete_as_soon_as_they_are_written() -> No
             assert (journal.complete, journal._cutter._complete) == (step, step)
             assert not journal.rows.bundles
     monitor.finish(timeout=0.2)
+
+
+THIRD32 = float(torch.tensor(1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("loss", "exact"),
+    [(1 / 3, True), (THIRD32, False), (-2.5, False), (1e300, True), (math.inf, False), (math.nan, False)],
+)
+def test_a_loss_is_kept_as_float32_only_where_nothing_is_lost_by_that(loss: float, exact: bool) -> None:
+    label = (("lr/0",), True)
+    time_ms, parts = _maker(label)(began := perf_counter(), began - 0.25, loss, 0.1, [(("epoch",), True), (0.5,)])
+    assert abs(time_ms - 1e3 * time.time()) < 60_000
+    assert str(parts[:2]) == str([(("loss",), exact), (loss,)])
+    assert dict(zip(parts[2::2], parts[3::2], strict=True)) == {
+        (("time/step",), False): (0.25,), (("epoch",), True): (0.5,), label: (0.1,),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+def test_losses_of_any_precision_arrive_as_they_were(kind: torch.dtype) -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    losses = [torch.rand((), dtype=kind) for _ in range(200)]
+    plain = 0
+    for loss in losses:
+        optimizer.step()
+        plain += is_plain(monitor)
+        monitor.step(loss)
+    monitor.finish(timeout=0.2)
+    assert plain > 20
+    assert tape.series("loss") == dict(enumerate(map(float, losses)))
 
 
 # -- what is noticed all the same --------------------------------------------------------------------------------------
@@ -299,7 +337,7 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
         optimizer.step()
         if step == 150:
             assert is_plain(monitor)
-            monitor._parts.recorder._plain._put = fail
+            monitor._parts.recorder.plain.put = fail
         try:
             monitor.step(loss)
         except KeyboardInterrupt:
@@ -310,6 +348,100 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     assert [note for note in monitor.ledger["notes"] if "in the middle" in note] or raised
     monitor.finish(timeout=0.2)
     assert set(range(300)) - set(tape.series("loss")) == {150}
+
+
+def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step() -> None:
+    spike: list[Tensor] = []
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        optimizer.zero_grad()
+        x, y = torch.randn(16, 8), torch.randint(0, 3, (16,))
+        spike.extend([y] * (step == 130))
+        loss = F.cross_entropy(model(x) * (500.0 if step == 130 else 1.0), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(160):
+        if step == 110:
+            stay_plain(monitor)
+        plain = is_plain(monitor)
+        monitor.step(body(step, model, optimizer))
+        assert plain or step != 130
+    monitor.finish(timeout=0.2)
+    (broken,) = tape.facts("flight")[-1]["breaks"]
+    assert (broken["step"], broken["reason"]) == (130, "loss-spike")
+    assert broken["batch"] == {"from": "targets", "tensors": batch_print.fingerprint(spike)}
+
+
+class Attends(nn.Module):
+    """One layer around fused attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(*self.into(x).chunk(3, dim=-1))
+
+
+def attentive(monitor: Any, model: Any, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    loss = F.mse_loss(model(torch.randn(2, 5, 8)), torch.randn(2, 5, 8))
+    loss.backward()
+    optimizer.step()
+    monitor.step(loss)
+
+
+def test_the_wrapper_of_attention_rests_in_plain_steps() -> None:
+    dynamo.forget()
+    model = Attends()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    original = F.scaled_dot_product_attention
+    monitor, tape = taped(model, optimizer, strict=True)
+    wrapper = F.scaled_dot_product_attention
+    assert wrapper is not original
+    for step in range(140):
+        if step == 110:
+            stay_plain(monitor)
+        attentive(monitor, model, optimizer)
+    assert is_plain(monitor)
+    assert F.scaled_dot_product_attention is original
+    monitor._parts.recorder.leave_plain(sample_next=True)
+    assert F.scaled_dot_product_attention is wrapper
+    attentive(monitor, model, optimizer)
+    monitor.finish(timeout=0.2)
+    assert 140 in tape.series("act/attention_entropy/0")
+    assert F.scaled_dot_product_attention is original
+
+
+@pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
+def test_what_is_compiled_while_the_wrapper_of_attention_rests_is_not_compiled_again() -> None:
+    dynamo.forget()
+    model = Attends()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    original = F.scaled_dot_product_attention
+    monitor, _ = taped(model, optimizer, strict=True)
+    for step in range(130):
+        if step == 110:
+            stay_plain(monitor)
+        attentive(monitor, model, optimizer)
+    assert is_plain(monitor)
+    compiled = torch.compile(model, backend="eager")
+    attentive(monitor, compiled, optimizer)
+    before = dynamo.compilations()
+    monitor._parts.recorder.leave_plain(sample_next=True)
+    for _ in range(5):
+        attentive(monitor, compiled, optimizer)
+    assert dynamo.compilations() == before
+    assert F.scaled_dot_product_attention is original
+    assert [note for note in monitor.ledger["notes"] + monitor._parts.context.notes if "attention is not heard" in note]
+    monitor.finish(timeout=0.2)
+    assert F.scaled_dot_product_attention is original
 
 
 @pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
@@ -369,6 +501,7 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
             assert Optimizer.zero_grad is original, "nobody hears it now"
             assert torch.autograd.backward is backward, "the loss function says whether the loss is a number"
             assert not optimizer._optimizer_step_pre_hooks
+            monitor._parts.recorder.plain.put = deque[Any]().append  # a tape would take the step apart in this thread
             sys.settrace(trace)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(torch.randn(16, 16)), torch.randint(0, 3, (16,)))

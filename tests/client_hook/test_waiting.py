@@ -99,7 +99,7 @@ def test_a_step_begins_anew(watched: Watched, clock: Clock) -> None:
     looker = Waiting(context)
     for _ in range(10):
         pass_time(looker.look, clock, 25)
-        context.step += 1
+        context.counter.closed += 1
     assert tape.facts("waiting") == []
-    context.step = 0
+    context.counter.closed = 0
     monitor.finish(timeout=0.1)

@@ -18,7 +18,7 @@ from client_hook.capture.base import Context, Options
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle
+from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 from client_hook.setup import read_models, read_optimizers
 from client_hook.userlog import UserLog
@@ -49,9 +49,8 @@ class Recording:
 
     def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
-        step, time_ms, parts, _ = bundle
-        for (names, exact), values in zip(parts[::2], parts[1::2], strict=True):
-            self.row(step, time_ms, names, values, exact)
+        for row in rows_of(bundle):
+            self.row(*row)
 
     def check_room(self) -> None:
         """Needs no room."""

@@ -123,7 +123,7 @@ def test_what_a_device_tells_late_is_no_claim_about_weights_that_broke_since(
     context = monitor._parts.context
     assert context.on_bad_norm is not None
     assert context.on_break is not None
-    context.step = 106
+    context.counter.closed = 106
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(math.nan)
@@ -146,7 +146,7 @@ def test_what_is_known_late_is_a_fact_of_the_step_at_which_it_is_known() -> None
     assert monitor._parts is not None
     context = monitor._parts.context
     assert context.on_break is not None
-    context.step = 106
+    context.counter.closed = 106
     context.on_break("nonfinite-loss", 100)
     sent = [step for kind, name, step, _ in tape.records if (kind, name) == ("fact", "flight")]
     monitor.finish(timeout=0.1)

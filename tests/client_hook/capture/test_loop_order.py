@@ -59,7 +59,7 @@ def test_clipping_before_the_backward_keeps_its_name_where_few_steps_are_heard()
         loss.backward()
         optimizer.step()
         monitor.step(loss)
-        plain += monitor._parts.recorder._plain is not None
+        plain += monitor._parts.recorder.plain is not None
     monitor.finish(timeout=0.1)
     assert plain > 50
     assert set(kinds(tape)) == {"clip-before-backward"}
