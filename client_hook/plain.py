@@ -46,14 +46,14 @@ def _made(time_ms: int, parts: Parts) -> tuple[int, Parts]:
 
 def _maker(label: Label | None) -> Callable[..., tuple[int, Parts]]:
     """Makes what turns what the usual plain step hands over into its rows, in the thread that writes."""
-    origin_ms = time_ns() // 1_000_000 - int(1e3 * perf_counter())
+    origin_ms = time_ns() / 1e6 - 1e3 * perf_counter()
 
     def make(began: float, before: float, loss: float, rate: float | None, more: Parts) -> tuple[int, Parts]:
         exact = loss == loss and loss != array("f", (loss,))[0]
         parts = [(LOSS, exact), (loss,), STEP_TIME, (began - before,), *more]
         if label is not None:
             parts += (label, (rate,))
-        return origin_ms + int(1e3 * began), parts
+        return int(origin_ms + 1e3 * began), parts
 
     return make
 
@@ -273,6 +273,8 @@ class PlainSteps:
         sample_next = self.settle()
         if sample_next or self._left <= 0:
             self._recorder.leave_plain(sample_next=sample_next)
+        else:
+            self._context.patches.expect(self._context, self.bound)
         self._context.spent_s += perf_counter() - began
 
     def settle(self) -> bool:
@@ -290,7 +292,6 @@ class PlainSteps:
         if self._loss.arrived:
             recorder.look_at_arrived()
         self.bound = recorder.anomalies.bound
-        self._context.patches.expect(self._context, self.bound)
         if not count:
             return False
         outside = OUTSIDE_ALONE if self._context.loss_alone else OUTSIDE

@@ -16,8 +16,10 @@ def forget() -> None:
 def compilations() -> dict[str, int]:
     """Counts the graphs, and the frames that were compiled a second time: those whose number ends in another than 0
     (what follows a `_` counts attempts of one compilation)."""
-    numbers = {str(item.compile_id) for item in utils.get_compilation_metrics() if item.compile_id}
+    metrics = [item for item in utils.get_compilation_metrics() if item.compile_id]
+    numbers = {str(item.compile_id) for item in metrics}
     assert numbers, "something was compiled, and is counted"
+    print("compiled again because:", [item.recompile_reason for item in metrics if item.recompile_reason])
     return {
         "graphs": utils.counters["stats"]["unique_graphs"],
         "compiled again": sum(not number.partition("_")[0].endswith("/0") for number in numbers),
