@@ -43,9 +43,9 @@ def _all_of_another_size(call: LossCall) -> bool:
     """Says whether the input is a whole softmax over another number of values than there are classes, turned or viewed
     afterwards: the mean of one over n values is 1 / n, that of a part of it is not."""
     size, mean = call.previous_dim, call.input.mean
-    if not call.previous_op.startswith("Softmax") or size in (None, call.classes) or mean is None:
+    if not call.previous_op.startswith("Softmax") or mean is None or size is None:
         return False
-    return (size or 0) > 1 and abs(mean * (size or 0) - 1) < ROUNDING
+    return size > 1 and size != call.classes and abs(mean * size - 1) < ROUNDING
 
 
 def logarithm_of_other_dimension(seen: Seen) -> Verdict | None:

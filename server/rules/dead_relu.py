@@ -59,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -119,7 +119,7 @@ class DeadReLU(Rule):
         elif (unfed := first_unfed(window)) is not None and not _zeros_before(window, unfed[0]):
             yield _unfed(window, *unfed)
         elif (unfed_now := unfed_since(window)) is not None:
-            yield _unfed_now(window, *unfed_now)
+            yield _unfed(window, *unfed_now)
         elif not ready and not any(series.count >= samples for series in zeros.values()):
             yield _why_not(counted, zeros, types, samples)
 
@@ -216,44 +216,30 @@ def _zeros_before(window: Window, layer: Parameter) -> bool:
     )
 
 
-def _unfed(window: Window, layer: Parameter, before: int) -> Verdict:
-    looks = int(window.fact("gradients").get("sampled") or 0)
+def _unfed(window: Window, layer: Parameter, before: int, since: int | None = None) -> Verdict:
+    """Tells of a layer that gets nothing, from the first step on or since a later one."""
     still = bool(stuck(window))
+    if since is None:
+        looks = int(window.fact("gradients").get("sampled") or 0)
+        when, end = "Nothing", "no unit before it fires"
+    else:
+        looks = int(np.count_nonzero(window.series(f"grad_norm/{layer.name}").steps >= since))
+        when, end = f"Since step {since} nothing", "every unit before it died"
+    at_once = since is None and not OF_THE_START & window.open_codes
     return Verdict(
         severity=Severity.ERROR if still else Severity.WARNING,
-        first_step=0,
+        first_step=since or 0,
         message=(
-            f"Nothing but zeros reaches layer `{layer.layer}`: in each of {looks} measured steps its weights got a "
+            f"{when} but zeros reaches layer `{layer.layer}`: in each of {looks} measured steps its weights got a "
             f"gradient of exactly 0 and its bias did not, and nothing came back to the {before} "
-            f"layer{'s' if before > 1 else ''} before it; no unit before it fires"
-            + (", and the loss does not fall" if still else "")
+            f"layer{'s' if before > 1 else ''} before it; {end}" + (", and the loss does not fall" if still else "")
         ),
         advice=_ADVICE.format(layer=layer.layer) + " Wider layers die less easily.",
         layers=(layer.layer,),
         evidence=Evidence(
             numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
         ),
-        stage=None if OF_THE_START & window.open_codes else Stage.FIRST_SIGNAL,  # it was so in the first step
-    )
-
-
-def _unfed_now(window: Window, layer: Parameter, before: int, since: int) -> Verdict:
-    still = bool(stuck(window))
-    looks = int(np.count_nonzero(window.series(f"grad_norm/{layer.name}").steps >= since))
-    return Verdict(
-        severity=Severity.ERROR if still else Severity.WARNING,
-        first_step=since,
-        message=(
-            f"Since step {since} nothing but zeros reaches layer `{layer.layer}`: in each of {looks} measured steps "
-            f"its weights got a gradient of exactly 0 and its bias did not, and nothing came back to the {before} "
-            f"layer{'s' if before > 1 else ''} before it: every unit before it died"
-            + (", and the loss does not fall" if still else "")
-        ),
-        advice=_ADVICE.format(layer=layer.layer) + " Wider layers die less easily.",
-        layers=(layer.layer,),
-        evidence=Evidence(
-            numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
-        ),
+        stage=Stage.FIRST_SIGNAL if at_once else None,
     )
 
 

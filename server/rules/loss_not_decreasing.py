@@ -45,9 +45,10 @@ class LossNotDecreasing(Rule):
     standard errors. It speaks after 1,000 steps, after a tenth of a planned run that is shorter (400 at least), or
     at the end. It says the smallest progress that it could have seen. A validation loss that fell by 8 % and three
     sigmas of its own is progress too: where batches are noisy, the fixed set shows it first. Noise that would hide
-    a fall by a quarter says nothing, nor does noise above 5 % of a loss of your own, whose floor nobody knows. A
-    cross-entropy that began at a guess by the shares of the classes and is now 3 % below it, for sure, has moved, and
-    so has a mean squared error that is as far below the variance of its targets.
+    a fall by a quarter says nothing, nor does noise above 5 % of a regression's loss, or above 2 % of a loss that you
+    wrote out yourself, whose floor nobody knows. A cross-entropy that began at a guess by the shares of the classes
+    and is now 3 % below it, for sure, has moved, and so has a mean squared error that is as far below the variance of
+    its targets.
     Of three or more classes, a run that ended within 3 % of what the shares of its classes alone cost, and whose
     validations were never below that by a percent, has not moved either: it learned a little by heart.
 
@@ -78,7 +79,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 5
+    version = 6
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -120,10 +121,17 @@ class LossNotDecreasing(Rule):
         )
         unknown: float = threshold(
             0.05,
-            unit="of a loss of your own that could have been gained unseen",
+            unit="of a loss that begins anywhere that could have been gained unseen",
             low=0.01,
             high=1.0,
             source="ours: nobody knows how much of it can be gained at all",
+        )
+        own: float = threshold(
+            0.02,
+            unit="of a loss of your own that could have been gained unseen",
+            low=0.001,
+            high=1.0,
+            source="ours: of a deviance or a likelihood a few percent may be all there is to learn",
         )
         solved: float = threshold(
             0.3,
@@ -172,7 +180,8 @@ class LossNotDecreasing(Rule):
                 "monitor.validation(loss) on a fixed set shows what noisy batches hide",
             )
             return
-        if smallest > (params.hopeless if start is not None else params.unknown) * abs(parts.q1):
+        unseen = params.hopeless if start is not None else params.unknown if call is not None else params.own
+        if smallest > unseen * abs(parts.q1):
             yield NotEvaluated(
                 f"the loss is so noisy that a fall of {smallest / abs(parts.q1 or 1.0):.0%} could not be seen",
                 "monitor.validation(loss) on a fixed set shows what noisy batches hide",
