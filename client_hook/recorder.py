@@ -196,7 +196,7 @@ class Recorder:
             self.shorten(plain.direct(self.guard))
         self._exchange_hooks(plain=True)
         self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
-        self.context.patches.expect(self.context, plain.bound)
+        self.context.patches.expect(self.context, plain.bound, self._loss and self._loss.last)
 
     def _end_plain(self, *, midway: bool) -> None:
         """Listens again, from the next call on."""
@@ -212,8 +212,6 @@ class Recorder:
         finally:
             self._closed_at = plain.closed_at
             self.context.patches.set_plain(self.context, False)
-            if self.context.patches.stuck:
-                self.context.note("Fused attention is not heard any more: torch.compile came after the first steps.")
         self.signals.tell(self.signals.resume, midway)
 
     def _exchange_hooks(self, *, plain: bool) -> None:

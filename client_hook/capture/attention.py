@@ -55,6 +55,11 @@ class AttentionSignal(Signal):
         if isinstance(query, Tensor) and isinstance(key, Tensor) and query.requires_grad:
             self._found.append(_measure(query, key, given))
 
+    def resume(self, midway: bool) -> None:
+        """Says so where the wrapper stays away after plain steps."""
+        if self._columns and self.context.patches.stuck:
+            self.context.note("Fused attention is not heard any more: torch.compile came after the first steps.")
+
     def on_backward(self, root: Tensor) -> None:
         """Hears that the forward is over."""
         self._over = bool(self._found)

@@ -28,12 +28,12 @@ class Replacement:
 
     def rest(self, resting: bool) -> None:
         """Puts the original in place for a while, or the wrapper back, unless somebody put another there."""
-        frames: Any = sys.modules.get("torch._dynamo.convert_frame")
-        if self.traced and (frames is None or frames.FRAME_COUNTER):
-            self.stuck = not resting and _own(self.owner).get(self.name) is self.original
-            return
         here, there = (self.wrapper, self.original) if resting else (self.original, self.wrapper)
-        if _own(self.owner).get(self.name) is here:
+        frames: Any = sys.modules.get("torch._dynamo.convert_frame")
+        known = not self.traced or not getattr(frames, "FRAME_COUNTER", 1)
+        placed = _own(self.owner).get(self.name) is here
+        self.stuck = placed and not resting and not known
+        if placed and known:
             setattr(self.owner, self.name, there)
 
     def install(self) -> None:
@@ -46,6 +46,7 @@ class Replacement:
         nothing."""
         if _own(self.owner).get(self.name) is self.wrapper:
             setattr(self.owner, self.name, self.original)
+        if _own(self.owner).get(self.name) is self.original:
             _forget_in_scripts(self.wrapper)
 
 

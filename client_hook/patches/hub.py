@@ -49,17 +49,18 @@ class Ears:
         "before_replay",
         "graph_replay",
     )
-    __slots__ = (*EVENTS, "bound", "saving", "targets")
+    __slots__ = (*EVENTS, "bound", "result", "saving", "seen", "targets")
 
     def __init__(self) -> None:
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
+        self.result: weakref.ref[Tensor] | None = None  # of the same call
         self.bound: float | None = None  # in plain steps: a loss up to this is nothing that anybody wants to hear of
         self.saving = False  # whether a call of torch.save is under way
         self.deafen()
 
     def deafen(self) -> None:
         """Lets nobody hear anything."""
-        self.bound = None
+        self.bound, self.seen = None, 0  # the id of the targets of such a loss
         for event in self.EVENTS:
             setattr(self, event, ())
 
@@ -159,11 +160,21 @@ class Patches:
             self._plain = others | {-id(context) if alone else id(context)} if plain else others
             self._share_out()
 
-    def expect(self, context: Any, bound: float) -> None:
-        """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens."""
-        if not self._ears.loss_call and self._plain == {-id(context)}:
-            self._ears.bound = bound
-            self._ears.targets = None  # those of an odd loss are taken down again
+    def expect(self, context: Any, bound: float, told: float | None = None) -> None:
+        """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens: at
+        first where what it was told last was the result of a loss function, later where that was so."""
+        ears = self._ears
+        with self._lock:
+            if ears.loss_call or self._plain != {-id(context)}:
+                return
+            result = ears.result() if told is not None and ears.result is not None else None
+            if ears.bound is not None or (result is not None and result.is_cpu and not result.ndim and result == told):
+                ears.bound = bound
+                ears.targets = None  # those of an odd loss are taken down again
+
+    def is_newest(self, targets: Any) -> bool:
+        """Says whether the newest loss that is learned from had these targets."""
+        return targets is self.targets or id(targets) == self._ears.seen
 
     def tell(self, context: Any, event: str, *arguments: Any) -> None:
         """Passes one call on to the listeners of one monitor, as if its step were not plain."""
@@ -209,7 +220,7 @@ class Patches:
             if len(self._shares) > MAX_SHARES:
                 self._shares.clear()
             self._shares[self._plain] = shares
-        self._ears.bound = None
+        self._ears.bound, self._ears.seen = None, 0
         for event, ears in zip(Ears.EVENTS, shares, strict=True):
             setattr(self._ears, event, ears)
         for replacement in self._installed:

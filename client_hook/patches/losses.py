@@ -68,7 +68,8 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
             known = bound is not None and type(result) is Tensor and result.requires_grad
             if known and result.is_cpu and result.ndim == 0:
                 try:
-                    if LEAST <= result.item() <= bound:
+                    if LEAST <= result.item() <= bound and len(args) > 1:
+                        ears.seen = id(args[1])
                         return result
                 except (RuntimeError, TypeError):  # inside a functional transform it has no value; or it is complex
                     return result
@@ -78,7 +79,7 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                 listen(function, args, kwargs, result)
             if type(result) is Tensor and result.requires_grad:
                 if len(args) > 1 and type(args[1]) is Tensor:
-                    ears.targets = ref(args[1])
+                    ears.targets, ears.result = ref(args[1]), ref(result)
                 if ears.bad_result and result.is_cpu and result.ndim == 0:
                     try:
                         value = result.item()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.jit._builtins as jit_builtins
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -23,6 +24,7 @@ import client_hook
 from client_hook.capture import batch_print
 from client_hook.capture.data import DataSignal
 from client_hook.plain import _maker
+from client_hook.recorder import Recorder
 from tests import dynamo
 from tests.client_hook.tape import Tape, taped
 
@@ -264,6 +266,27 @@ def test_a_metric_without_gradients_in_each_step_is_no_validation() -> None:
     assert offences(tape) == set()
 
 
+def test_a_metric_of_the_same_targets_is_no_validation_and_wakes_nobody() -> None:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        optimizer.zero_grad()
+        labels = torch.randint(0, 3, (16,))
+        out = model(torch.randn(16, 8))
+        loss = F.cross_entropy(out, labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        heard = woken.count(1)
+        F.cross_entropy(out.detach(), labels)
+        assert woken.count(1) == heard
+        return loss
+
+    woken: list[int] = []
+    wake = Recorder._wake
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "_wake", lambda self: woken.append(1) or wake(self))
+        tape = train(300, body)
+    assert tape.facts("loss_call")[-1].get("validation") is None
+
+
 def test_what_a_loop_begins_to_do_wrong_late_is_noticed_when_it_is_heard_again() -> None:
     tape = train(600, lambda step, model, optimizer: ordinary(model, optimizer, clear=step < 150))
     assert offences(tape) == {"zero-grad-missing"}
@@ -350,17 +373,18 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     assert set(range(300)) - set(tape.series("loss")) == {150}
 
 
-def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step() -> None:
+@pytest.mark.parametrize("told", [Tensor.detach, Tensor.item, Tensor.sqrt, lambda loss: 16 * loss])
+def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(told: Callable[[Tensor], Any]) -> None:
     spike: list[Tensor] = []
 
-    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
         optimizer.zero_grad()
         x, y = torch.randn(16, 8), torch.randint(0, 3, (16,))
         spike.extend([y] * (step == 130))
-        loss = F.cross_entropy(model(x) * (500.0 if step == 130 else 1.0), y)
+        loss = F.cross_entropy(model(x) * (20.0 if step == 130 else 1.0), y)
         loss.backward()
         optimizer.step()
-        return loss
+        return told(loss)
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -426,6 +450,7 @@ def test_what_is_compiled_while_the_wrapper_of_attention_rests_is_not_compiled_a
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     original = F.scaled_dot_product_attention
     monitor, _ = taped(model, optimizer, strict=True)
+    wrapper = F.scaled_dot_product_attention
     for step in range(130):
         if step == 110:
             stay_plain(monitor)
@@ -442,6 +467,7 @@ def test_what_is_compiled_while_the_wrapper_of_attention_rests_is_not_compiled_a
     assert [note for note in monitor.ledger["notes"] + monitor._parts.context.notes if "attention is not heard" in note]
     monitor.finish(timeout=0.2)
     assert F.scaled_dot_product_attention is original
+    assert id(wrapper) not in jit_builtins._get_builtin_table(), "torch.jit.script would take another for it"
 
 
 @pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
