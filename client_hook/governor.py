@@ -19,7 +19,8 @@ LEAST_PART = 0.25  # of the budget for measurements, whatever plain steps take
 SHORT_STEP_S = 0.002  # in shorter ones nothing fits into the budget: they are measured with its other half all the same
 LONGEST_GAP = 250
 LONGEST_DEAR_GAP = 5_000  # where plain steps take their part of the budget: a twentieth of the run, no more than this
-MOST_PLAIN = 32  # steps that are added up before the accounts are looked at again
+MOST_PLAIN = 32  # steps that are added up before the accounts are looked at again …
+NEARLY = 0.8  # … or this part of those that the next measurement has to be saved up for
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
 BURST_STEPS = 10
 BURST_S = 1.0
@@ -62,15 +63,16 @@ class Governor:
         self._learn(elapsed_s / count, spent_s / count, False)
         self._plain_known = True
         self._gap += count - 1  # `_earn` adds one
-        sample = self._earn(elapsed_s, spent_s, False, self.budget)
-        # not later than half the steps that the next measurement has to be saved up for
-        missing = self._sample_cost_s - self._plain_cost_s - self._credit_s
-        earned = MARGIN * self.budget * (elapsed_s - spent_s) - spent_s
-        ahead = 0.5 * missing * count / earned if earned > 0.0 else MOST_PLAIN
-        self.look_after = max(1, min(MOST_PLAIN, int(ahead)))
+        return self._earn(elapsed_s, spent_s, False, self.budget)
+
+    def _look_ahead(self) -> int:
+        """Gives the steps after which the next measurement may be due, or most of them: a look costs as much as some
+        plain steps."""
         if self.together:
-            self.look_after = max(1, min(MOST_PLAIN, self._next_meeting(self.budget) - self.steps))
-        return sample
+            return self._next_meeting(self.budget) - self.steps
+        missing = self._sample_cost_s - self._plain_cost_s - self._credit_s
+        earned = MARGIN * self.budget * self._step_s - self._plain_cost_s
+        return int(NEARLY * missing / earned) if earned > 0.0 else MOST_PLAIN
 
     def _add(self, elapsed_s: float, spent_s: float, count: int) -> None:
         self.steps += count
@@ -120,6 +122,7 @@ class Governor:
         if self.steps > FIRST_STEPS:  # the first ones are free
             earned -= spent_s
         self._credit_s = min(self._credit_s + earned, SAVED_SAMPLES * cost)
+        self.look_after = max(1, min(MOST_PLAIN, self._look_ahead()))
         if self._burst_left > 0:
             if sampled:  # steps that were closed together with the odd one are over; the burst is of measured ones
                 self._burst_left -= 1

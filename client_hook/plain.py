@@ -121,7 +121,7 @@ class PlainSteps:
         self.closed_at = self._settled_at = closed_at
         self.bound = self._recorder.anomalies.bound  # a loss up to this is nothing odd
         self._left = HEARD_AGAIN_AFTER << self._recorder.governor.too_dear
-        self.account_at = 1
+        self._plan()
         # its loss is a number on the host, and nothing is waited for from a device
         self.usual = self._timing and not self._reading and not self._gathering
 
@@ -303,7 +303,9 @@ class PlainSteps:
         self._left -= count
         self._context.outbox.check_room()
         sample_next = recorder.governor.plain_steps(count, elapsed, spent)
-        self.account_at = min(recorder.governor.look_after, self._left)
-        if self._gathering or self._reading:
-            self.account_at = min(self.account_at, LOOK_AT_ARRIVED_AFTER)
+        self._plan()
         return sample_next
+
+    def _plan(self) -> None:
+        late = LOOK_AT_ARRIVED_AFTER if self._gathering or self._reading else self._left
+        self.account_at = min(self._recorder.governor.look_after, self._left, late)
