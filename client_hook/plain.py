@@ -42,6 +42,7 @@ Closer = Callable[[int, Parts], None]
 
 
 def _made(time_ms: int, parts: Parts) -> tuple[int, Parts]:
+    """Hands on what is made already, where a plain step is no usual one."""
     return time_ms, parts
 
 
@@ -166,7 +167,7 @@ class PlainSteps:
         return stepped
 
     def _stepped(self, key: str, optimizer: Optimizer) -> None:
-        """Takes the learning rates down where they are not a single number."""
+        """Does the same where the rates are no single number; and where steps are plain no more, what is done then."""
         if self._recorder.plain is not None:
             self._counter.stepped = True
             self._counter.optimizer_steps += 1

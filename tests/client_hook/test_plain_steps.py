@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.jit._builtins as jit_builtins
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -25,7 +24,7 @@ from client_hook.capture import batch_print
 from client_hook.capture.data import DataSignal
 from client_hook.plain import _maker
 from client_hook.recorder import Recorder
-from tests import dynamo
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import Tape, taped
 
 STEPS = 400
@@ -36,24 +35,6 @@ MOST_OPERATIONS = 390
 LOOKS = 40
 MOST_CALLS = 4
 TRACED = 32  # steps: the accounts are settled twice among them
-
-
-def stay_plain(monitor: Any) -> None:
-    """Lets nothing be measured any more, whatever this machine makes of the times."""
-    governor = monitor._parts.recorder.governor
-    after_step, plain_steps = governor.after_step, governor.plain_steps
-    governor.after_step = lambda *given: after_step(*given) and False
-
-    def seldom(*given: Any) -> bool:
-        plain_steps(*given)
-        governor.look_after = 16
-        return False
-
-    governor.plain_steps = seldom
-
-
-def is_plain(monitor: Any) -> bool:
-    return monitor._parts.recorder.plain is not None
 
 
 def run(*, clip: str | None = None):
@@ -400,100 +381,6 @@ def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(t
     (broken,) = tape.facts("flight")[-1]["breaks"]
     assert (broken["step"], broken["reason"]) == (130, "loss-spike")
     assert broken["batch"] == {"from": "targets", "tensors": batch_print.fingerprint(spike)}
-
-
-class Attends(nn.Module):
-    """One layer around fused attention."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.into = nn.Linear(8, 24)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(*self.into(x).chunk(3, dim=-1))
-
-
-def attentive(monitor: Any, model: Any, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad()
-    loss = F.mse_loss(model(torch.randn(2, 5, 8)), torch.randn(2, 5, 8))
-    loss.backward()
-    optimizer.step()
-    monitor.step(loss)
-
-
-def test_the_wrapper_of_attention_rests_in_plain_steps() -> None:
-    dynamo.forget()
-    model = Attends()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    original = F.scaled_dot_product_attention
-    monitor, tape = taped(model, optimizer, strict=True)
-    wrapper = F.scaled_dot_product_attention
-    assert wrapper is not original
-    for step in range(140):
-        if step == 110:
-            stay_plain(monitor)
-        attentive(monitor, model, optimizer)
-    assert is_plain(monitor)
-    assert F.scaled_dot_product_attention is original
-    monitor._parts.recorder.leave_plain(sample_next=True)
-    assert F.scaled_dot_product_attention is wrapper
-    attentive(monitor, model, optimizer)
-    monitor.finish(timeout=0.2)
-    assert 140 in tape.series("act/attention_entropy/0")
-    assert F.scaled_dot_product_attention is original
-
-
-@pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
-def test_what_is_compiled_while_the_wrapper_of_attention_rests_is_not_compiled_again() -> None:
-    dynamo.forget()
-    model = Attends()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    original = F.scaled_dot_product_attention
-    monitor, _ = taped(model, optimizer, strict=True)
-    wrapper = F.scaled_dot_product_attention
-    for step in range(130):
-        if step == 110:
-            stay_plain(monitor)
-        attentive(monitor, model, optimizer)
-    assert is_plain(monitor)
-    compiled = torch.compile(model, backend="eager")
-    attentive(monitor, compiled, optimizer)
-    before = dynamo.compilations()
-    monitor._parts.recorder.leave_plain(sample_next=True)
-    for _ in range(5):
-        attentive(monitor, compiled, optimizer)
-    assert dynamo.compilations() == before
-    assert F.scaled_dot_product_attention is original
-    assert [note for note in monitor.ledger["notes"] + monitor._parts.context.notes if "attention is not heard" in note]
-    monitor.finish(timeout=0.2)
-    assert F.scaled_dot_product_attention is original
-    assert id(wrapper) not in jit_builtins._get_builtin_table(), "torch.jit.script would take another for it"
-
-
-@pytest.mark.filterwarnings("ignore")  # Dynamo meets old parts of torch on its way
-def test_nothing_is_compiled_again_when_plain_steps_begin() -> None:
-    model = nn.Linear(8, 3)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    monitor, _ = taped(model, optimizer, strict=True)
-    dynamo.forget()
-
-    @torch.compile(backend="eager")
-    def loss_of(inputs: Tensor, labels: Tensor) -> Tensor:
-        optimizer.zero_grad()
-        return F.cross_entropy(model(inputs), labels)
-
-    before, plain = {}, 0
-    for step in range(160):
-        loss = loss_of(torch.randn(16, 8), torch.randint(0, 3, (16,)))
-        loss.backward()
-        optimizer.step()
-        plain += is_plain(monitor)
-        monitor.step(loss)
-        if step == 50:
-            before = dynamo.compilations()
-    assert plain > 10
-    assert dynamo.compilations() == before
-    monitor.finish(timeout=0.2)
 
 
 # -- what they cost ----------------------------------------------------------------------------------------------------
