@@ -19,6 +19,7 @@ class LossWatch:
         self._seen = 0
         self._mean = 0.0
         self._distance = 0.0
+        self._least = 0.0  # a jump below is what float32 rounds off the losses of the beginning
         self._was_finite = True
 
     @property
@@ -26,7 +27,7 @@ class LossWatch:
         """Gives the loss up to which `look` would find nothing odd now."""
         if self._seen <= WARM_UP or not self._was_finite:
             return float("-inf")
-        return self._mean + max(JUMP * self._distance, 1e-3 * abs(self._mean))
+        return self._mean + max(JUMP * self._distance, 1e-3 * abs(self._mean), self._least)
 
     def look(self, loss: float) -> str | None:
         """Takes the loss of a step; returns what is odd about it, the first time."""
@@ -52,7 +53,8 @@ class LossWatch:
             if self._seen <= WARM_UP:
                 self._seen += 1
                 rate = max(RATE, 1.0 / self._seen)
-            elif off > JUMP * distance and off > 1e-3 * abs(mean):
+                self._least = 1e-6 * abs(mean)
+            elif off > JUMP * distance and off > 1e-3 * abs(mean) and off > self._least:
                 odd.append((index, loss, "loss-spike"))
             mean += rate * off
             distance += rate * ((off if off > 0.0 else -off) - distance)

@@ -1,4 +1,5 @@
-"""What every test gets: a home folder of its own, loud errors of the hook, no CUDA tests where there is no GPU."""
+"""What every test gets: a home folder of its own, loud errors of the hook, no tests that need what is not there: a GPU,
+or control groups that may be made."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from itertools import count
 import pytest
 
 from tests import postgres
+from tests.memory_groups import may_limit_memory
 from tests.serving import Server
 
 # small networks are fastest on one core, and the workers of the suite share a few; read when torch is imported
@@ -25,11 +27,13 @@ def _has_cuda() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects the CUDA tests on a machine without a GPU; the summary says how many."""
-    needs_gpu = [item for item in items if item.get_closest_marker("cuda")]
-    if needs_gpu and not _has_cuda():
-        config.hook.pytest_deselected(items=needs_gpu)
-        items[:] = [item for item in items if item not in needs_gpu]
+    """Deselects the CUDA tests on a machine without a GPU, and those of real kills for want of memory where no limit
+    can be set; the summary says how many."""
+    for marker, possible in (("cuda", _has_cuda), ("oom", may_limit_memory)):
+        needing = [item for item in items if item.get_closest_marker(marker)]
+        if needing and not possible():
+            config.hook.pytest_deselected(items=needing)
+            items[:] = [item for item in items if item not in needing]
 
 
 @pytest.fixture(scope="session")

@@ -28,3 +28,13 @@ def test_a_constant_loss_is_quiet() -> None:
     watch = LossWatch()
     assert not any(watch.look(1.0) for _ in range(100))
     assert watch.look(1.0000001) is None
+
+
+def test_the_rounding_of_a_loss_that_came_to_nothing_is_quiet() -> None:
+    """One batch learned by heart: the loss of float32 moves in units of 2^-29 there, and stands still for long."""
+    watch = LossWatch()
+    odd = [watch.look(2.3 * 0.8**step) for step in range(100)]
+    odd += [watch.look(2.0**-25 + (step % 700 == 0) * 2.0**-29) for step in range(5_000)]
+    assert not any(odd)
+    assert watch.bound > 2.0**-25 + 2.0**-29, "plain steps hold a loss against it"
+    assert watch.look(1e-3) == "loss-spike", "small against the beginning, and no rounding"

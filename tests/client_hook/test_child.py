@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +39,12 @@ sys.stdout.write("10%\\r20%\\r100%\\n")
 """
 
 
-def run(server: Server, home: Path, ending: str) -> subprocess.CompletedProcess[bytes]:
+def run(server: Server, home: Path, ending: str, *, before: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
     home.mkdir(exist_ok=True)
     script = home / "train.py"
     script.write_text(TRAINING + ending)
-    command = [
-        sys.executable,
-        "-m",
-        "client_hook.cli",
-        "run",
-        "--project",
-        home.name,
-        "--",
-        sys.executable,
-        str(script),
-    ]
+    ours = [sys.executable, "-m", "client_hook.cli", "run", "--project", home.name]
+    command = [*before, *ours, "--", sys.executable, str(script)]
     environment = {
         **os.environ, "GRADWATCH_HOME": str(home / "hook"), "GRADWATCH_URL": server.url, "PYTHONPATH": str(ROOT),
         "GRADWATCH_STRICT": "0",
@@ -181,7 +173,7 @@ def test_a_kill_that_the_control_group_counts_is_told_as_one_for_want_of_memory(
 ) -> None:
     """Stands for the kernel's own kill: to it the process is one that SIGKILL ended, and the group's count went up.
 
-    A real one would need a control group of the test's own, which few machines that run tests let it make.
+    A real one needs a control group of the test's own (test_memory_kill.py), which not every machine lets it make.
     """
     counts = [3, 4]
     monkeypatch.setattr(child, "oom_kills", lambda: counts.pop(0))
