@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.least import bare_hook, read_at_the_end
 from benchmarks.models import MODELS, Training
 from benchmarks.stopwatch import Stopwatch
 from client_hook import watch
@@ -53,8 +54,11 @@ def main() -> None:
         for case, make in MODELS.items():
             if quick and case == "gpt-large":
                 continue
-            torch.manual_seed(0)
-            measure_least(case, make(), 50 if quick else 200)
+            steps = 50 if quick else 200
+            read = "reading the loss and the clock, without the hook"
+            emit(case, read, read_at_the_end(make(), steps), "us", None)
+            bare = "a bare hook with loss before backward, rate and clock"
+            emit(case, bare, bare_hook(make(), steps), "us", None)
             torch.manual_seed(0)
             seconds = measure_hook(case, make(), after_100_s=4.0 if quick else 30.0)
             steps = 5 if quick else 20
@@ -132,19 +136,6 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
     emit(case, "growth of the process after step 100", growth / 1e6, "MB", GROWTH_MB)
     emit(case, "most that waited in memory", waited / 1e6, "MB", None)
     return typical
-
-
-def measure_least(case: str, training: Training, steps: int) -> None:
-    """Times what any logger does at least, after a training step as the hook's calls are: it reads the loss and the
-    clock, and keeps both."""
-    kept: list[tuple[float, float]] = []
-    least_us: list[float] = []
-    for _ in range(steps):
-        loss = training.step()
-        began = perf_counter()
-        kept.append((loss.item(), perf_counter()))
-        least_us.append(1e6 * (perf_counter() - began))
-    emit(case, "reading the loss and the clock, without the hook", statistics.median(least_us), "us", None)
 
 
 def resident_bytes() -> int:

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 # `zero_grad` has no wrapper in plain steps
+LOSSES: tuple[tuple[Any, str], ...] = ((torch._C._nn, "cross_entropy_loss"), (torch._C._nn, "mse_loss"))
 PLACES: tuple[tuple[Any, str], ...] = (
     (torch.autograd, "backward"),
-    (torch._C._nn, "cross_entropy_loss"),
-    (torch._C._nn, "mse_loss"),
+    *LOSSES,
     (F, "scaled_dot_product_attention"),
 )
 
