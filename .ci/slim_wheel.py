@@ -1,5 +1,5 @@
-"""Builds the wheel's copy of client_hook without comments, and without docstrings and the types inside functions where
-nobody calls `help`.
+"""Builds the wheel's copy of client_hook without comments, and without docstrings, the types inside functions and the
+spaces beside operators where nobody calls `help`.
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -48,8 +48,8 @@ class SlimHook(BuildHookInterface):
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
-    """Empties comments, and docstrings and types of functions unless they are to stay, and indents by one; every line
-    keeps its number. Of what stays the docstrings of private names go too."""
+    """Empties comments, and docstrings, types of functions and spaces beside operators unless they are to stay, and
+    indents by one; every line keeps its number. Of what stays the docstrings of private names go too."""
     lines = source.splitlines()
     if not docstrings:
         source = _without_imports_of_types(_without_types(source))
@@ -66,11 +66,19 @@ def slim(source: str, *, docstrings: bool = False) -> str:
     text = "\n".join(lines) + "\n"
     lines = text.splitlines()
     inside: set[int] = set()  # lines that begin within a text: their spaces belong to it
+    gaps: list[tuple[int, int, int]] = []  # beside an operator, where nobody needs them
+    last = None
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         row, column = token.start
         if token.type == tokenize.COMMENT:
             lines[row - 1] = lines[row - 1][:column].rstrip()
+        elif not docstrings and last is not None and last.end[0] == row and tokenize.OP in (last.type, token.type):
+            if lines[row - 1][last.end[1] : column].isspace() and last.type != tokenize.NUMBER:
+                gaps.append((row - 1, last.end[1], column))
         inside.update(range(row + 1, token.end[0] + 1))
+        last = token
+    for row, begin, end in reversed(gaps):
+        lines[row] = lines[row][:begin] + lines[row][end:]
     return "\n".join(line if row in inside else _narrow(line) for row, line in enumerate(lines, 1)) + "\n"
 
 
