@@ -72,8 +72,9 @@ def slim(source: str, *, docstrings: bool = False) -> str:
         row, column = token.start
         if token.type == tokenize.COMMENT:
             lines[row - 1] = lines[row - 1][:column].rstrip()
-        elif not docstrings and last is not None and last.end[0] == row and tokenize.OP in (last.type, token.type):
-            if lines[row - 1][last.end[1] : column].isspace() and last.type != tokenize.NUMBER:
+        elif last is not None and last.end[0] == row and tokenize.OP in (last.type, token.type):
+            gap = lines[row - 1][last.end[1] : column]
+            if not docstrings and gap.isspace() and last.type != tokenize.NUMBER:
                 gaps.append((row - 1, last.end[1], column))
         inside.update(range(row + 1, token.end[0] + 1))
         last = token

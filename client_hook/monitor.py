@@ -56,15 +56,15 @@ class Monitor:
         self._log = UserLog(parts.context, self.guard)
         if self._on_finding is None:
             parts.recorder.shorten = self._shorten
-        attached = False
+        attached, strict = False, self.guard.strict
         try:
             parts.recorder.attach()
             attached = True
         finally:
-            if not attached:  # only where the hook's own errors are raised
+            if not attached:  # leave nothing behind
                 self.guard.strict = False
                 self._leave()
-                self.guard.strict = True
+                self.guard.strict = strict
 
     # -- in the loop -------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ class PlainSteps:
         self._loss = loss
         self.fresh: list[float | None] = []  # losses that nobody looked at more closely yet, one a step
         self.failed = False
+        self._rates: LearningRateSignal | None = None
         self.single = False  # one optimizer has one group, the usual case, and steps are plain now
         self.spent_s = 0.0  # inside `step` since the accounts were settled
 
@@ -117,7 +118,7 @@ class PlainSteps:
         self.single = self._label is not None
         if rates is not None and not self.single:
             self.closers.append(rates.plain_close)
-        self._rates: LearningRateSignal | None = rates
+        self._rates = rates
         self.put = self._context.outbox.put_parts
         self.make = _maker(self._label)
         self.closed_at = self._settled_at = closed_at
@@ -149,6 +150,24 @@ class PlainSteps:
             for key in self._rates.rates:
                 self._rates.rates[key] = (counter.rate,)
 
+    @property
+    def moving(self) -> bool:
+        """Says whether rates move within an optimizer's step: then they are read before it in plain steps too."""
+        return self._rates is not None and self._rates.moving
+
+    def hook_before(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
+        """Makes what an optimizer calls before a plain step where rates move within it."""
+
+        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+            self.read_rates(key, optimizer)
+
+        return before
+
+    def read_rates(self, key: str, optimizer: Optimizer) -> None:
+        """Keeps the rates of an optimizer as they are now."""
+        if self._rates is not None and not is_dynamo_compiling():
+            self._rates.on_pre_step(key, optimizer)
+
     def hook(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
         """Makes what an optimizer calls after it stepped in a plain step. Nobody was called before: what the rates are
         now, they were when it stepped."""
@@ -176,7 +195,8 @@ class PlainSteps:
                     self._label, self.single = None, False
                     self.make = _maker(None)
                     self.closers.append(self._rates.plain_close)
-                self._rates.on_pre_step(key, optimizer)
+                if not self._rates.moving:
+                    self._rates.on_pre_step(key, optimizer)
         else:
             self._recorder.post_step(key, optimizer)
 

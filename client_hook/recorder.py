@@ -5,11 +5,13 @@ Not for: the public calls (client_hook.monitor) or what is measured (client_hook
 
 from __future__ import annotations
 
+import sys
 import time
 import weakref
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 import torch
@@ -29,7 +31,14 @@ from client_hook.plain import PlainSteps
 from client_hook.replays import Replays
 from client_hook.signals import Signals
 
+_OPTIMIZERS = Optimizer.profile_hook_step.__code__.co_filename
 _OVERHEAD = ("hook/overhead",)
+_GONE = (
+    "The watched optimizer steps no more: steps are counted by calls of monitor.step; "
+    "watch the one in its place to see its rates and gradients."
+)
+_EARLY = "monitor.step comes before optimizer.step: each loss is kept for the step before its own; call it last."
+FIRST_CALLS = 4  # steps
 HEARD_STEPS = 100  # before any is plain: what a loop does wrong, it does from the beginning
 # wishes to hear a plain step after all that are granted where that is dear: so many, and one in so many steps
 FREE_WAKES = 50
@@ -53,6 +62,8 @@ class Recorder:
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
         # their handles, themselves, and what stands for them in plain steps
         self._hooks: list[tuple[Any, Any, Any]] = []
+        self._pre_hooks_away = False  # since a plain step was heard from its middle on
+        self._first_calls: list[int] = []  # calls of `step` in the first steps
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self.plain: PlainSteps | None = None  # while steps are plain
@@ -71,7 +82,8 @@ class Recorder:
         for key, optimizer in self.context.optimizers.items():
             # the optimizer holds these and so the recorder, which holds no optimizer
             pre, post = partial(self.pre_step, key), partial(self.post_step, key)
-            self._hooks.append((optimizer.register_step_pre_hook(pre), pre, None))
+            before = self._plain_steps and self._plain_steps.hook_before(key)
+            self._hooks.append((optimizer.register_step_pre_hook(pre), pre, before))
             instead = self._plain_steps and self._plain_steps.hook(key)
             self._hooks.append((optimizer.register_step_post_hook(post), post, instead))
         if self.signals.on_backward[True]:
@@ -87,8 +99,13 @@ class Recorder:
 
     def detach(self) -> None:
         """Takes every hook away; forgets the signals."""
+        within = _within_a_step()
         for handle, _, _ in self._hooks:
-            handle.remove()
+            hooks = handle.hooks_dict_ref()
+            if within and hooks is not None and handle.id in hooks:
+                hooks[handle.id] = _nothing  # somebody goes through them
+            else:
+                handle.remove()
         self._hooks = []
         self.context.patches.unsubscribe(self)
         self._replays.detach()
@@ -129,7 +146,15 @@ class Recorder:
             self._loss.take(loss, components)
         counter = self.counter
         self.context.closed_at = began
-        if counter.call():
+        if self._pre_hooks_away:
+            self._exchange_hooks(plain=False)
+        if counter.optimizer_seen and not counter.stepped and not self.context.optimizers:
+            counter.lose_optimizer()
+        closing = counter.call()
+        if counter.abandoned:
+            counter.abandoned = False
+            self.context.note(_GONE)
+        if closing:
             self._close(began)
             return True
         self.context.micro_batches = counter.micro_batches
@@ -151,6 +176,10 @@ class Recorder:
         sampled = context.sampled
         context.micro_batches = self.counter.micro_batches
         step = self.counter.close()
+        if len(self._first_calls) < FIRST_CALLS:
+            self._first_calls.append(context.micro_batches)
+            if self._first_calls == [2, *[1] * (FIRST_CALLS - 1)]:
+                context.note(_EARLY)
         now_ms = time.time_ns() // 1_000_000
         self.signals.tell(self.signals.on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
@@ -206,7 +235,7 @@ class Recorder:
         self.step = self.step_in_full
         if self.shorten is not None:
             self.shorten(None)
-        self._exchange_hooks(plain=False)
+        self._exchange_hooks(plain=False, midway=midway)
         try:
             plain.end(midway=midway)
         finally:
@@ -214,17 +243,19 @@ class Recorder:
             self.context.patches.set_plain(self.context, False)
         self.signals.tell(self.signals.resume, midway)
 
-    def _exchange_hooks(self, *, plain: bool) -> None:
-        """Puts the optimizers' hooks for plain steps in the place of the others, or back."""
-        for handle, usual, instead in self._hooks:
+    def _exchange_hooks(self, *, plain: bool, midway: bool = False) -> None:
+        """Puts the optimizers' hooks for plain steps in the place of the others, or back. Midway an optimizer may be
+        going through them, here or in another thread: none is put in that was away, until the step closes."""
+        self._pre_hooks_away = midway
+        moving = self._plain_steps is not None and self._plain_steps.moving
+        for index, (handle, usual, instead) in enumerate(self._hooks):
             hooks = handle.hooks_dict_ref()
-            hook = instead if plain else usual
-            if hooks is None:
+            if hooks is None or (midway and handle.id not in hooks):
                 continue
-            if hook is None:
+            if plain and index % 2 == 0 and not moving:  # a pre-hook
                 hooks.pop(handle.id, None)
             else:
-                hooks[handle.id] = hook
+                hooks[handle.id] = instead if plain else usual
 
     def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
         """Ends a stretch of plain steps between two of them."""
@@ -316,6 +347,8 @@ class Recorder:
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
         counter.optimizer_steps += 1
+        if self._pre_hooks_away and self._plain_steps is not None and not self._plain_steps.moving:
+            self._plain_steps.read_rates(key, optimizer)
         hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
             began = perf_counter()
@@ -329,3 +362,15 @@ class Recorder:
         self._end_plain(midway=True)
 
     plain_graph_capture = graph_capture
+
+
+def _nothing(*_: Any) -> None:
+    """Stands for a hook that was taken away while its optimizer stepped."""
+
+
+def _within_a_step() -> bool:
+    """Says whether an optimizer's `step` has called what is running."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != _OPTIMIZERS:
+        frame = frame.f_back
+    return frame is not None

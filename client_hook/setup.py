@@ -101,17 +101,29 @@ def read_optimizers(optimizer: Any) -> dict[str, Optimizer]:
         raise TypeError(
             f"optimizer: got {_describe(optimizer)}, expected a torch.optim.Optimizer, or a list or dict of them"
         )
+    if deaf := next((item for item in plain.values() if not _tells_steps(item)), None):
+        raise TypeError(
+            f"optimizer: {_describe(deaf)} never called Optimizer.__init__, so nobody can hear its steps; "
+            "expected the optimizer inside it"
+        )
     return plain
 
 
 def _unwrapped(optimizer: Any) -> Any:
-    """Finds the optimizer inside a wrapper (accelerate's, Lightning's, SAM), whose step() is not the one that moves the
-    weights."""
+    """Finds the optimizer inside a wrapper (accelerate's, Lightning's, SAM, Lookahead), whose step() is not the one
+    that moves the weights, or tells nobody."""
     for name in ("optimizer", "base_optimizer"):
         inner = getattr(optimizer, name, None)
         if isinstance(inner, Optimizer):
             return inner
+    if isinstance(optimizer, Optimizer) and not _tells_steps(optimizer):
+        held = [item for item in vars(optimizer).values() if isinstance(item, Optimizer) and _tells_steps(item)]
+        return held[0] if len(held) == 1 else optimizer
     return optimizer
+
+
+def _tells_steps(optimizer: Optimizer) -> bool:
+    return hasattr(optimizer, "_optimizer_step_pre_hooks")
 
 
 def steps_done(optimizers: Mapping[str, Optimizer]) -> int:

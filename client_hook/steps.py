@@ -6,6 +6,8 @@ Not for: what happens when one closes (client_hook.monitor).
 from __future__ import annotations
 
 CALLS_WITHOUT_OPTIMIZER = 32
+# calls without a step of the optimizer, and how many times as many as ever before: then it steps no more
+ENDLESS, ENDLESS_TIMES = 128, 8
 
 
 class StepCounter:
@@ -13,10 +15,21 @@ class StepCounter:
 
     A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A
     loop in which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until
-    one comes.
+    one comes; so it is where the watched one was given up for another that nobody watches.
     """
 
-    __slots__ = ("calls", "closed", "micro_batches", "optimizer_seen", "optimizer_steps", "rate", "stepped")
+    __slots__ = (
+        "_most_calls",
+        "_since",
+        "abandoned",
+        "calls",
+        "closed",
+        "micro_batches",
+        "optimizer_seen",
+        "optimizer_steps",
+        "rate",
+        "stepped",
+    )
 
     def __init__(self, closed: int = -1) -> None:
         self.calls = 0
@@ -24,6 +37,9 @@ class StepCounter:
         self.micro_batches = 0  # calls that belong to the open step
         self.stepped = False  # an optimizer stepped, or was skipped, since the last call
         self.optimizer_seen = False
+        self.abandoned = False  # the optimizer stepped, and steps no more
+        self._since = 0  # calls since an optimizer stepped
+        self._most_calls = 0  # from one of its steps to the next
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.rate: float | None = None  # of the one group of the one optimizer at its last step, in plain steps
 
@@ -36,11 +52,20 @@ class StepCounter:
         """Counts a call of `monitor.step`; True when it closes the open step."""
         self.calls += 1
         self.micro_batches += 1
+        self._since += 1
+        if self.optimizer_seen and not self.stepped and self._since >= max(ENDLESS, ENDLESS_TIMES * self._most_calls):
+            self.lose_optimizer()
         return self.stepped or (not self.optimizer_seen and self.calls >= CALLS_WITHOUT_OPTIMIZER)
+
+    def lose_optimizer(self) -> None:
+        """Counts by calls from here on, until an optimizer steps again."""
+        self.abandoned, self.optimizer_seen, self.calls = True, False, CALLS_WITHOUT_OPTIMIZER
 
     def close(self) -> int:
         """Closes the open step and returns its number."""
         self.closed += 1
+        if self.stepped:
+            self._most_calls, self._since = max(self._most_calls, self._since), 0
         self.micro_batches = 0
         self.stepped = False
         return self.closed

@@ -173,10 +173,9 @@ _LOST = "the connection was lost"
 class Backoff:
     """Says how long to wait after the n-th failure in a row: doubling from 0.5 s to 60 s, with full jitter."""
 
-    def __init__(
-        self, least_s: float = 0.5, most_s: float = 60.0, *, draw: Callable[[], float] = random.random
-    ) -> None:
-        self._least, self._most, self._draw = least_s, most_s, draw
+    def __init__(self, least_s: float = 0.5, most_s: float = 60.0, *, draw: Callable[[], float] | None = None) -> None:
+        # a generator of our own: the training may draw from that of the module
+        self._least, self._most, self._draw = least_s, most_s, draw or random.Random().random  # noqa: S311
         self.failures = 0
 
     def failed(self, told_s: float | None = None) -> float:

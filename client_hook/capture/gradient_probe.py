@@ -20,6 +20,7 @@ class GradientProbe:
         self._parameter: weakref.ref[Tensor] | None = None
         self._mark: tuple[int, int] | None = None
         self._version = 0
+        self._gradient: weakref.ref[Tensor] | None = None  # as the last step found it
         self.cleared = True  # a backward since the last step found it empty
         self.arrived = False  # a backward since the last step left something in it
 
@@ -52,6 +53,8 @@ class GradientProbe:
         self.cleared = self.arrived = False
         self._mark = _mark(parameter)
         self._version = parameter._version if parameter is not None else 0
+        gradient = parameter.grad if parameter is not None else None
+        self._gradient = weakref.ref(gradient) if gradient is not None else None
 
     def forget(self) -> None:
         """Knows nothing of the gradient any more, after steps that were not heard."""
@@ -64,7 +67,9 @@ class GradientProbe:
         if parameter is None:
             return False
         mark = _mark(parameter)
-        return mark is not None and mark != self._mark
+        before = self._gradient() if self._gradient is not None else None
+        # another one may lie at the address of one that is gone
+        return mark is not None and (mark != self._mark or before is not parameter.grad)
 
     def empty(self) -> bool:
         """Says whether a gradient that a backward left is gone."""

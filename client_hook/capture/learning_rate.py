@@ -15,8 +15,6 @@ from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
 from client_hook.rows import Label, Parts
 
-MANY_GROUPS = 8  # with more, the others are read on sampled steps and when one of these changed
-
 
 class LearningRateSignal(Signal):
     """Reads the rates just before the optimizer uses them, so that a scheduler's next value is not taken for this
@@ -32,6 +30,7 @@ class LearningRateSignal(Signal):
         self.rates: dict[
             str, Sequence[Any]
         ] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
+        self.moving = False  # a rate is another after the optimizer's step than before: a hook, or itself
         self._heard = False  # an optimizer's step, since the last one closed
         self._others: dict[str, float] = {}
         self._single: dict[str, tuple[str]] = {}
@@ -39,17 +38,16 @@ class LearningRateSignal(Signal):
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Reads the groups of one optimizer."""
         self._heard = True
-        groups = optimizer.param_groups
-        count = len(groups)
-        if count > MANY_GROUPS and not self.context.sampled:
-            before = self.rates.get(key)
-            if before is not None and all(group["lr"] == rate for group, rate in zip(groups[:3], before, strict=False)):
-                return
-        self.rates[key] = [group["lr"] for group in groups]
+        self.rates[key] = _rates_of(optimizer)
+
+    def on_post_step(self, key: str, optimizer: Optimizer) -> None:
+        """Looks whether the rates moved within the step."""
+        if not self.moving and _numbers(self.rates.get(key)) != _numbers(_rates_of(optimizer)):
+            self.moving = True
 
     def plain_single(self) -> tuple[Label | None, float | None]:
         """Gives label and rate where there is one optimizer with one group, whose rate is a plain number."""
-        if len(self.rates) == 1 and not self.context.several:
+        if len(self.rates) == 1 and not (self.context.several or self.moving):
             ((key, rates),) = self.rates.items()
             if len(rates) == 1 and type(rates[0]) is float:
                 return (self._name(key, 1), True), rates[0]
@@ -86,8 +84,7 @@ class LearningRateSignal(Signal):
             self._send_others(step, time_ms)
 
     def _read(self) -> None:
-        for key, optimizer in self.context.optimizers.items():
-            self.rates[key] = [group["lr"] for group in optimizer.param_groups]
+        self.rates = {key: _rates_of(optimizer) for key, optimizer in self.context.optimizers.items()}
 
     def _name(self, key: str, count: int) -> tuple[str, ...]:
         optimizer = self.context.optimizers.get(key)
@@ -120,6 +117,22 @@ class LearningRateSignal(Signal):
     def detach(self) -> None:
         """Forgets what it read."""
         self.rates.clear()
+
+
+def _rates_of(optimizer: Optimizer) -> list[Any]:
+    """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if any(isinstance(rate, Tensor) for rate in rates):
+        rates = [_now(rate) if isinstance(rate, Tensor) else rate for rate in rates]
+    return rates
+
+
+def _now(rate: Tensor) -> Any:
+    return rate.item() if rate.is_cpu else rate.detach().clone()
+
+
+def _numbers(rates: Sequence[Any] | None) -> list[Any] | None:
+    return None if rates is None else [None if isinstance(rate, Tensor) else rate for rate in rates]
 
 
 def group_names(groups: list[dict[str, Any]]) -> list[str]:

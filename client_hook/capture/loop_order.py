@@ -80,6 +80,7 @@ class LoopOrderSignal(Signal):
         self._targets: weakref.ref[Tensor] | None = None  # of the newest loss in training
         self._first_scheduler_early = False
         self._midway = False  # the open step was heard in part
+        self._in_backward = False
 
     def attach(self) -> None:
         """Listens to the calls."""
@@ -109,6 +110,7 @@ class LoopOrderSignal(Signal):
         if self._midway or not self._owned.graph(root):
             return
         self._counts["backward"] += 1
+        self._in_backward = True
         self._judge_held()
         self._mode.backward()
         if self._in_step is not None:
@@ -149,6 +151,7 @@ class LoopOrderSignal(Signal):
     def after_backward(self, root: Tensor) -> None:
         """Hears that a backward ended."""
         self._mode.after_backward()
+        self._in_backward = False
         if self._root is None or self._root() is not root:
             return
         for key, turn in self._turns.items():
@@ -289,7 +292,7 @@ class LoopOrderSignal(Signal):
         turn = self._turns.get(key)
         if turn is None or self._midway:
             return
-        if turn.backwards == 0 and not turn.probe.touched():
+        if turn.backwards == 0 and not (self._in_backward or self._has_gradients(turn, optimizer)):
             self._offences.add("step-without-backward", self.context.open_step, key)
         backwards = turn.own_backwards if len(self._turns) > 1 else turn.backwards
         if turn.emptied:
@@ -311,6 +314,14 @@ class LoopOrderSignal(Signal):
         for other_key, other in self._turns.items():
             other.foreign_step = other.foreign_step or other_key != key
 
+    @staticmethod
+    def _has_gradients(turn: _Turn, optimizer: Optimizer) -> bool:
+        """Says whether somebody wrote gradients since the last step; before the first, whether there are any."""
+        if turn.steps == 0:
+            turn.probe.choose(optimizer)
+            return not turn.probe.lost
+        return turn.probe.touched()
+
     # -- the step ----------------------------------------------------------------------------------------------------
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
@@ -319,6 +330,7 @@ class LoopOrderSignal(Signal):
             self.resume(midway=False)
             self._stepped = False
             return
+        self._in_backward = False
         counts = self._counts
         counts["calls"] += max(self.context.micro_batches, 1)
         counts["steps"] += 1

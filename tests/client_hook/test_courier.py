@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import deque
 from typing import Any
 
@@ -207,3 +208,11 @@ def test_findings_and_dropped_values_come_with_the_acknowledgement() -> None:
     made.work()
     assert made.findings == [finding]
     assert made._ledger.as_dict()["dropped"] == {"refused by the server: name too long": 1}
+
+
+def test_the_waits_are_drawn_from_no_generator_of_the_training() -> None:
+    random.seed(0)
+    before = random.getstate()
+    backoff = Backoff()
+    assert len({backoff.failed() for _ in range(8)}) > 1
+    assert random.getstate() == before

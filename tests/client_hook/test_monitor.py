@@ -82,6 +82,30 @@ def test_a_name_that_the_hook_writes_itself_moves_aside_and_the_ledger_says_so()
     assert any("user/grad_norm" in note for note in monitor.ledger["notes"])
 
 
+class Deaf(torch.optim.Optimizer):
+    """One of those that borrow the groups of another and forget their own beginning."""
+
+    def __init__(self, **inner: torch.optim.Optimizer) -> None:
+        self.__dict__.update(inner)
+        self.param_groups, self.state, self.defaults = [], {}, {}
+
+    def step(self, closure: Any = None) -> Any:
+        return self.fast.step(closure)
+
+
+def test_an_optimizer_that_tells_nobody_of_its_steps_is_heard_through_the_one_inside() -> None:
+    model = nn.Linear(2, 1)
+    inner = torch.optim.SGD(model.parameters(), lr=0.25)
+    monitor, tape = taped(model, Deaf(fast=inner), strict=True)
+    for _ in range(3):
+        loss = model(torch.ones(1, 2)).sum()
+        loss.backward()
+        inner.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("lr/0").values()) == [0.25] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -89,6 +113,7 @@ def test_a_name_that_the_hook_writes_itself_moves_aside_and_the_ledger_says_so()
         (({}, None), "model: got a dict of nothing, expected an nn.Module"),
         ((nn.Linear(1, 1), "adam"), "optimizer: got str, expected a torch.optim.Optimizer"),
         ((nn.Linear(1, 1), [1, "x"]), "optimizer: got a list of int, str, expected"),
+        ((nn.Linear(1, 1), Deaf()), "optimizer: Deaf never called Optimizer.__init__, so nobody can hear its steps"),
     ],
 )
 def test_wrong_arguments_are_refused_with_a_sentence(arguments: tuple[Any, Any], sentence: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -117,3 +119,68 @@ def test_the_scaler_class_is_as_it_was_after_the_last_monitor() -> None:
     assert torch.amp.GradScaler.step is not before
     two.detach()
     assert torch.amp.GradScaler.step is before
+
+
+def fitted(model: nn.Module, optimizer: torch.optim.Optimizer, monitor: Any, steps: int, *, early: bool = False) -> Any:
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model(torch.randn(4, 3)).square().mean()
+        if early:
+            monitor.step(loss)
+        loss.backward()
+        optimizer.step()
+        if not early:
+            monitor.step(loss)
+        losses.append(loss.item())
+    return losses
+
+
+def test_after_the_watched_optimizer_gave_way_to_another_no_loss_is_lost_and_the_ledger_says_so() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    losses = fitted(model, optimizer, monitor, 30)
+    optimizer = torch.optim.Adam(model.parameters())
+    losses += fitted(model, optimizer, monitor, 40)
+    notes = monitor.ledger["notes"]
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss").values()) == losses
+    assert max(tape.series("lr/0")) == 30, "nobody says what became of the rate of the one that is gone"
+    assert any("steps no more" in note for note in notes)
+
+
+def test_an_optimizer_that_lives_on_but_steps_no_more_is_given_up_after_a_while() -> None:
+    model, first = small()
+    monitor, tape = taped(model, first, strict=True)
+    fitted(model, first, monitor, 30)
+    second = torch.optim.SGD(model.parameters(), lr=0.01)
+    losses = fitted(model, second, monitor, 200)
+    assert any("steps no more" in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.1)
+    told = list(tape.series("loss").values())
+    assert told[-70:] == losses[-70:]
+    assert len(told) == 30 + 200 - 127, "those before are one step of many micro-batches"
+
+
+def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(5):
+        for number in range(200):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            if number == 199:
+                optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert not any("steps no more" in note for note in monitor.ledger["notes"])
+    assert len(tape.series("loss")) == 200 - 31 + 4, "before its first step nobody knows that there is one"
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_call_before_the_optimizer_steps_is_noted(early: bool) -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, strict=True)
+    fitted(model, optimizer, monitor, 6, early=early)
+    assert any("comes before optimizer.step" in note for note in monitor.ledger["notes"]) == early
+    monitor.finish(timeout=0.1)

@@ -204,3 +204,53 @@ def test_a_loss_that_is_cut_from_its_graph_goes_backward_from_a_leaf() -> None:
     loop = last(train(body, steps=12), "loop")
     assert loop["backward"] == 3 + 2 * 9
     assert loop["accumulation"]["factor"] in ([1, None], [2, None])
+
+
+def test_optimizers_that_step_within_the_backward_are_none() -> None:
+    model = classifier()
+    optimizers = {str(i): torch.optim.SGD([item], lr=0.1) for i, item in enumerate(model.parameters())}
+    for optimizer, item in zip(optimizers.values(), model.parameters(), strict=True):
+
+        def step_at_once(_: torch.Tensor, optimizer: torch.optim.Optimizer = optimizer) -> None:
+            optimizer.step()
+            optimizer.zero_grad()
+
+        item.register_post_accumulate_grad_hook(step_at_once)
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        return loss
+
+    assert kinds(train(body, model=model, optimizer=optimizers)) == {}
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_gradients_that_are_written_by_hand_are_none(cleared: bool) -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        if cleared:
+            optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        parameters = list(model.parameters())
+        for item, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            item.grad = gradient
+        optimizer.step()
+        return loss
+
+    assert kinds(train(body, steps=30)) == {}
+
+
+def test_a_step_without_new_gradients_is_one_also_where_they_are_written_by_hand() -> None:
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        parameters = list(model.parameters())
+        if step < 5:
+            for item, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                item.grad = gradient
+        optimizer.step()
+        return loss
+
+    assert kinds(train(body)) == {"step-without-backward": 5}
