@@ -57,6 +57,8 @@ class LearningRateSignal(Signal):
         """Adds the rates; the recorder took them down when the optimizers stepped."""
         labels = self._labels
         for key, rates in self.rates.items():
+            if not rates:
+                continue
             label = labels.get(key)
             if label is None or len(label[0]) != len(rates):
                 label = labels[key] = (self._name(key, len(rates)), True)
@@ -70,6 +72,8 @@ class LearningRateSignal(Signal):
         if not self.rates:
             self._read()  # it never steps: its rates are known all the same
         for key, rates in self.rates.items():
+            if not rates:
+                continue
             names = self._names.get((key, len(rates)))
             if names is None:
                 names = self._names[key, len(rates)] = self._name(key, len(rates))
@@ -120,8 +124,11 @@ class LearningRateSignal(Signal):
 
 
 def _rates_of(optimizer: Optimizer) -> list[Any]:
-    """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place."""
-    rates = [group["lr"] for group in optimizer.param_groups]
+    """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place. None where a group has
+    none, as in optimizers that find it themselves."""
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    if any(rate is None for rate in rates):
+        return []
     if any(isinstance(rate, Tensor) for rate in rates):
         rates = [_now(rate) if isinstance(rate, Tensor) else rate for rate in rates]
     return rates

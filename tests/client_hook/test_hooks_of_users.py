@@ -140,3 +140,31 @@ def test_of_many_groups_each_has_its_own_rate_at_every_step() -> None:
     monitor.finish(timeout=0.1)
     for index in range(11):
         assert list(tape.series(f"lr/{index}").values()) == [row[index] for row in rates], index
+
+
+class Rateless(torch.optim.Optimizer):
+    def __init__(self, parameters: Any, **defaults: Any) -> None:
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for item in self.param_groups[0]["params"]:
+            item.sub_(0.01 * item.grad)
+
+
+@pytest.mark.parametrize("defaults", [{}, {"lr": None}], ids=["no rate", "a rate of None"])
+def test_an_optimizer_without_a_rate_is_watched_without_one(defaults: dict[str, Any]) -> None:
+    model = nn.Linear(4, 1)
+    optimizer = Rateless(model.parameters(), **defaults)
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert len(tape.series("loss")) == STEPS
+    assert not any(name.startswith("lr/") for name in tape.names())
