@@ -137,14 +137,13 @@ def nonfinite(tensor: Tensor) -> Tensor:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Says whether values can be read without asking a tracer, a functional transform or another process for them."""
+    """Says whether values can be read without asking a functional transform or another process for them."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_complex()
         and not is_wrapped(tensor)
-        and not torch._C._get_tracing_state()
         and tensor.numel() > 0
     )
 
