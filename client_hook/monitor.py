@@ -21,6 +21,7 @@ from client_hook.guard import Guard, guarded, run_thread
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
+from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.settings import Settings
 from client_hook.setup import Parts, Request, prepare
 from client_hook.userlog import UserLog
@@ -217,12 +218,19 @@ class Monitor:
     replaced = _leave
     objects_gone = _leave
 
+    @guarded(None)
     def abandon(self) -> None:
-        """Does nothing more, in a forked child."""
+        """Does nothing more, in a forked child, and listens to nothing there; no signal is told."""
         parts, self._parts, self._log = self._parts, None, None
         self._shorten(None)
         if parts is not None:
             parts.outbox.abandon()
+            parts.context.patches.forget()
+            parts.recorder.signals.clear()
+            parts.recorder.detach()
+            for model in parts.context.models.values():
+                for module in model.modules():
+                    take_hooks(module)
 
     def _shorten(self, step: Callable[..., None] | None) -> None:
         """Lets `step` stand in front of the method of that name; None takes it away."""

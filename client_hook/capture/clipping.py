@@ -93,7 +93,9 @@ class ClippingSignal(Signal):
             return  # it has no value
         sharded = hasattr(norm, "to_local")  # reading its value would be a collective: the shard is measured instead
         if kind == "norm" and norm is not None and self._limit is not None and not sharded:
-            self._norms.append((norm.detach() if isinstance(norm, Tensor) else norm, self._limit))
+            # the loop may change it in place; from a device it is read when the step closes, so that nobody waits
+            known = norm if not isinstance(norm, Tensor) else norm.item() if norm.is_cpu else norm.detach()
+            self._norms.append((known, self._limit))
         elif self.context.sampled and (sharded or kind == "value"):
             gradients = [item.grad for item in parameters if item.grad is not None] if sharded else parameters
             dense = [tensors.local(item) for item in gradients if item.layout is torch.strided and not item.is_meta]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from client_hook.capture.base import Context
 from client_hook.guard import Guard, guarded
 from client_hook.patches import capture
+from client_hook.patches.tracing import is_traced
 
 See = Callable[[str, nn.Module, Tensor], None]
 
@@ -90,7 +91,7 @@ class Hook(Unsaved):
         self._name = name
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        if torch.compiler.is_compiling() or capture.graph is not None:
+        if torch.compiler.is_compiling() or capture.graph is not None or is_traced():
             return
         self._look(self._name, module, *arguments)
 
@@ -107,7 +108,6 @@ def first_tensor(output: Any) -> Tensor | None:
             and not tensor.is_meta
             and tensor.numel() > 0
             and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-            and not torch._C._get_tracing_state()
         )
         return tensor.detach() if readable else None
     if isinstance(output, Mapping):

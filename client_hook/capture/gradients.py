@@ -15,6 +15,7 @@ from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 
 FACT_AFTER = (3, 10, 200)  # optimizer steps
+TINY = 1e-18  # a norm below it has squares that a float32 rounds or loses
 
 
 class GradientSignal(Signal):
@@ -83,12 +84,12 @@ class GradientSignal(Signal):
 
     def _take(self, names: list[str], gradients: list[Tensor], norms: list[float], scale: float) -> None:
         for name, gradient, norm in zip(names, gradients, norms, strict=True):
-            if not math.isfinite(norm):
-                count = int(tensors.nonfinite(gradient))
+            if not TINY <= norm < math.inf:
+                count = 0 if norm < TINY else int(tensors.nonfinite(gradient))
                 if count:
                     self._counts[name] = count
-                else:  # only the sum of the squares was too large for a float32
-                    norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) / scale
+                else:  # only the squares were too large or too small for a float32
+                    norm = tensors.exact_norm(gradient) / scale
             self._host[name] = norm
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:

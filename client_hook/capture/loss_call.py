@@ -22,7 +22,8 @@ from client_hook.capture.owned import Owned
 from client_hook.capture.tensors import is_wrapped, readable
 from client_hook.capture.watched_calls import is_validation
 
-FIRST_STEPS = 8  # every call in them is looked at
+FIRST_STEPS = 8  # every call in them is looked at …
+MOST_CALLS = 1_000  # … up to so many in one step
 SEND_AT = frozenset({1, 3, 8, 20})  # batches
 SEND_EVERY = 50
 VALIDATION_CALLS = 20  # looked at; then every 16th
@@ -101,7 +102,8 @@ class LossCallSignal(Signal):
             self._calls += function == self._main
             if self._steps >= FIRST_STEPS and not self.context.sampled:
                 return
-            if not self._owned.graph(result):  # another monitor's: nobody would let go of its graph here
+            # another monitor's: nobody would let go of its graph here
+            if len(self._made) >= MOST_CALLS or not self._owned.graph(result):
                 return
             self._made.add(result.grad_fn)
             self._looked_at = self.context.open_step

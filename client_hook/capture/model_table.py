@@ -269,7 +269,7 @@ def _fan_in(parameter: Tensor) -> int | None:
 def _number(value: Any) -> Any:
     """Reads a learning rate that is a tensor on the host; one on a device is in the series anyway."""
     if isinstance(value, Tensor):
-        return float(value) if value.is_cpu and value.numel() == 1 else None
+        return value.item() if value.is_cpu and value.numel() == 1 else None
     return list(value) if isinstance(value, tuple) else value
 
 

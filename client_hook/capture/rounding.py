@@ -34,7 +34,8 @@ def _append(known: deque[float], early: list[float] | None, copies: list[Tensor]
 def _rate(optimizer: Optimizer) -> float:
     """Gives the highest rate of an optimizer's groups; one on a device is not waited for."""
     rates = [rate for group in optimizer.param_groups if (rate := group.get("lr")) is not None]
-    return max((float(item) for item in rates if not isinstance(item, Tensor) or item.is_cpu), default=0.0)
+    known = [item.detach() if isinstance(item, Tensor) else item for item in rates if getattr(item, "is_cpu", True)]
+    return max(map(float, known), default=0.0)
 
 
 class RoundingSignal(Signal):

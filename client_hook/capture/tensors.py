@@ -76,13 +76,23 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
-    if any(tensor.is_complex() for tensor in tensors):
-        return [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    tensors = [_real(tensor) for tensor in tensors]
     if tensors[0].is_cpu and not half and any(_is_long(item) for item in tensors):
         return _long_norms(tensors)
     norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
     dtypes = {norm.dtype for norm in norms}
     return list(norms) if len(dtypes) == 1 else [norm.float() for norm in norms]
+
+
+def exact_norm(tensor: Tensor) -> float:
+    """Takes one norm in float64; where even there the squares vanish, the sum stands for it: only zeros are 0."""
+    tensor = _real(tensor)
+    norm = torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+    return float(norm or torch.linalg.vector_norm(tensor, 1))
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _is_long(tensor: Tensor) -> bool:
@@ -109,6 +119,7 @@ def _row_by_row(tensor: Tensor) -> Tensor:
 
 def sample(tensor: Tensor, count: int) -> Tensor:
     """Returns a float32 copy of at most `count` elements, spread evenly over the memory."""
+    tensor = _real(tensor)
     elements = tensor.numel()
     if elements <= count:
         return tensor.reshape(-1).to(torch.float32, copy=True)
@@ -137,14 +148,13 @@ def nonfinite(tensor: Tensor) -> Tensor:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Says whether values can be read without asking a tracer, a functional transform or another process for them."""
+    """Says whether values can be read without asking a functional transform or another process for them."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_complex()
         and not is_wrapped(tensor)
-        and not torch._C._get_tracing_state()
         and tensor.numel() > 0
     )
 

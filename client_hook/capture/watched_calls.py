@@ -106,7 +106,7 @@ class WatchedCalls:
         elif self._validating and self._wanted <= 0:
             self._validating = False
             self._update()
-        if (self._sampled or not with_graph) and not torch._C._get_tracing_state():
+        if self._sampled or not with_graph:
             self._see(name, module, inputs, output, with_graph)
         self._context.spent_s += perf_counter() - began
 

@@ -20,15 +20,18 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
+from torch.overrides import has_torch_function
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from client_hook.patches.attributes import Depth, Replacement, replace
+from client_hook.patches.tracing import is_traced
 
 if TYPE_CHECKING:
     from client_hook.patches.hub import Ears
 
 Wrapper = Callable[..., Any]
+_ATTENTION = "scaled_dot_product_attention"
 Loaders: TypeAlias = "weakref.WeakKeyDictionary[Any, Callable[[], Any]]"  # iterator → its loader
 
 
@@ -47,7 +50,7 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
-    fused = replace(F, "scaled_dot_product_attention", lambda original: _attention(ears, original))
+    fused = replace(F, _ATTENTION, lambda original: _attention(ears, original))
     for replacement in fused:
         replacement.events, replacement.traced = ("attention",), True
     installed += fused
@@ -259,11 +262,20 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
 def _attention(ears: Ears, original: Wrapper) -> Wrapper:
     """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax."""
 
-    def scaled_dot_product_attention(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        if not (is_dynamo_compiling() or compiler._is_compiling_flag):
-            for listen in ears.attention:
-                listen(args, kwargs)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if is_dynamo_compiling() or compiler._is_compiling_flag or is_traced():
+            return original(*args, **kwargs)
+        # what handles torch's functions itself is handed the original, and may look for it under its name
+        hidden = getattr(F, _ATTENTION) is wrapper and has_torch_function((*args, *kwargs.values()))
+        if hidden:
+            setattr(F, _ATTENTION, original)
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            if hidden:
+                setattr(F, _ATTENTION, wrapper)
+        for listen in ears.attention:
+            listen(args, kwargs)
         return result
 
-    return scaled_dot_product_attention
+    return wrapper

@@ -84,7 +84,7 @@ def _make_graphed(ears: Ears, hush: Callable[[bool], None], original: Wrapper) -
         for listen in ears.graph_capture:
             listen()
         modules = [item for item in _listed(callables) if isinstance(item, nn.Module)]
-        taken = [(module, _take_hooks(module)) for module in modules]
+        taken = [(module, take_hooks(module)) for module in modules]
         capture.graph = capture.between = make_graphed_callables
         hush(True)
         try:
@@ -102,7 +102,7 @@ def _listed(callables: Any) -> list[Any]:
     return list(callables) if isinstance(callables, (list, tuple)) else [callables]
 
 
-def _take_hooks(module: nn.Module) -> dict[int, Any]:
+def take_hooks(module: nn.Module) -> dict[int, Any]:
     """Takes the forward hooks of this package off one module."""
     package = __name__.partition(".")[0]
     ours = {key: hook for key, hook in module._forward_hooks.items() if type(hook).__module__.startswith(package)}

@@ -14,11 +14,13 @@ from torch import Tensor, compiler
 from torch.compiler import is_dynamo_compiling
 
 from client_hook.patches.attributes import Replacement, replace
+from client_hook.patches.tracing import is_traced
 
 if TYPE_CHECKING:
     from client_hook.patches.hub import Ears
 
 _NN = torch._C._nn
+_get_tracing_state = torch._C._get_tracing_state
 LEAST = -1e300  # of the numbers; what lies below is no loss
 
 # (where it is looked up, its name there, what users call it)
@@ -56,7 +58,7 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
     def make(original: Any) -> Callable[..., Any]:
         def loss_function(*args: Any, **kwargs: Any) -> Any:
             # Dynamo folds this away: the compiled graph holds the original call alone
-            if is_dynamo_compiling():
+            if is_dynamo_compiling() or _get_tracing_state():
                 return original(*args, **kwargs)
             try:
                 result = original(*args, **kwargs)
@@ -73,7 +75,7 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                         return result
                 except (RuntimeError, TypeError):  # inside a functional transform it has no value; or it is complex
                     return result
-            if compiler._is_compiling_flag:
+            if compiler._is_compiling_flag or is_traced():
                 return result
             for listen in ears.loss_call:
                 listen(function, args, kwargs, result)

@@ -223,3 +223,13 @@ def test_without_clipping_there_is_nothing() -> None:
     tape = train(body)
     assert not [name for name in tape.names() if name.startswith("clip/")]
     assert tape.facts("clipping") == []
+
+
+def test_a_norm_that_the_loop_changes_in_place_is_recorded_as_torch_used_it() -> None:
+    seen: list[tuple[float, float]] = []
+
+    def clip(parameters) -> None:
+        nn.utils.clip_grad_norm_(parameters, 0.3).mul_(100.0)
+
+    tape = train(clipping_with(clip, seen))
+    assert tape.series("clip/before") == pytest.approx({step: before for step, (before, _) in enumerate(seen)})

@@ -62,6 +62,26 @@ def test_a_sum_of_squares_that_overflows_is_no_infinite_gradient() -> None:
     assert "grad_nonfinite/weight" not in values
 
 
+@pytest.mark.parametrize("value", [1e-19, 1e-22, 1e-30, 1e-44, 1e-180 + 0j])
+def test_gradients_whose_squares_vanish_have_their_norm(value: complex) -> None:
+    dtype = torch.complex128 if isinstance(value, complex) else torch.float32
+    gradient = torch.zeros(20_000, dtype=dtype)
+    gradient[7] = value
+    values = one_step(gradient, torch.zeros(20_000, dtype=dtype))
+    assert values["grad_norm/weight"] == pytest.approx(abs(gradient[7].item()), rel=1e-9, abs=0.0)
+    assert values["grad_norm"] == values["grad_norm/weight"]
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_only_zeros_have_a_norm_of_zero(size: int) -> None:
+    assert one_step(torch.zeros(size), torch.zeros(size))["grad_norm/weight"] == 0.0
+
+
+def test_a_large_complex_gradient_is_no_infinite_one() -> None:
+    values = one_step(torch.full((2,), 3e30 + 4e30j), torch.zeros(2, dtype=torch.complex64))
+    assert values["grad_norm/weight"] == pytest.approx(math.sqrt(2) * 5e30, rel=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_summed_in_enough_digits(dtype: torch.dtype) -> None:
     values = one_step(torch.full((100,), 300.0, dtype=dtype), torch.zeros(100, dtype=dtype))
@@ -133,6 +153,20 @@ def test_the_fact_names_what_never_got_a_gradient_and_what_got_only_zeros() -> N
         "sampled": 10,
         "all_zero": False,
     }
+
+
+def test_the_fact_names_no_gradient_that_is_merely_small() -> None:
+    model = nn.ModuleDict({"small": nn.Linear(2, 2, bias=False), "dead": nn.Linear(2, 2, bias=False)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder, tape = recorder_of(model, optimizer, GradientSignal)
+    for _ in range(3):
+        optimizer.zero_grad()
+        x = torch.ones(4, 2)
+        (1e-30 * model["small"](x).sum() + 0.0 * model["dead"](x).sum()).backward()
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert tape.facts("gradients")[-1]["zero"] == ["dead.weight"]
 
 
 def test_a_training_of_two_steps_sends_the_fact_at_its_end() -> None:

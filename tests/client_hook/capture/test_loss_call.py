@@ -9,9 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from client_hook.capture import loss_call
+from client_hook.capture.loss_call import LossCallSignal
 from client_hook.capture.loss_statistics import MAX_ELEMENTS, thin
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
-from tests.client_hook.tape import taped
+from tests.client_hook.tape import recorder_of, taped
 
 
 def with_loss(compute):
@@ -522,3 +524,15 @@ def test_classes_that_are_merely_rare_are_no_lesson() -> None:
         return loss
 
     assert last(train(body, steps=20), "loss_call")["new_classes"] == []
+
+
+def test_a_step_that_never_closes_keeps_so_many_calls_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_call, "MOST_CALLS", 5)
+    model = classifier()
+    recorder, _ = recorder_of(model, torch.optim.SGD(model.parameters(), lr=0.1), LossCallSignal)
+    (signal,) = recorder.signals.all
+    for step in range(20):
+        inputs, labels = batch(step)
+        F.cross_entropy(model(inputs), labels).backward()
+    assert (len(signal._made), len(signal._open), len(signal._later._waiting)) == (5, 5, 5)
+    recorder.detach()
