@@ -197,6 +197,7 @@ class Governor:
             "share": self.share,
             "first_20_s": self.first_spent_s,
             "steps_20_100_share": spent / elapsed if elapsed > 0 else None,
+            "after_100_s": self._late[0],
             "sampled_steps": self.sampled_steps,
             "sampled_after_100": self._late_samples,
             "unsampled_us": 1e6 * self._plain_cost_s,

@@ -10,6 +10,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, counts_of, entropy, loss_call
 from server.rules._progress import loss_quarters, still_falling
 from server.rules._say import say
+from server.rules._vocabulary import answers_in_signs
 from server.rules.base import Rule, Stage, threshold
 
 SEQUENCE = 3  # dimensions of outputs for each place of a text: which sign comes next is often undecided
@@ -19,13 +20,13 @@ class ClassCollapse(Rule):
     """The run has classes that the model never predicts
 
     ## What it does
-    At the end of the run: classes with at least 30 labels that were not predicted a single time, in validation if
-    its loss is computed with the same function, else in training. An info while the loss still falls, and where
-    some of very many classes, or of the signs of a sequence, are missing and the loss is still above half of the
-    labels' entropy (a language model whose next letter is a guess need never put a rare one first), else a warning.
-    Where more than half of them are missing it is one only while the loss is near that entropy, which a constant
-    answer gets too. Cross-entropies of single labels from which something else is made (a preference, a policy's
-    ratio) are likelihoods: no say.
+    At the end of the run: classes with at least 30 labels, and a fair share of them where they are many, that were not
+    predicted a single time, in validation if its loss is computed with the same function, else in training. An info
+    while the loss still falls, and where some of very many classes, or of the signs of a sequence, are missing and the
+    loss is still above half of the labels' entropy (a language model whose next letter is a guess need never put a
+    rare one first), else a warning. Where more than half of them are missing it is one only while the loss is near
+    that entropy, which a constant answer gets too. Cross-entropies of single labels from which something else is made
+    (a preference, a policy's ratio) are likelihoods: no say.
 
     ## Why it matters
     The accuracy can look fine while whole classes are lost.
@@ -51,7 +52,7 @@ class ClassCollapse(Rule):
     name = "class-collapse"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -120,11 +121,18 @@ class ClassCollapse(Rule):
             )
             yield say(
                 Severity.INFO if falling or guessing else Severity.WARNING,
-                f"{len(lost)} of {len(known)} classes were never predicted in {where} (class {lost[0]} has "
-                f"{labels[lost[0]]} labels)" + (", while the loss still falls" if falling else ""),
-                "Look for what made the outputs collapse; then class weights or a balanced sampler.",
+                f"{len(lost)} of {_which(len(known), len(labels))} {'was' if len(lost) == 1 else 'were'} never "
+                f"predicted in {where} (class {lost[0]} has {labels[lost[0]]} labels)"
+                + (", while the loss still falls" if falling else ""),
+                "Look for what made the outputs collapse"
+                + ("." if answers_in_signs(window) else "; then class weights or a balanced sampler."),
                 numbers={"lost": len(lost), "classes": len(known)},
                 strings={"classes": ", ".join(map(str, lost[:50]))},
                 series=("loss", "val/loss"),
                 limit=0.0,
             )
+
+
+def _which(known: int, seen: int) -> str:
+    """Names the classes that are judged: all that were seen, or those of them that came often enough."""
+    return f"{known} classes" if known == seen else f"the {known} commonest of {seen} classes"

@@ -12,6 +12,7 @@ from server.rules._loss_call import BINARY, CROSS_ENTROPIES, NOT_SEEN, counts_of
 from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
 from server.rules._validation import judged_by_ranks, low_recall
+from server.rules._vocabulary import answers_in_signs
 from server.rules.base import Rule, Stage, threshold
 
 MANY = 10  # classes
@@ -31,6 +32,8 @@ class ClassImbalance(Rule):
     Not where something is added to the outputs on their way to the loss (logit adjustment), nor where the run is judged
     by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
     probabilities of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
+    Silent of a language model, whose inputs are looked up in a table of one row a class: letters and words come as
+    often as they do.
 
     ## Why it matters
     With 1 % positives, "never" is right in 99 % of the cases: loss and accuracy look fine, and the model is useless.
@@ -57,7 +60,7 @@ class ClassImbalance(Rule):
     name = "class-imbalance"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -95,6 +98,11 @@ class ClassImbalance(Rule):
         labels = call.labels
         if call.function not in CROSS_ENTROPIES | BINARY or len(labels) < 2:
             yield NotEvaluated("the loss was not called with class labels of two classes")
+            return
+        if answers_in_signs(window):
+            yield NotEvaluated(
+                "the classes are the signs of a text that the model reads too: their shares are no fault"
+            )
             return
         needed = params.per_class * len(labels)
         if sum(labels.values()) < needed:

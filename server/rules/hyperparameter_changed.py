@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -20,7 +21,9 @@ class HyperparameterChanged(Rule):
 
     ## What it does
     Marks the step at which momentum, β2 or weight decay changed, and a single jump of the learning rate in a run
-    without any scheduler. An info: it explains what the curves show.
+    without any scheduler. It waits until the new value has stood longer than any before it, at the latest until the
+    end, so that the first steps of a schedule are none; a remark that turns out to be a schedule is taken back. An
+    info: it explains what the curves show.
 
     ## Why it matters
     A curve with a kink is easily taken for a property of the data.
@@ -38,16 +41,17 @@ class HyperparameterChanged(Rule):
     ```
 
     ## References
-    - Exact test; schedules of momentum (one-cycle) change at every step and are left out.
+    - Exact test; schedules, such as the momentum of one-cycle, are left out.
     """
 
     code = "GW506"
     name = "hyperparameter-changed"
     severity = Severity.INFO
     since = "0.2.0"
+    version = 2
     chart = "learning-rate"
     every = 50
-    clears_after = None
+    clears_after = 1
     whole_run = True
     stage = Stage.SYMPTOM
     aside = True
@@ -58,6 +62,7 @@ class HyperparameterChanged(Rule):
         """How often a value may change before it is a schedule."""
 
         changes: int = threshold(3, unit="changes", low=1, high=100, source="ours: more is a schedule")
+        stands: int = threshold(20, unit="samples", low=1, high=10_000, source="ours: a schedule goes on before that")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Looks for few, single changes."""
@@ -71,7 +76,7 @@ class HyperparameterChanged(Rule):
         for name, item in series.items():
             values = item.values
             at = np.flatnonzero((np.diff(values) != 0) & np.isfinite(np.diff(values))) + 1
-            if 0 < len(at) <= params.changes:
+            if 0 < len(at) <= params.changes and (window.firing or _stands(at, len(values), params, window.final)):
                 first = int(at[0])
                 step = int(item.steps[first])
                 yield say(
@@ -83,3 +88,10 @@ class HyperparameterChanged(Rule):
                     series=(name, "loss"),
                 )
                 return
+
+
+def _stands(at: NDArray[np.intp], count: int, params: HyperparameterChanged.Params, final: bool) -> bool:
+    """Says whether the newest of `count` values has stood for long enough that no schedule made it."""
+    *before, newest = np.diff([0, *at, count]).tolist()
+    regular = len(before) > 1 and len(set(before)) == 1
+    return newest >= params.stands and not regular and (final or newest > max(before))

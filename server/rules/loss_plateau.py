@@ -53,7 +53,7 @@ class LossPlateau(Rule):
     name = "loss-plateau"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 50
@@ -113,9 +113,8 @@ class LossPlateau(Rule):
             step = int(window.loss.steps[count // 2])
             yield say(
                 Severity.INFO,
-                f"The loss has hardly moved since step {step}: {middles[0]:.4g} then, {now:.4g} now; another "
-                "tenth of the "
-                f"run promises {percent(max(gain, 0.0) / now)}",
+                f"The loss has hardly moved in the last half of the run: {middles[0]:.4g} at its start, {now:.4g} now; "
+                f"another tenth of the run promises {percent(max(gain, 0.0) / now)}",
                 "Let the learning rate decay, or stop; a plateau before a planned drop of the rate is normal.",
                 step=step,
                 numbers={"then": float(middles[0]), "now": now, "expected_gain": gain},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from server.domain.kinds import Kind
 from server.domain.statistics import med
 from server.rules._layers import groups, is_adaptive, optimizers
 from server.rules._say import say
+from server.rules._schedules import schedulers
 from server.rules.base import Rule, Stage, threshold
 
 
@@ -22,7 +24,8 @@ class ResumeDiscontinuity(Rule):
     ## What it does
     Compares the first 20 losses of an attempt with the last 50 of the one before: higher by 6 scales and 20 %, or a
     learning rate that changed by more than a factor of 2, is a warning. So is an optimizer with a memory (Adam,
-    momentum) that remembers nothing, though the loss goes on from where it was.
+    momentum) that remembers nothing, though the loss goes on from where it was. A rate that nobody schedules, and that
+    is lower now and stays so, was probably lowered on purpose: an info.
 
     ## Why it matters
     Weights were restored, but not the optimizer, the schedule or the scaler: the run forgets what it learned, or goes
@@ -49,7 +52,7 @@ class ResumeDiscontinuity(Rule):
     name = "resume-discontinuity"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -91,22 +94,21 @@ class ResumeDiscontinuity(Rule):
                 limit=level + params.rise * abs(level),
             )
             return
-        rates = before.get("lr")
-        for name, old in rates.items() if isinstance(rates, Mapping) else ():
-            series = window.series(f"lr/{name}")
-            if series and old > 0 and not 1 / params.rate <= float(series.values[0]) / old <= params.rate:
-                yield say(
-                    Severity.WARNING,
-                    f"After the resume at step {step} the learning rate of group `{name}` is "
-                    f"{series.values[0]:.3g}; before "
-                    f"it was {old:.3g}",
-                    "Restore the scheduler: scheduler.load_state_dict(…).",
-                    step=step,
-                    numbers={"before": float(old), "after": float(series.values[0])},
-                    series=(f"lr/{name}",),
-                    limit=params.rate,
-                )
-                return
+        changed = _changed_rate(window, before, params)
+        if changed is not None and not changed.by_hand:
+            yield say(
+                Severity.WARNING,
+                f"After the resume at step {step} the learning rate of group `{changed.group}` is "
+                f"{changed.now:.3g}; before it was {changed.before:.3g}",
+                "Restore the scheduler: scheduler.load_state_dict(…)."
+                if schedulers(window)
+                else "Load the optimizer's state, which holds its rate: optimizer.load_state_dict(…).",
+                step=step,
+                numbers={"before": changed.before, "after": changed.now},
+                series=(f"lr/{changed.group}",),
+                limit=params.rate,
+            )
+            return
         if fresh := _fresh(window):
             yield say(
                 Severity.WARNING,
@@ -118,6 +120,39 @@ class ResumeDiscontinuity(Rule):
                 series=("loss",),
                 limit=0.0,
             )
+        elif changed is not None:
+            yield say(
+                Severity.INFO,
+                f"The run was resumed at step {step} with a lower learning rate of group `{changed.group}`: "
+                f"{changed.now:.3g}; before it was {changed.before:.3g}",
+                "Nothing if it was meant, as after a divergence; else restore it: optimizer.load_state_dict(…).",
+                step=step,
+                numbers={"before": changed.before, "after": changed.now},
+                series=(f"lr/{changed.group}",),
+                limit=params.rate,
+            )
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """A learning rate before and after the resume; `by_hand` where nothing but a person can have lowered it."""
+
+    group: str
+    before: float
+    now: float
+    by_hand: bool
+
+
+def _changed_rate(window: Window, before: Mapping[str, Any], params: ResumeDiscontinuity.Params) -> _Changed | None:
+    """Finds a learning rate that changed by more than the factor; one that nobody lowered by hand comes first."""
+    rates = before.get("lr")
+    found = []
+    for name, old in rates.items() if isinstance(rates, Mapping) else ():
+        values = window.series(f"lr/{name}").values
+        if len(values) and old > 0 and not 1 / params.rate <= (now := float(values[0])) / old <= params.rate:
+            plain = not schedulers(window) and bool((values[: params.samples] == now).all())
+            found.append(_Changed(str(name), float(old), now, by_hand=plain and 0 < now < old))
+    return min(found, key=lambda one: one.by_hand, default=None)
 
 
 def _fresh(window: Window) -> str:

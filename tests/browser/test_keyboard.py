@@ -94,6 +94,19 @@ def test_the_five_main_jobs_need_no_mouse(full: Server, page: Page, eventually: 
     page.wait_for_url("**/rules/GW308")
 
 
+def test_what_is_typed_is_searched_in_the_whole_catalogue(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    page.goto(server.url + "/rules?find=GW202")
+    assert page.locator("[data-rule]").count() == 1
+    page.get_by_role("searchbox").fill("my loss does not go down")
+    eventually(lambda: page.get_by_role("heading", name="Fits best").is_visible())
+    assert page.locator("[data-rule=GW206]").is_visible()
+    assert "find=my+loss+does+not+go+down" in page.url
+    page.get_by_role("searchbox").fill("")
+    eventually(lambda: page.locator("[data-rule]").count() > 100)
+
+
 def test_the_keys_are_listed_under_a_question_mark(server: Server, page: Page) -> None:
     page.goto(server.url)
     page.keyboard.press("?")

@@ -56,6 +56,14 @@ def test_the_share_stays_under_the_budget(step_s: float, sample_s: float, plain:
     assert summary["steps_20_100_share"] <= 0.10
 
 
+def test_the_time_that_it_took_after_step_100_is_told_apart_from_that_of_the_first_steps() -> None:
+    governor = Governor(0.01)
+    drive(governor, 100, step_s=0.02, sample_s=0.02)
+    assert governor.summary()["after_100_s"] == 0.0
+    governor.plain_steps(10, 10 * 0.02, 0.003)
+    assert governor.summary()["after_100_s"] == pytest.approx(0.003)
+
+
 def test_a_cheap_measurement_uses_most_of_its_budget() -> None:
     governor = Governor(0.01)
     history = drive(governor, 2_000, step_s=0.05, sample_s=0.004)

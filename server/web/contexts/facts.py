@@ -153,6 +153,7 @@ def _overhead(overhead: Mapping[str, Any]) -> tuple[Pair, ...]:
         ("share", "share of the step time", formats.percent),
         ("first_20_s", "first 20 steps, in all", lambda seconds: f"{formats.number(seconds, 3)} s"),
         ("steps_20_100_share", "share in steps 20 to 100", formats.percent),
+        ("after_100_s", "after step 100, in all", lambda seconds: f"{formats.number(seconds, 3)} s"),
         ("unsampled_us", "a step without layer samples", lambda micros: f"{formats.number(micros, 3)} µs"),
         ("memory_bytes", "most that waited in memory", lambda size: f"{formats.number(size / 1e6, 3)} MB"),
         ("sampled_steps", "steps with layer samples", lambda steps: formats.count(int(steps))),

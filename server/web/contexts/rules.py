@@ -15,12 +15,16 @@ from server.web import formats
 from server.web.chapters import chapter_of, section_of
 from server.web.contexts.proof import ProofView, proof_view
 from server.web.markdown import inline, to_html
+from server.web.rule_search import MOST, fits, wanted
 
 TIERS = {
     "scalars": "numbers of every step",
     "layers": "samples of layers and parameters",
     "facts": "facts about model, loss and loop",
 }
+
+
+FITS_BEST = "They speak of it in their name, or where they say what the chart shows. Others that mention it follow."
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,6 @@ class RuleRow:
     summary: Markup
     since: str
     section: str
-    words: str
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class RuleChapter:
 
 @dataclass(frozen=True)
 class RulesView:
-    """The catalogue; `find` is what the address searches for."""
+    """The catalogue; `find` is what the address searches for, and `partly` says that no rule has all of it."""
 
     chapters: tuple[RuleChapter, ...]
     count_text: str
     find: str
+    partly: bool
     proof: ProofView
 
 
@@ -102,22 +106,32 @@ class RuleView:
 
 
 def rules_view(registry: Registry, find: str, off: Mapping[str, str] | None = None) -> RulesView:
-    """Lists the catalogue by chapter: the rules that have every word of `find` in their name, code or text.
+    """Lists the catalogue by chapter: the rules that speak of everything in `find`, else those that speak of most of
+    it. Those that say so in their name or of the chart come first.
 
     `off` says which rules of others were switched off, and why.
     """
-    wanted = find.lower().split()
-    rules = [rule for rule in registry if all(word in _words(rule) for word in wanted)]
-    chapters = dict.fromkeys(chapter_of(rule.code) for rule in rules)
+    groups = wanted(find)
+    fitting = {rule.code: fits(_words(rule), groups) for rule in registry}
+    most = max(fitting.values(), default=0)
+    rules = [rule for rule in registry if fitting[rule.code] == most >= MOST * len(groups)]
+    plain = [rule for rule in rules if fits(_head(rule), groups) == len(groups)] if groups else []
+    first = plain if len(plain) < len(rules) else []
+    rest = [rule for rule in rules if rule not in first]
+    chapters = dict.fromkeys(chapter_of(rule.code) for rule in rest)
     return RulesView(
-        chapters=tuple(
-            RuleChapter(
-                chapter.title, chapter.lead, tuple(_row(rule) for rule in rules if chapter_of(rule.code) == chapter)
-            )
-            for chapter in chapters
+        chapters=(
+            *(RuleChapter("Fits best", FITS_BEST, tuple(map(_row, found))) for found in [first] if found),
+            *(
+                RuleChapter(
+                    chapter.title, chapter.lead, tuple(_row(rule) for rule in rest if chapter_of(rule.code) == chapter)
+                )
+                for chapter in chapters
+            ),
         ),
         count_text=formats.plural(len(registry), "rule"),
         find=find,
+        partly=bool(rules) and most < len(groups),
         proof=proof_view(registry, off=off),
     )
 
@@ -158,7 +172,6 @@ def _row(rule: RuleInfo) -> RuleRow:
         summary=inline(rule.summary),
         since=rule.since,
         section=section_of(rule.code),
-        words=_words(rule),
     )
 
 
@@ -187,6 +200,12 @@ def _words(rule: RuleInfo) -> str:
         rule.summary,
     )
     return " ".join(" ".join((*parts, *told)).lower().split())
+
+
+def _head(rule: RuleInfo) -> str:
+    """Gives the name of a rule, what it finds, and what that looks like."""
+    parts = (rule.code, rule.name, rule.summary, rule.sections.get("What you see in the chart", ""))
+    return " ".join(" ".join(parts).lower().split())
 
 
 def _facts(rule: RuleInfo) -> tuple[tuple[str, str], ...]:

@@ -70,8 +70,8 @@ RECORDS: dict[str, Fault] = {
         ("GW703",),
         "PyTorch, Performance Tuning Guide: avoid what blocks between steps",
     ),
-    "monitor-on-the-shortest-steps": Fault(
-        replace(YES_NO, loop=records.in_short_steps, steps=400),
+    "monitor-on-a-busy-machine": Fault(
+        replace(YES_NO, loop=records.on_a_busy_machine, steps=400),
         ("GW706",),
         "W&B, Experiments limits and performance: log less often than each of very short steps",
     ),

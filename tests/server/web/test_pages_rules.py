@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -12,6 +13,7 @@ from server.rules._corpus import corpus, digest, example
 from server.rules._planned import PLANNED
 from server.web import formats
 from server.web.contexts.proof import proof_view
+from server.web.contexts.rules import rules_view
 from server.web.contexts.sparkline import sparkline
 from server.web.markdown import to_html
 from tests.server.house import House, house
@@ -114,6 +116,42 @@ def test_the_catalogue_is_searched_by_every_word_and_says_when_nothing_fits(home
     page = look(home, "/rules?find=relu+xylophone")
     assert page.values("data-rule") == []
     assert "No rule has all of these words in it." in page.text
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("loss is nan", {"GW601"}), ("accuracy stuck", {"GW206", "GW209"}), ("my loss does not go down", {"GW206"}),
+        ("Loss doesn't decrease!", {"GW206"}), ("CUDA out of memory", {"GW704"}),
+        ("validation loss goes up", {"GW801"}), ("gradients vanish", {"GW306"}), ("exploding gradients", {"GW307"}),
+        ("training is very slow", {"GW701", "GW702"}),
+        ("my model always predicts the same class", {"GW805"}), ("the loss jumps up and down", {"GW207"}),
+        ("why is the GPU not used", {"GW705"}), ("dying relu", {"GW308"}), ("I forgot zero_grad", {"GW304"}),
+        ("the weights never change", {"GW303"}), ("NaN in the inputs", {"GW605"}), ("lr too high", {"GW411"}),
+    ],
+)  # fmt: skip
+def test_a_symptom_in_everyday_words_finds_the_rules_that_are_meant(home: House, said: str, meant: set[str]) -> None:
+    shown = look(home, f"/rules?find={quote(said)}").values("data-rule")
+    assert meant <= set(shown[:8]), "what fits best comes first"
+    assert len(shown) <= 16, "not the whole catalogue"
+
+
+def test_every_rule_is_found_by_its_own_name_and_code(home: House) -> None:
+    for rule in home.app.state.services.registry:
+        for said in (rule.name, rule.code.lower()):
+            first = rules_view(home.app.state.services.registry, said).chapters[0]
+            assert rule.code in [row.code for row in first.rows]
+
+
+def test_a_search_of_which_no_rule_has_everything_shows_those_that_have_most(home: House) -> None:
+    page = look(home, "/rules?find=vanishing+gradient+xylophone")
+    assert "GW306" in page.values("data-rule")
+    assert "No rule has all of these words in it. These have most of them." in page.text
+
+
+def test_a_search_of_filler_alone_is_one_for_these_words(home: House) -> None:
+    assert len(look(home, "/rules?find=the+model").values("data-rule")) > 20
+    assert look(home, "/rules?find=+").values("data-rule") == look(home, "/rules").values("data-rule")
 
 
 def test_each_rule_has_a_page_with_its_sections_and_thresholds(home: House) -> None:
