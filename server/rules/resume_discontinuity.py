@@ -15,6 +15,8 @@ from server.rules._layers import groups, is_adaptive, optimizers
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+SLOW = ("GW206", "GW209", "GW214", "GW412")  # all that can come of a lower rate
+
 
 class ResumeDiscontinuity(Rule):
     """The run has a resume that did not go on where it had stopped
@@ -22,7 +24,8 @@ class ResumeDiscontinuity(Rule):
     ## What it does
     Compares the first 20 losses of an attempt with the last 50 of the one before: higher by 6 scales and 20 %, or a
     learning rate that changed by more than a factor of 2, is a warning. So is an optimizer with a memory (Adam,
-    momentum) that remembers nothing, though the loss goes on from where it was.
+    momentum) that remembers nothing, though the loss goes on from where it was. A rate that
+    stays lower than before makes no training diverge: it explains but a loss that falls too slowly.
 
     ## Why it matters
     Weights were restored, but not the optimizer, the schedule or the scaler: the run forgets what it learned, or goes
@@ -49,7 +52,7 @@ class ResumeDiscontinuity(Rule):
     name = "resume-discontinuity"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -95,6 +98,7 @@ class ResumeDiscontinuity(Rule):
         for name, old in rates.items() if isinstance(rates, Mapping) else ():
             series = window.series(f"lr/{name}")
             if series and old > 0 and not 1 / params.rate <= float(series.values[0]) / old <= params.rate:
+                lower = bool(np.nanmax(series.values) < old) and not _fresh(window)  # no warm-up that begins anew
                 yield say(
                     Severity.WARNING,
                     f"After the resume at step {step} the learning rate of group `{name}` is "
@@ -105,6 +109,8 @@ class ResumeDiscontinuity(Rule):
                     numbers={"before": float(old), "after": float(series.values[0])},
                     series=(f"lr/{name}",),
                     limit=params.rate,
+                    aside=lower,
+                    explains=SLOW if lower else (),
                 )
                 return
         if fresh := _fresh(window):

@@ -106,12 +106,11 @@ def findings_view(
     run: Run, findings: Sequence[Finding], registry: Registry, pictures: Mapping[int, Picture] | None = None
 ) -> FindingsView:
     """Sorts the findings and folds each symptom under its cause."""
-    numbers = {finding.number for finding in findings if finding.state == "open"}
     children: dict[int, list[Finding]] = {}
     tops = []
     for finding in most_urgent_first(findings, registry):
-        if finding.cause in numbers and finding.cause != finding.number and finding.state == "open":
-            children.setdefault(finding.cause or 0, []).append(finding)
+        if finding.cause is not None and finding.state == "open":
+            children.setdefault(finding.cause, []).append(finding)
         else:
             tops.append(finding)
     made = incident_views(findings, registry)

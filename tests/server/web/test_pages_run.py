@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from server.diagnosis.urgency import verdict_of
 from server.domain.findings import CheckResult, Evidence, Severity
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
@@ -134,6 +136,25 @@ def test_a_symptom_is_folded_under_its_cause(home: House) -> None:
     assert page.values("data-finding") == ["GW411", "GW308"]
     assert "symptoms-1" in page.values("id")
     assert "explains 1 symptom" in page.text
+
+
+def test_a_run_is_as_bad_as_the_worst_below_its_cause_and_stays_so_when_that_is_muted(home: House) -> None:
+    services = home.app.state.services
+    home.store.findings.speech.speaker = partial(verdict_of, registry=services.registry)
+    resumed = finding(1, code="GW507", name="resume-discontinuity", message="The rate is another one.", layers=())
+    lost = finding(2, code="GW601", name="loss-nan", severity=Severity.ERROR, cause=1, message="The loss is NaN.")
+    diagnose(home, resumed, lost, verdict="The rate is another one.")
+    page = look(home, AT)
+    assert page.values("data-severity") == ["error", "error"]
+    assert "strip strip--error" in page.values("class")
+    assert "1 error" in page.texts
+    assert "1 warning" not in page.texts
+    assert "error The rate is another one." in look(home, "/?severity=error").text
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/1", json={"muted": True})
+    page = look(home, AT)
+    assert page.values("data-finding") == ["GW601", "GW507"]
+    assert "error: The loss is NaN." in page.text
+    assert "error The loss is NaN." in look(home, "/").text
 
 
 def test_findings_that_explain_each_other_do_not_hang_the_page(home: House) -> None:
