@@ -62,6 +62,11 @@ class Tally:
     url: str
     chosen: bool
 
+    @property
+    def text(self) -> str:
+        """Says it where checks do not stand by themselves."""
+        return f"{formats.plural(self.amount, 'check')} {self.word}"
+
 
 @dataclass(frozen=True)
 class ChecklistView:
@@ -73,6 +78,11 @@ class ChecklistView:
     url: str
     fragment_url: str
     tabs: tuple[Tab, ...]
+
+    @property
+    def without_findings(self) -> tuple[Tally, ...]:
+        """The totals for a place where findings themselves are counted."""
+        return tuple(tally for tally in self.tallies if tally.outcome != "found")
 
 
 def checklist_view(
@@ -95,10 +105,12 @@ def checklist_view(
         for chapter in chapters
     ]
     chosen = f"?outcome={outcome}" if outcome else ""
+    still = {finding.id for finding in findings if finding.state == "open"}
+    over = sum(bool(item.findings) and not still.intersection(item.findings) for item in items)
     return ChecklistView(
         run=run_row(run, now_ms),
         chapters=tuple(made),
-        tallies=tuple(_amount(each, items, url, outcome) for each in WORDS),
+        tallies=tuple(_amount(each, items, url, outcome, over) for each in WORDS),
         url=url + "/checklist",
         fragment_url=url + "/fragments/checklist" + chosen,
         tabs=tabs(run.id, "checklist"),
@@ -123,12 +135,12 @@ def _chapter(
     )
 
 
-def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str) -> Tally:
+def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str, over: int) -> Tally:
     here = f"{url}/checklist"
     return Tally(
         outcome=outcome,
         amount=sum(item.outcome == outcome for item in items),
-        word=WORDS[outcome],
+        word=WORDS[outcome] + (f", {formats.count(over)} of them resolved" if outcome == "found" and over else ""),
         url=here if outcome == chosen else f"{here}?outcome={outcome}",
         chosen=outcome == chosen,
     )

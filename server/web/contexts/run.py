@@ -81,7 +81,7 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
     return HeadView(
         run=row,
         strip=said,
-        tallies=() if said.severity == WAITING else checklist.tallies,
+        tallies=() if said.severity == WAITING else checklist.without_findings,
         checklist_url=checklist.url,
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",
