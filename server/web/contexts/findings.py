@@ -164,10 +164,10 @@ def strip(run: Run, view: FindingsView) -> Strip:
         word = "no other finding" if view.muted else "no finding"
         return Strip("none", word, _quiet(run, view), (), note, view.count_text)
     worst = view.open[0]
-    severity, word = worst.severity, worst.severity
     if worst.severity == Severity.INFO.value:  # a remark is no problem
-        severity, word = "none", no_problem(len(view.muted))
-    return Strip(severity, word, run.verdict or worst.message, _counts(view), note, view.count_text)
+        sentence = _after_preflight(run, view) if run.only_preflight else run.verdict or worst.message
+        return Strip("none", no_problem(len(view.muted)), sentence, _counts(view), note, view.count_text)
+    return Strip(worst.severity, worst.severity, run.verdict or worst.message, _counts(view), note, view.count_text)
 
 
 def _counts(view: FindingsView) -> tuple[Count, ...]:
@@ -235,7 +235,7 @@ def _words(name: str) -> str:
 
 def _quiet(run: Run, view: FindingsView) -> str:
     if run.only_preflight:
-        return _after_preflight(run)
+        return _after_preflight(run, view)
     if run.last_step < 0:
         return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
     if run.diagnosis is DiagnosisState.PENDING:
@@ -246,12 +246,12 @@ def _quiet(run: Run, view: FindingsView) -> str:
     return said + (f"; {', '.join(past)}." if past else ".")
 
 
-def _after_preflight(run: Run) -> str:
+def _after_preflight(run: Run, view: FindingsView) -> str:
     if run.state is RunState.RUNNING:
         return "The preflight is running."
     if run.state is not RunState.FINISHED:
         return "The preflight did not come to its end. No training has followed yet."
-    return "The preflight found no problem. No training has followed yet."
+    return f"The preflight found {no_problem(len(view.muted))}. No training has followed yet."
 
 
 def _diagnosis_note(run: Run) -> str:

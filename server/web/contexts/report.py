@@ -95,9 +95,7 @@ def markdown(view: ReportView) -> str:
         "",
         " · ".join(f"{name} {escaped(value)}" for name, value in view.figures),
         "",
-        " · ".join(
-            part for part in (view.strip.findings, *(one.text for one in view.checklist.without_findings)) if part
-        ),
+        " · ".join(part for part in (view.strip.findings, *(one.text for one in view.checklist.beside)) if part),
     ]
     if view.findings.open:
         lines += ["", "### Findings", ""]
