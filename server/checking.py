@@ -95,23 +95,18 @@ class Report:
             f"{run['name']} ({run['id']}): {run['state']} at step {run['last_step']:,}, diagnosis {run['diagnosis']}",
             "",
         ]
-        worst_first = sorted(
-            self.findings, key=lambda one: -LEVELS.index(one["severity"])
-        )  # else in the server's order
+        counted = [one for one in self.findings if _counts(one)]
+        names = {one["id"]: f"{one['code']} {one['name']}" for one in counted}
+        worst_first = sorted(counted, key=lambda one: -LEVELS.index(one["severity"]))  # else in the server's order
         for one in worst_first:
-            if not _counts(one):
-                continue
-            because = f", because of finding {one['cause']}" if one["cause"] else ""
+            because = f", because of {names[one['cause']]}" if one["cause"] in names else ""
             lines += [
                 f"  {one['severity']:<8}{one['code']} {one['name']}, since step {one['first_step']:,}{because}",
                 f"          {one['message']}",
                 f"          → {one['advice']}",
                 "",
             ]
-        counted = [one for one in self.findings if _counts(one)]
-        passed_over = len(self.findings) - len(counted)
-        summary = "No open finding." if not counted else f"{len(counted)} open: {_tally(counted)}."
-        lines.append(summary + (f" {passed_over} more are resolved or muted." if passed_over else ""))
+        lines.append(_summary(self.findings, counted))
         return "\n".join(lines) + "\n"
 
 
@@ -137,9 +132,18 @@ def _counts(finding: Mapping[str, Any]) -> bool:
     return finding["state"] == "open" and not finding["muted"]
 
 
-def _tally(findings: Sequence[Json]) -> str:
-    counts = {level: sum(one["severity"] == level for one in findings) for level in reversed(LEVELS)}
-    return ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+def _summary(findings: Sequence[Json], counted: Sequence[Json]) -> str:
+    """Counts as the run's page does: causes by severity, then what follows from them, muted and resolved ones apart."""
+    causes = [one for one in counted if not one["cause"]]
+    counts = [(sum(one["severity"] == level for one in causes), level) for level in reversed(LEVELS)]
+    below = len(counted) - len(causes)
+    counts.append((below, "symptom" if below == 1 else "symptoms"))
+    told = ", ".join(f"{count} {word}" for count, word in counts if count)
+    muted = sum(one["state"] == "open" and one["muted"] for one in findings)
+    over = sum(one["state"] != "open" for one in findings)
+    apart = [f"{count} {word}" for count, word in ((muted, "muted"), (over, "resolved")) if count]
+    nothing = f"No {'other ' if muted else ''}open finding"
+    return "; ".join((f"{len(counted)} open: {told}" if counted else nothing, *apart)) + "."
 
 
 def _refused(url: str, error: HTTPError) -> CheckError:

@@ -35,7 +35,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
         if not finding.open:
             causes[finding.key] = finding.cause
             continue
-        cause = next((root for root in roots if _absorbs(root, finding)), None)
+        cause = max((root for root in roots if _absorbs(root, finding)), key=_likeliness, default=None)
         if cause is None and finding.stage not in NONFINITE:
             cause = next((root for root in roots if _explains(root, finding)), None)
             lifted.update({cause.key} if cause is not None else ())
@@ -81,6 +81,11 @@ def _place(finding: Raised) -> tuple[int, int, int, bool, int, str]:
     if moment is not None:
         return Stage.NONFINITE_ACTIVATION, finding.verdict.first_step, moment, False, 0, finding.code
     return finding.stage, 0, 0, not finding.exact, finding.verdict.first_step, finding.code
+
+
+def _likeliness(cause: Raised) -> tuple[int, Stage]:
+    """Ranks what could all explain one finding: an error goes before a warning, then the nearest."""
+    return cause.verdict.severity.rank, cause.stage
 
 
 def _absorbs(cause: Raised, finding: Raised) -> bool:

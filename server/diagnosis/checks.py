@@ -5,7 +5,7 @@ Not for: findings themselves (lifecycle.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -46,21 +46,27 @@ _check = lru_cache(maxsize=MOST_SAID)(CheckResult)
 
 
 def verdict_sentence(findings: Iterable[Top], checks: Iterable[CheckResult], *, muted: int = 0) -> str:
-    """Says in one line how the run stands; of those equally bad the first leads."""
+    """Says in one line how the run stands; of those equally bad the first leads. Remarks are counted apart."""
     ranked = sorted(findings, key=lambda item: -item.severity.rank)
     outcomes = [check.outcome for check in checks]
     remarks = [item for item in ranked if item.severity is Severity.INFO]
     if len(remarks) < len(ranked):
         top = ranked[0]
-        more = len(ranked) - 1 - (len(remarks) if top.then else 0)
-        rest = f"{more} more {'finding' if more == 1 else 'findings'}" if more else ""
+        more = len(ranked) - 1 - len(remarks)
+        rest = f"{more} more {'problem' if more == 1 else 'problems'}" if more else ""
         if top.then:
             return ". ".join(part for part in (top.message, top.then, rest) if part)
+        rest = " and ".join(part for part in (rest, _remarks(remarks)) if part)
         return f"{top.message} (and {rest})" if rest else top.message
     passed, unknown = outcomes.count("passed"), outcomes.count("not-evaluated")
     if not passed:
         return ranked[0].message if ranked else "Nothing could be judged yet"
     rest = f"; {unknown} could not be judged" if unknown else ""
-    rest += f"; {len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""
+    rest += f"; {_remarks(remarks)}" if remarks else ""
     rest += f"; {muted} muted" if muted else ""
-    return f"No problem found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
+    problem = "other problem" if muted else "problem"
+    return f"No {problem} found by {passed} {'check' if passed == 1 else 'checks'}{rest}"
+
+
+def _remarks(remarks: Sequence[Top]) -> str:
+    return f"{len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}" if remarks else ""

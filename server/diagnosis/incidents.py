@@ -97,26 +97,15 @@ class Incident:
 
 
 def incidents(findings: Iterable[Finding], registry: Registry) -> tuple[Incident, ...]:
-    """Groups the open findings, the most probable cause of the run first; what is muted is left out, with all below."""
-    held = [finding for finding in findings if finding.state == "open"]
-    silent = _silent(held)
-    known = [finding for finding in held if finding.number not in silent]
-    numbers = {finding.number for finding in known}
+    """Groups the open findings, the most probable cause of the run first. What is muted is left out; what followed from
+    it is told by itself.
+    """
+    known = [item for item in most_urgent_first(findings, registry) if item.state == "open" and not item.muted]
     below: dict[int, list[Finding]] = {}
     for finding in known:
-        if finding.cause in numbers:
-            below.setdefault(finding.cause or 0, []).append(finding)
-    tops = [finding for finding in known if finding.cause not in numbers]
-    made = (_incident(top, _all_below(top.number, below), registry) for top in most_urgent_first(tops, registry))
-    return tuple(made)
-
-
-def _silent(findings: Sequence[Finding]) -> set[int]:
-    """Gives the numbers of what is muted and of what followed from it."""
-    silent = {finding.number for finding in findings if finding.muted}
-    while more := {item.number for item in findings if item.cause in silent} - silent:
-        silent |= more
-    return silent
+        if finding.cause is not None:
+            below.setdefault(finding.cause, []).append(finding)
+    return tuple(_incident(top, _all_below(top.number, below), registry) for top in known if top.cause is None)
 
 
 def _all_below(number: int, below: Mapping[int, Sequence[Finding]]) -> list[Finding]:

@@ -47,6 +47,7 @@ class Raised:
 class _Place(TypedDict):
     stage: Stage
     exact: bool
+    aside: bool
 
 
 @dataclass(slots=True)
@@ -126,7 +127,6 @@ class Course:
             raised_step=step,
             last_step=step,
             first_sample=sample,
-            aside=self.rule.aside,
             **self._place(verdict),
         )
         self.raised = (*self.raised, raised)
@@ -136,6 +136,7 @@ class Course:
         return {
             "stage": self.rule.stage if verdict.stage is None else Stage(verdict.stage),
             "exact": self.rule.exact if verdict.exact is None else verdict.exact,
+            "aside": self.rule.aside if verdict.aside is None else verdict.aside,
         }
 
     def _follow(self, current: Raised, verdict: Verdict | None, *, holds: bool, step: int) -> bool:
@@ -152,7 +153,8 @@ class Course:
                     first_step=min(kept.first_step, verdict.first_step),
                     layers=grown,
                 )
-                current = replace(current, **self._place(verdict)) if worse else current  # what it says now
+                place = self._place(verdict)  # what it says now
+                current = replace(current, **place) if worse else replace(current, aside=place["aside"])
             lifted = current.lifted and (verdict is None or verdict.severity is Severity.INFO)
             self.raised = (*self.raised[:-1], replace(current, verdict=kept, last_step=step, lifted=lifted))
             return worse

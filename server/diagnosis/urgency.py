@@ -10,17 +10,19 @@ from collections.abc import Iterable, Sequence
 from server.diagnosis.checks import Top, verdict_sentence
 from server.diagnosis.unexplained import is_unexplained, on_one_line, where_to_look
 from server.domain.findings import CheckResult, Finding
+from server.domain.told import as_told
 from server.rules.base import Stage
 from server.rules.registry import Registry
 
-Place = tuple[bool, bool, bool, int, bool, int, int, int]
+Place = tuple[bool, bool, bool, int, bool, bool, int, int, int]
 
 
 def most_urgent_first(findings: Iterable[Finding], registry: Registry) -> list[Finding]:
-    """Sorts findings: open before resolved, spoken before muted, causes before what followed from them; then the
-    severity, and among equals what stands nearest to the cause, then what began first.
+    """Sorts findings, each as it is told: open before resolved, spoken before muted, causes before what followed from
+    them; then the severity, and among equals what is that bad by itself, what stands nearest to the cause, and what
+    began first.
     """
-    return sorted(findings, key=lambda item: _place(item, registry))
+    return sorted(as_told(findings), key=lambda item: _place(item, registry))
 
 
 def stage_of(finding: Finding, registry: Registry) -> Stage:
@@ -31,8 +33,8 @@ def stage_of(finding: Finding, registry: Registry) -> Stage:
 
 def verdict_of(findings: Iterable[Finding], checks: Sequence[CheckResult], registry: Registry) -> str:
     """Says in one line how a run stands. What is muted does not speak; where nothing else is wrong, it is counted."""
-    tops = [item for item in findings if item.state == "open" and item.cause is None]
-    speaking = [item for item in most_urgent_first(tops, registry) if not item.muted]
+    tops = [item for item in most_urgent_first(findings, registry) if item.state == "open" and item.cause is None]
+    speaking = [item for item in tops if not item.muted]
     told = [Top(item.severity, on_one_line(item.code, item.message), where_to_look(item.code)) for item in speaking]
     return verdict_sentence(told, checks, muted=len(tops) - len(speaking))
 
@@ -43,6 +45,7 @@ def _place(finding: Finding, registry: Registry) -> Place:
         finding.muted,
         finding.cause is not None,
         -finding.severity.rank,
+        finding.lifted,
         is_unexplained(finding.code),
         stage_of(finding, registry),
         finding.first_step,

@@ -36,10 +36,10 @@ class Verdict:
     """Says that a rule's condition holds now. `message` and `advice` are ready to read.
 
     `first_step` is the step of the first evidence; `ranks` are those concerned (none: the one that is judged);
-    `at_once` skips the rule's persistence (exact facts). `stage` and `exact` take the place of the rule's own where one
-    rule says both causes and symptoms. `explains` names the rules whose findings follow from this one, however much
-    later they come; where it is only an info, it becomes a warning, and their cause, once one of them has nothing
-    better to follow from.
+    `at_once` skips the rule's persistence (exact facts). `stage`, `exact` and `aside` take the place of the rule's own
+    where one rule says both causes and symptoms, or what can cause but little. `explains` names the rules
+    whose findings follow from this one, however much later they come; where it is only an info, it becomes a warning,
+    and their cause, once one of them has nothing better to follow from.
     """
 
     severity: Severity
@@ -52,6 +52,7 @@ class Verdict:
     ranks: tuple[int, ...] = ()
     stage: int | None = None
     exact: bool | None = None
+    aside: bool | None = None
     explains: frozenset[str] = frozenset()
 
 
@@ -88,6 +89,7 @@ class Finding:
     acknowledged: bool = False
     muted: bool = False
     resolved_step: int | None = None
+    lifted: bool = False  # told as severe as the worst that follows from it (server.domain.told); never stored
 
     @property
     def id(self) -> str:

@@ -110,7 +110,8 @@ class Run:
     steps_per_s: float | None = None
     verdict: str = ""
     worst_severity: str | None = None
-    open_counts: Mapping[str, int] = field(default_factory=dict)
+    open_counts: Mapping[str, int] = field(default_factory=dict)  # incidents by severity
+    muted: int = 0  # open findings that are muted
     sparkline: tuple[float | None, ...] = ()
     deleted_ms: int | None = None
     last_step_ms: int = 0  # the newest word of its loop, by the clock of its machine; 0 where there was none

@@ -24,9 +24,11 @@ def say(
     at_once: bool = True,
     stage: int | None = None,
     exact: bool | None = None,
+    aside: bool | None = None,
     explains: Iterable[str] = (),
 ) -> Verdict:
-    """Makes a verdict; layers are listed once each, in order. `stage` and `exact` where they are not the rule's."""
+    """Makes a verdict; layers are listed once each, in order. `stage`, `exact` and `aside` where they are not the
+    rule's."""
     return Verdict(
         severity=severity,
         first_step=step,
@@ -37,6 +39,7 @@ def say(
         at_once=at_once,
         stage=stage,
         exact=exact,
+        aside=aside,
         explains=frozenset(explains),
     )
 

@@ -17,6 +17,8 @@ from server.rules._say import say
 from server.rules._schedules import schedulers
 from server.rules.base import Rule, Stage, threshold
 
+SLOW = ("GW206", "GW209", "GW214", "GW412")  # all that can come of a lower rate
+
 
 class ResumeDiscontinuity(Rule):
     """The run has a resume that did not go on where it had stopped
@@ -52,7 +54,7 @@ class ResumeDiscontinuity(Rule):
     name = "resume-discontinuity"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -96,6 +98,8 @@ class ResumeDiscontinuity(Rule):
             return
         changed = _changed_rate(window, before, params)
         if changed is not None and not changed.by_hand:
+            rates = window.series(f"lr/{changed.group}").values
+            lower = bool(np.nanmax(rates) < changed.before) and not _fresh(window)  # no warm-up that begins anew
             yield say(
                 Severity.WARNING,
                 f"After the resume at step {step} the learning rate of group `{changed.group}` is "
@@ -107,6 +111,8 @@ class ResumeDiscontinuity(Rule):
                 numbers={"before": changed.before, "after": changed.now},
                 series=(f"lr/{changed.group}",),
                 limit=params.rate,
+                aside=lower,
+                explains=SLOW if lower else (),
             )
             return
         if fresh := _fresh(window):

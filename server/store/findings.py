@@ -6,22 +6,32 @@ Not for: judging (server.diagnosis).
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from server.domain.findings import CheckResult, Evidence, Finding, Severity
 from server.domain.runs import DiagnosisState
+from server.domain.told import standing_of
 from server.store import schema
 from server.store.engine import Database, upsert
 from server.store.writer import Writer
 
 Speaker = Callable[[Sequence[Finding], Sequence[CheckResult]], str]
 
+MUTED = "muted"  # beside the severities in runs.open_counts
+
 _KEPT = {"run_id", "number", "acknowledged", "muted"}
+
+
+class _Standing(NamedTuple):
+    number: int
+    cause: int | None
+    severity: Severity
+    state: str
+    muted: bool
 
 
 class Speech:
@@ -176,16 +186,14 @@ class Findings:
 
 
 def standing(connection: Connection, run_id: str) -> dict[str, Any]:
-    """Counts the open findings that nobody muted and no other finding explains."""
-    findings = schema.findings.c
-    rows = connection.execute(
-        select(findings.severity).where(
-            findings.run_id == run_id, findings.state == "open", findings.muted == 0, findings.cause.is_(None)
-        )
-    ).scalars()
-    counts = Counter(rows)
-    worst = max(counts, key=lambda name: Severity(name).rank, default=None)
-    return {"worst_severity": worst, "open_counts": json.dumps(counts)}
+    """Counts the incidents by their severity, and what is muted."""
+    rows = connection.execute(_STANDING, {"b_run": run_id}).all()
+    incidents, muted = standing_of(
+        [_Standing(row.number, row.cause, Severity(row.severity), row.state, bool(row.muted)) for row in rows]
+    )
+    worst = max(incidents, key=lambda severity: severity.rank, default=None)
+    counts = {severity.value: amount for severity, amount in incidents.items()} | ({MUTED: muted} if muted else {})
+    return {"worst_severity": worst.value if worst else None, "open_counts": json.dumps(counts)}
 
 
 def _findings(connection: Connection, run_id: str) -> list[Finding]:
@@ -270,6 +278,13 @@ _PUT = _put.on_conflict_do_update(
 _MUTED = select(schema.findings.c.number).where(
     schema.findings.c.run_id == bindparam("b_run"), schema.findings.c.muted != 0
 )
+_STANDING = select(
+    schema.findings.c.number,
+    schema.findings.c.cause,
+    schema.findings.c.severity,
+    schema.findings.c.state,
+    schema.findings.c.muted,
+).where(schema.findings.c.run_id == bindparam("b_run"))
 _LOCK = (
     select(schema.runs.c.version, _MUTED.exists().label("muted"))
     .where(schema.runs.c.id == bindparam("b_run"))

@@ -18,6 +18,7 @@ from server.errors import InvalidFrame
 from server.store import schema
 from server.store.columns import Column, column_values, sorted_ids
 from server.store.engine import in_bytes
+from server.store.findings import MUTED
 from server.store.sparkline import Sparkline
 
 _r = schema.runs.c
@@ -125,6 +126,7 @@ def _only_ids() -> Select[Any]:
 
 def run_of(row: Row[Any]) -> Run:
     """Makes a run from a row of `select_runs`."""
+    counts = json.loads(row.open_counts)
     return Run(
         id=row.id,
         project=row.project,
@@ -148,7 +150,8 @@ def run_of(row: Row[Any]) -> Run:
         steps_per_s=row.steps_per_s,
         verdict=row.verdict,
         worst_severity=row.worst_severity,
-        open_counts=json.loads(row.open_counts),
+        muted=counts.pop(MUTED, 0),
+        open_counts=counts,
         sparkline=Sparkline.load(row.sparkline).points(),
         deleted_ms=row.deleted_ms,
         last_step_ms=row.last_step_ms,

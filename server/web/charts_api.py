@@ -11,6 +11,7 @@ from server.charts.base import Request as Wanted
 from server.charts.catalogue import CHARTS, to_json
 from server.charts.layers import STATISTICS
 from server.domain.runs import Run
+from server.domain.told import as_told
 from server.web import chart_data
 from server.web.chart_data import Span
 from server.web.contexts.runs import lasted_ms
@@ -58,7 +59,7 @@ def get_chart(
     kind = CHARTS.get(chart)
     if kind is None:
         raise HTTPException(404, f"No chart is called {chart[:60]!r}; there are {', '.join(CHARTS)}")
-    findings = parts.store.findings.list(run.id)
+    findings = as_told(parts.store.findings.list(run.id))
     span = Span(start, stop, points, rank)
     half_life = chart_data.half_life(run, kind, smooth, span)
     grid, series, factors = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life, scale)

@@ -121,4 +121,5 @@ def _view(run: Run, parts: Parts, outcome: str) -> preflight.PreflightView:
     found = preflighted.of_run(run.id, parts)
     own = parts.store.runs.get(found.run) if found and found.run not in ("", run.id) else None
     own_run = own.id if own is not None and own.deleted_ms is None else ""
-    return preflight.preflight_view(run, found, parts.registry, parts.clock(), outcome, own_run)
+    findings = parts.store.findings.list(run.id)
+    return preflight.preflight_view(run, found, parts.registry, parts.clock(), outcome, own_run, findings)

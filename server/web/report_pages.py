@@ -18,6 +18,7 @@ from server.domain.kinds import Kind, parse
 from server.domain.metrics import partners, subject
 from server.domain.runs import Run
 from server.domain.series import SeriesInfo
+from server.domain.told import as_told
 from server.web import chart_data, preflighted
 from server.web.chart_data import Span
 from server.web.contexts import checklist, findings, report
@@ -54,7 +55,7 @@ def summary(run: TheRun, parts: Parts) -> Response:
 
 
 def _report(run: Run, parts: Services) -> report.ReportView:
-    found = parts.store.findings.list(run.id)
+    found = as_told(parts.store.findings.list(run.id))
     shown = findings.findings_view(run, found, parts.registry, pictures(parts, run.id, found))
     checks = parts.store.findings.checks(run.id)
     now = parts.clock()

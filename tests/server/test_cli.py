@@ -10,14 +10,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from server import cli
+from server import checking, cli
 from server.config import Settings
+from server.domain.findings import Finding, Severity
 from server.domain.runs import DiagnosisState, NewRun
+from server.domain.told import as_told
 from server.store import Store
+from server.web.models.findings import FindingItem
 from tests import warm
 from tests.server.house import ATTEMPT, RUN
 from tests.server.web.test_api import some_finding
@@ -125,6 +129,26 @@ def test_check_fails_at_the_level_and_above(ended_run: Path, capsys: pytest.Capt
     assert "GW205 non-finite-loss, since step 2" in said
     assert "→ Lower the learning rate." in said
     assert "1 open: 1 error." in said
+
+
+def test_check_names_the_cause_of_a_finding_and_counts_as_the_page_does() -> None:
+    symptom = replace(some_finding(), cause=2)
+    cause = replace(some_finding(), number=2, code="GW507", name="resume-discontinuity", severity=Severity.WARNING)
+    over = replace(some_finding(), number=3, code="GW209", state="resolved", resolved_step=4)
+    run = {"name": "sick", "id": RUN, "state": "failed", "last_step": 5, "diagnosis": "final"}
+
+    def said(*findings: Finding) -> str:
+        items = [FindingItem.of(item).model_dump() for item in as_told(findings)]
+        return checking.Report(run, items).as_text()
+
+    text = said(cause, symptom, over)
+    assert "error   GW205 non-finite-loss, since step 2, because of GW507 resume-discontinuity\n" in text
+    assert "error   GW507 resume-discontinuity, since step 2\n" in text
+    assert text.endswith("2 open: 1 error, 1 symptom; 1 resolved.\n")
+    text = said(replace(cause, muted=True), symptom, over)
+    assert "because of" not in text
+    assert text.endswith("1 open: 1 error; 1 muted; 1 resolved.\n")
+    assert said(replace(symptom, muted=True)).endswith("No other open finding; 1 muted.\n")
 
 
 def test_check_gives_json(ended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -62,6 +63,11 @@ class Tally:
     url: str
     chosen: bool
 
+    @property
+    def text(self) -> str:
+        """Says it where checks do not stand by themselves."""
+        return f"{formats.plural(self.amount, 'check')} {self.word}"
+
 
 @dataclass(frozen=True)
 class ChecklistView:
@@ -73,6 +79,7 @@ class ChecklistView:
     url: str
     fragment_url: str
     tabs: tuple[Tab, ...]
+    beside: tuple[Tally, ...]  # the totals for a place where findings themselves are counted
 
 
 def checklist_view(
@@ -95,10 +102,15 @@ def checklist_view(
         for chapter in chapters
     ]
     chosen = f"?outcome={outcome}" if outcome else ""
+    still = {finding.id for finding in findings if finding.state == "open"}
+    over = sum(bool(item.findings) and not still.intersection(item.findings) for item in items)
+    tallies = tuple(_amount(each, items, url, outcome, over) for each in WORDS)
+    beside = tuple(tally for tally in tallies if tally.outcome != "found")
     return ChecklistView(
         run=run_row(run, now_ms),
         chapters=tuple(made),
-        tallies=tuple(_amount(each, items, url, outcome) for each in WORDS),
+        tallies=tallies,
+        beside=_before(before, url) if before and run.only_preflight else beside,
         url=url + "/checklist",
         fragment_url=url + "/fragments/checklist" + chosen,
         tabs=tabs(run.id, "checklist"),
@@ -123,14 +135,24 @@ def _chapter(
     )
 
 
-def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str) -> Tally:
+def _amount(outcome: str, items: Sequence[ChecklistItem], url: str, chosen: str, over: int) -> Tally:
     here = f"{url}/checklist"
     return Tally(
         outcome=outcome,
         amount=sum(item.outcome == outcome for item in items),
-        word=WORDS[outcome],
+        word=WORDS[outcome] + (f", {formats.count(over)} of them resolved" if outcome == "found" and over else ""),
         url=here if outcome == chosen else f"{here}?outcome={outcome}",
         chosen=outcome == chosen,
+    )
+
+
+def _before(before: Preflight, url: str) -> tuple[Tally, ...]:
+    """Counts the checks of a preflight as its own page does."""
+    words = {"passed": "passed", "not-evaluated": "could not be judged"}
+    amounts = Counter(result.verdict.replace("_", "-") for result in before.results)
+    return tuple(
+        Tally(outcome, amounts[outcome], word, f"{url}/preflight?outcome={outcome}", chosen=False)
+        for outcome, word in words.items()
     )
 
 

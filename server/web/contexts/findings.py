@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import chart_anchor
 from server.web.contexts.incidents import IncidentView, incident_views
-from server.web.contexts.runs import WAITING, nothing_judged
+from server.web.contexts.runs import WAITING, no_problem, nothing_judged
 
 SHOWN_LAYERS = 6
 
@@ -58,9 +59,14 @@ class Card:
         return f"and {formats.plural(len(self.more_layers), 'more layer')}"
 
     @property
+    def below(self) -> int:
+        """Counts the findings that this one explains, at any depth."""
+        return sum(1 + one.below for one in self.symptoms)
+
+    @property
     def symptoms_text(self) -> str:
         """Says how many findings this one explains."""
-        return f"explains {formats.plural(len(self.symptoms), 'symptom')}"
+        return f"explains {formats.plural(self.below, 'symptom')}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,21 @@ class FindingsView:
     muted: tuple[Card, ...]
     resolved: tuple[Card, ...]
     fragment_url: str
+
+    @property
+    def symptoms(self) -> int:
+        """Counts the open findings that others explain."""
+        return sum(card.below for card in self.open)
+
+    @property
+    def count_text(self) -> str:
+        """Counts what is open, and apart from it what is muted and what is over; "" where there never was anything."""
+        amount = len(self.open) + self.symptoms
+        if not (amount or self.muted or self.resolved):
+            return ""
+        apart = ((len(self.muted), "muted"), (len(self.resolved), "resolved"))
+        counted = [f"{formats.count(many)} {word}" for many, word in apart if many]
+        return ", ".join([formats.plural(amount, "open finding") if amount else "no open finding", *counted])
 
     @property
     def muted_text(self) -> str:
@@ -85,7 +106,7 @@ class FindingsView:
 
 @dataclass(frozen=True)
 class Count:
-    """How many open findings have one severity."""
+    """How many incidents have one severity, or (without one) how many findings follow from others."""
 
     severity: str
     text: str
@@ -93,25 +114,32 @@ class Count:
 
 @dataclass(frozen=True)
 class Strip:
-    """The verdict in one line: the worst severity as icon and word, and a sentence."""
+    """The verdict in one line: the worst severity as icon and word, and a sentence. `counts` add up to what
+    `findings` says to be open.
+    """
 
     severity: str
     word: str
     sentence: str
     counts: tuple[Count, ...]
     note: str
+    findings: str = ""
+
+    @property
+    def alarms(self) -> bool:
+        """Says whether there is a problem."""
+        return self.severity in (Severity.WARNING.value, Severity.ERROR.value)
 
 
 def findings_view(
     run: Run, findings: Sequence[Finding], registry: Registry, pictures: Mapping[int, Picture] | None = None
 ) -> FindingsView:
     """Sorts the findings and folds each symptom under its cause."""
-    numbers = {finding.number for finding in findings if finding.state == "open"}
     children: dict[int, list[Finding]] = {}
     tops = []
     for finding in most_urgent_first(findings, registry):
-        if finding.cause in numbers and finding.cause != finding.number and finding.state == "open":
-            children.setdefault(finding.cause or 0, []).append(finding)
+        if finding.cause is not None and finding.state == "open":
+            children.setdefault(finding.cause, []).append(finding)
         else:
             tops.append(finding)
     made = incident_views(findings, registry)
@@ -130,19 +158,26 @@ def findings_view(
 def strip(run: Run, view: FindingsView) -> Strip:
     """Says the verdict. Muted findings do not speak."""
     note = _diagnosis_note(run)
-    counts = tuple(
-        Count(severity.value, f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
-        for severity in reversed(Severity)
-        if (amount := run.open_counts.get(severity.value, 0))
-    )
     if not view.open:
         if nothing_judged(run):  # no tick
             return Strip(WAITING, WAITING, _quiet(run, view), (), note)
-        return Strip("none", "no finding", _quiet(run, view), (), note)
+        word = "no other finding" if view.muted else "no finding"
+        return Strip("none", word, _quiet(run, view), (), note, view.count_text)
     worst = view.open[0]
     if worst.severity == Severity.INFO.value:  # a remark is no problem
-        return Strip("none", "no problem", run.verdict or worst.message, counts, note)
-    return Strip(worst.severity, worst.severity, run.verdict or worst.message, counts, note)
+        sentence = _after_preflight(run, view) if run.only_preflight else run.verdict or worst.message
+        return Strip("none", no_problem(len(view.muted)), sentence, _counts(view), note, view.count_text)
+    return Strip(worst.severity, worst.severity, run.verdict or worst.message, _counts(view), note, view.count_text)
+
+
+def _counts(view: FindingsView) -> tuple[Count, ...]:
+    amounts = Counter(card.severity for card in view.open)
+    counts = [
+        Count(severity.value, f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
+        for severity in reversed(Severity)
+        if (amount := amounts[severity.value])
+    ]
+    return (*counts, *([Count("", formats.plural(view.symptoms, "symptom"))] if view.symptoms else []))
 
 
 def _card(
@@ -200,23 +235,23 @@ def _words(name: str) -> str:
 
 def _quiet(run: Run, view: FindingsView) -> str:
     if run.only_preflight:
-        return _after_preflight(run)
+        return _after_preflight(run, view)
     if run.last_step < 0:
         return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
     if run.diagnosis is DiagnosisState.PENDING:
         return f"{formats.plural(run.last_step + 1, 'step')} arrived. The first diagnosis is on its way."
-    said = f"No finding is open up to step {formats.count(max(run.diagnosed_step, 0))}"
+    said = f"No {'other ' if view.muted else ''}finding is open up to step {formats.count(max(run.diagnosed_step, 0))}"
     past = [formats.plural(len(view.resolved), "finding is", "findings are") + " over"] if view.resolved else []
     past += [f"{formats.count(len(view.muted))} muted"] if view.muted else []
     return said + (f"; {', '.join(past)}." if past else ".")
 
 
-def _after_preflight(run: Run) -> str:
+def _after_preflight(run: Run, view: FindingsView) -> str:
     if run.state is RunState.RUNNING:
         return "The preflight is running."
     if run.state is not RunState.FINISHED:
         return "The preflight did not come to its end. No training has followed yet."
-    return "The preflight found no problem. No training has followed yet."
+    return f"The preflight found {no_problem(len(view.muted))}. No training has followed yet."
 
 
 def _diagnosis_note(run: Run) -> str:

@@ -13,6 +13,7 @@ from server.domain.findings import Finding
 from server.domain.kinds import LAYER_KINDS, parse
 from server.domain.order import of_model
 from server.domain.runs import Run
+from server.domain.told import as_told
 from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import STATS, Chart
@@ -159,7 +160,7 @@ def drawer_view(
     model = model_view(facts)
     told = next((one for one in model.layers if one.name == layer), None) if model else None
     charts = tuple(_charts(url, names, layer))
-    about = [one for one in findings if any(_within(each, layer) for each in one.layers)]
+    about = [one for one in as_told(findings) if any(_within(each, layer) for each in one.layers)]
     shown = findings_view(run, about, registry)
     return Drawer(
         name=layer,

@@ -13,6 +13,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from server.charts.checked import Checked, draw
+from server.diagnosis.urgency import most_urgent_first
+from server.domain.findings import Finding
 from server.domain.preflight import BASELINE, BASELINES, LeftOut, Preflight, Result
 from server.domain.runs import Run
 from server.rules.registry import Registry
@@ -120,11 +122,15 @@ def preflight_view(
     now_ms: int,
     outcome: str = "",
     own_run: str = "",
+    findings: Sequence[Finding] = (),
 ) -> PreflightView:
-    """Makes the page; `outcome` keeps one kind of checks, `own_run` is the run that the preflight has for itself."""
+    """Makes the page; `outcome` keeps one kind of checks, `own_run` is the run that the preflight has for itself.
+
+    What was found stands in the order of the run's `findings`: causes before their symptoms, the worst first.
+    """
     url = "/runs/" + quote(run.id, safe="")
     here = f"{url}/preflight"
-    cards = _cards(found, registry, here) if found else []
+    cards = _cards(found, registry, here, findings) if found else []
     shown = [card for card in cards if outcome in ("", card.outcome)]
     query = f"?outcome={outcome}" if outcome else ""
     return PreflightView(
@@ -161,8 +167,14 @@ def _groups(cards: Sequence[CheckCard]) -> list[Group]:
     return [group for group in made if group.cards]
 
 
-def _cards(found: Preflight, registry: Registry, here: str) -> list[CheckCard]:
-    results = sorted(found.results, key=lambda item: (-item.rank, item.code))
+def _cards(found: Preflight, registry: Registry, here: str, findings: Sequence[Finding]) -> list[CheckCard]:
+    told = list(dict.fromkeys(item.code for item in most_urgent_first(findings, registry)))
+    urgency = {code: place - len(told) for place, code in enumerate(told)}
+
+    def place(item: Result) -> tuple[bool, int, int, str]:
+        return item.rank < 0, urgency.get(item.code, 0) if item.rank >= 0 else 0, -item.rank, item.code
+
+    results = sorted(found.results, key=place)
     return [
         *(_card(item, registry, here) for item in results),
         *(_left_out(item, registry, here) for item in found.left_out),

@@ -56,7 +56,7 @@ def report_view(
     figures = (
         ("state", row.state),
         ("project", row.project),
-        ("steps", row.progress.text),
+        ("progress", row.progress.text),
         ("last loss", row.last_loss),
         ("best validation loss", row.best_validation),
         ("duration", row.duration),
@@ -95,7 +95,7 @@ def markdown(view: ReportView) -> str:
         "",
         " · ".join(f"{name} {escaped(value)}" for name, value in view.figures),
         "",
-        " · ".join(f"{tally.amount} checks {tally.word}" for tally in view.checklist.tallies),
+        " · ".join(part for part in (view.strip.findings, *(one.text for one in view.checklist.beside)) if part),
     ]
     if view.findings.open:
         lines += ["", "### Findings", ""]

@@ -33,7 +33,6 @@ class HeadView:
     run: RunRow
     strip: Strip
     tallies: tuple[Tally, ...]
-    checklist_url: str
     facts: tuple[tuple[str, str], ...]
     fragment_url: str
 
@@ -81,8 +80,7 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
     return HeadView(
         run=row,
         strip=said,
-        tallies=() if said.severity == WAITING else checklist.tallies,
-        checklist_url=checklist.url,
+        tallies=() if said.severity == WAITING else checklist.beside,
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",
     )

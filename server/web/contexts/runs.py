@@ -13,7 +13,6 @@ from server.web import formats
 from server.web.contexts.sparkline import Sparkline, sparkline
 
 DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
-NO_FINDING = "no problem"
 WAITING = "waiting"  # nothing was judged yet
 SORTS = {
     "started": "newest first",
@@ -124,7 +123,6 @@ class RunRow:
     severity: str
     severity_word: str
     verdict: str
-    open_text: str
     spark: Sparkline | None
     progress: Progress
     last_loss: str
@@ -279,9 +277,8 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         state=run.state.value,
         diagnosis=run.diagnosis.value,
         severity=worst or (WAITING if waits else "none"),
-        severity_word=worst or (WAITING if waits else NO_FINDING),
+        severity_word=worst or (WAITING if waits else no_problem(run.muted)),
         verdict=run.verdict if worst else open_text(run),
-        open_text=open_text(run),
         spark=sparkline(run.sparkline),
         progress=progress(run),
         last_loss=formats.number(run.last_loss),
@@ -305,13 +302,18 @@ def nothing_judged(run: Run) -> bool:
 
 
 def open_text(run: Run) -> str:
-    """Counts the open findings by severity, the worst first."""
+    """Counts the incidents by severity, the worst first, and what is muted."""
     parts = []
     for severity in reversed(Severity):
         amount = run.open_counts.get(severity.value, 0)
         if amount:
             parts.append(f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
-    return ", ".join(parts)
+    return ", ".join([*parts, f"{formats.count(run.muted)} muted"] if run.muted else parts)
+
+
+def no_problem(muted: int) -> str:
+    """Says that nothing is wrong, but for what is muted."""
+    return "no other problem" if muted else "no problem"
 
 
 def progress(run: Run) -> Progress:

@@ -169,8 +169,9 @@ def test_one_symptom_explains_another_only_where_it_says_more(cause: Stage, stag
         ("", "No problem found by 2 checks; 1 could not be judged"),
         ("i", "No problem found by 2 checks; 1 could not be judged; 1 remark"),
         ("ii", "No problem found by 2 checks; 1 could not be judged; 2 remarks"),
-        ("iw", "message w (and 1 more finding)"),
-        ("wie", "message e (and 2 more findings)"),
+        ("iw", "message w (and 1 remark)"),
+        ("wie", "message e (and 1 more problem and 1 remark)"),
+        ("wwii", "message w (and 1 more problem and 2 remarks)"),
     ],
 )
 def test_the_verdict_is_the_worst_message_and_remarks_are_no_problem(severities: str, said: str) -> None:
@@ -186,7 +187,7 @@ def test_the_verdict_of_a_symptom_says_where_to_look_first() -> None:
     looks = "The loss jumped (a lot). The cause was not found: look first at the batch of that step"
     assert verdict_sentence([symptom], []) == looks
     others = [Top(Severity.WARNING, "else"), Top(Severity.INFO, "a remark")]
-    assert verdict_sentence([symptom, *others], []) == f"{looks}. 1 more finding"
+    assert verdict_sentence([symptom, *others], []) == f"{looks}. 1 more problem"
     assert where_to_look("GW411") == ""
     dead = "Layer `13`: 28 of 48 units (58%) gave 0 for all of 640 inputs (limit 50%); above the limit too: `11`"
     assert on_one_line("GW308", dead) == "Layer `13`: 28 of 48 units gave 0 for all of 640 inputs"

@@ -12,6 +12,7 @@ from server.diagnosis.engine import Engine
 from server.diagnosis.incidents import incidents
 from server.diagnosis.lifecycle import Course, Raised
 from server.diagnosis.unexplained import CHECKS
+from server.diagnosis.urgency import verdict_of
 from server.domain.findings import Evidence, Finding, Severity, Verdict
 from server.rules.bad_init import TOO_LARGE
 from server.rules.base import Stage
@@ -126,14 +127,30 @@ def test_muted_and_resolved_findings_make_no_incident() -> None:
     assert incidents(found, REGISTRY) == ()
 
 
-def test_what_follows_from_a_muted_cause_is_as_silent_as_it() -> None:
+def test_what_follows_from_a_muted_cause_is_told_by_itself() -> None:
     found = [
         finding(1, "GW411", 3, muted=True),
         finding(2, "GW601", 9, cause=1),
         finding(3, "GW206", 30, cause=2),
         finding(4, "GW801", 40),
     ]
-    assert [item.cause.number for item in incidents(found, REGISTRY)] == [4]
+    assert [(item.cause.number, [one.number for one in item.symptoms]) for item in incidents(found, REGISTRY)] == [
+        (4, []),
+        (2, [3]),
+    ]
+
+
+def test_an_incident_is_as_severe_as_its_worst_and_among_equals_what_is_so_by_itself_leads() -> None:
+    warning = {"severity": Severity.WARNING}
+    found = [
+        finding(1, "GW304", 0, **warning),
+        finding(2, "GW507", 5, **warning),
+        finding(3, "GW601", 9, cause=2),
+        finding(4, "GW801", 0),
+    ]
+    told = [(item.cause.code, item.cause.severity.value) for item in incidents(found, REGISTRY)]
+    assert told == [("GW801", "error"), ("GW507", "error"), ("GW304", "warning")]
+    assert verdict_of(found, (), REGISTRY) == "GW801 at 0 (and 2 more problems)"
 
 
 # how a run is set up, kept, timed or reported
@@ -201,6 +218,36 @@ def test_layers_that_get_nothing_but_zeros_from_the_first_step_on_follow_from_we
     }
     found = absorb_symptoms([*judged("GW308", np.full(310, 2.3), **facts), raised("GW114", 0)])
     assert [(item.code, item.cause) for item in found] == [("GW308", ("GW114", 0)), ("GW114", None)]
+
+
+def test_of_several_causes_an_error_goes_before_a_warning_and_then_the_nearest() -> None:
+    def of(code: str, severity: Severity) -> Raised:
+        return raised(code, 0, verdict=Verdict(severity, 0, code, "do", at_once=True))
+
+    scale, softmax, units = of("GW107", Severity.WARNING), of("GW302", Severity.ERROR), of("GW114", Severity.WARNING)
+    symptom = of("GW101", Severity.ERROR)
+    assert absorb_symptoms([scale, softmax, units, symptom])[-1].cause == ("GW302", 0)
+    assert absorb_symptoms([scale, units, symptom])[-1].cause == ("GW114", 0)
+
+
+RESUMED = {"loss": 0.5, "scale": 0.02, "lr": {"0": 0.1}}
+
+
+@pytest.mark.parametrize(("rate", "cause"), [(0.01, None), (1.0, ("GW507", 0))])
+def test_a_rate_that_was_lowered_at_a_resume_explains_no_loss_that_diverges(rate: float, cause: object) -> None:
+    info = REGISTRY.get("GW507")
+    assert info is not None
+    engine = Engine([info.rule])
+    engine.evidence.add(("loss", "lr/0"), np.arange(30), np.array([[0.5] * 30, [rate] * 30]))
+    engine.evidence.add_fact("previous_attempt", -1, RESUMED)
+    engine.evidence.settle_all()
+    engine.advance()
+    engine.finish("failed")
+    resumed = engine.findings[0]
+    found = absorb_symptoms([resumed, raised("GW601", 25), raised("GW208", 20), raised("GW206", 20)])
+    assert found[1].cause == cause
+    assert found[2].cause in (cause, ("GW601", 0))
+    assert found[3].cause == ("GW507", 0) or cause is None
 
 
 @pytest.mark.parametrize("values", [2, 3, 4, 98])

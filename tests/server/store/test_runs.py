@@ -133,8 +133,23 @@ def test_findings_are_kept_with_what_users_said(store: Store) -> None:
     assert store.findings.patch(RUN, 99, muted=True) is None
     run = store.runs.get(RUN)
     assert run is not None
-    assert (run.worst_severity, dict(run.open_counts), run.verdict) == ("warning", {"warning": 1}, "One problem.")
+    assert (run.worst_severity, dict(run.open_counts), run.verdict) == ("warning", {"warning": 2}, "One problem.")
+    assert run.muted == 1
     assert [check.outcome for check in store.findings.checks(RUN)] == ["found", "passed"]
+
+
+def test_a_run_is_as_severe_as_the_worst_below_its_causes_and_is_found_by_that(store: Store) -> None:
+    open_run(store)
+    save(store, finding(1), finding(2, Severity.ERROR, cause=1))
+    run = store.runs.get(RUN)
+    assert run is not None
+    assert (run.worst_severity, dict(run.open_counts), run.muted) == ("error", {"error": 1}, 0)
+    assert [item.id for item in store.runs.page(severity="error").items] == [RUN]
+    assert store.runs.page(severity="warning").items == ()
+    store.findings.patch(RUN, 1, muted=True)
+    run = store.runs.get(RUN)
+    assert run is not None
+    assert (run.worst_severity, dict(run.open_counts), run.muted) == ("error", {"error": 1}, 1)
 
 
 def test_a_diagnosis_of_an_older_state_leaves_the_run_dirty_and_not_final(store: Store) -> None:

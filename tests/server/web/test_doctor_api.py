@@ -230,11 +230,11 @@ def verdict(home: House) -> str:
 def test_the_verdict_of_a_run_does_not_speak_of_what_is_muted(home: House) -> None:
     assert verdict(home).startswith("The loss ")
     made = home.client.post("/api/v1/mutes", json={"project": "default", "code": "*", "reason": "known"}).json()
-    assert verdict(home).startswith("No problem found by ")
+    assert verdict(home).startswith("No other problem found by ")
     assert verdict(home).endswith(" muted")
     home.send(1, {"loss": [1.0] * 5}, first_step=400)
     home.diagnose()
-    assert verdict(home).startswith("No problem found by "), "the next frame does not bring it back"
+    assert verdict(home).startswith("No other problem found by "), "the next frame does not bring it back"
     home.client.delete(f"/api/v1/mutes/{made['id']}")
     assert verdict(home).startswith("The loss ")
 
@@ -246,10 +246,10 @@ def test_a_muted_finding_is_silent_in_the_verdict_from_the_press_of_the_button_o
     for item in findings(home).values():
         sent = {"muted": True, "who": "alice", "reason": "seen"}
         home.client.patch(f"/api/v1/runs/{RUN}/findings/{item['id']}", json=sent)
-    assert verdict(home).startswith("No problem found by ")
+    assert verdict(home).startswith("No other problem found by ")
     home.send(2, {"loss": [1.0] * 5}, first_step=405)
     running.run_once()
-    assert verdict(home).startswith("No problem found by "), "the diagnosis that began before knows of it"
+    assert verdict(home).startswith("No other problem found by "), "the diagnosis that began before knows of it"
 
 
 def test_the_start_of_a_server_mends_a_verdict_that_speaks_of_what_was_muted_before(home: House) -> None:
@@ -261,7 +261,7 @@ def test_the_start_of_a_server_mends_a_verdict_that_speaks_of_what_was_muted_bef
     assert verdict(home).startswith("The loss ")
     speech.speaker = speaker
     diagnosis_of(home).look_for_expired_mutes()
-    assert verdict(home).startswith("No problem found by ")
+    assert verdict(home).startswith("No other problem found by ")
     assert all(item["muted"] for item in findings(home).values())
     version = home.store.findings.version(RUN)
     diagnosis_of(home).look_for_expired_mutes()

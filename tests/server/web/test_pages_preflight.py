@@ -78,6 +78,42 @@ def test_each_check_is_shown_with_its_verdict_picture_thresholds_and_source(serv
     )
 
 
+DOUBLE_SOFTMAX: list[dict[str, Any]] = [
+    {"code": code, "name": name, "verdict": "found", "severity": severity, "message": name, "advice": "mend it"}
+    for code, name, severity in (
+        ("GW101", "overfit-tiny-batch", "error"),
+        ("GW107", "data-batch-sanity", "warning"),
+        ("GW202", "loss-task-mismatch", "error"),
+    )
+]
+
+
+def before_training(server: House, results: list[dict[str, Any]]) -> None:
+    """Sends a preflight that no training has followed."""
+    server.open_run(preflight=True)
+    told = record("fact", {"results": results, "left_out": LEFT_OUT, "seconds": 4.5, "worst": "error"})
+    ended = {"kind": "status", "name": "finished", "step": -1, "time_ms": 2, "value": {}}
+    server.send(0, {}, records=[told, ended])
+    server.diagnose()
+
+
+def test_causes_lead_the_page_and_a_symptom_hangs_below_an_error_rather_than_a_warning(server: House) -> None:
+    before_training(server, DOUBLE_SOFTMAX)
+    page = look(server, PAGE)
+    assert list(outcomes(page))[:3] == ["GW202", "GW107", "GW101"]
+    found = {item.code: item for item in server.store.findings.list(RUN)}
+    assert found["GW101"].cause == found["GW202"].number
+
+
+def test_a_run_that_is_but_a_preflight_counts_the_same_checks_on_every_page(server: House) -> None:
+    passed = {"code": "GW111", "name": "sorted-batches", "verdict": "passed", "message": "mixed"}
+    before_training(server, [*DOUBLE_SOFTMAX, passed, *RESULTS[1:]])
+    assert "3 found 3 passed 1 could not be judged 1 left out" in look(server, PAGE).text
+    page = look(server, f"/runs/{RUN}")
+    assert {"3 open findings", "3 checks passed", "1 check could not be judged"} <= set(page.texts)
+    assert f"{PAGE}?outcome=passed" in page.values("href")
+
+
 def test_the_address_keeps_one_kind_of_checks(server: House) -> None:
     send(server)
     assert outcomes(look(server, PAGE + "?outcome=left-out")) == {"GW101": "left-out"}

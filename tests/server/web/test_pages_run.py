@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from server.diagnosis.urgency import verdict_of
 from server.domain.findings import CheckResult, Evidence, Severity
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
@@ -115,7 +117,7 @@ def test_a_finding_shows_its_proof_and_where_to_go_on(home: House) -> None:
     assert "Try Lower the learning rate." in page.text
     assert {"/rules/GW308", "#chart-layers"} <= set(page.values("href"))
     assert page.values("data-patch") == [f"/api/v1/runs/{RUN}/findings/1"] * 2
-    assert {"1 warning", "0 passed", "0 found"} <= set(page.texts)
+    assert {"1 warning", "1 open finding", "0 checks passed"} <= set(page.texts)
     assert "One layer is dying." in page.text
 
 
@@ -134,6 +136,69 @@ def test_a_symptom_is_folded_under_its_cause(home: House) -> None:
     assert page.values("data-finding") == ["GW411", "GW308"]
     assert "symptoms-1" in page.values("id")
     assert "explains 1 symptom" in page.text
+
+
+def test_a_run_is_as_bad_as_the_worst_below_its_cause_and_stays_so_when_that_is_muted(home: House) -> None:
+    services = home.app.state.services
+    home.store.findings.speech.speaker = partial(verdict_of, registry=services.registry)
+    resumed = finding(1, code="GW507", name="resume-discontinuity", message="The rate is another one.", layers=())
+    lost = finding(2, code="GW601", name="loss-nan", severity=Severity.ERROR, cause=1, message="The loss is NaN.")
+    diagnose(home, resumed, lost, verdict="The rate is another one.")
+    page = look(home, AT)
+    assert page.values("data-severity") == ["error", "error"]
+    assert "strip strip--error" in page.values("class")
+    assert "1 error" in page.texts
+    assert "1 warning" not in page.texts
+    assert "error The rate is another one." in look(home, "/?severity=error").text
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/1", json={"muted": True})
+    page = look(home, AT)
+    assert page.values("data-finding") == ["GW601", "GW507"]
+    assert "error: The loss is NaN." in page.text
+    assert "error The loss is NaN." in look(home, "/").text
+
+
+def test_the_counts_of_the_head_add_up_and_what_is_muted_or_over_is_counted_apart(home: House) -> None:
+    remarks = [finding(number, code=f"GW50{number}", severity=Severity.INFO) for number in (3, 4, 5)]
+    diagnose(
+        home,
+        finding(1, code="GW411", name="lr-too-high", severity=Severity.ERROR),
+        finding(2, cause=1),
+        *remarks,
+        *(finding(number, code="GW205", state="resolved", resolved_step=4) for number in (6, 7)),
+        checks=tuple(CheckResult(code, "found") for code in ("GW411", "GW308", "GW205")),
+    )
+    page = look(home, AT)
+    assert {"1 error", "3 info", "1 symptom", "5 open findings, 2 resolved", "explains 1 symptom"} <= set(page.texts)
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/2", json={"muted": True})
+    page = look(home, AT)
+    assert {"1 error", "3 info", "4 open findings, 1 muted, 2 resolved", "1 muted finding"} <= set(page.texts)
+    assert "symptom" not in page.text
+    assert "outcome outcome--found" in page.values("class")
+    assert "3 found, 1 of them resolved" in look(home, AT + "/checklist").text
+    assert "4 open findings, 1 muted, 2 resolved" in look(home, AT + "/report").text
+
+
+def test_remarks_and_what_is_over_raise_no_alarm_in_the_head(home: House) -> None:
+    over = finding(2, code="GW205", name="loss-spike", state="resolved", resolved_step=4)
+    diagnose(
+        home, finding(code="GW501", severity=Severity.INFO), over, verdict="No problem found by 12 checks; 1 remark"
+    )
+    page = look(home, AT)
+    assert "1 open finding, 1 resolved" in page.texts
+    assert "outcome outcome--found" not in page.values("class")
+
+
+def test_no_problem_is_not_said_over_what_is_muted(home: House) -> None:
+    diagnose(home, finding(severity=Severity.ERROR), finding(2, code="GW501", severity=Severity.INFO))
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/1", json={"muted": True})
+    assert "no other problem 1 info, 1 muted" in look(home, "/").text
+    assert "no other problem:" in look(home, AT).text
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/2", json={"muted": True})
+    assert "no other problem 2 muted" in look(home, "/").text
+    assert "no other finding: No other finding is open up to step 5; 2 muted." in look(home, AT).text
+    for number in (1, 2):
+        home.client.patch(f"/api/v1/runs/{RUN}/findings/{number}", json={"muted": False})
+    assert "no other" not in look(home, AT).text
 
 
 def test_findings_that_explain_each_other_do_not_hang_the_page(home: House) -> None:

@@ -108,6 +108,8 @@ def test_the_summary_says_verdict_findings_and_config(home: House) -> None:
     assert text.startswith("## big run / nr. 1\n\n**warning**: One layer is dying.")
     assert "* **warning** GW308 dead-relu, since step 2: Layer relu: 61 % of the units are 0.\n  *Try:* Lower" in text
     assert "| lr | 0.1 |" in text
+    assert "· progress 2 steps ·" in text
+    assert "\n1 open finding · 0 checks passed · " in text
 
 
 def test_a_run_without_a_number_has_a_report_too(home: House) -> None:
