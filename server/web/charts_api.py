@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
+from server import axes
 from server.charts.base import Request as Wanted
 from server.charts.catalogue import CHARTS, to_json
 from server.charts.layers import STATISTICS
@@ -71,6 +72,8 @@ def get_chart(
             notes=parts.store.records.events(run.id, limit=EVENTS),
             levels=chart_data.levels(run, parts, series) if chart in WITH_LEVELS else (),
             axis=chart_data.axis_for(run, parts, x, rank),
+            clock=chart_data.clock(run, parts, rank) if x == axes.TIME else (),
+            attempts=chart_data.starts(run, parts),
             scale=scale,
             half_life=half_life,
             factors=factors,
