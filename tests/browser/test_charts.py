@@ -84,3 +84,18 @@ def test_a_cell_of_the_heatmap_says_at_which_step_it_was_measured(
     page.mouse.move(box["x"] + box["width"] / 2 + 5, box["y"] + 50)
     eventually(lambda: page.locator(".cell-tip").is_visible())
     assert page.locator(".cell-tip").inner_text().split("\n")[1] == "measured at step 89, next at 297"
+
+
+def test_the_footer_of_a_chart_is_never_cut(server: Server, page: Page, eventually: Callable[..., None]) -> None:
+    for run_id in ("one", "two"):
+        open_run(server, run_id)
+        send(server, 0, {"loss": [2.0 - step / 9_000 for step in range(6_000)]}, run_id=run_id)
+    for width in (420, 1300):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{server.url}/compare?run=one&run=two")
+        note = page.locator("[data-chart=overlay] .chart-note").first
+        note.wait_for()
+        assert "zoom for more" in note.inner_text()
+        assert note.evaluate(
+            "(words) => words.scrollWidth <= words.clientWidth && words.scrollHeight <= words.clientHeight"
+        )

@@ -194,7 +194,6 @@ function note(element, words) {
     element.append(place);
   }
   place.textContent = words;
-  place.title = words;
 }
 
 function failed(chart, error) {
