@@ -42,10 +42,11 @@ class ModelView:
 
 @dataclass(frozen=True)
 class Group:
-    """A titled list of facts."""
+    """A titled list of facts, with a remark under it."""
 
     title: str
     pairs: tuple[Pair, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
         Group("Gradients", gradient_pairs(facts.get("gradient_meaning"))),
         Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
         Group("Data", _flat(_mapping(facts.get("data")))),
-        Group("Attempts", _attempts(attempts)),
+        Group("Attempts", _attempts(attempts), _began_again(run, attempts, config)),
         Group("Git", _flat(_mapping(environment.get("git")))),
         Group(
             "Environment", _flat({key: value for key, value in environment.items() if key not in ("git", "packages")})
@@ -223,6 +224,23 @@ def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
             f"started {formats.utc(attempt.started_ms)}",
         )
         for attempt in trainings
+    )
+
+
+def _began_again(run: Run, attempts: Sequence[Attempt], config: Mapping[str, Any]) -> str:
+    """Says how to go on at a step, where the newest attempt began at 0 and an earlier one had come further."""
+    trainings = [attempt for attempt in attempts if attempt.is_training]
+    if len(trainings) < 2 or trainings[-1].first_step > 0 or "first_step" in config:
+        return ""
+    newest, far = trainings[-1], max(trainings[:-1], key=lambda attempt: attempt.last_step)
+    if far.last_step <= 0:
+        return ""
+    call = f'watch(model, optimizer, run_id="{run.id}", config={{"first_step": {far.last_step + 1}}})'
+    return (
+        f"Attempt {newest.number} began again at step 0, although attempt {far.number} had reached step "
+        f"{formats.count(far.last_step)}: its optimizer had counted no steps (plain SGD counts none; Adam does, once "
+        f"its state is loaded before `watch`), and nothing else said where it goes on. A training that continues says "
+        f"so itself: `{call}`, or the step of its checkpoint."
     )
 
 
