@@ -17,6 +17,7 @@ from server.charts.extent import range_of, span_of
 from server.charts.marks import mark_findings
 from server.domain import modules
 from server.domain.findings import Finding
+from server.domain.kinds import parse
 from server.domain.order import of_model
 from server.domain.series import Floats, Steps
 from server.grid import Grid
@@ -64,6 +65,12 @@ def wants(names: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Takes every layer or parameter that has the statistic."""
     prefix = STATISTICS[asked[0] if asked and asked[0] in STATISTICS else "std"].prefix
     return [name for name in names if name.startswith(prefix)]
+
+
+def holding(names: Sequence[str], find: str) -> list[str]:
+    """Keeps the series whose layer or parameter has every word in its name, as the list beside the map does."""
+    words = find.lower().split()
+    return [name for name in names if all(word in parse(name)[1].lower() for word in words)]
 
 
 def columns(rows: int) -> int:

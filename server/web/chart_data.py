@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from server import axes
 from server.charts.base import Chart
 from server.charts.held import is_held
+from server.charts.layers import holding
 from server.charts.lines import LOG_RATIO
 from server.domain.findings import Finding
 from server.domain.metrics import measured_as
@@ -46,10 +47,16 @@ def read(
     span: Span,
     half_life: float | None,
     scale: str,
+    find: str = "",
 ) -> tuple[Grid, list[Cut], bool]:
-    """Reads the grid and the cut series that a chart wants; says whether their averages are those of logarithms."""
+    """Reads the grid and the cut series that a chart wants; says whether their averages are those of logarithms.
+
+    A grid keeps to the layers that have the words of `find`.
+    """
     infos = parts.store.series.names(run.id)
     names = kind.wants([info.name for info in infos], asked)
+    if find and kind.columns is not None:
+        names = holding(names, find)
     grid = NOTHING
     if kind.columns is not None and kind.lines is not None:
         columns = kind.columns(len(names))

@@ -99,3 +99,20 @@ def test_the_footer_of_a_chart_is_never_cut(server: Server, page: Page, eventual
         assert note.evaluate(
             "(words) => words.scrollWidth <= words.clientWidth && words.scrollHeight <= words.clientHeight"
         )
+
+
+def test_finding_a_layer_narrows_the_map_as_it_narrows_the_list(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    open_run(server)
+    send(server, 0, {f"act/std/blocks.{block}.{part}": [1.0, 2.0] for block in range(40) for part in ("norm", "up")})
+    rows = "() => document.querySelector('#chart-layers .plot')?.data[0].y ?? []"
+    page.goto(f"{server.url}/runs/{RUN}/layers")
+    eventually(lambda: page.evaluate(rows)[:2] == ["blocks.0 ▸ 2", "blocks.1 ▸ 2"])
+    page.get_by_label("Find a layer").fill("7 up")
+    eventually(lambda: page.evaluate(rows) == [f"blocks.{block}.up" for block in (7, 17, 27, 37)])
+    page.get_by_label("Find a layer").fill("no such layer")
+    eventually(lambda: page.locator("#chart-layers .chart-says").count())
+    assert page.locator("#chart-layers .chart-says").inner_text() == "No layer has these words in its name."
+    page.get_by_label("Find a layer").fill("")
+    eventually(lambda: len(page.evaluate(rows)) == 40)
