@@ -16,6 +16,7 @@ from server.web.contexts.gradients import gradient_pairs
 
 MAX_LAYERS = 5_000
 MAX_CONFIG = 500
+LONGEST_TRACEBACK = 20_000
 ELSEWHERE = "preflight"
 
 
@@ -51,11 +52,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Happening:
-    """One line of the log: an event, a note or an anomaly."""
+    """One line of the log: an event, a note or an anomaly; where an exception came from in lines of its own."""
 
     kind: str
     step: str
     text: str
+    traceback: str
     time: str
     iso: str
 
@@ -120,6 +122,7 @@ def happenings(events: Sequence[Event]) -> tuple[Happening, ...]:
             kind=event.kind,
             step="start" if event.step < 0 else formats.count(event.step),
             text=_event_text(event),
+            traceback=formats.shortened(str(event.value.get("traceback") or ""), LONGEST_TRACEBACK),
             time=formats.utc(event.time_ms),
             iso=formats.iso(event.time_ms),
         )
@@ -247,7 +250,7 @@ def _began_again(run: Run, attempts: Sequence[Attempt], config: Mapping[str, Any
 def _event_text(event: Event) -> str:
     if set(event.value) == {"text"}:
         return formats.text(event.value["text"])
-    return formats.text(dict(event.value))
+    return formats.text({key: value for key, value in event.value.items() if key != "traceback"})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> tuple[Pair, ...]:

@@ -322,3 +322,19 @@ def test_an_attempt_that_goes_on_or_was_told_to_begin_at_0_is_left_alone(
     page = look(home, AT)
     assert "Attempts" in page.texts
     assert "began again" not in page.text
+
+
+def test_memory_is_counted_in_gigabytes(home: House) -> None:
+    home.send(1, {"system/memory": [3.5e9, 4e9], "system/network_sent": [2e6, 2e6], "system/cpu": [0.5, 0.5]})
+    page = look(home, AT)
+    assert {"system/memory (GB)", "3.5 to 4 · last 4", "system/network_sent (MB/s)", "system/cpu"} <= set(page.texts)
+
+
+def test_a_traceback_keeps_its_lines_apart_from_what_happened(home: House) -> None:
+    lines = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\nValueError: ' + "x" * 900
+    value = {"exception": "ValueError: x", "traceback": lines, "state": "failed"}
+    home.send(1, {}, records=[{"kind": "event", "name": "failed", "step": 1, "time_ms": home.clock(), "value": value}])
+    page = look(home, AT)
+    assert "exception: ValueError: x, state: failed" in page.texts
+    assert lines in page.texts, "whole, in a place that keeps its lines"
+    assert "Where it came from" in page.texts
