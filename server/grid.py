@@ -27,20 +27,23 @@ class Grid:
     low: Floats  # shape (rows, columns)
     high: Floats
     nonfinite: Steps  # how many values of the cell are no number
+    single: NDArray[np.bool_]  # whether a column is one measured step, shape (columns,)
 
     def farthest(self) -> Floats:
         """Gives of each cell the value that lies farther from zero."""
         return np.where(np.abs(self.high) >= np.abs(self.low), self.high, self.low)
 
 
-NOTHING = Grid((), np.empty(0, np.int64), -1, np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0), np.int64))
+_EMPTY = np.empty((0, 0))
+NOTHING = Grid((), np.empty(0, np.int64), -1, _EMPTY, _EMPTY, _EMPTY.astype(np.int64), np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True)
 class Patch:
     """Holds stretches of several series that begin at the same steps: extremes of each, shape (rows, stretches).
 
-    `bad` counts their non-finite values; None where there are none. Steps are ascending.
+    `bad` counts their non-finite values; None where there are none. Steps are ascending. `single` says that each
+    stretch is one sample.
     """
 
     rows: Steps
@@ -49,6 +52,7 @@ class Patch:
     low: Matrix
     high: Matrix
     bad: Steps | None = None
+    single: bool = False
 
     @classmethod
     def of_samples(cls, rows: Steps, steps: Steps, values: Matrix) -> Patch:
@@ -58,9 +62,9 @@ class Patch:
             steps, values = steps[order], values[:, order]
         finite = np.isfinite(values)
         if finite.all():
-            return cls(rows, steps, int(steps[-1]), values, values)
+            return cls(rows, steps, int(steps[-1]), values, values, single=True)
         kept = np.where(finite, values, np.nan)
-        return cls(rows, steps, int(steps[-1]), kept, kept, (~finite).astype(np.int64))
+        return cls(rows, steps, int(steps[-1]), kept, kept, (~finite).astype(np.int64), single=True)
 
 
 def grid_of(names: Sequence[str], patches: Sequence[Patch], columns: int) -> Grid:
@@ -71,6 +75,7 @@ def grid_of(names: Sequence[str], patches: Sequence[Patch], columns: int) -> Gri
     shape = (len(names), wanted)
     low, high = np.full(shape, np.nan), np.full(shape, np.nan)
     nonfinite = np.zeros(shape, np.int64)
+    single = np.diff(np.searchsorted(every, edges), append=len(every)) == 1
     for patch in patches:
         cell = np.searchsorted(edges, patch.steps, side="right") - 1
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
@@ -79,5 +84,7 @@ def grid_of(names: Sequence[str], patches: Sequence[Patch], columns: int) -> Gri
         high[where] = np.fmax(high[where], np.fmax.reduceat(patch.high, starts, axis=1))
         if patch.bad is not None:
             nonfinite[where] += np.add.reduceat(patch.bad, starts, axis=1)
+        if not patch.single:
+            single[cell] = False
     newest = max((patch.last_step for patch in patches), default=-1)
-    return Grid(tuple(names), edges, newest, low, high, nonfinite)
+    return Grid(tuple(names), edges, newest, low, high, nonfinite, single)

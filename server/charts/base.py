@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -38,6 +38,8 @@ class Request:
     stop: int | None = None
     last_step: int = -1  # of the run, and when it came
     last_ms: int = 0
+    attempts: Mapping[int, int] = field(default_factory=dict)  # number → first step, of the run's trainings
+    clock: Sequence[Cut] = ()  # of a time axis: the series that says when a step was, for every chart of the run
     stat: str = ""
     layers: Sequence[str] = ()  # in the order in which the model calls them
     unfolded: Sequence[str] = ()  # modules; none = as many as are comfortable
@@ -55,6 +57,7 @@ class Drawing:
     axis: dict[str, Any] | None = None  # where the x axis is not steps: {"steps": […], "x": […]}
     rows: list[dict[str, Any]] | None = None  # of a heatmap
     columns: list[int] | None = None  # of a heatmap: the first step of each, and the step after the last
+    single: list[bool] | None = None  # of a heatmap: whether a column is one measured step and no stretch of them
 
 
 @dataclass(frozen=True)

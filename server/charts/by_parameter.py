@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from server.charts.attempts import newest_start
 from server.charts.base import BAND, COLOURS, Chart, Drawing, Request, short, text
+from server.charts.extent import span_of
 from server.charts.lines import (
     axis_of,
     detail_of,
@@ -18,12 +20,12 @@ from server.charts.lines import (
     nonfinite_marks,
     numbers,
     placed,
-    placer,
     summary_of,
     with_average,
     zero_marks,
 )
-from server.charts.marks import Place, mark_findings
+from server.charts.marks import mark_findings
+from server.charts.places import Place, placer
 from server.domain.findings import Finding
 from server.domain.series import Floats
 from server.grid import Grid
@@ -60,17 +62,19 @@ def _draw(request: Request, prefix: str) -> Drawing:
         name, colour = text(data.name.removeprefix(prefix)), COLOURS[index % len(COLOURS)]
         traces += with_average(data, name, colour, "solid", request, False)
     logarithmic = is_logarithmic(request, series, True)
-    traces += nonfinite_marks(series, request) + (zero_marks(series) if logarithmic else [])
+    traces += nonfinite_marks(series, request, place) + (zero_marks(series) if logarithmic else [])
     drawn = {data.name for data in series}
     others = [row for row, name in enumerate(grid.names) if name not in drawn and grid.nonfinite[row].any()]
     if others:
         traces.append(_other_marks(grid, others, prefix, place))
-    layout = line_layout(logarithmic, request.axis.title)
+    layout = line_layout(logarithmic, request)
     if prefix == UPDATE_RATIO:
         layout["shapes"] = [_usual()]
     fit_y_axis(layout, [data.buckets for data in series])
     first = int(grid.steps[0]) if len(grid.steps) else 0
-    mark_findings(layout, request.findings, (first, grid.last_step), request.notes, place)
+    starts = newest_start(request.attempts)
+    span = span_of(request, first, grid.last_step)
+    mark_findings(layout, request.findings, span, request.notes, place, starts)
     said = f"{len(grid.names)} parameters. {summary_of(series, grid.last_step)}"
     detail = detail_of(series, request, request.chosen)
     if prefix == UPDATE_RATIO:

@@ -46,6 +46,7 @@ def to_json(drawing: Drawing | None, empty: str) -> str:
             "axis": drawing.axis,
             "rows": drawing.rows,
             "columns": drawing.columns,
+            "single": drawing.single,
         }
     written: str = to_json_plotly(content)
     return written

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from server.axes import STEPS
+from server.charts.attempts import newest_start
 from server.charts.base import BAD, Chart, Drawing, Request, short, text
+from server.charts.extent import range_of, span_of
 from server.charts.marks import mark_findings
 from server.domain import modules
 from server.domain.findings import Finding
+from server.domain.kinds import parse
 from server.domain.order import of_model
 from server.domain.series import Floats, Steps
 from server.grid import Grid
@@ -63,6 +67,12 @@ def wants(names: Sequence[str], asked: Sequence[str]) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
+def holding(names: Sequence[str], find: str) -> list[str]:
+    """Keeps the series whose layer or parameter has every word in its name, as the list beside the map does."""
+    words = find.lower().split()
+    return [name for name in names if all(word in parse(name)[1].lower() for word in words)]
+
+
 def columns(rows: int) -> int:
     """Gives how many columns a heatmap of so many rows may have."""
     return max(LEAST_COLUMNS, min(MOST_COLUMNS, MOST_CELLS // max(1, rows)))
@@ -95,16 +105,23 @@ def draw(request: Request) -> Drawing:
             traces.append(_flagged(dead, edges, labels, ZERO, "exactly 0"))
     if bad.any():
         traces.append(_flagged(bad > 0, edges, labels, BAD, "not finite"))
-    layout = _layout(labels, [_label(row) if row.folded else row.path or MODEL for row in rows])
-    span = (int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
-    mark_findings(layout, request.findings, span, request.notes)
+    layout = _layout(
+        range_of(replace(request, axis=STEPS)),
+        labels,
+        [_label(row) if row.folded else row.path or MODEL for row in rows],
+    )
+    span = span_of(request, int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
+    starts = newest_start(request.attempts)
+    mark_findings(layout, request.findings, span, request.notes, starts=starts)
     said = _summary(names, values, statistic, grid.last_step, int(bad.sum()))
     detail = "pink: exactly 0 · red: not finite · a cell is the value farthest from 0"
     most = max((len(row.members) for row in rows if isinstance(row, _Several)), default=1)
     detail = f"a row: up to {most} layers · {detail}" if most > 1 else detail
-    shown = [{"path": row.path, "folded": row.folded} for row in rows]
+    told = [{"path": row.path, "folded": row.folded} for row in rows]
     columns = [*grid.steps.tolist(), grid.last_step + 1]
-    return Drawing(traces, layout, said, grid.last_step, detail, rows=shown, columns=columns)
+    return Drawing(
+        traces, layout, said, grid.last_step, detail, rows=told, columns=columns, single=grid.single.tolist()
+    )
 
 
 class _Several(modules.Row):
@@ -237,17 +254,17 @@ def _flagged(
     }
 
 
-def _layout(labels: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+def _layout(shown: list[float] | None, labels: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     every = max(1, -(-len(labels) // MOST_LABELS))
-    shown = list(range(0, len(labels), every))
+    ticks = range(0, len(labels), every)
     return {
-        "xaxis": {"title": {"text": "step"}, "zeroline": False},
+        "xaxis": {"title": {"text": "step"}, "zeroline": False, **({"range": shown} if shown else {})},
         "yaxis": {
             "type": "category",
             "autorange": "reversed",
             "tickmode": "array",
-            "tickvals": [text(labels[index]) for index in shown],
-            "ticktext": [text(_brief(names[index])) for index in shown],
+            "tickvals": [text(labels[index]) for index in ticks],
+            "ticktext": [text(_brief(names[index])) for index in ticks],
             "zeroline": False,
             "showgrid": False,
             "automargin": True,

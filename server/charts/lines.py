@@ -6,7 +6,7 @@ Not for: what a chart is about.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from server import downsample
 from server.axes import STEP
-from server.charts import attempts, baselines
+from server.charts import attempts, baselines, extent
 from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
 from server.charts.held import hold, is_held, stepped
 from server.charts.marks import mark_findings
+from server.charts.places import Place, placer
 from server.domain.series import Floats, Steps
 from server.downsample import Cut
 
@@ -36,8 +37,9 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
     """
     every = [placed(hold(data, request), request) for data in request.series]
     series = attempts.newest_of(every)
+    starts = attempts.starts_of(every, request.attempts)
     logarithmic = is_logarithmic(request, series, log)
-    traces = _earlier(every)
+    traces = _earlier(every, starts)
     averaged = False
     for index, data in enumerate(series):
         made = with_average(data, text(data.name), COLOURS[index % len(COLOURS)], "solid", request, smooth)
@@ -45,12 +47,13 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
         traces += made
     levels = baselines.fitting(request.levels, series)
     traces += baselines.traces(levels, series, logarithmic=logarithmic)
-    traces += nonfinite_marks(series, request)
+    place = placer(request)
+    traces += nonfinite_marks(series, request, place)
     if logarithmic:
         traces += zero_marks(series)
-    layout = line_layout(logarithmic, request.axis.title)
+    layout = line_layout(logarithmic, request)
     fit_y_axis(layout, [data.buckets for data in series])
-    mark_findings(layout, request.findings, _span(request), request.notes, placer(request))
+    mark_findings(layout, request.findings, _span(request), request.notes, place, starts)
     layout["annotations"] += baselines.labels(levels, logarithmic=logarithmic)
     newest = newest_step(series)
     simple, compared = baselines.words(levels, series)
@@ -64,16 +67,17 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
     )
 
 
-def _earlier(series: Sequence[Cut]) -> list[dict[str, Any]]:
+def _earlier(series: Sequence[Cut], starts: Mapping[int, int]) -> list[dict[str, Any]]:
     """Draws what earlier attempts left, under the newest one."""
     traces = []
     for data in attempts.older_than_newest(series):
-        history, tail = attempts.split(data, series)
+        history, tail = attempts.split(data, starts)
         if history is not None:
             drawn = line(history.buckets, f"{text(data.name)} · attempt {data.attempt}", HISTORY, width=1.0)
             traces.append({**drawn, "showlegend": False})
         if tail is not None:
-            traces.append(attempts.as_dead(line(tail.buckets, data.name, HISTORY, width=1.0), tail))
+            since = attempts.replaced_from(data.attempt, starts)
+            traces.append(attempts.as_replaced(line(tail.buckets, data.name, HISTORY, width=1.0), tail, since))
     return traces
 
 
@@ -83,22 +87,6 @@ def placed(data: Cut, request: Request) -> Cut:
     if request.axis.kind == STEP:
         return data
     return replace(data, buckets=replace(cut, x=request.axis.place(cut.steps, cut.times_ms)))
-
-
-def placer(request: Request) -> Callable[[int], float | None]:
-    """Gives a function that says where on the x axis a step stands: as the longest series has it."""
-    if request.axis.kind == STEP or not request.series:
-        return float
-    longest = max(request.series, key=lambda data: len(data.buckets.steps)).buckets
-    x = request.axis.place(longest.steps, longest.times_ms)
-
-    def place(step: int) -> float | None:
-        if not len(x):
-            return None
-        found = float(x[min(len(x) - 1, int(np.searchsorted(longest.steps, step)))])
-        return found if math.isfinite(found) else None
-
-    return place
 
 
 def axis_of(series: Sequence[Cut], request: Request) -> dict[str, Any] | None:
@@ -121,7 +109,8 @@ def with_average(data: Cut, name: str, colour: str, dash: str, request: Request,
     cut = data.buckets
     wanted = request.chosen or (smooth and len(cut.steps) >= SMOOTH_FROM)
     if data.smooth is None or not wanted or len(cut.steps) < 2:
-        drawn = line(cut, name, colour, dash=dash)
+        marked = extent.MARKED if extent.is_sparse(data, request) else FEW_POINTS
+        drawn = line(cut, name, colour, dash=dash, marked=marked)
         return [stepped(drawn) if is_held(data.name) else drawn]
     raw = line(cut, name, faint(colour), dash=dash, width=1.0)
     raw |= {"showlegend": False, "legendgroup": name}
@@ -138,8 +127,12 @@ def detail_of(series: Sequence[Cut], request: Request, averaged: bool) -> str:
     most = max((int(data.buckets.count.max()) for data in series if len(data.buckets.count)), default=1)
     of = "EMA of the logarithm" if request.factors else "EMA"
     parts = [f"bold: {of}, half-life {short(request.half_life)} steps"] if averaged and request.half_life else []
-    parts.append(f"each place: min–max of up to {most:,} points; zoom for more" if most > 1 else "every point is drawn")
-    return " · ".join(parts)
+    sparse = extent.words(series, request)
+    if most > 1:
+        parts += [sparse, f"each place: min–max of up to {most:,} points; zoom for more"]
+    else:
+        parts.append(f"{sparse}, each of them drawn" if sparse else "every point is drawn")
+    return " · ".join(filter(None, parts))
 
 
 def newest_step(series: Sequence[Cut]) -> int:
@@ -147,12 +140,23 @@ def newest_step(series: Sequence[Cut]) -> int:
     return max((int(data.buckets.last_steps[-1]) for data in series if len(data.buckets.steps)), default=-1)
 
 
-def line(cut: downsample.Buckets, name: str, colour: str, *, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
-    """Makes one line through the extremes of each bucket, in the order that joins it to its neighbours most calmly."""
+def line(
+    cut: downsample.Buckets,
+    name: str,
+    colour: str,
+    *,
+    dash: str = "solid",
+    width: float = 1.6,
+    marked: int = FEW_POINTS,
+) -> dict[str, Any]:
+    """Makes one line through the extremes of each bucket, in the order that joins it to its neighbours most calmly.
+
+    Up to `marked` points have a marker each.
+    """
     x, y, count = extremes(cut)
     drawn: dict[str, Any] = {
         "type": "scatter",
-        "mode": "markers" if len(x) == 1 else "lines+markers" if len(x) <= FEW_POINTS else "lines",
+        "mode": "markers" if len(x) == 1 else "lines+markers" if len(x) <= marked else "lines",
         "x": x,
         "y": y,
         "name": name,
@@ -191,15 +195,22 @@ def numbers(values: Floats) -> list[float | None]:
     return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]
 
 
-def nonfinite_marks(series: Sequence[Cut], request: Request | None = None) -> list[dict[str, Any]]:
-    """Marks values that are no number along the upper edge, one trace a kind."""
+def nonfinite_marks(
+    series: Sequence[Cut], request: Request | None = None, place: Place | None = None
+) -> list[dict[str, Any]]:
+    """Marks values that are no number along the upper edge, one trace a kind; at their buckets without a `place`."""
     by_step = request is None or request.axis.kind == STEP
     found: list[dict[str, Any]] = []
     for kind, (symbol, label) in _SYMBOLS.items():
         entries = [(data, entry) for data in series for entry in data.buckets.nonfinite if entry.kind == kind]
         if entries:
             texts = [f"{text(data.name)}: {entry.count} × {label}, {_steps(entry)}" for data, entry in entries]
-            x = [float(entry.step) if by_step else float(data.buckets.x[entry.bucket]) for data, entry in entries]
+            x = [
+                float(entry.step) if by_step
+                else place(entry.step, data.attempt) if place
+                else float(data.buckets.x[entry.bucket])
+                for data, entry in entries
+            ]  # fmt: skip
             found.append(edge_marks(x, texts, label, symbol, 0.97))
     return found
 
@@ -232,10 +243,16 @@ def edge_marks(x: Sequence[float | None], texts: list[str], name: str, symbol: s
     }
 
 
-def line_layout(logarithmic: bool, x_title: str = "step") -> dict[str, Any]:
+def line_layout(logarithmic: bool, request: Request) -> dict[str, Any]:
     """Makes the layout that all charts over steps share, so that one zoom fits them all."""
+    shown = extent.range_of(request)
     return {
-        "xaxis": {"title": {"text": text(x_title), "standoff": 2}, "showspikes": False, "zeroline": False},
+        "xaxis": {
+            "title": {"text": text(request.axis.title), "standoff": 2},
+            "showspikes": False,
+            "zeroline": False,
+            **({"range": shown} if shown else {}),
+        },
         "yaxis": {
             "automargin": True,
             "type": "log" if logarithmic else "linear",
@@ -303,5 +320,4 @@ def _steps(entry: downsample.NonFinite) -> str:
 
 def _span(request: Request) -> tuple[int, int]:
     first = min((int(data.buckets.steps[0]) for data in request.series if len(data.buckets.steps)), default=0)
-    last = max(newest_step(request.series), 0)
-    return (first if request.start is None else request.start, last if request.stop is None else request.stop)
+    return extent.span_of(request, first, newest_step(request.series))

@@ -1,14 +1,17 @@
 """Marks findings and notes on the x axis: a line at the first evidence, the severity's sign and the code above it.
 
-A remark (info) has its line and its sign alone, so that a healthy run looks like one.
+A remark (info) has its line and its sign alone, so that a healthy run looks like one. A finding that follows from
+another one is marked where it is an error. What an attempt left where a later one is drawn has no mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.charts.attempts import is_drawn
 from server.charts.base import text
+from server.charts.places import Place, on_steps
 from server.domain.findings import Finding, Severity
 from server.domain.runs import Event
 
@@ -21,7 +24,6 @@ LATE = 0.72
 MOST_NOTES = 60
 LONGEST_NOTE = 200
 
-Place = Callable[[int], float | None]
 Mark = tuple[int, float, Finding | Event]  # step, x, what
 
 
@@ -30,18 +32,22 @@ def mark_findings(
     findings: Sequence[Finding],
     span: tuple[int, int],
     notes: Sequence[Event] = (),
-    place: Place = float,
+    place: Place = on_steps,
+    starts: Mapping[int, int] | None = None,
 ) -> None:
-    """Adds a mark for each finding in the span that nobody muted and no other finding explains, and for each note;
-    near ones share a label. `place` turns steps into x.
+    """Adds a mark for each finding in the span that is worth one, and for each note; near ones share a label.
+
+    `place` turns steps into x, `starts` says where the attempts that are drawn begin.
     """
     first, last = span
-    shown: list[Finding | Event] = [
-        one for one in findings if one.cause is None and not one.muted and first <= one.first_step <= last
-    ]
+    shown: list[Finding | Event] = [one for one in findings if is_marked(one) and first <= one.first_step <= last]
     shown += [one for one in notes if one.kind == "note" and first <= one.step <= last][:MOST_NOTES]
     marks: list[Mark] = [
-        (step, x, one) for one in shown for step in [_step(one)] for x in [place(step)] if x is not None
+        (step, x, one)
+        for one in shown
+        for step in [_step(one)]
+        for x in [place(step, one.attempt)]
+        if x is not None and is_drawn(one.attempt, step, starts or {})
     ]
     marks.sort(key=lambda mark: mark[1])
     left, right = place(first), place(last)
@@ -54,6 +60,11 @@ def mark_findings(
             bundles.append([mark])
     layout["shapes"] = [*layout.get("shapes", ()), *(_line(x, one) for _, x, one in marks)]
     layout["annotations"] = [_label(bundle, (left or 0.0) + LATE * width) for bundle in bundles]
+
+
+def is_marked(finding: Finding) -> bool:
+    """Says whether a finding is worth a mark: its cause has one, unless it is an error itself; nobody muted it."""
+    return not finding.muted and (finding.cause is None or finding.severity is Severity.ERROR)
 
 
 def _step(one: Finding | Event) -> int:
@@ -79,7 +90,8 @@ def _line(x: float, one: Finding | Event) -> dict[str, Any]:
 
 
 def _label(bundle: Sequence[Mark], late: float) -> dict[str, Any]:
-    found = sorted((one for _, _, one in bundle if isinstance(one, Finding)), key=lambda one: -one.severity.rank)
+    found = [one for _, _, one in bundle if isinstance(one, Finding)]
+    found.sort(key=lambda one: (-one.severity.rank, one.cause is not None))
     worst = found[0] if found else None
     alarms = list(dict.fromkeys(one.code for one in found if one.severity is not Severity.INFO))
     signs = [f"{SIGNS[worst.severity]} {worst.code}"] if worst and alarms else []

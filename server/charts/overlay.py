@@ -74,7 +74,7 @@ def draw(lines: Sequence[RunLine], request: Request, smooth: bool) -> Drawing:
         above.append(top)
     traces = below + above  # no run's noise over another one's course
     traces += nonfinite_marks(series, request) + (zero_marks(series) if logarithmic else [])
-    layout = line_layout(logarithmic, axis.title)
+    layout = line_layout(logarithmic, replace(request, last_step=max((one.last_step for one in lines), default=-1)))
     if many:
         layout["hovermode"] = "closest"
     fit_y_axis(layout, [data.buckets for data in series])
@@ -89,7 +89,8 @@ def _placed(one: RunLine, request: Request) -> Cut:
 
 
 def _made(one: RunLine, data: Cut, colour: str, dash: str, request: Request, smooth: bool) -> list[dict[str, Any]]:
-    made = with_average(data, text(one.label), colour, dash, request, smooth)
+    own = replace(request, last_step=one.last_step)
+    made = with_average(data, text(one.label), colour, dash, own, smooth)
     return [stepped(trace) for trace in made] if is_held(one.cut.name) else made
 
 

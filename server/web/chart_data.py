@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from server import axes
 from server.charts.base import Chart
 from server.charts.held import is_held
+from server.charts.layers import holding
 from server.charts.lines import LOG_RATIO
 from server.domain.findings import Finding
 from server.domain.metrics import measured_as
@@ -24,6 +25,7 @@ from server.web.contexts.runs import lasted_ms
 from server.web.services import Services
 
 MOST_WITH_HISTORY = 8
+CLOCK_POINTS = 8_000
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,16 @@ def read(
     span: Span,
     half_life: float | None,
     scale: str,
+    find: str = "",
 ) -> tuple[Grid, list[Cut], bool]:
-    """Reads the grid and the cut series that a chart wants; says whether their averages are those of logarithms."""
+    """Reads the grid and the cut series that a chart wants; says whether their averages are those of logarithms.
+
+    A grid keeps to the layers that have the words of `find`.
+    """
     infos = parts.store.series.names(run.id)
     names = kind.wants([info.name for info in infos], asked)
+    if find and kind.columns is not None:
+        names = holding(names, find)
     grid = NOTHING
     if kind.columns is not None and kind.lines is not None:
         columns = kind.columns(len(names))
@@ -107,6 +115,18 @@ def axis_for(run: Run, parts: Services, x: str, rank: int = 0) -> axes.Axis:
     if not found:
         raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
     return axes.of_series(x, found[0].steps, found[0].values)
+
+
+def starts(run: Run, parts: Services) -> dict[int, int]:
+    """Says at which step each training of the run began."""
+    return {one.number: one.first_step for one in parts.store.runs.attempts(run.id) if one.is_training}
+
+
+def clock(run: Run, parts: Services, rank: int = 0) -> list[Cut]:
+    """Reads the series that says when each step was, the same for every chart of the run: that of most samples."""
+    infos = parts.store.series.names(run.id)
+    names = [info.name for info in sorted(infos, key=lambda info: (-info.count, info.name))[:1]]
+    return parts.store.overview.buckets(run.id, names, points=CLOCK_POINTS, attempt="all", rank=rank)
 
 
 def ranks(run: Run, parts: Services) -> list[int]:

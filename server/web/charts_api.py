@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
+from server import axes
 from server.charts.base import Request as Wanted
 from server.charts.catalogue import CHARTS, to_json
 from server.charts.layers import STATISTICS
+from server.domain.modules import EVERYTHING
 from server.domain.runs import Run
 from server.domain.told import as_told
 from server.web import chart_data
@@ -50,6 +52,7 @@ def get_chart(
     unfolded: Annotated[
         list[Name] | None, Query(alias="open", max_length=2_000, description="unfolded modules of the heatmap; * = all")
     ] = None,
+    find: Annotated[str, Query(max_length=500, description="words in the names of the heatmap's layers")] = "",
     start: Annotated[int | None, Query(alias="from", description="first step")] = None,
     stop: Annotated[int | None, Query(alias="to", description="last step")] = None,
     rank: Annotated[int, Query(ge=0, le=1_000_000, description="process of a distributed training")] = 0,
@@ -62,7 +65,7 @@ def get_chart(
     findings = as_told(parts.store.findings.list(run.id))
     span = Span(start, stop, points, rank)
     half_life = chart_data.half_life(run, kind, smooth, span)
-    grid, series, factors = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life, scale)
+    grid, series, factors = chart_data.read(run, parts, kind, name or [stat], findings, span, half_life, scale, find)
     drawing = None
     if series or len(grid.steps):
         wanted = Wanted(
@@ -72,6 +75,8 @@ def get_chart(
             notes=parts.store.records.events(run.id, limit=EVENTS),
             levels=chart_data.levels(run, parts, series) if chart in WITH_LEVELS else (),
             axis=chart_data.axis_for(run, parts, x, rank),
+            clock=chart_data.clock(run, parts, rank) if x == axes.TIME else (),
+            attempts=chart_data.starts(run, parts),
             scale=scale,
             half_life=half_life,
             factors=factors,
@@ -81,8 +86,9 @@ def get_chart(
             last_step=run.last_step,
             last_ms=run.started_ms + lasted_ms(run),
             stat=stat,
-            unfolded=unfolded or (),
+            unfolded=(EVERYTHING,) if find else unfolded or (),
             layers=chart_data.layers(run, parts) if chart == "layers" else (),
         )
         drawing = kind.draw(wanted)
-    return Response(to_json(drawing, kind.empty), media_type="application/json")
+    empty = "No layer has these words in its name." if find else kind.empty
+    return Response(to_json(drawing, empty), media_type="application/json")

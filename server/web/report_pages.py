@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -12,8 +13,11 @@ from markupsafe import Markup
 
 from server import paths
 from server.charts import still
+from server.charts.attempts import is_drawn, newest_start
 from server.charts.base import Chart
 from server.charts.catalogue import CHARTS
+from server.charts.marks import is_marked
+from server.domain.findings import Finding
 from server.domain.kinds import Kind, parse
 from server.domain.metrics import partners, subject
 from server.domain.runs import Run
@@ -65,13 +69,20 @@ def _report(run: Run, parts: Services) -> report.ReportView:
         checklist.checklist_view(
             run, checks, found, parts.registry, now, before=preflighted.without_curves(run.id, parts)
         ),
-        _stills(run, parts, [(one.first_step, one.code) for one in found if one.cause is None and not one.muted]),
+        _stills(run, parts, _marks(run, parts, found)),
         parts.store.records.facts(run.id),
         parts.store.runs.attempts(run.id),
         now,
         _version(),
         _style(),
     )
+
+
+def _marks(run: Run, parts: Services, found: Sequence[Finding]) -> list[tuple[int, str]]:
+    """Chooses the findings of the attempt that is drawn."""
+    starts = newest_start(chart_data.starts(run, parts))
+    shown = [one for one in found if is_marked(one) and is_drawn(one.attempt, one.first_step, starts)]
+    return [(one.first_step, one.code) for one in shown]
 
 
 def _stills(run: Run, parts: Services, marks: list[tuple[int, str]]) -> list[still.Still]:

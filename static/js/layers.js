@@ -1,6 +1,9 @@
 // The layers page: the module tree folds the heatmap, and a click on a row opens the drawer of that layer. All of it
 // stands in the address.
 
+const TYPING_MS = 250;
+let typing = 0;
+
 const heatmap = () => document.getElementById("chart-layers");
 
 function start() {
@@ -21,6 +24,8 @@ function start() {
     if (row.folded) modules().find((module) => module.dataset.module === row.path).open = true;
     else openDrawer(row.path);
   });
+  document.querySelector("[data-find-layer]")?.addEventListener("input", find);
+  if (document.querySelector("[data-find-layer]")?.value) find(); // a browser keeps what was typed
   document.querySelector("[data-layers-form]")?.addEventListener("change", (event) => {
     address((query) => query.set("stat", event.target.value));
     location.reload();
@@ -28,6 +33,15 @@ function start() {
 }
 
 const modules = () => [...document.querySelectorAll("[data-module]")];
+
+// The map keeps to what the list shows, once nobody types any more.
+function find() {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    const words = document.querySelector("[data-find-layer]").value.trim();
+    ask((query) => (words ? query.set("find", words) : query.delete("find")));
+  }, TYPING_MS);
+}
 
 function fold() {
   const all = modules();
@@ -38,8 +52,12 @@ function fold() {
     for (const name of names) query.append("open", name);
   };
   address(put);
+  ask(put);
+}
+
+function ask(edit) {
   const url = new URL(heatmap().dataset.url, location.href);
-  put(url.searchParams);
+  edit(url.searchParams);
   heatmap().dataset.url = url.pathname + url.search;
   document.dispatchEvent(new CustomEvent("gw:places"));
 }

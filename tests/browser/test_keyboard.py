@@ -169,7 +169,7 @@ def test_a_row_of_the_heatmap_opens_its_layer_and_the_tree_folds_it(
     page.close()
 
 
-def test_a_name_in_the_legend_hides_its_line_and_shows_the_tail_of_an_attempt_that_ended(
+def test_a_name_in_the_legend_hides_its_line_and_shows_what_a_later_attempt_replaced(
     server: Server, page: Page, eventually: Callable[..., None]
 ) -> None:
     open_run(server)
@@ -178,13 +178,13 @@ def test_a_name_in_the_legend_hides_its_line_and_shows_the_tail_of_an_attempt_th
     send(server, 0, {"loss": [1.1, 0.9], "loss/kl": [0.1] * 2}, first_step=2, attempt="second")
     page.goto(f"{server.url}/runs/{RUN}")
     legend = page.locator("[data-chart=loss] .chart-legend")
-    tail = legend.get_by_role("button", name="loss · attempt 1, dead tail")
+    tail = legend.get_by_role("button", name="loss · attempt 1, replaced from step 2 on")
     tail.wait_for()
     shown = """() => document.querySelector("[data-chart=loss] .plot").data
       .filter((one) => one.visible === true || one.visible === undefined).map((one) => one.name)"""
     assert tail.get_attribute("aria-pressed") == "false"
-    assert not [name for name in page.evaluate(shown) if "dead tail" in name]
+    assert not [name for name in page.evaluate(shown) if "replaced" in name]
     tail.press("Enter")
-    eventually(lambda: "loss · attempt 1, dead tail" in page.evaluate(shown))
+    eventually(lambda: "loss · attempt 1, replaced from step 2 on" in page.evaluate(shown))
     legend.get_by_role("button", name="loss/kl", exact=True).press("Enter")
     eventually(lambda: "loss/kl" not in page.evaluate(shown))

@@ -446,6 +446,6 @@ def test_h13_clocks_may_jump_and_steps_may_go_back(tmp_path: Path, monkeypatch: 
     assert [sum(item["count"]) for item in everything] == [120, 10], "nothing was overwritten"
     traces = server.get(f"runs/{monitor.run_id}/charts/loss")["figure"]["data"]
     assert [trace["name"] for trace in traces if trace.get("visible") == "legendonly"] == [
-        "loss · attempt 1, dead tail"
+        "loss · attempt 1, replaced from step 60 on"
     ]
     assert server.stop() == 0

@@ -13,6 +13,7 @@ from server.domain.kinds import LAYER_KINDS, Kind, parse
 from server.domain.metrics import better, partners, subject
 from server.domain.order import natural
 from server.domain.series import SeriesInfo
+from server.domain.units import unit_of, with_unit
 from server.web import formats
 from server.web.contexts.look import Choice, Look, ranks_of, scales_of, smoothings_of
 
@@ -250,7 +251,7 @@ def _machinery(base: str, export: str, known: Mapping[str, SeriesInfo]) -> tuple
             Chart(
                 _metric_id(name),
                 "series",
-                name,
+                with_unit(name),
                 base + "series?" + urlencode({"name": name}),
                 figures=_figures(known[name]),
                 csv_url=export + urlencode({"name": name}),
@@ -266,13 +267,14 @@ def _figures(info: SeriesInfo) -> str:
     """Sums a series up: its best value where the name says which end is good, else its range; then the newest one."""
     best = better(info.name)
     parts = []
+    _, size = unit_of(info.name)
     if best == "lowest" and info.min is not None:
         parts.append(f"best {formats.number(info.min)}")
     elif best == "highest" and info.max is not None:
         parts.append(f"best {formats.number(info.max)}")
     elif info.min is not None and info.max is not None and info.min != info.max:
-        parts.append(f"{formats.number(info.min)} to {formats.number(info.max)}")
-    parts.append(f"last {formats.number(info.last_value)}")
+        parts.append(f"{formats.number(info.min / size)} to {formats.number(info.max / size)}")
+    parts.append(f"last {formats.number(info.last_value / size)}")
     if info.nonfinite:
         parts.append(f"{formats.count(info.nonfinite)} not finite")
     return " · ".join(parts)

@@ -1,6 +1,7 @@
 """Runs beside each other: who they are, in which settings they differ, and what was found in each.
 
-A run keeps its colour and dash whichever other runs stand beside it. Not for: the overlaid charts (charts/overlay.py).
+A run has a colour of its own, the same one while no other run of the comparison has it. Not for: the
+overlaid charts (charts/overlay.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ COLOURS = 8
 MOST_CHARTS = 200
 _DRAWN = (Kind.LOSS, Kind.LOSS_PART, Kind.VALIDATION, Kind.USER, Kind.LEARNING_RATE, Kind.GRAD_NORM, Kind.TIME_STEP)
 _FIRST = ("loss", "val/loss")
+_TITLES = {
+    "loss": "Loss",
+    "val/loss": "Validation loss",
+    "grad_norm": "Gradient norm",
+    "time/step": "Step time (s)",
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Overlay:
     """A place where one metric of all runs is drawn."""
 
     id: str
+    name: str
     title: str
     url: str
 
@@ -125,12 +133,15 @@ class Material:
 
 
 def slots(run_ids: Sequence[str]) -> dict[str, int]:
-    """Gives each run a slot by its id; where two want the same one, the later id takes the next free one."""
+    """Gives each run a colour by its id; where two want the same one, the later id takes the next free one.
+
+    A slot is a colour and a dash, and there is no second dash before every colour is taken.
+    """
     taken: dict[int, str] = {}
     for run_id in sorted(run_ids):
-        slot = crc32(run_id.encode("utf-8", "surrogatepass")) % SLOTS
-        while slot in taken:
-            slot = (slot + 1) % SLOTS
+        wanted = crc32(run_id.encode("utf-8", "surrogatepass"))
+        dash = len(taken) // COLOURS * COLOURS
+        slot = next(slot for at in range(COLOURS) if (slot := dash + (wanted + at) % COLOURS) not in taken)
         taken[slot] = run_id
     return {run_id: slot for slot, run_id in taken.items()}
 
@@ -191,9 +202,23 @@ def _overlays(chosen: Sequence[Material]) -> tuple[Overlay, ...]:
     names = dict.fromkeys(name for one in chosen for name in one.names if parse(name)[0] in _DRAWN)
     order = sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), subject(name), name))
     return tuple(
-        Overlay("overlay-" + quote(name, safe=""), name, "/api/v1/compare/chart?" + urlencode([("name", name), *runs]))
+        Overlay(
+            "overlay-" + quote(name, safe=""),
+            name,
+            _title(name, order),
+            "/api/v1/compare/chart?" + urlencode([("name", name), *runs]),
+        )
         for name in order[:MOST_CHARTS]
     )
+
+
+def _title(name: str, names: Sequence[str]) -> str:
+    """Calls a chart what a run's own page calls it; what the training named has that name."""
+    kind, group = parse(name)
+    if kind is Kind.LEARNING_RATE:
+        alone = sum(parse(each)[0] is kind for each in names) == 1
+        return "Learning rate" if alone else f"Learning rate, group {group}"
+    return _TITLES.get(name, name)
 
 
 def _diff(chosen: Sequence[Material], everything: bool) -> tuple[DiffGroup, ...]:

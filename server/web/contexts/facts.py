@@ -16,6 +16,7 @@ from server.web.contexts.gradients import gradient_pairs
 
 MAX_LAYERS = 5_000
 MAX_CONFIG = 500
+LONGEST_TRACEBACK = 20_000
 ELSEWHERE = "preflight"
 
 
@@ -42,19 +43,21 @@ class ModelView:
 
 @dataclass(frozen=True)
 class Group:
-    """A titled list of facts."""
+    """A titled list of facts, with a remark under it."""
 
     title: str
     pairs: tuple[Pair, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Happening:
-    """One line of the log: an event, a note or an anomaly."""
+    """One line of the log: an event, a note or an anomaly; where an exception came from in lines of its own."""
 
     kind: str
     step: str
     text: str
+    traceback: str
     time: str
     iso: str
 
@@ -102,7 +105,7 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
         Group("Gradients", gradient_pairs(facts.get("gradient_meaning"))),
         Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
         Group("Data", _flat(_mapping(facts.get("data")))),
-        Group("Attempts", _attempts(attempts)),
+        Group("Attempts", _attempts(attempts), _began_again(run, attempts, config)),
         Group("Git", _flat(_mapping(environment.get("git")))),
         Group(
             "Environment", _flat({key: value for key, value in environment.items() if key not in ("git", "packages")})
@@ -119,6 +122,7 @@ def happenings(events: Sequence[Event]) -> tuple[Happening, ...]:
             kind=event.kind,
             step="start" if event.step < 0 else formats.count(event.step),
             text=_event_text(event),
+            traceback=formats.shortened(str(event.value.get("traceback") or ""), LONGEST_TRACEBACK),
             time=formats.utc(event.time_ms),
             iso=formats.iso(event.time_ms),
         )
@@ -227,10 +231,27 @@ def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
     )
 
 
+def _began_again(run: Run, attempts: Sequence[Attempt], config: Mapping[str, Any]) -> str:
+    """Says how to go on at a step, where the newest attempt began at 0 and an earlier one had come further."""
+    trainings = [attempt for attempt in attempts if attempt.is_training]
+    if len(trainings) < 2 or trainings[-1].first_step > 0 or "first_step" in config:
+        return ""
+    newest, far = trainings[-1], max(trainings[:-1], key=lambda attempt: attempt.last_step)
+    if far.last_step <= 0:
+        return ""
+    call = f'watch(model, optimizer, run_id="{run.id}", config={{"first_step": {far.last_step + 1}}})'
+    return (
+        f"Attempt {newest.number} began again at step 0, although attempt {far.number} had reached step "
+        f"{formats.count(far.last_step)}: its optimizer had counted no steps (plain SGD counts none; Adam does, once "
+        f"its state is loaded before `watch`), and nothing else said where it goes on. A training that continues says "
+        f"so itself: `{call}`, or the step of its checkpoint."
+    )
+
+
 def _event_text(event: Event) -> str:
     if set(event.value) == {"text"}:
         return formats.text(event.value["text"])
-    return formats.text(dict(event.value))
+    return formats.text({key: value for key, value in event.value.items() if key != "traceback"})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> tuple[Pair, ...]:

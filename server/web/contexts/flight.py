@@ -26,8 +26,8 @@ MOST_LAYERS = 60
 SCALARS = ("loss", "grad_norm", "clip/before", "clip/coefficient", "scaler/scale")
 _BROKEN = (RunState.FAILED, RunState.CRASHED)
 _REASONS = {
-    "nonfinite-loss": "the loss was no number",
-    "nonfinite-gradient": "a gradient was no number",
+    "nonfinite-loss": "the loss was not a number",
+    "nonfinite-gradient": "a gradient was not a number",
     "loss-spike": "the loss jumped",
     "exception": "an exception ended the loop",
 }
@@ -37,7 +37,7 @@ _DIRECTIONS = {
     "loss": "an operation behind the last weights made it, after {place}",
     "backward": "the backward pass made it in {place}",
     "update": "the update before this step had put it into the weights of {place}",
-    "unseen": "not seen, for it was known only {later} later, when weights were no numbers any more; "
+    "unseen": "not seen, for it was known only {later} later, when weights were not numbers any more; "
     "`watch(..., budget=1.0)` measures as many steps as it can",
 }
 _STATISTICS = (("act/absmax/", "Largest |output|"), ("grad_norm/", "Gradient norm"), ("update_ratio/", "Update ratio"))
@@ -218,7 +218,7 @@ def _circumstances(broken: Mapping[str, Any]) -> list[Pair]:
     state = _mapping(broken.get("rng"))
     if state:
         at = f"torch's generator before step {formats.text(state.get('step'))}"
-        pairs.append(Pair(at, f"{_text(state.get('torch'))} (in full in the fact `flight`)"))
+        pairs.append(Pair(at, f"{_text(state.get('torch'))} (in full in the fact flight)"))
     return pairs
 
 

@@ -18,7 +18,7 @@ export function tipOf(chart, event) {
     chart.element.append(tip);
   }
   const [row, column] = point.pointIndex ?? point.pointNumber;
-  tip.textContent = `${text(point.data.y[row])}\n${steps(chart.answer.columns, column)}\n${value(point)}`;
+  tip.textContent = `${text(point.data.y[row])}\n${steps(chart.answer, column)}\n${value(point)}`;
   tip.hidden = false;
   const box = chart.element.getBoundingClientRect();
   const x = event.event.clientX - box.left;
@@ -26,10 +26,13 @@ export function tipOf(chart, event) {
   tip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, event.event.clientY - box.top - tip.offsetHeight - 8)}px)`;
 }
 
-function steps(edges, column) {
-  const [first, last] = [edges[column], edges[column + 1] - 1];
+// A cell reaches to the next measured step, and its value is of the first one alone.
+function steps({ columns, single }, column) {
+  const [first, next] = [columns[column], columns[column + 1]];
   const say = (step) => step.toLocaleString("en");
-  return last > first ? `steps ${say(first)} to ${say(last)}` : `step ${say(first)}`;
+  if (next - first < 2) return `step ${say(first)}`;
+  if (!single?.[column]) return `measured in steps ${say(first)} to ${say(next - 1)}`;
+  return `measured at step ${say(first)}, ${column + 2 < columns.length ? `next at ${say(next)}` : "the last time"}`;
 }
 
 function value(point) {

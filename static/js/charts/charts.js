@@ -133,13 +133,20 @@ function draw(chart) {
   }
   element.setAttribute("aria-label", answer.summary);
   note(element, answer.detail ?? "");
-  const range = look.zoom && (answer.axis ? null : look.zoom);
-  const data = coloured(answer.figure.data);
+  const data = withHidden(element, coloured(answer.figure.data));
+  const range = answer.axis ? null : (look.zoom ?? whole(answer.figure.layout.xaxis.range, data));
   drawLegend(element, data, () => draw(chart));
-  globalThis.Plotly.react(plot, withHidden(element, data), styled(answer.figure.layout, range), CONFIG).then(() => {
+  globalThis.Plotly.react(plot, data, styled(answer.figure.layout, range), CONFIG).then(() => {
     element.dataset.drawnStep = String(answer.last_step);
     if (!chart.listening) listen(chart, plot);
   });
+}
+
+// The steps of the whole run, and what is shown beyond them: the tail of an earlier attempt.
+function whole(range, data) {
+  if (!range) return null;
+  const ends = data.filter((trace) => trace.visible !== "legendonly" && trace.visible !== false && trace.x?.length).flatMap(({ x }) => [x[0], x[x.length - 1]]);
+  return [Math.min(range[0], ...ends.filter(Number.isFinite)), Math.max(range[1], ...ends.filter(Number.isFinite))];
 }
 
 function listen(chart, plot) {
@@ -187,7 +194,6 @@ function note(element, words) {
     element.append(place);
   }
   place.textContent = words;
-  place.title = words;
 }
 
 function failed(chart, error) {

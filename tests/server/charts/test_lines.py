@@ -77,17 +77,17 @@ def test_a_remark_has_a_sign_and_no_name() -> None:
 
 
 def test_the_newest_attempt_is_drawn_and_what_came_before_lies_under_it() -> None:
-    """Attempt 2 went on at step 3: what attempt 1 did after that is its dead tail, grey behind the legend."""
+    """Attempt 2 went on at step 3: what attempt 1 did after that is replaced, grey behind the legend."""
     first = series("loss", [5.0, 4.0, 3.0, 9.0, 9.5])
     drawing = draw("loss", first, series("loss", [2.5, 2.0], attempt=2, first=3))
     history, tail, newest = (trace for trace in drawing.data if trace["mode"] != "markers" or trace["name"] == "loss")
     assert (history["x"], history["y"], history["showlegend"]) == ([0.0, 1.0, 2.0], [5.0, 4.0, 3.0], False)
     assert (tail["x"], tail["y"], tail["visible"]) == ([3.0, 4.0], [9.0, 9.5], "legendonly")
-    assert tail["name"] == "loss · attempt 1, dead tail"
+    assert tail["name"] == "loss · attempt 1, replaced from step 3 on"
     assert (newest["x"], newest["y"], newest["name"]) == ([3.0, 4.0], [2.5, 2.0], "loss")
 
 
-def test_an_attempt_that_began_anew_leaves_a_dead_tail_alone() -> None:
+def test_an_attempt_that_began_anew_replaces_all_of_the_one_before() -> None:
     drawing = draw("loss", series("loss", [2.0, 1.0]), series("loss", [1.5, 1.2], attempt=2))
     assert [trace.get("visible") for trace in drawing.data[:2]] == ["legendonly", None]
 

@@ -132,3 +132,12 @@ def test_the_noise_of_many_runs_lies_under_the_courses_of_all() -> None:
     assert {trace["line"]["color"][-2:] for trace in drawing.data[: len(lines)]} == {overlay.HAZE}
     assert [trace["hoverinfo"] for trace in drawing.data[len(lines) :]] == ["skip"] * len(lines)
     assert [overlay.is_noisy(name) for name in ("loss", "mine", "lr/0", "val/loss")] == [True, True, False, False]
+
+
+def test_what_is_stored_in_bytes_is_drawn_in_a_unit_that_can_be_read() -> None:
+    drawing = draw("series", series("system/gpu0/memory", [3.5e9, 4e9]), half_life=5.0)
+    assert (drawing.data[0]["name"], drawing.data[0]["y"]) == ("system/gpu0/memory (GB)", [3.5, 4.0])
+    assert drawing.summary.startswith("Up to step 1. system/gpu0/memory (GB): from 3.5 to 4")
+    assert draw("series", series("system/disk_read", [2e6])).data[0]["y"] == [2.0]
+    shares = draw("series", series("system/memory_share", [0.5]))
+    assert (shares.data[0]["name"], shares.data[0]["y"]) == ("system/memory_share", [0.5])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.web.contexts.compare import MOST_RUNS, SLOTS, slots
+from server.web.contexts.compare import COLOURS, MOST_RUNS, SLOTS, slots
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, diagnose, finding, look, numbers_of
 
@@ -58,6 +58,24 @@ def test_runs_that_ask_for_a_logarithmic_axis_are_averaged_by_their_logarithms(h
     assert home.client.get(url + "&scale=linear").json()["detail"].startswith("bold: EMA, half-life 4 steps")
 
 
+def test_charts_are_called_what_the_page_of_a_run_calls_them(home: House) -> None:
+    home.send(1, {"lr/0": [0.1], "grad_norm": [1.0], "time/step": [0.1], "val/acc": [0.5]}, first_step=2)
+    page = look(home, BOTH)
+    titles = ["Loss", "Validation loss", "val/acc", "Learning rate", "Gradient norm", "mine", "Step time (s)"]
+    assert sorted(each for each in page.texts if each in titles) == sorted(titles)
+    assert "Step time (s) time/step" in page.values("data-narrow-text")
+    home.send(1, {"lr/head": [0.1]}, run_id=OTHER, first_step=2)
+    assert {"Learning rate, group 0", "Learning rate, group head"} <= set(look(home, BOTH).texts)
+
+
+def test_no_two_runs_have_the_same_colour_before_all_colours_are_taken() -> None:
+    for start in range(40):
+        ids = [f"run {start}-{number}" for number in range(MOST_RUNS)]
+        for amount in (3, COLOURS):
+            assert len({slot % COLOURS for slot in slots(ids[:amount]).values()}) == amount
+            assert max(slots(ids[:amount]).values()) < COLOURS, "and all of them solid"
+
+
 def test_findings_stand_side_by_side(home: House) -> None:
     diagnose(home, finding())
     page = look(home, BOTH)
@@ -73,7 +91,8 @@ def test_a_run_keeps_its_colour_whoever_stands_beside_it() -> None:
     assert len(set(of_all.values())) == MOST_RUNS
     assert max(of_all.values()) < SLOTS
     assert slots(list(reversed(ids))) == of_all
-    assert slots(ids[:1])[ids[0]] == slots([ids[0], "another"])[ids[0]]
+    first = min(ids)
+    assert {slots([first, other])[first] for other in ids if other != first} == set(slots([first]).values())
 
 
 def test_a_comparison_of_nothing_says_how_to_begin(home: House) -> None:

@@ -62,7 +62,7 @@ def test_it_names_what_broke_first_with_batch_and_state(server: House) -> None:
     send(server, [record("fact", "flight", 99, {"breaks": [broken()]})])
     text = panel(server)
     assert "The last steps before step 99" in text
-    assert "At step 99 the loss was no number." in text
+    assert "At step 99 the loss was not a number." in text
     assert "First bad value: the forward pass made it in <code>body.2</code> (LogBackward0)." in text
     assert "fingerprint abcd1234, 2 not finite" in text
     assert "feed0001" in text
@@ -86,7 +86,7 @@ def test_layers_stand_in_the_order_of_their_calls_and_bad_numbers_are_marked(ser
         ("input", "it was in the batch already, where it went into <code>body.2</code>"),
         ("backward", "the backward pass made it in <code>body.2</code>"),
         ("update", "the update before this step had put it into the weights of <code>body.2</code>"),
-        ("unseen", "not seen, for it was known only 7 steps later, when weights were no numbers any more"),
+        ("unseen", "not seen, for it was known only 7 steps later, when weights were not numbers any more"),
         ("sideways", "it was found in <code>body.2</code>"),
     ],
 )

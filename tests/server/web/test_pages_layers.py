@@ -74,3 +74,13 @@ def test_two_thousand_layers_are_a_page(home: House) -> None:
     assert len(page.values("data-layer")) == 2_000
     url = next(url for url in page.values("data-url") if "/charts/layers" in url)
     assert len(home.client.get(url).json()["rows"]) == 100
+
+
+def test_the_map_keeps_to_the_layers_that_were_found_and_unfolds_them(home: House) -> None:
+    url = f"/api/v1/runs/{RUN}/charts/layers"
+    found = home.client.get(url, params={"stat": "std", "find": "FC blocks", "open": "none"}).json()
+    assert found["rows"] == [{"path": "blocks.0.fc", "folded": False}, {"path": "blocks.1.fc", "folded": False}]
+    weights = home.client.get(url, params={"stat": "grad_norm", "find": "bias"}).json()
+    assert [row["path"] for row in weights["rows"]] == ["blocks.0.fc.bias"]
+    none = home.client.get(url, params={"find": "act/std"}).json()
+    assert (none["figure"], none["summary"]) == (None, "No layer has these words in its name.")

@@ -10,10 +10,11 @@ import pytest
 
 from server.diagnosis.urgency import verdict_of
 from server.domain.findings import CheckResult, Evidence, Severity
-from tests.server.house import RUN, House, house
+from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
 
 AT = f"/runs/{RUN}"
+FRAME = {"Content-Type": "application/vnd.gradwatch.frame"}
 LAYER = {"name": "relu", "type": "ReLU", "order": 0, "output_shape": [8, 16], "parameters": 0, "trainable": None}
 
 
@@ -367,3 +368,38 @@ def test_a_finding_is_drawn_with_the_stretch_where_it_holds_and_its_levels(home:
     assert labels == ["loss from step 0 to 4: lowest 0.5, highest 9; baseline 0.75"]
     assert "picture__shade" in page.values("class")
     assert "baseline 0.75" in page.text
+
+
+def test_an_attempt_that_began_again_at_0_says_how_a_training_goes_on_at_its_step(home: House) -> None:
+    home.open_run(attempt="second", first_step=0, started_ms=home.clock() + 1_000, config={"lr": 0.1})
+    text = look(home, AT).text
+    assert "Attempt 2 began again at step 0, although attempt 1 had reached step 1: " in text
+    assert f'watch(model, optimizer, run_id="{RUN}", config={{"first_step": 2}})' in text
+
+
+@pytest.mark.parametrize(("first_step", "config"), [(2, {}), (0, {"first_step": 0})])
+def test_an_attempt_that_goes_on_or_was_told_to_begin_at_0_is_left_alone(
+    home: House, first_step: int, config: dict[str, int]
+) -> None:
+    more = {"records": [fact("config", config)], "attempt": "second"}
+    home.open_run(attempt="second", first_step=first_step, started_ms=home.clock() + 1_000, config=config)
+    home.client.post(f"/api/v1/runs/{RUN}/frames", headers=FRAME, content=frame_bytes(0, {"loss": [1.0]}, **more))
+    page = look(home, AT)
+    assert "Attempts" in page.texts
+    assert "began again" not in page.text
+
+
+def test_memory_is_counted_in_gigabytes(home: House) -> None:
+    home.send(1, {"system/memory": [3.5e9, 4e9], "system/network_sent": [2e6, 2e6], "system/cpu": [0.5, 0.5]})
+    page = look(home, AT)
+    assert {"system/memory (GB)", "3.5 to 4 · last 4", "system/network_sent (MB/s)", "system/cpu"} <= set(page.texts)
+
+
+def test_a_traceback_keeps_its_lines_apart_from_what_happened(home: House) -> None:
+    lines = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\nValueError: ' + "x" * 900
+    value = {"exception": "ValueError: x", "traceback": lines, "state": "failed"}
+    home.send(1, {}, records=[{"kind": "event", "name": "failed", "step": 1, "time_ms": home.clock(), "value": value}])
+    page = look(home, AT)
+    assert "exception: ValueError: x, state: failed" in page.texts
+    assert lines in page.texts, "whole, in a place that keeps its lines"
+    assert "Where it came from" in page.texts
