@@ -9,4 +9,5 @@ _PROXY = torch._C._TorchDispatchModeKey.PROXY
 
 def is_traced() -> bool:
     """Asks for `torch.jit.trace` and for `make_fx`: an operation of ours would be a part of the graph."""
-    return bool(torch._C._get_tracing_state() or torch._C._get_dispatch_mode(_PROXY))
+    proxies = torch._C._get_dispatch_mode(_PROXY) or torch._ops._get_dispatch_mode_pre_dispatch(_PROXY)
+    return bool(proxies or torch._C._get_tracing_state())

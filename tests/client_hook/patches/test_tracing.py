@@ -37,9 +37,13 @@ def recorded(model: nn.Module) -> tuple[Any, ...]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         traced = torch.jit.trace(model, given)
-        graph = make_fx(model)(*given).graph
+        graphs = [make_fx(model, pre_dispatch=early)(*given).graph for early in (False, True)]
     told_of_hook = [str(item.message) for item in told if item.filename.startswith(HOOK)]
-    return [node.kind() for node in traced.inlined_graph.nodes()], [str(node) for node in graph.nodes], told_of_hook
+    return (
+        [node.kind() for node in traced.inlined_graph.nodes()],
+        [str(node) for graph in graphs for node in graph.nodes],
+        told_of_hook,
+    )
 
 
 def recordings(*, hooked: bool) -> list[tuple[Any, ...]]:
