@@ -75,6 +75,7 @@ class LossCall:
     rows_sum_to_one: bool
     log_probabilities: bool
     one_hot: bool
+    last_kind: str = ""  # the class of the last layer, where somebody looked it up in the model's table
     previous_dim: int | None = None  # the size that a softmax normalises over
     previous_axis: int | None = None  # and which dimension of the input that is; None where a view lies between
     batch_entropy: float | None = None  # of the labels within one batch, in nats

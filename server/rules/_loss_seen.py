@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
+from server.rules._layers import layers
 from server.rules._loss_call import LossCall
 from server.rules.base import Stage
 
@@ -26,9 +29,16 @@ class Seen(NamedTuple):
     log_softmaxes: tuple[tuple[int, ...], ...] = ()
 
 
+def with_kind(window: Window, call: LossCall) -> LossCall:
+    """Gives the call with the class of the last layer."""
+    kinds = {str(layer.get("name")): str(layer.get("type") or "") for layer in layers(window)}
+    return replace(call, last_kind=kinds.get(call.last_layer, ""))
+
+
 def where(call: LossCall) -> str:
-    """Names the last layer, in brackets."""
-    return f" (`{call.last_layer}`)" if call.last_layer else ""
+    """Names the last layer, in brackets, with its class where its name is but a number."""
+    kind = f", {call.last_kind}" if call.last_kind and call.last_layer.rpartition(".")[2].isdecimal() else ""
+    return f" (`{call.last_layer}`{kind})" if call.last_layer else ""
 
 
 def shape(sizes: tuple[int, ...]) -> str:

@@ -41,7 +41,7 @@ class HyperparameterChanged(Rule):
     ```
 
     ## References
-    - Exact test; schedules, such as the momentum of one-cycle, are left out.
+    - Exact test; how often a value may change, and how long the new one must stand, is ours.
     """
 
     code = "GW506"

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._ids import cast_ids
-from server.rules._layers import layers
 from server.rules._loss_call import (
     NOT_SEEN,
-    LossCall,
     call_operations,
     loss_call,
     own_operations,
 )
-from server.rules._loss_seen import Seen
+from server.rules._loss_seen import Seen, with_kind
 from server.rules._metrics import falling_metric
 from server.rules._own_losses import mistake_in_graph, mistake_in_own_loss, squashed_twice
 from server.rules._progress import loss_quarters
@@ -43,23 +41,32 @@ class LossTaskMismatch(Rule):
     """The run has a loss function that does not fit its outputs or targets
 
     ## What it does
-    Looks at what really went into the loss function: softmax or sigmoid applied before a loss that applies it itself, a
-    softmax over the samples or the places instead of the classes (in a loss of one's own over the samples too), a
-    single output under cross-entropy, probabilities where logarithms belong, shapes that only fit by broadcasting (in a
-    squared or quantile error of one's own too), targets outside [0, 1] under a cross-entropy, raw scores that a clamp
-    cuts to [0, 1], class ids as regression targets (cast to float too, where an accuracy is logged or eight or more
-    come equally often), a label smoothing of a half or more, rows of several ones under a cross-entropy, 0 and 1 as
-    targets of a loss that wants -1 and 1, a squared error of probabilities that ends where a constant answer is (a last
-    resort: causes of any other rule come first), targets 0 and 1 in a hinge that multiplies them
-    with the score (then all of class 0 costs 1 and teaches nothing).
-    The test for a softmax wants every row of eight batches to be non-negative and to sum to 1; real logits never do.
-    Where a reward is logged (`monitor.log(reward=…)`), one that only ever fell tells of a sign that was lost; so does,
-    at the end, an accuracy or AUC of the validation that fell to that of a guess while the loss fell, and an overlap
-    (Dice, IoU) that stayed at 0. Scores of several places that a view reads as one row, raw scores, a softmax or a
-    log-softmax over the samples in CTC, distances as scores, and rates where a Poisson loss wants their logarithms are
-    found as well, and so is an overlap of raw scores beside a cross-entropy of them. Several rows of outputs against
-    one row of targets (heads that share it) are a remark. A loss of your own that only adds up the raw scores of the
-    right answers, is below 0 and falls in every quarter of the run has no floor.
+    Looks at what really went into the loss function, and names
+
+    - a softmax or sigmoid before a loss that applies it itself: every row of eight batches is non-negative and sums to
+      1, which real logits never do;
+    - a softmax over the samples or the places instead of the classes, in a loss of one's own over the samples too;
+    - in CTC raw scores, a softmax, or a log-softmax over the samples;
+    - a single output under a cross-entropy;
+    - probabilities where logarithms belong, rates where a Poisson loss wants their logarithms, and distances as scores;
+    - raw scores that a clamp cuts to [0, 1], and scores of several places that a view reads as one row;
+    - an overlap (Dice, IoU) of raw scores beside a cross-entropy of them;
+    - shapes that only fit by broadcasting, in a squared or quantile error of one's own too;
+    - targets outside [0, 1] under a cross-entropy, rows of several ones under one, and a label smoothing of a half or
+      more;
+    - class ids as regression targets, cast to float too, where an accuracy is logged or eight or more come equally
+      often;
+    - targets 0 and 1 of a loss that wants −1 and 1, or of a hinge that multiplies them with the score: all of class 0
+      costs 1 then and teaches nothing;
+    - a squared error of probabilities that ends where a constant answer is: a last resort, causes of any other rule
+      come first;
+    - a loss of your own that only adds up the raw scores of the right answers, is below 0 and falls in every quarter of
+      the run: it has no floor;
+    - a logged reward (`monitor.log(reward=…)`) that only ever fell, which tells of a sign that was lost; at the end
+      also an accuracy or AUC of the validation that fell to that of a guess while the loss fell, and an overlap that
+      stayed at 0.
+
+    Several rows of outputs against one row of targets (heads that share it) are a remark.
 
     ## Why it matters
     All of these train without an exception, and badly: a second softmax squeezes the logits into [0, 1], so the loss
@@ -85,14 +92,13 @@ class LossTaskMismatch(Rule):
     - PyTorch, `torch.nn.CrossEntropyLoss`: the input is expected to contain unnormalised logits.
     - PyTorch, `torch.nn.BCELoss`: probabilities; `torch.nn.LogSoftmax`: along which dimension.
     - PyTorch, `torch.nn.KLDivLoss`: input in the log space; `reduction="batchmean"` is the mathematical definition.
-    - Exact tests.
     """
 
     code = "GW202"
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -136,7 +142,8 @@ class LossTaskMismatch(Rule):
             return
         sure = call.batches >= params.batches or window.final
         cast = cast_ids(window, call, params.most_ids)
-        ends = _ends_linear(window, call)
+        call = with_kind(window, call)
+        ends = call.last_kind == "Linear"
         axes = [
             tuple(tuple(map(int, item)) for item in window.fact("graph").get(name) or ())
             for name in ("softmaxes", "log_softmaxes")
@@ -146,12 +153,6 @@ class LossTaskMismatch(Rule):
         verdict = looked or squashed_twice(window) or habits(seen) or falling_metric(window) or shared_targets(seen)
         if verdict is not None:
             yield verdict
-
-
-def _ends_linear(window: Window, call: LossCall) -> bool:
-    """Says whether a linear layer made what the loss got."""
-    kinds = {str(layer.get("name")): layer.get("type") for layer in layers(window)}
-    return kinds.get(call.last_layer) == "Linear"
 
 
 def _never_below(window: Window) -> float | None:

@@ -18,6 +18,7 @@ from server.rules._loss_call import (
     loss_call,
     product_of_unit_vectors,
 )
+from server.rules._loss_seen import where, with_kind
 from server.rules._reach import REACH, beyond, in_own_error, out_of_reach
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -67,7 +68,7 @@ class OutputActivationMismatch(Rule):
     name = "output-activation-mismatch"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -120,7 +121,7 @@ class OutputActivationMismatch(Rule):
 
 def _judge(window: Window, call: LossCall, params: OutputActivationMismatch.Params) -> Verdict | None:
     operation = call.previous_op.removesuffix("Backward0").removesuffix("Backward1").removeprefix("Log")
-    place = f" (`{call.last_layer}`)" if call.last_layer else ""
+    place = where(with_kind(window, call))
     if operation == "Softmax" and call.previous_dim == 1:
         return _say(
             call,

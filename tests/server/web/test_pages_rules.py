@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -162,6 +163,15 @@ def test_each_rule_has_a_page_with_its_sections_and_thresholds(home: House) -> N
             assert threshold.name in page.texts
             assert " ".join(threshold.source.split()) in page.text
         assert rule.source in page.texts
+
+
+def test_the_many_mistakes_that_one_rule_finds_are_a_list_on_its_page(home: House) -> None:
+    rule = home.app.state.services.registry.get("GW202")
+    assert rule is not None
+    told = to_html(rule.sections["What it does"])
+    assert told.count("<li>") >= 12
+    assert max(map(len, re.findall(r"<p>(.*?)</p>", told, re.DOTALL))) < 200
+    assert "Exact test" not in rule.sections["References"]
 
 
 def test_a_rule_is_found_by_its_name_too(home: House) -> None:
