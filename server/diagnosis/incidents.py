@@ -7,6 +7,7 @@ Works on stored findings, so a page, an API answer and a replay show the same. N
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,37 +23,59 @@ UNPROVEN_CONFIDENCE = 0.6  # a statistic that no training of the corpus concerns
 LEAST, MOST = 0.3, 0.98
 
 DISPROOFS: Mapping[Stage, str] = {
-    Stage.DATA: "Print one batch where it is made: if its values and labels are as they should be, this is wrong.",
+    Stage.DATA: "Print one batch where it is made: if its values and labels are as they should be, the cause is "
+    "another.",
     Stage.STRUCTURE: "Take one step by hand and compare the parameters before and after: if all of them that should "
-    "change do, this is wrong.",
-    Stage.OUTPUT: "Print the outputs and targets of one batch before the loss: if every target can be reached, this is "
-    "wrong.",
-    Stage.INITIALISATION: "Start once more with PyTorch's own initialisation: if nothing gets better, this is wrong.",
-    Stage.FIRST_SIGNAL: "Start once more with PyTorch's own initialisation: if nothing gets better, this is wrong.",
+    "change do, the cause is another.",
+    Stage.OUTPUT: "Print the outputs and targets of one batch before the loss: if every target can be reached, the "
+    "cause is another.",
+    Stage.INITIALISATION: "Start once more with PyTorch's own initialisation: if nothing gets better, the cause is "
+    "another.",
+    Stage.FIRST_SIGNAL: "Start once more with PyTorch's own initialisation: if nothing gets better, the cause is "
+    "another.",
     Stage.OPTIMISER: "Print the optimizer's settings and scheduler.get_last_lr() at a few steps: if they are what you "
-    "meant, this is wrong.",
-    Stage.DECAY: "Train 200 steps without the penalty: if the loss does not fall faster, this is wrong.",
-    Stage.EARLY_RATE: "Train 100 steps at a tenth of the learning rate: if the start looks the same, this is wrong.",
-    Stage.GRADIENT: "Compare the gradient norms of the first and last layer: if they are of one order, this is wrong.",
+    "meant, the cause is another.",
+    Stage.DECAY: "Train 200 steps without the penalty: if the loss falls no faster, the cause is another.",
+    Stage.EARLY_RATE: "Train 100 steps at a tenth of the learning rate: if the start looks the same, the cause is "
+    "another.",
+    Stage.GRADIENT: "Compare the gradient norms of the first and last layer: if they are of one order, the cause is "
+    "another.",
     Stage.NONFINITE_ACTIVATION: "Turn on torch.autograd.set_detect_anomaly(True) for one such step: if another "
-    "operation is named first, this is wrong.",
+    "operation is named first, that one is the cause.",
     Stage.NONFINITE_GRADIENT: "Print whether torch.isfinite(p.grad).all() holds for each parameter right after "
-    "backward, before anything unscales or clips: if it does, what comes after backward broke them, and this is wrong.",
+    "backward, before anything unscales or clips: if it does, the cause is what comes after backward.",
     Stage.NONFINITE_LOSS: "Print torch.isfinite(outputs).all() just before the loss of that step is computed: if it is "
-    "False, the values broke before the loss, and this is wrong.",
-    Stage.REGULARISATION: "Evaluate the same batch in train and in eval mode: if the losses agree, this is wrong.",
-    Stage.STATISTICS: "Repeat with another seed: if the two curves do not part again, this is chance.",
-    Stage.GENERALISATION: "Look at ten training examples with their labels: if they belong together, this is wrong.",
-    Stage.STARVED: "Train as long with a quarter of the batch: if the loss falls no further, this is wrong.",
-    Stage.LOW_RATE: "Train 100 steps at ten times the learning rate: if the loss falls no faster, this is wrong.",
-    Stage.STOPPED: "Train half as long again: if the loss falls no further, this is wrong.",
-    Stage.BASELINE: "Train once more on inputs of zeros: if the loss ends surely higher, this is wrong.",
-    Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, this is wrong.",
+    "False, the values broke before the loss, and the cause is there.",
+    Stage.REGULARISATION: "Evaluate the same batch in train and in eval mode: if the losses agree, the cause is "
+    "another.",
+    Stage.STATISTICS: "Repeat with another seed: if the two curves do not part again, it was chance.",
+    Stage.GENERALISATION: "Look at ten training examples with their labels: if they belong together, the cause is "
+    "another.",
+    Stage.STARVED: "Train as long with a quarter of the batch: if the loss falls no further, the cause is another.",
+    Stage.LOW_RATE: "Train 100 steps at ten times the learning rate: if the loss falls no faster, the cause is "
+    "another.",
+    Stage.STOPPED: "Train half as long again: if the loss falls no further, the cause is another.",
+    Stage.BASELINE: "Train once more on inputs of zeros: if the loss ends surely higher, the inputs are used, and the "
+    "cause is another.",
+    Stage.FIRST_LOSS: "Compute the loss of one batch with zero logits: if it is as high, the cause is another.",
 }
 SETTING = (
     "Look at how the run was started and what it reports: if that is meant so, nothing is wrong; mute it and say why."
 )
-LAST_WORD = "If none of the advice changes the curve within a few hundred steps, this is wrong."
+LAST_WORD = "If none of the advice changes the curve within a few hundred steps, the cause is another."
+
+# what the rules about outputs say of a softmax or a sigmoid can be seen in the numbers that the loss is given
+OUTPUT_RULES = ("GW202", "GW212")
+SEEN_IN_OUTPUTS = {
+    re.compile(r"softmax over a single number"): "Print what the loss is given for one batch: if not every value is 1, "
+    "it passed no softmax, and the cause is another.",
+    re.compile(r"softmax is applied twice|pass a softmax twice"): "Print the numbers just before the last softmax, be "
+    "it the loss's own: if their rows do not sum to 1, they passed no softmax before, and the cause is another.",
+    re.compile(r"got probabilities|a softmax gave|so they sum to 1"): "Print what the loss is given for one batch: if "
+    "the rows of it do not sum to 1, it passed no softmax, and the cause is another.",
+    re.compile(r"the output of a sigmoid|pass a sigmoid twice"): "Print the numbers just before the last sigmoid, be "
+    "it the loss's own: if some lie outside of 0 to 1, they passed no sigmoid before, and the cause is another.",
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +160,9 @@ def _disproof(cause: Finding, registry: Registry) -> str:
     info = registry.get(cause.code)
     if info is not None and info.rule.aside:
         return SETTING
-    return DISPROOFS.get(stage_of(cause, registry), LAST_WORD)
+    seen = SEEN_IN_OUTPUTS if cause.code in OUTPUT_RULES else {}
+    look = next((look for said, look in seen.items() if said.search(cause.message)), "")
+    return look or DISPROOFS.get(stage_of(cause, registry), LAST_WORD)
 
 
 def _moment(finding: Finding, cause: Finding, *, begins: bool = False) -> Moment:

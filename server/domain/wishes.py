@@ -50,6 +50,17 @@ class Mute:
 
 
 @dataclass(frozen=True)
+class MutedFinding:
+    """An open finding that somebody muted by itself, on the page of its run."""
+
+    run_id: str
+    run: str
+    finding: int
+    code: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something that somebody did to a finding: acknowledged, muted, or took it back."""
 

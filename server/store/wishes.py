@@ -11,13 +11,13 @@ from functools import partial
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
+from server.domain.wishes import EVERY_CODE, Mute, MutedFinding, Remark, Threshold
 from server.store import schema
 from server.store.engine import Database
 from server.store.findings import Speech
 from server.store.writer import Writer
 
-BY_MUTE = 2  # in findings.muted: silenced by a mute, not by somebody who pressed the button (1)
+BY_HAND, BY_MUTE = 1, 2  # in findings.muted: silenced by somebody who pressed the button, or by a mute
 RUNS_TOGETHER = 50  # whose mutes are applied in one transaction
 
 
@@ -126,6 +126,21 @@ class Wishes:
         return (
             found if at_ms is None else [item for item in found if item.expires_ms is None or item.expires_ms > at_ms]
         )
+
+    def muted_by_hand(self, project: str, limit: int) -> Sequence[MutedFinding]:
+        """Lists the open findings of a project that somebody muted by themselves, those of its newest runs first."""
+        findings, runs, projects = schema.findings.c, schema.runs.c, schema.projects.c
+        query = (
+            select(runs.id, runs.name, findings.number, findings.code, findings.name)
+            .join_from(schema.findings, schema.runs, runs.id == findings.run_id)
+            .join(schema.projects, projects.id == runs.project_id)
+            .where(projects.name == project, runs.deleted_ms.is_(None))
+            .where(findings.state == "open", findings.muted == BY_HAND)
+            .order_by(runs.started_ms.desc(), runs.id, findings.number)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [MutedFinding(*row) for row in connection.execute(query)]
 
     def apply_mutes(self, run_ids: Iterable[str], now_ms: int) -> Sequence[str]:
         """Silences what mutes cover and gives the rest its voice back; gives the runs in which something changed."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from server.domain.runs import Run
+from server.domain.told import as_told
 from server.web.contexts import compare
 from server.web.contexts.look import Look
 from server.web.looking import look_of
@@ -49,5 +50,5 @@ def _material(parts: Services, run: Run) -> compare.Material:
         names=[info.name for info in parts.store.series.names(run.id)],
         facts=parts.store.records.facts(run.id),
         attempts=parts.store.runs.attempts(run.id),
-        findings=parts.store.findings.list(run.id),
+        findings=as_told(parts.store.findings.list(run.id)),
     )

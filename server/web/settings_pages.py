@@ -118,6 +118,7 @@ def _page(
         history=wishes.threshold_history(project),
         mutes=wishes.mutes(project),
         runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED).items,
+        muted=wishes.muted_by_hand(project, settings.MOST_MUTED + 1),
         replays=parts.replays.known(project),
     )
     view = settings.settings_view(

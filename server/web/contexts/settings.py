@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from server.diagnosis.differences import ProjectReplay
 from server.diagnosis.replays import DEFAULT_RUNS
 from server.domain.runs import Run
-from server.domain.wishes import EVERY_CODE, Mute, Threshold
+from server.domain.wishes import EVERY_CODE, Mute, MutedFinding, Threshold
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
 from server.web.contexts.replays import ReplayLink, ReplayView, replay_links, run_name
 
 NEVER = "until it is taken back"
 EVERYBODY = "–"
+MOST_MUTED = 50
 THRESHOLD = "threshold."  # how the fields of thresholds begin
 
 
@@ -93,6 +94,15 @@ class MuteRow:
 
 
 @dataclass(frozen=True)
+class MutedRow:
+    """A finding that was muted by itself."""
+
+    finding: str
+    run: str
+    url: str
+
+
+@dataclass(frozen=True)
 class Draft:
     """What was written into a form that could not be taken; `muting` says that it was the one of mutes."""
 
@@ -120,6 +130,8 @@ class SettingsView:
     history: tuple[Change, ...]
     mutes: tuple[MuteRow, ...]
     ended: tuple[MuteRow, ...]
+    muted: tuple[MutedRow, ...]
+    muted_text: str
     runs: tuple[Choice, ...]
     replay: ReplayView | None
     replays: tuple[ReplayLink, ...]  # over the project
@@ -140,6 +152,7 @@ class Material:
     history: Sequence[Threshold]
     mutes: Sequence[Mute]
     runs: Sequence[Run]
+    muted: Sequence[MutedFinding] = ()
     replays: Sequence[ProjectReplay] = ()
 
 
@@ -171,6 +184,8 @@ def settings_view(
         history=tuple(_change(item, registry) for item in reversed(material.history)),
         mutes=tuple(row for row in rows if not row.over),
         ended=tuple(row for row in rows if row.over),
+        muted=tuple(_muted(item) for item in material.muted[:MOST_MUTED]),
+        muted_text="the newest of them" if len(material.muted) > MOST_MUTED else "",
         runs=tuple(Choice(item.id, run_name(item), item.id == run) for item in material.runs),
         replay=replayed,
         replays=replay_links(material.replays),
@@ -257,6 +272,11 @@ def _mute(item: Mute, registry: Registry, now_ms: int) -> MuteRow:
         until_text=NEVER,
         over=over,
     )
+
+
+def _muted(item: MutedFinding) -> MutedRow:
+    url = f"/runs/{quote(item.run_id, safe='')}#finding-{item.finding}"
+    return MutedRow(f"{item.code} {item.name}", item.run or item.run_id, url)
 
 
 def _moment(milliseconds: int) -> Moment:

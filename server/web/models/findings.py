@@ -21,7 +21,11 @@ class EvidenceItem(BaseModel):
 
 
 class FindingItem(BaseModel):
-    """One finding. `first_step` is the first evidence, `raised_step` the last step received when it was raised."""
+    """One finding. `first_step` is the first evidence, `raised_step` the last step received when it was raised.
+
+    As long as it is open, `severity` is that of the worst that follows from it, and `cause` is the nearest that nobody
+    muted; a muted one has none.
+    """
 
     id: str
     code: str

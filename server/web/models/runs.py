@@ -17,7 +17,10 @@ class Health(BaseModel):
 
 
 class RunItem(BaseModel):
-    """One run and where it stands. Times are UTC milliseconds since 1970; `best_validation`: the lowest `val/loss`."""
+    """One run and where it stands. Times are UTC milliseconds since 1970; `best_validation`: the lowest `val/loss`.
+
+    `open_counts` counts its open incidents, each as severe as its worst finding, without what is muted.
+    """
 
     id: str
     project: str

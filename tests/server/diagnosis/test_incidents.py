@@ -17,6 +17,7 @@ from server.domain.findings import Evidence, Finding, Severity, Verdict
 from server.rules.bad_init import TOO_LARGE
 from server.rules.base import Stage
 from server.rules.registry import load_rules
+from tests.server.rules.test_cases import read_cases
 
 REGISTRY = load_rules()
 
@@ -280,3 +281,27 @@ def test_a_brier_score_that_ends_at_a_constant_answer_speaks_where_no_cause_is_k
 def test_what_would_disprove_it_is_said_of_values_that_are_not_finite_and_of_settings(code: str, disproof: str) -> None:
     (incident,) = incidents([finding(1, code, 3)], REGISTRY)
     assert disproof in incident.disproof
+
+
+@pytest.mark.parametrize(("rule", "code"), [("loss-task-mismatch", "GW202"), ("output-activation-mismatch", "GW212")])
+def test_of_outputs_that_passed_a_softmax_or_a_sigmoid_the_disproof_is_a_look_at_them(rule: str, code: str) -> None:
+    said = {case.expect["message"] for case in read_cases(rule) if case.fires}
+    tests = {message: incidents([finding(1, code, 0, message=message)], REGISTRY)[0].disproof for message in said}
+    rows = {message for message, test in tests.items() if "do not sum to 1" in test}
+    between = {message for message, test in tests.items() if "outside of 0 to 1" in test}
+    if code == "GW202":
+        assert {message for message in said if "softmax is applied twice" in message} <= rows
+        assert {
+            message for message in said if "sigmoid twice" in message or "of a sigmoid: it is" in message
+        } == between
+    else:
+        assert rows == {message for message in said if "so they sum to 1" in message}
+        assert between == set()
+    assert rows
+    assert all("softmax" in message or "got probabilities" in message for message in rows)
+
+
+def test_a_disproof_speaks_of_the_cause_and_not_of_the_training() -> None:
+    for item in REGISTRY:
+        (incident,) = incidents([finding(1, item.code, 0)], REGISTRY)
+        assert "this is wrong" not in incident.disproof, item.code

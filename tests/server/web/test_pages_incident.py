@@ -25,7 +25,7 @@ def test_a_cause_shows_its_timeline_and_what_would_disprove_it(home: House) -> N
     home.diagnose()
     page = look(home, f"/runs/{RUN}")
     assert "% sure" in page.text
-    assert "this is wrong." in page.text
+    assert ": if it does, the cause is what comes after backward." in page.text
     assert "Timeline" in page.text
     assert "(cause)" in page.text
 

@@ -40,7 +40,7 @@ def test_the_page_is_in_the_navigation_and_opens_the_first_project(home: House) 
     assert '<a href="/settings"' in home.client.get("/").text
     page = look(home, "/settings")
     assert "Every rule judges by its own thresholds here." in page.text
-    assert "Nothing is silent here." in page.text
+    assert "No rule is silent here." in page.text
 
 
 def test_a_rule_is_opened_with_what_holds_now_and_where_the_numbers_come_from(home: House) -> None:
@@ -146,6 +146,21 @@ def test_a_replay_of_a_run_that_is_not_there_is_told(home: House) -> None:
     assert "Choose a run to replay: its id is not known here" in answer.text
 
 
+def test_findings_that_were_muted_by_hand_are_listed_beside_the_silence_and_lead_to_their_run(home: House) -> None:
+    assert "No finding of this project is muted by itself." in look(home, "/settings?project=default").text
+    found = next(item for item in home.store.findings.list(RUN) if item.code == "GW205")
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/{found.id}", json={"muted": True})
+    page = look(home, "/settings?project=default")
+    assert "Silence is about a rule" in page.text
+    assert "“Mute” on a run's page is about that one finding alone" in page.text
+    assert "GW205 loss-spike in " in page.text
+    assert f"/runs/{RUN}#finding-{found.id}" in page.values("href")
+    assert home.store.wishes.muted_by_hand("another project", 9) == []
+    home.client.patch(f"/api/v1/runs/{RUN}/findings/{found.id}", json={"muted": False})
+    post(home, "/settings/mutes", project="default", code="GW205", reason="known")
+    assert home.store.wishes.muted_by_hand("default", 9) == [], "the silence is listed, and not all that it mutes"
+
+
 def test_silence_has_a_reason_and_an_end_and_can_be_ended(home: House) -> None:
     answer = post(
         home, "/settings/mutes", project="default", code="GW205", run="", layers="", days="7", who="Ada",
@@ -161,7 +176,7 @@ def test_silence_has_a_reason_and_an_end_and_can_be_ended(home: House) -> None:
     post(home, f"/settings/mutes/{mute.id}/end", project="default")
     assert not next(item for item in home.store.findings.list(RUN) if item.code == "GW205").muted
     after = look(home, "/settings?project=default").text
-    assert "Nothing is silent here." in after
+    assert "No rule is silent here." in after
     assert "What is over (1)" in after
 
 
