@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,7 @@ LABEL_CHARACTERS = 28
 ZERO = "#cc79a7"
 MOST_SHARE = 0.99  # of the cells lie within the colours; the others have the colours of the ends
 LEAST_DECADES = 1.0
+LEFT = 10.0  # so many times its usual size, or a share of it as small, is worth more than the middle
 FINE_DECADES = 2.5  # so many have marks between them
 MOST_DECADES = 8
 LOG = "log10"  # said of cells that hold logarithms
@@ -39,25 +41,29 @@ LOG = "log10"  # said of cells that hold logarithms
 
 @dataclass(frozen=True)
 class Statistic:
-    """One choice of the selector: the series' prefix, its words, and whether it is shown as a power of ten."""
+    """One choice of the selector: the series' prefix, its words, and whether it is shown as a power of ten.
+
+    `middle` says that layers of one module differ in size by nature, and the largest would stand for none of them.
+    """
 
     prefix: str
     title: str
     log: bool
     two_sided: bool = False
     share: bool = False
+    middle: bool = False
 
 
 STATISTICS = {
-    "std": Statistic("act/std/", "standard deviation", log=True),
+    "std": Statistic("act/std/", "standard deviation", log=True, middle=True),
     "mean": Statistic("act/mean/", "mean", log=False, two_sided=True),
     "absmax": Statistic("act/absmax/", "largest |output|", log=True),
     "zeros": Statistic("act/zeros/", "share of zeros", log=False, share=True),
     "saturated": Statistic("act/saturated/", "share saturated", log=False, share=True),
     "nonfinite": Statistic("act/nonfinite/", "share not finite", log=False, share=True),
-    "grad_norm": Statistic("grad_norm/", "gradient norm", log=True),
-    "update_ratio": Statistic("update_ratio/", "‖update‖ / ‖weight‖", log=True),
-    "weight_norm": Statistic("weight_norm/", "weight norm", log=True),
+    "grad_norm": Statistic("grad_norm/", "gradient norm", log=True, middle=True),
+    "update_ratio": Statistic("update_ratio/", "‖update‖ / ‖weight‖", log=True, middle=True),
+    "weight_norm": Statistic("weight_norm/", "weight norm", log=True, middle=True),
 }
 
 
@@ -84,8 +90,8 @@ def lines(_grid: Grid, _findings: Sequence[Finding]) -> list[str]:
 
 
 def draw(request: Request) -> Drawing:
-    """Draws of each cell the value farthest from zero. What is exactly zero or no number has a colour of its own, also
-    where it hides in a folded module.
+    """Draws of each cell the value farthest from zero, and of a folded module the layer in the middle or one that left
+    its usual size. What is exactly zero or no number has a colour of its own, also where it hides in a folded module.
     """
     grid = request.grid
     statistic = STATISTICS.get(request.stat, STATISTICS["std"])
@@ -96,6 +102,9 @@ def draw(request: Request) -> Drawing:
     rows = _together(modules.rows(root, modules.opened(root, request.unfolded)))
     low, high, bad = _folded(grid, places, rows)
     values = np.where(np.abs(high) >= np.abs(low), high, low)
+    blended = [at for at, row in enumerate(rows) if statistic.middle and row.folded and not isinstance(row, _Several)]
+    for at in blended:
+        values[at] = _telling(grid.farthest()[[places[member] for member in rows[at].members]])
     labels = [_label(row) for row in rows]
     edges = _edges(grid)
     traces = [_cells(values, edges, statistic, labels)]
@@ -113,8 +122,10 @@ def draw(request: Request) -> Drawing:
     span = span_of(request, int(grid.steps[0]) if len(grid.steps) else 0, grid.last_step)
     starts = newest_start(request.attempts)
     mark_findings(layout, request.findings, span, request.notes, starts=starts)
-    said = _summary(names, values, statistic, grid.last_step, int(bad.sum()))
+    said = _summary(len(names), [row.path or MODEL for row in rows], values, statistic, grid.last_step, int(bad.sum()))
     detail = "pink: exactly 0 · red: not finite · a cell is the value farthest from 0"
+    if blended:
+        detail += f", in a folded row that of the layer in the middle, or of one {LEFT:.0f} times off its usual size"
     most = max((len(row.members) for row in rows if isinstance(row, _Several)), default=1)
     detail = f"a row: up to {most} layers · {detail}" if most > 1 else detail
     told = [{"path": row.path, "folded": row.folded} for row in rows]
@@ -166,6 +177,20 @@ def _folded(grid: Grid, places: Sequence[int], rows: Sequence[modules.Row]) -> t
         high[at] = np.fmax.reduce(grid.high[members], axis=0)
         bad[at] = grid.nonfinite[members].sum(axis=0)
     return low, high, bad
+
+
+def _telling(values: Floats) -> Floats:
+    """Gives of each column the value in the middle of the layers, or that of the layer that is farthest from its own
+    usual size, where it is far from it. Shapes: (layers, columns) → (columns,).
+    """
+    size = np.where(np.isfinite(values) & (values != 0), np.abs(values), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows and columns without a number
+        usual = np.nanmedian(size, axis=1, keepdims=True)
+        middle = np.nanmedian(size, axis=0)
+    off = np.nan_to_num(np.abs(np.log10(size / usual)))
+    layer, column = off.argmax(axis=0), np.arange(values.shape[1])
+    return np.where(off.max(axis=0) >= math.log10(LEFT), size[layer, column], middle)
 
 
 def _label(row: modules.Row) -> str:
@@ -278,12 +303,12 @@ def _brief(name: str) -> str:
     return name if len(name) <= LABEL_CHARACTERS else "…" + name[-(LABEL_CHARACTERS - 1) :]
 
 
-def _summary(rows: Sequence[str], values: Floats, statistic: Statistic, newest: int, bad: int) -> str:
+def _summary(layers: int, rows: Sequence[str], values: Floats, statistic: Statistic, newest: int, bad: int) -> str:
     if not rows or not np.isfinite(values).any():
-        return f"{statistic.title} of {len(rows)} layers: no finite value."
+        return f"{statistic.title} of {layers} layers: no finite value."
     low = rows[int(np.nanargmin(np.nanmin(np.where(np.isfinite(values), values, np.inf), axis=1)))]
     high = rows[int(np.nanargmax(np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=1)))]
-    said = f"Up to step {newest:,}: {statistic.title} of {len(rows)} layers, from {short(float(np.nanmin(values)))} "
+    said = f"Up to step {newest:,}: {statistic.title} of {layers} layers, from {short(float(np.nanmin(values)))} "
     said += f"({low}) to {short(float(np.nanmax(values)))} ({high})"
     return said + (f"; {bad} values not finite." if bad else ".")
 

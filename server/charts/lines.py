@@ -127,11 +127,8 @@ def detail_of(series: Sequence[Cut], request: Request, averaged: bool) -> str:
     most = max((int(data.buckets.count.max()) for data in series if len(data.buckets.count)), default=1)
     of = "EMA of the logarithm" if request.factors else "EMA"
     parts = [f"bold: {of}, half-life {short(request.half_life)} steps"] if averaged and request.half_life else []
-    sparse = extent.words(series, request)
-    if most > 1:
-        parts += [sparse, f"each place: min–max of up to {most:,} points; zoom for more"]
-    else:
-        parts.append(f"{sparse}, each of them drawn" if sparse else "every point is drawn")
+    parts.append(extent.words(series, request))
+    parts.append(f"each place: min–max of up to {most:,} points; zoom for more" if most > 1 else "every point is drawn")
     return " · ".join(filter(None, parts))
 
 

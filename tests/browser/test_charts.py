@@ -116,3 +116,31 @@ def test_finding_a_layer_narrows_the_map_as_it_narrows_the_list(
     assert page.locator("#chart-layers .chart-says").inner_text() == "No layer has these words in its name."
     page.get_by_label("Find a layer").fill("")
     eventually(lambda: len(page.evaluate(rows)) == 40)
+
+
+SAVED = """() => { Plotly.downloadImage = (figure, options) => { window.saved = { ...figure, ...options } } }"""
+
+
+def test_a_saved_picture_has_the_run_the_title_and_a_legend(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    """The names in it are text, as they are on the page."""
+    open_run(server, name="<b>first</b>")
+    open_run(server, "other", name="second")
+    for run_id in (RUN, "other"):
+        send(server, 0, {"loss": [2.0 - step / 1_000 for step in range(200)], "val/loss": [2.0] * 200}, run_id=run_id)
+    page.goto(f"{server.url}/runs/{RUN}")
+    eventually(lambda: page.locator("[data-chart=loss] .plot .trace").count() >= 3)
+    page.evaluate(SAVED)
+    page.get_by_role("button", name="Save Loss as PNG").click(force=True)
+    names = "() => saved.data.filter((one) => one.showlegend).map((one) => one.name)"
+    assert page.evaluate("saved.layout.title.text") == "<b>&lt;b&gt;first&lt;/b&gt;</b> · Loss"
+    assert page.evaluate(names) == ["loss", "val/loss"]
+    assert page.evaluate("saved.layout.showlegend")
+    assert page.evaluate("saved.filename") == "b-first-b-Loss"
+    page.goto(f"{server.url}/compare?run={RUN}&run=other")
+    eventually(lambda: page.locator("[data-chart=overlay] .plot .trace").count() >= 4)
+    page.evaluate(SAVED)
+    page.get_by_role("button", name="Save Loss as PNG").click(force=True)
+    assert page.evaluate("saved.layout.title.text") == "Loss"
+    assert page.evaluate(names) == ["&lt;b&gt;first&lt;/b&gt;", "second"]

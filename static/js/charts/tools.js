@@ -1,10 +1,8 @@
 // The buttons of a chart, and its keys while it has the focus: full screen, a picture, reading point by point.
-import { CONFIG, surface } from "./figure.js";
 import { text } from "./legend.js";
 import { look, setZoom } from "./look.js";
 import { stepAt } from "./axis.js";
-
-const PICTURE = { format: "png", scale: 2, width: 1200, height: 600 };
+import { savePicture } from "./picture.js";
 
 export function startTools(charts) {
   document.addEventListener("gw:layer", ({ detail }) => {
@@ -37,15 +35,6 @@ function fill(chart) {
   const card = chart.element.closest(".chart-card");
   if (document.fullscreenElement) document.exitFullscreen();
   else card.requestFullscreen?.();
-}
-
-function savePicture(chart) {
-  const plot = chart.element.querySelector(".plot");
-  if (!plot) return;
-  const words = [document.querySelector("h1").textContent, chart.element.closest("figure").querySelector("figcaption > span").textContent];
-  const filename = words.join(" ").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 100) || "chart";
-  const layout = { ...plot.layout, paper_bgcolor: surface(), title: { text: "" } };
-  globalThis.Plotly.downloadImage({ data: plot.data, layout, config: CONFIG }, { ...PICTURE, filename });
 }
 
 // Moves a cursor along the first line and says its values; sighted readers see the same as a hover.

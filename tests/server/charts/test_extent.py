@@ -34,7 +34,7 @@ def test_the_samples_decide_where_a_reader_zooms_or_the_axis_is_another_one() ->
 
 def test_a_series_of_few_steps_says_so_and_has_a_marker_at_each() -> None:
     drawing = draw("series", series("mine", np.ones(100)), last_step=569)
-    assert drawing.detail == "measured at 100 of 570 steps, each of them drawn"
+    assert drawing.detail == "measured at 100 of 570 steps · every point is drawn"
     assert drawing.data[0]["mode"] == "lines+markers"
     every = draw("series", series("mine", np.ones(100)), last_step=99)
     assert (every.detail, every.data[0]["mode"]) == ("every point is drawn", "lines")

@@ -70,15 +70,15 @@ def test_one_exploding_layer_does_not_turn_the_others_into_one_colour() -> None:
 
 def test_a_folded_module_shows_what_is_dead_broken_or_large_in_it() -> None:
     given = [
-        series("act/std/blocks.0.a", [1.0, 1.0, 1.0]),
-        series("act/std/blocks.0.b", [0.0, math.nan, 5.0]),
-        series("act/std/head", [1.0, 1.0, 1.0]),
+        series("act/std/blocks.0.a", [1.0] * 6),
+        series("act/std/blocks.0.b", [0.0, math.nan, 50.0, 1.0, 1.0, 1.0]),
+        series("act/std/head", [1.0] * 6),
     ]
     drawing = draw("layers", *given, unfolded=["none"])
     assert drawing.data[0]["y"] == ["blocks ▸ 2", "head"]
-    assert np.isfinite(drawing.data[1]["z"]).tolist() == [[True, False, False], [False, False, False]]  # dead
-    assert np.isfinite(drawing.data[2]["z"]).tolist() == [[False, True, False], [False, False, False]]  # broken
-    assert drawing.data[0]["z"][0][2] == pytest.approx(math.log10(5.0))
+    assert np.isfinite(drawing.data[1]["z"]).tolist() == [[True] + [False] * 5, [False] * 6]  # dead
+    assert np.isfinite(drawing.data[2]["z"]).tolist() == [[False, True] + [False] * 4, [False] * 6]  # broken
+    assert drawing.data[0]["z"][0][2] == pytest.approx(math.log10(50.0))
     assert drawing.rows == [{"path": "blocks", "folded": True}, {"path": "head", "folded": False}]
 
 
@@ -146,3 +146,25 @@ def test_regular_samples_have_cells_of_one_width_and_the_true_steps_beside_them(
     assert drawing.columns[:3] == [0, 6, 15]  # 1,000 samples on 400 columns: two or three each
     assert drawing.columns[-1] == 2_998
     assert np.abs(edges - drawing.columns).max() <= edges[1]
+
+
+def test_a_folded_block_is_not_its_normalisation() -> None:
+    """A layer norm is 1 throughout and the largest: a block that shrinks would look like one that does not."""
+    given = [
+        series("act/std/blocks.0.norm", [1.0] * 4),
+        series("act/std/blocks.0.up", [0.5, 0.4, 0.3, 0.2]),
+        series("act/std/blocks.0.down", [0.2, 0.1, 0.09, 0.08]),
+        series("act/std/head", [1.0] * 4),
+    ]
+    drawing = draw("layers", *given, unfolded=["none"])
+    assert (10.0 ** drawing.data[0]["z"][0]).tolist() == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    assert "in a folded row that of the layer in the middle" in drawing.detail
+    assert "from 0.2 (blocks) to 1 (head)" in drawing.summary
+    assert "folded" not in draw("layers", *given, unfolded=["*"]).detail
+
+
+def test_a_folded_block_still_shows_its_largest_output() -> None:
+    given = [series("act/absmax/blocks.a", [1.0, 1.0]), series("act/absmax/blocks.b", [7.0, 8.0])]
+    given += [series("act/absmax/blocks.c", [2.0, 2.0]), series("act/absmax/head", [1.0, 1.0])]
+    drawing = draw("layers", *given, stat="absmax", unfolded=["none"])
+    assert (10.0 ** drawing.data[0]["z"][0]).tolist() == pytest.approx([7.0, 8.0])
