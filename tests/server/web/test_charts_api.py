@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.house import RUN, House, house
-from tests.server.web.pages_kit import numbers_of
+from tests.server.house import RUN, House, frame_bytes, house
+from tests.server.web.pages_kit import diagnose, finding, numbers_of
 
 BASE = f"/api/v1/runs/{RUN}/charts"
+FRAME = {"Content-Type": "application/vnd.gradwatch.frame"}
 
 
 @pytest.fixture
@@ -95,3 +96,28 @@ def test_a_bad_parameter_is_named(home: House, query: str, field: str) -> None:
     assert answer.status_code == 422
     assert field in answer.text
     assert query.partition("=")[2] in answer.text
+
+
+def marked(home: House, chart: str, **asked: str) -> list[float]:
+    answer = home.client.get(f"{BASE}/{chart}", params=asked).json()
+    return [shape["x0"] for shape in answer["figure"]["layout"]["shapes"] if shape["type"] == "line"]
+
+
+@pytest.mark.parametrize("chart", ["loss", "layers"])
+def test_marks_are_those_of_the_newest_attempt(home: House, chart: str) -> None:
+    home.open_run(attempt="second", started_ms=home.clock() + 1_000)
+    body = frame_bytes(0, {"loss": [1.0] * 100, "act/std/fc": [1.0] * 100}, attempt="second")
+    assert home.client.post(f"/api/v1/runs/{RUN}/frames", headers=FRAME, content=body).status_code in (200, 201)
+    diagnose(home, finding(1, first_step=50, attempt=1, state="resolved"), finding(2, first_step=70, attempt=2))
+    assert marked(home, chart) == [70]
+
+
+def test_a_mark_has_one_time_in_charts_that_were_sampled_differently(home: House) -> None:
+    home.clock.now_ms += 100_000
+    home.send(1, {"loss": [1.0] * 100, "mine": [1.0] * 100}, first_step=1_000)
+    home.clock.now_ms += 50_000
+    home.send(2, {"mine": [1.0]}, first_step=1_500)
+    diagnose(home, finding(first_step=1_050))
+    assert marked(home, "loss", x="time") == marked(home, "series", name="mine", x="time") == [100.0]
+    rough = marked(home, "loss", x="time", points="2")
+    assert rough == [100.0], "however coarsely the chart is cut"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.server.house import RUN, House, house
+from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, Reader, diagnose, fact, finding
 
 AT = f"/runs/{RUN}"
@@ -115,3 +115,16 @@ def test_the_summary_says_verdict_findings_and_config(home: House) -> None:
 def test_a_run_without_a_number_has_a_report_too(home: House) -> None:
     assert "Nothing has arrived yet." in Reader(home.client.get(AT + "/report").text).text
     assert home.client.get("/runs/none/report").status_code == 404
+
+
+def test_a_report_marks_what_the_newest_attempt_found(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 100})
+    home.open_run(attempt="second", started_ms=home.clock() + 1_000)
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    body = frame_bytes(0, {"loss": [1.0] * 100}, attempt="second")
+    assert home.client.post(f"/api/v1{AT}/frames", headers=kind, content=body).status_code in (200, 201)
+    old = finding(1, code="GW605", first_step=50, attempt=1, state="resolved")
+    diagnose(home, old, finding(2, code="GW601", first_step=70, attempt=2))
+    report = home.client.get(AT + "/report").text
+    assert "<title>GW601</title>" in report
+    assert "<title>GW605</title>" not in report
