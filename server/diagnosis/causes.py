@@ -29,7 +29,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
     known, findings = findings, [_as_said(finding) for finding in findings]
     roots: list[Raised] = []
     lifted: set[tuple[str, int]] = set()
-    nonfinite: Raised | None = None  # the cause of everything that is not finite: one incident
+    nonfinite: Raised | None = None  # the first that is not finite: the others follow from it, whatever it follows from
     causes: dict[tuple[str, int], tuple[str, int] | None] = {}
     for finding in sorted(findings, key=_place):
         if not finding.open:
@@ -40,8 +40,7 @@ def absorb_symptoms(findings: Sequence[Raised]) -> list[Raised]:
             cause = next((root for root in roots if _explains(root, finding)), None)
             lifted.update({cause.key} if cause is not None else ())
         if finding.stage in NONFINITE and finding.verdict.severity is not Severity.INFO:
-            cause = nonfinite = nonfinite or cause or finding
-            cause = None if cause is finding else cause
+            cause, nonfinite = nonfinite or cause, nonfinite or finding
         causes[finding.key] = cause.key if cause is not None else None
         if cause is None:
             roots.append(finding)

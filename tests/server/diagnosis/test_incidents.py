@@ -231,6 +231,16 @@ def test_of_several_causes_an_error_goes_before_a_warning_and_then_the_nearest()
     assert absorb_symptoms([scale, units, symptom])[-1].cause == ("GW114", 0)
 
 
+def test_what_is_not_finite_follows_from_the_first_of_it_so_that_a_mute_of_its_cause_leaves_one_incident() -> None:
+    found = absorb_symptoms([raised("GW302", 0), raised("GW601", 78), raised("GW602", 79), raised("GW603", 77)])
+    assert [item.cause for item in found] == [None, ("GW603", 0), ("GW603", 0), ("GW302", 0)]
+    alone = absorb_symptoms([raised("GW601", 78), raised("GW602", 79), raised("GW603", 77)])
+    assert [item.cause for item in alone] == [("GW603", 0), ("GW603", 0), None]
+    stored = [finding(1, "GW302", 0, muted=True), finding(2, "GW603", 77, cause=1), finding(3, "GW601", 78, cause=2)]
+    (incident,) = incidents(stored, REGISTRY)
+    assert (incident.cause.code, [item.code for item in incident.symptoms]) == ("GW603", ["GW601"])
+
+
 RESUMED = {"loss": 0.5, "scale": 0.02, "lr": {"0": 0.1}}
 
 
