@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from server.charts.evidence import Picture
@@ -59,14 +59,9 @@ class Card:
         return f"and {formats.plural(len(self.more_layers), 'more layer')}"
 
     @property
-    def below(self) -> int:
-        """Counts the findings that this one explains, at any depth."""
-        return sum(1 + one.below for one in self.symptoms)
-
-    @property
     def symptoms_text(self) -> str:
         """Says how many findings this one explains."""
-        return f"explains {formats.plural(self.below, 'symptom')}"
+        return f"explains {formats.plural(len(self.symptoms), 'symptom')}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,7 @@ class FindingsView:
     @property
     def symptoms(self) -> int:
         """Counts the open findings that others explain."""
-        return sum(card.below for card in self.open)
+        return sum(len(card.symptoms) for card in self.open)
 
     @property
     def count_text(self) -> str:
@@ -134,17 +129,28 @@ class Strip:
 def findings_view(
     run: Run, findings: Sequence[Finding], registry: Registry, pictures: Mapping[int, Picture] | None = None
 ) -> FindingsView:
-    """Sorts the findings and folds each symptom under its cause."""
-    children: dict[int, list[Finding]] = {}
+    """Sorts the findings and folds all that followed from a cause under it."""
+    told = most_urgent_first(findings, registry)
+    causes = {finding.number: finding.cause for finding in told if finding.state == "open"}
+    below: dict[int, list[Finding]] = {}
     tops = []
-    for finding in most_urgent_first(findings, registry):
-        if finding.cause is not None and finding.state == "open":
-            children.setdefault(finding.cause, []).append(finding)
-        else:
+    for finding in told:
+        above = causes.get(finding.number)
+        while above is not None and (higher := causes.get(above)) is not None:
+            above = higher
+        if above is None:
             tops.append(finding)
+        else:
+            below.setdefault(above, []).append(finding)
     made = incident_views(findings, registry)
     cards = [
-        replace(_card(finding, children, registry, pictures or {}, frozenset()), incident=made.get(finding.number))
+        _card(
+            finding,
+            registry,
+            pictures or {},
+            symptoms=tuple(_card(one, registry, pictures or {}) for one in below.get(finding.number, ())),
+            incident=made.get(finding.number),
+        )
         for finding in tops
     ]
     return FindingsView(
@@ -182,13 +188,12 @@ def _counts(view: FindingsView) -> tuple[Count, ...]:
 
 def _card(
     finding: Finding,
-    children: dict[int, list[Finding]],
     registry: Registry,
     pictures: Mapping[int, Picture],
-    seen: frozenset[int],
+    symptoms: tuple[Card, ...] = (),
+    incident: IncidentView | None = None,
 ) -> Card:
     rule = registry.get(finding.code)
-    below = [one for one in children.get(finding.number, []) if one.number not in seen]
     run_id = quote(finding.run_id, safe="")
     return Card(
         id=finding.id,
@@ -208,8 +213,9 @@ def _card(
         patch_url=f"/api/v1/runs/{run_id}/findings/{finding.id}",
         rule_url=f"/rules/{quote(finding.code, safe='')}" if rule else "",
         chart_href="#" + chart_anchor(rule.chart if rule else "", finding.evidence.series),
-        symptoms=tuple(_card(one, children, registry, pictures, seen | {finding.number}) for one in below),
+        symptoms=symptoms,
         picture=pictures.get(finding.number),
+        incident=incident,
     )
 
 

@@ -202,6 +202,14 @@ def test_no_problem_is_not_said_over_what_is_muted(home: House) -> None:
     assert "no other" not in look(home, AT).text
 
 
+def test_all_that_followed_from_a_cause_is_folded_under_it_in_one_list(home: House) -> None:
+    first, loss = finding(2, code="GW603", cause=1), finding(3, code="GW601", cause=2)
+    diagnose(home, finding(1, code="GW411", name="lr-too-high"), first, loss)
+    page = look(home, AT)
+    assert {"explains 2 symptoms", "2 symptoms", "3 open findings"} <= set(page.texts)
+    assert [name for name in page.values("id") if name.startswith("symptoms-")] == ["symptoms-1"]
+
+
 def test_findings_that_explain_each_other_do_not_hang_the_page(home: House) -> None:
     diagnose(home, finding(1, cause=1), finding(2, code="GW411", name="lr-too-high", cause=9))
     assert sorted(look(home, AT).values("data-finding")) == ["GW308", "GW411"]
