@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
@@ -31,7 +32,7 @@ class StoppedTooEarly(Rule):
     loss is still above half of its start, and so is the newest validation loss (if any), which falls too and is its
     lowest (but for a percent), the third quarter was not above the start, and the weights have moved far enough
     that the learning rate is not the reason — or the loss fell at a usual pace, and the run ended before a fifth of
-    it was gained.
+    it was gained. A loss that is no number at the end is none that falls.
 
     ## Why it matters
     The result says how long you trained, not how good the model is.
@@ -58,7 +59,7 @@ class StoppedTooEarly(Rule):
     name = "stopped-too-early"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -105,7 +106,8 @@ class StoppedTooEarly(Rule):
             yield NotEvaluated(f"judged at the end of a run of at least {params.samples} steps")
             return
         if (
-            knew_before(window, parts)
+            not isfinite(window.loss.values[-1])
+            or knew_before(window, parts)
             or _better_named(window, parts, params)
             or parts.q4 <= params.high * abs(parts.start)
             or _validation_is_low(window, params.high * abs(parts.start))
