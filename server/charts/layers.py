@@ -128,6 +128,8 @@ def draw(request: Request) -> Drawing:
         detail += f", in a folded row that of the layer in the middle, or of one {LEFT:.0f} times off its usual size"
     most = max((len(row.members) for row in rows if isinstance(row, _Several)), default=1)
     detail = f"a row: up to {most} layers · {detail}" if most > 1 else detail
+    if len(grid.steps) and grid.last_step < request.last_step:
+        detail = f"last measured at step {grid.last_step:,} · {detail}"
     told = [{"path": row.path, "folded": row.folded} for row in rows]
     columns = [*grid.steps.tolist(), grid.last_step + 1]
     return Drawing(

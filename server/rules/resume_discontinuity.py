@@ -18,6 +18,7 @@ from server.rules._schedules import schedulers
 from server.rules.base import Rule, Stage, threshold
 
 SLOW = ("GW206", "GW209", "GW214", "GW412")  # all that can come of a lower rate
+UNSTEADY = (*SLOW, "GW205", "GW207", "GW208", "GW307")  # … and of averages that begin anew, but no value that is none
 
 
 class ResumeDiscontinuity(Rule):
@@ -125,6 +126,8 @@ class ResumeDiscontinuity(Rule):
                 strings={"optimizer": fresh},
                 series=("loss",),
                 limit=0.0,
+                aside=True,
+                explains=UNSTEADY,
             )
         elif changed is not None:
             yield say(

@@ -104,13 +104,13 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
         Group("Scheduler", _schedulers(facts.get("schedulers"))),
         Group("Gradients", gradient_pairs(facts.get("gradient_meaning"))),
         Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
-        Group("Data", _flat(_mapping(facts.get("data")))),
+        Group("Data", _flat(_known(_mapping(facts.get("data"))))),
         Group("Attempts", _attempts(attempts), _began_again(run, attempts, config)),
         Group("Git", _flat(_mapping(environment.get("git")))),
         Group(
             "Environment", _flat({key: value for key, value in environment.items() if key not in ("git", "packages")})
         ),
-        Group("Packages", _flat(_mapping(environment.get("packages")))),
+        Group("Packages", _flat(dict(sorted(_mapping(environment.get("packages")).items())))),
     )
     return tuple(group for group in made if group.pairs)
 
@@ -214,7 +214,7 @@ def _schedulers(value: Any) -> tuple[Pair, ...]:
 
 
 def _loss_call(call: Mapping[str, Any]) -> tuple[Pair, ...]:
-    return _flat({key: value for key, value in call.items() if value is not None})
+    return _flat(_known(call))
 
 
 def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:
@@ -264,6 +264,11 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> tuple[Pair, ...]:
         if len(pairs) > MAX_CONFIG:
             break
     return tuple(pairs[:MAX_CONFIG])
+
+
+def _known(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leaves out what nobody could tell."""
+    return {key: entry for key, entry in value.items() if entry is not None and entry != []}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -68,3 +68,9 @@ def test_a_stretch_of_which_only_the_extremes_are_known_is_no_single_step() -> N
     stretches = Patch(rows, np.array([0, 64]), 127, one, one)
     samples = Patch.of_samples(rows, np.array([128, 130]), one)
     assert grid_of(["a"], [stretches, samples], 10).single.tolist() == [False, False, True, True]
+
+
+def test_a_heatmap_says_where_its_layers_were_measured_last() -> None:
+    given = series("act/std/a", [1.0] * 20)
+    assert draw("layers", given, last_step=569).detail.startswith("last measured at step 19 · ")
+    assert "last measured" not in draw("layers", given, last_step=19).detail

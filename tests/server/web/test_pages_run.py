@@ -280,6 +280,18 @@ def test_facts_of_any_shape_leave_the_page_whole(home: House, name: str, value: 
     assert "Events and notes" in look(home, AT).text
 
 
+def test_facts_that_nobody_knows_are_left_out_and_packages_are_in_order(home: House) -> None:
+    data = {"sampler": None, "workers": 2, "epochs": []}
+    packages = {"torch": "2", "numpy": "1", "pip": "3"}
+    home.send(
+        1, {"loss": [0.9]}, first_step=2, records=[fact("data", data), fact("environment", {"packages": packages})]
+    )
+    texts = look(home, AT).texts
+    assert "workers" in texts
+    assert not {"sampler", "epochs"} & set(texts)
+    assert sorted(packages) == [text for text in texts if text in packages]
+
+
 def test_nothing_that_a_training_sends_becomes_markup(home: House) -> None:
     home.client.patch(f"/api/v1/runs/{RUN}", json={"name": EVIL, "tags": [EVIL]})
     home.send(1, {"loss": [0.9], EVIL: [1.0], f"act/std/{EVIL}": [1.0]}, first_step=2, records=[
