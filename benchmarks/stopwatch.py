@@ -91,9 +91,9 @@ class Stopwatch:
             for key, hook in list(hooks.items()):
                 hooks[key] = self._around(hook)
         if recorder is not None:
-            recorder._hooks = [
+            recorder.hooks.installed = [
                 (handle, self._around(usual), instead and self._around(instead))
-                for handle, usual, instead in recorder._hooks
+                for handle, usual, instead in recorder.hooks.installed
             ]
 
     def _outer_clock(self, owner: Any, name: str, replacement: Any) -> None:

@@ -5,13 +5,11 @@ Not for: the public calls (client_hook.monitor) or what is measured (client_hook
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,12 +24,12 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
 from client_hook.guard import Guard
+from client_hook.optimizer_hooks import OptimizerHooks
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.replays import Replays
 from client_hook.signals import Signals
 
-_OPTIMIZERS = Optimizer.profile_hook_step.__code__.co_filename
 _OVERHEAD = ("hook/overhead",)
 _GONE = (
     "The watched optimizer steps no more: steps are counted by calls of monitor.step; "
@@ -60,9 +58,7 @@ class Recorder:
         self.signals = Signals(context, guard, types if types is not None else signal_types())
         self._replays = Replays(context, self.signals, self.counter)
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
-        # their handles, themselves, and what stands for them in plain steps
-        self._hooks: list[tuple[Any, Any, Any]] = []
-        self._pre_hooks_away = False  # since a plain step was heard from its middle on
+        self.hooks = OptimizerHooks()
         self._first_calls: list[int] = []  # calls of `step` in the first steps
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
@@ -82,10 +78,9 @@ class Recorder:
         for key, optimizer in self.context.optimizers.items():
             # the optimizer holds these and so the recorder, which holds no optimizer
             pre, post = partial(self.pre_step, key), partial(self.post_step, key)
-            before = self._plain_steps and self._plain_steps.hook_before(key)
-            self._hooks.append((optimizer.register_step_pre_hook(pre), pre, before))
-            instead = self._plain_steps and self._plain_steps.hook(key)
-            self._hooks.append((optimizer.register_step_post_hook(post), post, instead))
+            plain = self._plain_steps
+            before, after = (plain.hook_before(key), plain.hook(key)) if plain is not None else (None, None)
+            self.hooks.add(optimizer, (pre, before), (post, after))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
             self._replays.attach()
@@ -99,14 +94,7 @@ class Recorder:
 
     def detach(self) -> None:
         """Takes every hook away; forgets the signals."""
-        within = _within_a_step()
-        for handle, _, _ in self._hooks:
-            hooks = handle.hooks_dict_ref()
-            if within and hooks is not None and handle.id in hooks:
-                hooks[handle.id] = _nothing  # somebody goes through them
-            else:
-                handle.remove()
-        self._hooks = []
+        self.hooks.remove()
         self.context.patches.unsubscribe(self)
         self._replays.detach()
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
@@ -146,8 +134,8 @@ class Recorder:
             self._loss.take(loss, components)
         counter = self.counter
         self.context.closed_at = began
-        if self._pre_hooks_away:
-            self._exchange_hooks(plain=False)
+        if self.hooks.away:
+            self.hooks.exchange(plain=False)
         if counter.optimizer_seen and not counter.stepped and not self.context.optimizers:
             counter.lose_optimizer()
         closing = counter.call()
@@ -223,7 +211,7 @@ class Recorder:
         self.step = plain.step
         if self.shorten is not None:
             self.shorten(plain.direct(self.guard))
-        self._exchange_hooks(plain=True)
+        self.hooks.exchange(plain=True, keep=plain.moving)
         self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
         self.context.patches.expect(self.context, plain.bound, self._loss and self._loss.last)
 
@@ -235,27 +223,13 @@ class Recorder:
         self.step = self.step_in_full
         if self.shorten is not None:
             self.shorten(None)
-        self._exchange_hooks(plain=False, midway=midway)
+        self.hooks.exchange(plain=False, midway=midway)
         try:
             plain.end(midway=midway)
         finally:
             self._closed_at = plain.closed_at
             self.context.patches.set_plain(self.context, False)
         self.signals.tell(self.signals.resume, midway)
-
-    def _exchange_hooks(self, *, plain: bool, midway: bool = False) -> None:
-        """Puts the optimizers' hooks for plain steps in the place of the others, or back. Midway an optimizer may be
-        going through them, here or in another thread: none is put in that was away, until the step closes."""
-        self._pre_hooks_away = midway
-        moving = self._plain_steps is not None and self._plain_steps.moving
-        for index, (handle, usual, instead) in enumerate(self._hooks):
-            hooks = handle.hooks_dict_ref()
-            if hooks is None or (midway and handle.id not in hooks):
-                continue
-            if plain and index % 2 == 0 and not moving:  # a pre-hook
-                hooks.pop(handle.id, None)
-            else:
-                hooks[handle.id] = instead if plain else usual
 
     def leave_plain(self, *, sample_next: bool = False, failed: bool = False) -> None:
         """Ends a stretch of plain steps between two of them."""
@@ -347,7 +321,7 @@ class Recorder:
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
         counter.optimizer_steps += 1
-        if self._pre_hooks_away and self._plain_steps is not None and not self._plain_steps.moving:
+        if self.hooks.away and self._plain_steps is not None and not self._plain_steps.moving:
             self._plain_steps.read_rates(key, optimizer)
         hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
@@ -362,15 +336,3 @@ class Recorder:
         self._end_plain(midway=True)
 
     plain_graph_capture = graph_capture
-
-
-def _nothing(*_: Any) -> None:
-    """Stands for a hook that was taken away while its optimizer stepped."""
-
-
-def _within_a_step() -> bool:
-    """Says whether an optimizer's `step` has called what is running."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code.co_filename != _OPTIMIZERS:
-        frame = frame.f_back
-    return frame is not None
