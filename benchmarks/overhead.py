@@ -113,10 +113,10 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
             deadline = perf_counter() + after_100_s
             at_100 = resident_bytes()
     growth = resident_bytes() - at_100
-    summary = parts.recorder.governor.summary()
     waited = parts.outbox.peak_bytes
     stopwatch.off_outside()
     monitor.finish(timeout=0.2)
+    summary = parts.recorder.governor.summary()  # plain steps are added up together, the last ones now
     stopwatch.off()
     typical = statistics.median(step_s)
     emit(case, "step without the hook", 1e3 * typical, "ms", None)
