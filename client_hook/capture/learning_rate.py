@@ -124,7 +124,7 @@ class LearningRateSignal(Signal):
 
 
 def _rates_of(optimizer: Optimizer) -> list[Any]:
-    """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place. None where a group has
+    """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place. Empty where a group has
     none, as in optimizers that find it themselves."""
     rates = [group.get("lr") for group in optimizer.param_groups]
     if any(rate is None for rate in rates):

@@ -132,7 +132,8 @@ class Patches:
                 cuda_graphs.capture.graph = cuda_graphs.capture.between = None
 
     def forget(self) -> None:
-        """Lets every listener go, in a forked child, where nobody lets go of the lock that a thread held."""
+        """Lets every listener go, in a forked child, where nobody lets go of the lock that a thread held. The last of
+        them to leave takes the wrappers away, so one is left to do that."""
         self._lock = threading.RLock()
         for listener in list(self._listeners.values())[:1]:
             self._listeners = {id(listener): listener}
