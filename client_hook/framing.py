@@ -17,8 +17,8 @@ from client_hook import wire
 from client_hook.guard import quietly
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
+from client_hook.plain_rows import Row
 from client_hook.records import MAX_NAME_CHARACTERS, clean_text
-from client_hook.rows import Row
 
 MAX_RAW_BYTES = 1024 * 1024
 # 64 rows fill 1 MiB where rows are wide; a narrow group may go on, or a loop of 0.5 ms a step would send 30 frames a

@@ -15,9 +15,10 @@ from client_hook import mounts
 from client_hook.framing import Cut, FrameCutter
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
+from client_hook.plain_rows import Row
 from client_hook.recordfile import SpoolBusy
 from client_hook.records import sanitise
-from client_hook.rows import Row, RowBuffer
+from client_hook.rows import RowBuffer
 from client_hook.settings import Settings
 from client_hook.spool import Acknowledged, Parcel, Spool, SpoolDamaged
 

@@ -16,7 +16,7 @@ from client_hook.guard import Guard, guarded, quietly, run_thread
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, NEVER_WRITTEN, Journal, opening_extras
 from client_hook.ledger import Ledger
-from client_hook.rows import Bundle, rows_of
+from client_hook.plain_rows import Bundle, Stretch, rows_of
 from client_hook.sender import Sender
 from client_hook.settings import Settings
 
@@ -59,8 +59,10 @@ class Outbox:
             "rank": identity.rank,
         }
         self._journal = Journal(identity, settings, opening | owner, self._ledger)
-        # hands over the rows of a plain step at once (client_hook.rows.Bundle)
+        # hand over a plain step at once, or a stretch of them before the first of its steps (client_hook.plain_rows)
         self.put_parts: Callable[[Bundle], None] = self._journal.rows.bundles.append
+        self.put_stretch: Callable[[Stretch], None] = self._journal.rows.bundles.append
+        self.end_stretch: Callable[[Stretch], None] = self._journal.rows.end_stretch
         self._sender = Sender(
             identity, settings, opening, self._journal, self._ledger, self._clock, transport, say_line
         )
@@ -101,7 +103,7 @@ class Outbox:
         self.put_parts = self._refuse_parts
 
     def _refuse_parts(self, bundle: Bundle) -> None:
-        for row in rows_of(bundle):
+        for row in rows_of(bundle[0], *bundle[2:]):
             self.row(*row)
 
     def check_room(self) -> None:

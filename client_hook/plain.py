@@ -1,14 +1,16 @@
 """Closes plain steps, those that nobody measures: one row with what the loop computed anyway, and nothing else.
 
 After a training step every call of Python takes ten times as long as in a row (3 µs), because code and data have left
-the caches. So this is one function that calls few others, touches few objects and leaves the accounts to every
-sixteenth step. Not for: choosing which steps are plain (client_hook.recorder).
+the caches. So this is one function that calls few others, touches few objects, appends one tuple and leaves the rest to
+the thread that writes, and the accounts to every sixteenth step. Not for: choosing which steps are plain
+(client_hook.recorder).
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from client_hook.capture.learning_rate import LearningRateSignal
 from client_hook.capture.loss import LOSS, LossSignal
 from client_hook.capture.timing import STEP_TIME, TimingSignal
 from client_hook.guard import Guard
-from client_hook.rows import Label, Parts
+from client_hook.plain_rows import Label, Parts, Stretch
 
 if TYPE_CHECKING:
     from client_hook.recorder import Recorder
@@ -35,29 +37,18 @@ OUTSIDE, OUTSIDE_ALONE = 2.3, 1.2
 OUTSIDE_DEVICE = 0.2  # where losses come from a device: 0.09 to 0.16, since the copy of the loss is timed here
 LOOK_AT_ARRIVED_AFTER = 16  # steps, where losses come from a device: nobody knows of an odd one earlier
 _FLOATS = frozenset({torch.float32, torch.bfloat16, torch.float16})
-_NOTHING: Parts = []
 _KNOWN = (LossSignal, TimingSignal, LearningRateSignal)  # what they would add is added here
 
 Closer = Callable[[int, Parts], None]
 
 
-def _made(time_ms: int, parts: Parts) -> tuple[int, Parts]:
-    """Hands on what is made already, where a plain step is no usual one."""
-    return time_ms, parts
-
-
-def _maker(label: Label | None) -> Callable[..., tuple[int, Parts]]:
-    """Makes what turns what the usual plain step hands over into its rows, in the thread that writes."""
-    origin_ms = time_ns() / 1e6 - 1e3 * perf_counter()
-
-    def make(began: float, before: float, loss: float, rate: float | None, more: Parts) -> tuple[int, Parts]:
-        exact = loss == loss and loss != array("f", (loss,))[0]
-        parts = [(LOSS, exact), (loss,), STEP_TIME, (began - before,), *more]
-        if label is not None:
-            parts += (label, (rate,))
-        return int(origin_ms + 1e3 * began), parts
-
-    return make
+def _parts_of(label: Label | None, seconds: float, loss: float, rate: float | None, more: Parts | None = None) -> Parts:
+    """Makes what the usual plain step hands over into its rows, in the thread that writes."""
+    exact = loss == loss and loss != array("f", (loss,))[0]
+    parts = [(LOSS, exact), (loss,), STEP_TIME, (seconds,), *(more or ())]
+    if label is not None:
+        parts += (label, (rate,))
+    return parts
 
 
 class PlainSteps:
@@ -65,28 +56,31 @@ class PlainSteps:
 
     # slots lie in the order of their names: what each step touches, that without `_`, lies together
     __slots__ = (
+        "_closed_at",
         "_context",
         "_counter",
+        "_failed",
+        "_fresh",
         "_gathering",
         "_label",
         "_left",
         "_loss",
+        "_put",
         "_rates",
         "_readback",
         "_reading",
         "_recorder",
+        "_settled",
         "_settled_at",
+        "_spent_s",
+        "_stretch",
         "_timing",
+        "_usual_s",
         "account_at",
         "bound",
-        "closed_at",
         "closers",
-        "failed",
-        "fresh",
-        "make",
-        "put",
         "single",
-        "spent_s",
+        "steps",
         "usual",
     )
 
@@ -97,11 +91,17 @@ class PlainSteps:
         self._readback = recorder.context.readback
         self._reading, self._gathering = self._readback.waiting, self._readback.groups
         self._loss = loss
-        self.fresh: list[float | None] = []  # losses that nobody looked at more closely yet, one a step
-        self.failed = False
+        self._failed = False
         self._rates: LearningRateSignal | None = None
         self.single = False  # one optimizer has one group, the usual case, and steps are plain now
-        self.spent_s = 0.0  # inside `step` since the accounts were settled
+        # a usual step: its loss is a number on the host, and nothing is waited for from a device
+        self.usual = False
+        self._stretch: Stretch | None = None  # of the usual steps since the last one that was heard
+        self.steps: list[tuple[Any, ...]] = []  # of that stretch: when each closed, its loss, its rate
+        self._settled = 0  # of these steps
+        self._fresh: list[float | None] = []  # losses of other steps that nobody looked at more closely yet
+        self._spent_s = 0.0  # inside `step` since the accounts were settled, without usual steps
+        self._usual_s = 0.0  # that one usual step takes
 
     def begin(self, closed_at: float) -> None:
         """Starts a stretch."""
@@ -119,14 +119,39 @@ class PlainSteps:
         if rates is not None and not self.single:
             self.closers.append(rates.plain_close)
         self._rates = rates
-        self.put = self._context.outbox.put_parts
-        self.make = _maker(self._label)
-        self.closed_at = self._settled_at = closed_at
+        self._put = self._context.outbox.put_parts
+        self._closed_at = self._settled_at = closed_at
+        self._settled = 0
         self.bound = self._recorder.anomalies.bound  # a loss up to this is nothing odd
         self._left = HEARD_AGAIN_AFTER << self._recorder.governor.too_dear
         self._plan()
-        # its loss is a number on the host, and nothing is waited for from a device
-        self.usual = self._timing and not self._reading and not self._gathering
+        if self._timing and self._recorder.shorten is not None and not self._reading and not self._gathering:
+            stretch = Stretch(self._counter.closed + 1, closed_at, partial(_parts_of, self._label))
+            self._context.outbox.put_stretch(stretch)
+            self._stretch, self.steps = stretch, stretch.steps
+            self._counter.stretch = stretch.steps
+            self.usual = True
+
+    def _leave_usual(self) -> None:
+        """Lets no more steps be usual ones until plain steps begin again."""
+        self.usual = False
+        stretch, self._stretch = self._stretch, None
+        if stretch is None:
+            return
+        self._fresh += [loss for _, loss, *_ in self.steps[self._settled :]]
+        self._spent_s += self._usual_s * len(self._fresh)
+        if self.steps:
+            self._closed_at = self.steps[-1][0]
+        self.account_at -= self._settled
+        self._settled = 0
+        self._counter.end_stretch()
+        self._context.outbox.end_stretch(stretch)
+        self.steps = []
+
+    @property
+    def closed_at(self) -> float:
+        """Gives the time at which the last plain step closed (`perf_counter`)."""
+        return self.steps[-1][0] if self.steps else self._closed_at
 
     def hurry(self) -> None:
         """Looks at the accounts at the next step: somebody asked for full detail."""
@@ -134,10 +159,11 @@ class PlainSteps:
 
     def end(self, *, midway: bool = False) -> None:
         """Leaves everything as a step that is heard would find it; `midway`: the open step goes on as such."""
-        self.usual = self.single = False
+        self._leave_usual()
+        self.single = False
         self.settle()
         context, counter = self._context, self._counter
-        context.closed_at = self.closed_at
+        context.closed_at = self._closed_at
         if not self._reading and not self._gathering:
             context.outbox.complete(counter.closed)
         if self._rates is None:
@@ -192,8 +218,8 @@ class PlainSteps:
             self._counter.optimizer_steps += 1
             if self._rates is not None:
                 if self._label is not None:  # another group, or a tensor
+                    self._leave_usual()
                     self._label, self.single = None, False
-                    self.make = _maker(None)
                     self.closers.append(self._rates.plain_close)
                 if not self._rates.moving:
                     self._rates.on_pre_step(key, optimizer)
@@ -208,64 +234,87 @@ class PlainSteps:
             began = perf_counter()
             try:
                 if self.usual and counter.stepped and not components:
-                    value = loss.item() if type(loss) is Tensor and loss.is_cpu and loss.ndim == 0 else loss
+                    try:
+                        value = loss.item() if type(loss) is Tensor and loss.is_cpu else loss
+                    except RuntimeError:  # of several elements
+                        value = None
                     if type(value) is float:
-                        self.failed, self.usual = True, False  # until it is whole
-                        counter.stepped = False
-                        counter.closed = number = counter.closed + 1
-                        more: Parts = _NOTHING
-                        whole = True
+                        steps = self.steps
                         if self.closers:
-                            more = []
-                            for close in self.closers:
-                                close(number, more)
-                            whole = not self._reading and not self._gathering  # a norm may come from a device
-                        self.put((number, whole, self.make, began, self.closed_at, value, counter.rate, more))
-                        self.closed_at = began
-                        fresh = self.fresh
-                        fresh.append(value)
-                        self.failed, self.usual = False, whole
-                        self.spent_s += perf_counter() - began
-                        if len(fresh) >= self.account_at or not value <= self.bound:
-                            self._account()
+                            self._add(began, value)
+                        else:
+                            steps.append((began, value, counter.rate))
+                        counter.stepped = False
+                        if not value <= self.bound or len(steps) >= self.account_at:
+                            self._account(began)
                         return
                 recorder.step(loss, components, began)
             except Exception as error:  # noqa: BLE001  a frame of the guard's own would cost a tenth of the step
+                self._lose(began)
                 guard.absorb(error, "Monitor.step")
+            except BaseException:
+                self._lose(began)
+                raise
 
         return step
+
+    def _add(self, began: float, loss: float) -> None:
+        """Closes a usual step to which signals add something."""
+        number, more = self._counter.closed + 1, list[Any]()
+        for close in self.closers:
+            close(number, more)
+        if not self._reading and not self._gathering:
+            self.steps.append((began, loss, self._counter.rate, more))
+            return
+        self._leave_usual()  # a norm comes from a device
+        self._counter.closed = number
+        parts = _parts_of(self._label, began - self._closed_at, loss, self._counter.rate, more)
+        self._put((number, False, time_ns() // 1_000_000, parts))
+        self._closed_at = began
+        self._fresh.append(loss)
+
+    def _lose(self, began: float) -> None:
+        """Counts a usual step that was interrupted before it was put down; what comes next is heard."""
+        if self._stretch is None or not self._counter.stepped:
+            return
+        known = self.closed_at == began
+        self._leave_usual()
+        self._counter.closed += not known
+        self._counter.stepped = False
+        self._failed = True
 
     def step(self, loss: Any, components: dict[str, Any], began: float) -> bool:
         """Takes one call of `monitor.step`; True when it closed a step."""
         counter = self._counter
-        if not counter.stepped or self.failed:
-            self.usual = False  # what comes belongs to one step
-            if self.failed:
+        if self._stretch is not None:
+            self._leave_usual()  # what comes may belong to one step
+        if not counter.stepped or self._failed:
+            if self._failed:
                 self._recorder.leave_plain(failed=True)
             return self._recorder.step_in_full(loss, components, began)
         try:
             counter.stepped = False
             self._context.closed_at = began
-            step = counter.closed = counter.closed + 1
+            counter.closed = step = counter.closed + 1
             time_ms = time_ns() // 1_000_000
             parts: Parts = []
             value = self._take(step, time_ms, loss, components, parts)
             if self._timing:
-                parts += (STEP_TIME, (began - self.closed_at,))
+                parts += (STEP_TIME, (began - self._closed_at,))
             if self._label is not None:
                 parts += (self._label, (counter.rate,))
-            self.closed_at = began
+            self._closed_at = began
             for close in self.closers:
                 close(step, parts)
-            self.put((step, not self._reading and not self._gathering, _made, time_ms, parts))
+            self._put((step, not self._reading and not self._gathering, time_ms, parts))
             if self._reading:
                 self._read(step)
-            fresh = self.fresh
+            fresh = self._fresh
             fresh.append(value)
         except BaseException:
-            self.failed = True
+            self._failed = True
             raise
-        self.spent_s += perf_counter() - began
+        self._spent_s += perf_counter() - began
         if len(fresh) >= self.account_at or (value is not None and not value <= self.bound):
             self._account()
         return True
@@ -278,7 +327,6 @@ class PlainSteps:
             if group is not None and loss.dtype in _FLOATS and group.has_room(time_ms, loss.get_device()):
                 group.add(step, time_ms, loss)  # what `readback.put_scalar` does, in fewer calls
                 return None
-        self.usual = False
         counter.micro_batches = 0
         self._loss.take(loss, components)
         self._loss.plain_close(step, parts)
@@ -289,9 +337,13 @@ class PlainSteps:
         reading = self._readback.flush(step=step)
         self._context.outbox.complete(step if reading is None else reading - 1)
 
-    def _account(self) -> None:
-        """Looks at the steps since the last time together, and ends the stretch when one is to be measured or heard."""
+    def _account(self, step_began: float | None = None) -> None:
+        """Looks at the steps since the last time together, and ends the stretch when one is to be measured or heard.
+        `step_began`: when the usual step began that comes here; what it took, stands for the others."""
         began = perf_counter()
+        if step_began is not None:
+            took, usual = began - step_began, self._usual_s
+            self._usual_s += 0.25 * (min(took, 3.0 * usual) - usual) if usual else took
         sample_next = self.settle()
         if sample_next or self._left <= 0:
             self._recorder.leave_plain(sample_next=sample_next)
@@ -301,9 +353,13 @@ class PlainSteps:
 
     def settle(self) -> bool:
         """Hands what was put off to the watch over the loss and to the governor; True = measure the next step."""
-        recorder, fresh = self._recorder, self.fresh
-        count, self.fresh = len(fresh), []
-        self.make = _maker(self._label)  # by the clock of this moment
+        recorder, stretch = self._recorder, self._stretch
+        fresh, self._fresh = self._fresh, []
+        if stretch is not None:
+            fresh, self._settled = [loss for _, loss, *_ in self.steps[self._settled :]], len(self.steps)
+            self._spent_s += self._usual_s * len(fresh)
+            stretch.set_clock()
+        count = len(fresh)
         for index, value, kind in recorder.anomalies.look_at(fresh):
             recorder.found_odd(kind, self._context.step - count + 1 + index, value)
         if fresh and fresh[-1] is not None:
@@ -319,8 +375,8 @@ class PlainSteps:
         outside = OUTSIDE_ALONE if self._context.loss_alone else OUTSIDE
         if on_device:
             outside = OUTSIDE_DEVICE
-        spent = self._context.spent_s + (1.0 + outside) * self.spent_s
-        self._context.spent_s = self.spent_s = 0.0
+        spent = self._context.spent_s + (1.0 + outside) * self._spent_s
+        self._context.spent_s = self._spent_s = 0.0
         elapsed, self._settled_at = self.closed_at - self._settled_at, self.closed_at
         self._left -= count
         self._context.outbox.check_room()
@@ -330,4 +386,4 @@ class PlainSteps:
 
     def _plan(self) -> None:
         late = LOOK_AT_ARRIVED_AFTER if self._gathering or self._reading else self._left
-        self.account_at = min(self._recorder.governor.look_after, self._left, late)
+        self.account_at = self._settled + min(self._recorder.governor.look_after, self._left, late)

@@ -5,6 +5,8 @@ Not for: what happens when one closes (client_hook.monitor).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 CALLS_WITHOUT_OPTIMIZER = 32
 # calls without a step of the optimizer, and how many times as many as ever before: then it steps no more
 ENDLESS, ENDLESS_TIMES = 128, 8
@@ -19,21 +21,23 @@ class StepCounter:
     """
 
     __slots__ = (
+        "_closed",
         "_most_calls",
         "_since",
         "abandoned",
         "calls",
-        "closed",
         "micro_batches",
         "optimizer_seen",
         "optimizer_steps",
         "rate",
         "stepped",
+        "stretch",
     )
 
     def __init__(self, closed: int = -1) -> None:
         self.calls = 0
-        self.closed = closed  # number of the last closed step
+        self._closed = closed
+        self.stretch: Sequence[object] = ()  # steps that closed since, each by being put there (client_hook.plain)
         self.micro_batches = 0  # calls that belong to the open step
         self.stepped = False  # an optimizer stepped, or was skipped, since the last call
         self.optimizer_seen = False
@@ -42,6 +46,19 @@ class StepCounter:
         self._most_calls = 0  # from one of its steps to the next
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.rate: float | None = None  # of the one group of the one optimizer at its last step, in plain steps
+
+    @property
+    def closed(self) -> int:
+        """Gives the number of the last closed step."""
+        return self._closed + len(self.stretch)
+
+    @closed.setter
+    def closed(self, step: int) -> None:
+        self._closed = step - len(self.stretch)
+
+    def end_stretch(self) -> None:
+        """Counts the steps of a stretch, to which no more will come."""
+        self._closed, self.stretch = self.closed, ()
 
     def optimizer_stepped(self) -> None:
         """Hears that a watched optimizer stepped, or that a scaler skipped its step."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import Guard
-from client_hook.rows import Parts
+from client_hook.plain_rows import Parts
 from client_hook.steps import StepCounter
 
 if TYPE_CHECKING:

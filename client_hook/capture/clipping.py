@@ -20,7 +20,7 @@ from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
-from client_hook.rows import Parts
+from client_hook.plain_rows import Parts
 
 _NAMES = ("clip/before", "clip/coefficient")
 _LABEL = (_NAMES, False)

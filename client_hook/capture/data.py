@@ -23,7 +23,7 @@ from torch.utils.data import (
 
 from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
-from client_hook.rows import Parts
+from client_hook.plain_rows import Parts
 
 _WAIT = ("time/data",)
 _EPOCH = ("epoch",)

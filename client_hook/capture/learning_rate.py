@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
-from client_hook.rows import Label, Parts
+from client_hook.plain_rows import Label, Parts
 
 
 class LearningRateSignal(Signal):

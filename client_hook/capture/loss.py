@@ -13,7 +13,7 @@ from torch import Tensor
 from client_hook import numbers
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.tensors import meeting_place
-from client_hook.rows import Parts
+from client_hook.plain_rows import Parts
 
 
 class LossSignal(Signal):

@@ -17,7 +17,7 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.owned import Owned
 from client_hook.guard import guarded
 from client_hook.patches import capture
-from client_hook.rows import Parts
+from client_hook.plain_rows import Parts
 
 _NAMES = ("scaler/scale",)
 _LABEL = (_NAMES, False)

@@ -21,11 +21,11 @@ from client_hook.capture.loss import LossSignal
 from client_hook.capture.loss_call import LossCallSignal
 from client_hook.capture.model_table import ModelTableSignal
 from client_hook.patches import patches
+from client_hook.plain_rows import Bundle, rows_of
 from client_hook.preflight.subject import Subject
 from client_hook.preflight.training import usual_optimizer
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 
 STEPS = 11  # the second look at the weights comes after ten
@@ -58,7 +58,7 @@ class Observed:
 
     def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
-        for row in rows_of(bundle):
+        for row in rows_of(bundle[0], *bundle[2:]):
             self.row(*row)
 
     def check_room(self) -> None:

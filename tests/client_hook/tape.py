@@ -13,9 +13,9 @@ from client_hook.identity import Identity
 from client_hook.monitor import Monitor, watch
 from client_hook.outbox import Outbox
 from client_hook.patches import patches
+from client_hook.plain_rows import Bundle, Stretch, rows_of
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 
 
@@ -33,7 +33,7 @@ class Tape:
         self.rows.append((step, names, list(values)))
 
     def put_parts(self, bundle: Bundle) -> None:
-        for row in rows_of(bundle):
+        for row in rows_of(bundle[0], *bundle[2:]):
             self.row(*row)
         if bundle[1]:
             self.complete(bundle[0])
@@ -62,6 +62,21 @@ class Tape:
 
     def events(self, name: str) -> list[tuple[int, Any]]:
         return [(step, value) for kind, named, step, value in self.records if (kind, named) == ("event", name)]
+
+
+class _Copied(list[Any]):
+    """Holds a stretch's steps, and writes the rows of each to a tape when it comes."""
+
+    def __init__(self, stretch: Stretch, tape: Tape) -> None:
+        self._twin = Stretch(stretch.first, stretch._before, stretch._parts_of)
+        self._tape = tape
+
+    def append(self, step: tuple[Any, ...]) -> None:
+        super().append(step)
+        self._twin.steps.append(step)
+        for row in self._twin.take(1):
+            self._tape.row(*row)
+        self._tape.complete(self._twin.complete)
 
 
 def recorder_of(
@@ -104,6 +119,7 @@ def taped(*args: Any, **kwargs: Any) -> tuple[Monitor, Tape]:
     assert parts is not None
     outbox = parts.outbox
     row, put_parts, record, finish = outbox.row, outbox.put_parts, outbox.record, outbox.finish
+    put_stretch = outbox.put_stretch
 
     def finish_at_once(state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
         return finish(state, 0.0, extra)  # nobody will answer, however long we wait
@@ -116,11 +132,16 @@ def taped(*args: Any, **kwargs: Any) -> tuple[Monitor, Tape]:
         tape.put_parts(bundle)
         put_parts(bundle)
 
+    def stretch_too(stretch: Stretch) -> None:
+        stretch.steps = _Copied(stretch, tape)
+        put_stretch(stretch)
+
     def record_too(kind: str, name: str, step: int, value: Any) -> None:
         tape.record(kind, name, step, value)
         record(kind, name, step, value)
 
     outbox.row, outbox.put_parts, outbox.record = row_too, parts_too, record_too  # type: ignore[method-assign]
+    outbox.put_stretch = stretch_too
     outbox.finish = finish_at_once  # type: ignore[method-assign]
     return monitor, tape
 

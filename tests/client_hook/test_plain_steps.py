@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -22,7 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import client_hook
 from client_hook.capture import batch_print
 from client_hook.capture.data import DataSignal
-from client_hook.plain import _maker
+from client_hook.plain import _parts_of
+from client_hook.plain_rows import Stretch
 from client_hook.recorder import Recorder
 from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import Tape, taped
@@ -165,12 +167,17 @@ THIRD32 = float(torch.tensor(1 / 3))
 )
 def test_a_loss_is_kept_as_float32_only_where_nothing_is_lost_by_that(loss: float, exact: bool) -> None:
     label = (("lr/0",), True)
-    time_ms, parts = _maker(label)(began := perf_counter(), began - 0.25, loss, 0.1, [(("epoch",), True), (0.5,)])
-    assert abs(time_ms - 1e3 * time.time()) < 60_000
-    assert str(parts[:2]) == str([(("loss",), exact), (loss,)])
-    assert dict(zip(parts[2::2], parts[3::2], strict=True)) == {
-        (("time/step",), False): (0.25,), (("epoch",), True): (0.5,), label: (0.1,),
-    }  # fmt: skip
+    began = perf_counter()
+    stretch = Stretch(7, began - 0.25, partial(_parts_of, label))
+    stretch.steps.append((began, loss, 0.1, [(("epoch",), True), (0.5,)]))
+    stretch.steps.append((began + 0.5, loss, 0.2))
+    rows = stretch.take(2)
+    assert [abs(row[1] - 1e3 * time.time()) < 60_000 for row in rows] == [True] * 7
+    assert str([(step, *row) for step, _, *row in rows]) == str([
+        (7, ("loss",), (loss,), exact), (7, ("time/step",), (0.25,), False), (7, ("epoch",), (0.5,), True),
+        (7, ("lr/0",), (0.1,), True),
+        (8, ("loss",), (loss,), exact), (8, ("time/step",), (0.5,), False), (8, ("lr/0",), (0.2,), True),
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
@@ -330,7 +337,7 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     monitor, tape = taped(model, optimizer, strict=False)
 
-    def fail(bundle: Any) -> None:
+    def fail(step: Any) -> None:
         raise error("in the middle of a step")
 
     raised = []
@@ -341,7 +348,7 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
         optimizer.step()
         if step == 150:
             assert is_plain(monitor)
-            monitor._parts.recorder.plain.put = fail
+            monitor._parts.recorder.plain.steps.append = fail  # that of a list which the tape put there
         try:
             monitor.step(loss)
         except KeyboardInterrupt:
@@ -414,7 +421,8 @@ def operations(depth: int, *, kind: type[nn.Module] = nn.Linear) -> tuple[int, i
             assert Optimizer.zero_grad is original, "nobody hears it now"
             assert torch.autograd.backward is backward, "the loss function says whether the loss is a number"
             assert not optimizer._optimizer_step_pre_hooks
-            monitor._parts.recorder.plain.put = deque[Any]().append  # a tape would take the step apart in this thread
+            plain = monitor._parts.recorder.plain
+            plain.steps = list(plain.steps)  # a tape would take the step apart in this thread
             sys.settrace(trace)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(torch.randn(16, 16)), torch.randint(0, 3, (16,)))

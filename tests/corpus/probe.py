@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Options
 from client_hook.patches import patches
+from client_hook.plain_rows import Bundle, rows_of
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.rows import Bundle, rows_of
 from client_hook.settings import Settings
 from client_hook.setup import read_models, read_optimizers
 from client_hook.userlog import UserLog
@@ -49,7 +49,7 @@ class Recording:
 
     def put_parts(self, bundle: Bundle) -> None:
         """Keeps the values of a plain step."""
-        for row in rows_of(bundle):
+        for row in rows_of(bundle[0], *bundle[2:]):
             self.row(*row)
 
     def check_room(self) -> None:
