@@ -293,12 +293,12 @@ class PlainSteps:
                 self._recorder.leave_plain(failed=True)
             return self._recorder.step_in_full(loss, components, began)
         try:
-            counter.stepped = False
+            several = counter.micro_batches > 0
+            step = counter.close()
             self._context.closed_at = began
-            counter.closed = step = counter.closed + 1
             time_ms = time_ns() // 1_000_000
             parts: Parts = []
-            value = self._take(step, time_ms, loss, components, parts)
+            value = self._take(step, time_ms, loss, components, parts, several=several)
             if self._timing:
                 parts += (STEP_TIME, (began - self._closed_at,))
             if self._label is not None:
@@ -319,15 +319,15 @@ class PlainSteps:
             self._account()
         return True
 
-    def _take(self, step: int, time_ms: int, loss: Any, components: dict[str, Any], parts: Parts) -> float | None:
+    def _take(
+        self, step: int, time_ms: int, loss: Any, components: dict[str, Any], parts: Parts, *, several: bool
+    ) -> float | None:
         """Takes a loss that is no number in a tensor on the host; answers it where the host knows it."""
-        counter = self._counter
-        if not components and not counter.micro_batches and type(loss) is Tensor and loss.is_cuda and loss.ndim == 0:
+        if not components and not several and type(loss) is Tensor and loss.is_cuda and loss.ndim == 0:
             group = self._gathering.get(LOSS)
             if group is not None and loss.dtype in _FLOATS and group.has_room(time_ms, loss.get_device()):
                 group.add(step, time_ms, loss)  # what `readback.put_scalar` does, in fewer calls
                 return None
-        counter.micro_batches = 0
         self._loss.take(loss, components)
         self._loss.plain_close(step, parts)
         return self._loss.last

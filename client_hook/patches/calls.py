@@ -69,10 +69,10 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
             return original(tensors, *args, **kwargs)
         for listen in ears.backward:
             listen(root)
-        if ears.bad_loss and type(root) is Tensor and root.is_cpu and root.ndim == 0:
+        if ears.bad_loss and type(root) is Tensor and root.is_cpu:
             try:
                 value = root.item()
-            except RuntimeError:  # inside a functional transform it has no value
+            except RuntimeError:  # inside a functional transform it has no value; or it has several elements
                 value = 0.0
             if value - value != 0.0:  # not finite
                 for listen in ears.bad_loss:

@@ -49,18 +49,20 @@ class Ears:
         "before_replay",
         "graph_replay",
     )
-    __slots__ = (*EVENTS, "bound", "result", "saving", "seen", "targets")
+    __slots__ = (*EVENTS, "bound", "elsewhere", "result", "saving", "seen", "targets")
 
     def __init__(self) -> None:
         self.targets: weakref.ref[Tensor] | None = None  # of the newest call of a loss function, in training
         self.result: weakref.ref[Tensor] | None = None  # of the same call
+        self.seen: Any = None  # the targets of a loss that was nothing odd, until the next one
         self.bound: float | None = None  # in plain steps: a loss up to this is nothing that anybody wants to hear of
+        self.elsewhere = False  # whether any such result lay on a device: then none may be read here and now
         self.saving = False  # whether a call of torch.save is under way
         self.deafen()
 
     def deafen(self) -> None:
         """Lets nobody hear anything."""
-        self.bound, self.seen = None, 0  # the id of the targets of such a loss
+        self.bound = self.seen = None
         for event in self.EVENTS:
             setattr(self, event, ())
 
@@ -172,19 +174,21 @@ class Patches:
 
     def expect(self, context: Any, bound: float, told: float | None = None) -> None:
         """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens: at
-        first where what it was told last was the result of a loss function, later where that was so."""
+        first where what it was told last was the result of a loss function, later where that was so. Where the backward
+        begins at something else, they are looked at there."""
         ears = self._ears
         with self._lock:
-            if ears.loss_call or self._plain != {-id(context)}:
+            if ears.loss_call or ears.elsewhere or self._plain not in ({id(context)}, {-id(context)}):
                 return
+            alone = -id(context) in self._plain
             result = ears.result() if told is not None and ears.result is not None else None
-            if ears.bound is not None or (result is not None and result.is_cpu and not result.ndim and result == told):
-                ears.bound = bound
+            if ears.bound is not None or not alone or (result is not None and result.ndim == 0 and result == told):
+                ears.bound = bound if alone else losses.ANY
                 ears.targets = None  # those of an odd loss are taken down again
 
     def is_newest(self, targets: Any) -> bool:
         """Says whether the newest loss that is learned from had these targets."""
-        return targets is self.targets or id(targets) == self._ears.seen
+        return targets is not None and targets is self.targets
 
     def tell(self, context: Any, event: str, *arguments: Any) -> None:
         """Passes one call on to the listeners of one monitor, as if its step were not plain."""
@@ -195,7 +199,10 @@ class Patches:
     @property
     def targets(self) -> Tensor | None:
         """Gives the targets of the newest loss that is learned from, if they are still alive."""
-        return self._ears.targets() if self._ears.targets is not None else None
+        ears = self._ears
+        if isinstance(ears.seen, Tensor):
+            return ears.seen
+        return ears.targets() if ears.targets is not None else None
 
     @property
     def saving(self) -> bool:
@@ -230,7 +237,7 @@ class Patches:
             if len(self._shares) > MAX_SHARES:
                 self._shares.clear()
             self._shares[self._plain] = shares
-        self._ears.bound, self._ears.seen = None, 0
+        self._ears.bound = self._ears.seen = None
         for event, ears in zip(Ears.EVENTS, shares, strict=True):
             setattr(self._ears, event, ears)
         for replacement in self._installed:

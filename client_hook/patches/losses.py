@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NN = torch._C._nn
 _get_tracing_state = torch._C._get_tracing_state
 LEAST = -1e300  # of the numbers; what lies below is no loss
+ANY = float("inf")  # in place of a bound: where the backward begins at something else, that is looked at there
 
 # (where it is looked up, its name there, what users call it)
 FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
@@ -66,22 +67,26 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                 for listen in () if compiler._is_compiling_flag else ears.loss_failed:
                     listen(function, args, kwargs)
                 raise
-            bound = ears.bound  # in plain steps this is all: after a training step every line more takes a microsecond
-            known = bound is not None and type(result) is Tensor and result.requires_grad
-            if known and result.is_cpu and result.ndim == 0:
+            bound = ears.bound  # in plain steps this is all: after a training step each question takes a microsecond
+            if bound is not None and type(result) is Tensor and result.requires_grad:
                 try:
-                    if LEAST <= result.item() <= bound and len(args) > 1:
-                        ears.seen = id(args[1])
+                    if bound is ANY or LEAST <= result.item() <= bound:
+                        ears.seen = args[1]
                         return result
                 except (RuntimeError, TypeError):  # inside a functional transform it has no value; or it is complex
-                    return result
+                    if not result.ndim:
+                        return result
+                except IndexError:
+                    pass
             if compiler._is_compiling_flag or is_traced():
                 return result
             for listen in ears.loss_call:
                 listen(function, args, kwargs, result)
             if type(result) is Tensor and result.requires_grad:
+                if not result.is_cpu:
+                    ears.elsewhere = True
                 if len(args) > 1 and type(args[1]) is Tensor:
-                    ears.targets, ears.result = ref(args[1]), ref(result)
+                    ears.targets, ears.result, ears.seen = ref(args[1]), ref(result), None
                 if ears.bad_result and result.is_cpu and result.ndim == 0:
                     try:
                         value = result.item()
