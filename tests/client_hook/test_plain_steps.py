@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 import client_hook
@@ -379,8 +381,11 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     assert set(range(300)) - set(tape.series("loss")) == {150}
 
 
+@pytest.mark.parametrize("terms", [1, 2])
 @pytest.mark.parametrize("told", [Tensor.detach, Tensor.item, Tensor.sqrt, lambda loss: 16 * loss])
-def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(told: Callable[[Tensor], Any]) -> None:
+def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(
+    told: Callable[[Tensor], Any], terms: int
+) -> None:
     spike: list[Tensor] = []
 
     def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
@@ -388,6 +393,8 @@ def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(t
         x, y = torch.randn(16, 8), torch.randint(0, 3, (16,))
         spike.extend([y] * (step == 130))
         loss = F.cross_entropy(model(x) * (20.0 if step == 130 else 1.0), y)
+        if terms == 2:
+            loss = loss + 1e-4 * model[0].weight.square().sum()
         loss.backward()
         optimizer.step()
         return told(loss)
@@ -406,6 +413,89 @@ def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(t
     (broken,) = tape.facts("flight")[-1]["breaks"]
     assert (broken["step"], broken["reason"]) == (130, "loss-spike")
     assert broken["batch"] == {"from": "targets", "tensors": batch_print.fingerprint(spike)}
+
+
+class _Reads(TorchDispatchMode):
+    """Counts the numbers that are read out of tensors of one kind of device."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device, self.count = device, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            if not isinstance(args[0], Tensor):  # a number of Python's that was made into a tensor
+                return args[0]
+            self.count += args[0].device.type == self.device
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("terms", [1, 3])
+def test_a_plain_step_reads_the_loss_before_its_backward_and_when_it_is_told_and_no_other_number(terms: int) -> None:
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, _ = taped(model, optimizer, strict=True)
+    counted = []
+    for step in range(150):
+        if step == 110:
+            stay_plain(monitor)
+        optimizer.zero_grad()
+        with _Reads("cpu") as read:
+            loss = F.mse_loss(model(torch.ones(8, 4)), torch.zeros(8, 1))
+            for _ in range(terms - 1):
+                loss = loss + 0.1 * F.l1_loss(model(torch.ones(8, 4)), torch.zeros(8, 1))
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+        if is_plain(monitor) and step > 130:
+            counted.append(read.count)
+    monitor.finish(timeout=0.2)
+    assert counted
+    assert set(counted) == {2}
+
+
+def test_no_loss_on_a_device_is_read_in_a_plain_step() -> None:
+    model, beside = nn.Linear(4, 1), nn.Linear(4, 1, device="meta")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True)
+    plain = 0
+    for step in range(150):
+        optimizer.zero_grad()
+        with _Reads("meta") as read:
+            F.mse_loss(beside(torch.ones(8, 4, device="meta")), torch.zeros(8, 1, device="meta"))
+            loss = F.mse_loss(model(torch.ones(8, 4)), torch.zeros(8, 1))
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+        plain += is_plain(monitor)
+        assert read.count == 0
+        if step == 110:
+            stay_plain(monitor)
+    monitor.finish(timeout=0.2)
+    assert plain > 30
+    assert len(tape.series("loss")) == 150
+
+
+def test_of_the_targets_those_of_the_newest_loss_alone_are_kept_and_none_after_the_end() -> None:
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, _ = taped(model, optimizer, strict=True)
+    alive: list[weakref.ref[Tensor]] = []
+    for step in range(150):
+        targets = torch.zeros(8, 1)
+        alive.append(weakref.ref(targets))
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(torch.ones(8, 4)), targets)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+        del targets, loss
+        if step == 110:
+            stay_plain(monitor)
+        if is_plain(monitor):
+            assert [index for index, item in enumerate(alive) if item() is not None] in ([], [step])
+    monitor.finish(timeout=0.2)
+    assert not any(item() is not None for item in alive)
 
 
 # -- what they cost ----------------------------------------------------------------------------------------------------
