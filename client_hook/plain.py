@@ -77,6 +77,7 @@ class PlainSteps:
         "_timing",
         "_usual_s",
         "account_at",
+        "alone",
         "bound",
         "closers",
         "single",
@@ -93,6 +94,7 @@ class PlainSteps:
         self._loss = loss
         self._failed = False
         self._rates: LearningRateSignal | None = None
+        self.alone = False  # loss functions say whether the loss is a number: the backward is not heard
         self.single = False  # one optimizer has one group, the usual case, and steps are plain now
         # a usual step: its loss is a number on the host, and nothing is waited for from a device
         self.usual = False
@@ -372,7 +374,7 @@ class PlainSteps:
         self.bound = recorder.anomalies.bound
         if not count:
             return False
-        outside = OUTSIDE_ALONE if self._context.loss_alone else OUTSIDE
+        outside = OUTSIDE_ALONE if self.alone else OUTSIDE
         if on_device:
             outside = OUTSIDE_DEVICE
         spent = self._context.spent_s + (1.0 + outside) * self._spent_s

@@ -212,8 +212,11 @@ class Recorder:
         if self.shorten is not None:
             self.shorten(plain.direct(self.guard))
         self.hooks.exchange(plain=True, keep=plain.moving)
-        self.context.patches.set_plain(self.context, True, alone=self.context.loss_alone)
-        self.context.patches.expect(self.context, plain.bound, self._loss and self._loss.last)
+        patches, told = self.context.patches, self._loss.last if self._loss is not None else None
+        # what is told is that result, so the loss functions say all; else the backward is heard
+        plain.alone = self.context.loss_alone and patches.is_newest_loss(told)
+        patches.set_plain(self.context, True, alone=plain.alone)
+        patches.expect(self.context, plain.bound)
 
     def _end_plain(self, *, midway: bool) -> None:
         """Listens again, from the next call on."""

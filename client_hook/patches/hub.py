@@ -172,19 +172,19 @@ class Patches:
             self._plain = others | {-id(context) if alone else id(context)} if plain else others
             self._share_out()
 
-    def expect(self, context: Any, bound: float, told: float | None = None) -> None:
-        """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens: at
-        first where what it was told last was the result of a loss function, later where that was so. Where the backward
-        begins at something else, they are looked at there."""
+    def expect(self, context: Any, bound: float) -> None:
+        """Says which losses need not be looked at closely while steps are plain, where one monitor alone listens: those
+        up to a bound, or all where the backward begins at something else, which is looked at there."""
         ears = self._ears
         with self._lock:
-            if ears.loss_call or ears.elsewhere or self._plain not in ({id(context)}, {-id(context)}):
-                return
-            alone = -id(context) in self._plain
-            result = ears.result() if told is not None and ears.result is not None else None
-            if ears.bound is not None or not alone or (result is not None and result.ndim == 0 and result == told):
-                ears.bound = bound if alone else losses.ANY
+            if not (ears.loss_call or ears.elsewhere) and self._plain in ({id(context)}, {-id(context)}):
+                ears.bound = bound if -id(context) in self._plain else losses.ANY
                 ears.targets = None  # those of an odd loss are taken down again
+
+    def is_newest_loss(self, told: float | None) -> bool:
+        """Says whether a number is the result of the newest call of a loss function, in training and on the host."""
+        result = self._ears.result() if told is not None and self._ears.result is not None else None
+        return result is not None and result.is_cpu and result.ndim == 0 and result.item() == told
 
     def is_newest(self, targets: Any) -> bool:
         """Says whether the newest loss that is learned from had these targets."""
