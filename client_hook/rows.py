@@ -65,7 +65,7 @@ class RowBuffer:
             if found is None:
                 break
             rows += found
-            taken += STEP_BYTES * len(found)
+            taken += ROW_BYTES * len(found)
         return rows
 
     @property

@@ -35,7 +35,7 @@ STEPS = 400
 HOOK = str(Path(client_hook.__file__).parent)
 # of Python's, in the hook's files: 319, and 20 for each more look at the accounts, whose number depends on the times of
 # this machine; there were 3,093 when every signal heard every step, and 486 when the backward was heard too
-MOST_OPERATIONS = 390
+MOST_OPERATIONS = 310
 LOOKS = 40
 MOST_CALLS = 4
 TRACED = 32  # steps: the accounts are settled twice among them
