@@ -101,7 +101,9 @@ class Recorder:
         self.signals.tell_all("detach")
         self.signals.clear()
         self._loss = None
-        self.step = lambda *_: False  # somebody may have kept it
+        self.step = lambda *_: False  # somebody may have kept it, or what plain steps made of it
+        if self._plain_steps is not None:
+            self._plain_steps.usual = False
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""

@@ -81,6 +81,7 @@ class Notebook:
         while (answer := self.client.get_shell_msg(timeout=PATIENCE_S))["parent_header"].get("msg_id") != asked:
             pass
         reply = answer["content"]
+        printed += "\n".join(reply.get("traceback", ()))
         return printed, "ok" if reply["status"] == "ok" else reply.get("ename", reply["status"])
 
     def end(self) -> None:
