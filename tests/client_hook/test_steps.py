@@ -12,6 +12,7 @@ from torch import nn
 from client_hook.capture.loss import LossSignal
 from client_hook.capture.scaler import ScalerSignal
 from client_hook.steps import StepCounter
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import recorder_of, taped
 
 
@@ -175,6 +176,30 @@ def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
     monitor.finish(timeout=0.1)
     assert not any("steps no more" in note for note in monitor.ledger["notes"])
     assert len(tape.series("loss")) == 200 - 31 + 4, "before its first step nobody knows that there is one"
+
+
+@pytest.mark.parametrize("micro", [2, 5])
+def test_micro_batches_that_are_told_in_plain_steps_are_no_optimizer_that_is_gone(micro: int) -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    means, plain = [], 0
+    for _ in range(300):
+        losses = []
+        for number in range(micro):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            if number == micro - 1:
+                optimizer.step()
+                optimizer.zero_grad()
+            plain += is_plain(monitor)
+            monitor.step(loss)
+        means.append(sum(losses) / micro)
+    assert plain > 130, "more calls than a missing optimizer is given"
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss") == pytest.approx(dict(enumerate(means)))
 
 
 @pytest.mark.parametrize("early", [False, True])
