@@ -67,6 +67,11 @@ class Monitor:
                 self._leave()
                 self.guard.strict = strict
 
+    def __reduce__(self) -> tuple[Callable[..., Monitor], tuple[Any, ...]]:
+        """Lets a trainer that holds a monitor be copied, saved or sent to a worker: the copy belongs to the same run,
+        and does nothing."""
+        return _silent, (replace(self._settings, token=None), self._identity)
+
     # -- in the loop -------------------------------------------------------------------------------------------------
 
     @guarded(None)
@@ -114,6 +119,11 @@ class Monitor:
     def should_stop(self) -> bool:
         """Says whether an open finding is an error; nothing stops by itself."""
         return any(item.get("severity") == "error" and item.get("state") == "open" for item in self.findings())
+
+    @property
+    def stepped(self) -> bool:
+        """Says whether an optimizer stepped, or a scaler left its step out, since the last call of `step`."""
+        return self._parts is not None and self._parts.recorder.counter.stepped
 
     @property
     def run_id(self) -> str:
@@ -241,6 +251,10 @@ class Monitor:
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:
             self._on_finding(finding)
+
+
+def _silent(settings: Settings, identity: Identity) -> Monitor:
+    return Monitor(Request(None, None, settings, identity))
 
 
 def watch(
