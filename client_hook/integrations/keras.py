@@ -15,6 +15,7 @@ class _Stand(torch.optim.Optimizer):
     """Stands for Keras's own optimizer, which is none of torch's: its step does what that one was about to do."""
 
     work: Any
+    grad_scale: Any
 
     def step(self) -> Any:  # type: ignore[override]
         """Does the work between the hooks."""
@@ -24,8 +25,7 @@ class _Stand(torch.optim.Optimizer):
 def _as_modules(model: Any) -> torch.nn.Module:
     """Makes the layers visible, which Keras does not register as torch's children."""
     found = torch.nn.ModuleDict({x.name.replace(".", "_"): x for x in model._flatten_layers(include_self=False)})
-    every = {id(item) for item in model.parameters()} == {id(item) for item in found.parameters()}
-    return found if every else model
+    return found if {id(x) for x in model.parameters()} == {id(x) for x in found.parameters()} else model
 
 
 class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
