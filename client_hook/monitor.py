@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from client_hook import preflighted, shutdown, verdict
-from client_hook.guard import Guard, guarded, run_thread
+from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
@@ -25,6 +25,11 @@ from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.settings import Settings
 from client_hook.setup import Parts, Request, prepare
 from client_hook.userlog import UserLog
+
+_GONE = (
+    "The watched model was gone before the first step, so nothing is recorded: "
+    "give watch() the model that trains, and keep it."
+)
 
 
 class Monitor:
@@ -49,12 +54,13 @@ class Monitor:
     def begin(self, request: Request) -> None:
         """Installs everything."""
         parts = prepare(request, self.guard)
-        living.add(self, list(parts.context.models.values()), list(parts.context.optimizers.values()))
+        context = parts.context
+        living.add(self, [*context.models.values(), *context.listed], list(context.optimizers.values()))
         shutdown.register(self, self._end)
         parts.outbox.start()
         shutdown.unregister(parts.outbox)  # it ends with this monitor, which closes the open step first
         self._parts = parts
-        self._log = UserLog(parts.context, self.guard)
+        self._log = UserLog(context, self.guard)
         if self._on_finding is None:
             parts.recorder.shorten = self._shorten
         attached, strict = False, self.guard.strict
@@ -226,7 +232,15 @@ class Monitor:
             self._last_words.start()
 
     replaced = _leave
-    objects_gone = _leave
+
+    @guarded(None)
+    def objects_gone(self) -> None:
+        """Ends the run with what it watched; says so where that was gone before the first step."""
+        if (parts := self._parts) is not None and not parts.recorder.counter.calls:
+            parts.context.note(_GONE)
+            if not self._settings.quiet:
+                say(f"Gradwatch: {_GONE}")
+        self._leave()
 
     @guarded(None)
     def abandon(self) -> None:
