@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from client_hook.capture.data import describe
 from client_hook.capture.environment import read_git
 from client_hook.capture.secrets import mask
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import taped
 
 
@@ -404,3 +406,23 @@ def test_nothing_stays_after_the_run() -> None:
 def test_masking_keeps_what_is_no_secret() -> None:
     assert mask({"max_token": 9, "wandb_token": "x"}) == {"max_token": 9, "wandb_token": "***"}
     assert mask({"tokenizer": "bpe", "token": "x", "keys": 3}) == {"tokenizer": "bpe", "token": "***", "keys": 3}
+
+
+def test_a_scheduler_that_takes_over_in_plain_steps_is_told_though_it_is_gone_before_the_end() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    first = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
+    second = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05)
+    plain = False
+    for step in range(200):
+        monitor.step(usual(step, model, optimizer))
+        plain = plain or (step == 150 and is_plain(monitor))
+        (first if step < 150 else second).step()
+    assert plain, "it takes over where nobody listens"
+    del first, second
+    gc.collect()
+    monitor.finish(timeout=0.1)
+    found = [(item["type"], item["steps"], item["per"]) for item in last(tape, "schedulers")]
+    assert found == [("CosineAnnealingLR", 150, "step"), ("SWALR", 50, "step")]
