@@ -150,17 +150,50 @@ def test_after_the_watched_optimizer_gave_way_to_another_no_loss_is_lost_and_the
     assert any("steps no more" in note for note in notes)
 
 
+@pytest.mark.parametrize("heard", [30, 130])
+def test_an_optimizer_that_lives_on_while_another_moves_its_weights_is_given_up_at_once(heard: int) -> None:
+    model, first = small()
+    monitor, tape = taped(model, first, strict=True)
+    stay_plain(monitor)
+    losses = fitted(model, first, monitor, heard)
+    second = torch.optim.SGD(model.parameters(), lr=0.01)
+    losses += fitted(model, second, monitor, 50)
+    losses += fitted(model, first, monitor, 5)
+    assert any("steps no more" in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.1)
+    told = list(tape.series("loss").values())
+    assert told[:heard] == losses[:heard]
+    assert told[heard] == pytest.approx(sum(losses[heard : heard + 4]) / 4), "nobody knows at once"
+    assert told[heard + 1 :] == losses[heard + 4 :]
+    assert max(tape.series("lr/0")) == len(told) - 1, "the watched one steps again"
+
+
 def test_an_optimizer_that_lives_on_but_steps_no_more_is_given_up_after_a_while() -> None:
     model, first = small()
     monitor, tape = taped(model, first, strict=True)
     fitted(model, first, monitor, 30)
-    second = torch.optim.SGD(model.parameters(), lr=0.01)
-    losses = fitted(model, second, monitor, 200)
+    head = nn.Linear(1, 1)  # what else learns is no weight that anybody watches
+    losses = fitted(nn.Sequential(model.requires_grad_(False), head), torch.optim.SGD(head.parameters()), monitor, 200)
     assert any("steps no more" in note for note in monitor.ledger["notes"])
     monitor.finish(timeout=0.1)
     told = list(tape.series("loss").values())
     assert told[-70:] == losses[-70:]
     assert len(told) == 30 + 200 - 127, "those before are one step of many micro-batches"
+
+
+def test_a_longer_accumulation_than_before_is_no_optimizer_that_is_gone() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    for micro in (1, 2, 4, 30, 90):
+        for number in range(micro):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            if number == micro - 1:
+                optimizer.step()
+            monitor.step(loss)
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss")) == list(range(5))
 
 
 def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
