@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from client_hook import preflighted, shutdown, verdict
+from client_hook import preflighted, ranks, shutdown, verdict
 from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
@@ -296,7 +296,8 @@ def watch(
     """Watches a training from the next step on; everything left out is inferred or read from the environment."""
     settings = Settings.read(url=url, token=token, project=project, strict=strict)
     before = preflighted.begun(model, settings.url) if not run_id else None
-    identity = Identity.make(run_id, joins=before.run_id if before else None)
+    joins = before.run_id if before else None
+    identity = Identity.make(run_id, joins=joins, rank=ranks.number(), agree=ranks.agreed)
     joined = before if before and before.run_id == identity.run_id else None
     if joined and project is None:
         settings = replace(settings, project=joined.project)
