@@ -240,6 +240,20 @@ def test_wrong_values_are_counted_and_the_rest_is_recorded() -> None:
     assert any("loss: got '0.5', expected a number" in note for note in monitor.ledger["notes"])
 
 
+@pytest.mark.parametrize("steps", [3, 130])
+def test_a_step_may_have_only_parts_of_a_loss(steps: int) -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(steps):
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+        monitor.step(generator=1.0, critic=torch.tensor(2.0))
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss/critic") == dict.fromkeys(range(steps), 2.0)
+    assert tape.series("loss") == {}
+
+
 @dataclass
 class Trainer:
     """Holds everything, as many loops do, and is copied and saved with all of it."""
