@@ -6,8 +6,10 @@ import gc
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -319,6 +321,22 @@ def test_a_monitor_that_was_never_finished_holds_no_graph_of_the_next() -> None:
     before, _ = taped(forgotten, torch.optim.SGD(forgotten.parameters(), lr=0.1))  # its cell of a notebook failed
     assert train(steps=120).facts("kept_graphs") == []
     before.finish(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remembers"),
+    [
+        (torch.optim.Adam, True),
+        (partial(torch.optim.SGD, momentum=0.9), True),
+        (torch.optim.Adagrad, True),
+        (torch.optim.SGD, False),
+    ],
+)
+def test_a_training_that_began_before_it_was_watched_is_told(kind: Any, remembers: bool) -> None:
+    model = classifier()
+    optimizer = kind(model.parameters(), lr=0.01)
+    assert last(train(model=model, optimizer=optimizer), "plan")["trained_before"] is False
+    assert last(train(model=model, optimizer=optimizer), "plan")["trained_before"] is remembers
 
 
 def test_the_plan_is_declared_or_inferred() -> None:
