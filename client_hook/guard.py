@@ -129,6 +129,8 @@ def run_thread(name: str, guard: Guard, body: Callable[[], None]) -> threading.T
 
 def say(line: str) -> None:
     """Prints one line on stderr; a closed or broken stderr is not the training's problem."""
+    if sys.stderr is None:  # closed before Python began; print would take stdout, which is the training's
+        return
     try:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  the one place where the hook talks
     except (OSError, ValueError, AttributeError):

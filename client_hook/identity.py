@@ -1,6 +1,7 @@
 """Makes the identities of runs and attempts, on this side of the wire and without asking anybody.
 
-Ranks of one job find the same ids from their environment, never through a collective. Not for: what a run is called.
+Ranks of one job find the same ids from their environment or from the store that they met in, never through a
+collective. Not for: what a run is called.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from client_hook import process
@@ -89,17 +90,21 @@ class Identity:
         environ: Mapping[str, str] | None = None,
         ordinal: int | None = None,
         joins: str | None = None,
+        agree: Callable[[str, str], str | None] | None = None,
     ) -> Identity:
         """Makes the identity of the next monitor of this process.
 
         What the environment names belongs to the first monitor; the n-th derives its own ids from those and n. `joins`
-        is the run to go on with where nobody names one.
+        is the run to go on with where nobody names one. `agree` is asked for the ids where the environment tells
+        nothing of a job: it is given a name and a proposal, and answers what the first rank proposed.
         """
         env = os.environ if environ is None else environ
         nth = _next_place() if ordinal is None else ordinal
         job = _job_key(env)
         own_rank = _rank(env) if rank is None else max(int(rank), 0)
 
+        words = agree(f"gradwatch/{nth}", f"{uuid7()} {uuid7()}") if agree is not None and job is None else None
+        shared_run, shared_attempt = words.split() if words else (None, None)
         run = _id(run_id)
         if run is None:
             run = _id(env.get("GRADWATCH_RUN_ID")) or (derived("run", job) if job else None)
@@ -108,7 +113,7 @@ class Identity:
         attempt = _id(env.get("GRADWATCH_ATTEMPT")) or (derived("attempt", job) if job else None)
         if attempt is not None and nth:
             attempt = derived("attempt", attempt, nth)
-        return cls(run or joins or uuid7(), attempt or uuid7(), own_rank)
+        return cls(run or shared_run or joins or uuid7(), attempt or shared_attempt or uuid7(), own_rank)
 
 
 def _id(text: str | None) -> str | None:

@@ -16,8 +16,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from client_hook import preflighted, shutdown, verdict
-from client_hook.guard import Guard, guarded, run_thread
+from client_hook import preflighted, ranks, shutdown, verdict
+from client_hook.guard import Guard, guarded, run_thread, say
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
@@ -25,6 +25,11 @@ from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.settings import Settings
 from client_hook.setup import Parts, Request, prepare
 from client_hook.userlog import UserLog
+
+_GONE = (
+    "The watched model was gone before the first step, so nothing is recorded: "
+    "give watch() the model that trains, and keep it."
+)
 
 
 class Monitor:
@@ -49,12 +54,13 @@ class Monitor:
     def begin(self, request: Request) -> None:
         """Installs everything."""
         parts = prepare(request, self.guard)
-        living.add(self, list(parts.context.models.values()), list(parts.context.optimizers.values()))
+        context = parts.context
+        living.add(self, [*context.models.values(), *context.listed], list(context.optimizers.values()))
         shutdown.register(self, self._end)
         parts.outbox.start()
         shutdown.unregister(parts.outbox)  # it ends with this monitor, which closes the open step first
         self._parts = parts
-        self._log = UserLog(parts.context, self.guard)
+        self._log = UserLog(context, self.guard)
         if self._on_finding is None:
             parts.recorder.shorten = self._shorten
         attached, strict = False, self.guard.strict
@@ -66,6 +72,11 @@ class Monitor:
                 self.guard.strict = False
                 self._leave()
                 self.guard.strict = strict
+
+    def __reduce__(self) -> tuple[Callable[..., Monitor], tuple[Any, ...]]:
+        """Lets a trainer that holds a monitor be copied, saved or sent to a worker: the copy belongs to the same run,
+        and does nothing."""
+        return _silent, (replace(self._settings, token=None), self._identity)
 
     # -- in the loop -------------------------------------------------------------------------------------------------
 
@@ -114,6 +125,11 @@ class Monitor:
     def should_stop(self) -> bool:
         """Says whether an open finding is an error; nothing stops by itself."""
         return any(item.get("severity") == "error" and item.get("state") == "open" for item in self.findings())
+
+    @property
+    def stepped(self) -> bool:
+        """Says whether an optimizer stepped, or a scaler left its step out, since the last call of `step`."""
+        return self._parts is not None and self._parts.recorder.counter.stepped
 
     @property
     def run_id(self) -> str:
@@ -216,7 +232,15 @@ class Monitor:
             self._last_words.start()
 
     replaced = _leave
-    objects_gone = _leave
+
+    @guarded(None)
+    def objects_gone(self) -> None:
+        """Ends the run with what it watched; says so where that was gone before the first step."""
+        if (parts := self._parts) is not None and not parts.recorder.counter.calls:
+            parts.context.note(_GONE)
+            if not self._settings.quiet:
+                say(f"Gradwatch: {_GONE}")
+        self._leave()
 
     @guarded(None)
     def abandon(self) -> None:
@@ -241,6 +265,10 @@ class Monitor:
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:
             self._on_finding(finding)
+
+
+def _silent(settings: Settings, identity: Identity) -> Monitor:
+    return Monitor(Request(None, None, settings, identity))
 
 
 def watch(
@@ -268,7 +296,8 @@ def watch(
     """Watches a training from the next step on; everything left out is inferred or read from the environment."""
     settings = Settings.read(url=url, token=token, project=project, strict=strict)
     before = preflighted.begun(model, settings.url) if not run_id else None
-    identity = Identity.make(run_id, joins=before.run_id if before else None)
+    joins = before.run_id if before else None
+    identity = Identity.make(run_id, joins=joins, rank=ranks.number(), agree=ranks.agreed)
     joined = before if before and before.run_id == identity.run_id else None
     if joined and project is None:
         settings = replace(settings, project=joined.project)

@@ -25,6 +25,7 @@ from client_hook.capture.loss import LossSignal
 from client_hook.governor import Governor
 from client_hook.guard import Guard
 from client_hook.optimizer_hooks import OptimizerHooks
+from client_hook.other_hands import OtherHands
 from client_hook.patches import capture
 from client_hook.plain import PlainSteps
 from client_hook.replays import Replays
@@ -60,6 +61,7 @@ class Recorder:
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
         self.hooks = OptimizerHooks()
         self._first_calls: list[int] = []  # calls of `step` in the first steps
+        self._other_hands = OtherHands(context)
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self.plain: PlainSteps | None = None  # while steps are plain
@@ -138,7 +140,11 @@ class Recorder:
         self.context.closed_at = began
         if self.hooks.away:
             self.hooks.exchange(plain=False)
-        if counter.optimizer_seen and not counter.stepped and not self.context.optimizers:
+        if (
+            counter.optimizer_seen
+            and not counter.stepped
+            and (not self.context.optimizers or self._other_hands.moved())
+        ):
             counter.lose_optimizer()
         closing = counter.call()
         if counter.abandoned:

@@ -22,8 +22,8 @@ class StepCounter:
 
     __slots__ = (
         "_closed",
+        "_heard",
         "_most_calls",
-        "_since",
         "abandoned",
         "calls",
         "micro_batches",
@@ -42,8 +42,8 @@ class StepCounter:
         self.stepped = False  # an optimizer stepped, or was skipped, since the last call
         self.optimizer_seen = False
         self.abandoned = False  # the optimizer stepped, and steps no more
-        self._since = 0  # calls since an optimizer stepped
-        self._most_calls = 0  # from one of its steps to the next
+        self._heard = 0  # calls that belong to the step of the last one; one that closes a plain step is not heard
+        self._most_calls = 0  # of any step before
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.rate: float | None = None  # of the one group of the one optimizer at its last step, in plain steps
 
@@ -69,8 +69,10 @@ class StepCounter:
         """Counts a call of `monitor.step`; True when it closes the open step."""
         self.calls += 1
         self.micro_batches += 1
-        self._since += 1
-        if self.optimizer_seen and not self.stepped and self._since >= max(ENDLESS, ENDLESS_TIMES * self._most_calls):
+        if self.micro_batches == 1:
+            self._most_calls = max(self._most_calls, self._heard)
+        self._heard = self.micro_batches
+        if self.optimizer_seen and not self.stepped and self._heard >= max(ENDLESS, ENDLESS_TIMES * self._most_calls):
             self.lose_optimizer()
         return self.stepped or (not self.optimizer_seen and self.calls >= CALLS_WITHOUT_OPTIMIZER)
 
@@ -81,8 +83,6 @@ class StepCounter:
     def close(self) -> int:
         """Closes the open step and returns its number."""
         self.closed += 1
-        if self.stepped:
-            self._most_calls, self._since = max(self._most_calls, self._since), 0
         self.micro_batches = 0
         self.stepped = False
         return self.closed

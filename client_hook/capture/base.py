@@ -59,6 +59,7 @@ class Context:
         readback: Readback,
     ) -> None:
         self._models = {key: weakref.ref(model) for key, model in models.items()}
+        self._inside = {key: _inside(key, model) for key, model in models.items() if type(model) in _LISTS}
         self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
         self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
         self._notes: dict[str, None] = {}
@@ -109,8 +110,20 @@ class Context:
 
     @property
     def models(self) -> dict[str, nn.Module]:
-        """Returns the watched modules that are still alive; the key is "" when one module was given."""
-        return {key: model for key, ref in self._models.items() if (model := ref()) is not None}
+        """Returns the watched modules that are still alive; the key is "" when one module was given. In the place of a
+        list of modules that is gone stands what was in it."""
+        found: dict[str, nn.Module] = {}
+        for key, reference in self._models.items():
+            if (model := reference()) is not None:
+                found[key] = model
+            elif key in self._inside:
+                found |= {name: item for name, ref in self._inside[key].items() if (item := ref()) is not None}
+        return found
+
+    @property
+    def listed(self) -> list[nn.Module]:
+        """Returns what is in lists of modules, which may have been made for `watch` alone."""
+        return [item for inside in self._inside.values() for ref in inside.values() if (item := ref()) is not None]
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -255,9 +268,15 @@ def plain_name(name: str) -> str:
 
 
 _HOLDERS = (nn.ParameterDict, nn.ParameterList)
+_LISTS = (nn.ModuleDict, nn.ModuleList)
 _WRAPPERS = frozenset(
     {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_functional", "_torch_params"}  # Keras's last
 )
+
+
+def _inside(key: str, modules: nn.Module) -> dict[str, weakref.ref[nn.Module]]:
+    """Names what is in a list of modules as it is named there."""
+    return {_join(key, name): weakref.ref(item) for name, item in modules.named_children()}
 
 
 def _join(key: str, name: str) -> str:

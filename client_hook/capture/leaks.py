@@ -216,7 +216,8 @@ def _residual(centred: Tensor, target: Tensor) -> Tensor:
 
 def _within(table: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:
     """Gives the squares of each column within the classes; infinite where two classes share a value."""
-    means = torch.zeros(len(counts), table.shape[1], dtype=table.dtype).index_add_(0, kinds, table) / counts[:, None]
+    sums = table.new_zeros(len(counts), table.shape[1]).index_add_(0, kinds, table)
+    means = sums / counts[:, None]
     order = means.sort(0).values
     apart = (order[1:] - order[:-1]).amin(0) > 1e-3 * (order[-1] - order[0])
     return torch.where(apart, (table - means[kinds]).square().sum(0), torch.inf)

@@ -52,14 +52,14 @@ def _of_categories(table: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, An
 
     Numbers count as categories where a whole class has the same one: a bill that only those get who leave.
     """
-    wrong = torch.ones(table.shape[1], dtype=torch.float64)
-    few = torch.zeros(table.shape[1], dtype=torch.bool)
+    wrong = table.new_ones(table.shape[1], dtype=torch.float64)
+    few = table.new_zeros(table.shape[1], dtype=torch.bool)
     for at in range(table.shape[1]):
         values, places = torch.unique(table[:, at], return_inverse=True)
         few[at] = 2 <= len(values) <= FEW_VALUES
         if not few[at]:  # numbers: one threshold
             ones = kinds[table[:, at].argsort()].cumsum(0)
-            zeros = torch.arange(1, len(ones) + 1) - ones
+            zeros = torch.arange(1, len(ones) + 1, device=ones.device) - ones
             below = torch.minimum(ones + counts[0] - zeros, zeros + counts[1] - ones)
             wrong[at] = float(below.min()) / float(counts.min())
             few[at] = any(len(torch.unique(table[kinds == kind, at])) == 1 for kind in (0, 1))  # 0 for all who stayed
@@ -67,7 +67,7 @@ def _of_categories(table: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, An
             pairs = torch.bincount(2 * places + kinds, minlength=2 * len(values)).reshape(-1, 2)
             wrong[at] = float(pairs.amin(1).sum()) / float(counts.min())
     best = int(torch.where(few, wrong, 2.0).argmin())
-    others = torch.tensor([at != best for at in range(len(wrong))]) & (wrong < 1)
+    others = torch.tensor([at != best for at in range(len(wrong))], device=wrong.device) & (wrong < 1)
     if not few[best] or int(others.sum()) < FEWEST_OTHERS:
         return None
     told = {"unexplained": float(wrong[best]), "others": float(wrong[others].min())}
@@ -110,8 +110,8 @@ def _standardised(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def _left(columns: Tensor, target: Tensor) -> float:
     """Gives the share of a standardised target that a linear fit leaves."""
-    table = torch.cat([columns, torch.ones(len(columns), 1, dtype=columns.dtype)], 1)
+    table = torch.cat([columns, columns.new_ones(len(columns), 1)], 1)
     gram = table.T @ table
-    gram += 1e-9 * gram.diagonal().amax() * torch.eye(len(gram), dtype=gram.dtype)
+    gram += 1e-9 * gram.diagonal().amax() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     fit = table @ torch.linalg.solve(gram, table.T @ target)
     return float((target - fit).square().mean())

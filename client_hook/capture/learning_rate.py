@@ -69,6 +69,8 @@ class LearningRateSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the rates of the step that closed."""
+        if not self._heard and self.context.optimizer_steps and not self.context.counter.optimizer_seen:
+            return  # given up for another, whose rates nobody knows
         if not self.rates:
             self._read()  # it never steps: its rates are known all the same
         for key, rates in self.rates.items():

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.graph_nodes import constant_factor
+from client_hook.capture.movement import Movement
 from client_hook.capture.offences import Offences
 from client_hook.capture.owned import Owned
 from client_hook.capture.validation_mode import ByMode, ValidationMode
@@ -23,6 +24,10 @@ from client_hook.capture.watched_calls import is_validation
 SEND_AT = frozenset({3, 5, 10, 20, 256})  # closed steps
 CALLS_WITHOUT_STEP = 256
 WALKS = 6
+_UNHEARD = (
+    "The weights change, but by no step that could be heard: their gradients, rates and updates are not known; call "
+    "the step() of an optimizer that is watched."
+)
 _CASES = {"scheduler": "scheduler_step", "clip": "clip", "never": "calls"}  # by the first word of an offence's kind
 
 
@@ -81,18 +86,25 @@ class LoopOrderSignal(Signal):
         self._first_scheduler_early = False
         self._midway = False  # the open step was heard in part
         self._in_backward = False
+        self._movement: Movement | None = Movement()  # until an optimizer stepped
+        self._moved: bool | None = None  # though none did; asked after many calls, and at the end
 
     def attach(self) -> None:
         """Listens to the calls."""
         for key in self.context.optimizers:
             self._turns[key] = _Turn()
         self._find_modules_by_mode()
+        self._look_at_weights()
         self.context.patches.subscribe(self)
 
     def detach(self) -> None:
         """Listens no more."""
         self.context.patches.unsubscribe(self)
         self._turns.clear()
+
+    def _look_at_weights(self) -> None:
+        if self._movement is not None:
+            self._movement.begin(item for _, item in self.context.parameters())
 
     def _find_modules_by_mode(self) -> None:
         """Finds, for each optimizer, the modules of its models that behave differently in training."""
@@ -109,6 +121,8 @@ class LoopOrderSignal(Signal):
         """Hears that a backward begins."""
         if self._midway or not self._owned.graph(root):
             return
+        if not self._counts["backward"]:
+            self._look_at_weights()  # a checkpoint may have been loaded since
         self._counts["backward"] += 1
         self._in_backward = True
         self._judge_held()
@@ -288,7 +302,7 @@ class LoopOrderSignal(Signal):
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Hears that an optimizer stepped, and begins its next turn."""
-        self._in_step = None
+        self._in_step = self._movement = None
         turn = self._turns.get(key)
         if turn is None or self._midway:
             return
@@ -339,7 +353,7 @@ class LoopOrderSignal(Signal):
                 turn.restart()
         self._stepped = False
         if not counts["optimizer_step"] and counts["calls"] >= CALLS_WITHOUT_STEP:
-            self._offences.add("never-stepped", 0, count=counts["calls"])
+            self._never_stepped()
         if counts["steps"] in SEND_AT or self._offences.news:
             self._send(step)
 
@@ -347,9 +361,19 @@ class LoopOrderSignal(Signal):
         """Sends the counts of the whole run."""
         counts = self._counts
         counts["calls"] += self.context.micro_batches
+        self._moved = self._moved or None
         if not counts["optimizer_step"] and counts["calls"] >= 5:
-            self._offences.add("never-stepped", 0, count=counts["calls"])
+            self._never_stepped()
         self._send(self.context.step)
+
+    def _never_stepped(self) -> None:
+        """Says that no optimizer stepped, where that left the weights as they were."""
+        if self._moved is None:
+            self._moved = self._movement is not None and self._movement.happened()
+        if self._moved:
+            self.context.note(_UNHEARD)
+        else:
+            self._offences.add("never-stepped", 0, count=self._counts["calls"])
 
     def _cases(self, kind: str) -> int:
         """Says in how many cases a kind of offence could have happened."""
@@ -368,6 +392,7 @@ class LoopOrderSignal(Signal):
             "accumulation": {"steps": self._accumulated, "discarded": self._discarded, "factor": self._factor},
             "closures": self._closures,
             "in_closures": self._inside,
+            "weights_moved": self._moved,
             "offences": self._offences.listed(),
         }
         self.context.outbox.record("fact", "loop", step, fact)

@@ -52,7 +52,8 @@ class LossSignal(Signal):
         if self._on_device is not None:
             self._sums["loss"] = [self._on_device]
             self._on_device = None
-        self._add("loss", loss)
+        if loss is not None or not components:
+            self._add("loss", loss)
         for part, value in components.items():
             self._add(f"loss/{part}", value)
 

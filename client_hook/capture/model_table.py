@@ -5,6 +5,7 @@ Not for: how the parameters change (updates) or what reaches the loss (graph).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -263,7 +264,7 @@ def _shape(parameter: Tensor) -> list[int]:
 
 
 def _fan_in(parameter: Tensor) -> int | None:
-    return parameter[0].numel() if parameter.ndim >= 2 and parameter.shape[0] else None
+    return math.prod(parameter.shape[1:]) if parameter.ndim >= 2 and parameter.shape[0] else None
 
 
 def _number(value: Any) -> Any:

@@ -5,8 +5,11 @@ Not for: the schedule of the learning rate (schedulers).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from client_hook.capture.base import Context, Signal
@@ -46,9 +49,11 @@ class PlanSignal(Signal):
         self._accumulation = 1
         self._calls = 0
         self._sent: dict[str, Any] | None = None
+        self._trained_before = False
 
     def attach(self) -> None:
         """Sends what is declared."""
+        self._trained_before = any(_has_stepped(optimizer) for optimizer in self.context.optimizers.values())
         scheduler = self.context.options.scheduler  # another signal may have taken it: then its first step tells
         if scheduler is not None:
             self._take_scheduler(scheduler)
@@ -107,6 +112,7 @@ class PlanSignal(Signal):
             "moving_target": self._moving_target(),
             "finetune": self._finetune(),
             "finetune_declared": self.context.options.finetune,
+            "trained_before": self._trained_before,
         }
 
     def _moving_target(self) -> bool | None:
@@ -135,3 +141,16 @@ class PlanSignal(Signal):
         total = sum(size for size, _ in sizes)
         frozen = sum(size for size, trainable in sizes if not trainable)
         return True if total and frozen > total / 2 else None
+
+
+def _has_stepped(optimizer: Optimizer) -> bool:
+    """Says whether an optimizer remembers a step: it came from a checkpoint, or a loop before this one."""
+    state = next(iter(optimizer.state.values()), None)
+    if not isinstance(state, Mapping):
+        return False
+    count = state.get("step")
+    if isinstance(count, Tensor):
+        return not count.is_cpu or float(count) > 0  # on a device it is made by the first step
+    if isinstance(count, (int, float)):
+        return count > 0
+    return state.get("momentum_buffer") is not None

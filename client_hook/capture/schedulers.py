@@ -68,6 +68,7 @@ class _Seen:
         self.passed = passed
         self.calls = 0
         self.plateau: Plateau | None = None
+        self.told: dict[str, Any] | None = None
         self.first_at = self.last_at = steps_before  # optimizer steps at its first and last call
 
     @property
@@ -128,7 +129,11 @@ class SchedulersSignal(Signal):
         seen.last_at = self.context.optimizer_steps
         self._changed = self._changed or seen.calls == KNOWN_AFTER
 
-    plain_scheduler_step = scheduler_step
+    def plain_scheduler_step(self, scheduler: Any) -> None:
+        """Hears the same in a plain step; what is new is told when that closes, which then is heard."""
+        self.scheduler_step(scheduler)
+        if self._changed:
+            self.context.wake()
 
     def _left(self, optimizer: Any) -> bool:
         """Says whether an optimizer that is not watched holds what is trained here, and never stepped."""
@@ -159,11 +164,14 @@ class SchedulersSignal(Signal):
             self._send(self.context.step)
 
     def _send(self, step: int) -> None:
-        facts = [
-            self._describe(scheduler, seen)
-            for seen in self._seen.values()
-            if (scheduler := seen.reference()) is not None
-        ]
+        for seen in self._seen.values():
+            if (scheduler := seen.reference()) is not None:
+                seen.told = self._describe(scheduler, seen)
+            elif seen.told is not None:
+                seen.told |= {"steps": seen.calls, "per": seen.per}
+        living = [seen for seen in self._seen.values() if seen.reference() is not None]
+        # where all are gone the function that trained has ended before the run
+        facts = [{**seen.told} for seen in living or self._seen.values() if seen.told is not None]
         if facts and facts != self._sent:
             self._sent = facts
             self.context.outbox.record("fact", "schedulers", step, facts)

@@ -5,6 +5,7 @@ The losses of a step's micro-batches are divided by their number before backward
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,9 +42,11 @@ class BackwardLoss:
             loss = loss / factor.to(loss.device, non_blocking=True)
         self._sum = loss.clone() if self._sum is None else self._sum + loss
 
-    def take(self) -> Tensor | None:
-        """Gives the sum since the last call."""
+    def take(self, scale: Any = None) -> Tensor | None:
+        """Gives the sum since the last call, without a scale that the framework put on the losses."""
         total, self._sum = self._sum, None
+        if total is not None and scale is not None:
+            total = total / scale
         return total if total is None or total.ndim == 0 else total.float().mean()
 
 
@@ -55,3 +58,8 @@ def plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
         if (isinstance(value, (int, float)) and not isinstance(value, bool))
         or (isinstance(value, torch.Tensor) and value.numel() == 1)
     }
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Reads a config that is a dict, or has its values in one (argparse's Namespace, a dataclass)."""
+    return dict(config) if isinstance(config, Mapping) else dict(getattr(config, "__dict__", {}))

@@ -8,6 +8,7 @@ from ignite.engine import Engine, Events
 
 from client_hook.integrations.backward_loss import BackwardLoss, plain_numbers
 from client_hook.monitor import Monitor, watch
+from client_hook.steps import CALLS_WITHOUT_OPTIMIZER
 
 
 class GradwatchHandler:
@@ -18,6 +19,7 @@ class GradwatchHandler:
         self._objects = (model, optimizer)
         self._options = options
         self._loss = BackwardLoss()
+        self._held = 0  # iterations since an optimizer stepped
 
     def attach(self, trainer: Engine, validation: Engine | None = None) -> None:
         """Connects to the engine that trains, and to the one that validates, whose metrics are passed on."""
@@ -33,8 +35,12 @@ class GradwatchHandler:
         self._loss.start()
 
     def _step(self, _: Engine) -> None:
-        if self.monitor is not None:
-            self.monitor.step(self._loss.take())
+        if self.monitor is None:
+            return
+        self._held = 0 if self.monitor.stepped else self._held + 1
+        if not self._held or self._held >= CALLS_WITHOUT_OPTIMIZER:
+            # the first time after none stepped it is the mean of all these
+            self.monitor.step(self._loss.take(self._held if self._held == CALLS_WITHOUT_OPTIMIZER else None))
 
     def _validate(self, engine: Engine) -> None:
         if self.monitor is not None:
@@ -43,7 +49,9 @@ class GradwatchHandler:
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._end(engine, error)
-        raise error
+        heard = engine._event_handlers[Events.EXCEPTION_RAISED]
+        if all(isinstance(getattr(handler, "__self__", None), GradwatchHandler) for handler, *_ in heard):
+            raise error  # as the engine does where nobody listens
 
     def _end(self, _: Engine, error: BaseException | None) -> None:
         self._loss.stop()

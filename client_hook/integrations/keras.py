@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,7 +14,8 @@ from client_hook.monitor import Monitor, watch
 class _Stand(torch.optim.Optimizer):
     """Stands for Keras's own optimizer, which is none of torch's: its step does what that one was about to do."""
 
-    work: Callable[[], Any]
+    work: Any
+    grad_scale: Any
 
     def step(self) -> Any:  # type: ignore[override]
         """Does the work between the hooks."""
@@ -24,10 +24,8 @@ class _Stand(torch.optim.Optimizer):
 
 def _as_modules(model: Any) -> torch.nn.Module:
     """Makes the layers visible, which Keras does not register as torch's children."""
-    layers = {layer.name.replace(".", "_"): layer for layer in model._flatten_layers(include_self=False)}
-    found = torch.nn.ModuleDict(layers)
-    every = {id(item) for item in model.parameters()} == {id(item) for item in found.parameters()}
-    return found if every else model
+    found = torch.nn.ModuleDict({x.name.replace(".", "_"): x for x in model._flatten_layers(include_self=False)})
+    return found if {id(x) for x in model.parameters()} == {id(x) for x in found.parameters()} else model
 
 
 class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -51,6 +49,8 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         original = optimizer.apply
 
         def apply(*args: Any, **kwargs: Any) -> Any:
+            scaled = optimizer.scale_loss(one := torch.ones(()))
+            stand.grad_scale = None if scaled is one else scaled.detach()
             stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
             stand.work = lambda: original(*args, **kwargs)
             return stand.step()
@@ -63,7 +63,7 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Closes a step, with the loss of this batch: Keras's own log has the mean of the epoch."""
         if self.monitor is not None:
-            self.monitor.step(self._loss.take())
+            self.monitor.step(self._loss.take(getattr(self._stand, "grad_scale", None)))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Passes on the validation."""

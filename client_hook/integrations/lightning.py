@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from client_hook.integrations.backward_loss import BackwardLoss, plain_numbers
+from client_hook.integrations.backward_loss import BackwardLoss, as_dict, plain_numbers
 from client_hook.monitor import Monitor, watch
 
 # the one that the program uses already; both may be installed
@@ -28,8 +28,8 @@ class GradwatchCallback(Callback):  # type: ignore[misc]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begins to watch, at the step that a checkpoint left; the strategy's model knows whether it is distributed."""
-        own = self._options.get("config") or {}
-        config = {**dict(pl_module.hparams), "first_step": trainer.global_step, **own}
+        own = as_dict(self._options.get("config"))
+        config = {**as_dict(pl_module.hparams), "first_step": trainer.global_step, **own}
         steps = trainer.estimated_stepping_batches
         known = {"total_steps": int(steps) if steps != float("inf") else None}
         model = trainer.strategy.model if trainer.strategy.model is not None else pl_module

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from client_hook.integrations.backward_loss import BackwardLoss, plain_numbers
+from client_hook.integrations.backward_loss import BackwardLoss, as_dict, plain_numbers
 from client_hook.monitor import Monitor, watch
 
 _OURS = ("loss", "grad_norm", "learning_rate", "epoch")
@@ -29,7 +29,7 @@ class GradwatchCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **objects: Any) -> None:
         """Begins to watch, at the step that a checkpoint left."""
-        own = self._options.get("config") or {}
+        own = as_dict(self._options.get("config"))
         config = {**args.to_sanitized_dict(), "first_step": state.global_step, **own}
         known = {"name": args.run_name, "total_steps": state.max_steps, "scheduler": objects.get("lr_scheduler")}
         self.monitor = watch(objects["model"], objects["optimizer"], **{**known, **self._options, "config": config})

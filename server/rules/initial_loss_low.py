@@ -34,7 +34,8 @@ class InitialLossLow(Rule):
     - Look for the target among the input columns, and for augmentation that writes it into the picture.
     - Language models: labels must be shifted by one; unshifted ones are a copy of the input.
     - Look for a division (by accumulated batches, by all tokens instead of the counted ones).
-    - Pretrained on purpose: `watch(…, finetune=True)`. What `load_state_dict` loaded before `watch()` is not heard.
+    - Pretrained on purpose: `watch(…, finetune=True)`. What `load_state_dict` loaded before `watch()` is not heard,
+      unless the optimizer came with it, and remembers its steps.
 
     ## Example
     ```python
@@ -51,6 +52,7 @@ class InitialLossLow(Rule):
     name = "initial-loss-low"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -75,6 +77,9 @@ class InitialLossLow(Rule):
         call = loss_call(window)
         if call is None:
             yield NOT_SEEN
+            return
+        if window.fact("plan").get("trained_before"):
+            yield NotEvaluated("the optimizer had stepped before watch(): the first loss is not that of a fresh model")
             return
         bound = call.batch_entropy
         odd = call.arguments.get("weight") or call.arguments.get("label_smoothing") or call.reduction != "mean"

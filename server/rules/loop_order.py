@@ -85,7 +85,8 @@ class LoopOrder(Rule):
     scheduler before the optimizer. An offence counts when it happened in at least 9 of 10 steps in which it could, 5
     times or more (2 at the end of a short run), in the whole run or since it began. A loop in which no watched
     optimizer has stepped after 256 calls of `monitor.step()`, or at the end after 5, is reported as well, unless a
-    GradScaler left the steps out; so is, at the end, one of several optimizers that never stepped.
+    GradScaler left the steps out or the weights changed all the same (by hand, or in a compiled step, which nobody
+    hears); so is, at the end, one of several optimizers that never stepped.
 
     ## Why it matters
     Each of these programs runs without an error. Some train a little worse (a schedule one step early), some not at
@@ -120,7 +121,7 @@ class LoopOrder(Rule):
     name = "loop-order"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -162,7 +163,12 @@ class LoopOrder(Rule):
             return
         calls, stepped = int(loop.get("calls") or 0), int(loop.get("optimizer_step") or 0)
         if not stepped and calls >= (params.calls_at_end if window.final else params.calls_without_step):
-            if _skipped(window):
+            if loop.get("weights_moved"):
+                yield NotEvaluated(
+                    "the weights change, but by no step that could be heard: by hand, or in a compiled step",
+                    "optimizer.step()  # of an optimizer that is watched, and not inside a compiled function",
+                )
+            elif _skipped(window):
                 yield NotEvaluated("a scaler leaves the steps out, because no gradient is finite (GW611 says more)")
             else:
                 yield _never(calls)

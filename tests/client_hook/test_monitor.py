@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import pickle
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -234,6 +238,53 @@ def test_wrong_values_are_counted_and_the_rest_is_recorded() -> None:
     assert tape.series("loss/good") == {0: 1.0}
     assert tape.series("good") == {0: 1.0}
     assert any("loss: got '0.5', expected a number" in note for note in monitor.ledger["notes"])
+
+
+@pytest.mark.parametrize("steps", [3, 130])
+def test_a_step_may_have_only_parts_of_a_loss(steps: int) -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(steps):
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+        monitor.step(generator=1.0, critic=torch.tensor(2.0))
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss/critic") == dict.fromkeys(range(steps), 2.0)
+    assert tape.series("loss") == {}
+
+
+@dataclass
+class Trainer:
+    """Holds everything, as many loops do, and is copied and saved with all of it."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    monitor: Any
+
+
+def _saved(trainer: Trainer) -> Any:
+    torch.save(trainer, file := io.BytesIO())
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda it: pickle.loads(pickle.dumps(it)), _saved])
+@pytest.mark.parametrize("steps", [3, 130])
+def test_what_holds_a_monitor_can_be_copied_and_the_copy_of_the_monitor_does_nothing(copied: Any, steps: int) -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True, token="secret")
+    model.monitor = monitor
+    train(monitor, model, optimizer, steps)
+    other = copied(Trainer(model, optimizer, copied(monitor)))
+    assert other.monitor.run_id == monitor.run_id
+    train(other.monitor, other.model, torch.optim.SGD(other.model.parameters(), lr=0.1))
+    other.monitor.validation(1.0)
+    assert other.monitor.finish() is False
+    train(monitor, model, optimizer)
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss")) == list(range(steps + 3))
+    assert b"secret" not in pickle.dumps(monitor)
 
 
 def test_a_loss_that_is_no_number_is_kept_and_marked() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -108,6 +109,34 @@ def test_it_ends_when_its_models_are_collected() -> None:
     assert len(living) == 0
     assert wait_for(lambda: not our_threads(), 20.0)
     assert list(tape.series("loss")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("listed", [nn.ModuleList, lambda items: nn.ModuleDict({"0": items[0], "1": items[1]})])
+def test_a_list_of_modules_that_was_made_for_watch_alone_may_go(listed: Any) -> None:
+    first, second = nn.Linear(4, 3), nn.Linear(3, 1)
+    optimizer = torch.optim.SGD([*first.parameters(), *second.parameters()], lr=0.1)
+    monitor, tape = taped(listed([first, second]), optimizer, strict=True)
+    gc.collect()
+    for _ in range(3):
+        loss = second(first(torch.ones(2, 4)).relu()).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        monitor.step(loss)
+    assert list(tape.series("loss")) == [0, 1, 2]
+    assert {"grad_norm/0.weight", "update_ratio/1.weight", "act/std/0"} <= tape.names()
+    gone = weakref.ref(first), weakref.ref(second)
+    del first, second, optimizer, loss
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+    assert wait_for(lambda: monitor._parts is None)
+
+
+def test_a_model_that_is_gone_before_the_first_step_is_told() -> None:
+    monitor, _ = taped(nn.Sequential(nn.Linear(4, 1)), torch.optim.SGD(nn.Linear(4, 1).parameters(), lr=0.1))
+    gc.collect()
+    assert wait_for(lambda: monitor._parts is None)
+    assert any("gone before the first step" in note for note in monitor.ledger["notes"])
 
 
 def test_the_models_are_not_held_while_it_lives() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from client_hook.capture.loss import LossSignal
 from client_hook.capture.scaler import ScalerSignal
 from client_hook.steps import StepCounter
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import recorder_of, taped
 
 
@@ -145,21 +146,55 @@ def test_after_the_watched_optimizer_gave_way_to_another_no_loss_is_lost_and_the
     notes = monitor.ledger["notes"]
     monitor.finish(timeout=0.1)
     assert list(tape.series("loss").values()) == losses
-    assert max(tape.series("lr/0")) == 30, "nobody says what became of the rate of the one that is gone"
+    assert max(tape.series("lr/0")) == 29, "nobody says what became of the rate of the one that is gone"
     assert any("steps no more" in note for note in notes)
+
+
+@pytest.mark.parametrize("heard", [30, 130])
+def test_an_optimizer_that_lives_on_while_another_moves_its_weights_is_given_up_at_once(heard: int) -> None:
+    model, first = small()
+    monitor, tape = taped(model, first, strict=True)
+    stay_plain(monitor)
+    losses = fitted(model, first, monitor, heard)
+    second = torch.optim.SGD(model.parameters(), lr=0.01)
+    losses += fitted(model, second, monitor, 50)
+    losses += fitted(model, first, monitor, 5)
+    assert any("steps no more" in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.1)
+    told = list(tape.series("loss").values())
+    assert told[:heard] == losses[:heard]
+    assert told[heard] == pytest.approx(sum(losses[heard : heard + 4]) / 4), "nobody knows at once"
+    assert told[heard + 1 :] == losses[heard + 4 :]
+    known = [*range(heard), *range(heard + 47, heard + 52)]
+    assert list(tape.series("lr/0")) == known, "nobody knows the rate of the other; the watched one steps again"
 
 
 def test_an_optimizer_that_lives_on_but_steps_no_more_is_given_up_after_a_while() -> None:
     model, first = small()
     monitor, tape = taped(model, first, strict=True)
     fitted(model, first, monitor, 30)
-    second = torch.optim.SGD(model.parameters(), lr=0.01)
-    losses = fitted(model, second, monitor, 200)
+    head = nn.Linear(1, 1)  # what else learns is no weight that anybody watches
+    losses = fitted(nn.Sequential(model.requires_grad_(False), head), torch.optim.SGD(head.parameters()), monitor, 200)
     assert any("steps no more" in note for note in monitor.ledger["notes"])
     monitor.finish(timeout=0.1)
     told = list(tape.series("loss").values())
     assert told[-70:] == losses[-70:]
     assert len(told) == 30 + 200 - 127, "those before are one step of many micro-batches"
+
+
+def test_a_longer_accumulation_than_before_is_no_optimizer_that_is_gone() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    for micro in (1, 2, 4, 30, 90):
+        for number in range(micro):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            if number == micro - 1:
+                optimizer.step()
+            monitor.step(loss)
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss")) == list(range(5))
 
 
 def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
@@ -175,6 +210,30 @@ def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
     monitor.finish(timeout=0.1)
     assert not any("steps no more" in note for note in monitor.ledger["notes"])
     assert len(tape.series("loss")) == 200 - 31 + 4, "before its first step nobody knows that there is one"
+
+
+@pytest.mark.parametrize("micro", [2, 5])
+def test_micro_batches_that_are_told_in_plain_steps_are_no_optimizer_that_is_gone(micro: int) -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    means, plain = [], 0
+    for _ in range(300):
+        losses = []
+        for number in range(micro):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            if number == micro - 1:
+                optimizer.step()
+                optimizer.zero_grad()
+            plain += is_plain(monitor)
+            monitor.step(loss)
+        means.append(sum(losses) / micro)
+    assert plain > 130, "more calls than a missing optimizer is given"
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss") == pytest.approx(dict(enumerate(means)))
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -181,3 +181,11 @@ def test_what_ended_the_run_comes_before_what_was_found() -> None:
     assert verdict.lines([], "u", delivered=True, exception="MemoryError: ") == [
         "The run was ended by MemoryError. Gradwatch: not all is judged yet; see u"
     ]
+
+
+def test_without_a_stderr_nothing_is_said_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    verdict.tell([], "http://127.0.0.1:8777/runs/1", delivered=True)
+    assert capsys.readouterr().out == ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from client_hook.capture.data import describe
 from client_hook.capture.environment import read_git
 from client_hook.capture.secrets import mask
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import taped
 
 
@@ -319,6 +323,22 @@ def test_a_monitor_that_was_never_finished_holds_no_graph_of_the_next() -> None:
     before.finish(timeout=0.1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "remembers"),
+    [
+        (torch.optim.Adam, True),
+        (partial(torch.optim.SGD, momentum=0.9), True),
+        (torch.optim.Adagrad, True),
+        (torch.optim.SGD, False),
+    ],
+)
+def test_a_training_that_began_before_it_was_watched_is_told(kind: Any, remembers: bool) -> None:
+    model = classifier()
+    optimizer = kind(model.parameters(), lr=0.01)
+    assert last(train(model=model, optimizer=optimizer), "plan")["trained_before"] is False
+    assert last(train(model=model, optimizer=optimizer), "plan")["trained_before"] is remembers
+
+
 def test_the_plan_is_declared_or_inferred() -> None:
     assert last(train(total_steps=500), "plan")["total_steps"] == 500
     plan = last(train(config={"total_steps": 70, "finetune": True}), "plan")
@@ -404,3 +424,23 @@ def test_nothing_stays_after_the_run() -> None:
 def test_masking_keeps_what_is_no_secret() -> None:
     assert mask({"max_token": 9, "wandb_token": "x"}) == {"max_token": 9, "wandb_token": "***"}
     assert mask({"tokenizer": "bpe", "token": "x", "keys": 3}) == {"tokenizer": "bpe", "token": "***", "keys": 3}
+
+
+def test_a_scheduler_that_takes_over_in_plain_steps_is_told_though_it_is_gone_before_the_end() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    first = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
+    second = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05)
+    plain = False
+    for step in range(200):
+        monitor.step(usual(step, model, optimizer))
+        plain = plain or (step == 150 and is_plain(monitor))
+        (first if step < 150 else second).step()
+    assert plain, "it takes over where nobody listens"
+    del first, second
+    gc.collect()
+    monitor.finish(timeout=0.1)
+    found = [(item["type"], item["steps"], item["per"]) for item in last(tape, "schedulers")]
+    assert found == [("CosineAnnealingLR", 150, "step"), ("SWALR", 50, "step")]

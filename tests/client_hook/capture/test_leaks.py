@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from client_hook.capture.leaks import described
 from tests.client_hook.capture.loops import train
 
 COLUMNS = 5
@@ -229,6 +230,22 @@ def test_a_number_that_a_whole_class_shares_tells_the_classes_apart() -> None:
 
     (fact,) = leaks(often_nothing, lambda step, x: (x[:, 0] + x[:, 1] > 0).long(), F.cross_entropy, outputs=2)
     assert fact["nearly"] is None or fact["nearly"]["unexplained"] > 0.1
+
+
+@pytest.mark.parametrize("kind", ["numbers", "two classes", "three classes"])
+def test_where_new_tensors_appear_by_default_is_no_matter(kind: str) -> None:
+    rows = table(0, 200).double()
+    target = {
+        "numbers": rows[:, 1] + 0.2 * rows[:, 2] ** 2,
+        "two classes": (rows[:, 0] + rows[:, 1] > 0).long(),
+        "three classes": parity(0, rows),
+    }[kind]
+    if kind != "numbers":
+        rows[::2, 4] = target[::2].double()
+    usual = described(rows, target[:, None])
+    assert usual is not None
+    with torch.device("meta"):
+        assert described(rows, target[:, None]) == usual
 
 
 class Fields(nn.Module):

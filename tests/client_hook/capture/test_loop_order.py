@@ -107,6 +107,20 @@ def test_an_optimizer_that_never_steps_is_said_at_the_end() -> None:
     assert "never-stepped" in kinds(train(body, steps=60))
 
 
+def test_a_checkpoint_that_was_loaded_after_watch_is_no_step_of_an_optimizer() -> None:
+    model = classifier()
+    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.1), strict=True)
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    for step in range(20):
+        inputs, labels = batch(step)
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert "never-stepped" in kinds(tape)
+    assert last(tape, "loop")["weights_moved"] is False
+
+
 def test_a_loop_in_which_nothing_steps_is_heard_to_the_end() -> None:
     model = classifier()
     monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.1), strict=True)

@@ -254,3 +254,59 @@ def test_a_step_without_new_gradients_is_one_also_where_they_are_written_by_hand
         return loss
 
     assert kinds(train(body)) == {"step-without-backward": 5}
+
+
+def descent(step, model, optimizer):
+    """Moves the weights without the optimizer, which is there to be watched."""
+    inputs, labels = batch(step)
+    loss = F.cross_entropy(model(inputs), labels)
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+            parameter.grad = None
+    return loss
+
+
+def descent_through_data(step, model, optimizer):
+    """Does so where autograd keeps no count."""
+    inputs, labels = batch(step)
+    loss = F.cross_entropy(model(inputs), labels)
+    for parameter, gradient in zip(
+        model.parameters(), torch.autograd.grad(loss, tuple(model.parameters())), strict=True
+    ):
+        parameter.data.sub_(gradient, alpha=0.1)
+    return loss
+
+
+@pytest.mark.parametrize("body", [descent, descent_through_data])
+@pytest.mark.parametrize("steps", [12, 300])
+def test_weights_that_move_by_hand_are_not_said_to_stand_still(body, steps: int) -> None:
+    model = classifier()
+    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.1), strict=True)
+    for step in range(steps):
+        monitor.step(body(step, model, None))
+    monitor.finish(timeout=0.1)
+    assert kinds(tape) == {}
+    assert last(tape, "loop")["weights_moved"] is True
+    assert any("no step that could be heard" in note for note in monitor.ledger["notes"])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:Dynamo does not")
+def test_an_optimizer_that_steps_inside_a_compiled_function_is_not_said_never_to_step() -> None:
+    torch._dynamo.reset()
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    compiled_step = torch.compile(lambda: optimizer.step(), backend="eager")
+
+    def body(step, model, optimizer):
+        inputs, labels = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        compiled_step()
+        return loss
+
+    tape = train(body, model=model, optimizer=optimizer, steps=20)
+    assert kinds(tape) == {}
+    assert last(tape, "loop")["weights_moved"] is True

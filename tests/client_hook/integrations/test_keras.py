@@ -32,9 +32,11 @@ class Noting(keras.Sequential):
         return logs
 model = Noting([keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3)])
 optimizer = keras.optimizers.Adam(1e-2)
+if SCALE != 1.0:
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=SCALE)
 apply = type(optimizer).apply
 def noting(self, gradients, variables=None):
-    norms.append(math.sqrt(sum(float(item.double().square().sum()) for item in gradients)))
+    norms.append(math.sqrt(sum(float(item.double().square().sum()) for item in gradients)) / SCALE)
     return apply(self, gradients, variables)
 type(optimizer).apply = noting
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -55,10 +57,11 @@ print(json.dumps({"losses": losses, "norms": norms, "loss": tape.series("loss"),
 """
 
 
-def test_every_step_arrives_with_its_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_every_step_arrives_with_its_numbers(tmp_path: Path, scale: float) -> None:
     environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path),
                    "GRADWATCH_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    done = warm.run([sys.executable, "-c", SCRIPT], env=environment, text=True, timeout=110)
+    done = warm.run([sys.executable, "-c", f"SCALE = {scale}\n{SCRIPT}"], env=environment, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     assert len(seen["losses"]) == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ def test_every_step_arrives_with_its_numbers(tmp_path: Path, monkeypatch: pytest
     assert tape.facts("plan")[-1]["total_steps"] == 8
     assert tape.facts("gradient_meaning")[-1]["0"]["backwards"] == 2
     assert "grad_norm/net.body.0.weight" in tape.names()
+
+
+def test_the_config_may_be_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tape_behind(monkeypatch, integration)
+    callback = integration.GradwatchCallback(config=Namespace(width=8))
+    trainer(tmp_path, callback).fit(Module(), DataLoader(Rows(), batch_size=8))
+    assert callback.monitor is not None
+    assert callback.monitor.ledger["notes"] == []
 
 
 def test_clipping_of_the_trainer_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_every_step_arrives_with_its_numbers(tmp_path: Path, monkeypatch: pytest
         "backwards": 2, "accumulated": True, "scale": "none", "clipped": "norm", "reduction": "whole: one process",
     }  # fmt: skip
     assert [value for kind, name, _, value in tape.records if kind == "status"] == []
+
+
+def test_the_config_may_be_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    _, tape, _, _ = train(tmp_path, tapes, config=Namespace(width=8))
+    assert list(tape.series("loss")) == list(range(6))
 
 
 def test_it_stops_after_an_error_where_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

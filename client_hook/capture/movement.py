@@ -1,0 +1,58 @@
+"""Says whether weights are other ones than when somebody began to look, whoever changed them.
+
+Autograd's version counter tells it where a weight was written to; on the host a few values tell it too, which hear of
+a write through `.data`. Not for: how far they went (updates, displacement).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from client_hook.capture import tensors
+from client_hook.guard import quietly
+
+MOST = 64  # parameters of which values are kept, spread over all, and values of each
+
+
+class Movement:
+    """Holds versions and values since `begin`."""
+
+    def __init__(self) -> None:
+        self._versions: list[tuple[weakref.ref[Tensor], int]] = []
+        self._values: list[tuple[weakref.ref[Tensor], Tensor]] = []
+
+    def begin(self, parameters: Iterable[Tensor]) -> None:
+        """Looks at those that are trained as they are now."""
+        trained = [item for item in parameters if item.requires_grad and quietly(_version, item) is not None]
+        self._versions = [(weakref.ref(item), item._version) for item in trained]
+        spread = [item for item in trained[:: -(-len(trained) // MOST) or 1] if _readable(item)]
+        self._values = [(weakref.ref(item), _sample(item)) for item in spread]
+
+    def happened(self) -> bool:
+        """Says whether one of them is another now."""
+        for reference, version in self._versions:
+            if (item := reference()) is not None and item._version != version:
+                return True
+        for reference, values in self._values:
+            if (item := reference()) is not None and _readable(item):
+                now = _sample(item)
+                if now.shape != values.shape or not torch.equal(now, values):
+                    return True
+        return False
+
+
+def _version(parameter: Tensor) -> int:
+    return parameter._version
+
+
+def _readable(parameter: Tensor) -> bool:
+    local = tensors.local(parameter)
+    return local.is_cpu and tensors.readable(local)
+
+
+def _sample(parameter: Tensor) -> Tensor:
+    return tensors.sample(tensors.local(parameter), MOST)
