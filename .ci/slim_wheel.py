@@ -1,5 +1,5 @@
-"""Builds the wheel's copy of client_hook without comments, and without docstrings, the types inside functions and the
-spaces beside operators where nobody calls `help`.
+"""Builds the wheel's copy of client_hook without comments and needless spaces, and, where nobody calls `help`, without
+docstrings and the types inside functions, and with `s` for `self`.
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import shutil
 import tempfile
 import tokenize
@@ -18,6 +19,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "client_hook"
+GENERIC = ("Callable", "Literal", "dict", "list", "tuple")
+SELF = re.compile(r"\bself\b")
 TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
 
@@ -48,8 +51,8 @@ class SlimHook(BuildHookInterface):
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
-    """Empties comments, and docstrings, types of functions and spaces beside operators unless they are to stay, and
-    indents by one; every line keeps its number. Of what stays the docstrings of private names go too."""
+    """Empties comments, and docstrings and types of functions unless they are to stay, takes spaces away that nobody
+    needs, and indents by one; every line keeps its number. Of what stays the docstrings of private names go too."""
     lines = source.splitlines()
     if not docstrings:
         source = _without_imports_of_types(_without_types(source))
@@ -65,22 +68,40 @@ def slim(source: str, *, docstrings: bool = False) -> str:
                 lines[start:end] = [left, *[""] * (end - start - 1)]
     text = "\n".join(lines) + "\n"
     lines = text.splitlines()
-    inside: set[int] = set()  # lines that begin within a text: their spaces belong to it
+    kept: set[int] = set()  # lines that begin within a text: their spaces belong to it
+    bracketed: set[int] = set()  # … and within brackets: theirs say nothing
     gaps: list[tuple[int, int, int]] = []  # beside an operator, where nobody needs them
-    last = None
+    last, depth = None, 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         row, column = token.start
         if token.type == tokenize.COMMENT:
             lines[row - 1] = lines[row - 1][:column].rstrip()
         elif last is not None and last.end[0] == row and tokenize.OP in (last.type, token.type):
             gap = lines[row - 1][last.end[1] : column]
-            if not docstrings and gap.isspace() and last.type != tokenize.NUMBER:
+            if gap.isspace() and last.type != tokenize.NUMBER:
                 gaps.append((row - 1, last.end[1], column))
-        inside.update(range(row + 1, token.end[0] + 1))
+        if token.type == tokenize.OP:
+            depth += (token.string in "([{") - (token.string in ")]}")
+        elif token.type == tokenize.NL and depth:
+            bracketed.add(row + 1)
+        kept.update(range(row + 1, token.end[0] + 1))
         last = token
     for row, begin, end in reversed(gaps):
         lines[row] = lines[row][:begin] + lines[row][end:]
-    return "\n".join(line if row in inside else _narrow(line) for row, line in enumerate(lines, 1)) + "\n"
+    for row, line in enumerate(lines, 1):
+        if row not in kept:
+            lines[row - 1] = line.lstrip(" ") if row in bracketed else _narrow(line)
+    text = "\n".join(lines) + "\n"
+    return text if docstrings else _with_short_self(text)
+
+
+def _with_short_self(text: str) -> str:
+    """Writes `s` for `self`, unless something else has that name or a text has that word."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        in_text = token.type == tokenize.STRING and token.string[0] in "\"'" and SELF.search(token.string)
+        if in_text or (token.type == tokenize.NAME and token.string == "s"):
+            return text
+    return SELF.sub("s", text)
 
 
 def _without_types(source: str) -> str:
@@ -116,6 +137,7 @@ def _without_imports_of_types(source: str) -> str:
         for item in body if len(body) > 1 else ():
             if isinstance(item, ast.If) and ast.unparse(item.test) == "TYPE_CHECKING" and not item.orelse:
                 _replace(lines, item, "")
+    _drop_names_of_types(lines)
     left = ast.parse("\n".join(lines))
     used = {node.id for node in ast.walk(left) if isinstance(node, ast.Name)}
     typed = any(isinstance(node, ast.AnnAssign) or getattr(node, "annotation", None) for node in ast.walk(left))
@@ -135,6 +157,20 @@ def _without_imports_of_types(source: str) -> str:
             names = ", ".join(ast.unparse(alias) for alias in kept)
             _replace(lines, item, f"from {item.module} import {names}" if names else "")
     return "\n".join(lines) + "\n"
+
+
+def _drop_names_of_types(lines: list[str]) -> None:
+    """Takes away names that a module gives to types, `Row = tuple[int, …]`, and that types alone used."""
+    before: list[str] = []
+    while lines != before:  # one may be made of another
+        before = list(lines)
+        tree = ast.parse("\n".join(lines))
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for item in tree.body:
+            if isinstance(item, ast.Assign) and isinstance(item.value, ast.Subscript):
+                names = {ast.unparse(target) for target in item.targets}
+                if ast.unparse(item.value.value) in GENERIC and not names & used:
+                    _replace(lines, item, "")
 
 
 def _replace(lines: list[str], node: ast.stmt, text: str) -> None:

@@ -95,12 +95,14 @@ def _is_for_types(item: ast.stmt) -> bool:
     if isinstance(item, ast.ImportFrom):  # that every name is known all the same, another test says
         others = ("__future__", "typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
         return item.module in others or str(item.module).startswith("client_hook.")
+    if isinstance(item, ast.Assign) and isinstance(item.value, ast.Subscript):  # the name of a type
+        return ast.unparse(item.value.value) in ("Callable", "Literal", "dict", "list", "tuple")
     return isinstance(item, ast.If) and isinstance(item.test, ast.Name) and item.test.id == "TYPE_CHECKING"
 
 
 def _bare(source: str) -> ast.Module:
     """Parses a file and takes its docstrings, the types in functions and the imports for them out; a docstring alone
-    stays, without its words."""
+    stays, without its words, and `s` is another word for `self`."""
     tree = _Untyped().visit(ast.parse(source))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef)):
@@ -108,6 +110,9 @@ def _bare(source: str) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
+            node.arg = "self" if node.arg == "s" else node.arg
+        if isinstance(node, ast.Name):
+            node.id = "self" if node.id == "s" else node.id
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             node.returns = None
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
