@@ -30,6 +30,7 @@ _GONE = (
     "The watched model was gone before the first step, so nothing is recorded: "
     "give watch() the model that trains, and keep it."
 )
+_ENDED = "The watched model is gone, and the run ended with it: watch() the one in its place."
 
 
 class Monitor:
@@ -44,6 +45,8 @@ class Monitor:
         self._parts: Parts | None = None
         self._log: UserLog | None = None
         self._result = False
+        self._gone = False  # what it watched was collected, and nobody called `step` since
+        self._late_notes: list[str] = []  # for the ledger, of what came after the end
         self._last_overhead = 0.0
         self._last_ledger: dict[str, Any] = Ledger().as_dict()
         self._last_findings: list[dict[str, Any]] = []
@@ -85,6 +88,8 @@ class Monitor:
         """Records the loss of this iteration; the last line of the loop body."""
         parts = self._parts
         if parts is None:
+            if self._gone:
+                self._tell_gone()
             return
         began = perf_counter()
         if parts.recorder.step(loss, components, began) and self._on_finding is not None:
@@ -145,7 +150,7 @@ class Monitor:
     def ledger(self) -> dict[str, Any]:
         """Returns what became of the values: produced, delivered, spooled, dropped and why."""
         if self._parts is None:
-            return self._last_ledger
+            return {**self._last_ledger, "notes": [*self._last_ledger["notes"], *self._late_notes]}
         ledger = self._parts.outbox.ledger
         return {**ledger, "notes": [*ledger["notes"], *self._parts.context.notes]}
 
@@ -240,7 +245,15 @@ class Monitor:
             parts.context.note(_GONE)
             if not self._settings.quiet:
                 say(f"Gradwatch: {_GONE}")
+        self._gone = parts is not None
         self._leave()
+
+    def _tell_gone(self) -> None:
+        """Says, once, that a loop goes on with something else than what was watched."""
+        self._gone = False
+        self._late_notes.append(_ENDED)
+        if not self._settings.quiet:
+            say(f"Gradwatch: {_ENDED}")
 
     @guarded(None)
     def abandon(self) -> None:

@@ -45,6 +45,7 @@ class GradientSignal(Signal):
         if skipped is not None and skipped.is_cpu and bool(skipped):
             return  # a fused optimizer leaves this step out, as a scaler does with any other optimizer
         names: list[str] = []
+        held: list[Tensor] = []
         gradients: list[Tensor] = []
         shares: list[float] = []
         missing: list[str] = []
@@ -57,8 +58,11 @@ class GradientSignal(Signal):
                         missing.append(name)
                 elif not gradient.is_meta and (name := name_of(parameter)) is not None:
                     names.append(name)
+                    held.append(parameter)
                     gradients.append(tensors.dense(tensors.local(gradient)))
                     shares.append(tensors.share(gradient))
+        if len(set(names)) < len(names):  # a layer was put between others, and the old names were known at first
+            names = [name_of(parameter) or name for parameter, name in zip(held, names, strict=True)]
         self._note(names, missing)
         if not gradients:
             return

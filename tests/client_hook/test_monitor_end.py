@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import threading
 import time
@@ -130,6 +131,22 @@ def test_a_list_of_modules_that_was_made_for_watch_alone_may_go(listed: Any) -> 
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
     assert wait_for(lambda: monitor._parts is None)
+
+
+def test_a_loop_that_goes_on_with_a_copy_is_told_that_the_run_has_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GRADWATCH_QUIET")
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer, strict=True)
+    train(monitor, model, optimizer)
+    model, optimizer = copy.deepcopy((model, optimizer))
+    gc.collect()
+    assert wait_for(lambda: monitor._parts is None)
+    train(monitor, model, optimizer)
+    assert list(tape.series("loss")) == [0, 1, 2]
+    assert [note for note in monitor.ledger["notes"] if "the run ended with it" in note] == monitor.ledger["notes"]
+    assert capsys.readouterr().err.count("the run ended with it") == 1
 
 
 def test_a_model_that_is_gone_before_the_first_step_is_told() -> None:

@@ -34,6 +34,24 @@ def test_norms_equal_those_of_torch() -> None:
     assert not [name for name in tape.names() if name.startswith("grad_nonfinite/")], "sent only where there are some"
 
 
+def test_a_layer_that_is_put_between_others_is_counted_in_the_next_step() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder, tape = recorder_of(model, optimizer, GradientSignal)
+    for step in range(2):
+        if step == 1:
+            model.insert(1, nn.Linear(4, 4))  # and what was called 1 is called 2
+            optimizer.add_param_group({"params": model[1].parameters()})
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        each = {name: float(item.grad.norm()) for name, item in model.named_parameters()}
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert {name: tape.series(f"grad_norm/{name}").get(1) for name in each} == pytest.approx(each, rel=1e-6)
+    assert tape.series("grad_norm")[1] == pytest.approx(math.hypot(*each.values()), rel=1e-6)
+
+
 def one_step(gradient: torch.Tensor, weight: torch.Tensor) -> dict[str, float]:
     model = nn.Module()
     model.weight = nn.Parameter(weight)
