@@ -151,8 +151,8 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=what_to_check(cause.code) or _disproof(cause, registry),
-        checks=checks_of(cause.code),
+        disproof=what_to_check(cause.code, cause.message) or _disproof(cause, registry),
+        checks=checks_of(cause.code, cause.message),
     )
 
 

@@ -104,6 +104,15 @@ def test_a_symptom_alone_says_that_its_cause_is_not_known_and_where_to_look_firs
     assert known.confidence > alone.confidence
 
 
+def test_of_a_layer_that_never_fired_the_learning_rate_is_no_place_to_look() -> None:
+    never = "Layer `3`: 128 of 128 units (100%) gave 0 for all of 1280 inputs (limit 50%), from the first step on"
+    (dead,) = incidents([replace(finding(1, "GW308", 0), message=never)], REGISTRY)
+    assert dead.checks[0] == "the biases of the layer before, which may lie far below 0"
+    assert "learning rate" not in dead.disproof
+    (later,) = incidents([finding(1, "GW308", 40)], REGISTRY)
+    assert later.checks[0] == "the learning rate of the first steps"
+
+
 def test_every_symptom_with_an_order_of_checks_is_a_rule_that_comes_late() -> None:
     for code in CHECKS:
         info = REGISTRY.get(code)
