@@ -54,7 +54,9 @@ def demo(argv: list[str]) -> int:
 def check(argv: list[str]) -> int:
     """Waits for the diagnosis of a run and prints its findings; exits 1 if one reaches the level, 2 on errors."""
     parser = argparse.ArgumentParser(prog="gradwatch check", description=check.__doc__)
-    parser.add_argument("run", metavar="RUN", help="id of the run")
+    parser.add_argument(
+        "run", metavar="RUN", help="id of the run, its beginning, its address, or a name (then its newest run)"
+    )
     parser.add_argument(
         "--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)"
     )
@@ -158,9 +160,13 @@ def _report(options: argparse.Namespace) -> checking.Report:
     settings = Settings.read(
         {"home": options.home, "port": 0, "host": "127.0.0.1", "token": secrets.token_urlsafe()}, os.environ
     )
+    file = settings.database.removeprefix("sqlite:///")
+    if file != settings.database and not Path(file).exists():
+        raise checking.CheckError(f"There is no database {file}; --home DIR is the folder that `serve` was given")
+    place = f"The database in {settings.home}"
     try:
         with app.served(settings) as address:
-            return checking.check(checking.Server(address, settings.token), options.run, options.timeout)
+            return checking.check(checking.Server(address, settings.token, place), options.run, options.timeout)
     except (app.Cannot, errors.GradwatchError) as error:
         raise checking.CheckError(str(error)) from error
 
