@@ -56,6 +56,10 @@ async function change(act, ids, what) {
   const [words, forth, back] = DONE[act];
   try {
     await ask("POST", CHANGES, { ids, ...forth });
+    if (act === "delete" && location.pathname.startsWith("/runs/")) {
+      location.assign("/?shelf=deleted"); // its page is gone
+      return;
+    }
     const undo = () => ask("POST", CHANGES, { ids, ...back }).then(heard, failed);
     toast(`${what}: ${words[0].toLowerCase()}${words.slice(1)}.`, { word: "Undo", act: undo });
     heard();

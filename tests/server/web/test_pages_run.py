@@ -354,6 +354,14 @@ def test_an_unknown_run_is_a_page_that_says_so(home: House) -> None:
     assert "/" in page.values("href")
 
 
+def test_a_deleted_run_is_a_page_that_leads_to_where_it_can_be_brought_back(home: House) -> None:
+    home.client.post("/api/v1/runs/changes", json={"ids": [RUN], "deleted": True})
+    page = look(home, AT, 404)
+    assert "was deleted; it can be brought back" in page.text
+    assert "typing error" not in page.text
+    assert "/?shelf=deleted" in page.values("href")
+
+
 def test_a_metric_stands_over_its_training_twin_in_the_group_of_its_prefix(home: House) -> None:
     home.send(1, {"val/accuracy": [0.3, 0.5], "iou/cat": [0.1, 0.1], "val/iou/cat": [0.2, 0.4], "tokens": [1.0, 2.0]},
               first_step=2)  # fmt: skip
