@@ -237,7 +237,7 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     ])  # fmt: skip
     text = look(home, AT).text
     for part in ("1 layer, 61,706 parameters", "relu ReLU 8 × 16 0", "model.width 64", "dropped: queue full 2",
-                 "queued 1", "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
+                 "queued 1", "0.62 % of the step time", "SGD, group 0: lr 0.1", "warm start"):  # fmt: skip
         assert part in text
     assert "code: GW101" not in text, "the results of preflight have their own page"
 
