@@ -192,7 +192,8 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
     after = [item for item in symptoms if _after(item, cause) >= cause.first_step]
     if after:
         value += 0.1 * (1 - value) * min(len(after), 3)
-        words += f"; {len(after)} {'symptom' if len(after) == 1 else 'symptoms'} followed"
+        some = f"{len(after)} of {len(symptoms)}" if len(after) < len(symptoms) else f"{len(after)}"
+        words += f"; {some} {'symptom' if len(symptoms) == 1 else 'symptoms'} followed"
     if cause.severity is Severity.INFO:
         value *= 0.8
     return round(min(max(value, LEAST), MOST), 2), words

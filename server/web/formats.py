@@ -58,6 +58,8 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds is None or milliseconds < 0:
         return NOTHING
     seconds = milliseconds // 1_000
+    if 100 <= milliseconds < 1_000:
+        return f"{milliseconds // 100 / 10} s"
     if seconds < MINUTE_S:
         return f"{seconds} s"
     if seconds < HOUR_S:

@@ -104,6 +104,12 @@ def test_a_symptom_alone_says_that_its_cause_is_not_known_and_where_to_look_firs
     assert known.confidence > alone.confidence
 
 
+def test_symptoms_that_came_before_their_cause_are_not_said_to_have_followed() -> None:
+    symptoms = [finding(2, "GW205", 80, cause=1), replace(finding(3, "GW206", 0, cause=1), raised_step=0)]
+    (incident,) = incidents([finding(1, "GW411", 3), *symptoms], REGISTRY)
+    assert incident.because.endswith("; 1 of 2 symptoms followed")
+
+
 def test_of_a_layer_that_never_fired_the_learning_rate_is_no_place_to_look() -> None:
     never = "Layer `3`: 128 of 128 units (100%) gave 0 for all of 1280 inputs (limit 50%), from the first step on"
     (dead,) = incidents([replace(finding(1, "GW308", 0), message=never)], REGISTRY)

@@ -212,6 +212,7 @@ def test_numbers_are_written_with_four_digits(value: float | None, written: str)
 
 
 def test_times_are_written_in_their_two_largest_units() -> None:
+    assert formats.duration(940) == "0.9 s"
     assert formats.duration(59_000) == "59 s"
     assert formats.duration(3_599_000) == "59 min 59 s"
     assert formats.duration(7_260_000) == "2 h 01 min"
