@@ -54,7 +54,7 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
     if logarithmic:
         traces += zero_marks(series)
     layout = line_layout(logarithmic, request)
-    fit_y_axis(layout, [data.buckets for data in series])
+    fit_y_axis(layout, [data.buckets for data in series], [value for _, value in levels if value > 0])
     mark_findings(layout, request.findings, _span(request), request.notes, place, starts)
     layout["annotations"] += baselines.labels(levels, logarithmic=logarithmic)
     newest = newest_step(series)
@@ -264,13 +264,13 @@ def line_layout(logarithmic: bool, request: Request) -> dict[str, Any]:
     }
 
 
-def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets]) -> None:
+def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets], also: Sequence[float] = ()) -> None:
     """Chooses ticks that do not overlap, whole decades where there are enough of them, and room around a line that is
-    constant."""
+    constant; `also` are values that the axis shows besides."""
     found = [part[np.isfinite(part)] for cut in cuts for part in (cut.min, cut.max)]
     values = np.concatenate(found) if found else np.empty(0)
     if layout["yaxis"]["type"] == "log":
-        values = values[values > 0]
+        values = np.append(values[values > 0], also)
         low, high = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
         decades = math.log10(high / low)
         if 0 < decades < FEW_DECADES:

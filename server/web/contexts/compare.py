@@ -241,6 +241,8 @@ def _diff(chosen: Sequence[Material], everything: bool) -> tuple[DiffGroup, ...]
 
 
 def _is_setting(title: str, key: str) -> bool:
+    if title == "Environment":
+        return key != "pid"
     return title != LOSS_CALL or (key.startswith(_CHOSEN) and not key.startswith("functions")) or key in _SHAPES
 
 

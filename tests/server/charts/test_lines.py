@@ -129,6 +129,8 @@ def test_a_logarithmic_axis_has_numbers_within_one_decade_too() -> None:
     assert within["ticktext"] == ["0.15", "0.2", "0.25", "0.3"]
     across = draw("grad-norm", series("grad_norm", [0.12, 1.3, 0.6])).layout["yaxis"]
     assert across["ticktext"] == ["0.2", "0.5", "1"]
+    usual = draw("update-ratios", series("update_ratio/a", [0.02, 0.9])).layout["yaxis"]
+    assert "tickvals" not in usual, "the shaded band, 0.0001 to 0.01, is on the axis too"
     assert draw("grad-norm", series("grad_norm", [0.01, 300.0])).layout["yaxis"]["dtick"] == 1
 
 

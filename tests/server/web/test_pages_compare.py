@@ -44,11 +44,18 @@ def test_settings_are_compared_one_by_one_and_what_was_measured_is_none(home: Ho
             "input": {"shape": [8, 1], "mean": mean},
             "target": {"mean": mean},
         }
-        facts = [fact("optimizers", [{"type": "SGD", "groups": [group]}]), fact("loss_call", call)]
+        about = {"pid": 7 if run_id == RUN else 8, "host": run_id}
+        facts = [
+            fact("environment", about),
+            fact("optimizers", [{"type": "SGD", "groups": [group]}]),
+            fact("loss_call", call),
+        ]
         home.send(1, {"loss": [1.0]}, first_step=2, records=facts, run_id=run_id)
     texts = set(look(home, BOTH).texts)
     assert "SGD, group 0: lr" in texts
     assert not {"SGD, group 0: momentum", "outputs.mean", "targets.mean", "0.25"} & texts
+    assert "host" in texts
+    assert "pid" not in texts
     everything = set(look(home, BOTH + "&all=1").texts)
     assert {"SGD, group 0: values", "1,234", "function", "outputs.shape"} <= everything
     assert "batches" not in everything
