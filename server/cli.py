@@ -121,8 +121,9 @@ def _operate(
 
 
 def rules(argv: list[str]) -> int:
-    """Lists the rules of the catalogue."""
+    """Lists the rules of the catalogue, or explains one."""
     parser = argparse.ArgumentParser(prog="gradwatch rules", description=rules.__doc__)
+    parser.add_argument("rule", metavar="RULE", nargs="?", help="explain this one: its code or name, such as GW308")
     parser.add_argument("--json", action="store_true", help="the whole catalogue as JSON")
     options = parser.parse_args(argv)
     try:
@@ -136,6 +137,13 @@ def rules(argv: list[str]) -> int:
         left_out = [LeftOut(source=item.source, reason=item.sentence) for item in registry.problems]
         page = RulePage(items=[RuleItem.of(rule) for rule in registry], next=None, left_out=left_out)
         sys.stdout.write(page.model_dump_json(indent=2) + "\n")
+        return 0
+    if options.rule:
+        one = registry.get(options.rule) or registry.get(options.rule.upper())
+        if one is None:
+            return _complain(f"No rule is called {options.rule!r}; `gradwatch rules` lists them")
+        told = "".join(f"\n{title}\n{text}\n" for title, text in one.sections.items())
+        sys.stdout.write(f"{one.code} {one.name}, up to {one.severity.value}: {one.summary}\n{told}")
         return 0
     width = max((len(rule.name) for rule in registry), default=0)
     for rule in registry:

@@ -198,6 +198,24 @@ def test_check_makes_no_database_where_none_is(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "typo").exists()
 
 
+def test_rules_explains_one_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("gw308", "dead-relu"):
+        assert cli.rules([name]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("GW308 dead-relu, up to error: The run has ReLU layers most of whose units never fire\n")
+        assert "\nWhat to try\n- Units that died later" in said
+    assert cli.rules(["nothing"]) == 2
+    assert "No rule is called 'nothing'" in capsys.readouterr().err
+
+
+def test_the_demo_explains_itself_in_a_users_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.demo(["--help"])
+    said = capsys.readouterr().out
+    assert "a server, a healthy training of handwritten digits" in said
+    assert "Not for" not in said
+
+
 def test_rules_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.rules([]) == 0
     lines = capsys.readouterr().out.splitlines()
