@@ -236,10 +236,17 @@ def _since(finding: Finding) -> str:
 
 def _evidence(finding: Finding) -> tuple[Pair, ...]:
     evidence = finding.evidence
-    pairs = [Pair(_words(name), formats.number(value)) for name, value in evidence.numbers.items()]
+    pairs = [_number(name, value) for name, value in evidence.numbers.items()]
     if evidence.limit and "limit" not in evidence.numbers:
         pairs.append(Pair("limit", formats.number(evidence.limit)))
     return (*pairs, *(Pair(_words(name), formats.shortened(text, 200)) for name, text in evidence.strings.items()))
+
+
+def _number(name: str, value: float) -> Pair:
+    """Writes a number of the evidence; those whose names end in `_s` are seconds."""
+    if name.endswith("_s"):
+        return Pair(_words(name.removesuffix("_s")), formats.seconds(value))
+    return Pair(_words(name), formats.number(value))
 
 
 def _words(name: str) -> str:

@@ -213,10 +213,13 @@ def test_all_that_followed_from_a_cause_is_folded_under_it_in_one_list(home: Hou
 def test_a_finding_leads_to_the_chart_of_its_series_and_to_none_where_it_has_none(home: House) -> None:
     home.send(1, {"time/step": [0.1], "time/data": [0.05], "system/memory": [1e9]}, first_step=2)
     settings = finding(1, code="GW501", name="unreproducible-run", evidence=Evidence({}, {}, ()))
-    waits = finding(2, code="GW701", name="data-bound", evidence=Evidence({}, {}, ("time/data", "time/step")))
+    waits = finding(
+        2, code="GW701", name="data-bound", evidence=Evidence({"wait_s": 0.0255}, {}, ("time/data", "time/step"))
+    )
     memory = finding(3, code="GW704", name="memory-growth", evidence=Evidence({}, {}, ("system/memory",)))
     diagnose(home, settings, waits, memory, finding(4))
     page = look(home, AT)
+    assert "wait 25.5 ms" in page.text
     charts = [link for link in page.values("href") if link.startswith(("#chart-", "#series-"))]
     assert sorted(charts) == ["#chart-layers", "#chart-step-time", "#series-system%2Fmemory"]
     assert {"chart-step-time", "series-system%2Fmemory"} <= set(page.values("id"))
