@@ -82,6 +82,17 @@ def test_a_report_draws_what_simple_models_reach_as_the_page_does(home: House) -
     assert [pattern for pattern, _ in lines[2:]] == ["1", "2", "3"]
 
 
+def test_charts_of_a_report_share_their_steps_and_say_what_was_measured_now_and_then(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 200})
+    home.send(1, {"grad_norm": [0.1, 0.2, 0.4]}, first_step=0)
+    html = home.client.get(AT + "/report").text
+    assert "grad_norm was measured at 3 of 200 steps" in Reader(html).text
+    assert "loss was measured at" not in html
+    chart = html.partition("Gradient norm ")[2].partition("</figure>")[0]
+    assert chart.count("<circle") == 3
+    assert ">150</text>" in chart, "the last step of the run is on its axis"
+
+
 def test_a_report_without_a_preflight_draws_no_simple_model(home: House) -> None:
     home.send(0, {"loss": [2.0, 1.0]})
     assert 'class="still__simple' not in home.client.get(AT + "/report").text
