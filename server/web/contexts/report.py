@@ -126,6 +126,7 @@ def _lines(card: Card, indent: str) -> list[str]:
     if card.advice:
         lines.append(f"{indent}  *Try:* {_with_code(card.advice)}")
     if card.incident and card.state == "open":
-        sure = "" if card.incident.checks else f"*{card.incident.confidence} sure:* {escaped(card.incident.because)}. "
+        certain, because = card.incident.confidence, escaped(card.incident.because)
+        sure = f"*{certain} sure:* {because}. " if certain else ""
         lines.append(f"{indent}  {sure}{_with_code(card.incident.disproof)}")
     return lines + [line for below in card.symptoms for line in _lines(below, indent + "  ")]
