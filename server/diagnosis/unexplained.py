@@ -73,6 +73,11 @@ def where_to_look(code: str, message: str = "") -> str:
     return f"The cause was not found: look first at {places[0]}" if places else ""
 
 
+def behind_a_mute(cause: str) -> str:
+    """Says of a symptom whose cause somebody muted that it is known; "" where there is none."""
+    return f"Its cause is known and muted: {cause}" if cause else ""
+
+
 def what_to_check(code: str, message: str = "") -> str:
     """Gives all of it as a sentence; "" for a finding that is a cause itself."""
     listed = "; ".join(f"{number}. {place}" for number, place in enumerate(checks_of(code, message), 1))

@@ -48,7 +48,7 @@ def incident_views(findings: Sequence[Finding], registry: Registry) -> dict[int,
 
 def _view(item: Incident, registry: Registry) -> IncidentView:
     info = registry.get(item.cause.code)
-    guessed = not item.checks and not (info is not None and info.rule.aside)
+    guessed = item.cause_known and not (info is not None and info.rule.aside)
     return IncidentView(
         confidence=f"{item.confidence:.0%}" if guessed else "",
         because=item.because,

@@ -156,6 +156,14 @@ def test_what_follows_from_a_muted_cause_is_told_by_itself() -> None:
     ]
 
 
+def test_a_symptom_of_a_muted_cause_is_not_said_to_have_none() -> None:
+    found = [finding(1, "GW411", 3, muted=True), finding(2, "GW206", 30, cause=1)]
+    (incident,) = incidents(found, REGISTRY)
+    assert incident.disproof == "Its cause is known and muted: GW411 lr-too-high."
+    assert (incident.checks, incident.cause_known) == ((), False)
+    assert verdict_of(found, [], REGISTRY) == "GW206 at 30. Its cause is known and muted: GW411 lr-too-high"
+
+
 def test_an_incident_is_as_severe_as_its_worst_and_among_equals_what_is_so_by_itself_leads() -> None:
     warning = {"severity": Severity.WARNING}
     found = [
