@@ -170,6 +170,6 @@ class Sender:
         elif not self._said_calm and self._clock.monotonic() - self._started_at > CALM_LINE_AFTER_S:
             self._said_calm = True
             self._say(
-                f"Gradwatch: no answer from {self._settings.url} yet. The training goes on and everything is kept in "
+                f"Gradwatch: {self._settings.url} has taken nothing yet. The training goes on, everything is kept in "
                 f"{self._settings.spool_dir}; deliver it later with: gradwatch sync"
             )

@@ -18,6 +18,7 @@ LEVELS = ("info", "warning", "error")
 REQUEST_TIMEOUT_S = 10
 POLL_S = 0.25
 PAGE = 500
+LONGEST_SEARCH, MOST_NAMED = 200, 5
 
 Json = dict[str, Any]
 
@@ -26,16 +27,21 @@ class CheckError(Exception):
     """Says why a run could not be checked, and what would help."""
 
 
+class NotThere(CheckError):
+    """The server knows nothing of that name."""
+
+
 class Unreachable(CheckError):
     """No server answers at the address."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server to ask, and the token that it wants."""
+    """A server to ask, and the token that it wants; `place` is what people call it, where that is not its address."""
 
     url: str
     token: str | None = None
+    place: str = ""
 
     def get(self, path: str, **query: str | int) -> Json:
         """Asks for one JSON object below /api/v1; raises CheckError with the server's own sentence."""
@@ -51,7 +57,7 @@ class Server:
                 content = json.load(answer)
         except HTTPError as error:
             with error:
-                raise _refused(self.url, error) from None
+                raise _refused(self, error) from None
         except (URLError, TimeoutError, ConnectionError) as error:
             raise Unreachable(f"No server answers at {self.url} ({getattr(error, 'reason', error)})") from None
         except ValueError:
@@ -110,12 +116,13 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def check(server: Server, run_id: str, timeout_s: float, sleep: Callable[[float], None] = time.sleep) -> Report:
+def check(server: Server, wanted: str, timeout_s: float, sleep: Callable[[float], None] = time.sleep) -> Report:
     """Waits until the diagnosis of the run is final; raises CheckError when that takes longer than `timeout_s`."""
-    path = "/runs/" + quote(run_id, safe="")
     until = time.monotonic() + timeout_s
+    run = find(server, wanted)
+    run_id = run["id"]
+    path = "/runs/" + quote(run_id, safe="")
     while True:
-        run = server.get(path)
         if run["diagnosis"] == "final":
             return Report(run, server.items(path + "/findings"))
         if time.monotonic() >= until:
@@ -126,6 +133,25 @@ def check(server: Server, run_id: str, timeout_s: float, sleep: Callable[[float]
                 f"A longer wait: --timeout {timeout_s * 4:g}"
             )
         sleep(POLL_S)
+        run = server.get(path)
+
+
+def find(server: Server, wanted: str) -> Json:
+    """Gives the run of an id, of the beginning of one, of an address, or the newest of a name."""
+    if "://" in wanted:
+        wanted = urlsplit(wanted).path.partition("/runs/")[2].partition("/")[0]
+    try:
+        return server.get("/runs/" + quote(wanted, safe=""))
+    except NotThere as nothing:
+        alike = server.get("/runs", search=wanted[:LONGEST_SEARCH], limit=PAGE)["items"] if wanted else []
+        named = [run for run in alike if run["name"] == wanted]
+        begun = [run for run in alike if run["id"].startswith(wanted)]
+        if not named and len(begun) > 1:
+            ids = ", ".join(run["id"] for run in begun[:MOST_NAMED])
+            raise CheckError(f"The ids of {len(begun)} runs begin with {wanted!r}: {ids}") from None
+        if not named and not begun:
+            raise CheckError(f"{nothing}, and none is called so") from None
+        return server.get("/runs/" + quote((named or begun)[0]["id"], safe=""))
 
 
 def _counts(finding: Mapping[str, Any]) -> bool:
@@ -146,11 +172,13 @@ def _summary(findings: Sequence[Json], counted: Sequence[Json]) -> str:
     return "; ".join((f"{len(counted)} open: {told}" if counted else nothing, *apart)) + "."
 
 
-def _refused(url: str, error: HTTPError) -> CheckError:
+def _refused(server: Server, error: HTTPError) -> CheckError:
+    if error.code == 401 and server.token:
+        return CheckError(f"{server.url} was started with another token. Mend it: --token T, or set GRADWATCH_TOKEN")
     if error.code == 401:
-        return CheckError(f"{url} asks for a token. Mend it: --token T, or set GRADWATCH_TOKEN")
+        return CheckError(f"{server.url} asks for a token. Mend it: --token T, or set GRADWATCH_TOKEN")
     try:
         said = json.loads(error.read(10_000))["detail"]
     except (ValueError, KeyError, TypeError, OSError):
         said = f"HTTP {error.code}"
-    return CheckError(f"{url} answers: {said}")
+    return (NotThere if error.code == 404 else CheckError)(f"{server.place or server.url} answers: {said}")

@@ -54,7 +54,9 @@ def demo(argv: list[str]) -> int:
 def check(argv: list[str]) -> int:
     """Waits for the diagnosis of a run and prints its findings; exits 1 if one reaches the level, 2 on errors."""
     parser = argparse.ArgumentParser(prog="gradwatch check", description=check.__doc__)
-    parser.add_argument("run", metavar="RUN", help="id of the run")
+    parser.add_argument(
+        "run", metavar="RUN", help="id of the run, its beginning, its address, or a name (then its newest run)"
+    )
     parser.add_argument(
         "--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)"
     )
@@ -119,8 +121,9 @@ def _operate(
 
 
 def rules(argv: list[str]) -> int:
-    """Lists the rules of the catalogue."""
+    """Lists the rules of the catalogue, or explains one."""
     parser = argparse.ArgumentParser(prog="gradwatch rules", description=rules.__doc__)
+    parser.add_argument("rule", metavar="RULE", nargs="?", help="explain this one: its code or name, such as GW308")
     parser.add_argument("--json", action="store_true", help="the whole catalogue as JSON")
     options = parser.parse_args(argv)
     try:
@@ -134,6 +137,13 @@ def rules(argv: list[str]) -> int:
         left_out = [LeftOut(source=item.source, reason=item.sentence) for item in registry.problems]
         page = RulePage(items=[RuleItem.of(rule) for rule in registry], next=None, left_out=left_out)
         sys.stdout.write(page.model_dump_json(indent=2) + "\n")
+        return 0
+    if options.rule:
+        one = registry.get(options.rule) or registry.get(options.rule.upper())
+        if one is None:
+            return _complain(f"No rule is called {options.rule!r}; `gradwatch rules` lists them")
+        told = "".join(f"\n{title}\n{text}\n" for title, text in one.sections.items())
+        sys.stdout.write(f"{one.code} {one.name}, up to {one.severity.value}: {one.summary}\n{told}")
         return 0
     width = max((len(rule.name) for rule in registry), default=0)
     for rule in registry:
@@ -158,9 +168,13 @@ def _report(options: argparse.Namespace) -> checking.Report:
     settings = Settings.read(
         {"home": options.home, "port": 0, "host": "127.0.0.1", "token": secrets.token_urlsafe()}, os.environ
     )
+    file = settings.database.removeprefix("sqlite:///")
+    if file != settings.database and not Path(file).exists():
+        raise checking.CheckError(f"There is no database {file}; --home DIR is the folder that `serve` was given")
+    place = f"The database in {settings.home}"
     try:
         with app.served(settings) as address:
-            return checking.check(checking.Server(address, settings.token), options.run, options.timeout)
+            return checking.check(checking.Server(address, settings.token, place), options.run, options.timeout)
     except (app.Cannot, errors.GradwatchError) as error:
         raise checking.CheckError(str(error)) from error
 

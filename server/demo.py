@@ -55,7 +55,7 @@ def run(argv: list[str], example: Path) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="gradwatch demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="gradwatch demo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=8777, help="port of the server, 0 = a free one (default 8777)")
     parser.add_argument("--home", help="folder of the database and the spool (default GRADWATCH_HOME or ~/.gradwatch)")
     parser.add_argument("--epochs", type=int, default=40, help="epochs of each training (default 40)")

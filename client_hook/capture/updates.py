@@ -50,8 +50,9 @@ class UpdateSignal(Signal):
         old = tensors.norms(copies)
         torch._foreach_sub_(after, copies)
         moved = tensors.norms(after)
-        # a parameter that starts at 0 has no ratio to it: then where it arrived is as far as it moved
-        ratio = torch.where(old > 0, moved / old, (moved > 0).float())
+        # a parameter that starts at 0 has no ratio to it: then where it arrived is as far as it moved; one that is NaN
+        # has none at all
+        ratio = torch.where(old == 0, (moved > 0).float(), moved / old)
         self._results[key] = (names, torch.cat([weight_norms, ratio]))
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:

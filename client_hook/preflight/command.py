@@ -57,7 +57,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("target", metavar="MODULE:FUNCTION", help="train:check, path/to/train.py:check")
     parser.add_argument(
-        "target_arguments", nargs="*", metavar="ARGUMENT", help="texts that the function is called with"
+        "target_arguments", nargs="*", default=[], metavar="ARGUMENT", help="texts that the function is called with"
     )
     parser.add_argument("--fail-on", choices=LEVELS, default="error", help="exit 1 at or above this (default: error)")
     parser.add_argument("--seconds", type=float, default=60.0, help="time for all checks (default: 60)")

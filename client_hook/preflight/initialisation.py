@@ -53,7 +53,9 @@ class Check:
         }
         odd = {name: scale for name, (_, scale) in scales.items() if scale > HIGH or scale < LOW}
         if not odd:
-            words = f"var(w)·fan_in of {len(values)} matrices is {min(values):.2g} to {max(values):.2g}"
+            low, high = f"{min(values):.2g}", f"{max(values):.2g}"
+            words = f"var(w)·fan_in of {len(values)} {'matrix' if len(values) == 1 else 'matrices'} is {low}"
+            words += "" if low == high else f" to {high}"
             return passed(self, words, **more)
         worst = max(odd, key=lambda name: (odd[name] > HIGH, odd[name], -odd[name]))
         size, level = ("large", "warning" if odd[worst] > LARGE else "info") if odd[worst] > HIGH else ("small", "info")

@@ -26,7 +26,8 @@ class Check:
         alone = not graph["activations"] and not any(item["op"].startswith(CURVED) for item in graph["sequence"])
         longest = max(runs, key=lambda item: item["weighted"], default=None)
         if longest is None or not (alone or longest["weighted"] >= LONG):
-            words = f"{graph['activations']} activations between {graph['weighted']} weighted operations"
+            count = graph["activations"]
+            words = f"{count} activation{'s' * (count != 1)} between {graph['weighted']} weighted operations"
             return passed(self, words, thresholds=LIMITS)
         first, last = str(longest["first"]), str(longest["last"])
         return found(

@@ -96,8 +96,11 @@ class Check:
         numbers["best"] = best
         more: dict[str, Any] = {"numbers": numbers, "curves": curves, "thresholds": LIMITS, "strings": {"way": way}}
         if success and way == own:
+            right = ", and every answer is right" if best - floor > LEFT * max(first - floor, 1e-12) else ""
             return passed(
-                self, f"{count} samples are learned: loss {first:.3g} to {best:.3g} in {len(losses)} steps", **more
+                self,
+                f"{count} samples are learned: loss {first:.3g} to {best:.3g} in {len(losses)} steps{right}",
+                **more,
             )
         if success:
             return self._rate_is_off(numbers, own, way, count, more)

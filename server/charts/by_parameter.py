@@ -70,7 +70,7 @@ def _draw(request: Request, prefix: str) -> Drawing:
     layout = line_layout(logarithmic, request)
     if prefix == UPDATE_RATIO:
         layout["shapes"] = [_usual()]
-    fit_y_axis(layout, [data.buckets for data in series])
+    fit_y_axis(layout, [data.buckets for data in series], USUAL if prefix == UPDATE_RATIO else ())
     first = int(grid.steps[0]) if len(grid.steps) else 0
     starts = newest_start(request.attempts)
     span = span_of(request, first, grid.last_step)

@@ -32,6 +32,7 @@ MODEL = "(the model itself)"
 LABEL_CHARACTERS = 28
 ZERO = "#cc79a7"
 MOST_SHARE = 0.99  # of the cells lie within the colours; the others have the colours of the ends
+NEAR_THE_END = 0.05  # of the steps: what was measured so late is as good as the last one
 LEAST_DECADES = 1.0
 LEFT = 10.0  # so many times its usual size, or a share of it as small, is worth more than the middle
 FINE_DECADES = 2.5  # so many have marks between them
@@ -128,7 +129,7 @@ def draw(request: Request) -> Drawing:
         detail += f", in a folded row that of the layer in the middle, or of one {LEFT:.0f} times off its usual size"
     most = max((len(row.members) for row in rows if isinstance(row, _Several)), default=1)
     detail = f"a row: up to {most} layers · {detail}" if most > 1 else detail
-    if len(grid.steps) and grid.last_step < request.last_step:
+    if len(grid.steps) and request.last_step - grid.last_step > NEAR_THE_END * request.last_step:
         detail = f"last measured at step {grid.last_step:,} · {detail}"
     told = [{"path": row.path, "folded": row.folded} for row in rows]
     columns = [*grid.steps.tolist(), grid.last_step + 1]

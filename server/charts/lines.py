@@ -19,6 +19,7 @@ from server.charts.base import BAD, COLOURS, Drawing, Request, short, text
 from server.charts.held import hold, is_held, stepped
 from server.charts.marks import mark_findings
 from server.charts.places import Place, placer
+from server.charts.still import ticks
 from server.domain.series import Floats, Steps
 from server.downsample import Cut
 
@@ -26,6 +27,7 @@ SMOOTH_FROM = 60
 FEW_POINTS = 60
 LOG_RATIO = 50.0
 MOST_TICKS = 6
+FEW_DECADES = 2.0  # below it whole ones alone may leave an axis without a number
 _SYMBOLS = {"nan": ("x", "NaN"), "inf": ("triangle-up", "+Inf"), "-inf": ("triangle-down", "−Inf")}
 HISTORY = "#7f7f7f"
 
@@ -52,7 +54,7 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
     if logarithmic:
         traces += zero_marks(series)
     layout = line_layout(logarithmic, request)
-    fit_y_axis(layout, [data.buckets for data in series])
+    fit_y_axis(layout, [data.buckets for data in series], [value for _, value in levels if value > 0])
     mark_findings(layout, request.findings, _span(request), request.notes, place, starts)
     layout["annotations"] += baselines.labels(levels, logarithmic=logarithmic)
     newest = newest_step(series)
@@ -262,17 +264,34 @@ def line_layout(logarithmic: bool, request: Request) -> dict[str, Any]:
     }
 
 
-def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets]) -> None:
-    """Chooses ticks of whole decades that do not overlap, and room around a line that is constant."""
+def fit_y_axis(layout: dict[str, Any], cuts: Sequence[downsample.Buckets], also: Sequence[float] = ()) -> None:
+    """Chooses ticks that do not overlap, whole decades where there are enough of them, and room around a line that is
+    constant; `also` are values that the axis shows besides."""
     found = [part[np.isfinite(part)] for cut in cuts for part in (cut.min, cut.max)]
     values = np.concatenate(found) if found else np.empty(0)
     if layout["yaxis"]["type"] == "log":
-        values = values[values > 0]
-        decades = math.log10(values.max() / values.min()) if len(values) else 1.0
-        layout["yaxis"]["dtick"] = max(1, math.ceil(decades / MOST_TICKS))
+        values = np.append(values[values > 0], also)
+        low, high = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
+        decades = math.log10(high / low)
+        if 0 < decades < FEW_DECADES:
+            at = ticks(low, high) if decades < 1 else _ones_twos_fives(low, high)
+            layout["yaxis"] |= {"tickvals": at, "ticktext": [short(value) for value in at]}
+        else:
+            layout["yaxis"]["dtick"] = max(1, math.ceil(decades / MOST_TICKS))
     elif len(values) and values.min() == values.max():
         room = abs(float(values[0])) / 2 or 1.0
         layout["yaxis"]["range"] = [float(values[0]) - room, float(values[0]) + room]
+
+
+def _ones_twos_fives(low: float, high: float) -> list[float]:
+    """Gives 1, 2 and 5 times each power of ten between two values."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [
+        value
+        for power in powers
+        for value in (float(f"{digit}e{power}") for digit in (1, 2, 5))
+        if low <= value <= high
+    ]
 
 
 def summary_of(series: Sequence[Cut], newest: int) -> str:

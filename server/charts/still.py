@@ -15,6 +15,8 @@ import numpy as np
 from server.charts import baselines
 from server.charts.base import COLOURS, short
 from server.charts.baselines import Level
+from server.charts.extent import FEW
+from server.charts.held import is_held
 from server.downsample import Buckets, Cut
 
 WIDTH, HEIGHT = 720.0, 220.0
@@ -22,17 +24,19 @@ LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 10.0, 26.0
 POINTS = 1_000
 LOG_RATIO = 50.0
 MOST_TICKS = 6
+MOST_POINTS = 60
 
 _Place = Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One series: its name, the number of its colour (from 1) and its path."""
+    """One series: its name, the number of its colour (from 1), its path, and its points where they are few."""
 
     name: str
     colour: int
     path: str
+    points: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Simple:
 class Still:
     """A picture of WIDTH × HEIGHT.
 
-    `breaks` are the x of values that are no number, `compared` is a remark on `simple`.
+    `breaks` are the x of values that are no number, `compared` is a remark on `simple`, and `measured` on series that
+    were not measured at every step.
     """
 
     title: str
@@ -69,13 +74,18 @@ class Still:
     findings: tuple[Tick, ...]
     summary: str
     compared: str
+    measured: str = ""
 
 
 def draw(
-    title: str, series: Sequence[Cut], marks: Sequence[tuple[int, str]] = (), levels: Sequence[Level] = ()
+    title: str,
+    series: Sequence[Cut],
+    marks: Sequence[tuple[int, str]] = (),
+    levels: Sequence[Level] = (),
+    last_step: int = 0,
 ) -> Still | None:
-    """Draws series over steps, with findings as (step, code) and what simple models reach of the first series; None
-    where there is no sample.
+    """Draws series over the steps of a run, with findings as (step, code) and what simple models reach of the first
+    series; None where there is no sample.
     """
     cuts = [cut for cut in series if len(cut.buckets.steps)]
     if not cuts:
@@ -87,7 +97,7 @@ def draw(
     positive = values[values > 0]
     logarithmic = bool(len(positive)) and float(values.min()) > 0 and float(values.max() / values.min()) > LOG_RATIO
     left = float(min(cut.steps[0] for _, cut in drawn))
-    right = max(float(max(cut.steps[-1] for _, cut in drawn)), left + 1)
+    right = max(float(max(cut.steps[-1] for _, cut in drawn)), left + 1, float(last_step))
     reached = [(name, value) for name, value in reached if value > 0 or not logarithmic]
     low, high = _bounds(np.append(values, [value for _, value in reached]), logarithmic)
 
@@ -101,7 +111,8 @@ def draw(
     return Still(
         title=title,
         lines=tuple(
-            Line(name, index % len(COLOURS) + 1, _path(cut, across, down)) for index, (name, cut) in enumerate(drawn)
+            Line(name, index % len(COLOURS) + 1, _path(cut, across, down), _points(cut, across, down))
+            for index, (name, cut) in enumerate(drawn)
         ),
         simple=tuple(
             Simple(name, f"{name} {short(value)}", index % len(baselines.DASHES) + 1, f"{down(value):.1f}")
@@ -116,6 +127,11 @@ def draw(
         findings=tuple(Tick(f"{across(step):.1f}", code) for step, code in marks if left <= step <= right),
         summary=_summary(drawn) + (f".{simple}" if simple else ""),
         compared=compared,
+        measured="; ".join(
+            f"{name} was measured at {points:,} of {last_step + 1:,} steps"
+            for name, cut in drawn
+            if not is_held(name) and (points := int(cut.count.sum())) < FEW * (last_step + 1)
+        ),
     )
 
 
@@ -141,6 +157,17 @@ def _bounds(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
         low, high = math.log10(low), math.log10(high)
     room = (high - low) * 0.05 or abs(high) / 2 or 1.0
     return low - room, high + room
+
+
+def _points(cut: Buckets, across: _Place, down: _Place) -> tuple[tuple[str, str], ...]:
+    """Gives the places of a series of few samples; of many the line alone is drawn."""
+    if int(cut.count.sum()) > MOST_POINTS:
+        return ()
+    return tuple(
+        (f"{across(float(step)):.1f}", f"{down(float(value)):.1f}")
+        for step, value in zip(cut.steps, cut.last, strict=True)
+        if math.isfinite(value)
+    )
 
 
 def _path(cut: Buckets, across: _Place, down: _Place) -> str:

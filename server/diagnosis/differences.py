@@ -99,7 +99,13 @@ class ProjectReplay:
 
 
 def difference_of(run: Run, found: Replay) -> RunDifference:
-    """Sorts what differs in a run: what the same rule says otherwise in the same attempt is no new finding."""
+    """Sorts what differs in a run."""
+    appear, vanish, otherwise = sorts_of(found)
+    return RunDifference(run.id, run.name or run.id, _told(appear), _told(vanish), _told(otherwise), same=found.same)
+
+
+def sorts_of(found: Replay) -> tuple[list[Finding], list[Finding], list[Finding]]:
+    """Lists what would appear, vanish, and be said otherwise: the same rule in the same attempt is no new finding."""
     gone = list(found.gone)
     appear, otherwise = [], []
     for finding in found.added:
@@ -109,7 +115,7 @@ def difference_of(run: Run, found: Replay) -> RunDifference:
         else:
             gone.remove(before)
             otherwise.append(finding)
-    return RunDifference(run.id, run.name or run.id, _told(appear), _told(gone), _told(otherwise), same=found.same)
+    return appear, gone, otherwise
 
 
 def _told(findings: Iterable[Finding]) -> tuple[Told, ...]:

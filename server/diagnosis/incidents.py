@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from server.diagnosis.unexplained import checks_of, is_unexplained, what_to_check
+from server.diagnosis.unexplained import behind_a_mute, checks_of, is_unexplained, what_to_check
 from server.diagnosis.urgency import most_urgent_first, stage_of
 from server.domain.findings import Finding, Severity
 from server.rules._corpus import proof
@@ -109,8 +109,8 @@ class Incident:
 
     @property
     def cause_known(self) -> bool:
-        """Says whether its first finding is a cause, and not a symptom that nothing explains."""
-        return not self.checks
+        """Says whether its first finding is a cause, and no symptom that nothing explains, or only what was muted."""
+        return not self.checks and not self.cause.behind
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -151,8 +151,10 @@ def _incident(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -
         timeline=tuple(sorted(moments, key=lambda item: (item.step, not item.cause, item.number))),
         confidence=confidence,
         because=because,
-        disproof=what_to_check(cause.code) or _disproof(cause, registry),
-        checks=checks_of(cause.code),
+        disproof=f"{behind_a_mute(cause.behind)}."
+        if cause.behind
+        else what_to_check(cause.code, cause.message) or _disproof(cause, registry),
+        checks=() if cause.behind else checks_of(cause.code, cause.message),
     )
 
 
@@ -178,6 +180,8 @@ def _after(finding: Finding, cause: Finding) -> int:
 
 def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry) -> tuple[float, str]:
     """Says how sure the cause is: seen or inferred, its record in the corpus, and whether symptoms bear it out."""
+    if cause.behind:
+        return LEAST, "it is a symptom, and its cause was muted"
     if is_unexplained(cause.code):
         return LEAST, "it is a symptom, and no rule found what caused it"
     info = registry.get(cause.code)
@@ -192,7 +196,8 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
     after = [item for item in symptoms if _after(item, cause) >= cause.first_step]
     if after:
         value += 0.1 * (1 - value) * min(len(after), 3)
-        words += f"; {len(after)} {'symptom' if len(after) == 1 else 'symptoms'} followed"
+        some = f"{len(after)} of {len(symptoms)}" if len(after) < len(symptoms) else f"{len(after)}"
+        words += f"; {some} {'symptom' if len(symptoms) == 1 else 'symptoms'} followed"
     if cause.severity is Severity.INFO:
         value *= 0.8
     return round(min(max(value, LEAST), MOST), 2), words

@@ -42,6 +42,10 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "GW805": ("how often each class occurs", "class weights in the loss", "the learning rate"),
 }
 
+# of a layer that was dead before the first update no step can be the cause
+_NEVER_FIRED = re.compile(r", from the first step on|no unit before it fires")
+_OF_THE_START = ("the biases of the layer before, which may lie far below 0", "the scale of the inputs", "the weights")
+
 _ASIDE = re.compile(r" \([^()]*\)")
 
 
@@ -50,8 +54,10 @@ def is_unexplained(code: str) -> bool:
     return code in CHECKS
 
 
-def checks_of(code: str) -> tuple[str, ...]:
+def checks_of(code: str, message: str = "") -> tuple[str, ...]:
     """Lists what to check of a symptom without a cause; nothing for a finding that is a cause itself."""
+    if code == "GW308" and _NEVER_FIRED.search(message):
+        return _OF_THE_START
     return CHECKS.get(code, ())
 
 
@@ -61,13 +67,18 @@ def on_one_line(code: str, message: str) -> str:
     return _ASIDE.sub("", message).partition("; ")[0] if is_unexplained(code) else message
 
 
-def where_to_look(code: str) -> str:
+def where_to_look(code: str, message: str = "") -> str:
     """Gives the sentence that follows a symptom without a cause on the top line; "" for a cause."""
-    places = checks_of(code)
+    places = checks_of(code, message)
     return f"The cause was not found: look first at {places[0]}" if places else ""
 
 
-def what_to_check(code: str) -> str:
+def behind_a_mute(cause: str) -> str:
+    """Says of a symptom whose cause somebody muted that it is known; "" where there is none."""
+    return f"Its cause is known and muted: {cause}" if cause else ""
+
+
+def what_to_check(code: str, message: str = "") -> str:
     """Gives all of it as a sentence; "" for a finding that is a cause itself."""
-    listed = "; ".join(f"{number}. {place}" for number, place in enumerate(checks_of(code), 1))
+    listed = "; ".join(f"{number}. {place}" for number, place in enumerate(checks_of(code, message), 1))
     return f"The cause was not found. Check in this order: {listed}." if listed else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from server.diagnosis.checks import Top, verdict_sentence
-from server.diagnosis.unexplained import is_unexplained, on_one_line, where_to_look
+from server.diagnosis.unexplained import behind_a_mute, is_unexplained, on_one_line, where_to_look
 from server.domain.findings import CheckResult, Finding
 from server.domain.told import as_told
 from server.rules.base import Stage
@@ -35,7 +35,14 @@ def verdict_of(findings: Iterable[Finding], checks: Sequence[CheckResult], regis
     """Says in one line how a run stands. What is muted does not speak; where nothing else is wrong, it is counted."""
     tops = [item for item in most_urgent_first(findings, registry) if item.state == "open" and item.cause is None]
     speaking = [item for item in tops if not item.muted]
-    told = [Top(item.severity, on_one_line(item.code, item.message), where_to_look(item.code)) for item in speaking]
+    told = [
+        Top(
+            item.severity,
+            on_one_line(item.code, item.message),
+            behind_a_mute(item.behind) or where_to_look(item.code, item.message),
+        )
+        for item in speaking
+    ]
     return verdict_sentence(told, checks, muted=len(tops) - len(speaking))
 
 

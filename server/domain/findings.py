@@ -90,6 +90,7 @@ class Finding:
     muted: bool = False
     resolved_step: int | None = None
     lifted: bool = False  # told as severe as the worst that follows from it (server.domain.told); never stored
+    behind: str = ""  # the muted cause that it is told without, as "GW308 dead-relu"; never stored
 
     @property
     def id(self) -> str:

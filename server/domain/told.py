@@ -71,7 +71,8 @@ def as_told(findings: Iterable[Finding]) -> list[Finding]:
     """Gives the findings in the same order, each as it speaks; resolved ones are as they were."""
     held = list(findings)
     found = places(held)
-    return [_told(item, found.get(item.number)) for item in held]
+    silent = {item.number: f"{item.code} {item.name}" for item in held if item.state == "open" and item.muted}
+    return [_told(item, found.get(item.number), silent) for item in held]
 
 
 def standing_of(findings: Sequence[Sayable]) -> Standing:
@@ -80,7 +81,7 @@ def standing_of(findings: Sequence[Sayable]) -> Standing:
     return Standing(counts, sum(item.state == "open" and item.muted for item in findings))
 
 
-def _told(finding: Finding, place: Place | None) -> Finding:
+def _told(finding: Finding, place: Place | None, silent: Mapping[int, str]) -> Finding:
     if finding.state != "open":
         return finding
     if place is None:
@@ -88,7 +89,8 @@ def _told(finding: Finding, place: Place | None) -> Finding:
     if place == (finding.cause, finding.severity):
         return finding
     lifted = finding.lifted or place.severity is not finding.severity
-    return replace(finding, cause=place.cause, severity=place.severity, lifted=lifted)
+    behind = silent.get(finding.cause or 0, "") if place.cause is None else ""
+    return replace(finding, cause=place.cause, severity=place.severity, lifted=lifted, behind=behind)
 
 
 def _nearest(item: Sayable, known: Mapping[int, Sayable], speaking: Mapping[int, Sayable]) -> int | None:

@@ -134,7 +134,7 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
     limit = limits.blow_up * abs(start)
     if usual <= limits.blow_up_update or not len(kept) or float(np.max(kept)) <= limit:
         return None
-    peak = int(np.nanargmax(np.where(np.isfinite(first), first, -math.inf)))
+    peak, top = int(np.nanargmax(np.where(np.isfinite(first), first, -math.inf))), float(np.max(ratios))
     step = int(window.loss.steps[peak])
     if scattered(kept) or _has_a_codebook(window) or _most_fell(window, step, start):
         return None
@@ -144,7 +144,7 @@ def _blow_up(window: Window, ratios: Floats, start: float, limits: RateLimits) -
         Severity.WARNING,
         step,
         f"The loss rose from {start:.4g} to {first[peak]:.4g} at step {step} (limit {limits.blow_up:g} times), while "
-        f"a step changed the weights by {usual:.1%}",
+        f"a step changed the weights by {usual:.1%}" + (f" (the largest by {top:.0%})" if top >= 2 * usual else ""),
         {"update_ratio": usual, "first_loss": start, "largest_loss": float(first[peak])},
         limits.blow_up,
     )

@@ -13,6 +13,7 @@ from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
 FIRST = 50
+HAND_OVER = 0.001  # seconds: about what a worker process takes to hand over a batch
 
 
 class DataBound(Rule):
@@ -30,6 +31,8 @@ class DataBound(Rule):
 
     ## What to try
     - `DataLoader(…, num_workers=4, pin_memory=True, persistent_workers=True, prefetch_factor=4)`.
+    - Waits of less than a millisecond are shorter than what a worker takes to hand a batch over: keep the data as one
+      tensor and take batches by index.
     - Decode and resize once, and cache; move augmentation to the device.
 
     ## Example
@@ -47,6 +50,7 @@ class DataBound(Rule):
     name = "data-bound"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.TIME_DATA, Kind.TIME_STEP)
     chart = "series"
     every = 50
@@ -80,9 +84,7 @@ class DataBound(Rule):
                 Severity.WARNING if bad else Severity.INFO,
                 f"The loop waits {waiting * 1e3:.3g} ms of each {whole * 1e3:.3g} ms step for its data "
                 f"({percent(share)})" + (", with no worker process" if workers == 0 else ""),
-                "Load ahead: DataLoader(…, num_workers=4, pin_memory=True, persistent_workers=True); cache what "
-                "is decoded "
-                "again each epoch.",
+                _advice(waiting, str(window.fact("environment").get("device"))),
                 step=int(step.steps[-width]),
                 numbers={"wait_s": waiting, "step_s": whole, "share": share},
                 series=("time/data", "time/step"),
@@ -90,3 +92,15 @@ class DataBound(Rule):
                 at_once=False,
                 explains=("GW703",),
             )
+
+
+def _advice(waiting: float, device: str) -> str:
+    """Says what shortens such a wait; a worker would lengthen one of a fraction of a millisecond."""
+    if waiting < HAND_OVER:
+        return (
+            "Keep the data as one tensor on the device and take batches by index: for i in "
+            "torch.randperm(len(x)).split(64): x[i], y[i]. A worker process would take longer than this wait."
+        )
+    pinned = "pin_memory=True, " if device.startswith("cuda") else ""
+    loader = f"DataLoader(…, num_workers=4, {pinned}persistent_workers=True)"
+    return f"Load ahead: {loader}; cache what is decoded again each epoch."

@@ -39,8 +39,8 @@ class DeadReLU(Rule):
     The share of zeros of the layer sits near 1; the gradient norms of the layers before it are zero.
 
     ## What to try
-    - Lower the learning rate: one step that is too large pushes the biases below every input.
-    - Start biases at 0 (or 0.01), weights with `nn.init.kaiming_normal_`.
+    - Units that died later: lower the learning rate, for a step that is too large pushes biases below every input.
+    - Units that never fired: start biases at 0 (or 0.01), weights with `nn.init.kaiming_normal_`, and scale the inputs.
     - `nn.LeakyReLU(0.01)` or `nn.GELU()` let a unit come back; normalise before the activation.
 
     ## Example
@@ -59,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -162,7 +162,7 @@ def _dead(
             f"Layer `{layer}`: {item.get('dead')} of {item['units']} units ({share:.0%}) gave 0 for all of "
             f"{item.get('inputs')} inputs (limit {params.dead:.0%}){others}{learning}"
         ),
-        advice=_ADVICE.format(layer=layer),
+        advice=_advice(layer, never=never),
         layers=tuple(sorted(worst, key=lambda name: -worst[name])),
         evidence=Evidence(
             numbers={
@@ -191,6 +191,7 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
     series = window.series(f"act/zeros/{layer}")
     since = int(series.steps[-samples])
     others = f"; above the limit too: {listed([name for name in silent if name != layer])}" if len(silent) > 1 else ""
+    never = _never_fired(window, layer, silent[layer])
     return Verdict(
         severity=Severity.WARNING,
         first_step=since,
@@ -198,14 +199,14 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
             f"Layer `{layer}`: at least {silent[layer]:.1%} of the outputs were 0 in each of {samples} samples since "
             f"step {since} (limit {limit:.0%}){others}"
         ),
-        advice=_ADVICE.format(layer=layer),
+        advice=_advice(layer, never=never),
         layers=tuple(sorted(silent)),
         evidence=Evidence(
             numbers={"zeros": silent[layer], "samples": samples},
             series=tuple(f"act/zeros/{name}" for name in sorted(silent)[:8]),
             limit=limit,
         ),
-        stage=Stage.FIRST_SIGNAL if _never_fired(window, layer, silent[layer]) else None,
+        stage=Stage.FIRST_SIGNAL if never else None,
     )
 
 
@@ -234,7 +235,7 @@ def _unfed(window: Window, layer: Parameter, before: int, since: int | None = No
             f"gradient of exactly 0 and its bias did not, and nothing came back to the {before} "
             f"layer{'s' if before > 1 else ''} before it; {end}" + (", and the loss does not fall" if still else "")
         ),
-        advice=_ADVICE.format(layer=layer.layer) + " Wider layers die less easily.",
+        advice=_advice(layer.layer, never=since is None) + " Wider layers die less easily.",
         layers=(layer.layer,),
         evidence=Evidence(
             numbers={"layers_before": before, "samples": looks}, series=(f"grad_norm/{layer.name}",), limit=0.0
@@ -243,8 +244,11 @@ def _unfed(window: Window, layer: Parameter, before: int, since: int | None = No
     )
 
 
-_ADVICE = (
-    "Divide the learning rate by 3 to 10 and start the layer before `{layer}` with nn.init.kaiming_normal_(weight) "
-    "and a bias of 0; "
-    "replace nn.ReLU() by nn.LeakyReLU(0.01) or nn.GELU(), or put a normalisation before it."
-)
+_START = "tart the layer before `{layer}` with nn.init.kaiming_normal_(weight) and a bias of 0"
+_OTHERWISE = "; replace nn.ReLU() by nn.LeakyReLU(0.01) or nn.GELU(), or put a normalisation before it."
+
+
+def _advice(layer: str, *, never: bool) -> str:
+    """Says what to try; no learning rate killed what never fired."""
+    first = f"S{_START}, and scale its inputs" if never else f"Divide the learning rate by 3 to 10 and s{_START}"
+    return first.format(layer=layer) + _OTHERWISE

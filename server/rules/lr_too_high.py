@@ -78,7 +78,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

@@ -10,6 +10,12 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage
 
 CHOSEN = 2**32  # seeds that people set are smaller: NumPy takes no larger ones
+REMEDIES = {
+    "no git commit": "commit before a run that counts",
+    "uncommitted changes": "commit before a run that counts",
+    "no seed was set": "call torch.manual_seed(0) before the model is built",
+    "no config": "hand over what it was started with: watch(…, config=vars(args))",
+}
 
 
 class UnreproducibleRun(Rule):
@@ -45,7 +51,7 @@ class UnreproducibleRun(Rule):
     name = "unreproducible-run"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -73,9 +79,16 @@ class UnreproducibleRun(Rule):
             yield say(
                 Severity.INFO,
                 f"This run cannot be repeated exactly: {', '.join(missing)}",
-                "Commit before a run that counts, and hand over what it was started with: watch(…, config=vars(args)).",
+                _advice(missing),
                 strings={"missing": ", ".join(missing)},
             )
+
+
+def _advice(missing: list[str]) -> str:
+    """Says what each of them needs."""
+    steps = list(dict.fromkeys(REMEDIES[item] for item in missing))
+    said = f"{'; '.join(steps)}."
+    return said[0].upper() + said[1:]
 
 
 def _drawn_by_the_system(seed: object) -> bool:

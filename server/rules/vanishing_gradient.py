@@ -29,6 +29,7 @@ TURNED_OVER = 1.0  # of the weights, over the run
 ONE_ANSWER, RATE = "GW311", "GW411"
 DEEP = 6  # matrices; of fewer, thirds say little
 SURE = 2.0  # standard errors
+STOPPED = "dead units stop the gradient; whether it shrinks on the way is not to be seen"
 
 
 class VanishingGradient(Rule):
@@ -84,7 +85,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 5
+    version = 6
     needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
     chart = "gradients"
     tier = "layers"
@@ -195,7 +196,9 @@ class VanishingGradient(Rule):
         for chain in deep.values():
             found = _profile(window, chain, width)
             if found is not None and found.early <= RATIO_FLOOR and wholly_dead(window):
-                return  # stopped by dead units, which `dead-relu` tells; nothing shrinks on the way
+                if not window.firing:  # an open finding resolves, for nothing shrinks on the way
+                    yield NotEvaluated(STOPPED)
+                return
             if found is not None and len(chain) >= fewest and _vanishes(window, chain, found, params, width):
                 yield _verdict(chain, found, params, seen)
                 return

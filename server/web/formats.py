@@ -35,6 +35,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
+def seconds(value: float) -> str:
+    """Writes a time in the unit that suits it: 255 µs, 34.5 ms, 1.2 s."""
+    size, unit = next(((size, unit) for size, unit in ((1, "s"), (1e3, "ms")) if abs(value) * size >= 1), (1e6, "µs"))
+    return f"{number(value * size, 3)} {unit}"
+
+
 def count(value: int | None) -> str:
     """Writes a whole number with its thousands set apart."""
     return NOTHING if value is None else f"{value:,}".replace("-", "−")
@@ -58,6 +64,8 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds is None or milliseconds < 0:
         return NOTHING
     seconds = milliseconds // 1_000
+    if 100 <= milliseconds < 1_000:
+        return f"{milliseconds // 100 / 10} s"
     if seconds < MINUTE_S:
         return f"{seconds} s"
     if seconds < HOUR_S:

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from fastapi import HTTPException, Path, Query
 
 from server.domain.runs import Page, Run
+from server.web.contexts.errors import DELETED
 from server.web.services import Parts
 
 MAX_LIMIT = 500
@@ -26,7 +27,7 @@ def existing_run(run_id: RunId, parts: Parts) -> Run:
     if run is None:
         raise HTTPException(404, no_run(run_id))
     if run.deleted_ms is not None:
-        raise HTTPException(404, f"Run {run_id[:100]!r} was deleted; it can be brought back from the table of runs")
+        raise HTTPException(404, f"Run {run_id[:100]!r} {DELETED}")
     return run
 
 

@@ -112,7 +112,7 @@ def _still(
     half_life = chart_data.half_life(run, kind, None, _WHOLE) if kind else None
     factors = half_life is not None and chart_data.by_factors([info for info in infos if info.name in names], "")
     cuts = parts.store.overview.buckets(run.id, names, points=still.POINTS, half_life=half_life, factors=factors)
-    return still.draw(title, cuts, marks, chart_data.levels(run, parts, cuts) if kind else ())
+    return still.draw(title, cuts, marks, chart_data.levels(run, parts, cuts) if kind else (), run.last_step)
 
 
 @lru_cache(maxsize=1)

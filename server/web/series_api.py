@@ -14,6 +14,7 @@ from server import axes, export
 from server.domain.runs import Run
 from server.domain.series import Floats, SeriesData
 from server.downsample import Cut
+from server.web.contexts.report import file_name
 from server.web.lookup import Cursor, Limit, existing_run, page_of
 from server.web.models.series import NonFinite, SeriesBuckets, SeriesDataPage, SeriesItem, SeriesPage
 from server.web.problems import Problem
@@ -104,7 +105,7 @@ def export_series(
     text, media = (export.as_json(stretches), "application/json") if form == "json" else (
         export.as_csv(stretches), "text/csv"
     )  # fmt: skip
-    disposition = f'attachment; filename="series-{run.id[-12:]}.{form}"'
+    disposition = f'attachment; filename="{file_name(run)}-series.{form}"'
     return StreamingResponse(text, media_type=media, headers={"Content-Disposition": disposition})
 
 

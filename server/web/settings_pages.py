@@ -134,7 +134,9 @@ def _replayed(
     run = parts.store.runs.get(form.get("run", ""))
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
-    shown = replays.replay_view(run, rule, wanted, parts.replays.one(run, {rule.code: wanted}))
+    shown = replays.replay_view(
+        run, rule, _changed(parts, project, rule, wanted), parts.replays.one(run, {rule.code: wanted})
+    )
     return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 

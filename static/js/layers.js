@@ -18,6 +18,7 @@ function start() {
     if (close) closeDrawer();
     if (all) for (const module of modules()) module.open = all.dataset.open === "*";
   });
+  document.addEventListener("keydown", escape, true); // before a menu has heard of it
   document.addEventListener("gw:layer", ({ detail }) => {
     const row = detail.row;
     if (!row) return;
@@ -30,6 +31,12 @@ function start() {
     address((query) => query.set("stat", event.target.value));
     location.reload();
   });
+}
+
+function escape(event) {
+  if (event.key !== "Escape" || !document.querySelector("[data-drawer-title]")) return;
+  if (document.fullscreenElement || document.querySelector("dialog[open], details.drop[open]")) return; // these go first
+  if (!event.target.closest?.("input, select")) closeDrawer();
 }
 
 const modules = () => [...document.querySelectorAll("[data-module]")];

@@ -54,14 +54,26 @@ function actOnMany(act) {
 
 async function change(act, ids, what) {
   const [words, forth, back] = DONE[act];
+  const leaves = act === "delete" && location.pathname.startsWith("/runs/") ? deaf() : null;
   try {
     await ask("POST", CHANGES, { ids, ...forth });
+    if (leaves) return void location.assign("/?shelf=deleted");
     const undo = () => ask("POST", CHANGES, { ids, ...back }).then(heard, failed);
     toast(`${what}: ${words[0].toLowerCase()}${words.slice(1)}.`, { word: "Undo", act: undo });
     heard();
   } catch (error) {
+    leaves?.abort();
     failed(error);
   }
+}
+
+// A page whose run is about to go hears of no news: what it would ask for again is not there any more.
+function deaf() {
+  const end = new AbortController();
+  for (const kind of ["state", "data", "findings", "series"]) {
+    window.addEventListener(`gw:${kind}`, (event) => event.stopImmediatePropagation(), { capture: true, signal: end.signal });
+  }
+  return end;
 }
 
 function edit(what) {

@@ -66,7 +66,8 @@ def test_the_label_under_the_pointer_names_a_pale_line_in_its_full_colour(
     of_line = "document.querySelector('[data-chart=loss] .plot').data[0]"
     assert page.evaluate(f"{of_line}.opacity") < 0.5
     assert page.evaluate(f"{of_line}.line.color") == "#0072b2"
-    assert name.evaluate("(text) => getComputedStyle(text).fill") == "rgb(0, 114, 178)"
+    # the label is drawn anew while the pointer moves
+    eventually(lambda: name.evaluate("(text) => getComputedStyle(text).fill") == "rgb(0, 114, 178)")
 
 
 def test_a_cell_of_the_heatmap_says_at_which_step_it_was_measured(

@@ -166,6 +166,12 @@ def test_a_row_of_the_heatmap_opens_its_layer_and_the_tree_folds_it(
     page.reload()
     assert page.locator("[data-drawer-title]").inner_text() == "blocks.0.fc"
     assert page.locator("[data-module='blocks.3']").get_attribute("open") is None
+    page.keyboard.press("?")
+    page.keyboard.press("Escape")
+    assert page.locator("[data-drawer-title]").count() == 1, "what lies above the drawer closes first"
+    page.keyboard.press("Escape")
+    eventually(lambda: not page.locator("[data-drawer-title]").count())
+    assert "layer=" not in page.url
     page.close()
 
 

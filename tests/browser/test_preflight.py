@@ -54,6 +54,20 @@ def test_it_fits_its_screen_keeps_the_policy_and_has_no_barrier(
     page.close()
 
 
+def test_an_error_has_the_colour_of_errors(full: Server, browser: Browser) -> None:
+    page = visit(browser, "light", 1440)
+    page.goto(f"{full.url}/runs/{CHECKED}/preflight")
+    colour = "(one) => getComputedStyle(one).color"
+    error = page.locator(".preflight__head .severity--error").first.evaluate(colour)
+    red = page.evaluate("""() => {
+        const probe = document.body.appendChild(document.createElement("i"));
+        probe.style.color = "var(--severity-error)";
+        return getComputedStyle(probe).color;
+    }""")
+    assert error == red
+    page.close()
+
+
 def test_the_outcomes_are_links_that_the_keyboard_reaches(full: Server, browser: Browser) -> None:
     page = visit(browser, "light", 1440)
     page.goto(f"{full.url}/runs/{CHECKED}/checklist")

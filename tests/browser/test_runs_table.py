@@ -53,6 +53,20 @@ def test_ticked_runs_are_deleted_together_and_brought_back(
     eventually(lambda: names(page) == ["run 0", "run 1", "run 2"])
 
 
+def test_a_run_deleted_on_its_own_page_is_shown_where_it_can_be_brought_back(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    three_runs(server)
+    page.goto(f"{server.url}/runs/run-1")
+    page.get_by_label("Actions for run 1").click()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/?shelf=deleted")
+    assert names(page) == ["run 1"]
+    page.get_by_label("Actions for run 1").click()
+    page.get_by_role("button", name="Restore").click()
+    eventually(lambda: names(page) == [])
+
+
 def test_a_run_is_renamed_and_tagged_by_keyboard(server: Server, page: Page, eventually: Callable[..., None]) -> None:
     three_runs(server)
     page.goto(server.url + "/?sort=name")

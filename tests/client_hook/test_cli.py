@@ -78,6 +78,23 @@ def test_sync_names_the_server_that_is_away_and_keeps_everything(tmp_path: Path)
     assert "bytes wait for http://127.0.0.1:9" in listed.stdout
 
 
+def test_status_and_check_tell_a_missing_token_from_a_wrong_one(tmp_path: Path) -> None:
+    locked = Server(tmp_path / "server", "--token", "correct-horse-battery")
+    try:
+
+        def said(command: str, *more: str, **environment: str) -> str:
+            done = gradwatch(command, *more, "--url", locked.url, home=tmp_path, **environment)
+            return done.stdout + done.stderr
+
+        assert "answers, but asks for a token: set GRADWATCH_TOKEN" in said("status")
+        assert "answers, but was started with another token" in said("status", "--token", "wrong")
+        assert f"{locked.url}  answers\n" in said("status", "--token", "correct-horse-battery")
+        assert "asks for a token. Mend it" in said("check", "x")
+        assert "was started with another token. Mend it" in said("check", "x", "--token", "wrong")
+    finally:
+        locked.stop()
+
+
 def test_sync_delivers_to_the_server_that_is_named_now(server: Server, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAINING + "print(monitor.run_id)\n")

@@ -160,7 +160,60 @@ def test_check_gives_json(ended_run: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_check_of_an_unknown_run_says_so(ended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.check(["nobody", "--home", str(ended_run)]) == 2
-    assert "nobody" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"gradwatch: The database in {ended_run} answers: No run has the id 'nobody' here, and none is called so\n"
+    )
+
+
+@pytest.mark.parametrize("wanted", ["sick", RUN[:-4], f"http://127.0.0.1:8777/runs/{RUN}/layers?layer=fc"])
+def test_check_takes_a_name_the_beginning_of_an_id_and_an_address(
+    ended_run: Path, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.check([wanted, "--home", str(ended_run)]) == 1
+    assert f"sick ({RUN})" in capsys.readouterr().out
+
+
+def test_check_takes_the_newest_run_of_a_name_and_no_beginning_of_two_ids() -> None:
+    runs = [{"id": "ab2", "name": "cnn"}, {"id": "ab1", "name": "cnn"}, {"id": "ab0", "name": "cnn 2"}]
+
+    class Known(checking.Server):
+        def get(self, path: str, **query: str | int) -> checking.Json:
+            if path == "/runs":
+                return {"items": runs, "next": None}
+            known = next((run for run in runs if path == f"/runs/{run['id']}"), None)
+            if known is None:
+                raise checking.NotThere("No run has the id")
+            return known
+
+    assert checking.find(Known("http://x"), "cnn")["id"] == "ab2"
+    with pytest.raises(checking.CheckError, match="The ids of 3 runs begin with 'ab': ab2, ab1, ab0"):
+        checking.find(Known("http://x"), "ab")
+
+
+def test_check_makes_no_database_where_none_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.check([RUN, "--home", str(tmp_path / "typo")]) == 2
+    assert "There is no database" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_rules_explains_one_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("gw308", "dead-relu"):
+        assert cli.rules([name]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("GW308 dead-relu, up to error: The run has ReLU layers most of whose units never fire\n")
+        assert "\nWhat to try\n- Units that died later" in said
+    assert cli.rules(["nothing"]) == 2
+    assert "No rule is called 'nothing'" in capsys.readouterr().err
+
+
+def test_the_demo_explains_itself_in_a_users_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.demo(["--help"])
+    said = capsys.readouterr().out
+    assert "a server, a healthy training of handwritten digits" in said
+    assert "Not for" not in said
 
 
 def test_rules_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def test_the_route_streams_sealed_and_open_points(home: House) -> None:
     answer = home.client.get(f"/api/v1/runs/{RUN}/series/export?name=loss&name=lr/0")
     assert answer.headers["content-type"].startswith("text/csv")
-    assert answer.headers["content-disposition"] == 'attachment; filename="series-2f6d1c0b9e77.csv"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="gradwatch-baseline-series.csv"'
     rows = list(csv.reader(io.StringIO(answer.text)))
     losses = [row for row in rows if row[0] == "loss"]
     assert [int(row[3]) for row in losses] == list(range(5_002))

@@ -191,10 +191,25 @@ def best_stat(names: Iterable[str]) -> str:
 
 
 def chart_anchor(chart: str, series: Sequence[str]) -> str:
-    """Gives the id of the chart that shows a finding best: the rule's own, else that of its first series."""
-    if chart:
+    """Gives the id of the chart that shows a finding best: the rule's own, else that of its first series; "" where it
+    has neither."""
+    if chart and chart != "series":
         return f"chart-{_CHART_OF_TOPIC.get(chart, chart)}"
-    return _metric_id(subject(series[0])) if series else "chart-loss"
+    return _chart_of(series[0]) if series else ""
+
+
+def _chart_of(name: str) -> str:
+    """Gives the id of the chart on which a series is drawn."""
+    kind = parse(name)[0]
+    if any(kind in kinds for _, kinds in _MACHINERY):
+        return _metric_id(name)
+    fixed = [(chart, kinds) for chart, _, kinds, _ in _MAIN] + [(chart, (only,)) for chart, _, only in _PER_PARAMETER]
+    drawn = next((chart for chart, kinds in fixed if kind in kinds), None)
+    if drawn is None and kind in LAYER_KINDS:
+        drawn = "layers"
+    if drawn is not None or name in _ON_LOSS_CHART:
+        return f"chart-{drawn or 'loss'}"
+    return _metric_id(subject(name))
 
 
 def _named(

@@ -18,7 +18,7 @@ from server.domain.metrics import subject
 from server.domain.runs import Attempt, Run
 from server.rules.registry import Registry
 from server.web import formats
-from server.web.contexts.facts import groups
+from server.web.contexts.facts import LOSS_CALL, groups
 from server.web.contexts.look import Choice, Look, scales_of, smoothings_of
 from server.web.contexts.runs import RunRow, run_row
 
@@ -28,6 +28,9 @@ COLOURS = 8
 MOST_CHARTS = 200
 _DRAWN = (Kind.LOSS, Kind.LOSS_PART, Kind.VALIDATION, Kind.USER, Kind.LEARNING_RATE, Kind.GRAD_NORM, Kind.TIME_STEP)
 _FIRST = ("loss", "val/loss")
+# of a loss call; the rest was measured, and differs between any two runs
+_CHOSEN = ("function", "arguments.", "classes", "batch_size", "calls_per_step", "broadcast", "last_layer")
+_SHAPES = ("outputs.shape", "outputs.dtype", "targets.shape", "targets.dtype")
 _TITLES = {
     "loss": "Loss",
     "val/loss": "Validation loss",
@@ -229,12 +232,18 @@ def _diff(chosen: Sequence[Material], everything: bool) -> tuple[DiffGroup, ...]
     titles = dict.fromkeys(title for each in told for title in each)
     found = []
     for title in titles:
-        keys = dict.fromkeys(key for each in told for key in each.get(title, {}))
+        keys = dict.fromkeys(key for each in told for key in each.get(title, {}) if _is_setting(title, key))
         rows = [_row(key, [each.get(title, {}).get(key, "") for each in told]) for key in keys]
         kept = tuple(row for row in rows if everything or row.differs)
         if kept:
             found.append(DiffGroup(title, kept))
     return tuple(found)
+
+
+def _is_setting(title: str, key: str) -> bool:
+    if title == "Environment":
+        return key != "pid"
+    return title != LOSS_CALL or (key.startswith(_CHOSEN) and not key.startswith("functions")) or key in _SHAPES
 
 
 def _row(name: str, values: Sequence[str]) -> DiffRow:

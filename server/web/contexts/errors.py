@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 
+DELETED = "was deleted; it can be brought back from the table of runs"
 _TITLES = {404: "Not here", 429: "Too often", 503: "Busy", 507: "Full"}
 _HELP = {
     404: "It may have been deleted, or the address has a typing error in it.",
@@ -23,8 +24,12 @@ class ErrorView:
     title: str
     message: str
     help: str
+    link: str = "/"
+    link_text: str = "All runs"
 
 
 def error_view(status: int, message: str) -> ErrorView:
-    """Makes the context of an error page."""
+    """Makes the context of an error page; that of a deleted run leads to where it can be brought back."""
+    if message.endswith(DELETED):
+        return ErrorView(status, "Deleted", message, "", "/?shelf=deleted", "Deleted runs")
     return ErrorView(status, _TITLES.get(status) or HTTPStatus(status).phrase, message, _HELP.get(status, ""))

@@ -18,6 +18,10 @@ MAX_LAYERS = 5_000
 MAX_CONFIG = 500
 LONGEST_TRACEBACK = 20_000
 ELSEWHERE = "preflight"
+LOSS_CALL = "Loss call"
+LOSS_FIRST = ("function", "arguments")
+_SIDES = {"input": "outputs", "target": "targets"}  # what a loss calls its input is what the model gave
+_SIZES = {"parameters": "tensors", "numel": "values"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def groups(run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt]) -> t
         Group("Optimizer", _optimizers(facts.get("optimizers"))),
         Group("Scheduler", _schedulers(facts.get("schedulers"))),
         Group("Gradients", gradient_pairs(facts.get("gradient_meaning"))),
-        Group("Loss call", _loss_call(_mapping(facts.get("loss_call")))),
+        Group(LOSS_CALL, _loss_call(_mapping(facts.get("loss_call")))),
         Group("Data", _flat(_known(_mapping(facts.get("data"))))),
         Group("Attempts", _attempts(attempts), _began_again(run, attempts, config)),
         Group("Git", _flat(_mapping(environment.get("git")))),
@@ -202,9 +206,17 @@ def _optimizers(value: Any) -> tuple[Pair, ...]:
     for optimizer in map(_mapping, _list(value)):
         kind = formats.text(optimizer.get("type"))
         for group in map(_mapping, _list(optimizer.get("groups"))):
-            said = {key: entry for key, entry in group.items() if key != "name" and entry is not None}
-            pairs.append(Pair(f"{kind}, group {formats.text(group.get('name'))}", formats.text(said)))
+            which = f"{kind}, group {formats.text(group.get('name'))}"
+            pairs += [
+                Pair(f"{which}: {_SIZES.get(key, key)}", _amount(entry) if key in _SIZES else formats.text(entry))
+                for key, entry in group.items()
+                if key != "name" and entry is not None
+            ]
     return tuple(pairs)
+
+
+def _amount(value: Any) -> str:
+    return formats.count(value) if isinstance(value, int) else formats.text(value)
 
 
 def _schedulers(value: Any) -> tuple[Pair, ...]:
@@ -214,7 +226,15 @@ def _schedulers(value: Any) -> tuple[Pair, ...]:
 
 
 def _loss_call(call: Mapping[str, Any]) -> tuple[Pair, ...]:
-    return _flat(_known(call))
+    return _flat(_known({key: call[key] for key in LOSS_FIRST if key in call} | _by_side(call)))
+
+
+def _by_side(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Names what the loss was given as people do."""
+    return {
+        _SIDES.get(key, key): _by_side(_mapping(entry)) if key == "validation" and entry else entry
+        for key, entry in call.items()
+    }
 
 
 def _attempts(attempts: Sequence[Attempt]) -> tuple[Pair, ...]:

@@ -143,13 +143,15 @@ def findings_view(
         else:
             below.setdefault(above, []).append(finding)
     made = incident_views(findings, registry)
+    drawn = not run.only_preflight  # else there is no chart to lead to
     cards = [
         _card(
             finding,
             registry,
             pictures or {},
-            symptoms=tuple(_card(one, registry, pictures or {}) for one in below.get(finding.number, ())),
+            symptoms=tuple(_card(one, registry, pictures or {}, drawn=drawn) for one in below.get(finding.number, ())),
             incident=made.get(finding.number),
+            drawn=drawn,
         )
         for finding in tops
     ]
@@ -192,8 +194,13 @@ def _card(
     pictures: Mapping[int, Picture],
     symptoms: tuple[Card, ...] = (),
     incident: IncidentView | None = None,
+    *,
+    drawn: bool = True,
 ) -> Card:
     rule = registry.get(finding.code)
+    shown = finding.evidence.series
+    # the loss is what rules show that have none of their own; without a series they judged settings
+    anchor = chart_anchor(rule.chart if rule and (shown or rule.chart != "loss") else "", shown)
     run_id = quote(finding.run_id, safe="")
     return Card(
         id=finding.id,
@@ -212,7 +219,7 @@ def _card(
         muted=finding.muted,
         patch_url=f"/api/v1/runs/{run_id}/findings/{finding.id}",
         rule_url=f"/rules/{quote(finding.code, safe='')}" if rule else "",
-        chart_href="#" + chart_anchor(rule.chart if rule else "", finding.evidence.series),
+        chart_href=f"#{anchor}" if anchor and drawn else "",
         symptoms=symptoms,
         picture=pictures.get(finding.number),
         incident=incident,
@@ -229,10 +236,17 @@ def _since(finding: Finding) -> str:
 
 def _evidence(finding: Finding) -> tuple[Pair, ...]:
     evidence = finding.evidence
-    pairs = [Pair(_words(name), formats.number(value)) for name, value in evidence.numbers.items()]
+    pairs = [_number(name, value) for name, value in evidence.numbers.items()]
     if evidence.limit and "limit" not in evidence.numbers:
         pairs.append(Pair("limit", formats.number(evidence.limit)))
     return (*pairs, *(Pair(_words(name), formats.shortened(text, 200)) for name, text in evidence.strings.items()))
+
+
+def _number(name: str, value: float) -> Pair:
+    """Writes a number of the evidence; those whose names end in `_s` are seconds."""
+    if name.endswith("_s"):
+        return Pair(_words(name.removesuffix("_s")), formats.seconds(value))
+    return Pair(_words(name), formats.number(value))
 
 
 def _words(name: str) -> str:

@@ -8,8 +8,10 @@ Facts come from trainings and may hold anything, so every reader here accepts an
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -110,7 +112,7 @@ def flight_view(
         sentences=(*_what(broken, step), *_how_it_ended(run, {**ending, **console})),
         scalars=_scalars(by_name, step),
         tables=tuple(_samples(by_name, step, layers)),
-        circumstances=tuple(_circumstances(broken)),
+        circumstances=tuple(_circumstances(broken, run)),
         console="\n".join(str(line) for line in lines[-200:]) if isinstance(lines, list) else "",
         traceback=_text(ending.get("traceback") or ending.get("exception")),
         fragment_url=f"/runs/{quote(run.id, safe='')}/fragments/flight",
@@ -133,12 +135,19 @@ def _what(broken: Mapping[str, Any], step: int) -> list[str]:
     said = [f"At step {formats.count(step)} {reason}."]
     if first:
         module, operation = _text(first.get("module")), _text(first.get("operation"))
+        named = _operation(operation) if first.get("direction") != "input" else ""
         place = f"`{module}`" if module else "the model"
         later = _steps(first.get("later"))
         sentence = _DIRECTIONS.get(str(first.get("direction")), "it was found in {place}")
         sentence = sentence.format(place=place, later=later)
-        said.append(f"First bad value: {sentence}{f' ({operation})' if operation else ''}.")
+        said.append(f"First bad value: {sentence}{named}.")
     return said
+
+
+def _operation(name: str) -> str:
+    """Names an operation of the forward pass by what autograd calls its backward."""
+    plain = re.sub(r"Backward\d*$", "", name)
+    return f" (operation {plain})" if plain else ""
 
 
 def _steps(value: Any) -> str:
@@ -182,7 +191,11 @@ def _samples(by_name: Mapping[str, Mapping[int, float]], step: int, layers: Sequ
         shown = set(sorted(names, key=lambda name: not _breaks(found[name], steps))[:MOST_LAYERS])
         rows = tuple(_row(name, found[name], steps) for name in names if name in shown)
         rest = len(names) - len(rows)
-        made.append(Table(title, _headings(steps), rows, f"and {rest} more" if rest else ""))
+        notes = [f"and {rest} more"] if rest else []
+        gap = next(((one, two) for one, two in pairwise(steps) if two - one > 1), None)
+        if gap:
+            notes.append(f"layers are measured now and then: not between steps {gap[0]:,} and {gap[1]:,}")
+        made.append(Table(title, _headings(steps), rows, "; ".join(notes)))
     return made
 
 
@@ -196,7 +209,7 @@ def _row(name: str, values: Mapping[int, float], steps: Sequence[int]) -> Row:
 
 def _cell(value: float | None) -> Cell:
     if value is None:
-        return Cell("", bad=False)
+        return Cell(formats.NOTHING, bad=False)
     if math.isfinite(value):
         return Cell(formats.number(value, 3), bad=False)
     return Cell("NaN" if math.isnan(value) else "∞" if value > 0 else "−∞", bad=True)
@@ -206,7 +219,7 @@ def _headings(steps: Sequence[int]) -> tuple[str, ...]:
     return tuple(formats.count(step) for step in steps)
 
 
-def _circumstances(broken: Mapping[str, Any]) -> list[Pair]:
+def _circumstances(broken: Mapping[str, Any], run: Run) -> list[Pair]:
     pairs = []
     batch = _mapping(broken.get("batch"))
     tensors = batch.get("tensors")
@@ -218,7 +231,7 @@ def _circumstances(broken: Mapping[str, Any]) -> list[Pair]:
     state = _mapping(broken.get("rng"))
     if state:
         at = f"torch's generator before step {formats.text(state.get('step'))}"
-        pairs.append(Pair(at, f"{_text(state.get('torch'))} (in full in the fact flight)"))
+        pairs.append(Pair(at, f"{_text(state.get('torch'))} (in full at /api/v1/runs/{run.id}, in facts.flight)"))
     return pairs
 
 

@@ -26,7 +26,7 @@ class MomentRow:
 
 @dataclass(frozen=True)
 class IncidentView:
-    """What stands below a cause."""
+    """What stands below a cause; `confidence` is empty where a setting was read off, for that is no guess."""
 
     confidence: str
     because: str
@@ -43,12 +43,14 @@ class IncidentView:
 
 def incident_views(findings: Sequence[Finding], registry: Registry) -> dict[int, IncidentView]:
     """Gives the incident of each cause, by the number of its finding."""
-    return {item.cause.number: _view(item) for item in incidents(findings, registry)}
+    return {item.cause.number: _view(item, registry) for item in incidents(findings, registry)}
 
 
-def _view(item: Incident) -> IncidentView:
+def _view(item: Incident, registry: Registry) -> IncidentView:
+    info = registry.get(item.cause.code)
+    guessed = item.cause_known and not (info is not None and info.rule.aside)
     return IncidentView(
-        confidence=f"{item.confidence:.0%}",
+        confidence=f"{item.confidence:.0%}" if guessed else "",
         because=item.because,
         disproof=item.disproof,
         checks=item.checks,

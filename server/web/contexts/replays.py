@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from server.diagnosis.differences import ProjectReplay, ReplayState, RunDifference, Told
+from server.diagnosis.differences import ProjectReplay, ReplayState, RunDifference, Told, sorts_of
 from server.diagnosis.replay import Replay
 from server.domain.findings import Finding
 from server.domain.runs import Run
@@ -246,18 +246,20 @@ def _notes(found: ProjectReplay, changed: int) -> tuple[str, ...]:
 
 
 def replay_view(run: Run, rule: RuleInfo, thresholds: Mapping[str, float], result: Replay) -> ReplayView:
-    """Says what a replay changes."""
+    """Says what a replay with these changed thresholds would change."""
+    appear, vanish, otherwise = sorts_of(result)
     said = ", ".join(f"{name} = {formats.number(value)}" for name, value in thresholds.items())
     same = formats.plural(result.same, "finding stays as it is", "findings stay as they are")
     return ReplayView(
-        title=f"{rule.code} {rule.name} with {said}",
+        title=f"{rule.code} {rule.name} " + (f"with {said}" if said else "with its thresholds as they are"),
         run=run_name(run),
         run_url=f"/runs/{run.id}",
         groups=tuple(
             ReplayGroup(title, sign, _replayed(found))
             for title, sign, found in (
-                ("It would say, and did not", "+", result.added),
-                ("It said, and would not", "−", result.gone),
+                ("It would say, and did not", "+", appear),
+                ("It said, and would not", "−", vanish),
+                ("It would say otherwise", "≠", otherwise),
             )
             if found
         ),

@@ -91,7 +91,7 @@ def markdown(view: ReportView) -> str:
     lines = [
         f"## {escaped(view.run.name)}",
         "",
-        f"**{view.strip.word}**: {escaped(view.strip.sentence)}",
+        f"**{view.strip.word}**: {_with_code(view.strip.sentence)}",
         "",
         " · ".join(f"{name} {escaped(value)}" for name, value in view.figures),
         "",
@@ -112,9 +112,21 @@ def escaped(words: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(words.split()))
 
 
+def _with_code(words: str) -> str:
+    """Escapes a sentence of ours but for its names between backticks."""
+    parts = " ".join(words.split()).split("`")
+    if len(parts) % 2 == 0 or not all(parts[1::2]):
+        return escaped(words)
+    return "".join(f"`{part}`" if index % 2 else _SPECIAL.sub(r"\\\1", part) for index, part in enumerate(parts))
+
+
 def _lines(card: Card, indent: str) -> list[str]:
-    said = f"{indent}* **{card.severity}** {card.code} {escaped(card.name)}, {card.since}: {escaped(card.message)}"
+    said = f"{indent}* **{card.severity}** {card.code} {escaped(card.name)}, {card.since}: {_with_code(card.message)}"
     lines = [said]
     if card.advice:
-        lines.append(f"{indent}  *Try:* {escaped(card.advice)}")
+        lines.append(f"{indent}  *Try:* {_with_code(card.advice)}")
+    if card.incident and card.state == "open":
+        certain, because = card.incident.confidence, escaped(card.incident.because)
+        sure = f"*{certain} sure:* {because}. " if certain else ""
+        lines.append(f"{indent}  {sure}{_with_code(card.incident.disproof)}")
     return lines + [line for below in card.symptoms for line in _lines(below, indent + "  ")]

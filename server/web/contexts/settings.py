@@ -174,7 +174,11 @@ def settings_view(
         project=material.project,
         projects=tuple(Choice(name, name, name == material.project) for name in material.projects),
         rules=tuple(_choice(item, rule) for item in adjustable),
-        mutable=(Choice(EVERY_CODE, "every rule", True), *(_choice(item, None) for item in registry)),
+        mutable=(
+            Choice("", "Choose a rule", True),
+            *(_choice(item, None) for item in registry),
+            Choice(EVERY_CODE, "every rule", False),
+        ),
         rule=rule.code if rule else "",
         rule_name=rule.name if rule else "",
         rule_url=f"/rules/{rule.code}" if rule else "",

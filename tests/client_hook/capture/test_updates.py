@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_weight_that_starts_at_zero_has_the_ratio_one_once_it_moves() -> None:
         recorder.step(1.0, {}, perf_counter())
     recorder.detach()
     assert tape.series("update_ratio/weight") == {0: 0.0, 1: 1.0}
+
+
+def test_weights_that_broke_have_no_ratio_and_are_not_said_to_stand_still() -> None:
+    model = nn.Linear(3, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder, tape = recorder_of(model, optimizer, UpdateSignal)
+    for gradient in (math.nan, 1.0):
+        model.weight.grad = torch.full((1, 3), gradient)
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.detach()
+    assert all(math.isnan(value) for value in tape.series("update_ratio/weight").values())
 
 
 def test_no_copy_outlives_the_step() -> None:

@@ -115,6 +115,12 @@ def test_what_is_wrong_with_the_target_is_said(here: Path, capsys: pytest.Captur
     assert "gradwatch preflight: " in err
 
 
+def test_a_missing_target_alone_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["preflight"])
+    assert capsys.readouterr().err.endswith("the following arguments are required: MODULE:FUNCTION\n")
+
+
 def test_an_unknown_check_is_refused_with_those_that_exist(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "parts_of_a_training:as_dict", "--checks", "GW777")
     assert code == 2

@@ -47,6 +47,8 @@ def test_a_healthy_model_learns_eight_samples_as_a_plain_loop_does(name: str) ->
     line = next(iter(result.curves.values()))["y"]
     assert result.verdict == "passed"
     assert result.numbers["samples"] == count
+    far = result.numbers["best"] - result.numbers["lowest possible"] > 0.05 * result.numbers["first"]
+    assert ("every answer is right" in result.message) == far, "a loss that is far from 0 says why it will do"
     assert line == pytest.approx(
         plain_loop(case, case.batch[0][:count], case.batch[1][:count], len(line)), rel=0.02, abs=0.02
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -41,6 +42,14 @@ def test_weights_that_start_too_large_are_found(name: str, which: str, factor: f
 def test_usual_starts_raise_no_warning(name: str) -> None:
     result = healthy_report(name)["GW471"]
     assert result.verdict != "found" or result.severity == "info"
+
+
+def test_one_matrix_and_one_activation_are_told_in_the_singular() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    case = Case(model, F.cross_entropy, (torch.randn(16, 4), torch.arange(16) % 2))
+    assert case.check("GW313").message == "1 activation between 2 weighted operations"
+    assert re.fullmatch(r"var\(w\)·fan_in of (1 matrix|2 matrices) is 0\.\d+( to 0\.\d+)?", case.check("GW471").message)
 
 
 def test_what_a_norm_follows_may_have_any_scale() -> None:

@@ -74,3 +74,4 @@ def test_a_heatmap_says_where_its_layers_were_measured_last() -> None:
     given = series("act/std/a", [1.0] * 20)
     assert draw("layers", given, last_step=569).detail.startswith("last measured at step 19 · ")
     assert "last measured" not in draw("layers", given, last_step=19).detail
+    assert "last measured" not in draw("layers", given, last_step=20).detail, "nearly at the end is no news"

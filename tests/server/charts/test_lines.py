@@ -115,6 +115,25 @@ def test_a_wide_range_of_positive_values_gets_a_logarithmic_axis() -> None:
     assert draw("learning-rate", series("lr/0", [0.0, 1e-5, 1e-1])).layout["yaxis"]["type"] == "linear"
 
 
+def test_the_last_steps_of_a_cosine_do_not_make_the_rate_logarithmic() -> None:
+    cosine = 3e-3 * 0.5 * (1 + np.cos(np.pi * np.arange(700) / 700))
+    warm = cosine * np.minimum(1, (np.arange(700) + 1) / 50)
+    assert draw("learning-rate", series("lr/0", warm)).layout["yaxis"]["type"] == "linear"
+    steps = np.repeat([1e-1, 1e-2, 1e-3], 100)
+    assert draw("learning-rate", series("lr/0", steps)).layout["yaxis"]["type"] == "log"
+
+
+def test_a_logarithmic_axis_has_numbers_within_one_decade_too() -> None:
+    within = draw("grad-norm", series("grad_norm", [0.12, 0.31, 0.22])).layout["yaxis"]
+    assert within["type"] == "log"
+    assert within["ticktext"] == ["0.15", "0.2", "0.25", "0.3"]
+    across = draw("grad-norm", series("grad_norm", [0.12, 1.3, 0.6])).layout["yaxis"]
+    assert across["ticktext"] == ["0.2", "0.5", "1"]
+    usual = draw("update-ratios", series("update_ratio/a", [0.02, 0.9])).layout["yaxis"]
+    assert "tickvals" not in usual, "the shaded band, 0.0001 to 0.01, is on the axis too"
+    assert draw("grad-norm", series("grad_norm", [0.01, 300.0])).layout["yaxis"]["dtick"] == 1
+
+
 def test_what_a_logarithmic_axis_cannot_show_is_marked() -> None:
     drawing = draw("grad-norm", series("grad_norm", [1.0, 0.0, 2.0]))
     mark = next(trace for trace in drawing.data if trace["name"] == "zero or below")

@@ -104,6 +104,21 @@ def test_a_symptom_alone_says_that_its_cause_is_not_known_and_where_to_look_firs
     assert known.confidence > alone.confidence
 
 
+def test_symptoms_that_came_before_their_cause_are_not_said_to_have_followed() -> None:
+    symptoms = [finding(2, "GW205", 80, cause=1), replace(finding(3, "GW206", 0, cause=1), raised_step=0)]
+    (incident,) = incidents([finding(1, "GW411", 3), *symptoms], REGISTRY)
+    assert incident.because.endswith("; 1 of 2 symptoms followed")
+
+
+def test_of_a_layer_that_never_fired_the_learning_rate_is_no_place_to_look() -> None:
+    never = "Layer `3`: 128 of 128 units (100%) gave 0 for all of 1280 inputs (limit 50%), from the first step on"
+    (dead,) = incidents([replace(finding(1, "GW308", 0), message=never)], REGISTRY)
+    assert dead.checks[0] == "the biases of the layer before, which may lie far below 0"
+    assert "learning rate" not in dead.disproof
+    (later,) = incidents([finding(1, "GW308", 40)], REGISTRY)
+    assert later.checks[0] == "the learning rate of the first steps"
+
+
 def test_every_symptom_with_an_order_of_checks_is_a_rule_that_comes_late() -> None:
     for code in CHECKS:
         info = REGISTRY.get(code)
@@ -139,6 +154,14 @@ def test_what_follows_from_a_muted_cause_is_told_by_itself() -> None:
         (4, []),
         (2, [3]),
     ]
+
+
+def test_a_symptom_of_a_muted_cause_is_not_said_to_have_none() -> None:
+    found = [finding(1, "GW411", 3, muted=True), finding(2, "GW206", 30, cause=1)]
+    (incident,) = incidents(found, REGISTRY)
+    assert incident.disproof == "Its cause is known and muted: GW411 lr-too-high."
+    assert (incident.checks, incident.cause_known) == ((), False)
+    assert verdict_of(found, [], REGISTRY) == "GW206 at 30. Its cause is known and muted: GW411 lr-too-high"
 
 
 def test_an_incident_is_as_severe_as_its_worst_and_among_equals_what_is_so_by_itself_leads() -> None:

@@ -48,6 +48,7 @@ def test_the_rule_says_what_the_case_expects(item, case):
             "first_step": verdicts[0].first_step,
             "layers": list(verdicts[0].layers),
             "explains": sorted(verdicts[0].explains),
+            "advice": verdicts[0].advice,
         }
         assert case.expect == {key: said[key] for key in case.expect if key != "raised"} | {
             key: case.expect[key] for key in case.expect if key == "raised"

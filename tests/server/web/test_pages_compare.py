@@ -9,7 +9,7 @@ import pytest
 
 from server.web.contexts.compare import COLOURS, MOST_RUNS, SLOTS, slots
 from tests.server.house import RUN, House, house
-from tests.server.web.pages_kit import EVIL, diagnose, finding, look, numbers_of
+from tests.server.web.pages_kit import EVIL, diagnose, fact, finding, look, numbers_of
 
 OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 BOTH = f"/compare?run={RUN}&run={OTHER}"
@@ -33,6 +33,33 @@ def test_only_the_settings_that_differ_are_shown_until_all_are_asked_for(home: H
     assert "depth" in look(home, BOTH + "&all=1").texts
     home.open_run("bare", config={})
     assert "the same in all runs" not in look(home, f"/compare?run={RUN}&run=bare").text
+
+
+def test_settings_are_compared_one_by_one_and_what_was_measured_is_none(home: House) -> None:
+    for run_id, rate, mean in ((RUN, 0.1, 0.25), (OTHER, 0.2, 0.5)):
+        group = {"name": "0", "lr": rate, "momentum": 0.9, "parameters": 2, "numel": 1234}
+        call = {
+            "batches": 20,
+            "function": "mse_loss",
+            "input": {"shape": [8, 1], "mean": mean},
+            "target": {"mean": mean},
+        }
+        about = {"pid": 7 if run_id == RUN else 8, "host": run_id}
+        facts = [
+            fact("environment", about),
+            fact("optimizers", [{"type": "SGD", "groups": [group]}]),
+            fact("loss_call", call),
+        ]
+        home.send(1, {"loss": [1.0]}, first_step=2, records=facts, run_id=run_id)
+    texts = set(look(home, BOTH).texts)
+    assert "SGD, group 0: lr" in texts
+    assert not {"SGD, group 0: momentum", "outputs.mean", "targets.mean", "0.25"} & texts
+    assert "host" in texts
+    assert "pid" not in texts
+    everything = set(look(home, BOTH + "&all=1").texts)
+    assert {"SGD, group 0: values", "1,234", "function", "outputs.shape"} <= everything
+    assert "batches" not in everything
+    assert {"outputs.mean", "targets.mean"} <= set(look(home, f"/runs/{RUN}").texts), "the run's own page keeps them"
 
 
 def test_each_series_of_any_run_has_a_chart_of_all_runs(home: House) -> None:

@@ -63,7 +63,7 @@ def test_it_names_what_broke_first_with_batch_and_state(server: House) -> None:
     text = panel(server)
     assert "The last steps before step 99" in text
     assert "At step 99 the loss was not a number." in text
-    assert "First bad value: the forward pass made it in <code>body.2</code> (LogBackward0)." in text
+    assert "First bad value: the forward pass made it in <code>body.2</code> (operation Log)." in text
     assert "fingerprint abcd1234, 2 not finite" in text
     assert "feed0001" in text
 
@@ -78,6 +78,15 @@ def test_layers_stand_in_the_order_of_their_calls_and_bad_numbers_are_marked(ser
     each = text[text.index("Each step") : text.index("Largest |output|")]
     assert each.count('<th scope="col" class="number">') == 12
     assert "clip/before" in each
+
+
+def test_a_table_of_layers_says_where_nothing_was_measured(server: House) -> None:
+    send(server, [record("fact", "flight", 99, {"breaks": [broken()]})])
+    assert "not between steps" not in panel(server)
+    server.send(2, {"act/absmax/body.2": [5.0, 6.0]}, first_step=10)
+    text = panel(server)
+    assert "layers are measured now and then: not between steps 11 and 98" in text
+    assert '<td class="number">–</td>' in text, "and a cell without a number says so"
 
 
 @pytest.mark.parametrize(

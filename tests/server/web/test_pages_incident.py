@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from server.domain.findings import Severity
 from tests.server.house import RUN, House, house
-from tests.server.web.pages_kit import look
+from tests.server.web.pages_kit import diagnose, finding, look
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def test_a_cause_alone_has_no_timeline(home: House) -> None:
     page = look(home, f"/runs/{RUN}")
     assert "% sure" in page.text
     assert "Timeline" not in page.text
+
+
+def test_a_setting_that_was_read_off_is_no_guess(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.9]})
+    diagnose(home, finding(code="GW501", name="unreproducible-run", severity=Severity.INFO))
+    for page in (look(home, f"/runs/{RUN}").text, home.client.get(f"/runs/{RUN}/summary.md").text):
+        assert "% sure" not in page
+        assert "if that is meant so, nothing is wrong" in page
 
 
 def test_a_symptom_alone_says_that_its_cause_was_not_found_and_where_to_look(home: House) -> None:

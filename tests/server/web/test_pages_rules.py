@@ -212,6 +212,8 @@ def test_numbers_are_written_with_four_digits(value: float | None, written: str)
 
 
 def test_times_are_written_in_their_two_largest_units() -> None:
+    assert formats.duration(940) == "0.9 s"
+    assert [formats.seconds(value) for value in (2.5, 0.0345, 2.551e-4)] == ["2.5 s", "34.5 ms", "255 µs"]
     assert formats.duration(59_000) == "59 s"
     assert formats.duration(3_599_000) == "59 min 59 s"
     assert formats.duration(7_260_000) == "2 h 01 min"

@@ -210,6 +210,21 @@ def test_all_that_followed_from_a_cause_is_folded_under_it_in_one_list(home: Hou
     assert [name for name in page.values("id") if name.startswith("symptoms-")] == ["symptoms-1"]
 
 
+def test_a_finding_leads_to_the_chart_of_its_series_and_to_none_where_it_has_none(home: House) -> None:
+    home.send(1, {"time/step": [0.1], "time/data": [0.05], "system/memory": [1e9]}, first_step=2)
+    settings = finding(1, code="GW501", name="unreproducible-run", evidence=Evidence({}, {}, ()))
+    waits = finding(
+        2, code="GW701", name="data-bound", evidence=Evidence({"wait_s": 0.0255}, {}, ("time/data", "time/step"))
+    )
+    memory = finding(3, code="GW704", name="memory-growth", evidence=Evidence({}, {}, ("system/memory",)))
+    diagnose(home, settings, waits, memory, finding(4))
+    page = look(home, AT)
+    assert "wait 25.5 ms" in page.text
+    charts = [link for link in page.values("href") if link.startswith(("#chart-", "#series-"))]
+    assert sorted(charts) == ["#chart-layers", "#chart-step-time", "#series-system%2Fmemory"]
+    assert {"chart-step-time", "series-system%2Fmemory"} <= set(page.values("id"))
+
+
 def test_findings_that_explain_each_other_do_not_hang_the_page(home: House) -> None:
     diagnose(home, finding(1, cause=1), finding(2, code="GW411", name="lr-too-high", cause=9))
     assert sorted(look(home, AT).values("data-finding")) == ["GW308", "GW411"]
@@ -237,7 +252,7 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     ])  # fmt: skip
     text = look(home, AT).text
     for part in ("1 layer, 61,706 parameters", "relu ReLU 8 × 16 0", "model.width 64", "dropped: queue full 2",
-                 "queued 1", "0.62 % of the step time", "SGD, group 0 lr: 0.1", "warm start"):  # fmt: skip
+                 "queued 1", "0.62 % of the step time", "SGD, group 0: lr 0.1", "warm start"):  # fmt: skip
         assert part in text
     assert "code: GW101" not in text, "the results of preflight have their own page"
 
@@ -352,6 +367,14 @@ def test_an_unknown_run_is_a_page_that_says_so(home: House) -> None:
     page = look(home, "/runs/none-such", 404)
     assert "No run has the id 'none-such' here" in page.text
     assert "/" in page.values("href")
+
+
+def test_a_deleted_run_is_a_page_that_leads_to_where_it_can_be_brought_back(home: House) -> None:
+    home.client.post("/api/v1/runs/changes", json={"ids": [RUN], "deleted": True})
+    page = look(home, AT, 404)
+    assert "was deleted; it can be brought back" in page.text
+    assert "typing error" not in page.text
+    assert "/?shelf=deleted" in page.values("href")
 
 
 def test_a_metric_stands_over_its_training_twin_in_the_group_of_its_prefix(home: House) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from server.diagnosis.replay import replay
+from server.diagnosis.replay import Replay, replay
 from server.rules.registry import Registry
 from server.web.contexts.replays import replay_view
 from tests.server.house import RUN, House, house
@@ -124,6 +124,24 @@ def test_a_replay_with_the_same_thresholds_changes_nothing(home: House) -> None:
         **{"threshold.long_ratio": "0.5"},
     )  # fmt: skip
     assert "Nothing would change." in answer.text
+
+
+def test_a_replay_tells_what_the_same_rule_would_say_otherwise_once_and_names_what_was_changed(home: House) -> None:
+    services = home.app.state.services
+    run, rule = home.store.runs.get(RUN), services.registry.get("GW205")
+    before = next(item for item in home.store.findings.list(RUN) if item.code == "GW205")
+    after = replace(before, message="The loss jumped (limit 9)")
+    found = Replay((after,), (after,), (before,), same=2, step=329)
+    view = replay_view(run, rule, {"long_ratio": 9.0}, found)
+    assert [(group.title, len(group.findings)) for group in view.groups] == [("It would say otherwise", 1)]
+    assert view.title == "GW205 loss-spike with long_ratio = 9"
+
+
+def test_silence_begins_with_no_rule_so_that_a_slip_does_not_silence_them_all(home: House) -> None:
+    page = home.client.get("/settings?project=default")
+    form = page.text.partition('<select name="code" required>')[2].partition("</select>")[0]
+    assert form.strip().startswith('<option value="" selected>Choose a rule</option>')
+    assert form.strip().endswith(">every rule</option>")
 
 
 def test_a_replay_tells_of_rules_that_have_changed_since_they_spoke(home: House) -> None:

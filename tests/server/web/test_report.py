@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server.domain.findings import CheckResult
 from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, Reader, diagnose, fact, finding
 
@@ -81,6 +82,17 @@ def test_a_report_draws_what_simple_models_reach_as_the_page_does(home: House) -
     assert [pattern for pattern, _ in lines[2:]] == ["1", "2", "3"]
 
 
+def test_charts_of_a_report_share_their_steps_and_say_what_was_measured_now_and_then(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 200})
+    home.send(1, {"grad_norm": [0.1, 0.2, 0.4]}, first_step=0)
+    html = home.client.get(AT + "/report").text
+    assert "grad_norm was measured at 3 of 200 steps" in Reader(html).text
+    assert "loss was measured at" not in html
+    chart = html.partition("Gradient norm ")[2].partition("</figure>")[0]
+    assert chart.count("<circle") == 3
+    assert ">150</text>" in chart, "the last step of the run is on its axis"
+
+
 def test_a_report_without_a_preflight_draws_no_simple_model(home: House) -> None:
     home.send(0, {"loss": [2.0, 1.0]})
     assert 'class="still__simple' not in home.client.get(AT + "/report").text
@@ -110,6 +122,30 @@ def test_the_summary_says_verdict_findings_and_config(home: House) -> None:
     assert "| lr | 0.1 |" in text
     assert "· progress 2 steps ·" in text
     assert "\n1 open finding · 0 checks passed · " in text
+
+
+def test_report_and_summary_say_how_sure_a_cause_is_or_where_to_look_for_it(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.5]})
+    sign = finding(1, code="GW205", name="loss-spike", message="The loss jumped over `a_b` and *c*")
+    diagnose(home, sign, finding(2, code="GW411", name="lr-too-high", message="Too high"))
+    page, text = Reader(home.client.get(AT + "/report").text).text, home.client.get(AT + "/summary.md").text
+    for said in (page, text):
+        assert "The cause was not found. Check in this order: 1. the batch of that step" in said
+        assert "Train 100 steps at a tenth of the learning rate" in said
+    assert "The loss jumped over `a_b` and \\*c\\*" in text
+
+
+def test_the_checklist_of_a_report_lists_what_passed_in_a_line_and_ends_a_reason_before_its_remedy(home: House) -> None:
+    home.send(0, {"loss": [2.0, 1.5]})
+    checks = (
+        CheckResult("GW601", "passed"),
+        CheckResult("GW602", "passed"),
+        CheckResult("GW502", "not-evaluated", "the run has sent no validation values", "monitor.validation(loss)"),
+    )
+    diagnose(home, checks=checks)
+    html = home.client.get(AT + "/report").text
+    assert "GW601 nonfinite-loss, GW602 nonfinite-activation" in Reader(html).text
+    assert "the run has sent no validation values. To enable it: " in html
 
 
 def test_a_run_without_a_number_has_a_report_too(home: House) -> None:
