@@ -106,10 +106,10 @@ def _with_short_self(text: str) -> str:
 
 def _without_types(source: str) -> str:
     """Takes away what says of an argument, a result, or a variable of a function or module which type it has, in one
-    line; a class may need the types of its fields."""
+    line; the field of a class needs one, so it gets the shortest."""
     lines = [line.encode() for line in source.splitlines()]
     tree = ast.parse(source)
-    cuts = _cuts_of_variables(tree)
+    cuts, fields = _cuts_of_variables(tree), set(_cuts_of_fields(tree))
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -123,8 +123,8 @@ def _without_types(source: str) -> str:
             arrow = lines[result.lineno - 1].rindex(b"->", 0, result.col_offset)
             cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
         cuts += _cuts_of_variables(node)
-    for row, begin, end in sorted(set(cuts), reverse=True):
-        lines[row] = lines[row][:begin].rstrip() + lines[row][end:]
+    for row, begin, end in sorted({*cuts, *fields}, reverse=True):
+        lines[row] = lines[row][:begin].rstrip() + (b": 0" if (row, begin, end) in fields else b"") + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"
 
 
@@ -176,6 +176,13 @@ def _drop_names_of_types(lines: list[str]) -> None:
 def _replace(lines: list[str], node: ast.stmt, text: str) -> None:
     start, end = node.lineno - 1, node.end_lineno or node.lineno
     lines[start:end] = [text, *[""] * (end - start - 1)]
+
+
+def _cuts_of_fields(tree: ast.Module) -> Iterator[tuple[int, int, int]]:
+    for node in ast.walk(tree):
+        for item in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(item, ast.AnnAssign) and item.target.lineno == item.annotation.end_lineno:
+                yield item.target.lineno - 1, item.target.end_col_offset or 0, item.annotation.end_col_offset or 0
 
 
 def _cuts_of_variables(node: ast.AST) -> list[tuple[int, int, int]]:

@@ -18,6 +18,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.optim import Optimizer
 
 from client_hook import closures, ranks
+from client_hook.accumulation import Accumulation
 from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal
@@ -62,6 +63,7 @@ class Recorder:
         self.hooks = OptimizerHooks()
         self._first_calls: list[int] = []  # calls of `step` in the first steps
         self._other_hands = OtherHands(context)
+        self._accumulation = Accumulation(context)
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self.plain: PlainSteps | None = None  # while steps are plain
@@ -83,6 +85,7 @@ class Recorder:
             plain = self._plain_steps
             before, after = (plain.hook_before(key), plain.hook(key)) if plain is not None else (None, None)
             self.hooks.add(optimizer, (pre, before), (post, after))
+        self.context.patches.subscribe(self._accumulation)
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
             self._replays.attach()
@@ -98,6 +101,7 @@ class Recorder:
         """Takes every hook away; forgets the signals."""
         self.hooks.remove()
         self.context.patches.unsubscribe(self)
+        self.context.patches.unsubscribe(self._accumulation)
         self._replays.detach()
         self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
         self.signals.tell_all("detach")
@@ -146,7 +150,8 @@ class Recorder:
             and (not self.context.optimizers or self._other_hands.moved())
         ):
             counter.lose_optimizer()
-        closing = counter.call()
+        accumulates = not counter.optimizer_seen and self._accumulation.goes_on()
+        closing = counter.call(accumulates=accumulates)
         if counter.abandoned:
             counter.abandoned = False
             self.context.note(_GONE)

@@ -17,7 +17,8 @@ class StepCounter:
 
     A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A
     loop in which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until
-    one comes; so it is where the watched one was given up for another that nobody watches.
+    one comes, unless gradients are being added up; so it is where the watched one was given up for another that nobody
+    watches.
     """
 
     __slots__ = (
@@ -65,8 +66,9 @@ class StepCounter:
         self.stepped = True
         self.optimizer_seen = True
 
-    def call(self) -> bool:
-        """Counts a call of `monitor.step`; True when it closes the open step."""
+    def call(self, *, accumulates: bool = False) -> bool:
+        """Counts a call of `monitor.step`; True when it closes the open step. `accumulates`: gradients are added up,
+        and no optimizer has stepped yet."""
         self.calls += 1
         self.micro_batches += 1
         if self.micro_batches == 1:
@@ -74,7 +76,8 @@ class StepCounter:
         self._heard = self.micro_batches
         if self.optimizer_seen and not self.stepped and self._heard >= max(ENDLESS, ENDLESS_TIMES * self._most_calls):
             self.lose_optimizer()
-        return self.stepped or (not self.optimizer_seen and self.calls >= CALLS_WITHOUT_OPTIMIZER)
+        enough = self.calls >= CALLS_WITHOUT_OPTIMIZER and not accumulates
+        return self.stepped or (not self.optimizer_seen and enough)
 
     def lose_optimizer(self) -> None:
         """Counts by calls from here on, until an optimizer steps again."""

@@ -79,10 +79,14 @@ def test_the_hook_in_it_is_the_same_code_line_by_line(wheel: zipfile.ZipFile) ->
 
 
 class _Untyped(ast.NodeTransformer):
-    """Makes plain assignments of those with a type, but for the fields of classes."""
+    """Makes plain assignments of those with a type; the fields of classes keep one, whatever it is."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
+        for index, item in enumerate(node.body):
+            if isinstance(item, ast.AnnAssign):
+                item.annotation = ast.copy_location(ast.Constant(0), item.annotation)
+            else:
+                node.body[index] = self.visit(item)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:

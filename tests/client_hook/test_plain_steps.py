@@ -141,24 +141,6 @@ def test_a_loss_that_is_no_plain_number_takes_the_long_way() -> None:
     assert tape.series("loss") == dict.fromkeys(range(150), 3.0)
 
 
-def test_micro_batches_close_no_step_however_long_steps_are_plain() -> None:
-    model = nn.Linear(2, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    monitor, tape = taped(model, optimizer, strict=True)
-    plain = 0
-    for call in range(900):
-        if call == 330:
-            stay_plain(monitor)
-        if call % 3 == 2:
-            optimizer.step()
-        monitor.step(float(call % 3))
-        plain += is_plain(monitor)
-    monitor.finish(timeout=0.2)
-    assert plain > 500
-    assert tape.series("loss") == dict.fromkeys(range(300), 1.0)
-    assert not monitor.ledger["notes"]
-
-
 def test_plain_steps_are_told_to_be_complete_as_soon_as_they_are_written() -> None:
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
