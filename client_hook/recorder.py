@@ -85,9 +85,9 @@ class Recorder:
             plain = self._plain_steps
             before, after = (plain.hook_before(key), plain.hook(key)) if plain is not None else (None, None)
             self.hooks.add(optimizer, (pre, before), (post, after))
-        self.context.patches.subscribe(self._accumulation)
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
+            self.context.patches.subscribe(self._accumulation)
             self._replays.attach()
         self.context.on_skip = self.counter.optimizer_stepped
         self.context.on_alarm = self._alarm
