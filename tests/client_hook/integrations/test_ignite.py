@@ -96,6 +96,7 @@ def test_iterations_in_which_no_watched_optimizer_steps_are_steps_after_a_while(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def update(_: Engine, batch: torch.Tensor) -> None:
+        model.zero_grad()
         model.body(batch).square().mean().backward()
 
     trainer = Engine(update)
