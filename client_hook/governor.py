@@ -19,6 +19,7 @@ LEAST_PART = 0.25  # of the budget for measurements, whatever plain steps take
 SHORT_STEP_S = 0.002  # in shorter ones nothing fits into the budget: they are measured with its other half all the same
 LONGEST_GAP = 250
 LONGEST_DEAR_GAP = 5_000  # where plain steps take their part of the budget: a twentieth of the run, no more than this
+PLAIN_RATE = 0.3  # of the way from what plain steps took before to what they took now
 MOST_PLAIN = 32  # steps that are added up before the accounts are looked at again …
 NEARLY = 0.8  # … or this part of those that the next measurement has to be saved up for
 SAVED_SAMPLES = 2.0  # what a long pause (validation, a checkpoint) may save up
@@ -54,14 +55,16 @@ class Governor:
         self._plain_known = False  # there were plain steps: what they cost is told by themselves
         self.look_after = 1  # plain steps, before the accounts must be looked at again
 
-    def plain_steps(self, count: int, elapsed_s: float, spent_s: float) -> bool:
-        """Does what `after_step` does for several that were not measured; `look_after` says how many come next."""
+    def plain_steps(self, count: int, elapsed_s: float, spent_s: float, before_s: float = 0.0) -> bool:
+        """Does what `after_step` does for several that were not measured; `look_after` says how many come next.
+        `before_s` of what was spent is of the measured step before them, whose hooks were taken away."""
         self._add(elapsed_s, spent_s, count)
         self._late[0] += spent_s
         self._late[1] += elapsed_s
-        self._plain_known = False
-        self._learn(elapsed_s / count, spent_s / count, False)
         self._plain_known = True
+        self._learn(elapsed_s / count, 0.0, False)
+        own_s = max(spent_s - before_s, 0.0) / count
+        self._plain_cost_s += PLAIN_RATE * (own_s - self._plain_cost_s)
         self._gap += count - 1  # `_earn` adds one
         return self._earn(elapsed_s, spent_s, False, self.budget)
 

@@ -81,6 +81,7 @@ class PlainSteps:
         "_usual_s",
         "account_at",
         "alone",
+        "before_s",
         "bound",
         "closers",
         "single",
@@ -107,6 +108,7 @@ class PlainSteps:
         self._fresh: list[float | None] = []  # losses of other steps that nobody looked at more closely yet
         self._spent_s = 0.0  # inside `step` since the accounts were settled, without usual steps
         self._usual_s = 0.0  # that one usual step takes
+        self.before_s = 0.0  # spent after the last step that was heard, and of that
 
     def begin(self, closed_at: float) -> None:
         """Starts a stretch."""
@@ -385,7 +387,8 @@ class PlainSteps:
         elapsed, self._settled_at = self.closed_at - self._settled_at, self.closed_at
         self._left -= count
         self._context.outbox.check_room()
-        sample_next = recorder.governor.plain_steps(count, elapsed, spent)
+        before_s, self.before_s = self.before_s, 0.0
+        sample_next = recorder.governor.plain_steps(count, elapsed, spent, before_s)
         self._plan()
         return sample_next
 

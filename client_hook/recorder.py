@@ -204,6 +204,8 @@ class Recorder:
         self._begin_next(sampled, governor.after_step(began - before, spent, sampled))
         # what came after `now` is counted with the next step
         context.spent_s = perf_counter() - now
+        if self.plain is not None:
+            self.plain.before_s = context.spent_s
 
     def _begin_next(self, sampled: bool, next_sampled: bool) -> None:
         self.context.sampled = next_sampled
