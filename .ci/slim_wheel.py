@@ -106,7 +106,7 @@ def _with_short_self(text: str) -> str:
 
 def _without_types(source: str) -> str:
     """Takes away what says of an argument, a result, or a variable of a function or module which type it has, in one
-    line; the field of a class needs one, so it gets the shortest."""
+    line; the field of a class needs one, so it gets a short one."""
     lines = [line.encode() for line in source.splitlines()]
     tree = ast.parse(source)
     cuts, fields = _cuts_of_variables(tree), set(_cuts_of_fields(tree))
@@ -124,7 +124,7 @@ def _without_types(source: str) -> str:
             cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
         cuts += _cuts_of_variables(node)
     for row, begin, end in sorted({*cuts, *fields}, reverse=True):
-        lines[row] = lines[row][:begin].rstrip() + (b": 0" if (row, begin, end) in fields else b"") + lines[row][end:]
+        lines[row] = lines[row][:begin].rstrip() + (b": int" if (row, begin, end) in fields else b"") + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"
 
 
@@ -140,7 +140,8 @@ def _without_imports_of_types(source: str) -> str:
     _drop_names_of_types(lines)
     left = ast.parse("\n".join(lines))
     used = {node.id for node in ast.walk(left) if isinstance(node, ast.Name)}
-    typed = any(isinstance(node, ast.AnnAssign) or getattr(node, "annotation", None) for node in ast.walk(left))
+    kinds = [node.annotation for node in ast.walk(left) if isinstance(node, (ast.AnnAssign, ast.arg))]
+    typed = any(kind is not None and ast.unparse(kind) != "int" for kind in kinds)
     typed = typed or any(getattr(node, "returns", None) for node in ast.walk(left))
     for item in left.body:
         if not isinstance(item, ast.ImportFrom) or item.module is None:
