@@ -77,7 +77,7 @@ class PacedGovernor(Governor):
         spent = self.pace.sample_s if sampled else self.pace.plain_s
         return super().after_step(self.pace.step_s + spent, spent, sampled)
 
-    def plain_steps(self, count: int, elapsed_s: float, spent_s: float, before_s: float = 0.0) -> bool:  # noqa: ARG002
+    def plain_steps(self, count: int, elapsed_s: float, spent_s: float, before_s: float = 0.0) -> bool:
         """Takes the pace's times for plain steps."""
         spent = count * self.pace.plain_s
         return super().plain_steps(count, count * self.pace.step_s + spent, spent)
