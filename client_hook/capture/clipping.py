@@ -44,6 +44,7 @@ class ClippingSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._norms: list[tuple[Any, float]] = []  # (norm before, limit) of this step's calls
+        self._cut = False  # by value, in a step in which nobody measured how much: then the factor is not known
         self._value_clipped: list[tuple[Tensor, list[weakref.ref[Tensor]]]] = []
         self._factors: list[Tensor] = []
         self._on_their_way: deque[tuple[int, float]] = deque()  # time and limit of norms that come from a device
@@ -84,6 +85,7 @@ class ClippingSignal(Signal):
         self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any, key: str
     ) -> None:
         self._calls += 1
+        self._cut |= kind == "value" and not self.context.sampled
         self._kind, self._norm_type = kind, norm_type
         self._limit = quietly(float, limit)
         self._scaled += self._owned.still_scaled(key)
@@ -144,7 +146,7 @@ class ClippingSignal(Signal):
     def plain_close(self, step: int, parts: Parts) -> None:
         """Adds norm and factor."""
         norms = self._norms
-        if len(norms) == 1 and type(norm := norms[0][0]) is float and not self._factors:
+        if len(norms) == 1 and type(norm := norms[0][0]) is float and not (self._factors or self._cut):
             factor = norms[0][1] / (norm + _EPSILON)
             if factor >= 1.0:
                 factor = 1.0
@@ -160,28 +162,32 @@ class ClippingSignal(Signal):
         """Hands over norm and factor."""
         taken, self._norms = self._norms, []
         factors, self._factors = self._factors, []
+        cut, self._cut = self._cut, False
         if taken:
-            self._send_row(step, time_ms, taken, factors)
+            self._send_row(step, time_ms, taken, factors, cut)
         if self._calls:
             faults = (min(self._empty, 1), min(self._nonfinite, 1), min(self._scaled, 1))
             if step in _SEND_AT or faults != self._sent_faults or self._calls == 1:
                 self._sent_faults = faults
                 self._send_fact(step)
 
-    def _send_row(self, step: int, time_ms: int, taken: list[tuple[Any, float]], factors: list[Tensor]) -> None:
+    def _send_row(
+        self, step: int, time_ms: int, taken: list[tuple[Any, float]], factors: list[Tensor], cut: bool
+    ) -> None:
         if len(taken) == 1 and not factors and isinstance(norm := taken[0][0], Tensor) and norm.is_cuda:
             self.context.readback.put_scalar(step, time_ms, _NAMES, norm, self._heard, send=False)
-            self._on_their_way.append((time_ms, taken[0][1]))
+            self._on_their_way.append((time_ms, float("nan") if cut else taken[0][1]))
             return
         if all(not isinstance(norm, Tensor) or norm.is_cpu for norm, _ in taken):
             pairs = [(float(norm), limit) for norm, limit in taken]
-            norm = pairs[0][0] if len(pairs) == 1 else sum(value * value for value, _ in pairs) ** 0.5
-            factor = min(
-                [_factor(value, limit) for value, limit in pairs if limit == limit] + [float(f) for f in factors]
-            )
-            self._clipped += factor < 1.0
+            limited = [pair for pair in pairs if pair[1] == pair[1]]  # what is then cut by value is the same gradient
+            values = [value for value, _ in limited or pairs]
+            norm = values[0] if len(values) == 1 else sum(value * value for value in values) ** 0.5
+            known = [] if cut else [_factor(value, limit) for value, limit in limited] + [float(f) for f in factors]
+            self._clipped += bool(known) and min(known) < 1.0
             self._nonfinite += norm - norm != 0.0
-            self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
+            row = (norm, min(known)) if known else (norm,)
+            self.context.outbox.row(step, time_ms, _NAMES[: len(row)], row, False)
             return
         self._clipped_known = False
         vector = _stacked([norm for norm, _ in taken])
@@ -202,14 +208,14 @@ class ClippingSignal(Signal):
         """Takes a norm that came from a device."""
         norm = values[0]
         time_ms, limit = self._on_their_way.popleft()
-        factor = _factor(norm, limit)
-        self._clipped += factor < 1.0
+        row = (norm, factor := _factor(norm, limit)) if limit == limit else (norm,)
+        self._clipped += len(row) > 1 and factor < 1.0
         if norm - norm != 0.0:
             self._nonfinite += 1
             # a scaler finds its scale by overflows
             if self._owned.scaler is None and self.context.on_bad_norm is not None:
                 self.context.on_bad_norm(step)
-        self.context.outbox.row(step, time_ms, _NAMES, (norm, factor), False)
+        self.context.outbox.row(step, time_ms, _NAMES[: len(row)], row, False)
 
     def on_finish(self) -> None:
         """Sends the counts of the whole run."""

@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_ as imported_earlier
 from torch.nn.utils import clip_grad_value_
 
 from tests.client_hook.capture.loops import batch, classifier, last, train
+from tests.client_hook.plainly import stay_plain
 from tests.client_hook.tape import taped
 
 
@@ -95,6 +96,30 @@ def test_value_clipping_is_measured_before_and_after(foreach: bool) -> None:
     fact = last(tape, "clipping")
     assert (fact["kind"], fact["limit"], fact["norm_type"], fact["clipped"]) == ("value", 0.02, None, None)
     assert last(tape, "loop")["clip"] == 12
+
+
+def test_what_is_cut_by_norm_and_by_value_has_its_factor_where_that_was_measured_and_its_norm_always() -> None:
+    def clip(parameters):
+        items = list(parameters)
+        nn.utils.clip_grad_norm_(items, 0.5)
+        clip_grad_value_(items, 0.02)
+
+    seen: list[tuple[float, float]] = []
+    body, model = clipping_with(clip, seen), classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(150):
+        if step == 110:
+            stay_plain(monitor)
+        monitor.step(body(step, model, optimizer))
+    monitor.finish(timeout=0.2)
+    norms, factors = tape.series("clip/before"), tape.series("clip/coefficient")
+    assert norms == pytest.approx({step: before for step, (before, _) in enumerate(seen)}, rel=1e-5)
+    assert set(factors) == set(tape.series("grad_norm")) < set(range(150))
+    for step, factor in factors.items():
+        before, after = seen[step]
+        by_norm = min(0.5 / before, 1.0)
+        assert factor == pytest.approx(min(by_norm, after / (before * by_norm)), rel=1e-4)
 
 
 def test_two_calls_in_one_step_make_one_point() -> None:
