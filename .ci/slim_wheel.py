@@ -1,5 +1,5 @@
 """Builds the wheel's copy of client_hook without comments and needless spaces, and, where nobody calls `help`, without
-docstrings and the types inside functions, and with `s` for `self`.
+docstrings and the types inside functions, and with `s` for `self`; and packs it as tightly as deflate can (Zopfli).
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -12,11 +12,14 @@ import re
 import shutil
 import tempfile
 import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from zopfli.zlib import compress
 
 PACKAGE = "client_hook"
 GENERIC = ("Callable", "Literal", "dict", "list", "tuple")
@@ -45,9 +48,37 @@ class SlimHook(BuildHookInterface):
             build_data["force_include"][str(copy)] = name
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
-        """Deletes them."""
+        """Deletes them, and packs them anew in the finished wheel."""
         if version != "editable":
             shutil.rmtree(self._folder, ignore_errors=True)
+            pack(Path(artifact_path))
+
+
+def pack(wheel: Path) -> None:
+    """Writes a wheel's copy of client_hook with Zopfli, whose deflate any zip reader unpacks, and the rest as it is."""
+    packed = wheel.with_suffix(".packed")
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(packed, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if not entry.filename.startswith(f"{PACKAGE}/") or not data:
+                new.writestr(entry, data)
+                continue
+            deflated = compress(data)[2:-4]  # without the frame of zlib
+            entry.compress_type, entry.CRC = zipfile.ZIP_DEFLATED, zlib.crc32(data)
+            entry.file_size, entry.compress_size = len(data), len(deflated)
+            _append(new, entry, deflated)
+    packed.replace(wheel)
+
+
+def _append(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, deflated: bytes) -> None:
+    """Adds what is compressed already, for which zipfile has no call."""
+    if archive.fp is None:
+        raise ValueError("the archive is closed")
+    entry.header_offset = archive.fp.tell()
+    archive.fp.write(entry.FileHeader(zip64=False) + deflated)
+    archive.filelist.append(entry)
+    archive.NameToInfo[entry.filename] = entry
+    archive.start_dir = archive.fp.tell()
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
