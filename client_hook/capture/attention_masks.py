@@ -110,12 +110,13 @@ class AttentionMasksSignal(Signal):
         if not with_graph or self._done or self._over:
             return
         self._forwards += 1
-        tokens = first_integers(inputs)
-        if tokens is None or not _alone(tokens, inputs):
+        texts = _texts(inputs)
+        if not texts or (len(texts) > 1 and self._early):  # the second may be the labels
             self._heard, self._tokens = [], None
             return
-        self._tokens, self._lengths = tokens, (tokens.shape[1], tokens.shape[0])
-        self._compare_padding([tokens])
+        self._tokens = tokens = texts[-1]  # a decoder's, where an encoder reads another
+        self._lengths = (tokens.shape[1], tokens.shape[0])
+        self._compare_padding(texts)
         targets = self.context.patches.targets
         if self._early and targets is not None:  # the model computes its loss itself
             self._compare(targets, IGNORED)
@@ -220,10 +221,17 @@ class AttentionMasksSignal(Signal):
             self.context.outbox.record("fact", "sight", step, fact)
 
 
-def _alone(tokens: Tensor, inputs: Any) -> bool:
-    """Says whether a model reads one text: whatever else it is given has its shape, as a mask or positions have, or is
-    a mask from place to place."""
-    if tokens.ndim != 2 or not readable(tokens):
-        return False
-    others = [item.shape for item in inputs if isinstance(item, Tensor) and item.ndim > 1]
-    return all(shape == tokens.shape or set(shape[-2:]) <= set(tokens.shape) for shape in others)
+def _texts(inputs: Any) -> list[Tensor]:
+    """Gives the one text that a model reads, or two of other lengths, by which attention over them is told apart.
+    Whatever else it is given has the shape of a text, as a mask or positions have, or is a mask from place to place."""
+    given = [item.detach() for item in inputs if isinstance(item, Tensor)]
+    whole = [item for item in given if item.dtype in (torch.int64, torch.int32) and item.numel()]
+    texts = whole[:1] + [item for item in whole[1:] if _are_rows_beside(item, whole[0])][:1]
+    if not texts or texts[0].ndim != 2 or not all(map(readable, texts)):
+        return []
+    shapes, places = {item.shape for item in texts}, {size for item in texts for size in item.shape}
+    return texts if all(item.shape in shapes or {*item.shape[-2:]} <= places for item in given if item.ndim > 1) else []
+
+
+def _are_rows_beside(text: Tensor, other: Tensor) -> bool:
+    return text.ndim == other.ndim == 2 and (text.shape[0] == other.shape[0]) != (text.shape[1] == other.shape[1])

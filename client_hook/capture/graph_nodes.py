@@ -68,7 +68,7 @@ def kind_of(node: Any, name: str) -> str | None:
         return "activation"
     if _POOL.search(name):
         return "pool"
-    if name.startswith(("MulBackward", "DivBackward")) and _joins_two(node):
+    if name.startswith(("MulBackward", "DivBackward")) and joins_two(node):
         return "activation"  # a gate: the product of two things that are computed
     if _PLAIN.match(name) or "Loss" in name:
         return None
@@ -101,7 +101,8 @@ def sized_leaf(node: Any, name: str) -> Tensor | None:
     return leaves.pop() if len(leaves) == 1 and (len(node.next_functions) == 1 or name.startswith("Mul")) else None
 
 
-def _joins_two(node: Any) -> bool:
+def joins_two(node: Any) -> bool:
+    """Says whether an operation has two inputs that are computed: a product of them is no line of either."""
     inputs = [item for item, _ in node.next_functions if item is not None]
     return len(inputs) == 2 and not any(_is_leaf(item) for item in inputs)
 

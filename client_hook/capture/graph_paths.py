@@ -110,7 +110,7 @@ class GraphPaths:
             return came
         if kind == "dropout":
             came.dropouts = {**came.dropouts, (node.layer or node.name): (node.dropout_rate, False)}
-        elif kind in ("activation", "softmax"):
+        elif _bends(node, kind):
             came.weighted, came.first, came.last = 0, None, None
         came.after = None
         return came
@@ -146,9 +146,15 @@ def _merged(ways: list[_Arriving]) -> _Arriving:
     )
 
 
+def _bends(node: Node, kind: str | None) -> bool:
+    """Says whether what leaves an operation is no line of what arrives: so it is of attention, a product of two."""
+    return kind in ("activation", "softmax") or (kind == "product" and graph_nodes.joins_two(node.node))
+
+
 def _activations_between(order: list[Node]) -> int:
     """Counts activations that have a weighted operation before them and one after."""
-    kinds = {node.node: GraphPaths._kind(node) for node in order if node.name != graph_nodes.LEAF}
+    nodes = [(node, GraphPaths._kind(node)) for node in order if node.name != graph_nodes.LEAF]
+    kinds = {node.node: kind for node, kind in nodes}
     before: set[Any] = set()
     for node in order:
         if any(item in before or kinds.get(item) == "weighted" for item in node.inputs):
@@ -158,7 +164,5 @@ def _activations_between(order: list[Node]) -> int:
         if kinds.get(node.node) == "weighted" or node.node in after:
             after.update(node.inputs)
     recurrent = sum(1 for node in order if kinds.get(node.node) == "activation" and graph_nodes.is_recurrent(node.name))
-    between = sum(
-        1 for node, kind in kinds.items() if kind in ("activation", "softmax") and node in before and node in after
-    )
+    between = sum(1 for node, kind in nodes if node.node in before and node.node in after and _bends(node, kind))
     return max(between, recurrent)

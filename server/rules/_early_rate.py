@@ -16,7 +16,7 @@ from server.domain.series import Floats
 from server.domain.statistics import finite, med, median
 from server.rules._killed import killed
 from server.rules._label_shares import learned_below, shares_alone
-from server.rules._progress import SMALLEST_GAIN, scattered
+from server.rules._progress import SMALLEST_GAIN, loss_quarters, scattered
 from server.rules._rate_limits import AFTER, ANSWERS, START, RateLimits, rewrites
 from server.rules._rates import decay_shares, medians
 
@@ -24,6 +24,8 @@ DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites 
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 REPLACED = 1.0  # of the weights, in one step
 LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that follow each other give as much
+FAR, LEAPT = 0.25, 1.5  # of the first loss
+STANDING, FEWEST_STANDING = 0.1, 200  # of the loss half of the run ago; losses
 SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
 MOST, AGAIN, FEWEST_OF_A_PART = 0.5, 2.0, 10  # of the first loss; of a part's first value; values
 NEAR_THE_LOSS = 10  # operations
@@ -46,7 +48,8 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
     if window.loss.count > START + AFTER and not broken and now < learned:
         # the start was survived, if it was not too wild
         survived = _blow_up(window, ratios, start, limits) or _attention_grew(window, steps, ratios, limits)
-        return survived or _shares_alone(window, steps, ratios, start, now, limits)
+        spoiled = survived or _shares_alone(window, steps, ratios, start, now, limits)
+        return spoiled or _stands_high(window, steps, ratios, start, limits)
     answer = start + (limits.loss_answer - 1) * abs(start)
     top = float(np.max(ratios))
     for index in np.flatnonzero(~(ratios < limits.rewrite)):
@@ -213,8 +216,7 @@ def _shares_alone(
     little else: what it falls to there is no sign that the start was survived. Where a step was larger than the
     weights, nothing of their start is left, and where the loss answered as well, a quarter below that is little."""
     high = steps[:10][ratios[:10] >= limits.rewrite]
-    replaced = float(np.max(ratios[:10])) >= REPLACED and _rose(window, start, limits)
-    near = LITTLE if replaced else RECOVERED
+    near = LITTLE if _replaced(window, ratios, start, limits) else RECOVERED
     found = shares_alone(window, now, near) if window.final and len(high) >= REWRITTEN else None
     if found is None:
         return None
@@ -228,6 +230,31 @@ def _shares_alone(
         {"update_ratio": float(np.max(ratios[:10])), "last_loss": now, "entropy": level},
         limits.rewrite,
     )
+
+
+def _stands_high(window: Window, steps: np.ndarray, ratios: Floats, start: float, limits: RateLimits) -> Verdict | None:
+    """Finds a run that came down from a start that was replaced, and for its whole last half stands far from solved."""
+    high = steps[:10][ratios[:10] >= limits.rewrite]
+    parts, losses = loss_quarters(window) if window.final and len(high) >= REWRITTEN else None, window.loss.values
+    if parts is None or len(losses) < FEWEST_STANDING or not _replaced(window, ratios, start, limits):
+        return None
+    moved = parts.q4 < FAR * start or parts.q2 - parts.q4 > STANDING * parts.q2
+    peak, noise = float(np.max(losses[:AFTER])), float(np.max(losses[len(losses) // 2 :]))
+    if start <= 0 or moved or not peak > max(LEAPT * start, noise):
+        return None
+    return rewrites(
+        Severity.WARNING,
+        int(high[0]),
+        f"{len(high)} of the first 10 steps changed the weights by {limits.rewrite:.0%} or more, and the loss, which "
+        f"rose from {start:.4g} to {peak:.4g}, has stood at about {parts.q4:.2g} for the last half of the run",
+        {"update_ratio": float(np.max(ratios[:10])), "first_loss": start, "largest_loss": peak, "last_loss": parts.q4},
+        limits.rewrite,
+    )
+
+
+def _replaced(window: Window, ratios: Floats, start: float, limits: RateLimits) -> bool:
+    """Says whether nothing is left of the weights' start, and the loss answered."""
+    return float(np.max(ratios[:10])) >= REPLACED and _rose(window, start, limits)
 
 
 def _rose(window: Window, start: float, limits: RateLimits) -> bool:

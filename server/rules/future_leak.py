@@ -24,8 +24,9 @@ class FutureLeak(PreflightRule):
     A change above 0.001 of the answers' size is an error. *In the training* two facts of the first batches have to hold
     together: 99 % of the targets are the next token of the input (not counting what is ignored), and no self-attention
     over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention,
-    of `nn.MultiheadAttention`, and of softmaxes from T places to T. Models that may look both ways, prefix masks and
-    encoders beside a decoder are not judged. Of a series of numbers whose targets are its next values, convolutions
+    of `nn.MultiheadAttention`, and of softmaxes from T places to T. Of a decoder beside an encoder, both told
+    apart by the lengths of their texts, the decoder's are judged; models that may look both ways and prefix masks are
+    not. Of a series of numbers whose targets are its next values, convolutions
     that are padded on both sides and bidirectional recurrent layers are seen as well.
 
     ## Why it matters
@@ -53,7 +54,7 @@ class FutureLeak(PreflightRule):
     code = "GW104"
     name = "future-leak"
     severity = Severity.ERROR
-    version = 3
+    version = 4
     chart = "loss"
 
     @dataclass(frozen=True)

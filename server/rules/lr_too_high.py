@@ -43,6 +43,9 @@ class LrTooHigh(Rule):
     - 3 of the first 10 steps with a U of 0.3 or more, and a classification of more than 10 classes that ends within
       10 % of the entropy of its labels; 25 % where one of them had a U of 1 or more and the loss rose 20 % above its
       first value (warning).
+    - The same 3 steps, one of them with a U of 1 or more, after which the loss rose by half, to more than all that its
+      noise reaches later: a run of 200 samples that came down again but ends above a quarter of its first loss, and has
+      not fallen by 10 % in its last half (warning).
 
     *Late*: U above max(0.1, 20 × its equilibrium) in 50 of the window's samples while the loss neither falls nor is at
     its floor, or U above 0.03 while the loss swings or diverges or the gradient norm has jumped 3 times. The
@@ -78,7 +81,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

@@ -187,6 +187,45 @@ def test_a_model_with_another_input_and_one_that_reads_numbers_are_left_alone() 
     assert sights(numbers, lambda model, step: model(torch.randn(4, 6, 8)).square().mean()) == []
 
 
+class Translator(nn.Module):
+    """PyTorch's encoder and decoder, a layer of each."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(WORDS, 8), nn.Linear(8, WORDS)
+        self.inner, self.causal = nn.Transformer(8, 2, 1, 1, 16, 0.0, batch_first=True), causal
+
+    def forward(self, x: Tensor, y: Tensor, labels: Tensor | None = None) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(y.shape[1]) if self.causal else None
+        answers = self.head(self.inner(self.tokens(x), self.tokens(y), tgt_mask=mask))
+        return answers if labels is None else F.cross_entropy(answers.transpose(1, 2), labels)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_of_a_decoder_beside_an_encoder_its_own_text_is_looked_at(causal: bool) -> None:
+    def loss_of(model: nn.Module, step: int, length: int = LENGTH + 5) -> Tensor:
+        rows = text(step)
+        return F.cross_entropy(model(text(step, length), rows[:, :-1]).transpose(1, 2), rows[:, 1:])
+
+    told = sights(Translator(causal), loss_of)[-1]
+    assert is_next(told)
+    assert told["length"] == LENGTH, "that of the encoder may be open"
+    assert (told["calls"], told["open"]) == (2 * BATCHES, 0 if causal else 2 * BATCHES), "heads, and what they call"
+
+    def as_long(model: nn.Module, step: int) -> Tensor:
+        return loss_of(model, step, LENGTH)
+
+    assert not is_next(sights(Translator(causal), as_long)[-1]), "nothing tells the two apart: it is that of the encoder"
+
+
+def test_labels_that_a_model_is_given_are_no_text_that_it_reads() -> None:
+    def loss_of(model: nn.Module, step: int) -> Tensor:
+        rows = text(step)
+        return model(text(step, LENGTH + 5), rows[:, :-1], labels=rows[:, :-1])
+
+    assert sights(Translator(True), loss_of) == []
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("way", ["heads", "fused"])
 def test_a_mask_that_shows_padding_alone_is_seen(way: str, inverted: bool) -> None:

@@ -255,6 +255,22 @@ def test_the_graph_tells_what_attention_that_is_written_out_shows(mask: torch.Te
     assert last(train(body, model=nn.Linear(4, 4), steps=3), "graph")["sees"] == [seen]
 
 
+def test_a_product_of_two_that_are_computed_ends_a_row_of_layers() -> None:
+    """Values, answers and what follows are three layers in a row, but attention between them is no line."""
+    heads = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        values = model[0](torch.randn(3, 5, 8))
+        loss = model[2](model[1](values, values, values, need_weights=True)[0]).square().mean()
+        loss.backward()
+        return loss
+
+    graph = last(train(body, model=nn.ModuleList([nn.Linear(8, 8), heads, nn.Linear(8, 8)]), steps=3), "graph")
+    assert graph["weighted"] == 4
+    assert [(run["weighted"], run["last"]) for run in graph["linear_runs"]] == [(2, "MmBackward0"), (2, "2")]
+    assert graph["activations"] == 3, "the softmax, what its scores are a product of, and what it weighs"
+
+
 def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:
