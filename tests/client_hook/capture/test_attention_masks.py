@@ -215,7 +215,9 @@ def test_of_a_decoder_beside_an_encoder_its_own_text_is_looked_at(causal: bool) 
     def as_long(model: nn.Module, step: int) -> Tensor:
         return loss_of(model, step, LENGTH)
 
-    assert not is_next(sights(Translator(causal), as_long)[-1]), "nothing tells the two apart: it is that of the encoder"
+    assert not is_next(sights(Translator(causal), as_long)[-1]), (
+        "nothing tells the two apart: it is that of the encoder"
+    )
 
 
 def test_labels_that_a_model_is_given_are_no_text_that_it_reads() -> None:
