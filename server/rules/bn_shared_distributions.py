@@ -19,7 +19,7 @@ class BnSharedDistributions(Rule):
     ## What it does
     Where a batch norm is called more than once in a step, it compares the two calls: the mean over the channels of
     (μ1 − μ2)²/(½(σ1² + σ2²)), less what chance makes of it. Above 0.25 in 40 % of the samples is a warning. Micro-
-    batches of     an accumulation come from one distribution and stay silent; in a GAN the difference fades as the
+    batches of an accumulation come from one distribution and stay silent; in a GAN the difference fades as the
     generator learns.
 
     ## Why it matters

@@ -53,7 +53,7 @@ class WeightDecayMisuse(Rule):
     name = "weight-decay-misuse"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -95,6 +95,7 @@ class WeightDecayMisuse(Rule):
                     series=(f"lr/{name}",),
                     limit=params.constants,
                     explains=came,
+                    aside=not came,
                 )
                 return
             if rate * decay > params.a_step and kind not in COUPLED:
@@ -107,18 +108,21 @@ class WeightDecayMisuse(Rule):
                     series=(f"lr/{name}",),
                     limit=params.a_step,
                     explains=came,
+                    aside=not came,
                 )
                 return
         coupled = [name for name, kind, _ in decaying if kind in COUPLED]
         if coupled:
             strongest = max(float(group["weight_decay"]) for name, _, group in decaying if name in coupled)
+            blamed = came if strongest >= params.strong else ()
             yield say(
                 Severity.INFO,
                 f"Adam with weight_decay on group `{coupled[0]}` adds an L2 term that Adam rescales for every weight; "
                 "AdamW decays the weights themselves",
                 "Use AdamW unless the L2 term is meant.",
                 strings={"groups": ", ".join(coupled)},
-                explains=came if strongest >= params.strong else (),
+                explains=blamed,
+                aside=not blamed,
             )
             return
         names = {name for name, _, _ in decaying}
@@ -129,9 +133,11 @@ class WeightDecayMisuse(Rule):
         if flat:
             yield say(
                 Severity.INFO,
-                f"Weight decay pulls on {len(flat)} biases and norm weights too: {listed(flat)}",
+                f"Weight decay pulls on {f'{len(flat)} biases and norm weights' if flat[1:] else 'a bias or norm weight'} "
+                f"too: {listed(flat)}",
                 "Put parameters of fewer than two dimensions into a group with weight_decay=0.",
                 numbers={"parameters": len(flat)},
+                aside=True,
             )
             return
         tied = {name for group in window.fact("model").get("tied") or () for name in group}
@@ -148,4 +154,5 @@ class WeightDecayMisuse(Rule):
                 f"{listed(looked_up)}",
                 "Put embeddings into a group with weight_decay=0, or leave it: rows of frequent words hardly notice.",
                 numbers={"parameters": len(looked_up)},
+                aside=True,
             )

@@ -206,6 +206,14 @@ def test_a_fact_about_the_setting_explains_what_it_names() -> None:
     assert [item.cause for item in found] == [None, ("GW701", 0), None]
 
 
+def test_decay_on_biases_follows_from_nothing_that_went_wrong() -> None:
+    bias = {"name": "a.bias", "layer": "a", "shape": [4], "numel": 4, "trainable": True, "groups": ["sgd/0"]}
+    optimizers = [{"name": "sgd", "type": "SGD", "groups": [{"name": "sgd/0", "lr": 0.1, "weight_decay": 1e-4}]}]
+    decay = judged("GW441", np.ones(30), model={"parameters": [bias]}, optimizers=optimizers)
+    assert [item.verdict.message for item in decay] == ["Weight decay pulls on a bias or norm weight too: `a.bias`"]
+    assert [item.cause for item in absorb_symptoms([raised("GW432", 0), *decay])] == [None, None]
+
+
 def judged(code: str, losses: np.ndarray, **facts: object) -> list[Raised]:
     """Gives what one rule finds in a run that has ended."""
     info = REGISTRY.get(code)
