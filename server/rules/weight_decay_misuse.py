@@ -131,10 +131,10 @@ class WeightDecayMisuse(Rule):
             if item.trainable and len(item.shape) < 2 and names.intersection(item.groups or ())
         ]  # fmt: skip
         if flat:
+            whom = f"{len(flat)} biases and norm weights" if len(flat) > 1 else "a bias or norm weight"
             yield say(
                 Severity.INFO,
-                f"Weight decay pulls on {f'{len(flat)} biases and norm weights' if flat[1:] else 'a bias or norm weight'} "
-                f"too: {listed(flat)}",
+                f"Weight decay pulls on {whom} too: {listed(flat)}",
                 "Put parameters of fewer than two dimensions into a group with weight_decay=0.",
                 numbers={"parameters": len(flat)},
                 aside=True,
