@@ -81,7 +81,7 @@ class Journal:
     def put_beside(self, time_ms: int, names: tuple[str, ...], values: list[float]) -> None:
         """Takes values over that belong to no step by themselves: they join the next one that is complete."""
         self._beside.append((time_ms, names, values))
-        self.ledger.produce_beside(len(values))
+        self.ledger.produce(len(values))
 
     @property
     def complete(self) -> int:

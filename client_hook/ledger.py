@@ -20,8 +20,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self._notes: list[str] = []
-        self.produced = 0  # written by the training thread alone, which must not wait for a lock
-        self._beside = 0
+        self._produced = 0  # the training thread, which must not wait for a lock, only hands over
         self.drained = 0
         self.delivered = 0
         self.changes = 0
@@ -34,10 +33,10 @@ class Ledger:
                 self._dropped[reason] += count
                 self.changes += 1
 
-    def produce_beside(self, count: int) -> None:
-        """Counts values that another thread than the training's hands over."""
+    def produce(self, count: int) -> None:
+        """Counts values that are no longer among those that wait."""
         with self._lock:
-            self._beside += count
+            self._produced += count
 
     def framed(self, values: int) -> None:
         """Counts values that left the queue inside a frame, which is kept."""
@@ -62,7 +61,7 @@ class Ledger:
             dropped = dict(self._dropped)
             after_framing = sum(count for reason, count in dropped.items() if reason.startswith(REFUSED))
             before_framing = sum(dropped.values()) - after_framing
-            produced = self.produced + self._beside + self.count_waiting()
+            produced = self._produced + self.count_waiting()
             # a frame may be acknowledged by the server before the journal thread has counted it
             drained = max(self.drained, self.delivered + after_framing)
             return {

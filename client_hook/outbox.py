@@ -94,7 +94,7 @@ class Outbox:
         """Hands over the values of one step; `exact=False` says that they came from float32 tensors."""
         if self._closed:
             self._ledger.drop(AFTER_FINISH, len(values))
-            self._ledger.produced += len(values)
+            self._ledger.produce(len(values))
             return
         self._journal.put_row((step, time_ms, names, values, exact))
 

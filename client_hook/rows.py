@@ -19,7 +19,11 @@ MEMORY_FULL = "memory full: rows came faster than they could be written or sent"
 
 
 class RowBuffer:
-    """Holds rows in queues, so that the scalars of every step outlive the wide samples."""
+    """Holds rows in queues, so that the scalars of every step outlive the wide samples.
+
+    The training thread only appends, which an interrupt does or does not fall behind; values are counted as produced
+    by who takes them out.
+    """
 
     def __init__(self, limit_bytes: int, ledger: Ledger) -> None:
         self._limit = limit_bytes
@@ -32,7 +36,7 @@ class RowBuffer:
         self._taking: Stretch | None = None  # that the consumer took out of them, maybe before it was over
         # steps of stretches: of those that are over, and what the consumer took, and what a producer dropped, of any
         self._steps_in = self._steps_taken = self._steps_dropped = 0
-        ledger.count_waiting = self._bundled_values
+        ledger.count_waiting = self._values
         self._bytes_in = 0  # written by producers
         self._bytes_out = 0  # written by the consumer, and by a producer that finds the buffer full
 
@@ -40,7 +44,6 @@ class RowBuffer:
         """Appends a row, and drops the oldest samples beyond the limit."""
         count = len(row[3])
         (self._narrow if count <= NARROW_VALUES else self._wide).append(row)
-        self._ledger.produced += count
         self._bytes_in += ROW_BYTES + VALUE_BYTES * count
         self.make_room()
 
@@ -50,11 +53,16 @@ class RowBuffer:
         rows: list[Row] = []
         taken = 0
         for queue in (self._narrow, self._wide):
-            while taken < at_most_bytes:
+            while queue and taken < at_most_bytes:
+                counted = len(queue[0][3])
+                self._ledger.produce(counted)  # first: what is nowhere for a moment would look as if it had arrived
                 try:
                     row = queue.popleft()
-                except IndexError:
+                except IndexError:  # the other thread was faster
+                    self._ledger.produce(-counted)
                     break
+                if len(row[3]) != counted:
+                    self._ledger.produce(len(row[3]) - counted)
                 rows.append(row)
                 taken += ROW_BYTES + VALUE_BYTES * len(row[3])
         self._bytes_out += taken
@@ -115,6 +123,7 @@ class RowBuffer:
                     return
                 continue
             self._bytes_out += ROW_BYTES + VALUE_BYTES * len(row[3])
+            self._ledger.produce(len(row[3]))
             self._ledger.drop(MEMORY_FULL, len(row[3]))
 
     def _drop_steps(self) -> bool:
@@ -131,7 +140,7 @@ class RowBuffer:
             self._steps_dropped += oldest.taken
         else:
             rows = rows_of(oldest[0], *oldest[2:])
-        self._ledger.produce_beside(_values(rows))
+        self._ledger.produce(_values(rows))
         self._ledger.drop(MEMORY_FULL, _values(rows))
         return True
 
@@ -147,22 +156,22 @@ class RowBuffer:
                 self._taking = oldest
             else:
                 rows = rows_of(oldest[0], *oldest[2:])
-                self._ledger.produce_beside(_values(rows))
+                self._ledger.produce(_values(rows))
                 return rows
         stretch = self._taking
         over, before = stretch.over, stretch.taken  # what comes to it while rows are taken, is taken next time
         rows = stretch.take(most)
         self._steps_taken += stretch.taken - before
-        self._ledger.produce_beside(_values(rows))
+        self._ledger.produce(_values(rows))
         if over and not stretch.waiting:
             self._taking = None
         elif not rows:
             return None
         return rows
 
-    def _bundled_values(self) -> int:
+    def _values(self) -> int:
         taking = self._taking
-        rows = taking.look() if taking is not None else []
+        rows = [*self._narrow, *self._wide, *(taking.look() if taking is not None else ())]
         for item in list(self.bundles):
             rows += item.look() if isinstance(item, Stretch) else rows_of(item[0], *item[2:])
         return _values(rows)
