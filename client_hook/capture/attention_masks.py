@@ -1,7 +1,8 @@
 """Looks at what self-attention is allowed to see, in the first batches of a model that reads tokens; the fact `sight`.
 
 With the targets of the loss that tells a language model that sees what it is asked for; with the tokens a mask that
-hides what it should show. Not for: attention that is written out, or the size of its scores (attention).
+hides what it should show, of attention that is written out too (written_attention). Not for: the size of its scores
+(attention).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from client_hook.capture import loss_arguments, sight
+from client_hook.capture import loss_arguments, sight, written_attention
 from client_hook.capture.attention import ARGUMENTS
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import is_compiled
@@ -42,6 +43,7 @@ class AttentionMasksSignal(Signal):
         self._layers = WatchedCalls(context, [], self._multihead, named=True)
         self._tables = WatchedCalls(context, [], self._lookup)
         self._read: list[Tensor] = []  # by the tables of models that are called part by part
+        self._unheard: list[Tensor] = []  # texts of a model whose attention was not heard
         self._later = Later()
         self._heard: list[Sight] = []
         self._tokens: Tensor | None = None
@@ -81,7 +83,7 @@ class AttentionMasksSignal(Signal):
         self.context.patches.unsubscribe(self)
         for calls in (self._models, self._layers, self._tables):
             calls.arm(False)
-        self._heard, self._tokens, self._read = [], None, []
+        self._heard, self._tokens, self._read, self._unheard = [], None, [], []
 
     # -- what a forward shows ------------------------------------------------------------------------------------------
 
@@ -117,6 +119,7 @@ class AttentionMasksSignal(Signal):
         self._tokens = tokens = texts[-1]  # a decoder's, where an encoder reads another
         self._lengths = (tokens.shape[1], tokens.shape[0])
         self._compare_padding(texts)
+        self._unheard = [] if self._heard else texts
         targets = self.context.patches.targets
         if self._early and targets is not None:  # the model computes its loss itself
             self._compare(targets, IGNORED)
@@ -130,7 +133,9 @@ class AttentionMasksSignal(Signal):
     @torch.no_grad()
     def _compare_padding(self, texts: Sequence[Tensor]) -> None:
         """Compares the first mask of padding with what was read: it may be places, or a text."""
-        padded = [item.last for item in self._heard if item.last is not None][:1]
+        self._compare_shown(texts, [item.last for item in self._heard if item.last is not None][:1])
+
+    def _compare_shown(self, texts: Sequence[Tensor], padded: Sequence[Tensor]) -> None:
         both = [(text, mask) for text in texts for mask in padded if text.device == mask.device]
         known = [found for text, mask in both if (found := sight.only_padding(text, mask)) is not None]
         if known:
@@ -180,20 +185,24 @@ class AttentionMasksSignal(Signal):
 
     def on_backward(self, root: Tensor) -> None:
         """Hears that the forward is over: what comes now is computed once more."""
-        if self._read and self._listens():
+        if (self._read or self._unheard) and self._listens():
             began = perf_counter()
-            self._forwards += 1
+            self._forwards += bool(self._read)
             self._compare_padding(self._read)
+            for text in self._unheard:
+                seen = written_attention.shown(root, (text.shape[0], text.shape[1]))
+                self._compare_shown([text], [] if seen is None else [seen])
             self.context.spent_s += perf_counter() - began
         self._over = True
-        self._heard, self._tokens, self._read = [], None, []
+        self._heard, self._tokens, self._read, self._unheard = [], None, [], []
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends what is new, and stops when enough was seen."""
         if self._sent == self._asked and self._done:
             return
         self._later.poll()
-        self._heard, self._tokens, self._read, self._early, self._over = [], None, [], False, False
+        self._heard, self._tokens, self._read, self._unheard = [], None, [], []
+        self._early = self._over = False
         self._closed += 1
         if not self._done and (self._compared >= BATCHES or max(self._forwards, self._closed - WAITED) >= TRIES):
             self._stop()

@@ -105,8 +105,8 @@ def _ends(tokens: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def only_padding(tokens: Tensor, seen: Tensor) -> Tensor | None:
-    """Says whether what is seen is one and the same token everywhere, and what is hidden is not; None where the mask
-    does not belong to the tokens."""
+    """Says whether something is hidden, and whether what is seen beside it is one and the same token everywhere, and
+    what is hidden is not; None where the mask does not belong to the tokens."""
     if tokens.shape != seen.shape:
         return None
 
@@ -114,5 +114,5 @@ def only_padding(tokens: Tensor, seen: Tensor) -> Tensor | None:
         largest, smallest = _ends(tokens, shown)
         return largest - smallest
 
-    one, several = differ(seen) == 0, differ(~seen) > 0
+    one, several = differ(seen & ~seen.all(1, keepdim=True)) == 0, differ(~seen) > 0
     return torch.stack([seen.any() & ~seen.all(), one & several & seen.any() & ~seen.all()])

@@ -18,7 +18,8 @@ class AttentionMaskInverted(Rule):
     ## What it does
     Compares, in the first batches of a model that reads token ids, the mask of padding with the tokens. Where all
     places that attention may see hold one and the same token, in every row of every batch, and the hidden places do
-    not, the mask says the opposite of what is meant. And in a language model (99 % of the targets are the next tokens)
+    not, the mask says the opposite of what is meant; so in attention that is written out, whose softmax shows what it
+    sees. And in a language model (99 % of the targets are the next tokens)
     whose attention is written out: where every attention over the text lets its places see later ones, and none before
     them, the triangle of the mask is the wrong one.
 
@@ -50,7 +51,7 @@ class AttentionMaskInverted(Rule):
     name = "attention-mask-inverted"
     severity = Severity.ERROR
     since = "0.3.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -84,8 +85,8 @@ class AttentionMaskInverted(Rule):
                 Severity.ERROR,
                 f"In {inverted} of {padded} batches all that the attention may see is one and the same token, and what "
                 "the mask hides is the text",
-                "Invert the mask: True hides a place from nn.MultiheadAttention, and shows it to "
-                "scaled_dot_product_attention.",
+                "Invert the mask: True hides a place from nn.MultiheadAttention and in masked_fill(mask, -inf), and "
+                "shows it to scaled_dot_product_attention.",
                 numbers={"padded": padded, "only_padding": inverted},
                 series=("loss",),
                 limit=0.0,

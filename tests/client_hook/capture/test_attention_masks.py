@@ -229,7 +229,7 @@ def test_labels_that_a_model_is_given_are_no_text_that_it_reads() -> None:
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-@pytest.mark.parametrize("way", ["heads", "fused"])
+@pytest.mark.parametrize("way", ["heads", "fused", "own", "own, to a large number"])
 def test_a_mask_that_shows_padding_alone_is_seen(way: str, inverted: bool) -> None:
     class Padded(nn.Module):
         def __init__(self) -> None:
@@ -241,13 +241,18 @@ def test_a_mask_that_shows_padding_alone_is_seen(way: str, inverted: bool) -> No
             seen, hidden = self.tokens(x), (x != 0) if inverted else (x == 0)
             if way == "heads":
                 seen = self.heads(seen, seen, seen, key_padding_mask=hidden)[0]
+            elif way.startswith("own"):  # two heads, of which one row has no padding and is shown all or nothing
+                scores = torch.stack([seen @ seen.mT, seen @ seen.mT], 1)
+                least = -1e9 if "large" in way else float("-inf")
+                chances = scores.masked_fill(hidden[:, None, None], least).softmax(-1)
+                seen = F.dropout(chances, 0.1).mean(1) @ seen
             else:
                 seen = fused(attn_mask=~hidden[:, None, None])(seen)
             return self.head(seen[:, 0])
 
     def loss_of(model: nn.Module, step: int) -> Tensor:
         rows = text(step, LENGTH)
-        rows[:, 6:] = 0
+        rows["large" in way :, 6:] = 0
         return F.cross_entropy(model(rows), torch.arange(6) % 3)
 
     told = sights(Padded(), loss_of)[-1]

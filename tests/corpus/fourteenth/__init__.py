@@ -9,6 +9,7 @@ from tests.corpus.fourteenth.healthy import HEALTHY
 
 ADOPTED: frozenset[str] = frozenset(
     {
+        "brackets-mask-inverted",
         "cloth-rate-of-three",
         "coins-heeded-over-the-batch",
         "digits-by-closure",
