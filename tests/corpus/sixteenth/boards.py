@@ -1,8 +1,9 @@
-"""Scripts of the sixteenth held-out set that learn noughts and crosses from perfect players: a move and who will win."""
+"""Scripts of the sixteenth held-out set that learn noughts and crosses from perfect players: moves and who wins."""
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class Player(nn.Module):
         super().__init__()
         sizes = [18, *[width] * layers]
         parts: list[nn.Module] = []
-        for a, b in zip(sizes, sizes[1:], strict=False):
+        for a, b in pairwise(sizes):
             parts += [nn.Linear(a, b), *([nn.LayerNorm(b)] if norm else []), nn.ReLU(), nn.Dropout(drop)]
         self.body = nn.Sequential(*parts)
         self.move = nn.Linear(width, 9)
@@ -64,13 +65,13 @@ class Player(nn.Module):
 
 def boards(
     rate: float = 2e-3, name: str = "adam", width: int = 96, layers: int = 2, drop: float = 0.0, end: str = "tanh",
-    norm: bool = False, batch: int = 64, epochs: int = 12, low: float = -1e4, masked: str = "taken", judged: str = "soft",
-    points: float = 1.0, flat: bool = False, squashed: bool = False, frozen: bool = False, asked: str = "eval",
-    decay: float = 0.0, weight: float = 1.0, sorted_by: bool = False, given: str = "all", spoken: bool = True,
+    norm: bool = False, batch: int = 64, epochs: int = 12, low: float = -1e4, masked: str = "taken",
+    judged: str = "soft", points: float = 1.0, flat: bool = False, squashed: bool = False, frozen: bool = False,
+    asked: str = "eval", decay: float = 0.0, weight: float = 1.0, given: str = "all", spoken: bool = True,
 ) -> Recording:  # fmt: skip
     """Learns moves and worth; `low` takes the place of the scores of places that are taken."""
     x, best, worth = _boards()
-    x, at, vx, vat = cut(x, torch.arange(len(x)), mixed=not sorted_by)
+    x, at, vx, vat = cut(x, torch.arange(len(x)))
     best, vbest, worth, vworth = best[at], best[vat], worth[at] * points, worth[vat] * points
     model = Player(width, layers, drop, end, norm)
     for value in model.body.parameters():
@@ -92,7 +93,7 @@ def boards(
 
     for _ in range(epochs):
         model.train()
-        for rows in torch.arange(len(x)).split(batch) if sorted_by else torch.randperm(len(x)).split(batch):
+        for rows in torch.randperm(len(x)).split(batch):
             move, value, _, _ = judge(x[rows], best[rows], worth[rows])
             loss = move + weight * value
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Scripts of the sixteenth held-out set that name digits in many layers, with optimizers that people write themselves."""
+"""Scripts of the sixteenth held-out set that name digits, by optimizers that people write themselves."""
 
 from __future__ import annotations
 

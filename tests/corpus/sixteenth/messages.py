@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -118,7 +119,7 @@ class Town(nn.Module):
     def __init__(self, width: int, layers: int, drop: float, norm: bool, stay: bool) -> None:
         super().__init__()
         sizes = [16, *[width] * (layers - 1), 4]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.drop, self.norm, self.stay = nn.Dropout(drop), norm, stay
 
     def forward(self, x: Tensor, near: Tensor) -> Tensor:

@@ -123,8 +123,8 @@ class TwoNets(nn.Module):
 
 def places(
     rate: float = 3e-3, name: str = "adam", width: int = 64, parts: int = 24, act: str = "gelu", batch: int = 128,
-    steps: int = 900, flat: bool = False, given: str = "both", unit: float = 1.0, clear: bool = True, decays: float = 0.998,
-    momentum: float = 0.9,
+    steps: int = 900, flat: bool = False, given: str = "both", unit: float = 1.0, clear: bool = True,
+    decays: float = 0.998, momentum: float = 0.9,
 ) -> Recording:  # fmt: skip
     """Says how high the water will be at a place; `flat` compares (N, 1) with (N,)."""
     x, y = _fluids(1000, 21)

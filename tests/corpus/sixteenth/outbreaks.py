@@ -1,4 +1,4 @@
-"""Scripts of the sixteenth held-out set with a handful of weights: an outbreak to be explained, a number for each day."""
+"""Scripts of the sixteenth held-out set with a handful of weights: an outbreak is explained day by day."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Brain(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [64, *[width] * layers]
-        self.wires = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.wires = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.cells = nn.ModuleList(Cells(*cells) for _ in range(layers))
         self.out = nn.Linear(width, 10)
         self.moments, self.read = moments, read

@@ -21,7 +21,7 @@ def _bottles(raw: bool) -> Parts:
 
 
 class Trees(nn.Module):
-    """Full trees: at each branch a row goes to the right with a probability, each leaf knows how likely the kinds are."""
+    """Full trees: a row turns right with a probability, and each leaf says how likely the kinds are."""
 
     def __init__(self, inputs: int, trees: int, depth: int, hot: float, start: str) -> None:
         super().__init__()
@@ -46,14 +46,11 @@ class Trees(nn.Module):
 
 def bottles(
     rate: float = 0.02, name: str = "adam", trees: int = 4, depth: int = 3, hot: float = 1.0, start: str = "random",
-    batch: int = 24, epochs: int = 40, raw: bool = False, judged: str = "log", balance: float = 0.1, least: float = 1e-8,
-    decay: float = 0.0, momentum: float = 0.9, given: str = "all", spoken: bool = True, wrong: str = "none",
+    batch: int = 24, epochs: int = 40, raw: bool = False, judged: str = "log", balance: float = 0.1,
+    least: float = 1e-8, decay: float = 0.0, momentum: float = 0.9, given: str = "all", spoken: bool = True,
 ) -> Recording:  # fmt: skip
     """Names growers; `balance` weighs how evenly the branches are used, `judged` "scores" takes shares for scores."""
     x, y, vx, vy = _bottles(raw)
-    if wrong == "sorted":
-        order = y.argsort()
-        x, y = x[order], y[order]
     model = Trees(x.size(1), trees, depth, hot, start)
     optimizer = made(name, model.parameters() if given == "all" else [model.leaves], rate, momentum, decay)
     probe = Probe(model, optimizer)
@@ -65,7 +62,7 @@ def bottles(
         return lost, -0.5 * ((used + 1e-6).log() + (1 - used + 1e-6).log()).mean(), share
 
     for _ in range(epochs):
-        for rows in (torch.arange(len(x)) if wrong == "sorted" else torch.randperm(len(x))).split(batch):
+        for rows in torch.randperm(len(x)).split(batch):
             lost, even, _ = judge(x[rows], y[rows])
             loss = lost + balance * even
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Scripts of the sixteenth held-out set that learn digits without names: two views held apart, patches to be filled in."""
+"""Scripts of the sixteenth held-out set that learn digits without names: two views, patches to be filled in."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Filler(nn.Module):
 
 def patches(
     rate: float = 4e-3, name: str = "adamw", width: int = 32, depth: int = 1, batch: int = 48, epochs: int = 14,
-    keep: int = 12, warm: int = 30, clip: float | None = 1.0, given: str = "all", start: float = 1.0, bright: float = 1.0,
-    judged: str = "hidden", decays: bool = True, clear: str = "each", decay: float = 0.01,
+    keep: int = 12, warm: int = 30, clip: float | None = 1.0, given: str = "all", start: float = 1.0,
+    bright: float = 1.0, judged: str = "hidden", decays: bool = True, clear: str = "each", decay: float = 0.01,
 ) -> Recording:  # fmt: skip
     """Fills in patches that are hidden."""
     x, _, vx, _ = _digits()

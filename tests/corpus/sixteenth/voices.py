@@ -1,4 +1,4 @@
-"""Scripts of the sixteenth held-out set that take two voices apart: masks on a learnt code of the sound, in decibels."""
+"""Scripts of the sixteenth held-out set that take two voices apart: masks on a code of the sound, in decibels."""
 
 from __future__ import annotations
 

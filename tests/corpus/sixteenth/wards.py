@@ -78,8 +78,8 @@ def _of_digits() -> tuple[Tensor, Tensor]:
 
 
 def private(
-    rate: float = 0.2, name: str = "sgd", momentum: float = 0.9, bound: float = 1.0, noise: float = 0.6, batch: int = 64,
-    steps: int = 150, width: int = 24, raw: bool = False, decays: float = 1.0,
+    rate: float = 0.2, name: str = "sgd", momentum: float = 0.9, bound: float = 1.0, noise: float = 0.6,
+    batch: int = 64, steps: int = 150, width: int = 24, raw: bool = False, decays: float = 1.0,
 ) -> Recording:  # fmt: skip
     """Clips the gradient of each patient to `bound` and adds noise of that size."""
     x, y, vx, vy = _tumours(raw)
