@@ -64,7 +64,7 @@ class Player(nn.Module):
 
 
 def boards(
-    rate: float = 2e-3, name: str = "adam", width: int = 96, layers: int = 2, drop: float = 0.0, end: str = "tanh",
+    rate: float = 5e-3, name: str = "adam", width: int = 96, layers: int = 2, drop: float = 0.0, end: str = "tanh",
     norm: bool = False, batch: int = 64, epochs: int = 12, low: float = -1e4, masked: str = "taken",
     judged: str = "soft", points: float = 1.0, flat: bool = False, squashed: bool = False, frozen: bool = False,
     asked: str = "eval", decay: float = 0.0, weight: float = 1.0, given: str = "all", spoken: bool = True,
@@ -78,6 +78,7 @@ def boards(
         value.requires_grad_(not frozen)
     wanted = [*model.body.parameters(), *model.move.parameters(), *(model.worth.parameters() if given == "all" else [])]
     optimizer = made(name, [value for value in wanted if value.requires_grad], rate, decay=decay)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // batch))
     probe = Probe(model, optimizer)
 
     def judge(board: Tensor, moves: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -99,6 +100,7 @@ def boards(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            plan.step()
             probe.step(loss, **({"move": move, "worth": value} if spoken else {}))
         if asked == "eval":
             model.eval()

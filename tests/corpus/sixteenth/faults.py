@@ -1,77 +1,17 @@
-"""Faults of the sixteenth held-out set: noise, hospitals, tunes, tables, digits; the others are in slips.py."""
+"""Faults of the sixteenth held-out set: tunes, tables, digits; the others are in slips.py and strays.py."""
 
 from __future__ import annotations
 
 from tests.corpus.fault import AT_FIRST_EVALUATION, Fault
-from tests.corpus.sixteenth import drills, movers, outbreaks, pupils, scans, trees, views, wards
+from tests.corpus.sixteenth import drills, outbreaks, pupils, scans, trees, views
 from tests.corpus.sixteenth.signs import BROKEN, HOT, IDLE, SCALE, STUCK
 from tests.corpus.sixteenth.slips import SLIPS
+from tests.corpus.sixteenth.strays import STRAYS
 from tests.corpus.whole import whole
 
 FAULTS: dict[str, Fault] = {
     **SLIPS,
-    # -- noise that is moved --------
-    "heaps-in-large-units": Fault(
-        whole(movers.cloud, 1, unit=200.0),
-        ("GW109", "GW107"),
-        "forums on diffusion of points: the data were not scaled to the noise",
-        SCALE,
-    ),
-    "spiral-the-copy-is-handed-over": Fault(
-        whole(movers.cloud, 2, kind="spiral", follow=0.98, rate=5e-3, given="after"),
-        ("GW302",),
-        "forums on averaged weights: the optimizer was made of the copy that is to follow",
-        ("GW303", "GW301", *IDLE),
-    ),
-    "heaps-without-activation": Fault(
-        whole(movers.cloud, 1, act=False),
-        ("GW313",),
-        "Humbatova 2020, missing activation",
-        STUCK,
-    ),
-    "heaps-never-cleared": Fault(
-        whole(movers.cloud, 3, name="sgd", rate=0.1, clear=False),
-        ("GW304",),
-        "A. Karpathy, the most common neural net mistakes: .zero_grad() before .backward()",
-        (*HOT, "GW411"),
-    ),
-    # -- hospitals --------
-    "wards-raw-columns": Fault(
-        whole(wards.averaged, 1, raw=True),
-        ("GW107",),
-        "Humbatova 2020, missing preprocessing: columns between 0.001 and 4,254",
-        SCALE,
-    ),
-    "wards-of-one-digit-each": Fault(
-        whole(wards.averaged, 3, digits=True, local=8, rate=0.1, rounds=150, kinds="one each", wards=10),
-        ("GW111",),
-        "TsingZ0/PFLlib#11, #14, diaoenmao/HeteroFL#5: each client holds one class, one is asked at a time",
-        (*HOT, *STUCK, "GW903"),
-    ),
-    "wards-whose-news-is-dropped": Fault(
-        whole(wards.averaged, 1, told="not"),
-        ("GW303", "GW206"),
-        "forums on federated averaging: the state of the copy is never loaded into the global model",
-        (*IDLE, "GW306", "GW412"),
-    ),
-    "wards-local-rate-of-ten": Fault(
-        whole(wards.averaged, 1, rate=10.0),
-        ("GW411", "GW601", "GW603"),
-        "Humbatova 2020, hyperparameters: learning rate of the clients",
-        (*HOT, *BROKEN),
-    ),
-    "wards-raw-columns-in-private": Fault(
-        whole(wards.private, 1, raw=True),
-        ("GW107",),
-        "Humbatova 2020, missing preprocessing",
-        SCALE,
-    ),
-    "wards-clipped-to-nothing": Fault(
-        whole(wards.private, 1, bound=1e-3),
-        ("GW421", "GW422", "GW412"),
-        "forums on private SGD: a bound of 0.001 at the rate of before",
-        IDLE,
-    ),
+    **STRAYS,
     # -- what follows --------
     "tunes-padded-on-both-sides": Fault(
         whole(scans.tunes, 1, causal=False),
@@ -293,13 +233,25 @@ FAULTS: dict[str, Fault] = {
         (*STUCK, "GW801", "GW110"),
     ),
     "few-mean-of-no-guess": Fault(
-        whole(pupils.few, 1, mean="over the sure"),
+        whole(pupils.few, 1, named=300, drop=0.3, mean="over the sure"),
         ("GW604",),
         "facebookresearch/unbiased-teacher#56 and forums on FixMatch: at first nothing is sure, the mean of nothing",
         (*BROKEN, "GW210"),
     ),
     "few-guesses-in-other-units": Fault(
-        whole(pupils.few, 2, norm=True, name="sgd", rate=0.05, ramp=50, raw_others=True),
+        whole(
+            pupils.few,
+            2,
+            named=300,
+            norm=True,
+            name="sgd",
+            rate=0.05,
+            ramp=50,
+            steps=200,
+            weight=0.5,
+            batch=30,
+            raw_others=True,
+        ),
         ("GW433", "GW107", "GW434"),
         "kekmodel/FixMatch-pytorch#7 on batch norm; forums: the rows without names went through another transform",
         (*SCALE, "GW112", "GW801", "GW113"),

@@ -42,11 +42,11 @@ HEALTHY: dict[str, Setup] = {
     # -- sounds --------
     "voices-apart": whole(voices.voices, 1),
     "voices-apart-by-shares": whole(voices.voices, 2, name="adamw", mask="softmax", blocks=2),
-    "voices-apart-by-sgd": whole(voices.voices, 3, name="sgd", rate=0.02, norm=False),
+    "voices-apart-by-sgd": whole(voices.voices, 3, name="sgd", rate=0.02, norm=False, decays=0.995),
     # -- games --------
     "boards-of-noughts": whole(boards.boards, 1),
     "boards-of-noughts-normed": whole(boards.boards, 2, drop=0.2, norm=True, name="adamw"),
-    "boards-of-noughts-one-move": whole(boards.boards, 3, judged="one", end="none", epochs=10, spoken=False),
+    "boards-of-noughts-one-move": whole(boards.boards, 3, judged="one", end="none", spoken=False),
     "puck-by-actor-and-critics": whole(steering.puck, 1),
     "puck-by-warmer-actor": whole(steering.puck, 2, named=False, heat=0.1, rate=2e-3, actor_rate=2e-3, steps=500),
     "puck-by-evolution": whole(steering.guesses, 1),
@@ -61,7 +61,7 @@ HEALTHY: dict[str, Setup] = {
     "heaps-by-straight-lines-and-sgd": whole(movers.cloud, 3, name="sgd", rate=0.1, clip=1.0),
     # -- hospitals --------
     "wards-averaged": whole(wards.averaged, 1),
-    "wards-averaged-by-adam": whole(wards.averaged, 2, server="adam", server_rate=0.01, norm=True, rounds=100),
+    "wards-averaged-by-adam": whole(wards.averaged, 2, server="adam", server_rate=4e-3, norm=True, rounds=100),
     "wards-averaged-of-digits": whole(wards.averaged, 3, digits=True, local=8, rate=0.1, rounds=150),
     "wards-in-private": whole(wards.private, 1),
     "wards-in-private-by-adam": whole(wards.private, 2, name="adam", rate=5e-3),
@@ -91,11 +91,13 @@ HEALTHY: dict[str, Setup] = {
     ),
     "drill-by-adam": whole(drills.drills, 7, name="adam", rate=1e-2),
     "drill-by-plain-sgd": whole(drills.drills, 6, name="sgd", rate=0.05),
-    "few-names-and-guesses": whole(pupils.few, 1),
-    "few-names-and-guesses-normed": whole(pupils.few, 2, norm=True, name="sgd", rate=0.05, ramp=50),
+    "few-names-and-guesses": whole(pupils.few, 1, named=300, drop=0.3),
+    "few-names-and-guesses-normed": whole(
+        pupils.few, 2, named=300, norm=True, name="sgd", rate=0.05, ramp=50, steps=200, weight=0.5, batch=30
+    ),
     "few-names-and-bolder-guesses": whole(pupils.few, 3, named=200, sure=0.8, weight=0.5, name="adamw", drop=0.2),
     "layers-each-for-itself": whole(pupils.layers, 1),
-    "layers-each-for-itself-by-sgd": whole(pupils.layers, 2, name="sgd", rate=0.3),
+    "layers-each-for-itself-by-sgd": whole(pupils.layers, 2, name="sgd", rate=1.0),
     # -- a handful of weights --------
     "outbreak-explained": whole(outbreaks.outbreak, 1),
     "outbreak-explained-by-huber": whole(outbreaks.outbreak, 2, judged="huber", towns=12, rate=0.05, steps=300),

@@ -18,7 +18,7 @@ class Outbreak(nn.Module):
     def __init__(self, towns: int, cut_off: str) -> None:
         super().__init__()
         self.spreads, self.heals = nn.Parameter(torch.tensor(-1.5)), nn.Parameter(torch.tensor(-1.5))
-        self.first = nn.Parameter(torch.full((towns,), -5.0))
+        self.first = nn.Parameter(0.3 * torch.randn(towns) - 5)
         self.cut_off = cut_off
 
     def forward(self) -> Tensor:

@@ -85,7 +85,7 @@ def _with(x: Tensor, y: Tensor) -> Tensor:
 
 
 def layers(
-    rate: float = 5e-3, name: str = "adam", width: int = 160, depth: int = 2, bar: float = 2.0, batch: int = 48,
+    rate: float = 1e-2, name: str = "adam", width: int = 160, depth: int = 2, bar: float = 2.0, batch: int = 48,
     epochs: int = 24, length: str = "one", mixed_up: bool = False, detached: bool = True, momentum: float = 0.9,
     decay: float = 0.0, clear: bool = True, stone: float = 0.0,
 ) -> Recording:  # fmt: skip
@@ -99,11 +99,13 @@ def layers(
     optimizers = {
         f"layer{at}": made(name, owner.parameters(), rate, momentum, decay) for at, owner in enumerate(owners)
     }
+    total = epochs * -(-len(x) // batch)
+    plans = [torch.optim.lr_scheduler.CosineAnnealingLR(each, total) for each in optimizers.values()]
     probe = Probe(net, optimizers)
     for epoch in range(epochs):
         for rows in torch.randperm(len(x)).split(batch):
             right, wrong = _with(x[rows], y[rows]), _with(x[rows], (y[rows] + torch.randint(1, 10, (len(rows),))) % 10)
-            total = torch.zeros(())
+            lost = torch.zeros(())
             for layer, optimizer in zip(net, optimizers.values(), strict=True):
                 right, wrong = layer(right), layer(wrong)
                 warm, cold = right.pow(2).mean(1), wrong.pow(2).mean(1)
@@ -113,8 +115,10 @@ def layers(
                 loss.backward()
                 optimizer.step()
                 right, wrong = right.detach(), wrong.detach()
-                total = total + loss.detach()
-            probe.step(total)
+                lost = lost + loss.detach()
+            for plan in plans:
+                plan.step()
+            probe.step(lost)
         if epoch % 3 == 2:
             probe.log(accuracy=_best_name(net, vx, vy))
     return probe.finish()

@@ -67,8 +67,8 @@ class Brain(nn.Module):
 
 
 def spikes(
-    rate: float = 2e-3, name: str = "adam", width: int = 96, layers: int = 2, moments: int = 8, keeps: float = 0.9,
-    bar: float = 1.0, steep: float = 5.0, slope: str = "made up", read: str = "mean", batch: int = 48, epochs: int = 6,
+    rate: float = 4e-3, name: str = "adam", width: int = 96, layers: int = 2, moments: int = 8, keeps: float = 0.9,
+    bar: float = 1.0, steep: float = 5.0, slope: str = "made up", read: str = "mean", batch: int = 48, epochs: int = 8,
     last: str = "none", clear: bool = True, bright: float = 1.0, momentum: float = 0.9, rows_mixed: bool = True,
 ) -> Recording:  # fmt: skip
     """Names digits."""
@@ -79,6 +79,7 @@ def spikes(
         x, y = x[order], y[order]
     model = Brain(width, layers, moments, (keeps, bar, steep, slope), read)
     optimizer = made(name, model.parameters(), rate, momentum)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // batch))
     probe = Probe(model, optimizer)
 
     def judge(out: Tensor, wanted: Tensor) -> Tensor:
@@ -91,6 +92,7 @@ def spikes(
                 optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            plan.step()
             probe.step(loss)
         with torch.no_grad():
             out = model(vx)

@@ -53,6 +53,7 @@ def bottles(
     x, y, vx, vy = _bottles(raw)
     model = Trees(x.size(1), trees, depth, hot, start)
     optimizer = made(name, model.parameters() if given == "all" else [model.leaves], rate, momentum, decay)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // batch))
     probe = Probe(model, optimizer)
 
     def judge(rows: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,6 +69,7 @@ def bottles(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            plan.step()
             probe.step(loss, **({"kinds": lost, "balance": even * balance} if spoken else {}))
         with torch.no_grad():
             lost, even, share = judge(vx, vy)

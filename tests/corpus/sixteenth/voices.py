@@ -64,7 +64,7 @@ def voices(
     rate: float = 5e-3, name: str = "adam", width: int = 32, blocks: int = 3, mask: str = "sigmoid", norm: bool = True,
     act: bool = True, batch: int = 12, steps: int = 200, silent: float = 0.0, least: float = 1e-8,
     clear: str = "each", clip: float | None = 5.0, clip_late: bool = False, scaled: bool = True, frozen: bool = False,
-    momentum: float = 0.9, decays: float = 1.0,
+    momentum: float = 0.9, decays: float = 0.985,
 ) -> Recording:  # fmt: skip
     """Learns to take them apart."""
     learn, test = _voices(1000, 31, silent), _voices(100, 32)
