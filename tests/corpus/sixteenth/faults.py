@@ -43,12 +43,6 @@ FAULTS: dict[str, Fault] = {
         "forums on cross entropy: (B, T, C) reshaped to (B, C, T)",
         (*STUCK, "GW103", "GW112", "GW214"),
     ),
-    "tunes-softmax-twice": Fault(
-        whole(scans.tunes, 1, last="softmax"),
-        ("GW202", "GW212"),
-        "UMLAUT (Schoop et al. 2021): softmax before cross entropy",
-        STUCK,
-    ),
     "tunes-adam-of-three-tenths": Fault(
         whole(scans.tunes, 1, rate=0.3, warm=0),
         ("GW411", "GW415"),
@@ -121,18 +115,6 @@ FAULTS: dict[str, Fault] = {
         ("GW107",),
         "SCALING: columns in thousands",
         SCALE,
-    ),
-    "pumps-adam-of-one": Fault(
-        whole(trees.lasting, 1, epochs=8, rate=1.0),
-        ("GW411",),
-        "Humbatova 2020, hyperparameters: learning rate",
-        HOT,
-    ),
-    "pumps-nearly-all-dropped": Fault(
-        whole(trees.lasting, 2, norm=True, drop=0.95, name="adamw"),
-        ("GW462",),
-        "Humbatova 2020, dropout rate",
-        ("GW802", "GW461", "GW434", *IDLE),
     ),
     # -- digits without names --------
     "views-fall-together": Fault(
