@@ -30,7 +30,7 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 
 def fingerprint(batch: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """Describes tensors that lie on the host; those of a device or of a functional transform are named, and not read."""
+    """Describes tensors that lie on the host; those of a device or of a transform are named, and not read."""
     return [_of(item) for item in batch]
 
 
