@@ -30,14 +30,15 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 
 def fingerprint(batch: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """Describes tensors that lie on the host; those of a device are named, and not read."""
+    """Describes tensors that lie on the host; those of a device or of a transform are named, and not read."""
     return [_of(item) for item in batch]
 
 
 @torch.no_grad()
 def _of(tensor: Tensor) -> dict[str, Any]:
     about: dict[str, Any] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
-    if not tensor.is_cpu or tensor.layout is not torch.strided or not tensor.numel():
+    unread = tensor.layout is not torch.strided or tensor_tools.is_wrapped(tensor)
+    if unread or not tensor.is_cpu or not tensor.numel():
         return {**about, "hash": None}
     flat = tensor.detach().reshape(-1)
     picked = flat[:: max(1, len(flat) // VALUES)][:VALUES].contiguous()

@@ -19,6 +19,7 @@ from tests.corpus import (
     ninth,
     second,
     seventh,
+    sixteenth,
     sixth,
     tenth,
     third,
@@ -42,4 +43,5 @@ SETS: dict[str, ModuleType] = {
     "thirteenth": thirteenth,
     "fourteenth": fourteenth,
     "fifteenth": fifteenth,
+    "sixteenth": sixteenth,
 }

@@ -389,3 +389,28 @@ def test_the_print_is_the_same_for_the_same_values(tensor: Tensor) -> None:
     assert first[0]["shape"] == list(tensor.shape)
     other = batch_print.fingerprint([tensor.logical_not()])
     assert not tensor.numel() or first != other
+
+
+def test_targets_of_a_gradient_of_each_sample_are_named_and_not_read() -> None:
+    """`vmap` has let go of them when the loss turns out to be odd: asking for their values raises."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True, budget=1e-6)
+
+    def of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loss = F.cross_entropy(torch.func.functional_call(model, weights, (x[None],)), y[None])
+        return loss, loss
+
+    slopes = torch.func.vmap(torch.func.grad(of_one, has_aux=True), in_dims=(None, 0, 0))
+    for step in range(BREAKS_AT + 1):
+        x, y = torch.randn(16, 8) * (math.inf if step == BREAKS_AT else 1.0), torch.arange(16) % 3
+        each, losses = slopes({key: value.detach() for key, value in model.named_parameters()}, x, y)
+        for key, value in model.named_parameters():
+            value.grad = each[key].mean(0)
+        optimizer.step()
+        monitor.step(losses.mean())
+    monitor.finish(timeout=0.1)
+    [broken] = breaks(tape)
+    assert broken["step"] == BREAKS_AT
+    assert broken["batch"]["from"] == "targets"
+    assert [item["hash"] for item in broken["batch"]["tensors"]] == [None]
