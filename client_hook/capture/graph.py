@@ -7,7 +7,7 @@ What is kept are names and counts; the graph itself is let go when the step clos
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -56,6 +56,7 @@ class GraphSignal(Signal):
         self._plain: dict[int, tuple[weakref.ref[Tensor], Tensor, set[int]]] = {}  # → tensor, its values, the steps
         self._second_order = False  # a loss of derivatives: coordinates ask for gradients there, and are no weights
         self._optimizers: list[weakref.ref[Optimizer]] = []  # all that are seen, watched or not
+        self._held: set[int] = set()  # parameters, by id, of those: a graph of ours may outlive an optimizer of a round
         self._detached: dict[str, bool] = {}  # layer → none of its calls with a graph reached a loss
         self._first: dict[str, Any] = {}
         self._softmaxes: list[list[int]] = []  # the dimension of each, and the shape
@@ -93,6 +94,7 @@ class GraphSignal(Signal):
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
         if self._steps < SEND_AT[-1] and not any(item() is optimizer for item in self._optimizers):
             self._optimizers.append(weakref.ref(optimizer))
+            self._held |= _parameters_of([optimizer])
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the graph before the backward frees it."""
@@ -294,7 +296,7 @@ class GraphSignal(Signal):
 
     def _unregistered(self) -> list[dict[str, Any]]:
         """Lists leaves that no watched model and no optimizer that was seen holds."""
-        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
+        held = self._held_somewhere()
         return [
             about
             for key, (reference, about) in self._strangers.items()
@@ -315,7 +317,7 @@ class GraphSignal(Signal):
         }
         if not lasting:
             return []
-        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
+        held = self._held_somewhere()
         found = []
         for name, module in self.context.modules():
             for label, item in _tensors_of(vars(module)):
@@ -327,9 +329,13 @@ class GraphSignal(Signal):
                         found.append(({**about, "attribute": path}, (leaf.detach() == values).all()))
         return found
 
-    def _known_optimizers(self) -> list[Optimizer]:
+    def _held_somewhere(self) -> set[int]:
         seen = [item for reference in self._optimizers if (item := reference()) is not None]
-        return [*self.context.optimizers.values(), *seen]
+        return self._held | _parameters_of([*self.context.optimizers.values(), *seen])
+
+
+def _parameters_of(optimizers: Iterable[Optimizer]) -> set[int]:
+    return {id(item) for one in optimizers for group in one.param_groups for item in group["params"]}
 
 
 class _Mark:

@@ -13,6 +13,8 @@ from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, LossCall, loss_ca
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+MASKED = -1e3  # a score that is there to be none
+
 
 class InitialLossLow(Rule):
     """The run has a first loss below that of the best guess without inputs
@@ -21,7 +23,8 @@ class InitialLossLow(Rule):
     An answer that ignores the inputs cannot get a cross-entropy below the entropy of the batch's own labels (Gibbs'
     inequality). A first loss below that bound, by more than sampling explains, is a warning where the weights look
     freshly initialised and an info where they may be pretrained. Where the labels are not seen as class ids (soft
-    targets), less than half of ln C is an info, for fresh weights.
+    targets), less than half of ln C is an info, for fresh weights. Where scores are masked (below -1000, or
+    infinite), a guess among the others costs less, and nothing is judged.
 
     ## Why it matters
     An untrained model cannot know the labels. Either they leak into the inputs, or the loss is scaled or masked, or the
@@ -52,7 +55,7 @@ class InitialLossLow(Rule):
     name = "initial-loss-low"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -91,6 +94,9 @@ class InitialLossLow(Rule):
             return
         if call.classes == call.batch_size and len(call.labels) == call.batch_size:
             yield NotEvaluated("the classes are the members of the batch (contrastive), whose views start close")
+            return
+        if call.input.nonfinite or (call.input.least or 0.0) <= MASKED:
+            yield NotEvaluated("some answers are masked out, so that a guess among the others costs less")
             return
         limit = bound - max(params.margin, params.errors / math.sqrt(max(call.per_batch, 1.0)))
         if call.value < limit:

@@ -21,6 +21,7 @@ from server.rules._loss_call import (
     loss_call,
     spread_of,
 )
+from server.rules._progress import is_stuck, loss_quarters
 from server.rules._say import percent, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -34,15 +35,16 @@ class LabelHistogramWrong(Rule):
     ## What it does
     Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
     called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
-    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed;
-    of less than 200 labels that is judged at the end, with the sampling error of one evaluation.
-    Labels that come in batches of one class count once a batch: of sorted data a few batches are no sample.
-    At the end of a run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a
-    head that was made for other data. Texts are left out: their vocabulary is larger than one run's.
-    Where nearly all validation examples of each class are taken for one class, and two or more classes for each
-    other's, the sets number their classes differently: an error. At the end of a run the only label under a binary
-    loss, or of two classes, is an error too. Of regression targets it compares mean and deviation: validation targets
-    five deviations away and three times as wide were not scaled.
+    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were
+    passed (not where a step asks for losses of several batches one by one: labels that the model guesses are no
+    data); of less than 200 labels that is judged at the end, with the sampling error of one evaluation. Labels that
+    come in batches of one class count once a batch: of sorted data a few batches are no sample. At the end of a
+    run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a head that
+    was made for other data. Texts are left out: their vocabulary is larger than one run's. Where nearly all
+    validation examples of each class are taken for one class, and two or more classes for each other's, though the
+    training loss fell, the sets number their classes differently: an error. At the end of a run the only label
+    under a binary loss, or of two classes, is an error too. Of regression targets it compares mean and deviation:
+    validation targets five deviations away and three times as wide were not scaled.
 
     ## Why it matters
     Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
@@ -71,7 +73,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -160,6 +162,9 @@ class LabelHistogramWrong(Rule):
                 "compute the validation loss with the same function, under torch.no_grad()",
             )
             return
+        if call.calls_per_step > 1 and call.reduction == "none":
+            yield NotEvaluated("the loss is asked for several losses a step, one by one: some labels may be guesses")
+            return
         classes = set(call.labels) | set(other)
         distance = 0.5 * sum(
             abs(call.labels.get(item, 0) / seen - other.get(item, 0) / sum(other.values())) for item in classes
@@ -244,6 +249,9 @@ def _renumbered(window: Window, call: LossCall, params: LabelHistogramWrong.Para
     moved = {label: other for label, other in taken.items() if label != other}
     if not moved or set(moved) != set(moved.values()) or under < least or under - right < params.wrong:
         return None
+    parts = loss_quarters(window)
+    if parts is None or is_stuck(parts):
+        return None  # who learned nothing, takes all for anything
     return say(
         Severity.ERROR,
         f"{percent(right)} of the validation answers are right, and {percent(under)} would be with other numbers "

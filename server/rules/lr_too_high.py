@@ -48,8 +48,9 @@ class LrTooHigh(Rule):
       not fallen by 10 % in its last half (warning).
 
     *Late*: U above max(0.1, 20 × its equilibrium) in 50 of the window's samples while the loss neither falls nor is at
-    its floor, or U above 0.03 while the loss swings or diverges or the gradient norm has jumped 3 times. The
-    equilibrium is √(2ηλ/(1+μ)) for SGD and √(2ηλ(1−β1)/(1+β1)) for AdamW.
+    its floor, or U above 0.03 while the loss swings or diverges or the gradient norm has jumped 3 times; not of
+    gradients that the loop sets itself, without any backward. The equilibrium is √(2ηλ/(1+μ)) for SGD and
+    √(2ηλ(1−β1)/(1+β1)) for AdamW.
 
     ## Why it matters
     A step of a third of the weight forgets a third of what was learned. Often one such step in the beginning is enough:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -141,3 +142,24 @@ def test_a_plain_tensor_in_an_optimizer_is_no_stranger() -> None:
     model = Coded(plain())
     optimizer = torch.optim.SGD([*model.parameters(), model.codes], lr=0.1)
     assert last(train(model=model, optimizer=optimizer, steps=4), "graph")["unregistered"] == []
+
+
+def test_copies_that_wards_train_by_themselves_are_no_strangers() -> None:
+    """Federated averaging: the optimizer of a copy may be gone while its graph is still looked at."""
+
+    def round_of(step: int, model: Any, optimizer: Any) -> torch.Tensor:
+        inputs, labels = batch(step)
+        for _ward in range(3):
+            mine = copy.deepcopy(model)
+            own = torch.optim.SGD(mine.parameters(), lr=0.1)
+            own.zero_grad()
+            loss = F.cross_entropy(mine(inputs), labels)
+            loss.backward()
+            own.step()
+        optimizer.zero_grad()
+        for value, theirs in zip(model.parameters(), mine.parameters(), strict=True):
+            value.grad = value.detach() - theirs.detach()
+        optimizer.step()
+        return loss.detach()
+
+    assert [graph["unregistered"] for graph in train(round_of, steps=4).facts("graph")] == [[], []]
