@@ -121,16 +121,19 @@ def _rounded(window: Window, newest: Floats) -> Verdict:
     value, norms = float(newest[-1]), window.series("grad_norm")
     largest = float(norms.values.max())
     gradients = f"no gradient was above {largest:.2g}" if largest else "all gradients are zero"
+    operations = window.fact("graph").get("operations")
+    off = not largest and any(str(name).startswith("Relu") for name in operations or ())
     return Verdict(
         severity=Severity.ERROR,
         first_step=int(window.loss.steps[0]),
         message=(
             f"The loss is {value + 0.0:.6g} but for its rounding, whatever the batch, and {gradients}: it compares "
-            "something with itself"
+            "something with itself" + (", or no unit before a ReLU is ever above 0" if off else "")
         ),
         advice=(
             "Look at what is subtracted or divided: the same tensor may stand on both sides (a ratio to the policy of "
             "now instead of an old one that was detached, a negative that is the positive itself)."
+            + (" Print (x > 0).float().mean() behind each ReLU: a bias far below 0 turns all units off." if off else "")
         ),
         evidence=Evidence(numbers={"loss": value, "largest_gradient": largest}, series=("loss", "grad_norm")),
         at_once=True,

@@ -85,7 +85,7 @@ class LossConstantOrZero(Rule):
     name = "loss-constant-or-zero"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = 2

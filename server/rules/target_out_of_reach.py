@@ -24,6 +24,7 @@ ALIKE = 2.0  # times one another: inputs and targets of one unit
 EXPLODED = frozenset({"GW205", "GW208", "GW307", "GW308", "GW411"})  # steps as large as the targets
 OVERFLOWED = frozenset({"GW601", "GW602", "GW603", "GW608"})
 EXPLAINS = frozenset({"GW201", "GW206", "GW214", "GW311", "GW412"})  # the way is long, and constant answers come first
+GREW = 0.1  # of the square of the targets
 
 
 class TargetOutOfReach(Rule):
@@ -40,7 +41,8 @@ class TargetOutOfReach(Rule):
     that are learned in time stay silent. Single targets more than 15 deviations away, of which the validation has none,
     are told where a squared error exploded over them. Of an absolute or quantile error that you wrote, one that begins
     above 100 times the spread of the outputs is told at the end, where half of its gain came in the second half.
-    Inputs as large as the targets are the same mistake, told as GW107.
+    Inputs as large as the targets are the same mistake, told as GW107. Targets that were near the first answers, by the
+    first error, are the model's own (another view, another network) and grew with its weights: they are not judged.
 
     ## Why it matters
     A network starts near 0. To answer 50,000 the last bias has to walk there, step by step of the learning rate, and
@@ -68,7 +70,7 @@ class TargetOutOfReach(Rule):
     name = "target-out-of-reach"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 7
+    version = 8
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -131,6 +133,9 @@ class TargetOutOfReach(Rule):
             unseen = far_in_own_error(window, params.own)
             yield _far(unseen, params) if unseen is not None else NOT_SEEN
             return
+        if _grew(call):
+            yield NotEvaluated("the targets were near the first answers: the model computes them itself")
+            return
         square, std, mean = call.target.mean_square, call.input.std, call.input.mean
         if (verdict := _exploded(window, call, params) or _strays(window, call, params)) is not None:
             yield verdict
@@ -183,6 +188,15 @@ class TargetOutOfReach(Rule):
             explains=EXPLAINS,
             stage=Stage.STRUCTURE if _as_large_as_inputs(window, size, params) else None,
         )
+
+
+def _grew(call: LossCall) -> bool:
+    """Says whether the first error was far below the square of the targets: then they were not far, and what they are
+    now they became with the weights."""
+    square, first = call.target.mean_square, call.value
+    if call.function != "mse_loss" or call.reduction != "mean" or square is None or first is None:
+        return False
+    return first < GREW * square
 
 
 def _as_large_as_inputs(window: Window, size: float, params: TargetOutOfReach.Params) -> bool:

@@ -7,6 +7,18 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.sixteenth.faults import FAULTS
 from tests.corpus.sixteenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "boards-of-noughts-one-move",
+        "few-names-and-bolder-guesses",
+        "few-names-and-guesses",
+        "few-names-and-guesses-normed",
+        "layers-made-of-stone",
+        "puck-by-evolution-and-sgd",
+        "views-adam-of-a-half",
+        "wards-averaged",
+        "wards-whose-news-is-dropped",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
