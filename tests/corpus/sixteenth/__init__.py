@@ -13,7 +13,6 @@ ADOPTED: frozenset[str] = frozenset(
         "few-names-and-bolder-guesses",
         "few-names-and-guesses",
         "few-names-and-guesses-normed",
-        "layers-made-of-stone",
         "puck-by-evolution-and-sgd",
         "views-adam-of-a-half",
         "wards-averaged",
