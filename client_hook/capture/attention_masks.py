@@ -28,6 +28,7 @@ BATCHES = 4  # that are looked at
 TRIES = 20  # forwards without tokens or attention: then there are none
 WAITED = 80  # steps more, where a model is not called as a whole
 MOST_CALLS = 64  # of one forward
+READS = (nn.MultiheadAttention, nn.RNNBase)
 IGNORED = -100  # PyTorch's default
 
 
@@ -40,7 +41,7 @@ class AttentionMasksSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._models = WatchedCalls(context, [], self._forward)
-        self._layers = WatchedCalls(context, [], self._multihead, named=True)
+        self._layers = WatchedCalls(context, [], self._layer, named=True)
         self._tables = WatchedCalls(context, [], self._lookup)
         self._read: list[Tensor] = []  # by the tables of models that are called part by part
         self._unheard: list[Tensor] = []  # texts of a model whose attention was not heard
@@ -53,6 +54,7 @@ class AttentionMasksSignal(Signal):
         self._calls: list[list[float]] = [[0.0] * 2, [0.0] * 2]
         self._padding = [0.0, 0.0]
         self._lengths = (0, 0)
+        self._both_ways: dict[str, int] = {}  # recurrent layers that read backwards too → places
 
     def attach(self) -> None:
         """Listens, where a model has a table of tokens."""
@@ -62,8 +64,8 @@ class AttentionMasksSignal(Signal):
             return
         self.context.patches.subscribe(self)
         self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
-        layers = [(name, module) for name, module in modules if isinstance(module, nn.MultiheadAttention)]
-        self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._multihead, named=True)
+        layers = [(name, module) for name, module in modules if isinstance(module, READS)]
+        self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._layer, named=True)
         whole = [model for model in self.context.models.values() if type(model).forward is nn.Module.forward]
         parts = [model for model in whole if not is_compiled([model])]
         tables = [item for model in parts for item in model.named_modules() if isinstance(item[1], nn.Embedding)]
@@ -93,11 +95,15 @@ class AttentionMasksSignal(Signal):
         if self._listens() and all(readable(item) for item in given.values() if isinstance(item, Tensor)):
             self._hear(sight.fused(given))
 
-    def _multihead(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
+    def _layer(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
         args, kwargs = inputs
         given = [item for item in (*args, *kwargs.values()) if isinstance(item, Tensor)]
-        if self._listens() and all(map(readable, given)):
+        if not self._listens() or not all(map(readable, given)):
+            return
+        if not isinstance(module, nn.RNNBase):
             self._hear(sight.multihead(module, args, kwargs))
+        elif module.bidirectional and given and given[0].ndim == 3:
+            self._both_ways[name] = given[0].shape[1 if module.batch_first else 0]
 
     def _listens(self) -> bool:
         return not (self._done or self._over) and torch.is_grad_enabled()
@@ -225,6 +231,7 @@ class AttentionMasksSignal(Signal):
             "batches": self._compared, "length": self._lengths[at], "places": int(places), "next": int(following),
             "telling": int(telling), "same": int(same), "covered": int(covered), "calls": int(calls),
             "open": int(unmasked), "padded": int(self._padding[0]), "only_padding": int(self._padding[1]),
+            "both_ways": [name for name, length in self._both_ways.items() if length == self._lengths[at]],
         }  # fmt: skip
         if calls or following or self._padding[0]:  # attention that is written out is seen in the graph
             self.context.outbox.record("fact", "sight", step, fact)

@@ -9,6 +9,7 @@ from typing import Any
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._layers import listed
+from server.rules._loss_call import loss_call
 from server.rules._preflight import PreflightRule, result_of
 from server.rules._say import say
 from server.rules._written_attention import predicts_next, written_out
@@ -20,14 +21,15 @@ class FutureLeak(PreflightRule):
 
     ## What it does
     *Before the training*, where the targets are the inputs moved by one token (or the model is declared causal),
-    preflight replaces the second half of every sequence in evaluation mode and compares the answers for the first half.
-    A change above 0.001 of the answers' size is an error. *In the training* two facts of the first batches have to hold
-    together: 99 % of the targets are the next token of the input (not counting what is ignored), and no self-attention
-    over these tokens is causal or has a mask that shows one place more than another. That is seen of fused attention,
-    of `nn.MultiheadAttention`, and of softmaxes from T places to T. Of a decoder beside an encoder, both told
-    apart by the lengths of their texts, the decoder's are judged; models that may look both ways and prefix masks are
-    not. Of a series of numbers whose targets are its next values, convolutions
-    that are padded on both sides and bidirectional recurrent layers are seen as well.
+    preflight replaces the second half of every sequence in evaluation mode and compares the answers for the first
+    half. A change above 0.001 of the answers' size is an error. *In the training* two facts of the first batches
+    have to hold together: 99 % of the targets are the next token of the input (not counting what is ignored), and
+    no self-attention over these tokens is causal or has a mask that shows one place more than another. That is seen
+    of fused attention, of `nn.MultiheadAttention`, and of softmaxes from T places to T. A bidirectional recurrent
+    layer over the text counts as well, where that loss is the only one. Of a decoder beside an encoder, both told
+    apart by the lengths of their texts, the decoder's are judged; models that may look both ways and prefix masks
+    are not. Of a series of numbers whose targets are its next values, convolutions that are padded on both sides
+    and bidirectional recurrent layers are seen as well.
 
     ## Why it matters
     The model reads the answer from its input: the loss falls towards 0, and generated text is nonsense.
@@ -77,6 +79,9 @@ class FutureLeak(PreflightRule):
         if not judged and (found := _of_numbers(window, params)) is not None:
             yield found
             return
+        if not judged and (both := _both_ways(window, params)) is not None:
+            yield both
+            return
         if judged or not _seen(fact, params, len(own)):
             yield from super().check(window, params)
             return
@@ -94,6 +99,32 @@ class FutureLeak(PreflightRule):
                 series=("loss", "val/loss"),
                 limit=0.0,
             )
+
+
+def _both_ways(window: Window, params: FutureLeak.Params) -> Verdict | None:
+    """Finds a text that a recurrent layer reads backwards too, where one loss alone asks for its next tokens: of two,
+    the other may ask the reversed half for those before (ELMo)."""
+    fact, call = window.fact("sight"), loss_call(window)
+    names = fact.get("both_ways")
+    layers = [str(name) for name in names] if isinstance(names, (list, tuple)) else []
+    places, following, *_ = _numbers(fact)
+    enough = _numbers({"places": fact.get("batches")})[0] >= params.batches and places >= params.places
+    if not layers or not enough or call is None or not call.alone or call.calls_per_step > 1:
+        return None
+    if not predicts_next(window, params.following, params.telling):
+        return None
+    return say(
+        Severity.ERROR,
+        f"The targets are the next tokens of the input ({following:,.0f} of {places:,.0f}), and {listed(layers)} "
+        f"{'read' if len(layers) > 1 else 'reads'} the text backwards too (bidirectional): the model reads what it is "
+        "asked for",
+        "Make the recurrent layers of a language model run forward only: bidirectional=False, and half the inputs of "
+        "the layer behind.",
+        layers=layers,
+        numbers={"places": places, "following": following},
+        series=("loss", "val/loss"),
+        limit=0.0,
+    )
 
 
 def _of_numbers(window: Window, params: FutureLeak.Params) -> Verdict | None:

@@ -220,6 +220,23 @@ def test_of_a_decoder_beside_an_encoder_its_own_text_is_looked_at(causal: bool) 
     )
 
 
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_a_recurrent_layer_that_reads_backwards_too_is_seen(both_ways: bool) -> None:
+    class Spelling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Embedding(WORDS, 8)
+            self.cells = nn.GRU(8, 8, batch_first=True, bidirectional=both_ways)
+            self.head = nn.Linear(16 if both_ways else 8, WORDS)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cells(self.tokens(x))[0])
+
+    told = sights(Spelling())[-1]
+    assert is_next(told)
+    assert told["both_ways"] == (["cells"] if both_ways else [])
+
+
 def test_labels_that_a_model_is_given_are_no_text_that_it_reads() -> None:
     def loss_of(model: nn.Module, step: int) -> Tensor:
         rows = text(step)
