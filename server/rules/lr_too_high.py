@@ -56,7 +56,8 @@ class LrTooHigh(Rule):
     Update ratios above 0.1; the loss jumps in the first steps, or swings without settling.
 
     ## What to try
-    - Divide the learning rate by 3 to 10.
+    - Divide the learning rate by 3 to 10; by 10 to 30 where a step changes the weights by 0.3 of their size or more, by
+      30 to 100 where by all of it.
     - Warm up over the first 1 to 5 % of the steps: `LinearLR(optimizer, 0.01, total_iters=steps // 50)`.
     - Adam moves every weight by about the learning rate in its first steps, whatever the gradient: 1e-3 on weights of
       size 0.02 is 5 %.
@@ -78,7 +79,7 @@ class LrTooHigh(Rule):
     name = "lr-too-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     needs = (Kind.PARAM_UPDATE_RATIO,)
     chart = "updates"
     tier = "layers"

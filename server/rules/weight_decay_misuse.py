@@ -53,7 +53,7 @@ class WeightDecayMisuse(Rule):
     name = "weight-decay-misuse"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -102,7 +102,7 @@ class WeightDecayMisuse(Rule):
                     Severity.INFO,
                     f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step (limit {params.a_step:g}): what the "
                     f"weights learn is forgotten within {1 / (rate * decay):.0f} steps",
-                    f"Lower weight_decay from {decay:g} to 0.01 to 0.1 (AdamW) or 1e-4 to 5e-4 (SGD).",
+                    f"Lower weight_decay from {decay:g}: usual are 0.01 to 0.1 for AdamW, 1e-4 to 5e-4 for SGD.",
                     numbers={"lr": rate, "weight_decay": decay, "a_step": rate * decay},
                     series=(f"lr/{name}",),
                     limit=params.a_step,
@@ -132,6 +132,7 @@ class WeightDecayMisuse(Rule):
                 f"Weight decay pulls on {len(flat)} biases and norm weights too: {listed(flat)}",
                 "Put parameters of fewer than two dimensions into a group with weight_decay=0.",
                 numbers={"parameters": len(flat)},
+                exact=True,  # a setting, and no symptom of anything
             )
             return
         tied = {name for group in window.fact("model").get("tied") or () for name in group}
