@@ -50,6 +50,7 @@ def report_view(
     now_ms: int,
     version: str,
     style: Markup,
+    ending: str = "",
 ) -> ReportView:
     """Makes the report."""
     row = run_row(run, now_ms)
@@ -66,7 +67,7 @@ def report_view(
     )
     return ReportView(
         run=row,
-        strip=strip(run, findings),
+        strip=strip(run, findings, ending),
         figures=tuple((name, value) for name, value in figures if value and value != formats.NOTHING),
         findings=findings,
         checklist=checklist,
