@@ -18,6 +18,7 @@ from server.web.contexts.incidents import IncidentView, incident_views
 from server.web.contexts.runs import WAITING, no_problem, nothing_judged, unjudged
 
 SHOWN_LAYERS = 6
+QUARTERS = {"q1": "first quarter", "q2": "second quarter", "q3": "third quarter", "q4": "last quarter"}
 LONGEST_ENDING = 200  # characters of an exception
 
 
@@ -267,7 +268,7 @@ def _number(name: str, value: float) -> Pair:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return QUARTERS.get(name) or name.replace("_", " ")
 
 
 def _quiet(run: Run, view: FindingsView) -> str:

@@ -132,7 +132,7 @@ def test_one_process_of_several_is_chosen_for_all_charts(home: House) -> None:
         "best 1 · last 1",
         "best 3 · last 4",
     ]
-    look(home, AT + "?rank=one", 422)
+    assert "parameter rank: got 'one'; it takes a whole number" in look(home, AT + "?rank=one", 422).text
 
 
 def test_the_statistic_of_the_heatmap_stands_in_the_address(home: House) -> None:
@@ -385,7 +385,12 @@ def test_the_checklist_has_five_chapters_and_says_what_would_enable_a_check(home
     assert [text for text in page.texts if text.startswith("The run has ")] == [
         "The run has ReLU layers most of whose units never fire"
     ]
-    assert len([text for text in page.texts if text.startswith("Looks for ")]) > 50
+    aims = [text for text in page.texts if text.startswith("Looks for ")]
+    assert len(aims) > 50
+    assert {
+        "Looks for a run that has gone silent",
+        "Looks for weights that start equal and cannot become different",
+    } <= {text.strip() for text in aims}
     chapters = ("1 Start simple", "2 Confirm your loss", "3 Intermediate outputs and connections",
                 "4 Diagnose parameters", "5 Track your work")  # fmt: skip
     assert [text for text in page.texts if text in chapters] == list(chapters)
@@ -430,7 +435,7 @@ def test_how_the_charts_are_looked_at_stands_in_the_address(home: House) -> None
     page = look(home, AT + "?x=tokens&smooth=50&scale=log")
     chosen = [attributes["value"] for tag, attributes in page.tags if tag == "option" and "selected" in attributes]
     assert chosen[:3] == ["tokens", "50", "log"]
-    assert "got 'cubic'" in look(home, AT + "?scale=cubic", 422).text
+    assert "parameter scale: got 'cubic'; it can be linear or log" in look(home, AT + "?scale=cubic", 422).text
 
 
 def test_a_finding_is_drawn_with_the_stretch_where_it_holds_and_its_levels(home: House) -> None:
