@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from server.charts.evidence import Picture
@@ -54,6 +54,7 @@ class Card:
     symptoms: tuple[Card, ...]
     picture: Picture | None = None
     incident: IncidentView | None = None
+    try_word: str = "Try"
 
     @property
     def more_text(self) -> str:
@@ -151,7 +152,11 @@ def findings_view(
             finding,
             registry,
             pictures or {},
-            symptoms=tuple(_card(one, registry, pictures or {}, drawn=drawn) for one in below.get(finding.number, ())),
+            symptoms=tuple(
+                # what to try goes for a symptom that stays when its cause is mended, and may say the opposite before
+                replace(_card(one, registry, pictures or {}, drawn=drawn), try_word="If it stays")
+                for one in below.get(finding.number, ())
+            ),
             incident=made.get(finding.number),
             drawn=drawn,
         )

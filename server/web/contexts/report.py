@@ -125,7 +125,7 @@ def _lines(card: Card, indent: str) -> list[str]:
     said = f"{indent}* **{card.severity}** {card.code} {escaped(card.name)}, {card.since}: {_with_code(card.message)}"
     lines = [said]
     if card.advice:
-        lines.append(f"{indent}  *Try:* {_with_code(card.advice)}")
+        lines.append(f"{indent}  *{card.try_word}:* {_with_code(card.advice)}")
     if card.incident and card.state == "open":
         certain, because = card.incident.confidence, escaped(card.incident.because)
         sure = f"*{certain} sure:* {because}. " if certain else ""
