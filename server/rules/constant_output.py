@@ -38,7 +38,8 @@ class ConstantOutput(Rule):
     that they differ by now; so does a validation loss a quarter below all up to the last look. At the end of a run,
     vectors under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its
     start, and below half of it before they were last looked at; or a loss of minus the cosine of two outputs with a
-    gradient on either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a single number each.
+    gradient on either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a
+    single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
