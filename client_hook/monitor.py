@@ -223,7 +223,16 @@ class Monitor:
             ended = str((extra or {}).get("exception", ""))
             found, here = self._last_findings, self.url
             kept = bool(self._last_ledger.get("spooled"))
-            verdict.tell(found, here, delivered=self._result, kept=kept, final=final is not None, exception=ended)
+            stepped = parts.context.step >= (parts.context.options.first_step or 0)
+            verdict.tell(
+                found,
+                here,
+                delivered=self._result,
+                kept=kept,
+                final=final is not None,
+                stepped=stepped,
+                exception=ended,
+            )
 
     @guarded(None)
     def _leave(self) -> None:

@@ -48,6 +48,7 @@ def lines(
     delivered: bool,
     kept: bool = True,
     final: bool = False,
+    stepped: bool = True,
     exception: str = "",
 ) -> list[str]:
     """Makes the lines: what ended the run if that was an exception, how many warnings and errors and the worst one,
@@ -70,7 +71,8 @@ def lines(
     if not worst:
         muted = f" ({len(tops)} muted)" if tops else ""
         if final:
-            return [f"{ended}Gradwatch found no problem{' before it' if ended else ''}{muted}.", f"  {where}"]
+            seen = "found no problem" if stepped else "saw no step"
+            return [f"{ended}Gradwatch {seen}{' before it' if ended else ''}{muted}.", f"  {where}"]
         judged = "not all is judged yet; see " if delivered else ""
         return [f"{ended}Gradwatch: {judged}{where}"]
     counts = [

@@ -28,6 +28,7 @@ def run(argv: list[str], example: Path) -> int:
     program = [sys.executable, "-m", "client_hook.cli", "serve", "--port", str(options.port)]
     if options.home:
         program += ["--home", options.home]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else what was started goes on without it
     server = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
     trainings: list[subprocess.Popen[bytes]] = []
     try:

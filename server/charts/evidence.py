@@ -15,7 +15,9 @@ import numpy as np
 
 from server.charts.base import short
 from server.domain.findings import Finding
+from server.domain.kinds import Kind, parse
 from server.domain.series import Floats
+from server.domain.units import unit_of
 from server.downsample import Buckets
 
 WIDTH, HEIGHT, MARGIN = 320.0, 88.0, 6.0
@@ -96,7 +98,7 @@ def draw(finding: Finding, name: str, cut: Buckets, words: Mapping[str, str]) ->
     """Draws it; None where there is nothing to see."""
     if not len(cut.steps):
         return None
-    levels = levels_of(finding, words)
+    levels, said_of = levels_of(finding, words), _writer(name)
     x = cut.steps.astype(np.float64)
     left, right = float(x[0]), max(float(x[-1]), float(x[0]) + 1)
 
@@ -117,18 +119,24 @@ def draw(finding: Finding, name: str, cut: Buckets, words: Mapping[str, str]) ->
         area=_area(x, cut.min, cut.max, across, down),
         shade=(f"{start:.1f}", f"{max(2.0, end - start):.1f}"),
         levels=tuple(
-            Level(f"{down(value):.1f}", said, short(value), "limit" if "limit" in said else "baseline")
+            Level(f"{down(value):.1f}", said, said_of(value), "limit" if "limit" in said else "baseline")
             for said, value in levels
         ),
         marks=tuple(marks),
         series=name,
         first=f"{int(x[0]):,}",
         last=f"{int(cut.steps[-1]):,}",
-        top=short(max(seen)) if seen else "",
-        bottom=short(min(seen)) if seen else "",
+        top=said_of(max(seen)) if seen else "",
+        bottom=said_of(min(seen)) if seen else "",
         scale="logarithmic" if logarithmic else "",
         summary=_summary(name, cut, levels, len(marks)),
     )
+
+
+def _writer(name: str) -> Callable[[float], str]:
+    """Gives what writes a value of a series with its unit, if it has one."""
+    unit, size = ("s", 1.0) if parse(name)[0] in (Kind.TIME_STEP, Kind.TIME_DATA) else unit_of(name)
+    return lambda value: f"{short(value / size)} {unit}".rstrip()
 
 
 def _range(seen: Sequence[float], logarithmic: bool) -> tuple[float, float]:
@@ -156,7 +164,8 @@ def _area(x: Floats, low: Floats, high: Floats, across: _Place, down: _Place) ->
 
 def _summary(name: str, cut: Buckets, levels: Sequence[tuple[str, float]], marks: int) -> str:
     low, high = cut.min[np.isfinite(cut.min)], cut.max[np.isfinite(cut.max)]
+    said_of = _writer(name)
     said = f"{name} from step {int(cut.steps[0]):,} to {int(cut.steps[-1]):,}"
-    said += f": lowest {short(float(low.min()))}, highest {short(float(high.max()))}" if len(low) else ": no number"
-    said += "".join(f"; {words} {short(value)}" for words, value in levels)
+    said += f": lowest {said_of(float(low.min()))}, highest {said_of(float(high.max()))}" if len(low) else ": no number"
+    said += "".join(f"; {words} {said_of(value)}" for words, value in levels)
     return said + (f"; {marks} places not finite" if marks else "")

@@ -42,6 +42,7 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
     starts = attempts.starts_of(every, request.attempts)
     logarithmic = is_logarithmic(request, series, log)
     traces = _earlier(every, starts)
+    history = "grey: before the run was resumed" if any(not trace["showlegend"] for trace in traces) else ""
     averaged = False
     for index, data in enumerate(series):
         made = with_average(data, text(data.name), COLOURS[index % len(COLOURS)], "solid", request, smooth)
@@ -64,7 +65,7 @@ def draw_lines(request: Request, *, log: bool | None = None, smooth: bool = Fals
         layout,
         summary_of(series, newest) + simple,
         newest,
-        " · ".join(filter(None, (compared, detail_of(series, request, averaged)))),
+        " · ".join(filter(None, (compared, history, detail_of(series, request, averaged)))),
         axis_of(series, request),
     )
 

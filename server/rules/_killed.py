@@ -12,7 +12,7 @@ from server.domain.findings import Evidence, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps
 from server.rules._layers import learning_matrices
-from server.rules._rate_limits import START, RateLimits
+from server.rules._rate_limits import START, RateLimits, divisor
 
 SILENT = 5  # newest samples in which a matrix got a gradient of exactly 0
 MOSTLY = 0.5  # of the matrices
@@ -57,8 +57,8 @@ def killed(window: Window, steps: Steps, ratios: Floats, limits: RateLimits, *, 
             f"after step {alive}: the units behind them died of it"
         ),
         advice=(
-            "Divide `lr` by 3 to 10 where the optimizer is made, and warm up over the first 1 to 5 % of the steps "
-            "(torch.optim.lr_scheduler.LinearLR)."
+            f"Divide `lr` by {divisor(top)} where the optimizer is made, and warm up over the first 1 to 5 % of the "
+            "steps (torch.optim.lr_scheduler.LinearLR)."
         ),
         evidence=Evidence(
             numbers={"update_ratio": top, "steps": count, "silent": len(silent), "matrices": len(chain)},

@@ -94,7 +94,7 @@ def _gains(window: Window, since: int) -> bool:
     harm."""
     losses = finite(window.loss.values[window.loss.steps >= since])
     before, now = losses[: len(losses) // 2], losses[len(losses) // 2 :]
-    if len(losses) < 2 * START:
+    if len(losses) < START:
         return False
     error = SURE_ERRORS * math.hypot(median_error(before), median_error(now))
     return med(before) - med(now) > max(error, SMALLEST_GAIN * abs(med(before)))

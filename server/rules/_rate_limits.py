@@ -10,6 +10,7 @@ from server.rules.base import threshold
 START = 20  # samples of the early look
 AFTER = 20  # samples after a large step in which the loss may answer
 ANSWERS = 3  # of them, so that one noisy batch is no answer
+FAR_TOO_LARGE, REPLACED = 0.3, 1.0  # of the weights, in one step
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class RateLimits:
     )
 
 
+def divisor(update_ratio: float) -> str:
+    """Says by how much the rate is too high, of steps that change the weights by so much: near 0.01 is much already."""
+    return "3 to 10" if update_ratio < FAR_TOO_LARGE else "10 to 30" if update_ratio < REPLACED else "30 to 100"
+
+
 def rewrites(severity: Severity, step: int, message: str, numbers: dict[str, float], limit: float) -> Verdict:
     """Says that steps from one on were too large, and what to do."""
     return Verdict(
@@ -75,8 +81,8 @@ def rewrites(severity: Severity, step: int, message: str, numbers: dict[str, flo
         first_step=step,
         message=message,
         advice=(
-            "Divide `lr` by 3 to 10 where the optimizer is made, and warm up over the first 1 to 5 % of the steps "
-            "(torch.optim.lr_scheduler.LinearLR). "
+            f"Divide `lr` by {divisor(numbers.get('update_ratio', 0.0))} where the optimizer is made, and warm up over "
+            "the first 1 to 5 % of the steps (torch.optim.lr_scheduler.LinearLR). "
             "A range test over 100 steps (lr from 1e-7 up, until the loss turns) shows where the limit is."
         ),
         evidence=Evidence(numbers=numbers, series=("loss",), limit=limit),

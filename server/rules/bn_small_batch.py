@@ -53,7 +53,7 @@ class BnSmallBatch(Rule):
     name = "bn-small-batch"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "activations"
     tier = "facts"
     clears_after = 3
@@ -101,9 +101,9 @@ class BnSmallBatch(Rule):
                 few = False  # each picture by itself, in training and afterwards
             yield say(
                 Severity.WARNING if few else Severity.INFO,
-                f"{len(small)} of {len(layers)} batch norms see {item.batch} examples, {item.values} values per "
-                "channel "
-                f"(the variance is uncertain by {percent(min(noise, 1.5))}): {listed(small)}",
+                f"{len(small)} of {len(layers)} batch norms see {item.batch} example{'s' if item.batch != 1 else ''}, "
+                f"{item.values} values per channel (the variance is uncertain by {percent(min(noise, 1.5))}): "
+                f"{listed(small)}",
                 "Use GroupNorm, SyncBatchNorm or a larger batch; drop_last=True if it is only the last batch.",
                 layers=small,
                 numbers={"examples": item.batch, "values": item.values, "noise": noise},

@@ -52,7 +52,7 @@ class ClassCollapse(Rule):
     name = "class-collapse"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -122,7 +122,7 @@ class ClassCollapse(Rule):
             yield say(
                 Severity.INFO if falling or guessing else Severity.WARNING,
                 f"{len(lost)} of {_which(len(known), len(labels))} {'was' if len(lost) == 1 else 'were'} never "
-                f"predicted in {where} (class {lost[0]} has {labels[lost[0]]} labels)"
+                f"predicted in {where} (class {lost[0]} was the label {labels[lost[0]]} times)"
                 + (", while the loss still falls" if falling else ""),
                 "Look for what made the outputs collapse"
                 + ("." if answers_in_signs(window) else "; then class weights or a balanced sampler."),

@@ -23,6 +23,7 @@ from server.rules.base import Rule, Stage, threshold
 OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_embedding_loss", "mse_loss"})
 FEWEST_PARTS = 4  # numbers in an answer that is a vector
 FEWEST_SINCE, SINCE = 3, 0.75  # evaluations; of the lowest validation loss before
+SUNK = 0.5  # of the first losses: outputs that came together took the loss along
 NEWEST, SURELY_BELOW = 20, 0.97  # losses; of the entropy of the labels
 
 
@@ -36,8 +37,9 @@ class ConstantOutput(Rule):
     the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were last looked at, show
     that they differ by now; so does a validation loss a quarter below all up to the last look. At the end of a run,
     vectors under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its
-    start; or a loss of minus the cosine of two outputs with a gradient on either side and no other term, which reached
-    90 % of what it can. And a group norm whose groups hold a single number each.
+    start, and below half of it before they were last looked at; or a loss of minus the cosine of two outputs with a
+    gradient on either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a
+    single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.
@@ -63,7 +65,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -184,7 +186,15 @@ def _fits_one_point(window: Window, shape: list[Any], params: ConstantOutput.Par
     if not own or not window.final or len(shape) != 2 or shape[1] < FEWEST_PARTS or window.gates.moving_target:
         return False
     start, now = med(window.loss.values[:5]), med(window.loss.tail(20))
-    return start > 0 and abs(now) < params.vanished * start
+    return start > 0 and abs(now) < params.vanished * start and abs(_at_the_last_look(window)) < SUNK * start
+
+
+def _at_the_last_look(window: Window) -> float:
+    """Gives the loss when outputs were looked at for the last time: what they were then says nothing of a loss that
+    went later."""
+    looks = window.series("grad_norm").steps
+    last = int(np.searchsorted(window.loss.steps, looks[-1], side="right")) if len(looks) else window.loss.count
+    return med(finite(window.loss.values[max(0, last - 5) : last]))
 
 
 def _norm_of_one(window: Window) -> Verdict | None:

@@ -59,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -196,7 +196,7 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
         severity=Severity.WARNING,
         first_step=since,
         message=(
-            f"Layer `{layer}`: at least {silent[layer]:.1%} of the outputs were 0 in each of {samples} samples since "
+            f"Layer `{layer}`: {_at_least(silent[layer])} of the outputs were 0 in each of {samples} samples since "
             f"step {since} (limit {limit:.0%}){others}"
         ),
         advice=_advice(layer, never=never),
@@ -208,6 +208,10 @@ def _silent(window: Window, silent: Mapping[str, float], samples: int, limit: fl
         ),
         stage=Stage.FIRST_SIGNAL if never else None,
     )
+
+
+def _at_least(share: float) -> str:
+    return "100%" if share >= 1 else f"at least {min(share, 0.999):.1%}"
 
 
 def _zeros_before(window: Window, layer: Parameter) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 6
+    version = 7
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -93,6 +93,10 @@ class FrozenParams(Rule):
         if not items:
             yield NotEvaluated("the parameters of the model are not known", "monitor = watch(model, optimizer)")
             return
+        learning = window.by_layer(
+            Kind.PARAM_GRAD_NORM
+        )  # the table is that of the start; what got a gradient learns by now
+        items = [replace(item, trainable=item.trainable or item.name in learning) for item in items]
         if stopped := _stopped(window, items, params):
             yield stopped
             return

@@ -23,6 +23,7 @@ TREND = 51  # means that the running median under the swings holds, at most
 # differences of neighbours have a sigma of √2·σ; means of 11 have σ/√11, and span 3.29 of that from 5 % to 95 %
 PART, ALWAYS = 20, 0.95  # losses in which one side is the higher one, and in how many such parts
 EARLY, SMALL = 20, 0.03  # first samples; of the weights, as `harm` in lr-too-high
+CHANCE = 1.25  # times that: batches with outliers, each by itself, stay below 1.1
 NOISE_OF_MEANS = 3.29 / 2**0.5 / SMOOTH**0.5
 
 
@@ -35,9 +36,9 @@ class LossOscillates(Rule):
     those of the first third and larger than a tenth of the first loss, with at least 6 turns. *Not settling* (at the
     end): in the second half the smoothed loss still swings by more than the first loss itself, in at least 10 turns.
     The first loss is no measure where losses may be negative: there it is how far the loss got in the first half.
-    Noise of constant size never counts, nor do losses of two kinds that take turns from the first step on, while the
-    weights hardly move from one to the next. A run whose batches brought classes that it had never seen is asked the
-    first test only.
+    Noise of constant size never counts, nor do batches that hold an outlier now and then, nor losses of two
+    kinds that take turns from the first step on, while the weights hardly move from one to the next. A run whose
+    batches brought classes that it had never seen is asked the first test only.
 
     ## Why it matters
     Steps that are too long jump across the valley, from wall to wall.
@@ -64,7 +65,7 @@ class LossOscillates(Rule):
     name = "loss-oscillates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     needs = (Kind.LOSS,)
     chart = "loss"
     every = 20
@@ -136,10 +137,11 @@ class LossOscillates(Rule):
         half = smooth[len(smooth) // 2 :]
         size, turns = _size(half), _turns(half - np.median(half))
         wide = window.final and turns >= params.settle_turns and size > params.settle * start > 0
-        if wide and _lag_one(half - np.median(half)) >= 0.3 and not window.gates.late:
+        single = float(np.std(np.diff(values[len(values) // 2 :]))) * NOISE_OF_MEANS  # what unrelated losses would give
+        if wide and size > CHANCE * single and _lag_one(half - np.median(half)) >= 0.3 and not window.gates.late:
             step = int(window.loss.steps[len(values) - len(half)])
             yield _say(step, f"The loss does not settle: in the second half of the run it still swings by {size:.3g}, "
-                       f"more than its first value {start:.3g}", {"swing": size, "start": start, "turns": turns},
+                       f"more than its first losses, {start:.3g}", {"swing": size, "start": start, "turns": turns},
                        params.settle * start)  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.rules._early_rate import SETTLED, died, early
 from server.rules._late_rate import late, late_blow
+from server.rules._loss_call import loss_call
 from server.rules._progress import first_finite
 from server.rules._rate_limits import START, RateLimits
 from server.rules._rates import NO_GRADIENT, medians, no_gradient_ever
@@ -60,7 +61,8 @@ class LrTooHigh(Rule):
     Update ratios above 0.1; the loss jumps in the first steps, or swings without settling.
 
     ## What to try
-    - Divide the learning rate by 3 to 10.
+    - Divide the learning rate by 3 to 10; by 10 to 30 where a step changes the weights by 0.3 of their size or more, by
+      30 to 100 where by all of it.
     - Warm up over the first 1 to 5 % of the steps: `LinearLR(optimizer, 0.01, total_iters=steps // 50)`.
     - Adam moves every weight by about the learning rate in its first steps, whatever the gradient: 1e-3 on weights of
       size 0.02 is 5 %.
@@ -116,6 +118,15 @@ class LrTooHigh(Rule):
         if verdict is None:
             verdict = late(window, params)
         if verdict is not None:
-            yield verdict
+            yield _of_a_sum(window, verdict)
         elif start is None:
             yield NotEvaluated("no finite loss says whether the steps are too large", "monitor.step(loss)")
+
+
+def _of_a_sum(window: Window, verdict: Verdict) -> Verdict:
+    """Says first what else makes steps large: a loss that is summed over the batch."""
+    call = loss_call(window)
+    if call is None or call.reduction != "sum" or not call.alone or window.fact("graph").get("scaled_by"):
+        return verdict
+    told = f"{call.function} is summed over the batch: use its mean, whose gradient does not grow with the batch. Else "
+    return replace(verdict, advice=told + verdict.advice[:1].lower() + verdict.advice[1:])

@@ -13,6 +13,7 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats
 from server.domain.statistics import Quarters, finite
+from server.rules._layers import groups
 from server.rules._loss_call import CROSS_ENTROPIES, expected, knew_before, loss_call
 from server.rules._progress import SURE_ERRORS, brisk, loss_quarters, still_falling
 from server.rules._rates import medians, path_length, update_series
@@ -23,6 +24,7 @@ OTHER_CAUSES = frozenset({"GW212", "GW306", "GW308", "GW309", "GW311", "GW606"})
 SAME_ANSWERS = "GW311"  # also said where one class wins by little, which is how a network starts
 DIFFERENT = 0.02  # of the spread of all outputs
 NOT_UNDONE = 0.1  # of what the first loss had above that of equal answers
+FAR = 30  # times less than needed: 3 to 10 times the rate would change nothing
 ALIVE = 50  # newest samples in which gradients and updates must be above zero
 
 
@@ -46,7 +48,8 @@ class LrTooLow(Rule):
     A loss that falls in a straight, shallow line; update ratios of 1e-5 and below.
 
     ## What to try
-    - Multiply the learning rate by 3 to 10 and look at the same number of steps.
+    - Multiply the learning rate by 3 to 10 and look at the same number of steps; by far more where the weights
+      could not move by a tenth of the limit.
     - Look for a schedule that decays too early: print `scheduler.get_last_lr()`.
     - Plain SGD: momentum 0.9 makes its steps up to 10 times as long.
 
@@ -66,7 +69,7 @@ class LrTooLow(Rule):
     name = "lr-too-low"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 5
+    version = 6
     needs = (Kind.PARAM_UPDATE_RATIO, Kind.LOSS)
     chart = "updates"
     tier = "layers"
@@ -238,7 +241,7 @@ def _verdict(
             f"In {window.samples} steps the weights can have moved by {path:.2g} of their size at most (limit "
             f"{limit:g}, {usual:.1e} a step), and the loss went from {parts.start:.4g} to {parts.q4:.4g}{also}"
         ),
-        advice=_ADVICE,
+        advice=_advice(window, limit / path if path > 0 else 1.0),
         evidence=Evidence(
             numbers={"path": path, "update_ratio": usual, **parts.as_numbers()}, series=("loss",), limit=limit
         ),
@@ -256,7 +259,7 @@ def _projected(
             f"At {usual:.1e} of their size a step the weights can move by {total:.2g} at most in the {window.planned} "
             f"planned steps (limit {params.path:g}); the loss went from {parts.start:.4g} to {parts.q4:.4g} so far"
         ),
-        advice=_ADVICE,
+        advice=_advice(window, params.path / total if total > 0 else 1.0),
         evidence=Evidence(
             numbers={"path": path, "projected": total, "update_ratio": usual, **parts.as_numbers()},
             series=("loss",),
@@ -265,8 +268,12 @@ def _projected(
     )
 
 
-_ADVICE = (
-    "Multiply `lr` by 3 to 10 where the optimizer is made (a range test over 100 steps shows how far one can go), "
-    "give SGD momentum=0.9, and "
-    "print scheduler.get_last_lr() to see whether a schedule has already decayed it."
-)
+def _advice(window: Window, short: float) -> str:
+    """Says what to do where the weights could move so many times less far than they had to."""
+    factor = f"{float(f'{short:.0e}'):,.0f} or more" if short >= FAR else "3 to 10"
+    plain = any(kind == "SGD" and not group.get("momentum") for _, kind, group in groups(window))
+    return (
+        f"Multiply `lr` by {factor} where the optimizer is made (a range test over 100 steps shows how far one can "
+        f"go), {'give SGD momentum=0.9, ' if plain else ''}and print scheduler.get_last_lr() to see whether a schedule "
+        "has already decayed it."
+    )

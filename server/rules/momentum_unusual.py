@@ -17,6 +17,8 @@ from server.rules._rates import medians, path_length
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+USUAL = 0.9
+
 
 class MomentumUnusual(Rule):
     """The run has a momentum that is missing, extreme or swapped
@@ -57,7 +59,7 @@ class MomentumUnusual(Rule):
     name = "momentum-unusual"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "learning-rate"
     tier = "facts"
     clears_after = 5
@@ -123,7 +125,7 @@ class MomentumUnusual(Rule):
                     Severity.WARNING,
                     f"Group `{name}` has momentum {momentum:g} and learning rate {rate:g}: in effect a rate of "
                     f"{effective:.3g}",
-                    "Use momentum=0.9, or divide the learning rate as 1 − momentum falls.",
+                    _usual_momentum(momentum, rate),
                     numbers={"momentum": momentum, "lr": rate, "effective_rate": effective},
                     limit=params.effective_rate,
                     stage=Stage.OPTIMISER,
@@ -147,12 +149,19 @@ def _outlasts(
         Severity.WARNING,
         f"Group `{name}` has momentum {momentum:g}: each gradient pushes on for {1 / (1 - momentum):,.0f} steps, in a "
         f"run of {total:,}, and with learning rate {rate:g} it makes in effect a rate of {effective:.3g}",
-        "Use momentum=0.9, or divide the learning rate as 1 − momentum falls. 0.99 is for runs of many thousands of "
-        "steps.",
+        f"{_usual_momentum(momentum, rate)} 0.99 is for runs of many thousands of steps.",
         numbers={"momentum": momentum, "lr": rate, "effective_rate": effective, "horizons": horizons},
         limit=params.horizons,
         stage=Stage.OPTIMISER,
         exact=False,
+    )
+
+
+def _usual_momentum(momentum: float, rate: float) -> str:
+    usual = rate * (1.0 - momentum) / (1.0 - USUAL)
+    return (
+        f"Use momentum={USUAL:g}, or a learning rate of {usual:.2g}: with a momentum of {momentum:g} its steps add up "
+        "to as much."
     )
 
 
@@ -170,7 +179,7 @@ def _without(window: Window, plain: Sequence[str], params: MomentumUnusual.Param
     said = f"SGD of group `{plain[0]}` has no momentum" + (" and the loss still falls at the end" if creeping else "")
     advice = "momentum=0.9 goes up to ten times as far along a valley; keep the learning rate or lower it a little."
     if not (creeping and straight and parts is not None and parts.q4 > params.high_loss * abs(parts.start)):
-        return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)})
+        return say(Severity.INFO, said, advice, strings={"groups": ", ".join(plain)}, exact=None if creeping else True)
     steps, ratios = medians(window)
     path = path_length(window, steps, ratios) if len(ratios) else math.inf
     if path < params.path:

@@ -61,7 +61,7 @@ class Overfitting(Rule):
     name = "overfitting"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.VALIDATION, Kind.LOSS)
     chart = "loss"
     clears_after = 20
@@ -135,7 +135,7 @@ class Overfitting(Rule):
         seen = f"; {metric[0]} changed by {metric[1]:+.3g}" if metric else ""
         yield say(
             Severity.WARNING if bad else Severity.INFO,
-            f"The validation loss was best at step {step} ({best:.4g}) and is {now:.4g} now, "
+            f"The validation loss was best around step {step} ({best:.4g}, median of three) and is {now:.4g} now, "
             f"{percent((now - best) / abs(best)) if best else 'well'} above, while the training loss fell from "
             f"{found.training[best_at]:.4g} to {training:.4g}{seen}",
             f"Go back to the checkpoint near step {step} and stop there; for more, use augmentation, more data, weight "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ class ParamNoGrad(Rule):
     name = "param-no-grad"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -211,11 +212,12 @@ def _shifts(items: list[Parameter], steps: int, looks: int) -> Verdict:
 
 
 def _missing(items: list[Parameter], steps: int, looks: int, trainable: int, needed: int) -> Verdict:
+    items = sorted(items, key=lambda item: math.inf if item.order is None else item.order)
     names = [item.name for item in items]
     called = [item for item in items if item.order is not None or not item.layer]
     layers = tuple(dict.fromkeys(item.layer for item in items if item.layer))
     if called:
-        where = called[0].layer or called[0].name
+        where = called[-1].layer or called[-1].name  # behind the last that was called the path is cut
         advice = (
             f"Look between `{where}` and the loss for .detach(), .data, .item(), .numpy(), torch.no_grad() or argmax: "
             "print(output.grad_fn) "

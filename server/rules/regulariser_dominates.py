@@ -23,6 +23,7 @@ from server.rules.base import Rule, Stage, threshold
 
 ANSWERS = "GW311"  # the same for every input
 FALLEN_METRIC = "GW202"  # only where it rests on statistics
+ABOVE = 1.05  # of an update: from here on it is written as a multiple
 NEGLIGIBLE = 0.1  # of the rest of the loss
 
 
@@ -79,7 +80,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 7
+    version = 8
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"
@@ -164,8 +165,7 @@ def _pulls(
     name = max(shares, key=lambda item: shares[item])
     return say(
         Severity.WARNING,
-        f"Weight decay makes {percent(min(usual, 9.99))} of each update (median over {len(shares)} matrices, limit "
-        f"{percent(limit)}): {seen}",
+        f"{_pulling(usual)} (median over {_matrices(len(shares))}, limit {percent(limit)}): {seen}",
         "Set weight_decay to 0 and see whether the loss falls; then raise it from 1e-4.",
         layers=(name.rpartition(".")[0],),
         numbers={"decay_share": usual, "matrices": len(shares), "loss": parts.q4, "start": parts.start},
@@ -174,6 +174,17 @@ def _pulls(
         at_once=False,
         explains=(FALLEN_METRIC,),
     )
+
+
+def _matrices(amount: int) -> str:
+    return f"{amount} {'matrix' if amount == 1 else 'matrices'}"
+
+
+def _pulling(share: float) -> str:
+    """Says how much of an update is decay; where the gradient pulls against it, the decay alone is the larger."""
+    if share < ABOVE:
+        return f"Weight decay makes {percent(share)} of each update"
+    return f"Weight decay alone is {share:.2g} times as large as each update, which the gradient makes smaller"
 
 
 def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominates.Params) -> Verdict | None:
@@ -185,9 +196,9 @@ def _from_the_start(window: Window, parts: Quarters, params: RegulariserDominate
     name = max(shares, key=lambda item: shares[item])
     return say(
         Severity.WARNING,
-        f"In the first steps weight decay makes {percent(usual)} of the gradient (median over {len(shares)} matrices, "
-        f"limit {percent(params.early)}), and since then it took {percent(shrunk(window, shares))} of the weights: "
-        "what the data say is the smaller part",
+        f"In the first steps weight decay makes {percent(usual)} of the gradient (median over "
+        f"{_matrices(len(shares))}, limit {percent(params.early)}), and since then it took "
+        f"{percent(shrunk(window, shares))} of the weights: what the data say is the smaller part",
         "Set weight_decay to 0 and see whether the loss falls further; then raise it from 1e-4. AdamW's values are too "
         "large for Adam and SGD, which add the decay to the gradient.",
         layers=(name.rpartition(".")[0],),
@@ -215,8 +226,8 @@ def _in_the_loss(window: Window, parts: Quarters, params: RegulariserDominates.P
         return None
     return say(
         Severity.WARNING,
-        f"The weights lost {percent(lost)} of their size (median over {len(names)} matrices) without any weight decay, "
-        f"and the loss is {parts.q4:.4g} after {parts.start:.4g}: a penalty in the loss outweighs the data",
+        f"The weights lost {percent(lost)} of their size (median over {_matrices(len(names))}) without any weight "
+        f"decay, and the loss is {parts.q4:.4g} after {parts.start:.4g}: a penalty in the loss outweighs the data",
         "Leave the penalty out and see whether the loss falls; then add it with a weight of 1e-5, and raise that.",
         numbers={"lost": lost, "matrices": len(names), "loss": parts.q4, "start": parts.start},
         series=(f"weight_norm/{names[0]}", "loss"),
@@ -234,7 +245,7 @@ def _by_hand(names: list[str], lost: float, parts: Quarters, params: Regulariser
     return say(
         Severity.WARNING,
         f"The loss holds the size of the weights themselves (an L1 or L2 penalty), and they lost {percent(lost)} of it "
-        f"(median over {len(names)} matrices): the penalty outweighs the data, and what falls from {parts.start:.4g} "
+        f"(median over {_matrices(len(names))}): the penalty outweighs the data, and what falls from {parts.start:.4g} "
         f"to {parts.q4:.4g} is the penalty",
         "Leave the penalty out and see what the data's loss gets to; then add it with a weight of 1e-5. "
         "A sum over all parameters grows with the model.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,15 @@ DROP_INSIDE = ("LSTM", "GRU", "RNN", "MultiheadAttention")
 
 TEXTS = {
     "eval-during-training": (
-        "the optimizer stepped while every dropout and batch norm was in eval mode",
+        "the optimizer stepped while every {layers} was in eval mode",
         (
-            "Call model.train() at the start of each epoch, after the validation: dropout is off and batch norm "
-            "does not "
-            "learn its statistics. Frozen on purpose? Say watch(…, finetune=True)."
+            "Call model.train() at the start of each epoch, after the validation: {off}. Frozen on purpose? Say "
+            "watch(…, finetune=True)."
         ),
     ),
     "train-during-validation": (
         "the validation ran in train mode",
-        (
-            "Call model.eval() before the validation loop and model.train() after it: dropout is on, and the "
-            "validation "
-            "data move batch norm."
-        ),
+        "Call model.eval() before the validation loop and model.train() after it: {on}.",
     ),
 }
 
@@ -82,7 +77,7 @@ class TrainEvalMode(Rule):
     name = "train-eval-mode"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -134,7 +129,7 @@ class TrainEvalMode(Rule):
                 habit = None
             if habit is None and not phase:
                 continue
-            what, advice = TEXTS[item.kind] if habit else IN_A_PHASE
+            what, advice = (text.format(**_words(known)) for text in (TEXTS[item.kind] if habit else IN_A_PHASE))
             count, of, first = habit or whole
             yield say(
                 Severity.INFO if trains and window.gates.finetune else Severity.ERROR,
@@ -147,6 +142,19 @@ class TrainEvalMode(Rule):
                 limit=0.0,
             )
             return
+
+
+def _words(known: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Names what the mode changes in this model: dropout, norms, or both where the layers are not known."""
+    by_mode = [str(layer.get("type", "")) for layer in known if _by_mode(layer)]
+    norm = not by_mode or any("Norm" in kind for kind in by_mode)
+    drop = not by_mode or any("Norm" not in kind for kind in by_mode)
+    told = {
+        "layers": ("dropout", "batch norm"),
+        "off": ("dropout is off", "batch norm does not learn its statistics"),
+        "on": ("dropout is on", "the validation data move batch norm"),
+    }
+    return {key: " and ".join([words[0]] * drop + [words[1]] * norm) for key, words in told.items()}
 
 
 def _by_mode(layer: Mapping[str, Any]) -> bool:

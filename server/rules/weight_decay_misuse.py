@@ -103,7 +103,7 @@ class WeightDecayMisuse(Rule):
                     Severity.INFO,
                     f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step (limit {params.a_step:g}): what the "
                     f"weights learn is forgotten within {1 / (rate * decay):.0f} steps",
-                    f"Lower weight_decay from {decay:g} to 0.01 to 0.1 (AdamW) or 1e-4 to 5e-4 (SGD).",
+                    f"Lower weight_decay from {decay:g}: usual are 0.01 to 0.1 for AdamW, 1e-4 to 5e-4 for SGD.",
                     numbers={"lr": rate, "weight_decay": decay, "a_step": rate * decay},
                     series=(f"lr/{name}",),
                     limit=params.a_step,

@@ -28,21 +28,26 @@ class SeriesReader:
         self._names = GroupNames()
 
     def names(
-        self, run_id: str, attempt: int | str = "latest", only: Collection[str] | None = None
+        self,
+        run_id: str,
+        attempt: int | str = "latest",
+        only: Collection[str] | None = None,
+        rank: int | None = None,
     ) -> list[SeriesInfo]:
-        """Lists the series of an attempt, or `only` those, all ranks together, in the order in which they were first
-        seen.
+        """Lists the series of an attempt, or `only` those, in the order in which they were first seen: all ranks
+        together, but for what `rank` itself has sent.
         """
         summaries = schema.summaries.c
         found: dict[str, SeriesInfo] = {}
         with self._database.read() as connection:
             (number,) = attempts_of(connection, run_id, attempt)
             rows = connection.execute(
-                select(summaries.group, summaries.data)
+                select(summaries.group, summaries.rank, summaries.data)
                 .where(summaries.run_id == run_id, summaries.attempt == number)
                 .order_by(summaries.group, summaries.rank)
             ).all()
             members = self._names.of(connection, run_id, {row.group for row in rows})
+        own: dict[str, SeriesInfo] = {}
         for row in rows:
             summary = Summary.unpack(row.data)
             for index, name in enumerate(members[row.group][0]):
@@ -50,7 +55,9 @@ class SeriesReader:
                     continue
                 info = _info(name, summary, index)
                 found[name] = _joined(found[name], info) if name in found else info
-        return list(found.values())
+                if row.rank == rank:
+                    own[name] = _joined(own[name], info) if name in own else info
+        return [own.get(name, info) for name, info in found.items()]
 
     def read(
         self,

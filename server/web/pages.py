@@ -20,6 +20,7 @@ from server.web.contexts.errors import error_view
 from server.web.contexts.gradients import gradient_words
 from server.web.contexts.look import Look
 from server.web.contexts.sign_in import SignInView
+from server.web.endings import ending_of
 from server.web.evidence import pictures
 from server.web.looking import look_of
 from server.web.lookup import existing_run
@@ -47,6 +48,7 @@ def run_page(request: Request, run: TheRun, parts: Parts, look: TheLook, stat: S
         _charts(run, parts, look, stat),
         _details(run, parts),
         parts.clock(),
+        ending_of(run, parts),
     )
     return render(request, "pages/run.html", view, section="runs")
 
@@ -61,7 +63,7 @@ def checklist_page(request: Request, run: TheRun, parts: Parts, outcome: Outcome
 def head_fragment(request: Request, run: TheRun, parts: Parts) -> Response:
     """Gives the head of the run page."""
     shown = findings.findings_view(run, parts.store.findings.list(run.id), parts.registry)
-    view = run_contexts.head_view(run, shown, _checklist(run, parts), parts.clock())
+    view = run_contexts.head_view(run, shown, _checklist(run, parts), parts.clock(), ending_of(run, parts))
     return render(request, "partials/_run_head.html", view)
 
 
@@ -124,7 +126,7 @@ def error_page(request: Request, status: int, message: str) -> Response:
 
 
 def _charts(run: Run, parts: Services, look: Look, stat: str) -> charts.ChartsView:
-    infos = parts.store.series.names(run.id)
+    infos = parts.store.series.names(run.id, rank=int(look.rank or 0))
     chosen = stat or charts.best_stat([info.name for info in infos])
     gradients = gradient_words(parts.store.records.facts(run.id).get("gradient_meaning"))
     ranks = chart_data.ranks(run, parts)

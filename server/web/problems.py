@@ -5,6 +5,7 @@ Not for: wording. The sentence comes from where the error was raised.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from html import escape
 from http import HTTPStatus
@@ -128,8 +129,21 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         return f"{where} {name}: it is not known here"
     if error["type"] == "json_invalid":
         return "body: it is not JSON"
+    if error["type"] == "string_pattern_mismatch":
+        takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
+        return f"{where} {name}: got {_shortened(error.get('input'))}; {takes}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where} {name}: got {_shortened(error.get('input'))}; {message[:1].lower()}{message[1:]}"
+
+
+def _takes(pattern: str) -> str:
+    """Says in words what a pattern of ours takes."""
+    if words := re.match(r"\^\(([\w./-]+(?:\|[\w./-]+)*)\)\??\$", pattern):
+        *others, last = words[1].split("|")
+        return f"it can be {', '.join(others)} or {last}" if others else f"it can be {last} alone"
+    if re.fullmatch(r"\^\(?\[0-9\]\{1,\d+\}\)?\??\$", pattern):
+        return "it takes a whole number"
+    return "that is no value of it"
 
 
 def _shortened(value: Any) -> str:

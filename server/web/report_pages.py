@@ -26,6 +26,7 @@ from server.domain.told import as_told
 from server.web import chart_data, preflighted
 from server.web.chart_data import Span
 from server.web.contexts import checklist, findings, report
+from server.web.endings import ending_of
 from server.web.evidence import pictures
 from server.web.lookup import existing_run
 from server.web.services import Parts, Services
@@ -75,6 +76,7 @@ def _report(run: Run, parts: Services) -> report.ReportView:
         now,
         _version(),
         _style(),
+        ending_of(run, parts),
     )
 
 

@@ -79,3 +79,23 @@ def test_a_run_is_renamed_and_tagged_by_keyboard(server: Server, page: Page, eve
     page.keyboard.press("Enter")
     eventually(lambda: "the best" in names(page))
     assert page.locator(".tag").all_inner_texts() == ["night", "good"]
+
+
+def test_a_long_name_of_a_project_does_not_widen_a_narrow_page(server: Server, page: Page) -> None:
+    open_run(server, "long", name="run " + "very-long-" * 30, project="p" * 80)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto(server.url)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+def test_the_selectors_of_the_charts_stand_in_one_row_on_a_phone_and_only_where_charts_are(
+    server: Server, page: Page
+) -> None:
+    three_runs(server)
+    open_run(server, "checked", name=None, preflight=True)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto(f"{server.url}/runs/run-1")
+    tops = "() => [...document.querySelectorAll('#look select')].map((one) => one.getBoundingClientRect().top)"
+    assert len(set(page.evaluate(tops))) == 1
+    page.goto(f"{server.url}/runs/checked")
+    assert not page.locator("#look").is_visible()

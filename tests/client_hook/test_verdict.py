@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
-from client_hook import verdict
+from client_hook import verdict, watch
 from client_hook.settings import Settings
 from tests.serving import ROOT, Server
 from tests.trainings.cast import CAST
@@ -122,6 +123,19 @@ def test_a_muted_finding_is_not_told() -> None:
     assert lines[0] == "Gradwatch found 1 warning. GW205 name: new"
     lines = verdict.lines(found[:1], "http://here", delivered=True, final=True)
     assert lines == ["Gradwatch found no problem (1 muted).", "  http://here"]
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_run_without_a_step_is_not_called_sound(server: Server, capsys: pytest.CaptureFixture) -> None:
+    model = torch.nn.Linear(2, 1)
+    with watch(model, torch.optim.SGD(model.parameters(), lr=0.1), url=server.url) as monitor:
+        pass
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "Gradwatch saw no step.",
+        f"  {server.url}/runs/{monitor.run_id}",
+    ]
+    lines = verdict.lines([], "u", delivered=True, final=True, stepped=False, exception="NameError: opt")
+    assert lines[0] == "The run was ended by NameError: opt. Gradwatch saw no step before it."
 
 
 ENDED_BY = """

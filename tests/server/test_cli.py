@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from server.web.models.findings import FindingItem
 from tests import warm
 from tests.server.house import ATTEMPT, RUN
 from tests.server.web.test_api import some_finding
+from tests.serving import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -214,6 +216,22 @@ def test_the_demo_explains_itself_in_a_users_words(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "a server, a healthy training of handwritten digits" in said
     assert "Not for" not in said
+
+
+def test_the_demo_takes_its_server_and_its_trainings_along_when_it_is_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as told:
+        demo = subprocess.Popen(
+            command("demo", "--port", "0", "--home", str(tmp_path)), cwd=ROOT, stdout=told, stderr=told
+        )
+    try:
+        address = wait_until(lambda: re.search(r"Open  http://127.0.0.1:(\d+)", log.read_text()), "the address")
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(timeout=60) == 0
+        with socket.socket() as caller:
+            assert caller.connect_ex(("127.0.0.1", int(address[1]))) != 0, "the server still listens"
+    finally:
+        demo.kill()
 
 
 def test_rules_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:

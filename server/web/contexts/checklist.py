@@ -21,6 +21,7 @@ from server.web.markdown import inline
 from server.web.models.rules import ChecklistItem
 
 WORDS = {"passed": "passed", "found": "found", "not-evaluated": "not evaluated"}
+NO_THING = frozenset({"been", "ended", "gone", "no", "trained"})  # after "Looks for" they need a run before them
 _ORDER = ("found", "not-evaluated", "passed")
 
 
@@ -175,7 +176,9 @@ def _row(item: ChecklistItem, run_url: str, *, checked_before: bool) -> CheckRow
 def _aim(item: ChecklistItem) -> str:
     """Says what was looked for; that the run has it is said of what was found alone."""
     problem = item.summary.removeprefix("The run has ")
-    return item.summary if item.outcome == "found" or problem == item.summary else f"Looks for {problem}"
+    if item.outcome == "found" or problem == item.summary:
+        return item.summary
+    return f"Looks for {'a run that has ' if problem.split()[0] in NO_THING else ''}{problem}"
 
 
 def _place(item: ChecklistItem) -> tuple[int, str]:

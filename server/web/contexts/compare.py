@@ -25,6 +25,7 @@ from server.web.contexts.runs import RunRow, run_row
 MOST_RUNS = 20
 SLOTS = 24  # eight colours, each solid, dashed and dotted
 COLOURS = 8
+ALIKE = {0: (5,), 5: (0,), 1: (4,), 4: (1, 6), 6: (4,)}  # both blue, orange, yellow
 MOST_CHARTS = 200
 _DRAWN = (Kind.LOSS, Kind.LOSS_PART, Kind.VALIDATION, Kind.USER, Kind.LEARNING_RATE, Kind.GRAD_NORM, Kind.TIME_STEP)
 _FIRST = ("loss", "val/loss")
@@ -136,7 +137,8 @@ class Material:
 
 
 def slots(run_ids: Sequence[str]) -> dict[str, int]:
-    """Gives each run a colour by its id; where two want the same one, the later id takes the next free one.
+    """Gives each run a colour by its id; where two want the same one, or two that look alike, the later id takes the
+    next free one.
 
     A slot is a colour and a dash, and there is no second dash before every colour is taken.
     """
@@ -144,7 +146,9 @@ def slots(run_ids: Sequence[str]) -> dict[str, int]:
     for run_id in sorted(run_ids):
         wanted = crc32(run_id.encode("utf-8", "surrogatepass"))
         dash = len(taken) // COLOURS * COLOURS
-        slot = next(slot for at in range(COLOURS) if (slot := dash + (wanted + at) % COLOURS) not in taken)
+        free = [slot for at in range(COLOURS) if (slot := dash + (wanted + at) % COLOURS) not in taken]
+        seen = {like for other in taken for like in ALIKE.get(other % COLOURS, ())}
+        slot = next((one for one in free if one % COLOURS not in seen), free[0])
         taken[slot] = run_id
     return {run_id: slot for slot, run_id in taken.items()}
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from server.charts.evidence import Picture
 from server.diagnosis.urgency import most_urgent_first
 from server.domain.findings import Finding, Severity
-from server.domain.runs import DiagnosisState, Run, RunState
+from server.domain.runs import ENDED, DiagnosisState, Run, RunState
 from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.charts import chart_anchor
 from server.web.contexts.incidents import IncidentView, incident_views
-from server.web.contexts.runs import WAITING, no_problem, nothing_judged
+from server.web.contexts.runs import WAITING, no_problem, nothing_judged, unjudged
 
 SHOWN_LAYERS = 6
+QUARTERS = {"q1": "first quarter", "q2": "second quarter", "q3": "third quarter", "q4": "last quarter"}
+LONGEST_ENDING = 200  # characters of an exception
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Card:
     symptoms: tuple[Card, ...]
     picture: Picture | None = None
     incident: IncidentView | None = None
+    try_word: str = "Try"
 
     @property
     def more_text(self) -> str:
@@ -149,7 +152,11 @@ def findings_view(
             finding,
             registry,
             pictures or {},
-            symptoms=tuple(_card(one, registry, pictures or {}, drawn=drawn) for one in below.get(finding.number, ())),
+            symptoms=tuple(
+                # what to try goes for a symptom that stays when its cause is mended, and may say the opposite before
+                replace(_card(one, registry, pictures or {}, drawn=drawn), try_word="If it stays")
+                for one in below.get(finding.number, ())
+            ),
             incident=made.get(finding.number),
             drawn=drawn,
         )
@@ -163,19 +170,35 @@ def findings_view(
     )
 
 
-def strip(run: Run, view: FindingsView) -> Strip:
-    """Says the verdict. Muted findings do not speak."""
+def strip(run: Run, view: FindingsView, ending: str = "") -> Strip:
+    """Says the verdict, and what ended a run that failed. Muted findings do not speak."""
     note = _diagnosis_note(run)
-    if not view.open:
-        if nothing_judged(run):  # no tick
-            return Strip(WAITING, WAITING, _quiet(run, view), (), note)
-        word = "no other finding" if view.muted else "no finding"
-        return Strip("none", word, _quiet(run, view), (), note, view.count_text)
-    worst = view.open[0]
-    if worst.severity == Severity.INFO.value:  # a remark is no problem
-        sentence = _after_preflight(run, view) if run.only_preflight else run.verdict or worst.message
-        return Strip("none", no_problem(len(view.muted)), sentence, _counts(view), note, view.count_text)
-    return Strip(worst.severity, worst.severity, run.verdict or worst.message, _counts(view), note, view.count_text)
+    alarms = bool(view.open) and view.open[0].severity != Severity.INFO.value
+    broke = "" if run.only_preflight else _broke(run, ending)
+    if alarms:
+        worst = view.open[0]
+        said = run.verdict or worst.message
+        note = f"{note} · {broke}" if broke else note
+        return Strip(worst.severity, worst.severity, said, _counts(view), note, view.count_text)
+    if nothing_judged(run) and (not view.open or not run.only_preflight):
+        sign, sentence = WAITING, _quiet(run, view)
+        word = unjudged(run)
+    elif view.open:  # a remark is no problem
+        sign, word = "none", no_problem(len(view.muted))
+        sentence = _after_preflight(run, view) if run.only_preflight else run.verdict or view.open[0].message
+    else:
+        sign, word = "none", "no other finding" if view.muted else "no finding"
+        sentence = _quiet(run, view)
+    if broke:  # no tick, whatever was checked before
+        sign, word, sentence = f"state-{run.state.value}", run.state.value, f"{broke}. {sentence}"
+    return Strip(sign, word, sentence, _counts(view), note, view.count_text)
+
+
+def _broke(run: Run, ending: str) -> str:
+    """Says what ended a run before its time; empty where nothing did."""
+    if run.state is RunState.FAILED:
+        return f"Ended by {formats.shortened(ending, LONGEST_ENDING).rstrip(' .:')}" if ending else "Ended by an error"
+    return "The process ended without a word" if run.state is RunState.CRASHED else ""
 
 
 def _counts(view: FindingsView) -> tuple[Count, ...]:
@@ -250,12 +273,14 @@ def _number(name: str, value: float) -> Pair:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return QUARTERS.get(name) or name.replace("_", " ")
 
 
 def _quiet(run: Run, view: FindingsView) -> str:
     if run.only_preflight:
         return _after_preflight(run, view)
+    if run.last_step < 0 and run.state in ENDED:
+        return "It ended before its first step, so nothing could be judged."
     if run.last_step < 0:
         return "Nothing has arrived yet. Numbers appear here as soon as the first step is closed."
     if run.diagnosis is DiagnosisState.PENDING:

@@ -50,6 +50,7 @@ def report_view(
     now_ms: int,
     version: str,
     style: Markup,
+    ending: str = "",
 ) -> ReportView:
     """Makes the report."""
     row = run_row(run, now_ms)
@@ -66,7 +67,7 @@ def report_view(
     )
     return ReportView(
         run=row,
-        strip=strip(run, findings),
+        strip=strip(run, findings, ending),
         figures=tuple((name, value) for name, value in figures if value and value != formats.NOTHING),
         findings=findings,
         checklist=checklist,
@@ -124,7 +125,7 @@ def _lines(card: Card, indent: str) -> list[str]:
     said = f"{indent}* **{card.severity}** {card.code} {escaped(card.name)}, {card.since}: {_with_code(card.message)}"
     lines = [said]
     if card.advice:
-        lines.append(f"{indent}  *Try:* {_with_code(card.advice)}")
+        lines.append(f"{indent}  *{card.try_word}:* {_with_code(card.advice)}")
     if card.incident and card.state == "open":
         certain, because = card.incident.confidence, escaped(card.incident.because)
         sure = f"*{certain} sure:* {because}. " if certain else ""

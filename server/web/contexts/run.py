@@ -22,7 +22,7 @@ from server.web.contexts.facts import (
     model_view,
 )
 from server.web.contexts.findings import FindingsView, Strip, strip
-from server.web.contexts.runs import WAITING, RunRow, run_row
+from server.web.contexts.runs import RunRow, nothing_judged, run_row
 from server.web.contexts.tabs import Tab, tabs
 
 
@@ -62,8 +62,8 @@ class RunView:
     api_url: str
 
 
-def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms: int) -> HeadView:
-    """Makes the head of the page."""
+def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms: int, ending: str = "") -> HeadView:
+    """Makes the head of the page; `ending` is the exception that ended the run, if one did."""
     row = run_row(run, now_ms)
     pace = f"{formats.number(run.steps_per_s, 3)} steps/s" if run.steps_per_s else ""
     facts = (
@@ -76,11 +76,11 @@ def head_view(run: Run, findings: FindingsView, checklist: ChecklistView, now_ms
         ("last step", _last_step(run, now_ms)),
         ("last heard", formats.ago(now_ms - run.heard_ms)),
     )
-    said = strip(run, findings)
+    said = strip(run, findings, ending)
     return HeadView(
         run=row,
         strip=said,
-        tallies=() if said.severity == WAITING else checklist.beside,
+        tallies=() if nothing_judged(run) else checklist.beside,
         facts=tuple((name, value) for name, value in facts if value and value != formats.NOTHING),
         fragment_url=f"{row.url}/fragments/head",
     )
@@ -113,12 +113,13 @@ def run_view(
     charts: ChartsView,
     details: DetailsView,
     now_ms: int,
+    ending: str = "",
 ) -> RunView:
     """Joins the parts of the page."""
     api_url = f"/api/v1/runs/{quote(run.id, safe='')}"
     return RunView(
         run=run_row(run, now_ms),
-        head=head_view(run, findings, checklist, now_ms),
+        head=head_view(run, findings, checklist, now_ms, ending),
         findings=findings,
         charts=charts,
         details=details,

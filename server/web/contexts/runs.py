@@ -277,7 +277,7 @@ def run_row(run: Run, now_ms: int) -> RunRow:
         state=run.state.value,
         diagnosis=run.diagnosis.value,
         severity=worst or (WAITING if waits else "none"),
-        severity_word=worst or (WAITING if waits else no_problem(run.muted)),
+        severity_word=worst or (unjudged(run) if waits else _no_problem(run)),
         verdict=run.verdict if worst else open_text(run),
         spark=sparkline(run.sparkline),
         progress=progress(run),
@@ -309,6 +309,16 @@ def open_text(run: Run) -> str:
         if amount:
             parts.append(f"{amount} info" if severity is Severity.INFO else formats.plural(amount, severity.value))
     return ", ".join([*parts, f"{formats.count(run.muted)} muted"] if run.muted else parts)
+
+
+def unjudged(run: Run) -> str:
+    """Says why nothing was judged: because it is to come, or because the run ended before there was anything."""
+    return "not judged" if run.state in ENDED and run.diagnosis is DiagnosisState.FINAL else WAITING
+
+
+def _no_problem(run: Run) -> str:
+    broke = run.state in (RunState.FAILED, RunState.CRASHED)
+    return f"{no_problem(run.muted)} before" if broke else no_problem(run.muted)
 
 
 def no_problem(muted: int) -> str:

@@ -17,10 +17,10 @@ def finding(first: int = 10, last: int = 20, **numbers: float) -> Finding:
                    evidence=Evidence(numbers, {}, ("loss",), 0.5))  # fmt: skip
 
 
-def picture(values: list[float], found: Finding, words: dict[str, str] | None = None) -> Picture:
+def picture(values: list[float], found: Finding, words: dict[str, str] | None = None, series: str = "loss") -> Picture:
     steps = np.arange(len(values))
     cut = downsample.buckets(steps, steps, np.array(values), 40)
-    drawn = draw(found, "loss", cut, words or {})
+    drawn = draw(found, series, cut, words or {})
     assert drawn is not None
     return drawn
 
@@ -54,6 +54,13 @@ def test_levels_are_those_that_the_rule_names_and_that_are_numbers() -> None:
     drawn = picture([1.0, 1.0], finding(before=0.25), words)
     assert [level.kind for level in drawn.levels] == ["baseline", "limit"]
     assert all(0 <= float(level.y) <= HEIGHT for level in drawn.levels)
+
+
+def test_times_and_memory_have_their_unit() -> None:
+    drawn = picture([0.25, 0.75], finding(), {"the limit": "limit"}, "time/step")
+    assert (drawn.bottom, drawn.top, drawn.levels[0].value) == ("0.25 s", "0.75 s", "0.5 s")
+    assert drawn.summary == "time/step from step 0 to 1: lowest 0.25 s, highest 0.75 s; limit 0.5 s"
+    assert picture([1e9, 2e9], finding(), {}, "system/process_memory").top == "2 GB"
 
 
 def test_values_over_many_decades_are_drawn_by_their_logarithm_unless_one_is_zero() -> None:

@@ -85,6 +85,7 @@ def test_the_newest_attempt_is_drawn_and_what_came_before_lies_under_it() -> Non
     assert (tail["x"], tail["y"], tail["visible"]) == ([3.0, 4.0], [9.0, 9.5], "legendonly")
     assert tail["name"] == "loss · attempt 1, replaced from step 3 on"
     assert (newest["x"], newest["y"], newest["name"]) == ([3.0, 4.0], [2.5, 2.0], "loss")
+    assert drawing.detail.startswith("grey: before the run was resumed · ")
 
 
 def test_an_attempt_that_began_anew_replaces_all_of_the_one_before() -> None:

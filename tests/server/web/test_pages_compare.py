@@ -111,6 +111,11 @@ def test_findings_stand_side_by_side(home: House) -> None:
     assert f"/runs/{RUN}#finding-1" in page.values("href")
 
 
+def test_two_runs_do_not_look_alike() -> None:
+    alike = {frozenset(pair) for pair in ((0, 5), (1, 4), (4, 6))}
+    assert not [at for at in range(300) if frozenset(slots([f"run-{at}", f"other-{at}"]).values()) in alike]
+
+
 def test_a_run_keeps_its_colour_whoever_stands_beside_it() -> None:
     ids = [f"run {number}" for number in range(MOST_RUNS)]
     of_all = slots(ids)

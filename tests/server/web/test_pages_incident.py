@@ -29,6 +29,11 @@ def test_a_cause_shows_its_timeline_and_what_would_disprove_it(home: House) -> N
     assert ": if it does, the cause is what comes after backward." in page.text
     assert "Timeline" in page.text
     assert "(cause)" in page.text
+    assert (page.texts.count("Try"), page.texts.count("If it stays")) == (1, 1), (
+        "a symptom's advice waits for its cause"
+    )
+    summary = home.client.get(f"/runs/{RUN}/summary.md").text
+    assert "    *If it stays:* " in summary
 
 
 def test_a_cause_alone_has_no_timeline(home: House) -> None:

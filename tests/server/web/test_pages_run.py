@@ -45,6 +45,33 @@ def test_before_the_first_diagnosis_nothing_is_ticked_off(home: House) -> None:
     assert "waiting" in look(home, "/").texts
 
 
+def test_a_run_that_failed_says_what_ended_it_and_has_no_tick(home: House) -> None:
+    _fail(home, 1, "RuntimeError: shapes (50x63 and 64x96)\ncannot be multiplied")
+    page = look(home, AT)
+    assert "Ended by RuntimeError: shapes (50x63 and 64x96) cannot be multiplied. " in page.text
+    assert "strip strip--state-failed" in page.values("class")
+    assert "no problem before" in look(home, "/").text
+    report = home.client.get(f"{AT}/summary.md", headers=PAGE).text
+    assert "**failed**: Ended by RuntimeError" in report
+
+
+def test_a_run_that_failed_before_its_first_step_was_not_judged(home: House) -> None:
+    home.open_run("fell-at-once")
+    _fail(home, -1, "NameError: name 'opt' is not defined", "fell-at-once")
+    page = look(home, "/runs/fell-at-once")
+    assert "Ended by NameError: name 'opt' is not defined. It ended before its first step" in page.text
+    assert "No problem" not in page.text
+    assert "not judged" in look(home, "/").text
+
+
+def _fail(home: House, step: int, exception: str, run_id: str = RUN) -> None:
+    value = {"exception": exception}
+    home.send(
+        1, {}, run_id=run_id, records=[{"kind": "status", "name": "failed", "step": step, "time_ms": 1, "value": value}]
+    )
+    home.diagnose()
+
+
 def test_charts_are_there_for_the_series_that_were_sent(home: House) -> None:
     page = look(home, AT)
     assert page.values("data-chart") == ["loss", "learning-rate", "grad-norm", "step-time", "series", "layers"]
@@ -78,9 +105,9 @@ def test_a_gradient_says_what_it_is_where_that_is_not_one_backward_of_one_proces
     assert not _chart_words(home, "chart-grad-norm")
 
 
-def _chart_words(home: House, chart: str) -> str:
+def _chart_words(home: House, chart: str, at: str = AT) -> str:
     """Reads what stands over a chart beside its title."""
-    answer = home.client.get(AT, headers=PAGE).text
+    answer = home.client.get(at, headers=PAGE).text
     card = answer[answer.index(f'id="{chart}"') :]
     return (
         card[: card.index("</figcaption>")]
@@ -101,7 +128,11 @@ def test_one_process_of_several_is_chosen_for_all_charts(home: House) -> None:
         {"value": "1", "selected": None}
     ]
     assert f"/api/v1/runs/{RUN}/series/export?rank=1&name=loss" in chosen.values("href")
-    look(home, AT + "?rank=one", 422)
+    assert [_chart_words(home, "chart-loss", at) for at in (AT, AT + "?rank=1")] == [
+        "best 1 · last 1",
+        "best 3 · last 4",
+    ]
+    assert "parameter rank: got 'one'; it takes a whole number" in look(home, AT + "?rank=one", 422).text
 
 
 def test_the_statistic_of_the_heatmap_stands_in_the_address(home: House) -> None:
@@ -354,7 +385,12 @@ def test_the_checklist_has_five_chapters_and_says_what_would_enable_a_check(home
     assert [text for text in page.texts if text.startswith("The run has ")] == [
         "The run has ReLU layers most of whose units never fire"
     ]
-    assert len([text for text in page.texts if text.startswith("Looks for ")]) > 50
+    aims = [text for text in page.texts if text.startswith("Looks for ")]
+    assert len(aims) > 50
+    assert {
+        "Looks for a run that has gone silent",
+        "Looks for weights that start equal and cannot become different",
+    } <= {text.strip() for text in aims}
     chapters = ("1 Start simple", "2 Confirm your loss", "3 Intermediate outputs and connections",
                 "4 Diagnose parameters", "5 Track your work")  # fmt: skip
     assert [text for text in page.texts if text in chapters] == list(chapters)
@@ -399,7 +435,7 @@ def test_how_the_charts_are_looked_at_stands_in_the_address(home: House) -> None
     page = look(home, AT + "?x=tokens&smooth=50&scale=log")
     chosen = [attributes["value"] for tag, attributes in page.tags if tag == "option" and "selected" in attributes]
     assert chosen[:3] == ["tokens", "50", "log"]
-    assert "got 'cubic'" in look(home, AT + "?scale=cubic", 422).text
+    assert "parameter scale: got 'cubic'; it can be linear or log" in look(home, AT + "?scale=cubic", 422).text
 
 
 def test_a_finding_is_drawn_with_the_stretch_where_it_holds_and_its_levels(home: House) -> None:

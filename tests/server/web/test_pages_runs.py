@@ -145,7 +145,7 @@ def test_a_tag_is_a_filter_that_can_be_taken_away(home: House) -> None:
     ("state", "word", "sentence"),
     [
         ("", "waiting", "The preflight is running."),
-        ("failed", "waiting", "The preflight did not come to its end. No training has followed yet."),
+        ("failed", "not judged", "The preflight did not come to its end. No training has followed yet."),
         ("finished", "no problem", "The preflight found no problem. No training has followed yet."),
     ],
 )
