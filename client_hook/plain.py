@@ -320,6 +320,7 @@ class PlainSteps:
             fresh.append(value)
         except BaseException:
             self._failed = True
+            self._loss.forget()  # it goes with the number of its step
             raise
         self._spent_s += perf_counter() - began
         if len(fresh) >= self.account_at or (value is not None and not value <= self.bound):

@@ -156,7 +156,12 @@ class Recorder:
             counter.abandoned = False
             self.context.note(_GONE)
         if closing:
-            self._close(began)
+            try:
+                self._close(began)
+            except BaseException:
+                if self._loss is not None:
+                    self._loss.forget()  # it goes with the number of its step
+                raise
             return True
         self.context.micro_batches = counter.micro_batches
         if self._loss is not None:
