@@ -89,7 +89,7 @@ class Recorder:
             self.context.patches.subscribe(self)
             self.context.patches.subscribe(self._accumulation)
             self._replays.attach()
-        self.context.on_skip = self.counter.optimizer_stepped
+        self.context.on_scaled = self._scaled
         self.context.on_alarm = self._alarm
         self.context.on_wake = self._wake
         self.signals.tell_all("attach")
@@ -103,7 +103,7 @@ class Recorder:
         self.context.patches.unsubscribe(self)
         self.context.patches.unsubscribe(self._accumulation)
         self._replays.detach()
-        self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
+        self.context.on_scaled = self.context.on_alarm = self.context.on_wake = None
         self.signals.tell_all("detach")
         self.signals.clear()
         self._loss = None
@@ -351,6 +351,12 @@ class Recorder:
             began = perf_counter()
             self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
+
+    def _scaled(self, key: str, optimizer: Optimizer) -> None:
+        """Runs after a gradient scaler let an optimizer step, or left its step out."""
+        if self._plain_steps is not None and (self.context.several or not self.counter.stepped):
+            self._plain_steps.left_out(key, optimizer)
+        self.counter.optimizer_stepped()
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
 

@@ -112,6 +112,52 @@ def test_a_step_that_a_scaler_leaves_out_is_a_step() -> None:
     assert tape.facts("scaler") == [{"enabled": True, "scale": 4.0}]
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_a_step_that_a_scaler_leaves_out_has_the_rate_that_it_would_have_used() -> None:
+    model, optimizer = small()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    monitor, tape = taped(model, optimizer, strict=True)
+    rates = []
+    for step in range(300):
+        if step == 110:
+            stay_plain(monitor)
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 3)).sum()
+        scaler.scale(loss * (float("inf") if step % 50 == 0 else 1.0)).backward()
+        rates.append(optimizer.param_groups[0]["lr"])
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        monitor.step(loss)
+    assert is_plain(monitor)
+    monitor.finish(timeout=0.2)
+    assert tape.series("lr/0") == dict(enumerate(rates))
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_where_a_scaler_leaves_one_of_two_optimizers_out_its_rate_is_known_too() -> None:
+    models, optimizers = zip(small(), small(), strict=True)
+    schedulers = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for optimizer in optimizers]
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    monitor, tape = taped(dict(zip("ab", models, strict=True)), dict(zip("ab", optimizers, strict=True)), strict=True)
+    rates = []
+    for step in range(10):
+        for model, optimizer, factor in zip(
+            models, optimizers, (1.0, float("inf") if step % 3 == 0 else 1.0), strict=True
+        ):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.ones(2, 3)).sum() * factor).backward()
+            scaler.step(optimizer)
+        rates.append(optimizers[1].param_groups[0]["lr"])
+        scaler.update()
+        for scheduler in schedulers:
+            scheduler.step()
+        monitor.step(1.0)
+    monitor.finish(timeout=0.2)
+    assert tape.series("lr/b.0") == dict(enumerate(rates))
+
+
 def test_the_scaler_class_is_as_it_was_after_the_last_monitor() -> None:
     before = torch.amp.GradScaler.step
     one, _ = recorder_of(*small(), ScalerSignal)
