@@ -1,4 +1,5 @@
-"""Says, before any optimizer stepped, whether a loop adds gradients up, for a step that may have hundreds of them.
+"""Says, before any optimizer stepped, whether a loop adds gradients up, for a step that may have hundreds of them, or
+moves the weights by itself.
 
 Not for: closing steps (client_hook.steps), or what other hands do to weights (client_hook.other_hands).
 """
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context
+from client_hook.capture.movement import Movement
 from client_hook.guard import quietly
 
 MOST = 2_048  # calls of `monitor.step`; after more, nobody waits for an optimizer
@@ -22,6 +24,17 @@ class Accumulation:
         self._calls = 0
         self._before: tuple[int, int, int] | None = None
         self._cleared = False
+        self._movement = Movement()
+
+    def backward(self, root: Tensor) -> None:  # noqa: ARG002
+        """Looks at the weights, which no backward moves."""
+        if self.context.counter.may_wait:
+            optimizers = self.context.optimizers.values()
+            self._movement.begin(item for one in optimizers for group in one.param_groups for item in group["params"])
+
+    def by_hand(self) -> bool:
+        """Says whether weights moved since the newest backward began, though no watched optimizer stepped."""
+        return bool(quietly(self._movement.happened))
 
     def zero_grad(self, optimizer: Optimizer) -> None:  # noqa: ARG002
         """Hears that gradients were cleared."""
@@ -40,7 +53,7 @@ class Accumulation:
     def _state(self) -> tuple[int, int, int] | None:
         for optimizer in self.context.optimizers.values():
             for group in optimizer.param_groups:
-                for item in group["params"]:
+                for item in reversed(group["params"]):  # the first may be an embedding that its forward scales
                     if isinstance(item.grad, Tensor):
                         return id(item.grad), item.grad._version, item._version
         return None

@@ -19,7 +19,6 @@ class OtherHands:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._step = -2  # the last closed one when somebody asked last
-        self._calls = self._most = 0  # of the open step, and of any before
         self._writes: int | None = None
         self._times = 0
 
@@ -27,10 +26,9 @@ class OtherHands:
         """Says whether the weights moved so often that somebody else must do it."""
         counter = self._context.counter
         if counter.closed != self._step:
-            self._step, self._most = counter.closed, max(self._most, self._calls)
+            self._step = counter.closed
             self._writes, self._times = None, 0
-        self._calls = counter.micro_batches
-        if self._calls <= self._most:
+        if counter.micro_batches < counter.most_calls:
             return False
         before, self._writes = self._writes, quietly(self._count)
         self._times = self._times + 1 if before is not None and before != self._writes else 0

@@ -150,6 +150,8 @@ class Recorder:
             and (not self.context.optimizers or self._other_hands.moved())
         ):
             counter.lose_optimizer()
+        if counter.may_wait and self._accumulation.by_hand():
+            counter.wait_no_more()
         accumulates = not counter.optimizer_seen and self._accumulation.goes_on()
         closing = counter.call(accumulates=accumulates)
         if counter.abandoned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -259,6 +260,22 @@ def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
     assert len(tape.series("loss")) == 5
 
 
+def test_weights_that_a_forward_moves_do_not_make_steps_of_micro_batches() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3, max_norm=0.5), nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for call in range(250):
+        loss = model(torch.randint(0, 5, (8,))).square().mean()
+        loss.backward()
+        if call % 50 == 49:
+            optimizer.step()
+            optimizer.zero_grad()
+        monitor.step(loss)
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss")) == list(range(5))
+
+
 @pytest.mark.parametrize("micro", [2, 5])
 def test_micro_batches_that_are_told_in_plain_steps_are_no_optimizer_that_is_gone(micro: int) -> None:
     model, optimizer = small()
@@ -315,6 +332,31 @@ def test_where_gradients_are_cleared_each_time_calls_are_steps_without_any_optim
         monitor.step(loss)
     monitor.finish(timeout=0.1)
     assert list(tape.series("loss")) == list(range(29))
+
+
+def by_hand(model: nn.Module, *, data: bool) -> None:
+    with torch.no_grad():
+        for item in model.parameters():
+            target, gradient = (item.data, item.grad.data) if data else (item, item.grad)
+            target -= 0.1 * gradient
+            item.grad = None
+
+
+@pytest.mark.parametrize("move", [partial(by_hand, data=False), partial(by_hand, data=True), None])
+def test_where_the_loop_or_another_optimizer_moves_the_weights_every_call_is_a_step_from_the_first(move: Any) -> None:
+    model, optimizer = small()
+    other = torch.optim.Adam(model.parameters())
+    monitor, tape = taped(model, optimizer, strict=True)
+    losses = []
+    for _ in range(50):
+        other.zero_grad()
+        loss = model(torch.randn(4, 3)).square().mean()
+        loss.backward()
+        move(model) if move else other.step()
+        monitor.step(loss)
+        losses.append(loss.item())
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss") == dict(enumerate(losses))
 
 
 def test_nobody_waits_for_ever_for_the_end_of_an_accumulation() -> None:
