@@ -47,10 +47,13 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         weights = [item for item in self.model.parameters() if item.requires_grad]
         self._stand = stand = _Stand(weights, {"lr": float(optimizer.learning_rate)})
         original = optimizer.apply
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
 
         def apply(*args: Any, **kwargs: Any) -> Any:
             scaled = optimizer.scale_loss(one := torch.ones(()))
             stand.grad_scale = None if scaled is one else scaled.detach()
+            if (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1):
+                return original(*args, **kwargs)  # Keras adds these gradients up
             stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
             stand.work = lambda: original(*args, **kwargs)
             return stand.step()
@@ -61,7 +64,7 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._loss.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Closes a step, with the loss of this batch: Keras's own log has the mean of the epoch."""
+        """Tells the loss of this batch: Keras's own log has the mean of the epoch."""
         if self.monitor is not None:
             self.monitor.step(self._loss.take(getattr(self._stand, "grad_scale", None)))
 
