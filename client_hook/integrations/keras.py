@@ -46,17 +46,15 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         optimizer = self.model.optimizer
         weights = [item for item in self.model.parameters() if item.requires_grad]
         self._stand = stand = _Stand(weights, {"lr": float(optimizer.learning_rate)})
-        original = optimizer.apply
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        original, inner = optimizer.apply, getattr(optimizer, "inner_optimizer", optimizer)
 
         def apply(*args: Any, **kwargs: Any) -> Any:
             scaled = optimizer.scale_loss(one := torch.ones(()))
             stand.grad_scale = None if scaled is one else scaled.detach()
-            if (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1):
-                return original(*args, **kwargs)  # Keras adds these gradients up
             stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
             stand.work = lambda: original(*args, **kwargs)
-            return stand.step()
+            added_up = (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1)
+            return stand.work() if added_up else stand.step()
 
         optimizer.apply = apply
         self._watched = _as_modules(self.model)
