@@ -49,12 +49,13 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         original, inner = optimizer.apply, getattr(optimizer, "inner_optimizer", optimizer)
 
         def apply(*args: Any, **kwargs: Any) -> Any:
-            scaled = optimizer.scale_loss(one := torch.ones(()))
-            stand.grad_scale = None if scaled is one else scaled.detach()
+            stand.grad_scale = (
+                None if (scaled := optimizer.scale_loss(one := torch.ones(()))) is one else scaled.detach()
+            )
             stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
             stand.work = lambda: original(*args, **kwargs)
-            added_up = (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1)
-            return stand.work() if added_up else stand.step()
+            is_last = (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1) == 0
+            return stand.step() if is_last else stand.work()
 
         optimizer.apply = apply
         self._watched = _as_modules(self.model)
