@@ -58,7 +58,7 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         optimizer.apply = apply
         self._watched = _as_modules(self.model)
         self.monitor = watch(self._watched, stand, **self._options)
-        self._loss.start()
+        self._loss.start(self.monitor)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Tells the loss of this batch: Keras's own log has the mean of the epoch."""
