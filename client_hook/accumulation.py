@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.optim import Optimizer
 
-from client_hook.capture.base import Context
+from client_hook.capture.base import Context, held_by
 from client_hook.capture.movement import Movement
 from client_hook.guard import quietly
 
@@ -29,8 +29,7 @@ class Accumulation:
     def backward(self, root: Tensor) -> None:  # noqa: ARG002
         """Looks at the weights, which no backward moves."""
         if self.context.counter.may_wait:
-            optimizers = self.context.optimizers.values()
-            self._movement.begin(item for one in optimizers for group in one.param_groups for item in group["params"])
+            self._movement.begin(held_by(*self.context.optimizers.values()))
 
     def by_hand(self) -> bool:
         """Says whether weights moved since the newest backward began, though no watched optimizer stepped."""
@@ -51,9 +50,9 @@ class Accumulation:
         return now[0] == before[0] and now[1] > before[1] and now[2] == before[2]
 
     def _state(self) -> tuple[int, int, int] | None:
-        for optimizer in self.context.optimizers.values():
-            for group in optimizer.param_groups:
-                for item in reversed(group["params"]):  # the first may be an embedding that its forward scales
-                    if isinstance(item.grad, Tensor):
-                        return id(item.grad), item.grad._version, item._version
+        for item in reversed(
+            held_by(*self.context.optimizers.values())
+        ):  # the first may be one that its forward scales
+            if isinstance(item.grad, Tensor):
+                return id(item.grad), item.grad._version, item._version
         return None

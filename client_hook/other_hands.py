@@ -5,7 +5,7 @@ Not for: whether weights moved at all (client_hook.capture.movement).
 
 from __future__ import annotations
 
-from client_hook.capture.base import Context
+from client_hook.capture.base import Context, held_by
 from client_hook.guard import quietly
 
 TIMES = 2  # in a row, from one call of `monitor.step` to the next
@@ -35,5 +35,4 @@ class OtherHands:
         return self._times >= TIMES
 
     def _count(self) -> int:
-        groups = [group for optimizer in self._context.optimizers.values() for group in optimizer.param_groups]
-        return sum(item._version for group in groups for item in group["params"])
+        return sum(item._version for item in held_by(*self._context.optimizers.values()))

@@ -205,8 +205,8 @@ class PlainSteps:
         """Keeps the rates of a step that a scaler may have left out, before a scheduler changes them."""
         if not self.moving:
             self.read_rates(key, optimizer)
-            if self.single and type(rate := optimizer.param_groups[0].get("lr")) is float:
-                self._counter.rate = rate
+            if self.single:
+                self._counter.rate = optimizer.param_groups[0]["lr"]
 
     def _rates_signal(self) -> LearningRateSignal | None:
         return next((item for item in self._recorder.signals.all if isinstance(item, LearningRateSignal)), None)
@@ -330,7 +330,6 @@ class PlainSteps:
             fresh.append(value)
         except BaseException:
             self._failed = True
-            self._loss.forget()  # it goes with the number of its step
             raise
         self._spent_s += perf_counter() - began
         if len(fresh) >= self.account_at or (value is not None and not value <= self.bound):

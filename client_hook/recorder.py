@@ -138,9 +138,11 @@ class Recorder:
                 "CUDA graph: a monitor.step inside the capture is not heard; it belongs after the replay."
             )
             return False
-        if self._loss is not None:
-            self._loss.take(loss, components)
         counter = self.counter
+        if self._loss is not None:
+            if not counter.micro_batches:
+                self._loss.forget()  # what came with a step whose closing was interrupted
+            self._loss.take(loss, components)
         self.context.closed_at = began
         if self.hooks.away:
             self.hooks.exchange(plain=False)
@@ -158,12 +160,7 @@ class Recorder:
             counter.abandoned = False
             self.context.note(_GONE)
         if closing:
-            try:
-                self._close(began)
-            except BaseException:
-                if self._loss is not None:
-                    self._loss.forget()  # it goes with the number of its step
-                raise
+            self._close(began)
             return True
         self.context.micro_batches = counter.micro_batches
         if self._loss is not None:
@@ -356,7 +353,7 @@ class Recorder:
 
     def _scaled(self, key: str, optimizer: Optimizer) -> None:
         """Runs after a gradient scaler let an optimizer step, or left its step out."""
-        if self._plain_steps is not None and (self.context.several or not self.counter.stepped):
+        if self._plain_steps is not None:
             self._plain_steps.left_out(key, optimizer)
         self.counter.optimizer_stepped()
 

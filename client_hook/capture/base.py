@@ -252,6 +252,11 @@ class Signal:
         """Hands over what is left, before the outbox closes."""
 
 
+def held_by(*optimizers: Optimizer) -> list[Any]:
+    """Lists the parameters that optimizers hold."""
+    return [item for one in optimizers for group in one.param_groups for item in group["params"]]
+
+
 def overrides(signal: Signal, method: str) -> bool:
     """Says whether a signal has its own version of a method; the others are not called at all."""
     return getattr(type(signal), method) is not getattr(Signal, method)

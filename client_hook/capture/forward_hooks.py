@@ -100,8 +100,6 @@ def _without_nested(value: Any) -> Any:
     """Puts None in the place of nested tensors: what has no sizes cannot be looked at."""
     if isinstance(value, Tensor):
         return None if value.is_nested else value
-    if type(value) is dict:
-        return {name: _without_nested(item) for name, item in value.items()}
     return tuple(map(_without_nested, value)) if type(value) is tuple else value
 
 

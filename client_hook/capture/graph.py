@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture import graph_nodes, overlaps, sines
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
@@ -294,7 +294,7 @@ class GraphSignal(Signal):
 
     def _unregistered(self) -> list[dict[str, Any]]:
         """Lists leaves that no watched model and no optimizer that was seen holds."""
-        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
+        held = set(map(id, held_by(*self._known_optimizers())))
         return [
             about
             for key, (reference, about) in self._strangers.items()
@@ -315,7 +315,7 @@ class GraphSignal(Signal):
         }
         if not lasting:
             return []
-        held = {id(item) for one in self._known_optimizers() for group in one.param_groups for item in group["params"]}
+        held = set(map(id, held_by(*self._known_optimizers())))
         found = []
         for name, module in self.context.modules():
             for label, item in _tensors_of(vars(module)):
