@@ -22,7 +22,7 @@ class Accumulation:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._calls = 0
-        self._before: tuple[int, int, int] | None = None
+        self._before: dict[tuple[int, int], int] = {}
         self._cleared = False
         self._movement = Movement()
 
@@ -42,17 +42,14 @@ class Accumulation:
     def goes_on(self) -> bool:
         """Says whether a gradient has grown since the last call, and its weight did not move."""
         self._calls += 1
-        before, self._before = self._before, quietly(self._state)
+        before, self._before = self._before, quietly(self._state, default={})
         cleared, self._cleared = self._cleared, False
-        now = self._before
-        if cleared or before is None or now is None or self._calls > MOST:
+        if cleared or self._calls > MOST:
             return False
-        return now[0] == before[0] and now[1] > before[1] and now[2] == before[2]
+        return any(writes > before.get(key, writes) for key, writes in self._before.items())
 
-    def _state(self) -> tuple[int, int, int] | None:
-        for item in reversed(
-            held_by(*self.context.optimizers.values())
-        ):  # the first may be one that its forward scales
-            if isinstance(item.grad, Tensor):
-                return id(item.grad), item.grad._version, item._version
-        return None
+    def _state(self) -> dict[tuple[int, int], int]:
+        """Counts who wrote to a gradient, by which one it is and who wrote to its weight."""
+        held = [item for item in held_by(*self.context.optimizers.values()) if isinstance(item.grad, Tensor)]
+        # of two, because one may be an embedding that its forward scales
+        return {(id(item.grad), item._version): item.grad._version for item in held[:1] + held[-1:]}

@@ -260,9 +260,11 @@ def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
     assert len(tape.series("loss")) == 5
 
 
-def test_weights_that_a_forward_moves_do_not_make_steps_of_micro_batches() -> None:
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_a_forward_moves_do_not_make_steps_of_micro_batches(last: bool) -> None:
     model = nn.Sequential(nn.Embedding(5, 3, max_norm=0.5), nn.Linear(3, 1))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    parts = [{"params": part.parameters()} for part in model]
+    optimizer = torch.optim.SGD(parts[::-1] if last else parts, lr=0.1)
     monitor, tape = taped(model, optimizer, strict=True)
     for call in range(250):
         loss = model(torch.randint(0, 5, (8,))).square().mean()
