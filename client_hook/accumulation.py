@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, held_by
 from client_hook.capture.movement import Movement
+from client_hook.capture.tensors import local
 from client_hook.guard import quietly
 
 MOST = 2_048  # calls of `monitor.step`; after more, nobody waits for an optimizer
@@ -52,4 +53,4 @@ class Accumulation:
         """Counts who wrote to a gradient, by which one it is and who wrote to its weight."""
         held = [item for item in held_by(*self.context.optimizers.values()) if isinstance(item.grad, Tensor)]
         # of two, because one may be an embedding that its forward scales
-        return {(id(item.grad), item._version): item.grad._version for item in held[:1] + held[-1:]}
+        return {(id(item.grad), item._version): local(item.grad)._version for item in held[:1] + held[-1:]}

@@ -138,7 +138,7 @@ class Monitor:
 
     @property
     def ended(self) -> bool:
-        """Says whether nothing is recorded any more, or never was."""
+        """Says whether nothing is recorded."""
         return self._parts is None
 
     @property

@@ -119,13 +119,12 @@ class PlainSteps:
             if overrides(signal, "plain_close") and not isinstance(signal, _KNOWN) and not signal.plain_silent
         ]
         self._timing = any(isinstance(signal, TimingSignal) for signal in signals)
-        rates = self._rates_signal()
+        rates = self._rates = self._rates_signal()
         self._label, rate = rates.plain_single() if rates is not None and self._timing else (None, None)
         self._counter.rate = rate
         self.single = self._label is not None
         if rates is not None and not self.single:
             self.closers.append(rates.plain_close)
-        self._rates = rates
         self._put = self._context.outbox.put_parts
         self._closed_at = self._settled_at = closed_at
         self._settled = 0

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from client_hook.accumulation import MOST
 from client_hook.capture.loss import LossSignal
@@ -321,6 +324,26 @@ def test_the_first_step_may_have_any_number_of_micro_batches(micro: int) -> None
     assert tape.series("loss") == pytest.approx(dict(enumerate(losses)), rel=1e-5)
     assert not tape.facts("loop")[-1]["offences"]
     assert not monitor.ledger["notes"]
+
+
+def test_sharded_gradients_that_are_added_up_are_one_step_too() -> None:
+    distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    try:
+        model, _ = small()
+        fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        monitor, tape = taped(model, optimizer, strict=True)
+        for call in range(100):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            if call % 50 == 49:
+                optimizer.step()
+                optimizer.zero_grad()
+            monitor.step(loss)
+        monitor.finish(timeout=0.1)
+        assert list(tape.series("loss")) == [0, 1]
+    finally:
+        distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("set_to_none", [True, False])
