@@ -17,8 +17,8 @@ class StepCounter:
 
     A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A
     loop in which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until
-    one comes, unless gradients are being added up; so it is where the watched one was given up for another that nobody
-    watches.
+    one comes, unless gradients are being added up; from the first call on where the weights move all the same; so it is
+    where the watched one was given up for another that nobody watches.
     """
 
     __slots__ = (
