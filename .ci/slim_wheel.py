@@ -83,14 +83,15 @@ def _append(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, deflated: bytes) -
 
 def slim(source: str, *, docstrings: bool = False) -> str:
     """Empties comments, and docstrings and types of functions unless they are to stay, takes spaces away that nobody
-    needs, and indents by one; every line keeps its number. Of what stays the docstrings of private names go too."""
+    needs, and indents by one; every line keeps its number. Of what stays the docstrings of private names go too, and of
+    those that a framework calls."""
     lines = source.splitlines()
     if not docstrings:
         source = _without_imports_of_types(_without_types(source))
         lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if docstrings and not getattr(node, "name", "").startswith("_"):
+            if docstrings and not getattr(node, "name", "").startswith(("_", "on_")):
                 continue
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
@@ -127,12 +128,19 @@ def slim(source: str, *, docstrings: bool = False) -> str:
 
 
 def _with_short_self(text: str) -> str:
-    """Writes `s` for `self`, unless something else has that name or a text has that word."""
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        in_text = token.type == tokenize.STRING and token.string[0] in "\"'" and SELF.search(token.string)
-        if in_text or (token.type == tokenize.NAME and token.string == "s"):
+    """Writes `s` for `self`, unless something else has that name; a text that has the word keeps it."""
+    lines = text.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(text).readline))):
+        if token.type == tokenize.NAME and token.string == "s":
             return text
-    return SELF.sub("s", text)
+        (row, begin), (last, end) = token.start, token.end
+        formatted = token.type == tokenize.STRING and token.string[0] == "f"
+        if row == last and (formatted or token.string == "self"):
+            line = lines[row - 1]
+            lines[row - 1] = line[:begin] + SELF.sub("s", line[begin:end]) + line[end:]
+        elif formatted and SELF.search(token.string):
+            return text
+    return "".join(lines)
 
 
 def _without_types(source: str) -> str:

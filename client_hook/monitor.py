@@ -137,6 +137,11 @@ class Monitor:
         return self._parts is not None and self._parts.recorder.counter.stepped
 
     @property
+    def ended(self) -> bool:
+        """Says whether nothing is recorded."""
+        return self._parts is None
+
+    @property
     def run_id(self) -> str:
         """Returns the run's id, known from the start."""
         return self._identity.run_id

@@ -5,7 +5,7 @@ Not for: whether weights moved at all (client_hook.capture.movement).
 
 from __future__ import annotations
 
-from client_hook.capture.base import Context
+from client_hook.capture.base import Context, held_by
 from client_hook.guard import quietly
 
 TIMES = 2  # in a row, from one call of `monitor.step` to the next
@@ -19,7 +19,6 @@ class OtherHands:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._step = -2  # the last closed one when somebody asked last
-        self._calls = self._most = 0  # of the open step, and of any before
         self._writes: int | None = None
         self._times = 0
 
@@ -27,15 +26,13 @@ class OtherHands:
         """Says whether the weights moved so often that somebody else must do it."""
         counter = self._context.counter
         if counter.closed != self._step:
-            self._step, self._most = counter.closed, max(self._most, self._calls)
+            self._step = counter.closed
             self._writes, self._times = None, 0
-        self._calls = counter.micro_batches
-        if self._calls <= self._most:
+        if counter.micro_batches < counter.most_calls:
             return False
         before, self._writes = self._writes, quietly(self._count)
         self._times = self._times + 1 if before is not None and before != self._writes else 0
         return self._times >= TIMES
 
     def _count(self) -> int:
-        groups = [group for optimizer in self._context.optimizers.values() for group in optimizer.param_groups]
-        return sum(item._version for group in groups for item in group["params"])
+        return sum(item._version for item in held_by(*self._context.optimizers.values()))

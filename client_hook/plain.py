@@ -97,7 +97,7 @@ class PlainSteps:
         self._reading, self._gathering = self._readback.waiting, self._readback.groups
         self._loss = loss
         self._failed = False
-        self._rates: LearningRateSignal | None = None
+        self._rates = self._rates_signal()
         self.alone = False  # loss functions say whether the loss is a number: the backward is not heard
         self.single = False  # one optimizer has one group, the usual case, and steps are plain now
         # a usual step: its loss is a number on the host, and nothing is waited for from a device
@@ -119,13 +119,12 @@ class PlainSteps:
             if overrides(signal, "plain_close") and not isinstance(signal, _KNOWN) and not signal.plain_silent
         ]
         self._timing = any(isinstance(signal, TimingSignal) for signal in signals)
-        rates = next((signal for signal in signals if isinstance(signal, LearningRateSignal)), None)
+        rates = self._rates = self._rates_signal()
         self._label, rate = rates.plain_single() if rates is not None and self._timing else (None, None)
         self._counter.rate = rate
         self.single = self._label is not None
         if rates is not None and not self.single:
             self.closers.append(rates.plain_close)
-        self._rates = rates
         self._put = self._context.outbox.put_parts
         self._closed_at = self._settled_at = closed_at
         self._settled = 0
@@ -200,6 +199,16 @@ class PlainSteps:
         """Keeps the rates of an optimizer as they are now."""
         if self._rates is not None and not is_dynamo_compiling():
             self._rates.on_pre_step(key, optimizer)
+
+    def left_out(self, key: str, optimizer: Optimizer) -> None:
+        """Keeps the rates of a step that a scaler may have left out, before a scheduler changes them."""
+        if not self.moving:
+            self.read_rates(key, optimizer)
+            if self.single:
+                self._counter.rate = optimizer.param_groups[0]["lr"]
+
+    def _rates_signal(self) -> LearningRateSignal | None:
+        return next((item for item in self._recorder.signals.all if isinstance(item, LearningRateSignal)), None)
 
     def hook(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
         """Makes what an optimizer calls after it stepped in a plain step. Nobody was called before: what the rates are

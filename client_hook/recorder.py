@@ -89,7 +89,7 @@ class Recorder:
             self.context.patches.subscribe(self)
             self.context.patches.subscribe(self._accumulation)
             self._replays.attach()
-        self.context.on_skip = self.counter.optimizer_stepped
+        self.context.on_scaled = self._scaled
         self.context.on_alarm = self._alarm
         self.context.on_wake = self._wake
         self.signals.tell_all("attach")
@@ -103,7 +103,7 @@ class Recorder:
         self.context.patches.unsubscribe(self)
         self.context.patches.unsubscribe(self._accumulation)
         self._replays.detach()
-        self.context.on_skip = self.context.on_alarm = self.context.on_wake = None
+        self.context.on_scaled = self.context.on_alarm = self.context.on_wake = None
         self.signals.tell_all("detach")
         self.signals.clear()
         self._loss = None
@@ -138,9 +138,11 @@ class Recorder:
                 "CUDA graph: a monitor.step inside the capture is not heard; it belongs after the replay."
             )
             return False
-        if self._loss is not None:
-            self._loss.take(loss, components)
         counter = self.counter
+        if self._loss is not None:
+            if not counter.micro_batches:
+                self._loss.forget()  # what came with a step whose closing was interrupted
+            self._loss.take(loss, components)
         self.context.closed_at = began
         if self.hooks.away:
             self.hooks.exchange(plain=False)
@@ -150,6 +152,8 @@ class Recorder:
             and (not self.context.optimizers or self._other_hands.moved())
         ):
             counter.lose_optimizer()
+        if counter.may_wait and self._accumulation.by_hand():
+            counter.wait_no_more()
         accumulates = not counter.optimizer_seen and self._accumulation.goes_on()
         closing = counter.call(accumulates=accumulates)
         if counter.abandoned:
@@ -346,6 +350,12 @@ class Recorder:
             began = perf_counter()
             self.signals.tell(hearing, key, optimizer)
             self.context.spent_s += perf_counter() - began
+
+    def _scaled(self, key: str, optimizer: Optimizer) -> None:
+        """Runs after a gradient scaler let an optimizer step, or left its step out."""
+        if self._plain_steps is not None:
+            self._plain_steps.left_out(key, optimizer)
+        self.counter.optimizer_stepped()
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------
 

@@ -17,17 +17,17 @@ class StepCounter:
 
     A call closes a step when a watched optimizer stepped, or a gradient scaler made it skip, since the last call. A
     loop in which no optimizer is ever seen still has steps: after 32 calls without one, every call closes a step until
-    one comes, unless gradients are being added up; so it is where the watched one was given up for another that nobody
-    watches.
+    one comes, unless gradients are being added up; from the first call on where the weights move all the same; so it is
+    where the watched one was given up for another that nobody watches.
     """
 
     __slots__ = (
         "_closed",
         "_heard",
-        "_most_calls",
         "abandoned",
         "calls",
         "micro_batches",
+        "most_calls",
         "optimizer_seen",
         "optimizer_steps",
         "rate",
@@ -44,7 +44,7 @@ class StepCounter:
         self.optimizer_seen = False
         self.abandoned = False  # the optimizer stepped, and steps no more
         self._heard = 0  # calls that belong to the step of the last one; one that closes a plain step is not heard
-        self._most_calls = 0  # of any step before
+        self.most_calls = 0  # of any step before
         self.optimizer_steps = 0  # calls of any watched optimizer's step()
         self.rate: float | None = None  # of the one group of the one optimizer at its last step, in plain steps
 
@@ -61,6 +61,15 @@ class StepCounter:
         """Counts the steps of a stretch, to which no more will come."""
         self._closed, self.stretch = self.closed, ()
 
+    @property
+    def may_wait(self) -> bool:
+        """Says whether calls are held until an optimizer steps that never stepped before."""
+        return not self.optimizer_seen and not self.stepped and self.calls < CALLS_WITHOUT_OPTIMIZER
+
+    def wait_no_more(self) -> None:
+        """Counts by calls from here on, until an optimizer steps."""
+        self.calls = CALLS_WITHOUT_OPTIMIZER
+
     def optimizer_stepped(self) -> None:
         """Hears that a watched optimizer stepped, or that a scaler skipped its step."""
         self.stepped = True
@@ -72,9 +81,9 @@ class StepCounter:
         self.calls += 1
         self.micro_batches += 1
         if self.micro_batches == 1:
-            self._most_calls = max(self._most_calls, self._heard)
+            self.most_calls = max(self.most_calls, self._heard)
         self._heard = self.micro_batches
-        if self.optimizer_seen and not self.stepped and self._heard >= max(ENDLESS, ENDLESS_TIMES * self._most_calls):
+        if self.optimizer_seen and not self.stepped and self._heard >= max(ENDLESS, ENDLESS_TIMES * self.most_calls):
             self.lose_optimizer()
         enough = self.calls >= CALLS_WITHOUT_OPTIMIZER and not accumulates
         return self.stepped or (not self.optimizer_seen and enough)

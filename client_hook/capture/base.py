@@ -63,7 +63,7 @@ class Context:
         self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
         self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
         self._notes: dict[str, None] = {}
-        self.on_skip: Callable[[], None] | None = None  # a gradient scaler left out an optimizer's step
+        self.on_scaled: Callable[[str, Optimizer], None] | None = None  # a scaler let an optimizer step, or not
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
         self.on_break: Callable[..., None] | None = None
         self.on_alarm: Callable[..., object] | None = None  # asks for full detail for a while; may be told the step
@@ -250,6 +250,11 @@ class Signal:
 
     def on_finish(self) -> None:
         """Hands over what is left, before the outbox closes."""
+
+
+def held_by(*optimizers: Optimizer) -> list[Any]:
+    """Lists the parameters that optimizers hold."""
+    return [item for one in optimizers for group in one.param_groups for item in group["params"]]
 
 
 def overrides(signal: Signal, method: str) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from client_hook.capture import tensors
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 
 SAMPLE = 32_768  # weights of an optimizer, all parameters together
 MOST_PARAMETERS = 32  # the largest: each one more costs its own calls
@@ -107,8 +107,7 @@ class DisplacementSignal(Signal):
     def _weights(self, optimizer: Optimizer) -> tuple[list[str], Tensor]:
         held = [
             (name, parameter)
-            for group in optimizer.param_groups
-            for parameter in group["params"]
+            for parameter in held_by(optimizer)
             if parameter.requires_grad
             and not parameter.is_meta
             and (name := self.context.parameter_name(parameter)) is not None

@@ -93,7 +93,14 @@ class Hook(Unsaved):
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
         if torch.compiler.is_compiling() or capture.graph is not None or is_traced():
             return
-        self._look(self._name, module, *arguments)
+        self._look(self._name, module, *map(_without_nested, arguments))
+
+
+def _without_nested(value: Any) -> Any:
+    """Puts None in the place of nested tensors: what has no sizes cannot be looked at."""
+    if isinstance(value, Tensor):
+        return None if value.is_nested else value
+    return tuple(map(_without_nested, value)) if type(value) is tuple else value
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -102,8 +109,8 @@ def first_tensor(output: Any) -> Tensor | None:
         local = getattr(output, "to_local", None)
         tensor: Tensor = local() if local is not None else output
         readable = (
-            tensor.is_floating_point()
-            and type(tensor) in (Tensor, nn.Parameter)
+            type(tensor) in (Tensor, nn.Parameter)
+            and tensor.is_floating_point()
             and tensor.layout is torch.strided
             and not tensor.is_meta
             and tensor.numel() > 0

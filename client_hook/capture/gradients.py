@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture import tensors
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 
 FACT_AFTER = (3, 10, 200)  # optimizer steps
 TINY = 1e-18  # a norm below it has squares that a float32 rounds or loses
@@ -50,17 +50,16 @@ class GradientSignal(Signal):
         shares: list[float] = []
         missing: list[str] = []
         name_of = self.context.parameter_name
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    if parameter.requires_grad and (name := name_of(parameter)) is not None:
-                        missing.append(name)
-                elif not gradient.is_meta and (name := name_of(parameter)) is not None:
-                    names.append(name)
-                    held.append(parameter)
-                    gradients.append(tensors.dense(tensors.local(gradient)))
-                    shares.append(tensors.share(gradient))
+        for parameter in held_by(optimizer):
+            gradient = parameter.grad
+            if gradient is None:
+                if parameter.requires_grad and (name := name_of(parameter)) is not None:
+                    missing.append(name)
+            elif not gradient.is_meta and (name := name_of(parameter)) is not None:
+                names.append(name)
+                held.append(parameter)
+                gradients.append(tensors.dense(tensors.local(gradient)))
+                shares.append(tensors.share(gradient))
         if len(set(names)) < len(names):  # a layer was put between others, and the old names were known at first
             names = [name_of(parameter) or name for parameter, name in zip(held, names, strict=True)]
         self._note(names, missing)

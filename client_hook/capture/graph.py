@@ -7,7 +7,7 @@ What is kept are names and counts; the graph itself is let go when the step clos
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture import graph_nodes, overlaps, sines
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
@@ -94,7 +94,7 @@ class GraphSignal(Signal):
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
         if self._steps < SEND_AT[-1] and not any(item() is optimizer for item in self._optimizers):
             self._optimizers.append(weakref.ref(optimizer))
-            self._held |= _parameters_of([optimizer])
+            self._held.update(map(id, held_by(optimizer)))
 
     def on_backward(self, root: Tensor) -> None:
         """Reads the graph before the backward frees it."""
@@ -331,11 +331,7 @@ class GraphSignal(Signal):
 
     def _held_somewhere(self) -> set[int]:
         seen = [item for reference in self._optimizers if (item := reference()) is not None]
-        return self._held | _parameters_of([*self.context.optimizers.values(), *seen])
-
-
-def _parameters_of(optimizers: Iterable[Optimizer]) -> set[int]:
-    return {id(item) for one in optimizers for group in one.param_groups for item in group["params"]}
+        return self._held.union(map(id, held_by(*self.context.optimizers.values(), *seen)))
 
 
 class _Mark:

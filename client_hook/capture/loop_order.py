@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.graph_nodes import constant_factor
 from client_hook.capture.movement import Movement
@@ -109,7 +109,7 @@ class LoopOrderSignal(Signal):
     def _find_modules_by_mode(self) -> None:
         """Finds, for each optimizer, the modules of its models that behave differently in training."""
         for key, optimizer in self.context.optimizers.items():
-            held = {id(item) for group in optimizer.param_groups for item in group["params"]}
+            held = set(map(id, held_by(optimizer)))
             for model in self.context.models.values():
                 if any(id(item) in held for item in model.parameters()):
                     self._turns[key].by_mode.add(model)

@@ -114,9 +114,9 @@ class LossSignal(Signal):
         self._single = None
         self._exact = False
 
-    def on_finish(self) -> None:
-        """Forgets what is left: the monitor closed the open step before."""
-        self._sums = {}
+    def forget(self) -> None:
+        """Forgets what was told for the open step."""
+        self._sums, self._single, self._on_device = {}, None, None
 
 
 LOSS = ("loss",)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_hooks import is_compiled
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.initial_values import InitialValues
@@ -225,7 +225,7 @@ class ModelTableSignal(Signal):
             self.context.outbox.record("fact", "optimizers", step, facts)
 
     def _optimizer(self, key: str, optimizer: Optimizer) -> dict[str, Any]:
-        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        held = held_by(optimizer)
         names = [self.context.parameter_name(parameter) for parameter in held]
         known = [name for name in names if name is not None]
         everywhere = self._groups_of_parameters()

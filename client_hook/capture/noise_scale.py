@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from client_hook.capture import tensors
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 
 COLUMNS = ("noise_scale/small", "noise_scale/large")
 
@@ -57,8 +57,7 @@ class NoiseScaleSignal(Signal):
         for optimizer in self.context.optimizers.values():
             found = [
                 tensors.dense(tensors.local(parameter.grad))
-                for group in optimizer.param_groups
-                for parameter in group["params"]
+                for parameter in held_by(optimizer)
                 if parameter.grad is not None and not parameter.grad.is_meta
             ]
             if found:

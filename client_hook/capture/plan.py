@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.data import first_number
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
@@ -123,10 +123,7 @@ class PlanSignal(Signal):
         models, optimizers = self.context.models, self.context.optimizers
         if len(models) < 2 or len(optimizers) < 2:
             return None
-        held = [
-            {id(item) for group in optimizer.param_groups for item in group["params"]}
-            for optimizer in optimizers.values()
-        ]
+        held = [set(map(id, held_by(optimizer))) for optimizer in optimizers.values()]
         owned = [{id(item) for item in model.parameters()} for model in models.values()]
         apart = all(sum(bool(parameters & own) for own in owned) == 1 for parameters in held)
         return True if apart and not set.intersection(*held) else None

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture import tensors
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.later import Later
 
 SAMPLE = 4_096
@@ -54,20 +54,15 @@ class RoundingSignal(Signal):
         self._samples = 0
 
     def _held(self, optimizer: Optimizer) -> list[tuple[str, Tensor]]:
-        found = []
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if (
-                    parameter.dtype in _HALF
-                    and parameter.ndim >= 2
-                    and parameter.grad is not None
-                    and not parameter.is_meta
-                ):
-                    name = self.context.parameter_name(parameter)
-                    if name is not None:
-                        found.append((name, tensors.local(parameter)))
-            if len(found) >= MAX_PARAMETERS:
-                break
+        found = [
+            (name, tensors.local(parameter))
+            for parameter in held_by(optimizer)
+            if parameter.dtype in _HALF
+            and parameter.ndim >= 2
+            and parameter.grad is not None
+            and not parameter.is_meta
+            and (name := self.context.parameter_name(parameter)) is not None
+        ]
         return found[:MAX_PARAMETERS]
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:

@@ -63,13 +63,14 @@ class ScalerSignal(Signal):
     @guarded(None)
     def scaler_stepped(self, scaler: GradScaler, optimizer: Any) -> None:
         """Runs after `scaler.step(optimizer)`, whether or not the optimizer stepped."""
-        if capture.graph is not None or self._owned.key(optimizer) is None:
+        key = self._owned.key(optimizer)
+        if capture.graph is not None or key is None:
             return
         if self._scaler is None or self._scaler() is not scaler:
             self._take(scaler)
             self.context.wake()
-        if self.context.on_skip is not None:
-            self.context.on_skip()
+        if self.context.on_scaled is not None:
+            self.context.on_scaled(key, optimizer)
 
     def _take(self, scaler: GradScaler) -> None:
         enabled = scaler.is_enabled()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from client_hook.capture import tensors
-from client_hook.capture.base import Context, Signal
+from client_hook.capture.base import Context, Signal, held_by
 
 # a larger parameter is copied in evenly spread blocks: the ratio of two sums over the same elements needs no more, and
 # a copy of every weight could be what no longer fits on the device
@@ -78,8 +78,7 @@ class UpdateSignal(Signal):
         """Lists the parameters that this step can move: those with a gradient."""
         return [
             (name, parameter)
-            for group in optimizer.param_groups
-            for parameter in group["params"]
+            for parameter in held_by(optimizer)
             if parameter.grad is not None
             and not parameter.is_meta
             and (name := self.context.parameter_name(parameter)) is not None

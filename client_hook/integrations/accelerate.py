@@ -50,7 +50,7 @@ class GradwatchTracker(GeneralTracker):  # type: ignore[misc]
         if getattr(optimizer, "scaler", None) is not None:
             self._optimizer, step = optimizer, optimizer.step
             optimizer.step = lambda *arguments, **named: self._after(step(*arguments, **named))
-        self._loss.start()
+        self._loss.start(self.monitor)
         return self.monitor
 
     def _stepped(self, *_: Any) -> None:

@@ -11,18 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client_hook.monitor import Monitor
 from client_hook.patches import patches
 
 
 class BackwardLoss:
-    """Listens from `start` to `stop`; holds detached scalars, and reads none of them."""
+    """Listens from `start` to `stop`, or to the end of the monitor; holds detached scalars, and reads none of them."""
 
     def __init__(self) -> None:
         self._sum: Tensor | None = None
         self._scaler: Any = None
+        self._monitor: Monitor | None = None
 
-    def start(self) -> None:
+    def start(self, monitor: Monitor) -> None:
         """Begins to listen."""
+        self._monitor = monitor
         patches.subscribe(self)
 
     def stop(self) -> None:
@@ -35,6 +38,9 @@ class BackwardLoss:
 
     def backward(self, root: Tensor) -> None:
         """Adds the root of one backward."""
+        if self._monitor is None or self._monitor.ended:  # some frameworks tell nobody that an exception left the loop
+            self.stop()
+            return
         loss = root.detach()
         scaler, self._scaler = self._scaler, None
         factor = getattr(scaler, "_scale", None)

@@ -32,7 +32,7 @@ class GradwatchHandler:
 
     def _start(self, _: Engine) -> None:
         self.monitor = watch(*self._objects, **self._options)
-        self._loss.start()
+        self._loss.start(self.monitor)
 
     def _step(self, _: Engine) -> None:
         if self.monitor is None:

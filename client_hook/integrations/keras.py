@@ -14,8 +14,7 @@ from client_hook.monitor import Monitor, watch
 class _Stand(torch.optim.Optimizer):
     """Stands for Keras's own optimizer, which is none of torch's: its step does what that one was about to do."""
 
-    work: Any
-    grad_scale: Any
+    work = grad_scale = None  # type: Any
 
     def step(self) -> Any:  # type: ignore[override]
         """Does the work between the hooks."""
@@ -33,8 +32,8 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        if keras.backend.backend() != "torch":
-            raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; Gradwatch needs KERAS_BACKEND=torch")
+        if (backend := keras.backend.backend()) != "torch":
+            raise RuntimeError(f"Keras runs on {backend!r}; Gradwatch needs KERAS_BACKEND=torch")
         self.monitor: Monitor | None = None
         self._options = options
         self._loss = BackwardLoss()
@@ -46,22 +45,23 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         optimizer = self.model.optimizer
         weights = [item for item in self.model.parameters() if item.requires_grad]
         self._stand = stand = _Stand(weights, {"lr": float(optimizer.learning_rate)})
-        original = optimizer.apply
+        original, inner = optimizer.apply, getattr(optimizer, "inner_optimizer", optimizer)
 
         def apply(*args: Any, **kwargs: Any) -> Any:
             scaled = optimizer.scale_loss(one := torch.ones(()))
             stand.grad_scale = None if scaled is one else scaled.detach()
             stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
             stand.work = lambda: original(*args, **kwargs)
-            return stand.step()
+            held = (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1)
+            return stand.work() if held else stand.step()
 
         optimizer.apply = apply
         self._watched = _as_modules(self.model)
         self.monitor = watch(self._watched, stand, **self._options)
-        self._loss.start()
+        self._loss.start(self.monitor)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Closes a step, with the loss of this batch: Keras's own log has the mean of the epoch."""
+        """Tells the loss of this batch: Keras's own log has the mean of the epoch."""
         if self.monitor is not None:
             self.monitor.step(self._loss.take(getattr(self._stand, "grad_scale", None)))
 

@@ -34,7 +34,7 @@ class GradwatchCallback(Callback):  # type: ignore[misc]
         known = {"total_steps": int(steps) if steps != float("inf") else None}
         model = trainer.strategy.model if trainer.strategy.model is not None else pl_module
         self.monitor = watch(model, trainer.optimizers, **{**known, **self._options, "config": config})
-        self._loss.start()
+        self._loss.start(self.monitor)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Tells a batch; it closes a step if an optimizer stepped."""

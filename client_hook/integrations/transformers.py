@@ -33,7 +33,7 @@ class GradwatchCallback(TrainerCallback):  # type: ignore[misc]
         config = {**args.to_sanitized_dict(), "first_step": state.global_step, **own}
         known = {"name": args.run_name, "total_steps": state.max_steps, "scheduler": objects.get("lr_scheduler")}
         self.monitor = watch(objects["model"], objects["optimizer"], **{**known, **self._options, "config": config})
-        self._loss.start()
+        self._loss.start(self.monitor)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **objects: Any) -> None:
         """Closes a step."""

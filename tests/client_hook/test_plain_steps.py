@@ -348,6 +348,37 @@ def test_a_plain_step_that_fails_is_lost_and_no_other(error: type[BaseException]
     assert set(range(300)) - set(tape.series("loss")) == {150}
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_loss_of_a_step_that_was_interrupted_does_not_come_with_the_next(plain: bool) -> None:
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+
+    close = "plain_close" if plain else "on_close"
+
+    def interrupt(*_: Any) -> None:
+        delattr(monitor._parts.recorder._loss, close)
+        monitor._parts.recorder.signals.arrange()
+        raise KeyboardInterrupt
+
+    for step in range(200):
+        optimizer.step()
+        if step == 110:
+            stay_plain(monitor)
+        if step != 150:
+            monitor.step(step if step == 149 else float(step))  # after a whole number all take the long way
+            continue
+        assert is_plain(monitor)
+        if not plain:
+            monitor._parts.recorder._end_plain(midway=True)
+        setattr(monitor._parts.recorder._loss, close, interrupt)
+        monitor._parts.recorder.signals.arrange()
+        with pytest.raises(KeyboardInterrupt):
+            monitor.step(float(step))
+    monitor.finish(timeout=0.2)
+    assert tape.series("loss") == {step: step for step in range(200) if step != 150}
+
+
 @pytest.mark.parametrize("terms", [1, 2])
 @pytest.mark.parametrize("told", [Tensor.detach, Tensor.item, Tensor.sqrt, lambda loss: 16 * loss])
 def test_a_spike_in_a_plain_step_without_a_loader_has_the_targets_of_that_step(

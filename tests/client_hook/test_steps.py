@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from client_hook.accumulation import MOST
 from client_hook.capture.loss import LossSignal
@@ -112,6 +116,52 @@ def test_a_step_that_a_scaler_leaves_out_is_a_step() -> None:
     assert tape.facts("scaler") == [{"enabled": True, "scale": 4.0}]
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_a_step_that_a_scaler_leaves_out_has_the_rate_that_it_would_have_used() -> None:
+    model, optimizer = small()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    monitor, tape = taped(model, optimizer, strict=True)
+    rates = []
+    for step in range(300):
+        if step == 110:
+            stay_plain(monitor)
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 3)).sum()
+        scaler.scale(loss * (float("inf") if step % 50 == 0 else 1.0)).backward()
+        rates.append(optimizer.param_groups[0]["lr"])
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        monitor.step(loss)
+    assert is_plain(monitor)
+    monitor.finish(timeout=0.2)
+    assert tape.series("lr/0") == dict(enumerate(rates))
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_where_a_scaler_leaves_one_of_two_optimizers_out_its_rate_is_known_too() -> None:
+    models, optimizers = zip(small(), small(), strict=True)
+    schedulers = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for optimizer in optimizers]
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    monitor, tape = taped(dict(zip("ab", models, strict=True)), dict(zip("ab", optimizers, strict=True)), strict=True)
+    rates = []
+    for step in range(10):
+        for model, optimizer, factor in zip(
+            models, optimizers, (1.0, float("inf") if step % 3 == 0 else 1.0), strict=True
+        ):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.ones(2, 3)).sum() * factor).backward()
+            scaler.step(optimizer)
+        rates.append(optimizers[1].param_groups[0]["lr"])
+        scaler.update()
+        for scheduler in schedulers:
+            scheduler.step()
+        monitor.step(1.0)
+    monitor.finish(timeout=0.2)
+    assert tape.series("lr/b.0") == dict(enumerate(rates))
+
+
 def test_the_scaler_class_is_as_it_was_after_the_last_monitor() -> None:
     before = torch.amp.GradScaler.step
     one, _ = recorder_of(*small(), ScalerSignal)
@@ -213,6 +263,24 @@ def test_many_micro_batches_are_no_optimizer_that_is_gone() -> None:
     assert len(tape.series("loss")) == 5
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_a_forward_moves_do_not_make_steps_of_micro_batches(last: bool) -> None:
+    model = nn.Sequential(nn.Embedding(5, 3, max_norm=0.5), nn.Linear(3, 1))
+    parts = [{"params": part.parameters()} for part in model]
+    optimizer = torch.optim.SGD(parts[::-1] if last else parts, lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for call in range(250):
+        loss = model(torch.randint(0, 5, (8,))).square().mean()
+        loss.backward()
+        if call % 50 == 49:
+            optimizer.step()
+            optimizer.zero_grad()
+        monitor.step(loss)
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)
+    assert list(tape.series("loss")) == list(range(5))
+
+
 @pytest.mark.parametrize("micro", [2, 5])
 def test_micro_batches_that_are_told_in_plain_steps_are_no_optimizer_that_is_gone(micro: int) -> None:
     model, optimizer = small()
@@ -258,6 +326,26 @@ def test_the_first_step_may_have_any_number_of_micro_batches(micro: int) -> None
     assert not monitor.ledger["notes"]
 
 
+def test_sharded_gradients_that_are_added_up_are_one_step_too() -> None:
+    distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    try:
+        model, _ = small()
+        fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        monitor, tape = taped(model, optimizer, strict=True)
+        for call in range(100):
+            loss = model(torch.randn(4, 3)).square().mean()
+            loss.backward()
+            if call % 50 == 49:
+                optimizer.step()
+                optimizer.zero_grad()
+            monitor.step(loss)
+        monitor.finish(timeout=0.1)
+        assert list(tape.series("loss")) == [0, 1]
+    finally:
+        distributed.destroy_process_group()
+
+
 @pytest.mark.parametrize("set_to_none", [True, False])
 def test_where_gradients_are_cleared_each_time_calls_are_steps_without_any_optimizer(set_to_none: bool) -> None:
     model, optimizer = small()
@@ -269,6 +357,31 @@ def test_where_gradients_are_cleared_each_time_calls_are_steps_without_any_optim
         monitor.step(loss)
     monitor.finish(timeout=0.1)
     assert list(tape.series("loss")) == list(range(29))
+
+
+def by_hand(model: nn.Module, *, data: bool) -> None:
+    with torch.no_grad():
+        for item in model.parameters():
+            target, gradient = (item.data, item.grad.data) if data else (item, item.grad)
+            target -= 0.1 * gradient
+            item.grad = None
+
+
+@pytest.mark.parametrize("move", [partial(by_hand, data=False), partial(by_hand, data=True), None])
+def test_where_the_loop_or_another_optimizer_moves_the_weights_every_call_is_a_step_from_the_first(move: Any) -> None:
+    model, optimizer = small()
+    other = torch.optim.Adam(model.parameters())
+    monitor, tape = taped(model, optimizer, strict=True)
+    losses = []
+    for _ in range(50):
+        other.zero_grad()
+        loss = model(torch.randn(4, 3)).square().mean()
+        loss.backward()
+        move(model) if move else other.step()
+        monitor.step(loss)
+        losses.append(loss.item())
+    monitor.finish(timeout=0.1)
+    assert tape.series("loss") == dict(enumerate(losses))
 
 
 def test_nobody_waits_for_ever_for_the_end_of_an_accumulation() -> None:

@@ -226,3 +226,40 @@ def test_what_is_not_seen_is_said_with_its_reason(compiled: bool, words: str) ->
         monitor.step(loss)
     monitor.finish(timeout=0.1)
     assert monitor.ledger["notes"] == [words]
+
+
+class Refusing(torch.Tensor):
+    """Answers hardly any question."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ == "is_floating_point":
+            raise TypeError("nobody may ask that")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", [torch.strided, torch.jagged, Refusing])
+def test_tensors_that_cannot_be_asked_are_left_alone(kind: object) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.LayerNorm(8), nn.Dropout(0.1), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = watch(model, optimizer, url="http://127.0.0.1:9", strict=True)
+    for step in range(40):
+        rows = [torch.randn(length, 4) for length in (2, 3, 5)]
+        if kind is Refusing:
+            outputs = [model(row.as_subclass(Refusing)).as_subclass(torch.Tensor) for row in rows]
+        else:
+            outputs = model(torch.nested.nested_tensor(rows, layout=kind)).unbind()
+        loss = sum(output.square().mean() for output in outputs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+        if step % 10 == 9:
+            model.eval()
+            with torch.no_grad():
+                monitor.validation(loss.item())
+            model.train()
+    assert monitor.ledger["notes"] == []
+    monitor.finish(timeout=0.1)

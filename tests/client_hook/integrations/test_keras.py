@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ class Noting(keras.Sequential):
         logs = super().train_step(data)
         return logs
 model = Noting([keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3)])
-optimizer = keras.optimizers.Adam(1e-2)
+optimizer = keras.optimizers.Adam(1e-2, gradient_accumulation_steps=ACCUMULATED if ACCUMULATED > 1 else None)
 if SCALE != 1.0:
     optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=SCALE)
 apply = type(optimizer).apply
@@ -57,13 +58,19 @@ print(json.dumps({"losses": losses, "norms": norms, "loss": tape.series("loss"),
 """
 
 
+def fitted(home: Path, *, scale: float = 1.0, accumulated: int = 1) -> dict[str, Any]:
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), "KERAS_HOME": str(home),
+                   "GRADWATCH_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    script = f"SCALE, ACCUMULATED = {scale}, {accumulated}\n{SCRIPT}"
+    done = warm.run([sys.executable, "-c", script], env=environment, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
+
+
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_every_step_arrives_with_its_numbers(tmp_path: Path, scale: float) -> None:
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path),
-                   "GRADWATCH_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    done = warm.run([sys.executable, "-c", f"SCALE = {scale}\n{SCRIPT}"], env=environment, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    seen = fitted(tmp_path, scale=scale)
     assert len(seen["losses"]) == 8
     assert list(seen["loss"].values()) == pytest.approx(seen["losses"], rel=1e-6)
     assert list(seen["norm"].values()) == pytest.approx(seen["norms"], rel=1e-6)
@@ -72,3 +79,11 @@ def test_every_step_arrives_with_its_numbers(tmp_path: Path, scale: float) -> No
     assert any(name.startswith("update_ratio/") for name in seen["names"])
     assert {"act/std/dense", "act/std/dense_1"} <= set(seen["names"])
     assert not seen["apply"], "Keras has its optimizer back"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_batches_whose_gradients_are_added_up_are_one_step(tmp_path: Path, scale: float) -> None:
+    seen = fitted(tmp_path, scale=scale, accumulated=4)
+    losses = seen["losses"]
+    assert list(seen["loss"].values()) == pytest.approx([sum(losses[:4]) / 4, sum(losses[4:]) / 4], rel=1e-6)
+    assert list(seen["lr"]) == ["0", "1"]

@@ -11,6 +11,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from client_hook.integrations import transformers as integration
+from client_hook.patches import patches
 from tests.client_hook.integrations.kit import Net, Rows, mean_of, norm_by_hand, tape_behind
 from tests.client_hook.tape import Tape
 
@@ -72,3 +73,21 @@ def test_it_stops_after_an_error_where_it_may(tmp_path: Path, monkeypatch: pytes
     _, tape, _, callback = train(tmp_path, tapes, stop_on_error=True)
     assert list(tape.series("loss")) == [0]
     assert callback.monitor is not None
+
+
+class Fails(TrainerCallback):
+    """Ends the training in a way that the Trainer tells no callback."""
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        raise InterruptedError
+
+
+def test_after_an_exception_nothing_listens_longer_than_the_run(tmp_path: Path) -> None:
+    callback = integration.GradwatchCallback(url="http://127.0.0.1:9", strict=True)
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True)
+    trainer = Trainer(Net(), arguments, train_dataset=Rows(), callbacks=[callback, Fails()])
+    with pytest.raises(InterruptedError):
+        trainer.train()
+    callback.monitor.finish(timeout=0.1)
+    torch.ones(2, requires_grad=True).sum().backward()
+    assert not patches.installed
