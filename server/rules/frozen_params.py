@@ -93,9 +93,7 @@ class FrozenParams(Rule):
         if not items:
             yield NotEvaluated("the parameters of the model are not known", "monitor = watch(model, optimizer)")
             return
-        learning = window.by_layer(
-            Kind.PARAM_GRAD_NORM
-        )  # the table is that of the start; what got a gradient learns by now
+        learning = window.by_layer(Kind.PARAM_GRAD_NORM)  # by now, while the table is that of the start
         items = [replace(item, trainable=item.trainable or item.name in learning) for item in items]
         if stopped := _stopped(window, items, params):
             yield stopped

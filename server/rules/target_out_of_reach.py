@@ -133,11 +133,14 @@ class TargetOutOfReach(Rule):
             unseen = far_in_own_error(window, params.own)
             yield _far(unseen, params) if unseen is not None else NOT_SEEN
             return
+        square, std, mean = call.target.mean_square, call.input.std, call.input.mean
+        if (verdict := _strays(window, call, params)) is not None:
+            yield verdict
+            return
         if _grew(call):
             yield NotEvaluated("the targets were near the first answers: the model computes them itself")
             return
-        square, std, mean = call.target.mean_square, call.input.std, call.input.mean
-        if (verdict := _exploded(window, call, params) or _strays(window, call, params)) is not None:
+        if (verdict := _exploded(window, call, params)) is not None:
             yield verdict
             return
         if call.function not in REGRESSION or square is None or std is None or mean is None:
