@@ -1,7 +1,8 @@
 """Compares what the doctor says of a training of the corpus with what is wrong with it.
 
 The findings that count are those a person is told of: open, of a warning or worse, and no consequence of another. One
-that is not among the root causes of the training is a false alarm, also on a training that is sick of something else.
+that is not among the root causes of the training is a false alarm, also on a training that is sick of something else;
+on a healthy one it is one even if it was taken back.
 A mistake that deserves a remark alone (its rule knows nothing worse) is named by a remark. Not for: counting (score).
 """
 
@@ -76,7 +77,8 @@ def judge(
     *, remark: bool = False, begins: int = 0,
 ) -> Judged:  # fmt: skip
     """Reads the findings of a training that has ended; `remark`: its mistake is harmless, and deserves no more."""
-    findings = [item for item in found.findings if item.open]
+    # of a healthy training a warning that was taken back counts as well: somebody was told
+    findings = [item for item in found.findings if item.open or not (root or _is_remark(item))]
     tops = sorted((item for item in findings if item.cause is None), key=_rank)
     told = {info: [_said(item) for item in tops if _is_remark(item) == info] for info in (False, True)}
     engine = found.engine
