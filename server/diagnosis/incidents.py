@@ -18,6 +18,7 @@ from server.rules._corpus import proof
 from server.rules.base import Stage
 from server.rules.registry import Registry
 
+MOST_INFERRED = 0.94  # however often a statistic was right
 EXACT_CONFIDENCE = 0.95  # an exact fact is seen, not inferred; what it explains is still a guess
 UNPROVEN_CONFIDENCE = 0.6  # a statistic that no training of the corpus concerns
 LEAST, MOST = 0.3, 0.98
@@ -200,4 +201,5 @@ def _confidence(cause: Finding, symptoms: Sequence[Finding], registry: Registry)
         words += f"; {some} {'symptom' if len(symptoms) == 1 else 'symptoms'} followed"
     if cause.severity is Severity.INFO:
         value *= 0.8
-    return round(min(max(value, LEAST), MOST), 2), words
+    most = MOST if info is not None and info.rule.exact else MOST_INFERRED
+    return round(min(max(value, LEAST), most), 2), words
