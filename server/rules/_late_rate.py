@@ -12,7 +12,7 @@ from server.domain.findings import Severity, Verdict
 from server.domain.statistics import finite, med, median_error, window_size
 from server.rules._progress import SMALLEST_GAIN, SURE_ERRORS, loss_quarters
 from server.rules._rate_limits import AFTER, ANSWERS, START, RateLimits, rewrites
-from server.rules._rates import equilibrium, medians
+from server.rules._rates import equilibrium, guesses_gradients, medians
 from server.rules._spikes import marks, norms
 
 RECENT = 40  # newest samples in which a single step that rewrote the weights is looked for
@@ -46,7 +46,7 @@ def late_blow(window: Window, limits: RateLimits) -> Verdict | None:
 
 def late(window: Window, limits: RateLimits) -> Verdict | None:
     """Finds a window of steps that rewrite the weights while the loss gains nothing by them, or swings."""
-    if window.gates.warm_up or window.gates.lr_changed or window.gates.late or _guessed(window):
+    if window.gates.warm_up or window.gates.lr_changed or window.gates.late or guesses_gradients(window):
         return None
     width = window_size(window.samples, window.planned)
     steps, ratios = medians(window, tail=width)
@@ -81,12 +81,6 @@ def late(window: Window, limits: RateLimits) -> Verdict | None:
                 limits.harm,
             )
     return None
-
-
-def _guessed(window: Window) -> bool:
-    """Says whether the loop sets its gradients itself, such as evolution does: what it guesses is mostly noise."""
-    loop = window.fact("loop")
-    return loop.get("backward") == 0 and int(loop.get("optimizer_step") or 0) > 0
 
 
 def _gains(window: Window, since: int) -> bool:

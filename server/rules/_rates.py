@@ -134,6 +134,13 @@ def no_gradient_ever(window: Window) -> bool:
     return norms.count >= FEWEST_NORMS and not norms.values.any()
 
 
+def guesses_gradients(window: Window) -> bool:
+    """Says whether the loop sets its gradients itself, such as evolution does: what it guesses is mostly noise, and all
+    its forwards are without gradients."""
+    loop = window.fact("loop")
+    return loop.get("backward") == 0 and int(loop.get("optimizer_step") or 0) > 0
+
+
 def decay_shares(window: Window) -> dict[str, float]:
     """Gives, for each decayed matrix, the share of its updates that decay alone makes: of the newest ones, or over the
     run where the decay is part of the gradient that an adaptive optimizer rescales."""

@@ -12,7 +12,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med
-from server.rules._layers import Parameter, layers, learning_matrices
+from server.rules._layers import Parameter, layers, learning_matrices, parameters
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
@@ -25,10 +25,10 @@ class ActivationScaleDrift(Rule):
     ## What it does
     In models without normalisation and residual sums it compares, in the first samples, the outputs of the weighted
     layers in the order of the forward: the last a thousand times larger or smaller than the first, or one layer 30
-    times larger than the one before it (what enters a layer is not measured, so its gain is read between the outputs of
-    two layers, the activation in between included). Later, in any model, a layer whose outputs grew tenfold since the
-    warm-up and are still growing; not an embedding and not the last layer, whose logits grow as the model learns.
-    Warnings.
+    times larger than the one before it (what enters a layer is not measured, so its gain is read between the
+    outputs of two layers, the activation in between included). Later, in any model, a layer whose outputs grew
+    tenfold since the warm-up and are still growing; not an embedding, not a layer of one output, whose scale is
+    that of its targets, and not the last layer, whose logits grow as the model learns. Warnings.
 
     ## Why it matters
     What fades does not reach the loss; what explodes ends in NaN. Both are set by the start.
@@ -55,7 +55,7 @@ class ActivationScaleDrift(Rule):
     name = "activation-scale-drift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.ACT_STD,)
     chart = "activations"
     tier = "layers"
@@ -149,9 +149,11 @@ def _with_depth(chain: list[str], stds: list[float], params: ActivationScaleDrif
 
 
 def _heads(window: Window) -> set[str]:
-    """Names the layers whose outputs may grow: the last ones, whose logits grow as the model learns, and embeddings."""
+    """Names the layers whose outputs may grow: the last ones, whose logits grow as the model learns, those that give
+    one number, such as what each of several critics expects, and embeddings."""
     known = layers(window)
     apart = {str(item.get("name")) for item in known if "Embedding" in str(item.get("type"))}
+    apart |= {item.layer for item in parameters(window) if len(item.shape) == 2 and item.shape[0] == 1}
     called = [item for item in known if item.get("order") is not None and item.get("parameters")]
     if called:
         head = max(int(item["order"]) for item in called)

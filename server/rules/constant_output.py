@@ -15,6 +15,7 @@ from server.domain.statistics import finite, med, median_error
 from server.rules._layers import layers
 from server.rules._loss_call import CROSS_ENTROPIES, REGRESSION, entropy, entropy_error, loss_call, own_operations
 from server.rules._progress import SURE_ERRORS
+from server.rules._rates import guesses_gradients
 from server.rules._say import percent, say
 from server.rules._validation import evaluations
 from server.rules._views_agree import views_agree
@@ -65,7 +66,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 6
+    version = 7
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -109,7 +110,7 @@ class ConstantOutput(Rule):
                 if not isinstance(side, Mapping) or len(_numbers(side, "batch_std")) < params.samples:
                     continue
                 seen = True
-                if where == "validation" and _learned_since(window, side):
+                if where == "validation" and (_learned_since(window, side) or guesses_gradients(window)):
                     continue
                 verdict = _judge(window, name, side, where, params)
                 if verdict is not None:

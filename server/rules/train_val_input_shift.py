@@ -12,6 +12,7 @@ from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, start_of
 from server.rules._loss_call import counts_of
+from server.rules._rates import guesses_gradients
 from server.rules._say import say
 from server.rules._validation import evaluations
 from server.rules.base import Rule, Stage, threshold
@@ -65,7 +66,7 @@ class TrainValInputShift(Rule):
     name = "train-val-input-shift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -95,6 +96,9 @@ class TrainValInputShift(Rule):
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `inputs`."""
         seen = False
+        if guesses_gradients(window):
+            yield NotEvaluated("no backward was heard, so which forwards are of a validation is not known")
+            return
         if len(window.fact("inputs")) > 1 and not window.by_layer(Kind.VALIDATION):
             yield NotEvaluated(NOT_SAID, "monitor.validation(loss)")
             return
