@@ -40,8 +40,11 @@ def _of(tensor: Tensor) -> dict[str, Any]:
     unread = tensor.layout is not torch.strided or tensor_tools.is_wrapped(tensor)
     if unread or not tensor.is_cpu or not tensor.numel():
         return {**about, "hash": None}
-    flat = tensor.detach().reshape(-1)
-    picked = flat[:: max(1, len(flat) // VALUES)][:VALUES].contiguous()
+    whole = tensor.detach().contiguous()
+    flat = picked = whole.view(-1)
+    if len(flat) > VALUES:
+        apart = tensor_tools.distance(whole.shape, whole.stride(), VALUES, 1)
+        picked = flat[::apart][:VALUES].contiguous()
     raw = bytes(picked.view(torch.uint8).tolist()) if picked.dtype is not torch.bool else bytes(picked.tolist())
     about["hash"] = hashlib.blake2b(raw, digest_size=8).hexdigest()
     if flat.is_floating_point():

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client_hook.capture.tensors import sample
+
 MAX_VALUES = 4_096
 MAX_ROWS = 64
 MAX_COLUMNS = 256
@@ -79,8 +81,7 @@ def _readable(parameter: Tensor) -> bool:
 
 def _measures(parameter: Tensor) -> Tensor:
     """Measures std, largest entry, and how far rows differ from the first one, and mean, as a vector on its device."""
-    flat = parameter.reshape(-1)
-    values = flat[:: max(flat.numel() // MAX_VALUES, 1)].float()
+    values = sample(parameter, MAX_VALUES)
     std, mean = values.std(correction=0), values.mean()
     largest = values.abs().amax()
     if parameter.ndim < 2:

@@ -260,6 +260,9 @@ HEALTHY: dict[str, Setup] = {
     "digits-resnet": RESNET,
     "digits-resnet-seed-1": replace(RESNET, seed=1),
     "digits-resnet-two-groups": replace(RESNET, optimizer=two_groups),
+    "framed-digits-cnn": Setup(
+        data.framed_digits, lambda: models.cnn(32, size=32), sgd(0.02), batch=64, steps=150
+    ),  # each example takes as much of a layer's output as lies from one block of a sample to the next
     "shapes-cnn": Setup(data.shapes, lambda: models.cnn(8, 4, 12), adam(2e-3), steps=300),
     "lstm": LSTM,
     "gru": replace(LSTM, model=lambda: models.Recurrent(nn.GRU)),

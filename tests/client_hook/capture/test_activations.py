@@ -42,6 +42,24 @@ def test_small_outputs_are_measured_in_full() -> None:
     assert tape.series("act/saturated/1") == {}, "only tanh and sigmoid can saturate"
 
 
+def test_a_usual_network_of_pictures_is_seen_as_it_is() -> None:
+    """Its layers put out powers of two, and its pictures have a black edge."""
+    torch.manual_seed(0)
+    pictures = torch.zeros(64, 1, 32, 32)
+    pictures[..., 6:26, 6:26] = torch.rand(64, 1, 20, 20)
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 256, 256), nn.ReLU(),
+    )  # fmt: skip
+    tape, _ = run(model, pictures)
+    output = pictures
+    for name, layer in model.named_children():
+        output = layer(output).detach()
+        spread, zeros = tape.series(f"act/std/{name}")[0], tape.series(f"act/zeros/{name}")[0]
+        assert spread == pytest.approx(float(output.std()), rel=0.15), name
+        assert zeros == pytest.approx(float((output == 0).float().mean()), abs=0.1), name
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
 def test_large_outputs_are_sampled_evenly(layout: str) -> None:
     class Given(nn.Module):

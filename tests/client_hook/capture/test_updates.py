@@ -34,6 +34,17 @@ def test_ratio_and_norm_equal_those_of_torch() -> None:
         assert tape.series(f"update_ratio/{name}")[0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_layer_whose_first_inputs_are_black_is_seen_as_it_learns() -> None:
+    """A row of it holds as many weights as lie from one block of the sample to the next."""
+    torch.manual_seed(0)
+    pictures = torch.zeros(64, 28, 28)
+    pictures[:, 4:24, 4:24] = torch.rand(64, 20, 20)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 256))
+    tape, before, moved = run(model, torch.optim.SGD(model.parameters(), lr=0.1), pictures)
+    expected = float(moved["1.weight"].norm() / before["1.weight"].norm())
+    assert tape.series("update_ratio/1.weight")[0] == pytest.approx(expected, rel=0.15)
+
+
 def test_a_large_parameter_is_sampled_and_its_ratio_is_near_the_true_one() -> None:
     torch.manual_seed(0)
     model = nn.Linear(600, 500, bias=False)
