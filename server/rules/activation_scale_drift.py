@@ -27,7 +27,7 @@ class ActivationScaleDrift(Rule):
     layers in the order of the forward: the last a thousand times larger or smaller than the first, or one layer 30
     times larger than the one before it (what enters a layer is not measured, so its gain is read between the
     outputs of two layers, the activation in between included). Later, in any model, a layer whose outputs grew
-    tenfold since the warm-up and are still growing; not an embedding, not a layer of one output, whose scale is
+    tenfold since the warm-up, within 500 steps or more, and are still growing; not an embedding, not a layer of one output, whose scale is
     that of its targets, and not the last layer, whose logits grow as the model learns. Warnings.
 
     ## Why it matters
@@ -55,7 +55,7 @@ class ActivationScaleDrift(Rule):
     name = "activation-scale-drift"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     needs = (Kind.ACT_STD,)
     chart = "activations"
     tier = "layers"
@@ -77,6 +77,9 @@ class ActivationScaleDrift(Rule):
         growth: float = threshold(10.0, unit="times since the warm-up", low=2.0, high=1e6, relax="down", source="ours")
         depth: int = threshold(4, unit="weighted layers", low=2, high=100, source="ours: less is no depth")
         samples: int = threshold(60, unit="samples", low=20, high=10_000, source="ours: a start and a trend")
+        steps: int = threshold(
+            500, unit="steps", low=20, high=1_000_000, source="ours: most layers grow at first, from a small start"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares layers at the start, then each layer with its own past."""
@@ -176,7 +179,7 @@ def _over_time(window: Window, params: ActivationScaleDrift.Params) -> Verdict |
     worst: tuple[float, str, float, float] | None = None
     apart = window.lasting("layers that may grow", lambda: _heads(window) | _from_zero(window))
     for name, series in window.by_layer(Kind.ACT_STD).items():
-        if series.count < params.samples or name in apart:
+        if series.count < params.samples or series.steps[-1] - series.steps[0] < params.steps or name in apart:
             continue
         values = series.values
         early = med(values[series.count // 10 : series.count // 10 + 10])

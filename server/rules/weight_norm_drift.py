@@ -23,10 +23,10 @@ class WeightNormDrift(Rule):
     """The run has weights that grow or shrink without end
 
     ## What it does
-    Compares each matrix's norm with its value at the end of the warm-up: ten times larger and still growing, or less
-    than a hundredth. Still growing means that the Theil–Sen slope of the norm's logarithm over the second half (the
-    median of the slopes between all pairs) is above 0, and that the updates, beside the weights, are not below a third
-    of what they were in the middle of the run. Matrices that start at (nearly) zero are left out.
+    After 500 steps it compares each matrix's norm with its value at the end of the warm-up: ten times larger and still
+    growing, or less than a hundredth. Still growing means that the Theil–Sen slope of the norm's logarithm over the
+    second half (the median of the slopes between all pairs) is above 0, and that the updates, beside the weights, are
+    not below a third of what they were in the middle of the run. Matrices that start at (nearly) zero are left out.
 
     ## Why it matters
     Growing weights make the same learning rate smaller and smaller, and the outputs sharper and sharper; shrinking ones
@@ -54,6 +54,7 @@ class WeightNormDrift(Rule):
     name = "weight-norm-drift"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     needs = (Kind.PARAM_WEIGHT_NORM,)
     chart = "weight-norms"
     tier = "layers"
@@ -79,6 +80,9 @@ class WeightNormDrift(Rule):
             source="ours: growth by equal steps halves them",
         )
         samples: int = threshold(50, unit="samples", low=20, high=10_000, source="ours: a start and a trend")
+        steps: int = threshold(
+            500, unit="steps", low=20, high=1_000_000, source="ours: embeddings grow at first, from a small start"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Compares now with the start, and asks whether it goes on."""
@@ -86,10 +90,12 @@ class WeightNormDrift(Rule):
         ready = {
             item.name: norms[item.name]
             for item in learning_matrices(window)
-            if item.name in norms and norms[item.name].count >= params.samples
+            if item.name in norms
+            and norms[item.name].count >= params.samples
+            and norms[item.name].steps[-1] - norms[item.name].steps[0] >= params.steps
         }
         if not ready:
-            yield NotEvaluated(f"{params.samples} samples of a weight matrix are needed")
+            yield NotEvaluated(f"{params.samples} samples of a weight matrix, over {params.steps} steps, are needed")
             return
         found: dict[str, tuple[float, float]] = {}
         for name, series in ready.items():
