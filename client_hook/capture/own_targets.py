@@ -14,7 +14,7 @@ from torch import Tensor
 from client_hook.capture import graph_nodes
 from client_hook.capture.later import Later
 from client_hook.capture.loss_statistics import Values
-from client_hook.capture.tensors import readable
+from client_hook.capture.tensors import readable, sample
 from client_hook.guard import quietly
 
 MAX_VALUES = 4_096
@@ -49,7 +49,7 @@ class OwnTargets:
             return
         self._operation = found.operation
         shape = list(found.difference.shape)
-        outputs, difference = (item.detach().reshape(-1)[:MAX_VALUES].float() for item in found[1:3])
+        outputs, difference = (sample(item.detach().contiguous(), MAX_VALUES) for item in found[1:3])
         targets = outputs - difference if found.first else outputs + difference
         error = ROUNDED * torch.finfo(found.difference.dtype).eps * torch.maximum(outputs.abs(), difference.abs())
         whole = targets.round()  # the ends of the ranges are whole numbers

@@ -28,6 +28,34 @@ def test_a_dead_model_answers_the_same_to_everything() -> None:
     assert max(fact["batch_std"]) < 1e-6
 
 
+class Painter(nn.Module):
+    """Paints what it reads into the middle of a large picture whose edges are black."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paint = nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pad(self.paint(x).view(-1, 1, 8, 8).repeat_interleave(6, 2).repeat_interleave(6, 3), (16, 16, 16, 16))
+
+
+def test_the_whole_of_a_large_picture_is_looked_at() -> None:
+    model = Painter()
+    x = torch.randn(12, 64, generator=torch.Generator().manual_seed(0))
+
+    def body(step, model, optimizer):
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), torch.zeros(12, 1, 80, 80))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with torch.no_grad():
+        spread = float(model(x).std(0, correction=0).mean())
+    fact = last(train(body, model=model), "outputs")["model"]
+    assert abs(fact["batch_std"][0] / spread - 1) < 0.2
+
+
 class Copycat(nn.Module):
     """Answers each token with itself."""
 

@@ -75,3 +75,20 @@ def test_of_other_losses_nothing_is_said(loss_of: Loss) -> None:
 
 def test_raw_outputs_reach_everything() -> None:
     assert told(ERRORS["square"], nn.Identity()) is None
+
+
+def test_the_whole_of_large_targets_is_known() -> None:
+    pictures = torch.zeros(16, 80, 80)
+    pictures[:, 20:60, 20:60] = 1.0
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+        optimizer.zero_grad()
+        loss = ((model(torch.randn(16, 4)).view(16, 80, 80) - pictures) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = nn.Sequential(nn.Linear(4, 6_400), nn.Sigmoid())
+    found = last(train(body, model=model, steps=4), "graph")["own_targets"]
+    assert (found["target"]["min"], found["target"]["max"]) == (0.0, 1.0)
+    assert found["target"]["mean"] == pytest.approx(0.25, abs=0.05)
