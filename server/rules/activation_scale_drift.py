@@ -27,8 +27,9 @@ class ActivationScaleDrift(Rule):
     layers in the order of the forward: the last a thousand times larger or smaller than the first, or one layer 30
     times larger than the one before it (what enters a layer is not measured, so its gain is read between the
     outputs of two layers, the activation in between included). Later, in any model, a layer whose outputs grew
-    tenfold since the warm-up, within 500 steps or more, and are still growing; not an embedding, not a layer of one output, whose scale is
-    that of its targets, and not the last layer, whose logits grow as the model learns. Warnings.
+    tenfold since the warm-up, 500 steps or more ago, and are still growing; not an embedding, not a layer of one
+    output, whose scale is that of its targets, and not the last layer, whose logits grow as the model learns.
+    Warnings.
 
     ## Why it matters
     What fades does not reach the loss; what explodes ends in NaN. Both are set by the start.
