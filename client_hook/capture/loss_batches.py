@@ -89,7 +89,7 @@ class Batches:
         self.places = self.idle_places = 0  # of sequences; those at their end where no row has a label that counts
         self.same_places = 0.0  # of sequences: those at the end of each row with the label of all ends; less if not
         self.run_out: dict[str, int] = {}  # the smallest label that ends sequences: how often at their end, and in all
-        self._results: list[float] = []
+        self._results: list[tuple[float, int]] = []  # and how many labels count in each
         self._marks: list[tuple[int, dict[int, int], dict[int, int], dict[int, int]]] = []  # as each evaluation began
 
     def mark(self) -> None:
@@ -133,7 +133,7 @@ class Batches:
         if sizes.ignore is not None:
             self.fewest = count if self.fewest is None else min(self.fewest, count)
         if more and len(self._results) < MAX_RESULTS:
-            self._results.append(float(more[0]))
+            self._results.append((float(more[0]), count))
         dimension = sizes.dimension
         classes = first.shape[dimension] if dimension is not None else 1
         if sizes.ignore is not None:
@@ -186,5 +186,6 @@ class Batches:
             "target": self.target.fact(),
             "label_counts": None if distributions else self.labels.fact(),
             "prediction_counts": self.predictions.fact(),
-            "value": statistics.fmean(self._results) if self._results else None,
+            "value": statistics.fmean(value for value, _ in self._results) if self._results else None,
+            "value_kept": statistics.fmean(kept for _, kept in self._results) if self._results else None,
         }

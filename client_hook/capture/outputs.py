@@ -136,7 +136,8 @@ def _measures(tensor: Tensor, read: list[Tensor]) -> tuple[list[str], Tensor]:
     names = ["batch_std", "all_std"]
     rows = tensor[:ROWS].float()
     if rows.ndim > 2 and rows[0].numel() > 4096:
-        rows = rows[(..., *(slice(None, None, -(-size // POSITIONS)) for size in rows.shape[2:]))]
+        places = (slice(None, None, -(-size // POSITIONS)) for size in rows.shape[2:])
+        rows = rows[(slice(None), slice(None), *places)]
     flat = rows.flatten(1)
     values = [flat.std(0, correction=0).mean(), flat.std(correction=0)]
     if rows.ndim == 2 and rows.shape[1] >= 2:

@@ -83,6 +83,7 @@ class LossCall:
     new_classes: tuple[tuple[int, int], ...] = ()  # between which two steps classes came that no batch had held before
     ignored: int = 0
     empty_batches: int = 0
+    value_kept: float | None = None  # labels that count in each of the calls that made `value`
     fewest_kept: int | None = None  # labels that count in one batch
     calls_per_step: int = 0
     alone: bool = False  # the backward began at its result, and nothing was added to that
@@ -95,6 +96,13 @@ class LossCall:
     def of_probabilities(self) -> bool:
         """Says whether the operation before the loss was a softmax, as far as anybody can see."""
         return self.rows_sum_to_one and (self.classes or 0) > 1
+
+    @property
+    def per_value(self) -> float:
+        """How many labels (single values of a regression) count in `value`; an early version of the hook sent none."""
+        if self.value_kept is not None:
+            return max(self.value_kept, 1.0)
+        return max(self.per_batch if self.function in CROSS_ENTROPIES else float(math.prod(self.input.shape)), 1.0)
 
     @property
     def per_batch(self) -> float:
@@ -132,6 +140,7 @@ def _read(fact: Mapping[str, Any]) -> LossCall | None:
         new_classes=_stretches(fact.get("new_classes")),
         ignored=_whole(fact.get("ignored")) or 0,
         empty_batches=_whole(fact.get("empty_batches")) or 0,
+        value_kept=_number(fact.get("value_kept")),
         fewest_kept=_whole(fact.get("fewest_kept")),
         calls_per_step=_whole(fact.get("calls_per_step")) or 0,
         alone=bool(fact.get("alone")),

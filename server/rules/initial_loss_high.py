@@ -75,7 +75,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -137,8 +137,7 @@ class InitialLossHigh(Rule):
 def _judge(window: Window, call: LossCall, start: Expected, params: InitialLossHigh.Params) -> Verdict | None:
     first = call.value or 0.0
     if call.reduction == "sum":
-        summed = _elements(call)
-        first /= summed
+        first /= call.per_value
     surplus = first - start.value
     variance = surplus / start.unit
     if call.function in REGRESSION:
@@ -245,16 +244,9 @@ def _standard_error(call: LossCall, variance: float) -> float:
     return min(math.sqrt(max(variance, 0.0)), 1.0) * math.sqrt(max(uneven, 0.0) + 1 / call.per_batch)
 
 
-def _elements(call: LossCall) -> float:
-    """Counts what a summed loss adds up: labels, or single values."""
-    if call.function in CROSS_ENTROPIES:
-        return max(call.per_batch, 1.0)
-    return float(max(math.prod(call.input.shape), 1))
-
-
 def _explain(window: Window, call: LossCall, start: Expected, first: float) -> str:
     """Looks for a number that the first loss equals within 2 %."""
-    size = call.per_batch
+    size = call.value_kept or call.per_batch
     tries = [
         (start.value * size, f"{first:.4g} = {start.words} · {size:.4g}: the loss is summed over the batch"),
         (start.value / math.log(2), f"{first:.4g} = {start.words} / ln 2: the loss is in bits"),

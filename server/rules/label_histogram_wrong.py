@@ -73,7 +73,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 6
+    version = 7
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -170,6 +170,7 @@ class LabelHistogramWrong(Rule):
             abs(call.labels.get(item, 0) / seen - other.get(item, 0) / sum(other.values())) for item in classes
         )
         in_runs = call.batch_entropy is not None and call.batch_entropy < IN_RUNS * entropy(call.labels)
+        fewest = min(fewest, sum(other.values()) // max(times, 1))  # the same rows come in every evaluation
         drawn = min(fewest, call.batches) if in_runs else fewest
         limit = params.distance + params.errors * math.sqrt(len(classes) / drawn)
         if distance > limit:

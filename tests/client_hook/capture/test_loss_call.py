@@ -42,6 +42,22 @@ def test_cross_entropy_is_known_with_its_labels() -> None:
     assert not fact["rows_sum_to_one"]
 
 
+def test_the_first_value_says_how_much_it_adds_up() -> None:
+    """A sum of twelve rows, where the batch that was looked at last holds three."""
+
+    def body(step, model, optimizer):
+        inputs, labels = (item[: 3 if step % 2 else 12] for item in batch(step))
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels, reduction="sum")
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, steps=4), "loss_call")
+    assert (fact["batch_size"], fact["value_kept"]) == (3, 12)
+    assert fact["value"] == pytest.approx(12 * 1.6, abs=12 * 0.4)
+
+
 def test_the_module_is_the_same_as_the_function() -> None:
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1, ignore_index=3)
     fact = last(train(with_loss(lambda model, x, y: criterion(model(x), y))), "loss_call")
