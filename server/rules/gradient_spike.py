@@ -14,6 +14,7 @@ from server.domain.series import Series
 from server.domain.statistics import baseline, finite, med, short_factor, window_size
 from server.rules._facts import read_once
 from server.rules._layers import layers, parameters
+from server.rules._lessons import had_lessons
 from server.rules._progress import first_finite
 from server.rules._spikes import RECENT, marks, norms
 from server.rules.base import Rule, Stage, threshold
@@ -31,9 +32,10 @@ class GradientSpike(Rule):
     1000·max(1, √parameters/100)·max(1, |first loss|), or is 100 times the first one and above 1 % of that limit.
     *Before the crash*: the last finite norm before a non-finite one is above that limit. *Jumps*: 3 of the last 100
     samples (5 in recurrent nets) exceed the median of the window before them by max(×10, 8 robust sigmas). *Growth*:
-    the median of the last 50 is 10 times the smallest median of 200 while the loss rises (z > 3). Where clipping is
-    active and the loss stays quiet, jumps are an info. Where the loss was no number before, the gradient is what came
-    of it, and nothing is said.
+    the median of the last 50 is 10 times the smallest median of 200 while the loss rises (z > 3), unless it is below
+    1 % of its first value still, or classes that were never seen before came (one task after another). Where clipping
+    is active and the loss stays quiet, jumps are an info. Where the loss was no number before, the gradient is what
+    came of it, and nothing is said.
 
     ## Why it matters
     One step with a norm a hundred times the usual throws the weights out of the valley; with Adam it also poisons the
@@ -65,7 +67,7 @@ class GradientSpike(Rule):
     name = "gradient-spike"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     chart = "gradients"
     clears_after = 10
     stage = Stage.GRADIENT
@@ -103,6 +105,9 @@ class GradientSpike(Rule):
         )
         loss_z: float = threshold(
             3.0, unit="sigmas", low=1.0, high=20.0, source="ours: with the growth as second witness"
+        )
+        solved: float = threshold(
+            0.01, unit="of the first loss", low=0.0, high=1.0, source="ours: what rises below is next to nothing"
         )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -225,7 +230,9 @@ def _growth(window: Window, name: str, series: Series, params: GradientSpike.Par
     before = baseline(window.loss.before(50, width))
     recent = med(window.loss.tail(50))
     rises = before.count >= 20 and recent > before.med + params.loss_z * short_factor(width) * before.se
-    if not rises:
+    start = first_finite(window.loss.values[:START])
+    solved = start is not None and recent < params.solved * abs(start)
+    if not rises or solved or had_lessons(window):
         return None
     since = int(series.steps[-50])
     return _verdict(
