@@ -26,7 +26,8 @@ class WeightNormDrift(Rule):
     After 500 steps it compares each matrix's norm with its value at the end of the warm-up: ten times larger and still
     growing, or less than a hundredth. Still growing means that the Theil–Sen slope of the norm's logarithm over the
     second half (the median of the slopes between all pairs) is above 0, and that the updates, beside the weights, are
-    not below a third of what they were in the middle of the run. Matrices that start at (nearly) zero are left out.
+    not below a third of what they were in the middle of the run. Matrices that start at (nearly) zero are left out, and
+    embeddings may grow: each row is moved by its own examples alone, from a small start.
 
     ## Why it matters
     Growing weights make the same learning rate smaller and smaller, and the outputs sharper and sharper; shrinking ones
@@ -97,6 +98,7 @@ class WeightNormDrift(Rule):
         if not ready:
             yield NotEvaluated(f"{params.samples} samples of a weight matrix, over {params.steps} steps, are needed")
             return
+        tables = {item.name for item in learning_matrices(window) if "Embedding" in item.layer_type}
         found: dict[str, tuple[float, float]] = {}
         for name, series in ready.items():
             values = series.values
@@ -104,7 +106,7 @@ class WeightNormDrift(Rule):
             middle, now = med(values[series.count // 2 : series.count // 2 + 5]), med(values[-5:])
             if not (np.isfinite(start) and start > 0 and np.isfinite(now)):
                 continue
-            grows = now > params.growth * start and now > 1.1 * middle
+            grows = name not in tables and now > params.growth * start and now > 1.1 * middle
             grows = grows and _slope(values) > 0 and not _dies_down(window, name, params)
             if grows or (now < params.shrink * start and now < middle):
                 found[name] = (start, now)
