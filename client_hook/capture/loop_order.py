@@ -267,7 +267,7 @@ class LoopOrderSignal(Signal):
         """Forgets what plain steps made of its counts; a step that is heard in part is not judged."""
         self._midway = midway
         self._root = self._in_step = None
-        self._mode.resume()
+        self._mode.resume(self.context.step)
         for turn in self._turns.values():
             turn.restart()
             turn.probe.forget()
@@ -345,6 +345,7 @@ class LoopOrderSignal(Signal):
             self._stepped = False
             return
         self._in_backward = False
+        self._mode.close(step)
         counts = self._counts
         counts["calls"] += max(self.context.micro_batches, 1)
         counts["steps"] += 1

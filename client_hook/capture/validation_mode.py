@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+STEADY = 10  # times as many steps with the usual number of forwards as with another
+
 
 class ValidationMode:
     """Remembers the last training call; where nothing speaks for a validation, it is none."""
@@ -21,6 +23,9 @@ class ValidationMode:
         self._training_loader: weakref.ref[Any] | None = None
         self._norm: weakref.ref[nn.Module] | None = None
         self._passes = 0
+        self._closed: tuple[int, int] | None = None  # the last step that closed, and what was counted then
+        self._per_step = [0, 0, 0]  # forwards of the first step that was heard, steps with so many, with others
+        self._surplus = False  # whether more were counted in steps that were not heard
         self._rows: int | None = None
         self._called: set[str] = set()
         self._batches = 0
@@ -49,13 +54,25 @@ class ValidationMode:
         """Hears that it ended: what was counted in between was a forward that checkpointing ran anew."""
         self._passes = self._counted()
 
-    def resume(self) -> None:
-        """Begins anew after steps that were not heard."""
+    def close(self, step: int) -> None:
+        """Hears that a step closed."""
+        counted, before = self._counted(), self._closed
+        if before is not None and before[0] == step - 1:
+            usual = self._per_step[0] = self._per_step[0] or counted - before[1]
+            self._per_step[1 if counted - before[1] == usual else 2] += 1
+        self._closed = (step, counted)
+
+    def resume(self, step: int) -> None:
+        """Begins anew after steps that were not heard; `step` is the last that closed."""
         self._passes = self._counted()
+        usual, same, others = self._per_step
+        if self._closed is not None and usual and others * STEADY <= same:
+            self._surplus = self._passes - self._closed[1] > usual * (step - self._closed[0])
         self._called.clear()
 
     def training_call(self, first: Any) -> None:
         """Hears of a loss with gradients."""
+        self._surplus = False
         self._rows = _rows(first)
         self._passes = self._counted()
         self._called.clear()
@@ -69,7 +86,9 @@ class ValidationMode:
         if self._counted() != self._passes:
             return True
         if self._norm is not None:
-            return False  # in training mode its norm would have counted: another model was asked, a moving average
+            # in training mode its norm counts: else another model was asked, a moving average. What it counted before
+            # anybody heard may be the training's own forward, unless the batch is a larger one
+            return self._surplus and _rows(first) > self._rows
         if self._loader is not None and self._training_loader is not None:
             return self._loader() is not self._training_loader() or _other(self._loader(), self._rows, _rows(first))
         return again or _rows(first) != self._rows

@@ -57,7 +57,7 @@ class DataBatchSanity(Rule):
     name = "data-batch-sanity"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -223,14 +223,16 @@ def _judge(window: Window, name: str, item: Mapping[str, Any], params: DataBatch
         )
     numbers_beside = bool(columns) and columns[0]["rms"] > max(ids, params.large)  # larger than any id can be
     if (not ids and (rms > params.large or rms < params.small)) or (ids and rms > params.large and numbers_beside):
-        hint = (
-            "divide pictures by 255" if 40 < absmax <= 255 else "subtract the mean and divide by the standard deviation"
-        )
+        pixels = 40 < absmax <= 255
+        advice = "Subtract the mean of the training set and divide by its standard deviation, in validation too"
+        advice += ", or divide by 255 if these are pixels." if pixels else "."
+        if pixels and len(shape) > 3:
+            advice = "Divide the pictures by 255, those of the validation too."
         return say(
             Severity.WARNING,
             f"The inputs{whose} have a root mean square of {rms:.4g} (up to {absmax:.4g}); networks start well between "
             f"{params.small:g} and {params.large:g}",
-            f"Scale the inputs: {hint} of the training set, and use the same numbers for validation.",
+            advice,
             numbers=numbers,
             limit=params.large if rms > params.large else params.small,
         )

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.plainly import is_plain, stay_plain
 from tests.client_hook.tape import taped
 
 KIND = "train-during-validation"
@@ -216,3 +217,29 @@ def test_a_moving_average_that_is_asked_says_nothing_of_the_model() -> None:
         return loss
 
     assert offence(train(body, model=model)) is None
+
+
+@pytest.mark.parametrize(
+    ("asks", "expected"), [("the model", 4), ("a moving average", 0), ("of the training batch", 0), ("eval", 0)]
+)
+def test_a_validation_of_one_batch_is_seen_in_plain_steps(asks: str, expected: int) -> None:
+    """Nobody heard of the forwards before it; batch norm has counted one more than the steps need."""
+    model = classifier(nn.BatchNorm1d(5))
+    average = copy.deepcopy(model).eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    stay_plain(monitor)
+    checked = newest = 0
+    for step in range(1_000):
+        if checked < 4 and step >= newest + 60 and is_plain(monitor):
+            newest = step
+            checked += 1
+            model.train(asks != "eval")
+            with torch.no_grad():
+                inputs, labels = batch(1000 + step, 12 if asks == "of the training batch" else 40)
+                F.cross_entropy((average if asks == "a moving average" else model)(inputs), labels)
+            model.train()
+        monitor.step(usual(step, model, optimizer))
+    monitor.finish(timeout=0.1)
+    assert checked == 4
+    assert (offence(tape) or (0, 0))[0] == expected
