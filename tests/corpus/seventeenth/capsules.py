@@ -1,5 +1,4 @@
-"""Scripts of the seventeenth held-out set that recognise: capsules that agree, memories that are called up, a reservoir
-that is read."""
+"""Scripts of the seventeenth held-out set that recognise: capsules, memories, a reservoir that is read."""
 
 from __future__ import annotations
 
@@ -82,11 +81,14 @@ class Memories(nn.Module):
 
     def __init__(self, many: int, size: int, sharp: float, asked: int, start: float) -> None:
         super().__init__()
-        self.keys, self.values = nn.Parameter(start * torch.randn(many, size)), nn.Parameter(torch.zeros(many, 64))
+        self.keys, self.values = (
+            nn.Parameter(start * torch.randn(many, size)),
+            nn.Parameter(0.3 + 0.1 * torch.randn(many, 64)),
+        )
         self.ask, self.sharp, self.rounds = nn.Linear(64, size), sharp, asked
 
     def forward(self, x: Tensor) -> Tensor:
-        state = F.normalize(self.ask(x), dim=1)
+        state = F.normalize(self.ask(4 * x - 1.2), dim=1)
         keys = F.normalize(self.keys, dim=1)
         for _ in range(self.rounds):
             share = (self.sharp * state @ keys.T).softmax(1)
@@ -95,8 +97,8 @@ class Memories(nn.Module):
 
 
 def recalled(
-    rate: float = 1e-2, name: str = "adam", many: int = 64, size: int = 24, sharp: float = 12.0, rounds: int = 1,
-    batch: int = 64, steps: int = 400, hidden: float = 0.4, start: float = 1.0, given: str = "all",
+    rate: float = 2e-2, name: str = "adam", many: int = 64, size: int = 24, sharp: float = 12.0, rounds: int = 1,
+    batch: int = 64, steps: int = 500, hidden: float = 0.4, start: float = 1.0, given: str = "all",
 ) -> Recording:  # fmt: skip
     """Calls a whole digit up from half of its dots."""
     x, _, vx, _ = _digits()

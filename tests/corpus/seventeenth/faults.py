@@ -6,21 +6,28 @@ from tests.corpus.fault import DEEPCHECKER, SCALING, Fault
 from tests.corpus.seventeenth import (
     capsules,
     captions,
+    clicks,
+    columns,
     couplings,
     domains,
     doubts,
     dreams,
     everyday,
     experts,
+    forecasts,
+    friends,
     guidance,
     lessons,
     modular,
     paths,
     preferences,
     prices,
+    scenes,
     sines,
+    spoken,
     tasks,
     turning,
+    zoom,
 )
 from tests.corpus.seventeenth.signs import BROKEN, HOT, IDLE, SCALE, STUCK
 from tests.corpus.whole import whole
@@ -135,13 +142,24 @@ FAULTS: dict[str, Fault] = {
         (*HOT, *BROKEN, "GW109"),
     ),
     "moons-couplings-rate-of-a-third": Fault(
-        whole(couplings.moons, 1, clip=1.0, depth=5, falls=True, rate=0.3),
+        whole(couplings.moons, 1, noise=0.1, unit=0.1, clip=1.0, depth=5, falls=True, rate=0.3),
         ("GW411",),
         "Humbatova 2020, hyperparameters: learning rate",
         (*HOT, *BROKEN),
     ),
     "moons-in-thousands": Fault(
-        whole(couplings.moons, 2, per_dot=True, norm=False, rate=2e-3, steps=400, clip=1.0, falls=True, unit=1000.0),
+        whole(
+            couplings.moons,
+            2,
+            noise=0.1,
+            per_dot=True,
+            norm=False,
+            rate=2e-3,
+            steps=400,
+            clip=1.0,
+            falls=True,
+            unit=1000.0,
+        ),
         ("GW107", "GW201"),
         SCALING,
         (*SCALE, *BROKEN, *STUCK),
@@ -260,8 +278,8 @@ FAULTS: dict[str, Fault] = {
         "forums on MAML: inner parameters are copied by detach, the start never learns",
         ("GW211", "GW303", "GW302", *IDLE),
     ),
-    "digits-by-prototypes-in-255": Fault(
-        whole(tasks.prototypes, 2, shots=1, ways=4, name="sgd", rate=0.02, bright=255.0),
+    "signs-by-prototypes-in-255": Fault(
+        whole(tasks.prototypes, 2, shots=1, ways=4, name="sgd", rate=0.01, noise=0.7, bright=255.0),
         ("GW107",),
         "forums on prototypical networks: pixels were never divided",
         (*SCALE, *BROKEN, *STUCK),
@@ -299,7 +317,7 @@ FAULTS: dict[str, Fault] = {
         ("GW303",),
     ),
     # -- turns and heaps --------
-    "atoms-energies-of-another-size": Fault(
+    "atoms-at-a-rate-of-three": Fault(
         whole(turning.forces, 1, rate=3.0),
         ("GW411",),
         "Humbatova 2020, hyperparameters: learning rate",
@@ -329,5 +347,132 @@ FAULTS: dict[str, Fault] = {
         ("GW302",),
         "forums on memory networks: keys were missing in the list of parameters",
         ("GW303", *IDLE),
+    ),
+    # -- what people want --------
+    "tags-by-means-at-the-rate-of-sums": Fault(
+        whole(clicks.tags, 3, name="sgd", rate=0.5, sums=False),
+        ("GW412",),
+        "forums on extreme classification: the mean over thousands of tags leaves nearly no gradient",
+        IDLE,
+    ),
+    "clicks-squashed-twice": Fault(
+        whole(clicks.clicks, 1, squashed=True),
+        ("GW202", "GW212"),
+        "forums on BCEWithLogitsLoss: a sigmoid before it",
+        STUCK,
+    ),
+    "clicks-places-begin-large": Fault(
+        whole(clicks.clicks, 1, spread=10.0),
+        ("GW201", "GW471"),
+        "forums on factorisation machines: places begin with a spread of ten",
+        (*HOT, "GW214", "GW412"),
+    ),
+    "towers-things-not-handed-over": Fault(
+        whole(clicks.towers, 1, rate=0.3, given="person"),
+        ("GW302",),
+        "forums on two towers: the optimizer got one of them",
+        ("GW303", *IDLE),
+    ),
+    "hits-in-ten-thousands": Fault(
+        whole(clicks.hits_in_order, 2, judged="pairs", name="sgd", rate=2e-3, queries=8, unit=10000.0),
+        ("GW107",),
+        SCALING,
+        (*SCALE, *BROKEN, *STUCK),
+    ),
+    # -- things in pictures --------
+    "squares-by-anchors-rate-of-one": Fault(
+        whole(scenes.anchors, 1, rate=1.0),
+        ("GW411",),
+        "Humbatova 2020, hyperparameters: learning rate",
+        (*HOT, *BROKEN),
+    ),
+    "squares-by-dice-of-scores": Fault(
+        whole(scenes.masks, 1, squashed=False),
+        ("GW202", "GW211"),
+        "forums on Dice: the sigmoid was forgotten, the loss leaves its range",
+        (*HOT, *STUCK),
+    ),
+    "corners-begin-at-zero": Fault(
+        whole(scenes.joints, 1, begun=0.0),
+        ("GW114",),
+        "Humbatova 2020, weights' initialisation: all zeros",
+        (*STUCK, "GW303", "GW306", "GW471", "GW308"),
+    ),
+    # -- what comes next --------
+    "sales-counts-of-raw-numbers": Fault(
+        whole(forecasts.counted, 1, scaled=False),
+        ("GW107", "GW109"),
+        "Salinas et al. 2020: without scaling by the mean of each series",
+        (*SCALE, *STUCK),
+    ),
+    "sales-counts-below-zero": Fault(
+        whole(forecasts.counted, 1, safe=False),
+        ("GW601", "GW603"),
+        "forums on DeepAR: softplus of the mean was forgotten",
+        (*BROKEN, *HOT),
+    ),
+    "sales-warm-for-ever": Fault(
+        whole(forecasts.sold, 2, kind="blocks", judged="squares", warm=100000),
+        ("GW413", "GW412"),
+        "forums on warm-up: epochs taken for steps, the rate never arrives",
+        IDLE,
+    ),
+    "pendulum-brake-not-handed-over": Fault(
+        whole(forecasts.swung, 1, given="long"),
+        ("GW302",),
+        "forums on differentiable physics: one of two numbers was handed over",
+        ("GW303", *IDLE),
+    ),
+    # -- tables --------
+    "tumours-by-tokens-one-kind-at-a-time": Fault(
+        whole(columns.tumours, 1, rows_in_order=True),
+        ("GW111",),
+        "forums on DataLoader: shuffle was forgotten, the file is sorted by label",
+        (*STUCK, "GW207", "GW307", "GW801", "GW205"),
+    ),
+    "tumours-that-are-odd-in-thousands": Fault(
+        whole(columns.odd, 1, unit=1000.0),
+        ("GW107", "GW109"),
+        SCALING,
+        (*SCALE, *STUCK),
+    ),
+    "patients-by-cox-in-thousands": Fault(
+        whole(columns.lasting, 1, unit=1000.0),
+        ("GW107",),
+        SCALING,
+        (*SCALE, *BROKEN, *STUCK),
+    ),
+    # -- a graph --------
+    "friends-never-cleared": Fault(
+        whole(friends.links, 1, clear=False),
+        ("GW304",),
+        "Humbatova 2020, training: zero_grad is missing",
+        (*HOT, *BROKEN),
+    ),
+    # -- signs in a row --------
+    "sounds-longer-than-their-frames": Fault(
+        whole(spoken.heard, 1, short=True, endless=True),
+        ("GW601",),
+        "pytorch/pytorch forums on CTCLoss: too few frames for the targets, zero_infinity is off",
+        (*BROKEN, *HOT),
+    ),
+    "tales-not-shifted": Fault(
+        whole(spoken.told, 1, shift=0),
+        ("GW955",),
+        "forums on language models: inputs and targets are the same",
+        ("GW104", "GW204", "GW803"),
+    ),
+    "tales-with-the-future": Fault(
+        whole(spoken.told, 1, causal=False),
+        ("GW104",),
+        "forums on nn.TransformerEncoder: no mask",
+        ("GW204", "GW803", "GW955"),
+    ),
+    # -- pictures given back --------
+    "heaps-that-please-nobody": Fault(
+        whole(zoom.pleased, 1, stays=True),
+        ("GW301",),
+        "forums on GANs: detach() in the step of the generator too",
+        ("GW302", "GW303", "GW206", *IDLE),
     ),
 }

@@ -6,6 +6,8 @@ from tests.corpus.setup import Setup
 from tests.corpus.seventeenth import (
     capsules,
     captions,
+    clicks,
+    columns,
     couplings,
     domains,
     doubts,
@@ -13,15 +15,20 @@ from tests.corpus.seventeenth import (
     energies,
     everyday,
     experts,
+    forecasts,
+    friends,
     guidance,
     lessons,
     modular,
     paths,
     preferences,
     prices,
+    scenes,
     sines,
+    spoken,
     tasks,
     turning,
+    zoom,
 )
 from tests.corpus.whole import whole
 
@@ -82,9 +89,9 @@ HEALTHY: dict[str, Setup] = {
     "heaps-by-slopes-and-sgd": whole(guidance.slopes, 2, name="sgd", rate=0.03, steps=700),
     "rings-of-low-energy": whole(energies.rings, 1, steps=250, walk=15, rate=2e-3),
     "rings-of-low-energy-afresh": whole(energies.rings, 2, kept=False, walk=30, steps=150, rate=2e-3),
-    "moons-by-couplings": whole(couplings.moons, 1, rate=1.5e-3, clip=1.0, depth=5, falls=True),
+    "moons-by-couplings": whole(couplings.moons, 1, noise=0.1, unit=0.1, rate=1.5e-3, clip=1.0, depth=5, falls=True),
     "moons-by-couplings-in-bits": whole(
-        couplings.moons, 2, per_dot=True, norm=False, rate=2e-3, steps=400, clip=1.0, falls=True
+        couplings.moons, 2, noise=0.1, per_dot=True, norm=False, rate=2e-3, steps=400, clip=1.0, falls=True
     ),
     "tumours-by-couplings": whole(couplings.moons, 3, table="tumours", depth=4, width=32, rate=1e-3, steps=250),
     # -- a walk on a grid --------
@@ -100,7 +107,9 @@ HEALTHY: dict[str, Setup] = {
     "ball-dreamt-with-fewer-bits": whole(dreams.dreams, 2, free=0.3, weight=1.0, drawn=4, name="adamw", clip=10.0),
     # -- experts --------
     "regions-by-six-experts": whole(experts.experts, 1),
-    "regions-by-one-of-four-and-noise": whole(experts.experts, 2, many=4, best=1, noise=0.3, even=0.05, name="adam"),
+    "regions-by-two-of-four-and-noise": whole(
+        experts.experts, 2, many=4, noise=0.3, even=0.05, name="adam", rate=8e-3, steps=450
+    ),
     # -- pictures, captions, codes --------
     "captions-beside-digits": whole(captions.captions, 1),
     "captions-beside-digits-by-pairs": whole(captions.captions, 2, kind="sigmoid", heat=0.1, batch=96),
@@ -115,31 +124,71 @@ HEALTHY: dict[str, Setup] = {
     "hills-by-a-deep-kernel": whole(doubts.kernel, 2, deep=True, rate=0.02, drawn=0.05, points=120),
     # -- learning to learn --------
     "sines-in-two-steps": whole(tasks.sines, 1),
-    "sines-in-two-steps-of-first-order": whole(tasks.sines, 2, first_order=True, rate=4e-3, steps=400),
-    "digits-by-prototypes": whole(tasks.prototypes, 1),
-    "digits-by-prototypes-of-one": whole(tasks.prototypes, 2, shots=1, ways=4, name="sgd", rate=0.02),
+    "sines-in-two-steps-of-first-order": whole(tasks.sines, 2, first_order=True, rate=4e-3),
+    "signs-by-prototypes": whole(tasks.prototypes, 1),
+    "signs-by-prototypes-of-one": whole(tasks.prototypes, 2, shots=1, ways=4, name="sgd", rate=0.01, noise=0.7),
     # -- losses that rise on purpose --------
     "tasks-kept-by-examples": whole(lessons.one_by_one, 1),
-    "tasks-kept-by-springs": whole(lessons.one_by_one, 2, keep="springs", tasks=3, steps=120),
+    "tasks-kept-by-springs": whole(lessons.one_by_one, 2, keep="springs", hold=60.0, tasks=3, steps=120),
     "ones-in-longer-lines": whole(lessons.longer, 1),
     "digits-with-a-warmer-divergence": whole(lessons.warmer, 1),
     "digits-with-a-divergence-in-cycles": whole(lessons.warmer, 2, cycles=3, rate=2e-3, name="adamw", steps=600),
     # -- against each other --------
     "digits-abroad": whole(domains.foreign, 1),
-    "digits-abroad-with-drops": whole(domains.foreign, 2, drop=0.2, most=1.0, dark=0.8, rate=2e-3),
+    "digits-abroad-with-drops": whole(domains.foreign, 2, drop=0.2, most=0.5, dark=0.8, rate=2e-3),
     "layers-searched": whole(domains.search, 1),
     "scissors-against-oneself": whole(domains.match, 1),
     # -- turns and heaps --------
     "atoms-by-forces": whole(turning.forces, 1),
     "atoms-by-forces-mostly": whole(turning.forces, 2, pull=20.0, name="adamw", rate=3e-3, clip=None),
     "ellipse-by-carrying": whole(turning.carried, 1),
-    "ellipse-by-carrying-and-odd-adam": whole(turning.carried, 2, betas=(0.0, 0.9), warm=0.2, rate=2e-3),
+    "ellipse-by-carrying-and-odd-adam": whole(turning.carried, 2, betas=(0.0, 0.9), warm=0.1, rate=3e-3),
     # -- agreeing, recalling, reading --------
     "digits-by-capsules": whole(capsules.capsules, 1),
     "digits-recalled": whole(capsules.recalled, 1),
-    "digits-recalled-in-two-rounds": whole(capsules.recalled, 2, rounds=2, many=100, name="rmsprop", rate=3e-3),
+    "digits-recalled-in-two-rounds": whole(capsules.recalled, 2, rounds=2, many=100, name="rmsprop", rate=8e-3),
     "waves-by-a-reservoir": whole(capsules.echo, 1),
     "waves-by-a-frozen-reservoir-and-sgd": whole(
         capsules.echo, 2, stored=False, name="sgd", rate=0.02, cells=50, steps=800
     ),
+    # -- what people want --------
+    "tags-out-of-a-thousand": whole(clicks.tags, 1),
+    "tags-by-means-and-sparse": whole(clicks.tags, 2, sums=False, sparse=True, rate=0.02, begun=-5.0),
+    "tags-by-sums-and-sgd": whole(clicks.tags, 3, name="sgd", rate=0.5),
+    "clicks-crossed": whole(clicks.clicks, 1),
+    "towers-of-people-and-things": whole(clicks.towers, 1, rate=0.3),
+    "hits-by-lists": whole(clicks.hits_in_order, 1),
+    "hits-by-pairs-and-gain": whole(clicks.hits_in_order, 2, judged="pairs", name="sgd", rate=2e-3, queries=8),
+    # -- things in pictures --------
+    "squares-by-anchors": whole(scenes.anchors, 1),
+    "squares-by-dice": whole(scenes.masks, 1),
+    "squares-by-negative-dice": whole(scenes.masks, 2, judged="negative", norm=True, name="sgd", rate=0.1),
+    "corners-by-heat": whole(scenes.joints, 1),
+    "squares-how-far": whole(scenes.far, 1),
+    "squares-where-to": whole(scenes.far, 2, kind="flow"),
+    # -- what comes next --------
+    "sales-by-patches": whole(forecasts.sold, 1),
+    "sales-by-blocks": whole(forecasts.sold, 2, kind="blocks", judged="squares", warm=100),
+    "sales-counted": whole(forecasts.counted, 1),
+    "pendulum-of-two-numbers": whole(forecasts.swung, 1),
+    # -- tables --------
+    "tumours-by-tokens": whole(columns.tumours, 1),
+    "tumours-by-chosen-columns": whole(columns.tumours, 2, kind="steps", rate=1e-2, steps=200),
+    "tumours-that-are-odd": whole(columns.odd, 1),
+    "people-spelt-twice": whole(columns.same, 1),
+    "patients-by-cox": whole(columns.lasting, 1),
+    "patients-by-cox-in-small-batches": whole(columns.lasting, 2, batch=8, rate=1e-3, name="rmsprop", steps=600),
+    # -- a graph --------
+    "clubs-by-attention": whole(friends.clubs, 1),
+    "friends-by-codes": whole(friends.links, 1),
+    "friends-by-strangers": whole(friends.links, 2, spread=False, name="adamw", rate=5e-3),
+    # -- signs in a row --------
+    "sounds-without-marks": whole(spoken.heard, 1),
+    "tales-in-pieces": whole(spoken.told, 1),
+    "tales-in-pieces-of-many-signs": whole(spoken.told, 2, extra=400, tied=False, merges=80),
+    # -- pictures given back --------
+    "digits-made-larger": whole(zoom.larger, 1),
+    "digits-made-larger-from-nothing": whole(zoom.larger, 2, zero=True, judged="squares", name="adamw", rate=5e-3),
+    "patterns-coloured": whole(zoom.coloured, 1),
+    "heaps-that-please": whole(zoom.pleased, 1),
 }
