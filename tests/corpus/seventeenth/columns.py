@@ -68,22 +68,17 @@ class Steps(nn.Module):
 
 def tumours(
     kind: str = "tokens", rate: float = 2e-3, name: str = "adamw", width: int = 24, batch: int = 32, steps: int = 150,
-    drop: float = 0.1, sparse: float = 1e-3, norm: bool = True, rows_in_order: bool = False, wide: float = 1.0,
-    turned: float = 0.0,
+    drop: float = 0.1, sparse: float = 1e-3, norm: bool = True,
 ) -> Recording:  # fmt: skip
     """Benign or not."""
     x, y, vx, vy = _tumours()
-    x, vx = x * wide, vx * wide
-    if rows_in_order:
-        x, y = x[y.argsort()], y.sort().values
     model = Tokens(x.shape[1], width, drop) if kind == "tokens" else Steps(x.shape[1], width, 2, norm)
     optimizer = made(name, model.parameters(), rate, decay=1e-4)
     probe = Probe(model, optimizer, total_steps=steps)
     step = 0
     while step < steps:
-        order = torch.arange(len(x)) if rows_in_order else torch.randperm(len(x))
-        for rows in order.split(batch):
-            named = F.cross_entropy(model(x[rows]), y[rows], label_smoothing=turned)
+        for rows in torch.randperm(len(x)).split(batch):
+            named = F.cross_entropy(model(x[rows]), y[rows])
             loss = named + sparse * model.chosen if kind == "steps" else named
             optimizer.zero_grad()
             loss.backward()

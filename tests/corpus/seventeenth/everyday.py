@@ -46,7 +46,8 @@ def digits(
     rate: float = 0.1, name: str = "sgd", momentum: float = 0.9, decay: float = 0.0, batch: int = 32, steps: int = 300,
     width: int = 64, drop: float = 0.0, norm: str = "none", wrong: float = 0.0, sums: bool = False, plan: str = "none",
     average: int = 0, every: int = 50, only: int = 0, layered: float = 1.0, rough: float = 0.0, outputs: int = 10,
-    upside_down: bool = False, smooth: float = 0.0, act: str = "relu", per_epoch: bool = False,
+    upside_down: bool = False, smooth: float = 0.0, act: str = "relu",
+    per_epoch: bool = False, back: bool = True, in_order: bool = False,
 ) -> Recording:  # fmt: skip
     """Three layers; `wrong` labels of the training are drawn by lot, `average` begins to average weights at a step."""
     x, y, vx, vy = _digits()
@@ -71,7 +72,7 @@ def digits(
     probe = Probe(model, optimizer)
     step = 0
     while step < steps:
-        for rows in torch.randperm(len(x)).split(batch):
+        for rows in (y.argsort() if in_order else torch.randperm(len(x))).split(batch):
             seen = _grown(x[rows], rough) if rough else x[rows]
             loss = F.cross_entropy(model(seen), y[rows], reduction="sum" if sums else "mean", label_smoothing=smooth)
             optimizer.zero_grad()
@@ -88,7 +89,8 @@ def digits(
                 judged.eval()
                 with torch.no_grad():
                     out = judged(vx)
-                model.train()
+                if back:
+                    model.train()
                 if upside_down:
                     probe.validation(F.cross_entropy(out, vy), wrong_percent=100 * (1 - hits(out, vy)))
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.fault import DEEPCHECKER, SCALING, Fault
+from tests.corpus.fault import AT_FIRST_EVALUATION, DEEPCHECKER, SCALING, Fault
 from tests.corpus.seventeenth import (
     capsules,
     captions,
@@ -23,6 +23,7 @@ from tests.corpus.seventeenth import (
     preferences,
     prices,
     scenes,
+    seldom,
     sines,
     spoken,
     tasks,
@@ -57,6 +58,31 @@ FAULTS: dict[str, Fault] = {
         ("GW462",),
         "forums on Dropout: the share that is kept was given",
         (*STUCK, "GW802", "GW432", "GW404"),
+    ),
+    "everyday-never-back-to-train": Fault(
+        whole(everyday.digits, 6, drop=0.65, width=256, rate=0.05, steps=400, back=False),
+        ("GW432",),
+        "forums on eval(): after the first validation train() is never called again",
+        ("GW801", "GW802"),
+        begins=AT_FIRST_EVALUATION,
+    ),
+    "everyday-one-name-at-a-time": Fault(
+        whole(everyday.digits, 7, plan="cyclic", rate=0.3, momentum=0.5, steps=400, in_order=True),
+        ("GW111",),
+        "forums on DataLoader: the files are read folder by folder, shuffle was forgotten",
+        (*STUCK, *HOT),
+    ),
+    "everyday-ball-too-heavy": Fault(
+        whole(everyday.digits, 3, momentum=0.9999, rate=0.005, steps=400),
+        ("GW442",),
+        "forums on SGD: a momentum of 0.9999 for 0.99",
+        (*STUCK, *HOT, "GW411"),
+    ),
+    "frauds-as-they-come": Fault(
+        whole(seldom.frauds, 1, judged="plain"),
+        ("GW203", "GW805"),
+        "forums on class imbalance: three of a hundred, and everything is called harmless",
+        ("GW311", "GW803", "GW206"),
     ),
     # -- prices in euros --------
     "flats-euros-of-a-bare-layer": Fault(
@@ -240,12 +266,6 @@ FAULTS: dict[str, Fault] = {
         "forums on CLIP: the optimizer got the tower of pictures alone",
         ("GW303", *IDLE),
     ),
-    "captions-text-detached": Fault(
-        whole(captions.captions, 1, detached=True),
-        ("GW301",),
-        "forums on contrastive losses: the other side under no_grad, as with a queue",
-        ("GW302", "GW303", "GW306", *IDLE),
-    ),
     "digits-codes-without-a-way-back": Fault(
         whole(captions.codes, 1, through=False),
         ("GW301",),
@@ -342,12 +362,6 @@ FAULTS: dict[str, Fault] = {
         "Humbatova 2020, weights' initialisation: all zeros",
         (*STUCK, *BROKEN, "GW303", "GW471"),
     ),
-    "digits-recalled-values-alone": Fault(
-        whole(capsules.recalled, 1, given="values"),
-        ("GW302",),
-        "forums on memory networks: keys were missing in the list of parameters",
-        ("GW303", *IDLE),
-    ),
     # -- what people want --------
     "tags-by-means-at-the-rate-of-sums": Fault(
         whole(clicks.tags, 3, name="sgd", rate=0.5, sums=False),
@@ -424,18 +438,6 @@ FAULTS: dict[str, Fault] = {
         ("GW303", *IDLE),
     ),
     # -- tables --------
-    "tumours-by-tokens-one-kind-at-a-time": Fault(
-        whole(columns.tumours, 1, rows_in_order=True),
-        ("GW111",),
-        "forums on DataLoader: shuffle was forgotten, the file is sorted by label",
-        (*STUCK, "GW207", "GW307", "GW801", "GW205"),
-    ),
-    "tumours-that-are-odd-in-thousands": Fault(
-        whole(columns.odd, 1, unit=1000.0),
-        ("GW107", "GW109"),
-        SCALING,
-        (*SCALE, *STUCK),
-    ),
     "patients-by-cox-in-thousands": Fault(
         whole(columns.lasting, 1, unit=1000.0),
         ("GW107",),
@@ -469,7 +471,7 @@ FAULTS: dict[str, Fault] = {
         ("GW204", "GW803", "GW955"),
     ),
     # -- pictures given back --------
-    "heaps-that-please-nobody": Fault(
+    "ring-that-pleases-nobody": Fault(
         whole(zoom.pleased, 1, stays=True),
         ("GW301",),
         "forums on GANs: detach() in the step of the generator too",

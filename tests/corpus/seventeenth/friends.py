@@ -29,12 +29,12 @@ class Attends(nn.Module):
     def __init__(self, inputs: int, outputs: int, heads: int, mean: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, heads * outputs, bias=False)
-        self.to, self.own = (nn.Parameter(0.3 * torch.randn(heads, outputs)) for _ in range(2))
+        self.other, self.own = (nn.Parameter(0.3 * torch.randn(heads, outputs)) for _ in range(2))
         self.heads, self.mean = heads, mean
 
     def forward(self, x: Tensor, knows: Tensor) -> Tensor:
         h = self.linear(x).unflatten(1, (self.heads, -1))
-        a, b = (h * self.own).sum(2), (h * self.to).sum(2)
+        a, b = (h * self.own).sum(2), (h * self.other).sum(2)
         score = F.leaky_relu(a.unsqueeze(1) + b.unsqueeze(0), 0.2)
         share = score.masked_fill(knows.unsqueeze(2) == 0, -1e9).softmax(1)
         out = torch.einsum("ijh,jhc->ihc", share, h)
@@ -55,7 +55,7 @@ class Clubs(nn.Module):
 
 
 def clubs(
-    rate: float = 1e-2, name: str = "adam", width: int = 8, heads: int = 4, drop: float = 0.5, steps: int = 120,
+    rate: float = 2e-2, name: str = "adam", width: int = 8, heads: int = 3, drop: float = 0.5, steps: int = 100,
     named: int = 60, decay: float = 5e-3, own: bool = True,
 ) -> Recording:  # fmt: skip
     """Twenty percent have told their club; everybody is in the one batch, and the loss is that of those alone."""

@@ -24,6 +24,7 @@ from tests.corpus.seventeenth import (
     preferences,
     prices,
     scenes,
+    seldom,
     sines,
     spoken,
     tasks,
@@ -62,6 +63,8 @@ HEALTHY: dict[str, Setup] = {
     "everyday-restarts": whole(everyday.digits, 18, plan="restarts", rate=0.2, steps=400, smooth=0.2, every=20),
     "everyday-goes-on": whole(everyday.again, 19),
     "everyday-new-head": whole(everyday.again, 20, frozen=True, head_rate=10.0, steps=250),
+    "frauds-weighed": whole(seldom.frauds, 1),
+    "frauds-by-focal-loss": whole(seldom.frauds, 2, judged="focal", name="sgd", rate=0.2),
     # -- prices in euros --------
     "flats-by-squares-of-euros": whole(prices.flats, 1),
     "flats-by-euros": whole(prices.flats, 2, judged="amounts", steps=350),
@@ -89,7 +92,9 @@ HEALTHY: dict[str, Setup] = {
     "heaps-by-slopes-and-sgd": whole(guidance.slopes, 2, name="sgd", rate=0.03, steps=700),
     "rings-of-low-energy": whole(energies.rings, 1, steps=250, walk=15, rate=2e-3),
     "rings-of-low-energy-afresh": whole(energies.rings, 2, kept=False, walk=30, steps=150, rate=2e-3),
-    "moons-by-couplings": whole(couplings.moons, 1, noise=0.1, unit=0.1, rate=1.5e-3, clip=1.0, depth=5, falls=True),
+    "moons-bent-by-couplings": whole(
+        couplings.moons, 1, noise=0.1, unit=0.1, rate=1.5e-3, clip=1.0, depth=5, falls=True
+    ),
     "moons-by-couplings-in-bits": whole(
         couplings.moons, 2, noise=0.1, per_dot=True, norm=False, rate=2e-3, steps=400, clip=1.0, falls=True
     ),
@@ -107,8 +112,8 @@ HEALTHY: dict[str, Setup] = {
     "ball-dreamt-with-fewer-bits": whole(dreams.dreams, 2, free=0.3, weight=1.0, drawn=4, name="adamw", clip=10.0),
     # -- experts --------
     "regions-by-six-experts": whole(experts.experts, 1),
-    "regions-by-two-of-four-and-noise": whole(
-        experts.experts, 2, many=4, noise=0.3, even=0.05, name="adam", rate=8e-3, steps=450
+    "regions-by-two-of-eight-and-noise": whole(
+        experts.experts, 2, many=8, noise=0.1, even=0.05, name="adam", rate=4e-3
     ),
     # -- pictures, captions, codes --------
     "captions-beside-digits": whole(captions.captions, 1),
@@ -173,9 +178,9 @@ HEALTHY: dict[str, Setup] = {
     "pendulum-of-two-numbers": whole(forecasts.swung, 1),
     # -- tables --------
     "tumours-by-tokens": whole(columns.tumours, 1),
-    "tumours-by-chosen-columns": whole(columns.tumours, 2, kind="steps", rate=1e-2, steps=200),
+    "tumours-by-chosen-columns": whole(columns.tumours, 2, kind="steps", rate=5e-3, steps=200),
     "tumours-that-are-odd": whole(columns.odd, 1),
-    "people-spelt-twice": whole(columns.same, 1),
+    "people-spelt-twice": whole(columns.same, 1, steps=500),
     "patients-by-cox": whole(columns.lasting, 1),
     "patients-by-cox-in-small-batches": whole(columns.lasting, 2, batch=8, rate=1e-3, name="rmsprop", steps=600),
     # -- a graph --------
@@ -189,6 +194,5 @@ HEALTHY: dict[str, Setup] = {
     # -- pictures given back --------
     "digits-made-larger": whole(zoom.larger, 1),
     "digits-made-larger-from-nothing": whole(zoom.larger, 2, zero=True, judged="squares", name="adamw", rate=5e-3),
-    "patterns-coloured": whole(zoom.coloured, 1),
-    "heaps-that-please": whole(zoom.pleased, 1),
+    "ring-that-pleases": whole(zoom.pleased, 1),
 }

@@ -1,8 +1,9 @@
-"""Scripts of the seventeenth held-out set on signs in a row: sounds without marks (CTC), pieces of words made by hand."""
+"""Scripts of the seventeenth held-out set on signs in a row: sounds without marks (CTC), pieces of words."""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ def _said(count: int, seed: int, loud: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def heard(
-    rate: float = 5e-3, name: str = "adam", width: int = 32, batch: int = 32, steps: int = 250, loud: float = 1.0,
+    rate: float = 5e-3, name: str = "adam", width: int = 32, batch: int = 16, steps: int = 150, loud: float = 1.0,
     clip: float | None = 1.0, short: bool = False, endless: bool = False,
 ) -> Recording:  # fmt: skip
     """CTC: the loss rests for a while where everything is a blank; `short` leaves fewer frames than sounds."""
@@ -85,7 +86,7 @@ def _pieces(text: str, merges: int) -> tuple[list[int], int]:
     signs = {letter: at for at, letter in enumerate(sorted(set(text)))}
     line, many = [signs[letter] for letter in text], len(signs)
     for _ in range(merges):
-        pair = Counter(zip(line, line[1:], strict=False)).most_common(1)[0][0]
+        pair = Counter(pairwise(line)).most_common(1)[0][0]
         new, at = [], 0
         while at < len(line):
             both = at + 1 < len(line) and (line[at], line[at + 1]) == pair
