@@ -45,15 +45,16 @@ class Blocks(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(PAST, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()) for _ in range(many)
         )
-        self.back = nn.ModuleList(nn.Linear(width, PAST, bias=False) for _ in range(many))
+        self.back = nn.ModuleList(nn.Linear(width, PAST, bias=False) for _ in range(many - 1))
         self.ahead = nn.ModuleList(nn.Linear(width, NEXT, bias=False) for _ in range(many))
 
     def forward(self, past: Tensor) -> Tensor:
         total = torch.zeros(len(past), NEXT)
-        for block, back, ahead in zip(self.blocks, self.back, self.ahead, strict=True):
+        for at, (block, ahead) in enumerate(zip(self.blocks, self.ahead, strict=True)):
             h = block(past)
-            past = past - back(h)
             total = total + ahead(h)
+            if at < len(self.back):
+                past = past - self.back[at](h)
         return total
 
 

@@ -82,13 +82,15 @@ def clubs(
 class Coded(nn.Module):
     """Two rounds of means over those one knows; a place for everybody, with or without a spread."""
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, width: int, size: int, spread: bool) -> None:
         super().__init__()
-        self.first, self.mid, self.log = nn.Linear(16, width), nn.Linear(width, size), nn.Linear(width, size)
+        self.first, self.mid = nn.Linear(16, width), nn.Linear(width, size)
+        self.log = nn.Linear(width, size) if spread else None
 
     def forward(self, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         h = (mean @ self.first(x)).relu()
-        return mean @ self.mid(h), (mean @ self.log(h)).clamp(-6, 3)
+        place = mean @ self.mid(h)
+        return place, torch.zeros_like(place) if self.log is None else (mean @ self.log(h)).clamp(-6, 3)
 
 
 def links(
@@ -107,7 +109,7 @@ def links(
     near = torch.eye(PEOPLE)
     near[kept[:, 0], kept[:, 1]] = near[kept[:, 1], kept[:, 0]] = 1.0
     mean = near / near.sum(1, keepdim=True)
-    model = Coded(width, size)
+    model = Coded(width, size, spread)
     optimizer = made(name, model.parameters() if given == "all" else model.mid.parameters(), rate)
     probe = Probe(model, optimizer, total_steps=steps)
     rare = (PEOPLE**2 - near.sum()) / near.sum()
@@ -124,7 +126,6 @@ def links(
             pairs = torch.cat((kept, other))
             close = (mid[pairs[:, 0]] * mid[pairs[:, 1]]).sum(1)
             loss = F.binary_cross_entropy_with_logits(close, (torch.arange(len(pairs)) < len(kept)).float())
-            loss = loss + 0.0 * log.sum()
         if clear:
             optimizer.zero_grad()
         loss.backward()
