@@ -1,4 +1,4 @@
-"""Faults of the seventeenth held-out set: digits, prices, sums, noise, grids; the others are in slips.py and strays.py."""
+"""Faults of the seventeenth held-out set: digits, prices, noise, grids; the others are in slips.py and strays.py."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FAULTS: dict[str, Fault] = {
     "rings-by-sines-begun-by-normal": Fault(
         whole(sines.field, 1, begun="normal"),
         ("GW471",),
-        "Sitzmann et al. 2020: without their start sines do not learn",
+        "Sitzmann et al. 2020, lucidrains/siren-pytorch#1: sines learn little from another start",
         (*HOT, *STUCK, "GW214"),
     ),
     "rings-without-sines": Fault(
@@ -111,7 +111,7 @@ FAULTS: dict[str, Fault] = {
     "answers-by-dpo-against-itself": Fault(
         whole(preferences.direct, 1, old="itself"),
         ("GW211",),
-        "huggingface/trl forums: the reference is the same object",
+        "Yifan-Song793/ETO#14, YiyangZhou/POVID#11: the reference follows the policy, the loss stays at 0.6931",
         (*STUCK, "GW303", "GW412", "GW443"),
     ),
     "clock-never-cleared": Fault(
@@ -141,7 +141,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "heaps-slopes-not-weighed": Fault(
         whole(guidance.slopes, 2, name="sgd", rate=0.03, steps=700, weighed=False),
-        ("GW411",),
+        ("GW411", "GW307"),
         "Song & Ermon 2019: small noise outweighs all else when the loss is not weighed",
         (*HOT, *BROKEN, "GW109"),
     ),

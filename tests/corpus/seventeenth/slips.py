@@ -25,7 +25,7 @@ SLIPS: dict[str, Fault] = {
     "regions-router-leans": Fault(
         whole(experts.experts, 1, leaning=12.0, even=0.0, small=0.0),
         ("GW956",),
-        "Shazeer et al. 2017: without a loss for balance a few experts get everything",
+        "pytorch/torchtitan#1246, Shazeer et al. 2017: without a loss for balance a few experts get everything",
         ("GW303", "GW301", "GW112", "GW312", *STUCK),
     ),
     "regions-experts-not-handed-over": Fault(
@@ -76,7 +76,7 @@ SLIPS: dict[str, Fault] = {
     "sines-cut-off-inside": Fault(
         whole(tasks.sines, 1, cut_off=True),
         ("GW301",),
-        "forums on MAML: inner parameters are copied by detach, the start never learns",
+        "KanishJebaMathewM/Truxify#13118: inner parameters are cut off from the graph, the start never learns",
         ("GW211", "GW303", "GW302", *IDLE),
     ),
     "signs-by-prototypes-in-255": Fault(
@@ -127,7 +127,7 @@ SLIPS: dict[str, Fault] = {
     "ellipse-carried-by-plain-numbers": Fault(
         whole(turning.carried, 1, logs=False, warm=0.002),
         ("GW601", "GW603"),
-        "forums on Sinkhorn: exp of a cost over a small temperature is zero, one over it infinite",
+        "PythonOT/POT#54, #336: exp of a cost over a small temperature is zero, one over it infinite",
         (*BROKEN, *HOT),
     ),
     "ellipse-without-an-activation": Fault(

@@ -49,7 +49,7 @@ STRAYS: dict[str, Fault] = {
     "squares-by-dice-of-scores": Fault(
         whole(scenes.masks, 1, squashed=False),
         ("GW202", "GW211"),
-        "forums on Dice: the sigmoid was forgotten, the loss leaves its range",
+        "jakeret/tf_unet#15: Dice of logits, the loss leaves its range",
         (*HOT, *STUCK),
     ),
     "corners-begin-at-zero": Fault(
@@ -101,7 +101,7 @@ STRAYS: dict[str, Fault] = {
     "sounds-longer-than-their-frames": Fault(
         whole(spoken.heard, 1, short=True, endless=True),
         ("GW601",),
-        "pytorch/pytorch forums on CTCLoss: too few frames for the targets, zero_infinity is off",
+        "ypwhs/captcha_break#29: too few frames for the targets, zero_infinity is off",
         (*BROKEN, *HOT),
     ),
     "tales-not-shifted": Fault(
