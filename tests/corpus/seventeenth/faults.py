@@ -56,7 +56,7 @@ FAULTS: dict[str, Fault] = {
         "forums on SGD: a momentum of 0.9999 for 0.99",
         (*STUCK, *HOT, "GW411"),
     ),
-    "frauds-as-they-come": Fault(
+    "rare-frauds-as-they-come": Fault(
         whole(seldom.frauds, 1, judged="plain"),
         ("GW203", "GW805"),
         "forums on class imbalance: three of a hundred, and everything is called harmless",

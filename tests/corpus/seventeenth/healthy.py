@@ -63,8 +63,8 @@ HEALTHY: dict[str, Setup] = {
     "everyday-restarts": whole(everyday.digits, 18, plan="restarts", rate=0.2, steps=400, smooth=0.2, every=20),
     "everyday-goes-on": whole(everyday.again, 19),
     "everyday-new-head": whole(everyday.again, 20, frozen=True, head_rate=10.0, steps=250),
-    "frauds-weighed": whole(seldom.frauds, 1),
-    "frauds-by-focal-loss": whole(seldom.frauds, 2, judged="focal", name="sgd", rate=0.2),
+    "rare-frauds-weighed": whole(seldom.frauds, 1),
+    "rare-frauds-by-focal-loss": whole(seldom.frauds, 2, judged="focal", name="sgd", rate=0.2),
     # -- prices in euros --------
     "flats-by-squares-of-euros": whole(prices.flats, 1),
     "flats-by-euros": whole(prices.flats, 2, judged="amounts", steps=350),
