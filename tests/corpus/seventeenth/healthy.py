@@ -98,7 +98,9 @@ HEALTHY: dict[str, Setup] = {
     "moons-by-couplings-in-bits": whole(
         couplings.moons, 2, noise=0.1, per_dot=True, norm=False, rate=2e-3, steps=400, clip=1.0, falls=True
     ),
-    "tumours-by-couplings": whole(couplings.moons, 3, table="tumours", depth=4, width=32, rate=1e-3, steps=250),
+    "tumours-by-couplings": whole(
+        couplings.moons, 3, table="tumours", depth=3, width=32, rate=2e-3, steps=400, falls=True
+    ),
     # -- a walk on a grid --------
     "grid-by-balance": whole(paths.balance, 1, steps=200),
     "grid-by-balance-dared-more": whole(paths.balance, 2, dared=0.3, total_rate=0.3, batch=16, name="adamw", steps=200),

@@ -57,7 +57,7 @@ def larger(
 
 
 def pleased(
-    rate: float = 1e-3, judge_rate: float = 2e-3, width: int = 48, batch: int = 64, steps: int = 500, often: int = 1,
+    rate: float = 1e-3, judge_rate: float = 2e-3, width: int = 48, batch: int = 64, steps: int = 800, often: int = 1,
     given: str = "all", stays: bool = False,
 ) -> Recording:  # fmt: skip
     """A GAN by hinges with spectral norms on a ring; no loss says how well it goes."""
