@@ -18,6 +18,7 @@ from tests.corpus import (
     held_out,
     ninth,
     second,
+    seventeenth,
     seventh,
     sixteenth,
     sixth,
@@ -44,4 +45,5 @@ SETS: dict[str, ModuleType] = {
     "fourteenth": fourteenth,
     "fifteenth": fifteenth,
     "sixteenth": sixteenth,
+    "seventeenth": seventeenth,
 }
