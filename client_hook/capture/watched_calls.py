@@ -150,8 +150,9 @@ def first_integers(inputs: Any) -> Tensor | None:
 
 
 def first_floats(inputs: Any) -> Tensor | None:
-    """Finds the first tensor of floating-point numbers among a module's inputs."""
-    return first_tensor(list(inputs))
+    """Finds the first tensor of floating-point numbers among a module's inputs; a single number is none, such as the
+    count of tokens that the Hugging Face Trainer hands over."""
+    return first_tensor([item for item in inputs if not (isinstance(item, Tensor) and item.ndim == 0)])
 
 
 def is_computed(inputs: Any) -> bool:

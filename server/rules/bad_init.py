@@ -11,7 +11,7 @@ from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
 from server.rules._layers import Parameter, listed, parameters
-from server.rules._loss_call import SAME_VALUES, call_operations, loss_call, own_operations
+from server.rules._loss_call import SAME_VALUES, call_operations, expected, loss_call, own_operations
 from server.rules._say import in_python, say
 from server.rules.base import Rule, Stage, threshold
 
@@ -25,6 +25,7 @@ WEIGHED = frozenset(  # PyTorch's own modules that multiply their input by each 
 
 
 BATCHED = 3  # dimensions: a batch, places, and what is at each
+WELL = 1.5  # of the loss of a model that knows nothing
 TWICE, START = 2.0, 5  # what one answer for all gets; first losses
 RANKED = ("Neg", "Mean", "LogSigmoid", "Softplus", "Sub", "Rsub", *SAME_VALUES)
 WIDE, LOUD = 8, 2.5  # columns of an embedding; deviation of a sum of products of two
@@ -85,7 +86,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 6
+    version = 7
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -116,7 +117,8 @@ class BadInit(Rule):
             yield NotEvaluated("the weights at the start are not known", "monitor = watch(model, optimizer)")
             return
         normed = {str(pair.get("layer")) for pair in window.fact("graph").get("weighted_before_norm") or ()}
-        heads = {str(name) for names in window.fact("model").get("tied") or () for name in names}
+        tied = {str(name) for names in window.fact("model").get("tied") or () for name in names}
+        heads = set() if _starts_well(window) else tied  # who scales what comes before the head may tie what he likes
         factors = set(map(str, window.fact("graph").get("factors") or ()))
         items = [item for item in items if _weighs(item, factors) or item.name in heads]
         scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
@@ -146,6 +148,13 @@ class BadInit(Rule):
             small = TOO_SMALL if 2 * len(tiny) > len(wide) else frozenset()
             follows = TOO_LARGE if size == "large" else small
             yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, follows)
+
+
+def _starts_well(window: Window) -> bool:
+    """Says whether the first loss is about that of a model that knows nothing."""
+    call = loss_call(window)
+    start = expected(call) if call is not None else None
+    return call is not None and start is not None and call.value is not None and call.value < WELL * start.value
 
 
 def _weighs(item: Parameter, factors: set[str]) -> bool:

@@ -22,6 +22,29 @@ def test_it_measures_the_scale_of_the_training_inputs() -> None:
     assert fact["nonfinite"] is None
 
 
+class Counted(nn.Module):
+    """Reads tokens, and is told how many of them count, as by the Hugging Face Trainer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.head = nn.Embedding(9, 8), nn.Linear(8, 5)
+
+    def forward(self, tokens: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+        return self.head(self.read(tokens)).sum(1) / number
+
+
+def test_a_single_number_beside_tokens_is_no_input() -> None:
+    def body(step, model, optimizer):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(torch.randint(0, 9, (12, 24)), torch.tensor(288.0)), batch(step)[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, model=Counted()), "inputs")["model"]
+    assert (fact["shape"], fact["rms"]) == ([12, 24], None)
+
+
 def test_it_lists_the_largest_columns_of_a_table() -> None:
     def body(step, model, optimizer):
         x, y = batch(step)
