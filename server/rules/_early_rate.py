@@ -17,12 +17,11 @@ from server.domain.statistics import finite, med, median
 from server.rules._killed import killed
 from server.rules._label_shares import learned_below, shares_alone
 from server.rules._progress import SMALLEST_GAIN, loss_quarters, scattered
-from server.rules._rate_limits import AFTER, ANSWERS, START, RateLimits, rewrites
+from server.rules._rate_limits import AFTER, ANSWERS, REPLACED, START, RateLimits, rewrites
 from server.rules._rates import decay_shares, medians
 
 DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites the weights
 RECOVERED = 0.9  # of the first loss: below it the start was survived
-REPLACED = 1.0  # of the weights, in one step
 LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that follow each other give as much
 FAR, LEAPT = 0.25, 1.5  # of the first loss
 STANDING, FEWEST_STANDING = 0.1, 200  # of the loss half of the run ago; losses
