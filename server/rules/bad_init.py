@@ -127,7 +127,11 @@ class BadInit(Rule):
         if large:
             worst = max(large, key=lambda name: scales[name])
             explains = TOO_LARGE | {CLIPPED}
-            yield _say(Severity.WARNING, large, by_name, scales[worst], worst, "large", params.large, explains)
+            # over which axes of a parameter of one's own with more than two is summed, is a guess: its effects tell
+            plain = any(by_name[name].layer_type in WEIGHED or len(by_name[name].shape) == 2 for name in large)
+            sure = plain or TOO_LARGE & window.open_codes
+            level = Severity.WARNING if sure else Severity.INFO
+            yield _say(level, large, by_name, scales[worst], worst, "large", params.large, explains)
             return
         if (verdict := _folded(window, by_name, params)) is not None:
             yield verdict
@@ -263,7 +267,8 @@ def _scale(item: Parameter, is_head: bool) -> float | None:
         return item.std**2 * item.shape[-1] if is_head else None
     fan_in = item.fan_in or item.shape[1]
     error = item.std / math.sqrt(min(max(item.numel, 1), LOOKED_AT))
-    chosen = abs(item.mean) > max(OFF_CENTRE * item.std, SURE_ERRORS * error)
+    # what is multiplied by one of your own may be shares that add up to 1, of which the mean makes nothing larger
+    chosen = item.layer_type in WEIGHED and abs(item.mean) > max(OFF_CENTRE * item.std, SURE_ERRORS * error)
     return (item.std**2 + (item.mean**2 * fan_in / RELU_MEAN if chosen else 0.0)) * fan_in
 
 

@@ -52,7 +52,7 @@ class ClassCollapse(Rule):
     name = "class-collapse"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -70,6 +70,9 @@ class ClassCollapse(Rule):
             30, unit="batches", low=5, high=10_000, source="ours: the first ones show an untrained net"
         )
 
+        expected: float = threshold(
+            10.0, unit="answers, at the labels' share", low=1.0, high=1e4, source="ours: chance leaves out one of e^10"
+        )
         validations: int = threshold(
             3, unit="batches of validation", low=1, high=1_000, source="ours: or so many of these, of a short run"
         )
@@ -108,7 +111,9 @@ class ClassCollapse(Rule):
             return
         # of many classes (the characters of a text) the rarer ones need not come first anywhere
         least = max(params.labels, sum(labels.values()) * min(params.share, 1 / len(labels)))
-        known = [item for item, count in labels.items() if count >= least]
+        answers = sum(predictions.values())  # of some rows, where classes are many
+        expected = {item: count / sum(labels.values()) * answers for item, count in labels.items()}
+        known = [item for item, count in labels.items() if count >= least and expected[item] >= params.expected]
         lost = [item for item in known if not predictions.get(item)]
         if lost and len(known) >= 2:
             parts = loss_quarters(window)

@@ -66,7 +66,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 7
+    version = 8
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -80,6 +80,7 @@ class ConstantOutput(Rule):
         spread: float = threshold(1e-3, unit="of the overall spread", low=1e-9, high=0.1, source="ours")
         samples: int = threshold(5, unit="samples", low=2, high=20, source="ours: not one odd batch")
         top: float = threshold(0.99, unit="of the predictions", low=0.5, high=1.0, source="ours")
+        rows: int = threshold(8, unit="rows of a batch", low=2, high=1000, source="ours: of fewer, all may be alike")
         labels: float = threshold(0.8, unit="of the labels", low=0.1, high=1.0, source="ours: then it may be right")
         patience: int = threshold(200, unit="steps", low=0, high=100_000, source="ours: the common class comes first")
         learned: float = threshold(
@@ -165,7 +166,9 @@ def _judge(
     top = _numbers(side, "top_share")[-params.samples :]
     labels = call.labels if call is not None else {}
     largest = max(labels.values()) / sum(labels.values()) if labels else 1.0
+    rows = int(shape[0]) if shape and isinstance(shape[0], int) else 0  # of two, both are often of one class
     collapsed = len(top) >= params.samples and min(top) > params.top and largest < params.labels and len(labels) > 1
+    collapsed = collapsed and rows >= params.rows
     enough = window.samples >= (params.warm if window.final else params.patience)
     if collapsed and enough and not apart and not _learning(window, params):
         return say(
