@@ -22,6 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.listening import Listening
 from server.diagnosis.replays import Replays
 from server.diagnosis.rooms import rooms_for
 from server.diagnosis.urgency import most_urgent_first, verdict_of
@@ -80,6 +81,7 @@ def create_app(
     registry: Registry | None = None,
     diagnose: bool = True,
     clock: Callable[[], int] = now_ms,
+    listening: Listening | None = None,
 ) -> FastAPI:
     """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
@@ -94,7 +96,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock, rooms=rooms)) if diagnose else None
+        diagnosis = Diagnosis(store, live, registry, clock, rooms=rooms)
+        worker = DiagnosisWorker(diagnosis, listening=listening) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
         if worker and housekeeper:
             worker.start()
@@ -212,7 +215,8 @@ def served(settings: Settings) -> Iterator[str]:
     """Serves from a thread of this process and gives the address, for commands that find no server running."""
     with _opened(settings) as (listener, bound, store):
         ready = threading.Event()
-        server = _server(bound, store, ready.set)
+        # no hook knows this address: whoever has said nothing until now is silent
+        server = _server(bound, store, ready.set, Listening(enough_s=0))
         thread = threading.Thread(target=server.run, args=([listener],), name="gradwatch-server", daemon=True)
         thread.start()
         try:
@@ -239,11 +243,13 @@ def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store
         listener.close()
 
 
-def _server(settings: Settings, store: Store, when_ready: Callable[[], None]) -> Server:
+def _server(
+    settings: Settings, store: Store, when_ready: Callable[[], None], listening: Listening | None = None
+) -> Server:
     live = Live(store.notify)
     store.listen(live.hear)
     config = uvicorn.Config(
-        create_app(settings, store, live),
+        create_app(settings, store, live, listening=listening),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from server.diagnosis.asking import RULE_FAULTS
+from server.diagnosis.listening import Listening
 from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
@@ -180,6 +181,10 @@ class Diagnosis:
         for run_id in self._store.queue.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
 
+    def forget_pauses(self) -> None:
+        """Counts anew how long each loop has stood still: of the time until now nothing is known."""
+        self._stuck = Stuck(self._store)
+
     def look_for_expired_mutes(self) -> None:
         """Gives findings their voice back whose mute has run out; the first time it applies all mutes anew."""
         since, now, wishes = self._mutes_looked_at, self._clock(), self._store.wishes
@@ -260,9 +265,11 @@ class Diagnosis:
 class DiagnosisWorker:
     """Runs a diagnosis in a daemon thread; frames and pages come first (pace.py)."""
 
-    def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25) -> None:
+    def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25, listening: Listening | None = None) -> None:
+        """Silence counts only where `listening` says that it would have been broken."""
         self._diagnosis = diagnosis
         self._interval_s = interval_s
+        self._listening = listening or Listening()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -289,8 +296,19 @@ class DiagnosisWorker:
                 self._diagnosis.run_once(pace.rest, pace.rest)
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_FOR_SILENCE_S
-                    self._diagnosis.look_for_silence()
+                    self._look_for_silence()
                     self._diagnosis.look_for_expired_mutes()
             except GradwatchError as error:
+                self._could_not_listen()
                 log.warning("The diagnosis pauses: %s", error)
             pace.rest()
+
+    def _look_for_silence(self) -> None:
+        if not self._listening.unbroken():
+            self._diagnosis.forget_pauses()
+        elif self._listening.long_enough():
+            self._diagnosis.look_for_silence()
+
+    def _could_not_listen(self) -> None:
+        self._listening.begin()
+        self._diagnosis.forget_pauses()
