@@ -79,6 +79,10 @@ class Database(ABC):
         """Raises StoreError when what is written now would be lost with a database that is gone."""
         return
 
+    def refuse_company(self) -> None:
+        """Raises StoreError when another process of Gradwatch uses the database."""
+        return
+
     def shrink(self) -> bool:
         """Gives free space back, in an idle moment; tells whether there is more to give."""
         return False

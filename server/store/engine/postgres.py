@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -26,6 +26,7 @@ from server.store.engine.base import Database, Heard
 
 MARK = "Gradwatch: the schema of its store"
 READERS = 8
+OURS = "gradwatch"  # how our connections are called
 CHANNEL = "gradwatch_changes"
 MIGRATION_LOCK = 0x47574154  # "GWAT", as in the header of the SQLite file
 CONNECT_TIMEOUT_S = 10
@@ -116,6 +117,18 @@ class PostgreSQL(Database):
         found = connection.exec_driver_sql("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
         return bool(found.scalar_one() == MARK)
 
+    def refuse_company(self) -> None:
+        """Raises StoreError when another process of Gradwatch is connected."""
+        others = text(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()"
+        )
+        with self.read() as connection:
+            if connection.execute(others, {"name": OURS}).scalar_one():
+                raise StoreError(
+                    f"The database {self.name} is in use by another Gradwatch server. Stop that one first."
+                )
+
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other processes that a run changed; never waits."""
         if self._switchboard is not None:
@@ -186,7 +199,7 @@ class Switchboard:
 
 
 def _engine(url: URL, *, writes: bool) -> Engine:
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "gradwatch"}
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": OURS}
     if writes:
         engine = create_engine(
             url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=arguments
