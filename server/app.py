@@ -54,7 +54,7 @@ from server.web import (
     settings_pages,
 )
 from server.web.hangups import Hangups
-from server.web.security import HostCheck, OriginCheck, SecurityHeaders
+from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 from server.web.static_files import Static
 
@@ -120,6 +120,7 @@ def create_app(
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(HostCheck, settings=settings),
+            Middleware(AddressCheck),
             Middleware(OriginCheck),
             Middleware(auth.Gate, door=door),
             Middleware(ingest_api.Express, ingest=services.ingest),

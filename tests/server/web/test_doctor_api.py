@@ -176,7 +176,7 @@ def test_a_mute_can_be_taken_back(home: House) -> None:
         ({"run": OTHER}, f"The run '{OTHER}' is of the project 'other', not of 'default'"),
         (
             {"reason": " \t"},
-            "Say why this is to be silent: the reason is ' \\t', and the next person who wonders will read it",
+            "Say why this is to be silent: the reason is '', and the next person who wonders will read it",
         ),
     ],
 )
