@@ -248,7 +248,7 @@ def _server(
     settings: Settings, store: Store, when_ready: Callable[[], None], listening: Listening | None = None
 ) -> Server:
     live = Live(store.notify)
-    store.listen(live.hear)
+    store.listen(live.hear, live.renew)
     config = uvicorn.Config(
         create_app(settings, store, live, listening=listening),
         log_config=None,

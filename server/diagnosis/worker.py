@@ -27,6 +27,7 @@ from server.rules.registry import Registry
 from server.store import Store
 from server.store.fresh import RUNS_TOGETHER, Place
 from server.store.replay import StoredFrame
+from server.trouble import Trouble
 
 SILENT_AFTER_MS = 60_000
 LOOK_FOR_SILENCE_S = 2.0
@@ -290,6 +291,7 @@ class DiagnosisWorker:
     def _work(self) -> None:
         look_at = 0.0
         pace = Pace(self._diagnosis.requests, self._stop.wait)
+        trouble = Trouble(log, "The diagnosis")
         while not self._stop.wait(self._interval_s):
             try:
                 pace.begin()
@@ -298,9 +300,10 @@ class DiagnosisWorker:
                     look_at = time.monotonic() + LOOK_FOR_SILENCE_S
                     self._look_for_silence()
                     self._diagnosis.look_for_expired_mutes()
+                trouble.over()
             except GradwatchError as error:
                 self._could_not_listen()
-                log.warning("The diagnosis pauses: %s", error)
+                trouble.came(error)
             pace.rest()
 
     def _look_for_silence(self) -> None:

@@ -78,9 +78,11 @@ class Store:
         """Tells the other server processes on this database that a run changed; never waits."""
         self._database.notify(run_id, kind, step)
 
-    def listen(self, heard: Callable[[str, str, int], None]) -> None:
-        """Lets `heard` be called for each change that another server process tells of."""
-        self._database.listen(heard)
+    def listen(self, heard: Callable[[str, str, int], None], missed: Callable[[], None]) -> None:
+        """Lets `heard` be called for each change that another server process tells of, and `missed` where some may have
+        been lost.
+        """
+        self._database.listen(heard, missed)
 
     def notice(self) -> str:
         """Says what the administrator should know of the database's place; empty if nothing."""

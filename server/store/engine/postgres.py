@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 from server.errors import StorageFull, StoreError
 from server.store.engine.arrays import Arrays
 from server.store.engine.base import Database, Heard
+from server.trouble import Trouble
 
 MARK = "Gradwatch: the schema of its store"
 READERS = 8
@@ -33,6 +34,16 @@ CONNECT_TIMEOUT_S = 10
 LISTEN_WAIT_S = 0.5
 RECONNECT_S = 1.0
 MOST_WAITING = 4_096
+
+# A machine that vanishes says no goodbye: without these a write would wait for it for a quarter of an hour, or hours.
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": OURS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FULL = ("53100",)  # disk_full
@@ -134,9 +145,9 @@ class PostgreSQL(Database):
         if self._switchboard is not None:
             self._switchboard.say(run_id, kind, step)
 
-    def listen(self, heard: Heard) -> None:
+    def listen(self, heard: Heard, missed: Callable[[], None]) -> None:
         """Starts the thread that hears and tells changes."""
-        self._switchboard = Switchboard(self._url, heard)
+        self._switchboard = Switchboard(self._url, heard, missed)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -147,13 +158,14 @@ class PostgreSQL(Database):
 
 
 class Switchboard:
-    """Carries changes between processes: one thread, one connection, both directions. A change that is lost with a
-    connection is no harm: a page asks the store for its state whenever it comes back.
+    """Carries changes between processes: one thread, one connection, both directions. Changes that are lost with a
+    connection are no harm: `missed` is called when there is one again, so that pages ask for the present state.
     """
 
-    def __init__(self, url: URL, heard: Heard) -> None:
+    def __init__(self, url: URL, heard: Heard, missed: Callable[[], None]) -> None:
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._heard = heard
+        self._missed = missed
         self._me = f"{os.getpid()}.{id(self):x}"
         self._waiting: deque[str] = deque(maxlen=MOST_WAITING)
         self._stop = threading.Event()
@@ -170,15 +182,22 @@ class Switchboard:
         self._thread.join(2 * CONNECT_TIMEOUT_S)
 
     def _work(self) -> None:
+        trouble = Trouble(log, "What tells live pages of other servers' news")
+        lost = False
         while not self._stop.is_set():
             try:
-                with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                with psycopg.connect(self._conninfo, autocommit=True, **_CONNECTION) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
+                    trouble.over()
+                    if lost:
+                        self._missed()
+                        lost = False
                     while not self._stop.is_set():
                         self._tell(connection)
                         self._hear(connection.notifies(timeout=LISTEN_WAIT_S if not self._waiting else 0, stop_after=1))
             except psycopg.Error as error:
-                log.warning("Live updates between servers pause: %s", str(error).strip().splitlines()[:1])
+                lost = True
+                trouble.came((str(error).strip().splitlines() or [type(error).__name__])[0])
                 self._stop.wait(RECONNECT_S)
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
@@ -199,10 +218,9 @@ class Switchboard:
 
 
 def _engine(url: URL, *, writes: bool) -> Engine:
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": OURS}
     if writes:
         engine = create_engine(
-            url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=arguments
+            url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=_CONNECTION
         )
     else:
         engine = create_engine(
@@ -212,7 +230,7 @@ def _engine(url: URL, *, writes: bool) -> Engine:
             max_overflow=24,
             pool_timeout=30,
             pool_pre_ping=True,
-            connect_args=arguments,
+            connect_args=_CONNECTION,
             isolation_level="REPEATABLE READ",
             execution_options={"postgresql_readonly": True},
         )

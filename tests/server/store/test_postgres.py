@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -110,8 +111,8 @@ def test_a_run_is_diagnosed_by_one_process_until_it_gives_it_back_or_dies(two: t
 
 def test_what_changes_in_one_process_is_heard_in_the_others_and_not_in_itself(two: tuple[Store, Store]) -> None:
     heard: dict[str, list[tuple[str, str, int]]] = {"one": [], "other": []}
-    two[0].listen(lambda *change: heard["one"].append(change))
-    two[1].listen(lambda *change: heard["other"].append(change))
+    two[0].listen(lambda *change: heard["one"].append(change), missed=lambda: None)
+    two[1].listen(lambda *change: heard["other"].append(change), missed=lambda: None)
 
     def told() -> bool:
         two[0].notify("r", "data", 7)  # again, until the other one listens
@@ -135,15 +136,55 @@ def name_of(url: str) -> str:
     return url.split("/")[3].split("?")[0]
 
 
+def end_connections(cluster: Cluster, url: str) -> int:
+    """Ends every connection to a database, as a restart does; gives how many there were."""
+    with psycopg.connect(f"host={cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        ended = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name_of(url),)
+        )
+        return len(ended.fetchall())
+
+
+def test_pages_hear_that_changes_of_other_processes_were_lost(
+    postgres_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    missed = threading.Event()
+    heard: list[tuple[str, str, int]] = []
+    store.listen(lambda *change: heard.append(change), missed.set)
+    other = Store.open(url)
+    other.listen(lambda *change: None, lambda: None)
+
+    def told() -> bool:
+        other.notify("r", "data", 7)
+        return bool(heard)
+
+    wait_until(told, "the first change", 20)
+    assert not missed.is_set()
+    end_connections(postgres_cluster, url)
+    assert missed.wait(20)
+    said = [message for message in caplog.messages if "live pages" in message]
+    assert said[0].startswith("What tells live pages of other servers' news pauses: ")
+    assert "[" not in said[0]
+    store.close()
+    other.close()
+
+
+def test_a_server_whose_database_vanishes_does_not_wait_for_hours(postgres_cluster: Cluster) -> None:
+    store = Store.open(postgres_cluster.new_database())
+    with store._database.writing.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        told = raw.info.get_parameters()
+    assert (told["keepalives_idle"], told["tcp_user_timeout"]) == ("10", "25000")
+    store.close()
+
+
 def test_a_connection_that_broke_is_made_again(postgres_cluster: Cluster) -> None:
     url = postgres_cluster.new_database()
     store = Store.open(url)
     open_run(store)
-    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            (url.split("/")[3].split("?")[0],),
-        )
+    assert end_connections(postgres_cluster, url) > 0
     assert not store.frames.accept(frame(0, group({"loss": [1.0]}, [0]))).duplicate
     assert samples(store, "loss") == [(0, 1.0)]
     store.close()
