@@ -117,6 +117,7 @@ def test_foreign_newer_and_damaged_files_are_refused_with_a_sentence(tmp_path: P
     ("url", "sentence"),
     [
         ("nonsense", "The database URL cannot be read; expected one like sqlite:////"),
+        ("postgresql+psycopg://u:word@h:port/d", "The database URL cannot be read; expected one like sqlite:////"),
         ("mysql://h/d", "begins with 'mysql'; expected sqlite:////path/gradwatch.db or postgresql"),
         ("sqlite://", "names no file"),
         ("sqlite:////proc/nowhere/g.db", "cannot be made"),
