@@ -201,7 +201,7 @@ def throttled(wait_s: int) -> str:
 
 
 def address_of(scope: Scope) -> str:
-    """Gives the address of the other side, as the connection knows it (never from a header)."""
+    """Gives the address of the other side, as the connection knows it, or a proxy that the settings name."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
 
@@ -237,7 +237,7 @@ def router_for(door: Door, show_form: Callable[[Request, str, str, int], Respons
             path="/",
             httponly=True,
             samesite="lax",
-            secure=request.url.scheme == "https",
+            secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
         )
         return answer
 

@@ -119,7 +119,13 @@ class OriginCheck:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
             if not same_site(headers.getlist("origin"), headers.getlist("sec-fetch-site"), headers.get("host", "")):
-                await refuse(send, 403, "Origin header: this change was asked for by a page of another site")
+                said = headers.get("origin", "none")[:100]
+                await refuse(
+                    send,
+                    403,
+                    f"Origin header: got {said!r} for the host {headers.get('host', '')[:100]!r}; a page of another "
+                    "site asked for this change, or a proxy does not pass the Host header on",
+                )
                 return
         await self.app(scope, receive, send)
 
