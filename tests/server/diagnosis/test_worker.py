@@ -38,6 +38,10 @@ def codes(home: House, state: str = "open") -> list[str]:
     return [finding.code for finding in home.store.findings.list(RUN) if finding.state == state]
 
 
+def since(home: House) -> list[int]:
+    return [finding.first_step for finding in home.store.findings.list(RUN) if finding.state == "open"]
+
+
 def test_frames_become_findings_and_a_verdict(home: House) -> None:
     home.send(0, {"loss": [2.0, 1.9, NAN, NAN]})
     home.diagnose()
@@ -75,6 +79,22 @@ def test_nothing_beyond_a_gap_is_judged_before_the_gap_is_filled(home: House) ->
     home.send(1, {"loss": [2.0] * 5}, first_step=5)
     home.diagnose()
     assert codes(home) == ["GW601"]
+
+
+def test_at_the_end_a_gap_hides_nothing_and_what_fills_it_is_judged_in_its_place(home: House) -> None:
+    """After a restore the server never gets the frames again that it had acknowledged since the backup."""
+    home.send(0, {"loss": [2.0] * 50})
+    home.send(2, {"loss": [2.0] * 10 + [NAN] * 5}, first_step=60)
+    home.send(4, {"loss": [NAN] * 5}, first_step=80, records=[FINISHED])
+    home.diagnose()
+    assert codes(home) == ["GW601"]
+    assert run(home).diagnosis is DiagnosisState.FINAL
+    assert run(home).diagnosed_step == 84
+    assert since(home) == [70]
+    home.send(1, {"loss": [2.0] * 5 + [NAN] * 5}, first_step=50)
+    home.diagnose()
+    assert since(home) == [55]
+    assert run(home).diagnosed_step == 84
 
 
 def test_a_new_attempt_answers_for_itself_and_the_old_findings_become_history(home: House) -> None:
