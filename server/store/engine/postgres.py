@@ -39,6 +39,7 @@ MOST_WAITING = 4_096
 _CONNECTION: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_S,
     "application_name": OURS,
+    "client_encoding": "UTF8",  # whatever PGCLIENTENCODING says
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -76,12 +77,19 @@ class PostgreSQL(Database):
             with self.reading.connect() as connection:
                 raw: Any = connection.connection.driver_connection
                 self._version = raw.info.server_version
+                encoding = raw.info.parameter_status("server_encoding")
         except DBAPIError as error:
             self.close()
             raise StoreError(
                 f"The database {self.name} cannot be reached ({_first_line(error)}). Check --database and that "
                 "PostgreSQL runs."
             ) from None
+        if encoding not in ("UTF8", None):  # a pooler in between may not say
+            self.close()
+            raise StoreError(
+                f"The database {self.name} has the encoding {encoding}, which cannot hold every name. Make one with "
+                "UTF8: createdb --encoding=UTF8 --template=template0 NAME."
+            )
 
     def many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs a statement for these rows: several in one of arrays."""

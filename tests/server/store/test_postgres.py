@@ -210,6 +210,30 @@ def test_a_foreign_a_newer_and_an_absent_database_are_refused(postgres_cluster: 
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(postgres_cluster: Cluster, encoding: str) -> None:
+    name = f"in_{encoding.lower()}"
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name}")
+        admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    with pytest.raises(
+        StoreError, match=rf"has the encoding {encoding}, .* createdb --encoding=UTF8 --template=template0"
+    ):
+        Store.open(postgres_cluster.url(name))
+
+
+def test_names_travel_as_they_are_whatever_the_environment_says(
+    postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    store = Store.open(postgres_cluster.new_database())
+    open_run(store, name="日本 🙂")
+    run = store.runs.get(RUN)
+    assert run is not None
+    assert run.name == "日本 🙂"
+    store.close()
+
+
 def test_the_start_up_line_names_the_server_without_its_password(postgres_cluster: Cluster) -> None:
     url = postgres_cluster.new_database().replace("tester@", "tester:hush@")
     store = Store.open(url)
