@@ -132,7 +132,7 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     if error["type"] == "string_pattern_mismatch":
         takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
         return f"{where} {name}: got {_shortened(error.get('input'))}; {takes}"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").replace(" after validation", "")
     return f"{where} {name}: got {_shortened(error.get('input'))}; {message[:1].lower()}{message[1:]}"
 
 
