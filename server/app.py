@@ -92,7 +92,7 @@ def create_app(
     rooms = rooms_for(registry)
     replays = Replays(store, registry, rooms, clock)
     services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
-    door = auth.Door(settings.token, settings.port)
+    door = auth.Door(settings.token, settings.port, kept=store.sign_ins)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -23,6 +23,7 @@ from server.store.records import Records
 from server.store.runs import Runs
 from server.store.sealing import Sealer
 from server.store.series import SeriesReader
+from server.store.sign_ins import SignIns
 from server.store.wishes import Wishes
 from server.store.writer import Writer
 
@@ -57,6 +58,7 @@ class Store:
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
+        self.sign_ins = SignIns(database, self._writer, clock)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
 
     @classmethod

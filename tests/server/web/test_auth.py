@@ -17,7 +17,7 @@ from server.web.auth import (
     MOST_SESSIONS,
     Door,
     Gate,
-    Sessions,
+    SessionsInMemory,
     Throttle,
     router_for,
     safe_next,
@@ -183,7 +183,7 @@ def test_a_session_ends_after_idle_hours_and_after_its_longest_life() -> None:
 
 
 def test_the_number_of_sessions_is_bounded() -> None:
-    sessions = Sessions(Clock())
+    sessions = SessionsInMemory(Clock())
     first = sessions.open()
     for _ in range(MOST_SESSIONS):
         sessions.open()
