@@ -101,12 +101,12 @@ class RunQuery:
         if self.severity is not None:
             conditions.append(_r.worst_severity == self.severity)
         if self.tag:
-            conditions.append(_r.tags.contains(json.dumps(self.tag, ensure_ascii=False), autoescape=True))
+            conditions.append(in_bytes(_r.tags).icontains(json.dumps(self.tag, ensure_ascii=False), autoescape=True))
         if self.search:
             conditions.append(
                 or_(
                     in_bytes(_r.name).icontains(self.search, autoescape=True),
-                    _r.id.startswith(self.search, autoescape=True),
+                    in_bytes(_r.id).istartswith(self.search, autoescape=True),
                     in_bytes(_r.tags).icontains(self.search, autoescape=True),
                 )
             )

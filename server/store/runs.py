@@ -203,7 +203,7 @@ class Runs:
         old = and_(
             runs.heard_ms < heard_before_ms,
             runs.deleted_ms.is_(None),
-            runs.tags.not_like(f'%"{KEEP_TAG}"%'),
+            runs.tags.not_ilike(f'%"{KEEP_TAG}"%'),
         )
         with self._database.read() as connection:
             found = list(connection.execute(select(runs.id).where(old).limit(RETIRED_AT_ONCE)).scalars())

@@ -234,6 +234,12 @@ def test_names_travel_as_they_are_whatever_the_environment_says(
     store.close()
 
 
+def test_a_run_is_kept_whichever_letters_its_tag_has(two: tuple[Store, Store]) -> None:
+    open_run(two[0], run_id="kept", tags=("Keep",))
+    open_run(two[0], run_id="old")
+    assert two[0].runs.retire(NOW + 1, NOW + 2) == ["old"]
+
+
 def test_the_start_up_line_names_the_server_without_its_password(postgres_cluster: Cluster) -> None:
     url = postgres_cluster.new_database().replace("tester@", "tester:hush@")
     store = Store.open(url)
