@@ -250,7 +250,7 @@ def _server(
     live = Live(store.notify)
     store.listen(live.hear, live.renew)
     config = uvicorn.Config(
-        create_app(settings, store, live, listening=listening),
+        create_app(settings, store, live, clock=store.now_ms, listening=listening),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -41,6 +41,7 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         catalogue = Catalogue(shared=database.shared)
         self._database = database
+        self._clock = clock
         ahead = Ahead(catalogue)
 
         def forget() -> None:
@@ -48,7 +49,7 @@ class Store:
             ahead.forget()
 
         self._writer = Writer(database, forget)
-        self.sealer = Sealer(database, self._writer, clock)
+        self.sealer = Sealer(database, self._writer, self.now_ms)
         self.runs = Runs(database, self._writer, catalogue, self.sealer)
         self.queue = DiagnosisQueue(database, self._writer, self.sealer)
         self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer)
@@ -58,7 +59,7 @@ class Store:
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
-        self.sign_ins = SignIns(database, self._writer, clock)
+        self.sign_ins = SignIns(database, self._writer, self.now_ms)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
 
     @classmethod
@@ -75,6 +76,10 @@ class Store:
         store = cls(database, clock)
         store.sealer.look_around()
         return store
+
+    def now_ms(self) -> int:
+        """Gives the time that counts for all server processes on the database."""
+        return self._clock() + self._database.ahead_ms()
 
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other server processes on this database that a run changed; never waits."""

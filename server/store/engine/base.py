@@ -86,6 +86,10 @@ class Database(ABC):
         """Raises StoreError when another process of Gradwatch uses the database."""
         return
 
+    def ahead_ms(self) -> int:
+        """By how much the clock that counts is ahead of this machine's: that of the database, where several use it."""
+        return 0
+
     def shrink(self) -> bool:
         """Gives free space back, in an idle moment; tells whether there is more to give."""
         return False

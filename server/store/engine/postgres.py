@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ CHANNEL = "gradwatch_changes"
 MIGRATION_LOCK = 0x47574154  # "GWAT", as in the header of the SQLite file
 CONNECT_TIMEOUT_S = 10
 LISTEN_WAIT_S = 0.5
+CLOCK_EVERY_S = 60.0
+CLOCK_DIFFERS_MS = 2_000  # less is no harm, and may be the way to the database
 RECONNECT_S = 1.0
 MOST_WAITING = 4_096
 
@@ -73,9 +76,11 @@ class PostgreSQL(Database):
         self.reading = _engine(self._url, writes=False)
         self._arrays = Arrays()
         self._switchboard: Switchboard | None = None
+        self._clock = DatabaseClock()
         try:
             with self.reading.connect() as connection:
                 raw: Any = connection.connection.driver_connection
+                self._clock.read(raw)
                 self._version = raw.info.server_version
                 encoding = raw.info.parameter_status("server_encoding")
         except DBAPIError as error:
@@ -136,6 +141,18 @@ class PostgreSQL(Database):
         found = connection.exec_driver_sql("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
         return bool(found.scalar_one() == MARK)
 
+    def ahead_ms(self) -> int:
+        """By how much the database's clock is ahead of this machine's."""
+        return self._clock.ahead_ms
+
+    def notice(self) -> str:
+        """Says that the clocks differ."""
+        ahead = self._clock.ahead_ms
+        return "" if not ahead else (
+            f"The clock of this machine is {abs(ahead) / 1_000:,.0f} s {'behind' if ahead > 0 else 'ahead of'} that of "
+            "the database; that of the database counts. Set them by NTP."
+        )  # fmt: skip
+
     def refuse_company(self) -> None:
         """Raises StoreError when another process of Gradwatch is connected."""
         others = text(
@@ -155,7 +172,7 @@ class PostgreSQL(Database):
 
     def listen(self, heard: Heard, missed: Callable[[], None]) -> None:
         """Starts the thread that hears and tells changes."""
-        self._switchboard = Switchboard(self._url, heard, missed)
+        self._switchboard = Switchboard(self._url, heard, missed, self._clock)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -165,15 +182,35 @@ class PostgreSQL(Database):
         self.writing.dispose()
 
 
+class DatabaseClock:
+    """Knows by how much the database's clock is ahead: servers whose clocks differ would take each other's runs for
+    silent, and each other's work for abandoned.
+    """
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+        self._read_at = float("-inf")
+
+    def read(self, connection: psycopg.Connection[Any]) -> None:
+        """Compares the clocks, at most once a minute."""
+        if time.monotonic() - self._read_at < CLOCK_EVERY_S:
+            return
+        row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        ahead = int(row[0]) - time.time_ns() // 1_000_000 if row else 0
+        self.ahead_ms = ahead if abs(ahead) >= CLOCK_DIFFERS_MS else 0
+        self._read_at = time.monotonic()
+
+
 class Switchboard:
     """Carries changes between processes: one thread, one connection, both directions. Changes that are lost with a
     connection are no harm: `missed` is called when there is one again, so that pages ask for the present state.
     """
 
-    def __init__(self, url: URL, heard: Heard, missed: Callable[[], None]) -> None:
+    def __init__(self, url: URL, heard: Heard, missed: Callable[[], None], clock: DatabaseClock) -> None:
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._heard = heard
         self._missed = missed
+        self._clock = clock
         self._me = f"{os.getpid()}.{id(self):x}"
         self._waiting: deque[str] = deque(maxlen=MOST_WAITING)
         self._stop = threading.Event()
@@ -202,6 +239,7 @@ class Switchboard:
                         lost = False
                     while not self._stop.is_set():
                         self._tell(connection)
+                        self._clock.read(connection)
                         self._hear(connection.notifies(timeout=LISTEN_WAIT_S if not self._waiting else 0, stop_after=1))
             except psycopg.Error as error:
                 lost = True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -238,6 +240,21 @@ def test_a_run_is_kept_whichever_letters_its_tag_has(two: tuple[Store, Store]) -
     open_run(two[0], run_id="kept", tags=("Keep",))
     open_run(two[0], run_id="old")
     assert two[0].runs.retire(NOW + 1, NOW + 2) == ["old"]
+
+
+def test_the_clock_of_the_database_counts_where_that_of_a_machine_is_wrong(
+    postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_cluster.new_database()
+    right, real = Store.open(url), time.time_ns
+    assert right.notice() == ""
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600 * 1_000_000_000)
+    behind = Store.open(url)
+    assert re.match(r"The clock of this machine is 3,[56]\d\d s behind that of the database", behind.notice())
+    assert abs(behind.now_ms() - real() // 1_000_000) < 60_000
+    monkeypatch.undo()
+    right.close()
+    behind.close()
 
 
 def test_the_start_up_line_names_the_server_without_its_password(postgres_cluster: Cluster) -> None:
