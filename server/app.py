@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -116,6 +116,8 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=problems.EVERYWHERE,
+        dependencies=[Security(auth.BEARER)],
         lifespan=lifespan,
         middleware=[
             Middleware(SecurityHeaders),

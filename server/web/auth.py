@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -48,6 +49,7 @@ GUESSES = 10
 GUESS_WINDOW_S = 60
 MOST_ADDRESSES = 1_000
 MAX_FORM_BYTES = 8_192
+BEARER = HTTPBearer(auto_error=False, description="the server's token, where it has one")  # describes; `Gate` decides
 COOKIE = "gradwatch_session_"  # and the port
 MOST_COOKIES = 8
 

@@ -189,6 +189,11 @@ def test_the_checklist_has_a_line_for_every_rule(open_house: House) -> None:
 
 
 def test_the_api_describes_itself(open_house: House) -> None:
-    paths = open_house.client.get("/api/v1/openapi.json").json()["paths"]
+    told = open_house.client.get("/api/v1/openapi.json").json()
+    paths = told["paths"]
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for operation in (operation for operations in paths.values() for operation in operations.values()):
+        assert operation["security"] == [{"HTTPBearer": []}]
+        assert {"401", "429", "503"} <= operation["responses"].keys()
     for path in ("/api/v1/runs/{run_id}/frames", "/api/v1/runs", "/api/v1/rules", "/api/v1/runs/{run_id}/live"):
         assert path in paths
