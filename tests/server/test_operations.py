@@ -84,6 +84,11 @@ def test_a_restore_keeps_what_was_there_and_wants_the_server_stopped(
     before = Store.open(f"sqlite:///{tmp_path / 'gradwatch.db.before'}")
     assert len(before.runs.page().items) == 2
     before.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 0
+    second = Store.open(f"sqlite:///{tmp_path / 'gradwatch.db.before-2'}")
+    assert len(second.runs.page().items) == 1
+    second.close()
+    assert (tmp_path / "gradwatch.db.before").stat().st_size > 0, "what the first one kept is still there"
 
 
 def test_a_dump_is_not_restored_under_a_server_that_uses_the_database(
