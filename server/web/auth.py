@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.errors import GradwatchError
 from server.store.sign_ins import SignIns
 from server.web.problems import known as sentence_for
+from server.web.problems import plain_page
 from server.web.security import SAFE_METHODS, refuse
 
 OPEN = frozenset(
@@ -223,7 +224,13 @@ class Gate:
         try:
             known = COOKIE in headers.get("cookie", "") and await run_in_threadpool(self.door.knows, cookies)
         except GradwatchError as error:
-            await refuse(send, *sentence_for(error))
+            status, sentence, more = sentence_for(error)
+            if _is_page(scope, headers):
+                answer = plain_page(Request(scope), status, sentence)
+                answer.headers.update(more)
+                await answer(scope, receive, send)
+            else:
+                await refuse(send, status, sentence, more)
             return
         if known:
             await self.app(scope, receive, send)
