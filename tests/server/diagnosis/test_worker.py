@@ -201,6 +201,15 @@ def test_a_loop_does_not_stand_still_while_the_database_is_away(home: House) -> 
         worker.stop()
 
 
+def test_a_server_ends_without_its_database(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    services = home.app.state.services
+    away = Away(home.store, services.live, services.registry, home.clock)
+    worker = DiagnosisWorker(away, interval_s=0.01)
+    worker.start()
+    worker.stop()
+    assert "The diagnosis could not leave its runs to other servers: The database does not answer." in caplog.messages
+
+
 class Looked(Diagnosis):
     """A diagnosis that counts how often somebody looked around."""
 
@@ -222,6 +231,11 @@ class Away(Looked):
         if not self.back:
             raise StoreError("The database does not answer.")
         return super().run_once(*rests)
+
+    def release(self) -> None:
+        if not self.back:
+            raise StoreError("The database does not answer.")
+        super().release()
 
 
 def test_a_run_that_falls_silent_is_an_error_until_it_speaks_again(home: House) -> None:
