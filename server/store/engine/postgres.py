@@ -51,6 +51,7 @@ _CONNECTION: dict[str, Any] = {
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FULL = ("53100",)  # disk_full
+_NOT_ALLOWED = "42501"  # insufficient_privilege: since PostgreSQL 15 only the owner may make tables
 _AGAIN = ("23505", "23503", "40001", "40P01")  # unique or foreign key violation, serialization failure, deadlock
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,10 @@ class PostgreSQL(Database):
         """Turns an error of the driver into a sentence."""
         if _code(error) in _FULL:
             return StorageFull(f"The disk of the database {self.name} is full. Nothing was lost; free some space.")
-        return StoreError(f"The database {self.name} answers: {_first_line(error)}.")
+        mend = ""
+        if _code(error) == _NOT_ALLOWED:
+            mend = f" Mend it as its administrator: ALTER DATABASE {self._url.database} OWNER TO {self._url.username}"
+        return StoreError(f"The database {self.name} answers: {_first_line(error)}.{mend}")
 
     def transaction_lost(self, connection: Connection) -> bool:
         """Tells whether the connection broke, or a deadlock ended the transaction."""

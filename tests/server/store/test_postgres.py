@@ -224,6 +224,25 @@ def test_a_database_that_cannot_hold_every_name_is_refused(postgres_cluster: Clu
         Store.open(postgres_cluster.url(name))
 
 
+def test_a_user_who_may_make_no_tables_is_told_what_lets_it(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database()
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS guest")
+        admin.execute("CREATE ROLE guest LOGIN")
+    mend = f"ALTER DATABASE {name_of(url)} OWNER TO guest"
+    with pytest.raises(
+        StoreError, match=rf"permission denied for schema public\. Mend it as its administrator: {mend}$"
+    ):
+        Store.open(url.replace("tester@", "guest@"))
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(mend)
+    Store.open(url.replace("tester@", "guest@")).close()
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name_of(url)} OWNER TO tester")
+        admin.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+        admin.execute("DROP ROLE guest")
+
+
 def test_names_travel_as_they_are_whatever_the_environment_says(
     postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
