@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, and_, case, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Text, and_, case, cast, func, or_, select
 
 from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
@@ -32,7 +32,7 @@ _ORDERS: dict[str, tuple[ColumnElement[Any], bool]] = {
     "heard": (_r.heard_ms.expression, True),
     "name": (func.lower(in_bytes(_r.name), type_=Text()), False),
     "loss": (func.coalesce(_r.last_loss, _NO_LOSS), False),
-    "severity": (_SEVERITY, True),
+    "severity": (cast(_SEVERITY, BigInteger), True),  # a forged cursor may hold any
     "validation": (func.coalesce(_r.best_validation, _NO_LOSS), False),
     "steps": (_r.last_step.expression, True),
     "pace": (func.coalesce(_r.steps_per_s, -1.0), True),

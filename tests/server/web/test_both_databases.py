@@ -15,7 +15,7 @@ OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 NAMES = ["baseline", "Baseline", "ÄPFEL", "äpfel", "zebra", "_under", "Ω 10 % _x", "-minus", "emoji 🙂", "a\\b"]
 FORGED = [
     base64.urlsafe_b64encode(json.dumps(entry).encode()).decode().rstrip("=")
-    for entry in ([True, "x"], ["word", "x"], [1, "x"], [1.5, "x"], [1, "x\0"], ["x\0", "x"], [None, "x"])
+    for entry in ([True, "x"], ["word", "x"], [1, "x"], [2**62, "x"], [1.5, "x"], [1, "x\0"], ["x\0", "x"], [None, "x"])
 ]
 QUESTIONS = [
     "/api/v1/runs?limit=3",
@@ -46,7 +46,11 @@ QUESTIONS = [
     f"/api/v1/runs/{RUN}/charts/param-grad-norms",
     "/api/v1/runs/unknown",
     "/api/v1/runs?cursor=nonsense",
-    *(f"/api/v1/runs?sort={sort}&cursor={cursor}" for sort in ("started", "name", "loss") for cursor in FORGED),
+    *(
+        f"/api/v1/runs?sort={sort}&cursor={cursor}"
+        for sort in ("started", "name", "loss", "severity")
+        for cursor in FORGED
+    ),
     "/api/v1/runs?search=%00",
     "/api/v1/runs/a%00b",
     f"/api/v1/runs/{RUN}/series/export?name=%00",
