@@ -15,13 +15,14 @@ from dataclasses import replace
 from functools import partial
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
 from server.config import SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.listening import Listening
 from server.diagnosis.replays import Replays
 from server.diagnosis.rooms import rooms_for
 from server.diagnosis.urgency import most_urgent_first, verdict_of
@@ -53,7 +54,7 @@ from server.web import (
     settings_pages,
 )
 from server.web.hangups import Hangups
-from server.web.security import HostCheck, OriginCheck, SecurityHeaders
+from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 from server.web.static_files import Static
 
@@ -80,6 +81,7 @@ def create_app(
     registry: Registry | None = None,
     diagnose: bool = True,
     clock: Callable[[], int] = now_ms,
+    listening: Listening | None = None,
 ) -> FastAPI:
     """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
@@ -90,11 +92,12 @@ def create_app(
     rooms = rooms_for(registry)
     replays = Replays(store, registry, rooms, clock)
     services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
-    door = auth.Door(settings.token, settings.port)
+    door = auth.Door(settings.token, settings.port, kept=store.sign_ins)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        worker = DiagnosisWorker(Diagnosis(store, live, registry, clock, rooms=rooms)) if diagnose else None
+        diagnosis = Diagnosis(store, live, registry, clock, rooms=rooms)
+        worker = DiagnosisWorker(diagnosis, listening=listening) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
         if worker and housekeeper:
             worker.start()
@@ -113,10 +116,13 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=problems.EVERYWHERE,
+        dependencies=[Security(auth.BEARER)],
         lifespan=lifespan,
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(HostCheck, settings=settings),
+            Middleware(AddressCheck),
             Middleware(OriginCheck),
             Middleware(auth.Gate, door=door),
             Middleware(ingest_api.Express, ingest=services.ingest),
@@ -212,7 +218,8 @@ def served(settings: Settings) -> Iterator[str]:
     """Serves from a thread of this process and gives the address, for commands that find no server running."""
     with _opened(settings) as (listener, bound, store):
         ready = threading.Event()
-        server = _server(bound, store, ready.set)
+        # no hook knows this address: whoever has said nothing until now is silent
+        server = _server(bound, store, ready.set, Listening(enough_s=0))
         thread = threading.Thread(target=server.run, args=([listener],), name="gradwatch-server", daemon=True)
         thread.start()
         try:
@@ -239,16 +246,19 @@ def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store
         listener.close()
 
 
-def _server(settings: Settings, store: Store, when_ready: Callable[[], None]) -> Server:
+def _server(
+    settings: Settings, store: Store, when_ready: Callable[[], None], listening: Listening | None = None
+) -> Server:
     live = Live(store.notify)
-    store.listen(live.hear)
+    store.listen(live.hear, live.renew)
     config = uvicorn.Config(
-        create_app(settings, store, live),
+        create_app(settings, store, live, clock=store.now_ms, listening=listening),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         timeout_graceful_shutdown=GRACE_S,
     )
     return Server(config, live, when_ready)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 LEVELS = ("info", "warning", "error")
@@ -46,11 +46,14 @@ class Server:
     def get(self, path: str, **query: str | int) -> Json:
         """Asks for one JSON object below /api/v1; raises CheckError with the server's own sentence."""
         address = f"{self.url.rstrip('/')}/api/v1{path}" + (f"?{urlencode(query)}" if query else "")
-        if urlsplit(address).scheme not in ("http", "https"):
+        parts = _split(address)
+        if parts is None or parts.scheme not in ("http", "https"):
             raise CheckError(f"The address {self.url!r} is not right: one such as http://127.0.0.1:8777 is needed")
+        if self.token and not (self.token.isascii() and self.token.isprintable()):
+            raise CheckError("The token holds characters that no header can carry; --token or GRADWATCH_TOKEN")
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         # A server on this machine is asked directly, whatever proxy the environment names.
-        local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         opener = build_opener(ProxyHandler({})) if local else build_opener()
         try:
             with opener.open(Request(address, headers=headers), timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - scheme checked above
@@ -138,8 +141,8 @@ def check(server: Server, wanted: str, timeout_s: float, sleep: Callable[[float]
 
 def find(server: Server, wanted: str) -> Json:
     """Gives the run of an id, of the beginning of one, of an address, or the newest of a name."""
-    if "://" in wanted:
-        wanted = urlsplit(wanted).path.partition("/runs/")[2].partition("/")[0]
+    if "://" in wanted and (parts := _split(wanted)) is not None:
+        wanted = parts.path.partition("/runs/")[2].partition("/")[0]
     try:
         return server.get("/runs/" + quote(wanted, safe=""))
     except NotThere as nothing:
@@ -152,6 +155,16 @@ def find(server: Server, wanted: str) -> Json:
         if not named and not begun:
             raise CheckError(f"{nothing}, and none is called so") from None
         return server.get("/runs/" + quote((named or begun)[0]["id"], safe=""))
+
+
+def _split(address: str) -> SplitResult | None:
+    """Takes an address apart; None where it is none."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # is looked at only here
+    except ValueError:
+        return None
+    return parts
 
 
 def _counts(finding: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ Standard library alone until a command runs, so that a missing package is named 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import secrets
 import sys
@@ -61,7 +62,7 @@ def check(argv: list[str]) -> int:
         "--fail-on", choices=checking.LEVELS, default="warning", help="level to fail at (default warning)"
     )
     parser.add_argument("--json", action="store_true", help="the run and its findings as JSON")
-    parser.add_argument("--timeout", type=float, default=120, metavar="S", help="seconds to wait (default 120)")
+    parser.add_argument("--timeout", type=_seconds, default=120, metavar="S", help="seconds to wait (default 120)")
     parser.add_argument("--url", help=f"address of the server [GRADWATCH_URL] (default {DEFAULT_URL})")
     parser.add_argument("--token", help="token of the server [GRADWATCH_TOKEN]")
     parser.add_argument("--home", metavar="DIR", help="ask no server, open the database in this folder")
@@ -177,6 +178,13 @@ def _report(options: argparse.Namespace) -> checking.Report:
             return checking.check(checking.Server(address, settings.token, place), options.run, options.timeout)
     except (app.Cannot, errors.GradwatchError) as error:
         raise checking.CheckError(str(error)) from error
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"a number of seconds is needed, such as 120, not {text!r}")
+    return seconds
 
 
 def _name_missing(missing: ModuleNotFoundError) -> int:

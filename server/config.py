@@ -60,6 +60,12 @@ class Settings:
         "further host names under which browsers reach the server, comma between",
         "NAMES",
     )
+    proxies: tuple[str, ...] = _setting(
+        (),
+        "GRADWATCH_PROXIES",
+        "addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed, comma between",
+        "ADDRESSES",
+    )
 
     @classmethod
     def read(cls, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
@@ -74,6 +80,7 @@ class Settings:
             token=_token(*raw["token"]),
             keep_days=_days(*raw["keep_days"]),
             allowed_hosts=_names(*raw["allowed_hosts"]),
+            proxies=_networks(*raw["proxies"]),
         )
 
     @property
@@ -179,3 +186,15 @@ def _names(text: str | None, source: str) -> tuple[str, ...]:
         if "/" in name or "*" in name:
             raise SettingsError(f"{source} holds {name!r}: plain host names are needed, such as gradwatch.lab.example")
     return names
+
+
+def _networks(text: str | None, source: str) -> tuple[str, ...]:
+    networks = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise SettingsError(
+                f"{source} holds {network!r}: addresses or networks are needed, such as 127.0.0.1 or 10.0.0.0/8"
+            ) from None
+    return networks

@@ -63,8 +63,12 @@ class Live:
 
     def close(self) -> None:
         """Ends every subscription, present and future: the server stops."""
+        self._closed = True
+        self.renew()
+
+    def renew(self) -> None:
+        """Ends every subscription, because changes were lost: whoever comes back is told the present state first."""
         with self._lock:
-            self._closed = True
             open_ones, self._subscriptions = self._subscriptions, set()
         for subscription in open_ones:
             subscription.end()

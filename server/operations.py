@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.store import Store
+from server.store import Store, schema
 from server.store.engine import dumps, files, open_database, sqlite_path
 
 
@@ -31,8 +31,23 @@ def restore(source: Path, url: str) -> str:
     """Puts a backup in the place of the database, which no server may use meanwhile; raises StoreError."""
     path = sqlite_path(url)
     if path is None:
-        dumps.restore(source, url)
+        _restore_dump(source, url)
     else:
         open_database(url).close()  # refuses where a server uses it
         files.restore(source, path)
     return migrate(url) + f"; it holds what {source} held"
+
+
+def _restore_dump(source: Path, url: str) -> None:
+    """Puts a dump in the place of all tables, also of those that came after it was made."""
+    tables = dumps.tables(source)
+    database = open_database(url)
+    try:
+        database.refuse_company()
+        dumps.restore(source, url)
+        with database.writing.begin() as connection:
+            for table in schema.metadata.sorted_tables:
+                if table.name not in tables:
+                    table.drop(connection, checkfirst=True)
+    finally:
+        database.close()

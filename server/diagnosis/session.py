@@ -42,6 +42,7 @@ class Part:
     attempt: Attempt
     engine: Engine | None = None
     after_seq: int = -1
+    past_gaps: bool = False  # whether something is missing before `after_seq`
     ended: bool = False
     state: str = ""
     tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
@@ -122,6 +123,8 @@ class Session:
         for number, part in sorted(self._parts.items(), key=lambda item: in_order(item[0])):
             if part.after_seq >= 0 and (part.told, part.follows) != self._preflight_of(part):
                 part.engine, part.after_seq = None, -1  # its preflight arrived late: judged again, as if it had not
+            if part.past_gaps:  # what was missing may have come
+                part.engine, part.after_seq, part.past_gaps, part.ended = None, -1, False, False
             if not self._read(part, over, last=number == newest):
                 return False
             if number != newest:
@@ -266,6 +269,12 @@ class Session:
         self._note(part, ended=False)
         return points
 
+    def _read_past_gaps(self, part: Part) -> None:
+        """Judges what follows a gap: at the end, because a server that lost frames never gets them again."""
+        while fresh := self._frames(part, FRAMES_A_READ, past_gap=True):
+            part.past_gaps |= fresh[0].seq != part.after_seq + 1
+            self._absorb(part, fresh, lambda: False)
+
     def _read_ranks(self, part: Part) -> None:
         """Looks at the other processes of the training, where there are any."""
         number = part.attempt.number
@@ -284,12 +293,15 @@ class Session:
         part.ranks.read(ranks)
         self._note(part, ended=False)
 
-    def _frames(self, part: Part, limit: int) -> Sequence[Any]:
-        return self._store.frames.since(self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit=limit)
+    def _frames(self, part: Part, limit: int, *, past_gap: bool = False) -> Sequence[Any]:
+        return self._store.frames.since(
+            self.run_id, part.attempt.number, JUDGED_RANK, part.after_seq, limit, past_gap=past_gap
+        )
 
     def _end(self, part: Part, state: str = "finished") -> None:
         if part.ended and part.state == state:
             return
+        self._read_past_gaps(part)
         self._read_ranks(part)
         engine = self._engine(part)
         engine.finish(state)

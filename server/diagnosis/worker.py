@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from server.diagnosis.asking import RULE_FAULTS
+from server.diagnosis.listening import Listening
 from server.diagnosis.pace import Pace
 from server.diagnosis.rooms import Rooms, rooms_for
 from server.diagnosis.session import Session
@@ -26,6 +27,7 @@ from server.rules.registry import Registry
 from server.store import Store
 from server.store.fresh import RUNS_TOGETHER, Place
 from server.store.replay import StoredFrame
+from server.trouble import Trouble
 
 SILENT_AFTER_MS = 60_000
 LOOK_FOR_SILENCE_S = 2.0
@@ -180,6 +182,10 @@ class Diagnosis:
         for run_id in self._store.queue.mark_silent(now - SILENT_AFTER_MS, now):
             self._live.publish(run_id, "state", -1)
 
+    def forget_pauses(self) -> None:
+        """Counts anew how long each loop has stood still: of the time until now nothing is known."""
+        self._stuck = Stuck(self._store)
+
     def look_for_expired_mutes(self) -> None:
         """Gives findings their voice back whose mute has run out; the first time it applies all mutes anew."""
         since, now, wishes = self._mutes_looked_at, self._clock(), self._store.wishes
@@ -260,9 +266,11 @@ class Diagnosis:
 class DiagnosisWorker:
     """Runs a diagnosis in a daemon thread; frames and pages come first (pace.py)."""
 
-    def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25) -> None:
+    def __init__(self, diagnosis: Diagnosis, interval_s: float = 0.25, listening: Listening | None = None) -> None:
+        """Silence counts only where `listening` says that it would have been broken."""
         self._diagnosis = diagnosis
         self._interval_s = interval_s
+        self._listening = listening or Listening()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -278,19 +286,35 @@ class DiagnosisWorker:
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
             self._thread = None
-            self._diagnosis.release()
+            try:
+                self._diagnosis.release()
+            except GradwatchError as error:  # the leases run out by themselves
+                log.warning("The diagnosis could not leave its runs to other servers: %s", error)
 
     def _work(self) -> None:
         look_at = 0.0
         pace = Pace(self._diagnosis.requests, self._stop.wait)
+        trouble = Trouble(log, "The diagnosis")
         while not self._stop.wait(self._interval_s):
             try:
                 pace.begin()
                 self._diagnosis.run_once(pace.rest, pace.rest)
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_FOR_SILENCE_S
-                    self._diagnosis.look_for_silence()
+                    self._look_for_silence()
                     self._diagnosis.look_for_expired_mutes()
+                trouble.over()
             except GradwatchError as error:
-                log.warning("The diagnosis pauses: %s", error)
+                self._could_not_listen()
+                trouble.came(error)
             pace.rest()
+
+    def _look_for_silence(self) -> None:
+        if not self._listening.unbroken():
+            self._diagnosis.forget_pauses()
+        elif self._listening.long_enough():
+            self._diagnosis.look_for_silence()
+
+    def _could_not_listen(self) -> None:
+        self._listening.begin()
+        self._diagnosis.forget_pauses()

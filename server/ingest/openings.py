@@ -23,7 +23,7 @@ def read_opening(payload: Mapping[str, Any]) -> NewRun:
         rank=_whole(payload, "rank", 0),
         project=_text(payload, "project", 200) or "default",
         name=_text(payload, "name", 200) or None,
-        tags=tuple(clean(tag)[:100] for tag in tags if tag),
+        tags=tuple(dict.fromkeys(short for tag in tags if (short := clean(tag)[:100]))),
         config=sound(dict(config)),
         started_ms=_whole(payload, "started_ms", 0, MAX_TIME_MS),
         first_step=_whole(payload, "first_step", 0),

@@ -23,6 +23,7 @@ from server.store.records import Records
 from server.store.runs import Runs
 from server.store.sealing import Sealer
 from server.store.series import SeriesReader
+from server.store.sign_ins import SignIns
 from server.store.wishes import Wishes
 from server.store.writer import Writer
 
@@ -40,6 +41,7 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         catalogue = Catalogue(shared=database.shared)
         self._database = database
+        self._clock = clock
         ahead = Ahead(catalogue)
 
         def forget() -> None:
@@ -47,7 +49,7 @@ class Store:
             ahead.forget()
 
         self._writer = Writer(database, forget)
-        self.sealer = Sealer(database, self._writer, clock)
+        self.sealer = Sealer(database, self._writer, self.now_ms)
         self.runs = Runs(database, self._writer, catalogue, self.sealer)
         self.queue = DiagnosisQueue(database, self._writer, self.sealer)
         self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer)
@@ -57,6 +59,7 @@ class Store:
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
+        self.sign_ins = SignIns(database, self._writer, self.now_ms)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
 
     @classmethod
@@ -74,13 +77,19 @@ class Store:
         store.sealer.look_around()
         return store
 
+    def now_ms(self) -> int:
+        """Gives the time that counts for all server processes on the database."""
+        return self._clock() + self._database.ahead_ms()
+
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other server processes on this database that a run changed; never waits."""
         self._database.notify(run_id, kind, step)
 
-    def listen(self, heard: Callable[[str, str, int], None]) -> None:
-        """Lets `heard` be called for each change that another server process tells of."""
-        self._database.listen(heard)
+    def listen(self, heard: Callable[[str, str, int], None], missed: Callable[[], None]) -> None:
+        """Lets `heard` be called for each change that another server process tells of, and `missed` where some may have
+        been lost.
+        """
+        self._database.listen(heard, missed)
 
     def notice(self) -> str:
         """Says what the administrator should know of the database's place; empty if nothing."""

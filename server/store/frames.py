@@ -109,9 +109,13 @@ class Frames:
             item=Coming(batch, [item.digest for item in prepared]),
         )
 
-    def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int = 256) -> list[StoredFrame]:
-        """Reads the frames after `after_seq` up to the first gap, in the order of seq."""
-        return self._replay.since(run_id, attempt, rank, after_seq, limit)
+    def since(
+        self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int = 256, *, past_gap: bool = False
+    ) -> list[StoredFrame]:
+        """Reads the frames after `after_seq` up to the first gap, in the order of seq; `past_gap` begins with the next
+        frame that there is.
+        """
+        return self._replay.since(run_id, attempt, rank, after_seq, limit, past_gap=past_gap)
 
     def fresh(self, places: Sequence[Place]) -> dict[str, list[StoredFrame]]:
         """Reads the next frames of rank 0 of many runs at once, at most FRAMES_AHEAD of each; runs of which it cannot

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from server.errors import GradwatchError
 from server.store.runs import Runs
 from server.store.sealing import Sealer
+from server.trouble import Trouble
 
 INTERVAL_S = 0.25
 LOOK_AROUND_S = 300.0
@@ -60,6 +61,7 @@ class Housekeeper:
         look_at = time.monotonic() + LOOK_AROUND_S
         tidy_at = 0.0
         rest = 0.0
+        trouble = Trouble(log, "Housekeeping")
         while not self._stop.wait(max(INTERVAL_S, rest)):
             began = time.monotonic()
             try:
@@ -70,8 +72,9 @@ class Housekeeper:
                 if began >= look_at:
                     look_at = began + LOOK_AROUND_S
                     self._sealer.look_around()
+                trouble.over()
             except GradwatchError as error:
-                log.warning("Housekeeping pauses: %s", error)
+                trouble.came(error)
                 rest = MOST_REST_S
                 continue
             rest = min(0.5 * (time.monotonic() - began), MOST_REST_S)

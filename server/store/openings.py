@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from server.domain.runs import DiagnosisState, NewRun, RunState
 
 MAX_NAME = 200
+MAX_TAGS = 100
 FIRST_TRAINING, FIRST_PREFLIGHT = 1, 0
 
 

@@ -61,8 +61,13 @@ class Replay:
             where = {"b_run": run_id, "b_attempt": attempt}
             return [int(rank) for (rank,) in connection.execute(statements.RANKS, where)]
 
-    def since(self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int) -> list[StoredFrame]:
-        """Reads the frames after `after_seq` up to the first gap, at most `limit`, in the order of seq."""
+    def since(
+        self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int, *, past_gap: bool = False
+    ) -> list[StoredFrame]:
+        """Reads the frames after `after_seq` up to the first gap, at most `limit`, in the order of seq.
+
+        `past_gap` begins with the next frame that there is, where the very next one is missing.
+        """
         where = {"b_run": run_id, "b_attempt": attempt, "b_rank": rank, "b_after": after_seq, "b_limit": limit}
         with self._database.read() as connection:
             found: dict[int, StoredFrame] = {}
@@ -71,12 +76,14 @@ class Replay:
             if not single or single[0][0] != after_seq + 1:  # packed ones come before all others
                 packed = frame_packs.after(connection, run_id, attempt, rank, after_seq)
             for seq, complete in chain(packed, single):
+                if past_gap and not found:
+                    after_seq = seq - 1
                 if seq != after_seq + 1 + len(found) or len(found) >= limit:
                     break
                 found[seq] = StoredFrame(seq, complete, [], [])
             if not found:
                 return []
-            where["b_last"] = after_seq + len(found)
+            where |= {"b_after": after_seq, "b_last": after_seq + len(found)}
             self._add_sealed(connection, where, found)
             rows = connection.execute(statements.SINCE_BLOCKS, where).all()
             names = self._names.of(connection, run_id, {row.group for row in rows})

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Text, and_, case, cast, func, or_, select
 
 from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
@@ -30,9 +30,9 @@ _SEVERITY = case((_r.worst_severity == "error", 3), (_r.worst_severity == "warni
 _ORDERS: dict[str, tuple[ColumnElement[Any], bool]] = {
     "started": (_r.started_ms.expression, True),
     "heard": (_r.heard_ms.expression, True),
-    "name": (func.lower(in_bytes(_r.name)), False),
+    "name": (func.lower(in_bytes(_r.name), type_=Text()), False),
     "loss": (func.coalesce(_r.last_loss, _NO_LOSS), False),
-    "severity": (_SEVERITY, True),
+    "severity": (cast(_SEVERITY, BigInteger), True),  # a forged cursor may hold any
     "validation": (func.coalesce(_r.best_validation, _NO_LOSS), False),
     "steps": (_r.last_step.expression, True),
     "pace": (func.coalesce(_r.steps_per_s, -1.0), True),
@@ -63,7 +63,7 @@ class RunQuery:
         descending = descending != self.reverse
         query = select_runs().add_columns(key.label("sort_key")).where(*self._conditions())
         if cursor is not None:
-            query = query.where(_after(key, descending, *_read_cursor(cursor)))
+            query = query.where(_after(key, descending, *_read_cursor(cursor, isinstance(key.type, Text))))
         order = (key.desc(), _r.id.desc()) if descending else (key.asc(), _r.id.asc())
         rows = connection.execute(query.order_by(*order).limit(limit + 1)).all()
         shown = rows[:limit]
@@ -79,7 +79,7 @@ class RunQuery:
         order = sorted_ids(dict(column_values(connection, column, ids)), ids, self.reverse)
         start = 0
         if cursor is not None:
-            _, last = _read_cursor(cursor)
+            _, last = _read_cursor(cursor, words=False)
             # a run that left the list since then cannot say where it stood: the list begins again
             start = order.index(last) + 1 if last in order else 0
         chosen = order[start : start + limit]
@@ -101,12 +101,12 @@ class RunQuery:
         if self.severity is not None:
             conditions.append(_r.worst_severity == self.severity)
         if self.tag:
-            conditions.append(_r.tags.contains(json.dumps(self.tag, ensure_ascii=False), autoescape=True))
+            conditions.append(in_bytes(_r.tags).icontains(json.dumps(self.tag, ensure_ascii=False), autoescape=True))
         if self.search:
             conditions.append(
                 or_(
                     in_bytes(_r.name).icontains(self.search, autoescape=True),
-                    _r.id.startswith(self.search, autoescape=True),
+                    in_bytes(_r.id).istartswith(self.search, autoescape=True),
                     in_bytes(_r.tags).icontains(self.search, autoescape=True),
                 )
             )
@@ -176,16 +176,19 @@ def _write_cursor(value: Any, run_id: str) -> str:
 
 
 def _sound(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text)
 
 
-def _read_cursor(cursor: str) -> tuple[Any, str]:
+def _read_cursor(cursor: str, words: bool) -> tuple[Any, str]:
+    """Gives the value and the id after which the page begins; `words` says that the list is sorted by texts."""
     try:
         value, run_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         value, run_id = None, None
-    whole = isinstance(value, int) and abs(value) < 2**63
-    text = isinstance(value, str) and _sound(value)
-    if not (whole or text or isinstance(value, float)) or not isinstance(run_id, str) or not _sound(run_id):
+    if words:
+        fits = isinstance(value, str) and _sound(value)
+    else:
+        fits = isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+    if not fits or not isinstance(run_id, str) or not _sound(run_id):
         raise InvalidFrame("cursor", f"cursor: got {cursor[:80]!r}; only `next` of the page before is right")
     return value, run_id

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
-from server.errors import Busy, StoreError
+from server.errors import Busy, InvalidFrame, StoreError
 from server.store import openings, schema
 from server.store.catalogue import Catalogue
 from server.store.deletion import Deletion
@@ -141,7 +141,7 @@ class Runs:
         if name is not None:
             values["name"] = name[: openings.MAX_NAME]
         if tags is not None:
-            values["tags"] = json.dumps(tags, ensure_ascii=False)
+            values["tags"] = json.dumps(list(dict.fromkeys(tags)), ensure_ascii=False)
         if archived is not None:
             values["archived"] = int(archived)
         if values:
@@ -161,6 +161,7 @@ class Runs:
     ) -> list[str]:
         """Changes several runs in one transaction, all or none; gives the ids of those that are known.
 
+        Raises InvalidFrame where a run would have too many tags.
         A deleted run is hidden, and kept until `purge` takes it away.
         """
         runs = schema.runs.c
@@ -176,6 +177,9 @@ class Runs:
                 own = dict(values)
                 if add_tags or remove_tags:
                     kept = [tag for tag in dict.fromkeys([*json.loads(tags), *add_tags]) if tag not in remove_tags]
+                    if add_tags and len(kept) > openings.MAX_TAGS:
+                        said = f"run {run_id} would have {len(kept)} tags, at most {openings.MAX_TAGS} are kept"
+                        raise InvalidFrame("add_tags", f"add_tags: {said}")
                     own["tags"] = json.dumps(kept, ensure_ascii=False)
                 if own:
                     connection.execute(update(schema.runs).where(runs.id == run_id).values(**own))
@@ -199,7 +203,7 @@ class Runs:
         old = and_(
             runs.heard_ms < heard_before_ms,
             runs.deleted_ms.is_(None),
-            runs.tags.not_like(f'%"{KEEP_TAG}"%'),
+            runs.tags.not_ilike(f'%"{KEEP_TAG}"%'),
         )
         with self._database.read() as connection:
             found = list(connection.execute(select(runs.id).where(old).limit(RETIRED_AT_ONCE)).scalars())

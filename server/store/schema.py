@@ -357,3 +357,11 @@ remarks = _table(
     _whole("at_ms"),
     rowid=True,
 )
+
+sign_ins = _table(
+    "sign_ins",
+    _key("hash", Text()),
+    _whole("started_ms"),
+    _whole("seen_ms"),
+    rowid=False,
+)

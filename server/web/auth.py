@@ -14,15 +14,22 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.errors import GradwatchError
+from server.store.sign_ins import SignIns
+from server.web.problems import known as sentence_for
+from server.web.problems import plain_page
 from server.web.security import SAFE_METHODS, refuse
 
 OPEN = frozenset(
@@ -43,13 +50,57 @@ GUESSES = 10
 GUESS_WINDOW_S = 60
 MOST_ADDRESSES = 1_000
 MAX_FORM_BYTES = 8_192
+BEARER = HTTPBearer(auto_error=False, description="the server's token, where it has one")  # describes; `Gate` decides
+COOKIE = "gradwatch_session_"  # and the port
+MOST_COOKIES = 8
 
 _SAME_ORIGIN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")  # one slash, then printable ASCII without a backslash
 _CONTROL = re.compile(r"%(0[0-9a-f]|1[0-9a-f]|7f|5c|2f%2f)", re.IGNORECASE)
 
 
-class Sessions:
-    """Keeps the signed-in browsers in memory; only a hash of each random id is kept."""
+class Sessions(Protocol):
+    """Keeps the signed-in browsers."""
+
+    def open(self) -> str:
+        """Starts a session and gives its id."""
+
+    def valid(self, key: str) -> bool:
+        """Whether the session is open; being asked counts as being seen."""
+
+    def close(self, key: str) -> None:
+        """Ends a session."""
+
+
+class StoredSessions:
+    """Keeps the signed-in browsers in the database, so that all of its server processes know them.
+
+    Only a hash of each random id and the server's token is kept: another token signs everybody out.
+    """
+
+    def __init__(self, kept: SignIns, token: str) -> None:
+        self._kept = kept
+        self._token = token
+
+    def open(self) -> str:
+        """Starts a session and gives its id."""
+        key = secrets.token_urlsafe(32)
+        self._kept.open(self._hashed(key), LONGEST_S * 1_000, IDLE_S * 1_000)
+        return key
+
+    def valid(self, key: str) -> bool:
+        """Whether the session is open; being asked counts as being seen."""
+        return self._kept.valid(self._hashed(key), LONGEST_S * 1_000, IDLE_S * 1_000)
+
+    def close(self, key: str) -> None:
+        """Ends a session."""
+        self._kept.close(self._hashed(key))
+
+    def _hashed(self, key: str) -> str:
+        return hmac.new(_digest(self._token), _digest(key), hashlib.sha256).hexdigest()
+
+
+class SessionsInMemory:
+    """Keeps the signed-in browsers as long as the process lives; only a hash of each random id is kept."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -122,17 +173,35 @@ class Throttle:
 class Door:
     """Knows the token, who has signed in, and who guesses."""
 
-    def __init__(self, token: str | None, port: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        port: int,
+        now: Callable[[], float] = time.monotonic,
+        kept: SignIns | None = None,
+    ) -> None:
+        """Sessions are `kept` in the store, or in memory where there is none."""
         self._token = None if token is None else _digest(token)
         # A browser sends a cookie to every port of a host: two servers on one machine must not sign each other out.
-        self.cookie = f"gradwatch_session_{port}"
-        self.sessions = Sessions(now)
+        self.cookie = f"{COOKIE}{port}"
+        stored = None if token is None or kept is None else StoredSessions(kept, token)
+        self.sessions: Sessions = stored or SessionsInMemory(now)
         self.throttle = Throttle(now)
 
     @property
     def locked(self) -> bool:
         """Whether a token is needed at all."""
         return self._token is not None
+
+    def sessions_of(self, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Gives the sessions that a browser brings, ours first: other servers on the database may have other ports."""
+        found = [(name, key) for name, key in cookies.items() if name.startswith(COOKIE) and name != self.cookie]
+        ours = [(self.cookie, cookies[self.cookie])] if self.cookie in cookies else []
+        return [*ours, *found][:MOST_COOKIES]
+
+    def knows(self, cookies: Mapping[str, str]) -> bool:
+        """Whether a browser that brings these cookies is signed in."""
+        return any(self.sessions.valid(key) for _, key in self.sessions_of(cookies))
 
     def opens_with(self, token: str) -> bool:
         """Compares in a time that tells nothing about the token."""
@@ -151,8 +220,19 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        session = cookie_parser(headers.get("cookie", "")).get(self.door.cookie)
-        if session is not None and self.door.sessions.valid(session):
+        cookies = cookie_parser(headers.get("cookie", ""))
+        try:
+            known = COOKIE in headers.get("cookie", "") and await run_in_threadpool(self.door.knows, cookies)
+        except GradwatchError as error:
+            status, sentence, more = sentence_for(error)
+            if _is_page(scope, headers):
+                answer = plain_page(Request(scope), status, sentence)
+                answer.headers.update(more)
+                await answer(scope, receive, send)
+            else:
+                await refuse(send, status, sentence, more)
+            return
+        if known:
             await self.app(scope, receive, send)
             return
         kind, _, token = headers.get("authorization", "").partition(" ")
@@ -201,7 +281,7 @@ def throttled(wait_s: int) -> str:
 
 
 def address_of(scope: Scope) -> str:
-    """Gives the address of the other side, as the connection knows it (never from a header)."""
+    """Gives the address of the other side, as the connection knows it, or a proxy that the settings name."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
 
@@ -232,20 +312,22 @@ def router_for(door: Door, show_form: Callable[[Request, str, str, int], Respons
         answer = RedirectResponse(target, 303)
         answer.set_cookie(
             door.cookie,
-            door.sessions.open(),
+            await run_in_threadpool(door.sessions.open),
             max_age=LONGEST_S,
             path="/",
             httponly=True,
             samesite="lax",
-            secure=request.url.scheme == "https",
+            secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
         )
         return answer
 
     @router.post("/sign-out", max_body_size=MAX_FORM_BYTES)
     def sign_out(request: Request) -> Response:
-        door.sessions.close(request.cookies.get(door.cookie, ""))
         answer = RedirectResponse("/sign-in", 303)
-        answer.delete_cookie(door.cookie, path="/", httponly=True, samesite="lax")
+        for name, key in door.sessions_of(request.cookies):
+            if name == door.cookie or door.sessions.valid(key):
+                door.sessions.close(key)
+                answer.delete_cookie(name, path="/", httponly=True, samesite="lax")
         return answer
 
     return router

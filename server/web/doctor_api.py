@@ -13,7 +13,7 @@ from server.diagnosis.incidents import incidents
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
-from server.web.lookup import existing_run
+from server.web.lookup import MuteId, existing_run
 from server.web.models.doctor import (
     IncidentItem,
     IncidentList,
@@ -112,7 +112,7 @@ def add_mute(wanted: NewMute, parts: Parts) -> MuteItem:
 
 
 @router.delete("/mutes/{mute_id}")
-def end_mute(mute_id: int, parts: Parts) -> MuteItem:
+def end_mute(mute_id: MuteId, parts: Parts) -> MuteItem:
     """Ends a mute now; it stays in the list."""
     ended = parts.store.wishes.end_mute(mute_id, parts.clock())
     if ended is None:

@@ -15,6 +15,7 @@ MAX_LIMIT = 500
 CURSOR = r"^[A-Za-z0-9_-]+$"
 
 RunId = Annotated[str, Path(min_length=1, max_length=100, description="the run's id")]
+MuteId = Annotated[int, Path(ge=1, lt=2**31, description="the number of a mute")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description=f"entries of one page, at most {MAX_LIMIT}")]
 Cursor = Annotated[str | None, Query(pattern=CURSOR, max_length=500, description="`next` of the page before")]
 

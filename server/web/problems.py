@@ -56,6 +56,16 @@ class Problem(BaseModel):
     detail: str
 
 
+EVERYWHERE: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "the Host header or the address is wrong"},
+    401: {"model": Problem, "description": "no token, or a wrong one"},
+    403: {"model": Problem, "description": "a page of another site asked for a change"},
+    429: {"model": Problem, "description": "too many wrong tokens; come back after Retry-After seconds"},
+    503: {"model": Problem, "description": "busy, or the database is away; come back after Retry-After seconds"},
+    507: {"model": Problem, "description": "the disk of the database is full; come back after Retry-After seconds"},
+}
+
+
 def wants_page(request: Request) -> bool:
     """Whether the answer is for a person in a browser, not for a program."""
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
@@ -132,7 +142,7 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     if error["type"] == "string_pattern_mismatch":
         takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
         return f"{where} {name}: got {_shortened(error.get('input'))}; {takes}"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").replace(" after validation", "")
     return f"{where} {name}: got {_shortened(error.get('input'))}; {message[:1].lower()}{message[1:]}"
 
 

@@ -96,6 +96,19 @@ class HostCheck:
         return name in self.names or (self.any_address and _is_address(name))
 
 
+class AddressCheck:
+    """Refuses an address that holds a NUL character: nothing is called so, and PostgreSQL takes none."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            await refuse(send, 400, "Address: it holds a NUL character (%00), which no name has; leave it out")
+            return
+        await self.app(scope, receive, send)
+
+
 class OriginCheck:
     """Refuses changes that another site's page asks for. A program sends neither header and passes."""
 
@@ -106,7 +119,13 @@ class OriginCheck:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
             if not same_site(headers.getlist("origin"), headers.getlist("sec-fetch-site"), headers.get("host", "")):
-                await refuse(send, 403, "Origin header: this change was asked for by a page of another site")
+                said = headers.get("origin", "none")[:100]
+                await refuse(
+                    send,
+                    403,
+                    f"Origin header: got {said!r} for the host {headers.get('host', '')[:100]!r}; a page of another "
+                    "site asked for this change, or a proxy does not pass the Host header on",
+                )
                 return
         await self.app(scope, receive, send)
 

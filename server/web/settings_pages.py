@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
+from server.ingest.values import clean
 from server.rules.registry import RuleInfo
 from server.web.contexts import replays, settings
+from server.web.lookup import MuteId
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -34,10 +36,13 @@ router = APIRouter(include_in_schema=False)
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """Reads the fields of a form, without the spaces around them."""
+    """Reads the fields of a form, each as one line without the spaces around it."""
     body = (await request.body()).decode("utf-8", "replace")
-    pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    return {name: value.strip() for name, value in pairs}
+    try:
+        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise HTTPException(422, f"The form has more than {MOST_FIELDS} fields") from None
+    return {name: clean(value) for name, value in pairs}
 
 
 Form = Annotated[dict[str, str], Depends(form_of)]
@@ -90,7 +95,7 @@ def add_mute(request: Request, parts: Parts, form: Form) -> Response:
 
 
 @router.post("/settings/mutes/{mute_id}/end", max_body_size=MAX_FORM_BYTES)
-def end_mute(parts: Parts, mute_id: int, form: Form) -> Response:
+def end_mute(parts: Parts, mute_id: MuteId, form: Form) -> Response:
     """Ends a mute now; it stays in the list of those that are over."""
     ended = parts.store.wishes.end_mute(mute_id, parts.clock())
     _tell(parts, ended.run if ended else "")

@@ -2,6 +2,7 @@
 import { startActions } from "./actions.js";
 import { startCopy } from "./copy.js";
 import { startFilters } from "./filters.js";
+import { startGone } from "./gone.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
@@ -12,6 +13,7 @@ import { startWorking } from "./working.js";
 startTimes();
 startCopy();
 startActions();
+startGone();
 startFilters();
 startMenus();
 startRuns();

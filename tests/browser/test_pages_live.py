@@ -5,13 +5,14 @@ What a training sends is only ever text in them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Server
-from tests.browser.kit import open_run, send
+from tests.browser.kit import open_run, post, send
 from tests.server.house import RUN
 
 pytestmark = pytest.mark.browser
@@ -53,6 +54,16 @@ def test_the_head_of_a_run_follows_the_training(server: Server, page: Page, even
     eventually(lambda: "12 steps" in page.locator("#head").inner_text())
     send(server, 1, {"loss": [2.0], "my own number": [1.0]}, first_step=12)
     eventually(lambda: page.locator("figure", has_text="my own number").count())
+
+
+def test_a_run_that_is_deleted_while_its_page_is_open_says_so(server: Server, browser: Browser) -> None:
+    page = browser.new_page()  # in which Chromium may complain of a 404
+    open_run(server)
+    page.goto(f"{server.url}/runs/{RUN}")
+    page.locator("[data-verdict]").wait_for()
+    post(server, "/api/v1/runs/changes", json.dumps({"ids": [RUN], "deleted": True}).encode(), "application/json")
+    page.get_by_text("was deleted; it can be brought back").wait_for()
+    page.close()
 
 
 def test_a_process_of_a_training_is_chosen_for_all_charts_and_stands_in_the_address(

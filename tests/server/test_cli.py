@@ -194,6 +194,26 @@ def test_check_takes_the_newest_run_of_a_name_and_no_beginning_of_two_ids() -> N
         checking.find(Known("http://x"), "ab")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--url", "http://[::1"], "The address 'http://[::1' is not right"),
+        (["--url", "http://127.0.0.1:port"], "The address 'http://127.0.0.1:port' is not right"),
+        (["--url", "http://127.0.0.1:1", "--token", "€"], "The token holds characters that no header can carry"),
+        (["--timeout", "nan"], "a number of seconds is needed, such as 120, not 'nan'"),
+    ],
+)
+def test_check_says_which_argument_is_wrong(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = cli.check([RUN, *arguments])
+    except SystemExit as wrong:
+        code = wrong.code
+    assert code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_check_makes_no_database_where_none_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.check([RUN, "--home", str(tmp_path / "typo")]) == 2
     assert "There is no database" in capsys.readouterr().err

@@ -60,6 +60,11 @@ def test_the_token_is_not_in_the_repr() -> None:
             {"GRADWATCH_ALLOWED_HOSTS": "a.example,*"},
             "GRADWATCH_ALLOWED_HOSTS holds '*': plain host names are needed, such as gradwatch.lab.example",
         ),
+        (
+            {"proxies": "10.0.0.0/8, *"},
+            {},
+            "--proxies holds '*': addresses or networks are needed, such as 127.0.0.1 or 10.0.0.0/8",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from server.live import MAX_WAITING, Change, Live, Subscription
 
 
@@ -123,3 +125,17 @@ def test_publishing_goes_on_when_the_loop_of_a_reader_is_gone() -> None:
 
 async def _collect(subscription: Subscription) -> list[Change]:
     return [change async for change in subscription]
+
+
+def test_where_changes_were_lost_every_reader_is_sent_back_and_may_come_again() -> None:
+    async def scene() -> None:
+        live = Live()
+        with live.subscribe("a") as one:
+            live.renew()
+            with pytest.raises(StopAsyncIteration):
+                await asyncio.wait_for(anext(one), 5)
+        with live.subscribe("a") as again:
+            live.publish("a", "data", 4)
+            assert await take(again, 1) == [Change("a", "data", 4)]
+
+    play(scene())

@@ -6,13 +6,14 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from client_hook.cli import main
 from server.store import Store
-from server.store.engine import sqlite
+from server.store.engine import dumps, sqlite
 from tests.postgres import Cluster
-from tests.server.store.kit import RUN, frame, group, open_run, samples, url_in
+from tests.server.store.kit import RUN, frame, group, open_run, samples, to_revision, url_in
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -83,6 +84,54 @@ def test_a_restore_keeps_what_was_there_and_wants_the_server_stopped(
     before = Store.open(f"sqlite:///{tmp_path / 'gradwatch.db.before'}")
     assert len(before.runs.page().items) == 2
     before.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 0
+    second = Store.open(f"sqlite:///{tmp_path / 'gradwatch.db.before-2'}")
+    assert len(second.runs.page().items) == 1
+    second.close()
+    assert (tmp_path / "gradwatch.db.before").stat().st_size > 0, "what the first one kept is still there"
+
+
+def test_a_dump_is_not_restored_under_a_server_that_uses_the_database(
+    postgres_cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    open_run(store)
+    assert main(["backup", str(tmp_path / "copy"), "--database", url]) == 0
+    open_run(store, run_id="later", attempt="a")
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 2
+    assert "is in use by another Gradwatch server. Stop that one" in capsys.readouterr().err
+    assert len(store.runs.page().items) == 2
+    store.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", url]) == 0
+    restored = Store.open(url)
+    assert [run.id for run in restored.runs.page().items] == [RUN]
+    restored.close()
+
+
+def test_a_dump_from_before_an_upgrade_can_be_restored_after_it(
+    postgres_cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres_cluster.new_database()
+    to_revision(url, "0001")
+    assert main(["backup", str(tmp_path / "old"), "--database", url]) == 0
+    assert main(["migrate", "--database", url]) == 0
+    assert main(["restore", str(tmp_path / "old"), "--database", url]) == 0
+    assert f"has the newest schema, {_head(url)}" in capsys.readouterr().out
+    store = Store.open(url)
+    open_run(store)
+    store.close()
+
+
+def test_a_dump_of_another_program_is_not_restored(
+    postgres_cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = postgres_cluster.new_database()
+    with psycopg.connect(foreign.replace("+psycopg", "")) as connection:
+        connection.execute("CREATE TABLE recipes (id INTEGER)")
+    dumps.back_up(foreign, tmp_path / "foreign")
+    assert main(["restore", str(tmp_path / "foreign"), "--database", postgres_cluster.new_database()]) == 2
+    assert "is no backup of Gradwatch: it has no table 'alembic_version'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_done_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def sqlite_path(url: str) -> Path | None:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise StoreError(
             "The database URL cannot be read; expected one like sqlite:////home/me/gradwatch.db or "
             "postgresql+psycopg://user:password@host/gradwatch."

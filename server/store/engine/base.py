@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, Text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from server.errors import StoreError
+from server.errors import Busy, StoreError
 
 Heard = Callable[[str, str, int], None]
 
@@ -34,6 +35,8 @@ class Database(ABC):
                 yield connection
         except DBAPIError as error:
             raise self.translate(error) from error
+        except PoolTimeout as error:
+            raise Busy("Every connection to the database is in use; try again in a second.") from error
 
     def many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs a statement for each of these rows."""
@@ -79,6 +82,14 @@ class Database(ABC):
         """Raises StoreError when what is written now would be lost with a database that is gone."""
         return
 
+    def refuse_company(self) -> None:
+        """Raises StoreError when another process of Gradwatch uses the database."""
+        return
+
+    def ahead_ms(self) -> int:
+        """By how much the clock that counts is ahead of this machine's: that of the database, where several use it."""
+        return 0
+
     def shrink(self) -> bool:
         """Gives free space back, in an idle moment; tells whether there is more to give."""
         return False
@@ -87,8 +98,10 @@ class Database(ABC):
         """Tells the other processes that a run changed; may be called from any thread."""
         return
 
-    def listen(self, heard: Heard) -> None:
-        """Lets `heard` be called, from a thread, for each change that another process tells of."""
+    def listen(self, heard: Heard, missed: Callable[[], None]) -> None:
+        """Lets `heard` be called, from a thread, for each change that another process tells of, and `missed` where
+        some may have been lost.
+        """
         return
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import URL, make_url
 
 from server.errors import StoreError
 
+MARKED_TABLE = "alembic_version"
+
 
 def back_up(url: str, target: Path) -> int:
     """Dumps the database to a new file and gives its size in bytes; raises StoreError with a sentence."""
@@ -28,26 +30,39 @@ def back_up(url: str, target: Path) -> int:
     return target.stat().st_size
 
 
-def restore(source: Path, url: str) -> None:
-    """Puts a dump in the place of all that is in the database, in one transaction."""
+def tables(source: Path) -> frozenset[str]:
+    """Names the tables that a dump holds; raises StoreError where it is no dump of ours."""
     if not source.is_file():
         raise StoreError(f"There is no backup {source}.")
+    entries = (line.split() for line in _ask("pg_restore", "--list", str(source)).splitlines())
+    found = frozenset(words[5] for words in entries if words[3:4] == ["TABLE"] and len(words) > 5)
+    if MARKED_TABLE not in found:
+        raise StoreError(f"{source} is no backup of Gradwatch: it has no table {MARKED_TABLE!r}.")
+    return found
+
+
+def restore(source: Path, url: str) -> None:
+    """Puts the tables of a dump in the place of those in the database, in one transaction."""
     parsed = make_url(url)
     _run("pg_restore", parsed, "--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction",
          "--exit-on-error", f"--dbname={_address(parsed)}", str(source), address=False)  # fmt: skip
 
 
 def _run(tool: str, url: URL, *arguments: str, address: bool = True) -> None:
+    # the password travels in the environment: other users can read the process list
+    _ask(tool, *arguments, *([_address(url)] if address else []), password=str(url.password) if url.password else "")
+
+
+def _ask(tool: str, *arguments: str, password: str = "") -> str:
     path = shutil.which(tool)
     if path is None:
         raise StoreError(f"{tool} is needed for this. Mend it:  sudo apt-get install postgresql-client")
-    # the password travels in the environment: other users can read the process list
-    environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
-    command = [path, *arguments, *([_address(url)] if address else [])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    done = subprocess.run([path, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise StoreError(f"{tool} failed: {said[-1] if said else f'exit code {done.returncode}'}.")
+    return done.stdout
 
 
 def _address(url: URL) -> str:

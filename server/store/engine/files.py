@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import chain, count
 from pathlib import Path
 
 from server.errors import StoreError
@@ -43,11 +44,14 @@ def back_up(database: Path, target: Path) -> int:
 
 
 def restore(source: Path, database: Path) -> None:
-    """Puts a backup in the place of a database that no server uses; what was there is kept beside it as `.before`."""
+    """Puts a backup in the place of a database that no server uses; what was there is kept beside it as `.before`,
+    or `.before-2` and so on, where an earlier restore has kept something too.
+    """
     if not source.is_file():
         raise StoreError(f"There is no backup {source}.")
     _check(source)
     part = database.with_name(database.name + ".part")
+    kept = _free(database.with_name(database.name + ".before"))
     try:
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(source, part)
@@ -56,14 +60,20 @@ def restore(source: Path, database: Path) -> None:
         for ending in ("-wal", "-shm"):  # they belong to what was there
             old = database.with_name(database.name + ending)
             if old.exists():
-                old.rename(database.with_name(database.name + ".before" + ending))
+                old.rename(kept.with_name(kept.name + ending))
         if database.exists():
-            database.rename(database.with_name(database.name + ".before"))
+            database.rename(kept)
         part.rename(database)
     except OSError as error:
         raise StoreError(f"The backup could not be put to {database}: {error}.") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _free(path: Path) -> Path:
+    """Gives a name like this one that nothing has yet."""
+    names = chain([path], (path.with_name(f"{path.name}-{number}") for number in count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _check(path: Path) -> None:

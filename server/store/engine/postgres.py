@@ -10,31 +10,48 @@ import json
 import logging
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import pq
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from server.errors import StorageFull, StoreError
 from server.store.engine.arrays import Arrays
 from server.store.engine.base import Database, Heard
+from server.trouble import Trouble
 
 MARK = "Gradwatch: the schema of its store"
 READERS = 8
+OURS = "gradwatch"  # how our connections are called
 CHANNEL = "gradwatch_changes"
 MIGRATION_LOCK = 0x47574154  # "GWAT", as in the header of the SQLite file
 CONNECT_TIMEOUT_S = 10
 LISTEN_WAIT_S = 0.5
+CLOCK_EVERY_S = 60.0
+CLOCK_DIFFERS_MS = 2_000  # less is no harm, and may be the way to the database
 RECONNECT_S = 1.0
 MOST_WAITING = 4_096
 
+# A machine that vanishes says no goodbye: without these a write would wait for it for a quarter of an hour, or hours.
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": OURS,
+    "client_encoding": "UTF8",  # whatever PGCLIENTENCODING says
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FULL = ("53100",)  # disk_full
+_NOT_ALLOWED = "42501"  # insufficient_privilege: since PostgreSQL 15 only the owner may make tables
 _AGAIN = ("23505", "23503", "40001", "40P01")  # unique or foreign key violation, serialization failure, deadlock
 
 log = logging.getLogger(__name__)
@@ -60,16 +77,25 @@ class PostgreSQL(Database):
         self.reading = _engine(self._url, writes=False)
         self._arrays = Arrays()
         self._switchboard: Switchboard | None = None
+        self._clock = DatabaseClock()
         try:
             with self.reading.connect() as connection:
                 raw: Any = connection.connection.driver_connection
+                self._clock.read(raw)
                 self._version = raw.info.server_version
+                encoding = raw.info.parameter_status("server_encoding")
         except DBAPIError as error:
             self.close()
             raise StoreError(
                 f"The database {self.name} cannot be reached ({_first_line(error)}). Check --database and that "
                 "PostgreSQL runs."
             ) from None
+        if encoding not in ("UTF8", None):  # a pooler in between may not say
+            self.close()
+            raise StoreError(
+                f"The database {self.name} has the encoding {encoding}, which cannot hold every name. Make one with "
+                "UTF8: createdb --encoding=UTF8 --template=template0 NAME."
+            )
 
     def many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs a statement for these rows: several in one of arrays."""
@@ -86,7 +112,10 @@ class PostgreSQL(Database):
         """Turns an error of the driver into a sentence."""
         if _code(error) in _FULL:
             return StorageFull(f"The disk of the database {self.name} is full. Nothing was lost; free some space.")
-        return StoreError(f"The database {self.name} answers: {_first_line(error)}.")
+        mend = ""
+        if _code(error) == _NOT_ALLOWED:
+            mend = f" Mend it as its administrator: ALTER DATABASE {self._url.database} OWNER TO {self._url.username}"
+        return StoreError(f"The database {self.name} answers: {_first_line(error)}.{mend}")
 
     def transaction_lost(self, connection: Connection) -> bool:
         """Tells whether the connection broke, or a deadlock ended the transaction."""
@@ -116,14 +145,38 @@ class PostgreSQL(Database):
         found = connection.exec_driver_sql("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
         return bool(found.scalar_one() == MARK)
 
+    def ahead_ms(self) -> int:
+        """By how much the database's clock is ahead of this machine's."""
+        return self._clock.ahead_ms
+
+    def notice(self) -> str:
+        """Says that the clocks differ."""
+        ahead = self._clock.ahead_ms
+        return "" if not ahead else (
+            f"The clock of this machine is {abs(ahead) / 1_000:,.0f} s {'behind' if ahead > 0 else 'ahead of'} that of "
+            "the database; that of the database counts. Set them by NTP."
+        )  # fmt: skip
+
+    def refuse_company(self) -> None:
+        """Raises StoreError when another process of Gradwatch is connected."""
+        others = text(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()"
+        )
+        with self.read() as connection:
+            if connection.execute(others, {"name": OURS}).scalar_one():
+                raise StoreError(
+                    f"The database {self.name} is in use by another Gradwatch server. Stop that one first."
+                )
+
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other processes that a run changed; never waits."""
         if self._switchboard is not None:
             self._switchboard.say(run_id, kind, step)
 
-    def listen(self, heard: Heard) -> None:
+    def listen(self, heard: Heard, missed: Callable[[], None]) -> None:
         """Starts the thread that hears and tells changes."""
-        self._switchboard = Switchboard(self._url, heard)
+        self._switchboard = Switchboard(self._url, heard, missed, self._clock)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -133,14 +186,35 @@ class PostgreSQL(Database):
         self.writing.dispose()
 
 
-class Switchboard:
-    """Carries changes between processes: one thread, one connection, both directions. A change that is lost with a
-    connection is no harm: a page asks the store for its state whenever it comes back.
+class DatabaseClock:
+    """Knows by how much the database's clock is ahead: servers whose clocks differ would take each other's runs for
+    silent, and each other's work for abandoned.
     """
 
-    def __init__(self, url: URL, heard: Heard) -> None:
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+        self._read_at = float("-inf")
+
+    def read(self, connection: psycopg.Connection[Any]) -> None:
+        """Compares the clocks, at most once a minute."""
+        if time.monotonic() - self._read_at < CLOCK_EVERY_S:
+            return
+        row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        ahead = int(row[0]) - time.time_ns() // 1_000_000 if row else 0
+        self.ahead_ms = ahead if abs(ahead) >= CLOCK_DIFFERS_MS else 0
+        self._read_at = time.monotonic()
+
+
+class Switchboard:
+    """Carries changes between processes: one thread, one connection, both directions. Changes that are lost with a
+    connection are no harm: `missed` is called when there is one again, so that pages ask for the present state.
+    """
+
+    def __init__(self, url: URL, heard: Heard, missed: Callable[[], None], clock: DatabaseClock) -> None:
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._heard = heard
+        self._missed = missed
+        self._clock = clock
         self._me = f"{os.getpid()}.{id(self):x}"
         self._waiting: deque[str] = deque(maxlen=MOST_WAITING)
         self._stop = threading.Event()
@@ -157,15 +231,23 @@ class Switchboard:
         self._thread.join(2 * CONNECT_TIMEOUT_S)
 
     def _work(self) -> None:
+        trouble = Trouble(log, "What tells live pages of other servers' news")
+        lost = False
         while not self._stop.is_set():
             try:
-                with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                with psycopg.connect(self._conninfo, autocommit=True, **_CONNECTION) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
+                    trouble.over()
+                    if lost:
+                        self._missed()
+                        lost = False
                     while not self._stop.is_set():
                         self._tell(connection)
+                        self._clock.read(connection)
                         self._hear(connection.notifies(timeout=LISTEN_WAIT_S if not self._waiting else 0, stop_after=1))
             except psycopg.Error as error:
-                log.warning("Live updates between servers pause: %s", str(error).strip().splitlines()[:1])
+                lost = True
+                trouble.came((str(error).strip().splitlines() or [type(error).__name__])[0])
                 self._stop.wait(RECONNECT_S)
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
@@ -186,10 +268,9 @@ class Switchboard:
 
 
 def _engine(url: URL, *, writes: bool) -> Engine:
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "gradwatch"}
     if writes:
         engine = create_engine(
-            url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=arguments
+            url, poolclass=QueuePool, pool_size=1, max_overflow=1, pool_pre_ping=True, connect_args=_CONNECTION
         )
     else:
         engine = create_engine(
@@ -199,7 +280,7 @@ def _engine(url: URL, *, writes: bool) -> Engine:
             max_overflow=24,
             pool_timeout=30,
             pool_pre_ping=True,
-            connect_args=arguments,
+            connect_args=_CONNECTION,
             isolation_level="REPEATABLE READ",
             execution_options={"postgresql_readonly": True},
         )

@@ -343,6 +343,6 @@ def progress(run: Run) -> Progress:
 
 
 def lasted_ms(run: Run) -> int:
-    """Gives how long the run has been training, by what was heard of it."""
-    end = run.ended_ms if run.state in ENDED and run.ended_ms is not None else run.heard_ms
+    """Gives how long the run has been training, by the clock of its own machine, which may be hours off from ours."""
+    end = run.ended_ms if run.state in ENDED and run.ended_ms is not None else run.last_step_ms or run.heard_ms
     return max(0, end - run.started_ms)

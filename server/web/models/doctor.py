@@ -10,9 +10,9 @@ from server.diagnosis.incidents import Incident
 from server.diagnosis.replay import Replay
 from server.domain.wishes import EVERY_CODE, Mute, Remark, Threshold
 from server.web.models.findings import FindingItem
-from server.web.models.values import SeverityName
+from server.web.models.values import OneLine, SeverityName
 
-Words = Annotated[str, Field(max_length=500)]
+Words = Annotated[OneLine, Field(max_length=500)]
 
 
 class MomentItem(BaseModel):
@@ -75,9 +75,9 @@ class NewThreshold(BaseModel):
     """A threshold that a project wants; `value` null gives the rule's own back."""
 
     model_config = ConfigDict(extra="forbid")
-    project: Annotated[str, Field(min_length=1, max_length=200)]
-    code: Annotated[str, Field(max_length=100)]
-    name: Annotated[str, Field(max_length=100)]
+    project: Annotated[OneLine, Field(min_length=1, max_length=200)]
+    code: Annotated[OneLine, Field(max_length=100)]
+    name: Annotated[OneLine, Field(max_length=100)]
     value: float | None
     who: Words = ""
     reason: Words = ""
@@ -115,10 +115,10 @@ class NewMute(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    project: Annotated[str, Field(min_length=1, max_length=200)]
-    run: Annotated[str, Field(max_length=100)] = ""
-    code: Annotated[str, Field(max_length=100)] = EVERY_CODE
-    layers: Annotated[str, Field(max_length=200)] = ""
+    project: Annotated[OneLine, Field(min_length=1, max_length=200)]
+    run: Annotated[OneLine, Field(max_length=100)] = ""
+    code: Annotated[OneLine, Field(max_length=100)] = EVERY_CODE
+    layers: Annotated[OneLine, Field(max_length=200)] = ""
     days: Annotated[float, Field(gt=0, le=3650)] | None = None
     who: Words = ""
     reason: Words

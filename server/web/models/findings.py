@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.domain.findings import Finding
-from server.web.models.values import Number, Plain, SeverityName
+from server.web.models.values import Number, OneLine, Plain, SeverityName
 
 
 class EvidenceItem(BaseModel):
@@ -71,8 +71,8 @@ class FindingChange(BaseModel):
 
     acknowledged: bool | None = None
     muted: bool | None = None
-    who: Annotated[str, Field(max_length=500)] = ""
-    reason: Annotated[str, Field(max_length=500)] = ""
+    who: Annotated[OneLine, Field(max_length=500)] = ""
+    reason: Annotated[OneLine, Field(max_length=500)] = ""
 
     def actions(self) -> list[str]:
         """Names what is done, for the remarks of the run."""

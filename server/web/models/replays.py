@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.diagnosis.differences import ProjectReplay, RunDifference, Told
 from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS
 from server.web.models.doctor import RenewedRule, UnaskedRule
-from server.web.models.values import SeverityName
+from server.web.models.values import OneLine, SeverityName
 
 StateName = Literal["running", "done", "stopped", "out-of-time"]
 
@@ -21,7 +21,7 @@ class ProjectReplayRequest(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    project: Annotated[str, Field(min_length=1, max_length=200)]
+    project: Annotated[OneLine, Field(min_length=1, max_length=200)]
     thresholds: dict[str, dict[str, float]] = {}
     runs: Annotated[int, Field(ge=1, le=MOST_RUNS)] = DEFAULT_RUNS
 

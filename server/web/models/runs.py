@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.domain.runs import Attempt, Run, RunState
-from server.web.models.values import DiagnosisName, Number, Plain, RunStateName, SeverityName
+from server.web.models.values import DiagnosisName, Number, OneLine, Plain, RunStateName, SeverityName
+
+Short = Annotated[OneLine, Field(min_length=1, max_length=100)]
 
 
 class Health(BaseModel):
@@ -95,8 +97,8 @@ class RunChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, min_length=1, max_length=200)
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(None, max_length=100)
+    name: OneLine | None = Field(None, min_length=1, max_length=200)
+    tags: list[Short] | None = Field(None, max_length=100)
     archived: bool | None = None
 
 
@@ -105,11 +107,11 @@ class RunsChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(min_length=1, max_length=500)
+    ids: list[Short] = Field(min_length=1, max_length=500)
     archived: bool | None = None
     deleted: bool | None = None
-    add_tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=100)
-    remove_tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=100)
+    add_tags: list[Short] = Field([], max_length=100)
+    remove_tags: list[Short] = Field([], max_length=100)
 
 
 class RunsChanged(BaseModel):

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from server.ingest.values import clean
+
 
 def finite(value: Any) -> Any:
     """Gives null for a float that JSON cannot carry."""
@@ -22,6 +24,12 @@ def plain(value: Any) -> Any:
     return finite(value)
 
 
+def one_line(value: Any) -> Any:
+    """Gives a text without control characters and outer spaces, as hooks' texts are stored."""
+    return clean(value) if isinstance(value, str) else value
+
+
+OneLine = Annotated[str, BeforeValidator(one_line)]
 Number = Annotated[float | None, BeforeValidator(finite)]
 Plain = Annotated[Any, BeforeValidator(plain)]
 RunStateName = Literal["running", "finished", "stopped", "failed", "crashed", "silent"]

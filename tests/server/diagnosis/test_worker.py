@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.diagnosis import Diagnosis, DiagnosisWorker
+from server.diagnosis.listening import Listening
 from server.diagnosis.session import FIRST_FRAMES
-from server.domain.runs import DiagnosisState, RunState
-from tests.server.house import RUN, House, frame_bytes, house
+from server.domain.runs import DiagnosisState, NewRun, RunState
+from server.errors import StoreError
+from tests.server.house import ATTEMPT, RUN, House, frame_bytes, house
 from tests.serving import wait_until
 
 SECOND = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e79"
@@ -33,6 +36,10 @@ def run(home: House):
 
 def codes(home: House, state: str = "open") -> list[str]:
     return [finding.code for finding in home.store.findings.list(RUN) if finding.state == state]
+
+
+def since(home: House) -> list[int]:
+    return [finding.first_step for finding in home.store.findings.list(RUN) if finding.state == "open"]
 
 
 def test_frames_become_findings_and_a_verdict(home: House) -> None:
@@ -72,6 +79,22 @@ def test_nothing_beyond_a_gap_is_judged_before_the_gap_is_filled(home: House) ->
     home.send(1, {"loss": [2.0] * 5}, first_step=5)
     home.diagnose()
     assert codes(home) == ["GW601"]
+
+
+def test_at_the_end_a_gap_hides_nothing_and_what_fills_it_is_judged_in_its_place(home: House) -> None:
+    """After a restore the server never gets the frames again that it had acknowledged since the backup."""
+    home.send(0, {"loss": [2.0] * 50})
+    home.send(2, {"loss": [2.0] * 10 + [NAN] * 5}, first_step=60)
+    home.send(4, {"loss": [NAN] * 5}, first_step=80, records=[FINISHED])
+    home.diagnose()
+    assert codes(home) == ["GW601"]
+    assert run(home).diagnosis is DiagnosisState.FINAL
+    assert run(home).diagnosed_step == 84
+    assert since(home) == [70]
+    home.send(1, {"loss": [2.0] * 5 + [NAN] * 5}, first_step=50)
+    home.diagnose()
+    assert since(home) == [55]
+    assert run(home).diagnosed_step == 84
 
 
 def test_a_new_attempt_answers_for_itself_and_the_old_findings_become_history(home: House) -> None:
@@ -140,6 +163,79 @@ def test_the_worker_thread_finds_by_itself_and_stops(home: House) -> None:
     home.send(0, {"loss": [2.0, NAN, NAN]})
     wait_until(lambda: codes(home) == ["GW601"], "the finding")
     worker.stop()
+
+
+def test_nobody_is_silent_who_could_not_be_heard_while_the_server_was_down(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 50})
+    home.clock.now_ms += 600_000  # an upgrade
+    services = home.app.state.services
+    steady = [0.0]
+    listening = Listening(90, lambda: steady[0], lambda: steady[0])
+    looked = Looked(home.store, services.live, services.registry, home.clock)
+    worker = DiagnosisWorker(looked, interval_s=0.01, listening=listening)
+    worker.start()
+    try:
+        wait_until(lambda: looked.mutes >= 1, "the first look")
+        assert run(home).state is RunState.RUNNING
+        steady[0] = 91.0  # the hook has had its chance
+        wait_until(lambda: run(home).state is RunState.SILENT, "the silence")
+    finally:
+        worker.stop()
+
+
+def test_a_loop_does_not_stand_still_while_the_database_is_away(home: House) -> None:
+    home.send(0, {"loss": [2.0] * 50, "time/step": [0.1] * 50})
+    services = home.app.state.services
+    away = Away(home.store, services.live, services.registry, home.clock)
+    worker = DiagnosisWorker(away, interval_s=0.01, listening=Listening(0))
+    away.look_for_silence()  # the loop is known from now on
+    worker.start()
+    try:
+        wait_until(lambda: away.tried >= 2, "two rounds without a database")
+        home.clock.now_ms += 600_000
+        home.store.runs.open(NewRun(RUN, ATTEMPT), home.clock())  # its hook speaks again, its next frame is on the way
+        away.back = True
+        wait_until(lambda: away.mutes >= 1, "the first look")
+        assert run(home).state is RunState.RUNNING
+    finally:
+        worker.stop()
+
+
+def test_a_server_ends_without_its_database(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    services = home.app.state.services
+    away = Away(home.store, services.live, services.registry, home.clock)
+    worker = DiagnosisWorker(away, interval_s=0.01)
+    worker.start()
+    worker.stop()
+    assert "The diagnosis could not leave its runs to other servers: The database does not answer." in caplog.messages
+
+
+class Looked(Diagnosis):
+    """A diagnosis that counts how often somebody looked around."""
+
+    mutes = 0
+
+    def look_for_expired_mutes(self) -> None:
+        super().look_for_expired_mutes()
+        self.mutes += 1
+
+
+class Away(Looked):
+    """A diagnosis whose database does not answer until it is back."""
+
+    back = False
+    tried = 0
+
+    def run_once(self, *rests: Any) -> int:
+        self.tried += 1
+        if not self.back:
+            raise StoreError("The database does not answer.")
+        return super().run_once(*rests)
+
+    def release(self) -> None:
+        if not self.back:
+            raise StoreError("The database does not answer.")
+        super().release()
 
 
 def test_a_run_that_falls_silent_is_an_error_until_it_speaks_again(home: House) -> None:

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, Table, create_engine, insert, select
 
 from server.store import Store, migrations, schema
-from server.store.engine import open_database
 from tests.postgres import Cluster
 from tests.server.reliability.schemas import FRAMES, GOLDEN, NAMES, RUNS, STEPS, value
+from tests.server.store.kit import to_revision
 
 SCRIPTS = ScriptDirectory.from_config(migrations._config())
 SCHEMAS = sorted(script.revision for script in SCRIPTS.walk_revisions())
@@ -44,7 +43,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> MakeOld:
         if request.param == "sqlite":
             return f"sqlite:///{path}"
         url: str = request.getfixturevalue("postgres_cluster").new_database()
-        _to_revision(url, revision)
+        to_revision(url, revision)
         _copy(f"sqlite:///{path}", url)
         return url
 
@@ -100,7 +99,7 @@ def check(store: Store) -> None:
 
 def test_s08_of_servers_that_start_at_once_one_migrates(postgres_cluster: Cluster) -> None:
     url = postgres_cluster.new_database()  # SQLite's file lets only one in: tests/server/store/test_safety.py
-    _to_revision(url, SCHEMAS[0])
+    to_revision(url, SCHEMAS[0])
     code = (
         "import sys; from alembic import command; from server.store import Store, migrations; real = command.upgrade\n"
         "migrations.command.upgrade = lambda *given: (print('migrates', flush=True), real(*given))\n"
@@ -115,16 +114,6 @@ def test_s08_of_servers_that_start_at_once_one_migrates(postgres_cluster: Cluste
 def test_s08_there_is_no_way_back() -> None:
     for script in SCRIPTS.walk_revisions():
         assert not hasattr(script.module, "downgrade"), "a newer database is refused, never taken apart"
-
-
-def _to_revision(url: str, revision: str) -> None:
-    database = open_database(url)
-    config = migrations._config()
-    with database.writing.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-        database.mark_as_ours(connection)
-    database.close()
 
 
 def _reflected(engine: Engine) -> dict[str, Table]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alembic import command
 
 from client_hook import wire
 from server.domain.runs import NewRun
-from server.store import Store
+from server.store import Store, migrations
 from server.store.accepted import AcceptedFrame, AcceptedGroup, AcceptedRecord
+from server.store.engine import open_database
 from tests.frames import pack_group
 
 RUN = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e77"
@@ -82,3 +84,14 @@ def sent_frame(
     rows = list(zip(*series.values(), strict=True))
     packed = pack_group(series, range(count), [NOW] * count, rows, "f8")
     return wire.encode(wire.Frame(run_id, attempt, 0, seq, NOW, count - 1, (packed,), tuple(records)))
+
+
+def to_revision(url: str, revision: str) -> None:
+    """Makes a database as an older version would have."""
+    database = open_database(url)
+    config = migrations._config()
+    with database.writing.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        database.mark_as_ours(connection)
+    database.close()

@@ -44,8 +44,12 @@ def test_nothing_of_a_deleted_run_is_left_and_the_others_stay(store: Store) -> N
     fill(store, "other")
     before = rows_of(store, "other")
     assert {"pieces", "seals", "blocks", "frames", "series"} <= before.keys()
+    store.wishes.remark(RUN, 1, "muted", who="Ada", reason="known", now_ms=NOW)
+    for run in (RUN, "other", ""):
+        store.wishes.add_mute("default", "GW205", run=run, who="Ada", reason="known", now_ms=NOW)
     assert store.runs.delete(RUN)
     assert rows_of(store, RUN) == {}
+    assert [mute.run for mute in store.wishes.mutes("default")] == ["other", ""]
     assert rows_of(store, "other") == before
     assert not store.runs.delete(RUN)
     with pytest.raises(UnknownRun):

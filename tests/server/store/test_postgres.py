@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import queue
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -110,8 +113,8 @@ def test_a_run_is_diagnosed_by_one_process_until_it_gives_it_back_or_dies(two: t
 
 def test_what_changes_in_one_process_is_heard_in_the_others_and_not_in_itself(two: tuple[Store, Store]) -> None:
     heard: dict[str, list[tuple[str, str, int]]] = {"one": [], "other": []}
-    two[0].listen(lambda *change: heard["one"].append(change))
-    two[1].listen(lambda *change: heard["other"].append(change))
+    two[0].listen(lambda *change: heard["one"].append(change), missed=lambda: None)
+    two[1].listen(lambda *change: heard["other"].append(change), missed=lambda: None)
 
     def told() -> bool:
         two[0].notify("r", "data", 7)  # again, until the other one listens
@@ -135,15 +138,55 @@ def name_of(url: str) -> str:
     return url.split("/")[3].split("?")[0]
 
 
+def end_connections(cluster: Cluster, url: str) -> int:
+    """Ends every connection to a database, as a restart does; gives how many there were."""
+    with psycopg.connect(f"host={cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        ended = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name_of(url),)
+        )
+        return len(ended.fetchall())
+
+
+def test_pages_hear_that_changes_of_other_processes_were_lost(
+    postgres_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    missed = threading.Event()
+    heard: list[tuple[str, str, int]] = []
+    store.listen(lambda *change: heard.append(change), missed.set)
+    other = Store.open(url)
+    other.listen(lambda *change: None, lambda: None)
+
+    def told() -> bool:
+        other.notify("r", "data", 7)
+        return bool(heard)
+
+    wait_until(told, "the first change", 20)
+    assert not missed.is_set()
+    end_connections(postgres_cluster, url)
+    assert missed.wait(20)
+    said = [message for message in caplog.messages if "live pages" in message]
+    assert said[0].startswith("What tells live pages of other servers' news pauses: ")
+    assert "[" not in said[0]
+    store.close()
+    other.close()
+
+
+def test_a_server_whose_database_vanishes_does_not_wait_for_hours(postgres_cluster: Cluster) -> None:
+    store = Store.open(postgres_cluster.new_database())
+    with store._database.writing.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        told = raw.info.get_parameters()
+    assert (told["keepalives_idle"], told["tcp_user_timeout"]) == ("10", "25000")
+    store.close()
+
+
 def test_a_connection_that_broke_is_made_again(postgres_cluster: Cluster) -> None:
     url = postgres_cluster.new_database()
     store = Store.open(url)
     open_run(store)
-    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            (url.split("/")[3].split("?")[0],),
-        )
+    assert end_connections(postgres_cluster, url) > 0
     assert not store.frames.accept(frame(0, group({"loss": [1.0]}, [0]))).duplicate
     assert samples(store, "loss") == [(0, 1.0)]
     store.close()
@@ -167,6 +210,70 @@ def test_a_foreign_a_newer_and_an_absent_database_are_refused(postgres_cluster: 
     with pytest.raises(StoreError) as refused:
         Store.open("postgresql+psycopg://tester:secret@127.0.0.1:1/x")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(postgres_cluster: Cluster, encoding: str) -> None:
+    name = f"in_{encoding.lower()}"
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name}")
+        admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    with pytest.raises(
+        StoreError, match=rf"has the encoding {encoding}, .* createdb --encoding=UTF8 --template=template0"
+    ):
+        Store.open(postgres_cluster.url(name))
+
+
+def test_a_user_who_may_make_no_tables_is_told_what_lets_it(postgres_cluster: Cluster) -> None:
+    url = postgres_cluster.new_database()
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS guest")
+        admin.execute("CREATE ROLE guest LOGIN")
+    mend = f"ALTER DATABASE {name_of(url)} OWNER TO guest"
+    with pytest.raises(
+        StoreError, match=rf"permission denied for schema public\. Mend it as its administrator: {mend}$"
+    ):
+        Store.open(url.replace("tester@", "guest@"))
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(mend)
+    Store.open(url.replace("tester@", "guest@")).close()
+    with psycopg.connect(f"host={postgres_cluster.folder} user=tester dbname=postgres", autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name_of(url)} OWNER TO tester")
+        admin.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+        admin.execute("DROP ROLE guest")
+
+
+def test_names_travel_as_they_are_whatever_the_environment_says(
+    postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    store = Store.open(postgres_cluster.new_database())
+    open_run(store, name="日本 🙂")
+    run = store.runs.get(RUN)
+    assert run is not None
+    assert run.name == "日本 🙂"
+    store.close()
+
+
+def test_a_run_is_kept_whichever_letters_its_tag_has(two: tuple[Store, Store]) -> None:
+    open_run(two[0], run_id="kept", tags=("Keep",))
+    open_run(two[0], run_id="old")
+    assert two[0].runs.retire(NOW + 1, NOW + 2) == ["old"]
+
+
+def test_the_clock_of_the_database_counts_where_that_of_a_machine_is_wrong(
+    postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_cluster.new_database()
+    right, real = Store.open(url), time.time_ns
+    assert right.notice() == ""
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600 * 1_000_000_000)
+    behind = Store.open(url)
+    assert re.match(r"The clock of this machine is 3,[56]\d\d s behind that of the database", behind.notice())
+    assert abs(behind.now_ms() - real() // 1_000_000) < 60_000
+    monkeypatch.undo()
+    right.close()
+    behind.close()
 
 
 def test_the_start_up_line_names_the_server_without_its_password(postgres_cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
+from sqlalchemy.pool import QueuePool
 
 from server.errors import Busy, StoreError
 from server.store import Store, schema, writer
@@ -116,6 +117,7 @@ def test_foreign_newer_and_damaged_files_are_refused_with_a_sentence(tmp_path: P
     ("url", "sentence"),
     [
         ("nonsense", "The database URL cannot be read; expected one like sqlite:////"),
+        ("postgresql+psycopg://u:word@h:port/d", "The database URL cannot be read; expected one like sqlite:////"),
         ("mysql://h/d", "begins with 'mysql'; expected sqlite:////path/gradwatch.db or postgresql"),
         ("sqlite://", "names no file"),
         ("sqlite:////proc/nowhere/g.db", "cannot be made"),
@@ -206,3 +208,17 @@ def test_a_full_queue_says_busy_and_a_failed_job_harms_no_other(
     database.close()
     assert [answers[0].result(), answers[2].result()] == ["held", "stored"]
     assert isinstance(answers[1].exception(), ZeroDivisionError)
+
+
+def test_a_reader_for_whom_no_connection_is_left_is_told_to_come_back(tmp_path: Path) -> None:
+    store = Store.open(url_in(tmp_path))
+    pool = store._database.reading.pool
+    assert isinstance(pool, QueuePool)
+    pool._timeout = 0.05
+    held = [store._database.reading.connect() for _ in range(pool.size() + pool._max_overflow)]
+    with pytest.raises(Busy, match="Every connection to the database is in use; try again in a second"):
+        store.runs.get(RUN)
+    for connection in held:
+        connection.close()
+    assert store.runs.get(RUN) is None
+    store.close()

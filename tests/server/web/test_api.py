@@ -98,6 +98,27 @@ def test_a_run_is_renamed_archived_and_deleted(open_house: House) -> None:
     assert gone.json()["detail"] == f"Run '{RUN}' was deleted; it can be brought back from the table of runs"
 
 
+def test_names_and_tags_are_one_line_of_text_like_those_of_hooks(open_house: House) -> None:
+    client = open_house.client
+    changed = client.patch(f"/api/v1/runs/{RUN}", json={"name": " a\0b\nc ", "tags": ["x\ty", "x y"]}).json()
+    assert (changed["name"], changed["tags"]) == ("a b c", ["x y"])
+    for blank in ({"name": " \n "}, {"tags": ["\0"]}):
+        assert client.patch(f"/api/v1/runs/{RUN}", json=blank).status_code == 422
+    open_house.open_run("other", tags=["\n", "night", "night"])
+    assert client.get("/api/v1/runs/other").json()["tags"] == ["night"]
+
+
+def test_a_run_has_at_most_a_hundred_tags_however_they_come(open_house: House) -> None:
+    client = open_house.client
+    many = [f"tag {number}" for number in range(99)]
+    assert client.post("/api/v1/runs/changes", json={"ids": [RUN], "add_tags": many}).status_code == 200
+    one_more = client.post("/api/v1/runs/changes", json={"ids": [RUN], "add_tags": ["more"], "archived": True})
+    assert one_more.status_code == 422
+    assert one_more.json()["detail"] == f"add_tags: run {RUN} would have 101 tags, at most 100 are kept"
+    kept = client.get(f"/api/v1/runs/{RUN}").json()
+    assert (len(kept["tags"]), kept["archived"]) == (100, False)
+
+
 def test_a_deleted_run_is_brought_back_and_several_are_changed_at_once(open_house: House) -> None:
     client = open_house.client
     client.delete(f"/api/v1/runs/{RUN}")
@@ -168,6 +189,11 @@ def test_the_checklist_has_a_line_for_every_rule(open_house: House) -> None:
 
 
 def test_the_api_describes_itself(open_house: House) -> None:
-    paths = open_house.client.get("/api/v1/openapi.json").json()["paths"]
+    told = open_house.client.get("/api/v1/openapi.json").json()
+    paths = told["paths"]
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for operation in (operation for operations in paths.values() for operation in operations.values()):
+        assert operation["security"] == [{"HTTPBearer": []}]
+        assert {"401", "429", "503"} <= operation["responses"].keys()
     for path in ("/api/v1/runs/{run_id}/frames", "/api/v1/runs", "/api/v1/rules", "/api/v1/runs/{run_id}/live"):
         assert path in paths

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from server.errors import StoreError
 from server.web.auth import (
     GUESS_WINDOW_S,
     GUESSES,
@@ -17,7 +18,7 @@ from server.web.auth import (
     MOST_SESSIONS,
     Door,
     Gate,
-    Sessions,
+    SessionsInMemory,
     Throttle,
     router_for,
     safe_next,
@@ -169,6 +170,22 @@ def test_signing_out_ends_the_session_at_the_server() -> None:
     assert not scene.inside()
 
 
+def test_a_database_that_is_away_is_told_to_who_is_signed_in() -> None:
+    scene = Scene()
+    scene.sign_in()
+
+    class Away(SessionsInMemory):
+        def valid(self, key: str) -> bool:
+            raise StoreError("The database does not answer.")
+
+    scene.door.sessions = Away(scene.clock)
+    page = scene.client.get("/runs", headers=PAGE)
+    assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+    assert "<p>The database does not answer.</p>" in page.text
+    answer = scene.client.get("/api/v1/runs")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "The database does not answer."})
+
+
 def test_a_session_ends_after_idle_hours_and_after_its_longest_life() -> None:
     scene = Scene()
     scene.sign_in()
@@ -183,7 +200,7 @@ def test_a_session_ends_after_idle_hours_and_after_its_longest_life() -> None:
 
 
 def test_the_number_of_sessions_is_bounded() -> None:
-    sessions = Sessions(Clock())
+    sessions = SessionsInMemory(Clock())
     first = sessions.open()
     for _ in range(MOST_SESSIONS):
         sessions.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ from tests.server.house import RUN, House, frame_bytes, house
 
 OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
 NAMES = ["baseline", "Baseline", "ÄPFEL", "äpfel", "zebra", "_under", "Ω 10 % _x", "-minus", "emoji 🙂", "a\\b"]
+FORGED = [
+    base64.urlsafe_b64encode(json.dumps(entry).encode()).decode().rstrip("=")
+    for entry in ([True, "x"], ["word", "x"], [1, "x"], [2**62, "x"], [1.5, "x"], [1, "x\0"], ["x\0", "x"], [None, "x"])
+]
 QUESTIONS = [
     "/api/v1/runs?limit=3",
     *(f"/api/v1/runs?sort={sort}" for sort in ("started", "name", "loss", "severity")),
@@ -18,6 +24,10 @@ QUESTIONS = [
     "/api/v1/runs?search=ä",
     "/api/v1/runs?search=10 %25 _",
     "/api/v1/runs?search=a\\b",
+    "/api/v1/runs?search=RUN-",
+    "/api/v1/runs?tag=TAG",
+    "/api/v1/runs?tag=BASELINE",
+    "/api/v1/runs?tag=äpfel",
     "/api/v1/runs?project=other",
     "/api/v1/runs?state=finished",
     "/api/v1/runs?severity=error",
@@ -36,6 +46,14 @@ QUESTIONS = [
     f"/api/v1/runs/{RUN}/charts/param-grad-norms",
     "/api/v1/runs/unknown",
     "/api/v1/runs?cursor=nonsense",
+    *(
+        f"/api/v1/runs?sort={sort}&cursor={cursor}"
+        for sort in ("started", "name", "loss", "severity")
+        for cursor in FORGED
+    ),
+    "/api/v1/runs?search=%00",
+    "/api/v1/runs/a%00b",
+    f"/api/v1/runs/{RUN}/series/export?name=%00",
 ]
 
 

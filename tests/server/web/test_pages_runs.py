@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.house import RUN, House, house
+from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, finding, look
 
 
@@ -47,6 +47,17 @@ def test_a_row_says_state_verdict_progress_and_last_loss(home: House) -> None:
     )
     assert "One layer is dying." in page.text
     assert [tag for tag, attributes in page.tags if attributes.get("class") == "spark__line"] == ["path"]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_time_that_a_run_took_is_that_of_its_own_clock(home: House, hours: int) -> None:
+    theirs = home.clock() + hours * 3_600_000
+    home.open_run(started_ms=theirs - 120_000)
+    home.clock.now_ms += 1_000
+    body = frame_bytes(0, {"loss": [2.0, 1.0]}, time_ms=theirs)
+    kind = {"Content-Type": "application/vnd.gradwatch.frame"}
+    assert home.client.post(f"/api/v1/runs/{RUN}/frames", content=body, headers=kind).status_code == 200
+    assert "ran 2 min" in look(home, "/").text
 
 
 def test_a_value_that_is_not_finite_is_marked_in_the_sparkline(home: House) -> None:

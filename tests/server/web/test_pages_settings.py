@@ -234,3 +234,15 @@ def test_names_of_others_are_text(home: House) -> None:
     page = home.client.get("/settings?project=%3Cscript%3E").text + home.client.get("/settings?project=default").text
     assert "<script>alert(1)" not in page
     assert "<b>x</b>" not in page
+
+
+def test_a_form_that_no_page_of_ours_sends_is_answered_with_a_sentence(home: House) -> None:
+    many = "&".join(f"field{number}=1" for number in range(101))
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = home.client.post("/settings/mutes", content=many, headers=kind)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The form has more than 100 fields")
+    home.open_run()
+    form = {"project": "default", "code": "GW205", "reason": "kn\0own\nnoise", "who": "Ada\0"}
+    assert home.client.post("/settings/mutes", data=form, follow_redirects=False).status_code == 303
+    (mute,) = home.store.wishes.mutes("default")
+    assert (mute.reason, mute.who) == ("kn own noise", "Ada")
