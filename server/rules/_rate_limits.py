@@ -55,7 +55,7 @@ class RateLimits:
     late_samples: int = threshold(50, unit="samples of the window", low=5, high=200, source="ours: a quarter of 200")
     marks: int = threshold(3, unit="jumps of the gradient norm", low=1, high=100, source="as gradient-spike")
     floor: float = threshold(
-        0.05,
+        0.1,
         unit="of the first losses",
         low=0.0,
         high=1.0,

@@ -16,6 +16,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
 from server.rules._epoch_units import passed_at_once, wave
 from server.rules._layers import groups, looks_untrained
+from server.rules._progress import loss_quarters
 from server.rules._say import percent, say
 from server.rules._schedules import falling_kinds, has_restarts, length, schedulers
 from server.rules._validation import should_rise
@@ -27,6 +28,7 @@ MANY_TIMES = 4  # as long as what it was stepped: fewer batches an epoch are a r
 SAME, AGREE = 1e-5, 0.8  # of a value, stored in single precision; of the values that a scheduler was told
 MOST_COMPARED = 10_000
 ENDED = 0.95  # of the planned steps
+HALF = 0.5  # of the first losses: who fell below has learned, whatever the rate did
 
 _UNIT = (
     "Step the scheduler in the unit that its arguments count in: with scheduler.step() after every batch, T_max, "
@@ -168,7 +170,9 @@ def _warm_up(seen: Seen) -> Verdict | None:
     ends_rising = window.final and not len(falls) and peak >= rate.count - 2
     if not ends_rising and share <= params.warm_up_info:
         return None
-    severity = Severity.WARNING if ends_rising or share > params.warm_up_long else Severity.INFO
+    parts = loss_quarters(window)
+    learned = parts is not None and parts.q4 < HALF * abs(parts.start)
+    severity = Severity.WARNING if ends_rising or (share > params.warm_up_long and not learned) else Severity.INFO
     what = "still rises at the end of the run" if ends_rising else f"rose over {percent(share)} of the {total} steps"
     return say_of_rate(
         severity,

@@ -21,12 +21,12 @@ class ClassCollapse(Rule):
 
     ## What it does
     At the end of the run: classes with at least 30 labels, and a fair share of them where they are many, that were not
-    predicted a single time, in validation if its loss is computed with the same function, else in training. An info
-    while the loss still falls, and where some of very many classes, or of the signs of a sequence, are missing and the
-    loss is still above half of the labels' entropy (a language model whose next letter is a guess need never put a
-    rare one first), else a warning. Where more than half of them are missing it is one only while the loss is near
-    that entropy, which a constant answer gets too. Cross-entropies of single labels from which something else is made
-    (a preference, a policy's ratio) are likelihoods: no say.
+    predicted a single time where ten times were to be expected, in validation if its loss is computed with the same
+    function, else in training. An info while the loss still falls, and where some of very many classes, or of the signs
+    of a sequence, are missing and the loss is still above half of the labels' entropy (a language model whose next
+    letter is a guess need never put a rare one first), else a warning. Where more than half of them are missing it is
+    one only while the loss is near that entropy, which a constant answer gets too. Cross-entropies of single labels
+    from which something else is made (a preference, a policy's ratio) are likelihoods: no say.
 
     ## Why it matters
     The accuracy can look fine while whole classes are lost.

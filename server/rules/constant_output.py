@@ -34,13 +34,13 @@ class ConstantOutput(Rule):
     ## What it does
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
     spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
-    more than 99 % of the predictions although it makes up less than 80 % of the labels. Losses that are surely below
-    the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were last looked at, show
-    that they differ by now; so does a validation loss a quarter below all up to the last look. At the end of a run,
-    vectors under a loss of one's own that came together to a tenth of their size while the loss went to 2 % of its
-    start, and below half of it before they were last looked at; or a loss of minus the cosine of two outputs with a
-    gradient on either side and no other term, which reached 90 % of what it can. And a group norm whose groups hold a
-    single number each.
+    more than 99 % of the predictions of batches of 8 and more although it makes up less than 80 % of the labels. Losses
+    that are surely below the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were
+    last looked at, show that they differ by now; so does a validation loss a quarter below all up to the last look. At
+    the end of a run, vectors under a loss of one's own that came together to a tenth of their size while the loss went
+    to 2 % of its start, and below half of it before they were last looked at; or a loss of minus the cosine of two
+    outputs with a gradient on either side and no other term, which reached 90 % of what it can. And a group norm whose
+    groups hold a single number each.
 
     ## Why it matters
     Then the network does not look at its input: it has died, saturated, or never received it.

@@ -27,6 +27,7 @@ from server.rules.base import Rule, Stage, threshold
 
 WITHOUT_LOADER = 500  # steps
 IN_RUNS = 0.5  # of the entropy of all labels, within a batch
+LEARNED = 0.5  # of the first losses
 
 
 class LabelHistogramWrong(Rule):
@@ -35,16 +36,16 @@ class LabelHistogramWrong(Rule):
     ## What it does
     Counts the class ids that reach the loss. One single value among many outputs is an error. Where the loss is also
     called on validation batches, the two histograms are compared: half the sum of the absolute differences of their
-    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were
-    passed (not where a step asks for losses of several batches one by one: labels that the model guesses are no
-    data); of less than 200 labels that is judged at the end, with the sampling error of one evaluation. Labels that
-    come in batches of one class count once a batch: of sorted data a few batches are no sample. At the end of a
-    run, three times as many outputs as classes ever came (0 to K−1, none of them rare) is a warning: a head that
-    was made for other data. Texts are left out: their vocabulary is larger than one run's. Where nearly all
-    validation examples of each class are taken for one class, and two or more classes for each other's, though the
-    training loss fell, the sets number their classes differently: an error. At the end of a run the only label
-    under a binary loss, or of two classes, is an error too. Of regression targets it compares mean and deviation:
-    validation targets five deviations away and three times as wide were not scaled.
+    shares (total variation) above 0.15 plus its sampling error is a warning, an info where class weights were passed
+    (not where a step asks for losses of several batches one by one: labels that the model guesses are no data); of less
+    than 200 labels that is judged at the end, with the sampling error of one evaluation. Labels that come in batches of
+    one class count once a batch: of sorted data a few batches are no sample. At the end of a run, three times as many
+    outputs as classes ever came (0 to K−1, none of them rare) is a warning: a head that was made for other data; an
+    info where the loss fell below half all the same. Texts are left out: their vocabulary is larger than one run's.
+    Where nearly all validation examples of each class are taken for one class, and two or more classes for each
+    other's, though the training loss fell, the sets number their classes differently: an error. At the end of a run the
+    only label under a binary loss, or of two classes, is an error too. Of regression targets it compares mean and
+    deviation: validation targets five deviations away and three times as wide were not scaled.
 
     ## Why it matters
     Labels that a cast or a scaling has destroyed train a model that always says the same. A validation set with other
@@ -191,8 +192,9 @@ def _spare_outputs(window: Window, call: LossCall, params: LabelHistogramWrong.P
     other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}
     if min(call.labels.values()) < params.per_class or max(other, default=0) >= seen:
         return None
+    parts = loss_quarters(window)  # who learned has learned to leave them alone
     return say(
-        Severity.WARNING,
+        Severity.INFO if parts is not None and parts.q4 < LEARNED * abs(parts.start) else Severity.WARNING,
         f"The model has {outputs} outputs, and all {sum(call.labels.values()):,} labels of the run are between 0 and "
         f"{seen - 1}: {outputs - seen} outputs are for classes that do not exist",
         f"Give the last layer {seen} outputs (model.fc = nn.Linear(in_features, {seen}) on a finished architecture).",

@@ -26,13 +26,14 @@ class LrScheduleBug(Rule):
     scheduler that should only fall (a cosine stepped beyond its end); more than 10 times as high from one step to the
     next, and higher than ever, where no restart was declared and the run is past its warm-up; cut by
     `ReduceLROnPlateau` while the metric that it was told, recognised by its values, got better (the wrong `mode`); a
-    warm-up of more than half of the run, or one that never ends; a schedule of one's own under which the rate never
-    gets above 1 % of what the optimizer was given, or whose factor is that rate itself (`LambdaLR` multiplies). At the
-    end: a one-cycle schedule of which less than a fifth was gone through, the rate still rising; a schedule as long as
-    the run has batches that was stepped once an epoch. The other way round, a schedule that counts epochs and is
-    stepped after every batch: milestones that lie within the run as epochs, and within its first epoch as batches; a
-    rate that comes back gradually every 2·E steps in a run of E epochs. A warm-up above 30 % is an info, and so is a
-    rate that ends its planned run above half of its maximum, under a schedule that should bring it down.
+    warm-up of more than half of the run (an info where the loss fell below half), or one that never ends; a schedule of
+    one's own under which the rate never gets above 1 % of what the optimizer was given, or whose factor is that rate
+    itself (`LambdaLR` multiplies). At the end: a one-cycle schedule of which less than a fifth was gone through, the
+    rate still rising; a schedule as long as the run has batches that was stepped once an epoch. The other way round, a
+    schedule that counts epochs and is stepped after every batch: milestones that lie within the run as epochs, and
+    within its first epoch as batches; a rate that comes back gradually every 2·E steps in a run of E epochs. A warm-up
+    above 30 % is an info, and so is a rate that ends its planned run above half of its maximum, under a schedule that
+    should bring it down.
 
     ## Why it matters
     The run goes on, at a rate at which nothing is learned or everything is forgotten; the loss curve alone rarely shows
@@ -63,7 +64,7 @@ class LrScheduleBug(Rule):
     name = "lr-schedule-bug"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 5
+    version = 6
     needs = (Kind.LEARNING_RATE,)
     chart = "learning-rate"
     persistence = (1, 1)
