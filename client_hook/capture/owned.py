@@ -62,8 +62,10 @@ class Owned:
 
     def graph(self, root: Tensor) -> bool:
         """Says whether a backward from here reaches a watched parameter; with one monitor it is not asked twice."""
-        if self._context.patches.owners <= 1:
-            return True
+        return self._context.patches.owners <= 1 or self.parameters(root)
+
+    def parameters(self, root: Tensor) -> bool:
+        """Says the same, however many monitors there are."""
         return any(self._context.parameter_name(leaf) is not None for leaf in _leaves(root))
 
     def input_too(self, root: Tensor) -> bool:
