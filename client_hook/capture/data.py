@@ -237,8 +237,8 @@ def _fact(seen: _Loader) -> dict[str, Any]:
 def describe(loader: DataLoader[Any]) -> dict[str, Any]:
     """Reads what a loader says about itself; null for what it does not know."""
     iterable = isinstance(loader.dataset, IterableDataset)
-    sampler = None if iterable else getattr(loader, "sampler", None)
     batch_sampler = getattr(loader, "batch_sampler", None)
+    sampler = None if iterable else _sampler_of(loader, batch_sampler)
     shuffle = True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
     if shuffle is None:
         known = getattr(sampler, "shuffle", None)
@@ -262,6 +262,14 @@ def describe(loader: DataLoader[Any]) -> dict[str, Any]:
         "generator_seed": quietly(generator.initial_seed) if generator is not None else None,
         "epoch_set": None,
     }
+
+
+def _sampler_of(loader: DataLoader[Any], batches: Any) -> Any:
+    """Finds what gives the order: beside batches that somebody made, the loader's own sampler is an idle one."""
+    if loader.batch_size is not None or batches is None:
+        return getattr(loader, "sampler", None)
+    batches = getattr(batches, "batch_sampler", batches)  # of which it is a rank's share
+    return getattr(batches, "sampler", batches)
 
 
 def _is_uneven(sampler: Any, batches: Any, weights: Tensor | None) -> bool:

@@ -15,7 +15,16 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Sampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from client_hook.capture import environment
 from client_hook.capture.data import describe
@@ -151,6 +160,38 @@ def test_a_sampler_that_somebody_chose_is_known(sampler, weights, uneven) -> Non
     data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
     about = describe(DataLoader(data, batch_size=8, sampler=sampler))
     assert (about["weights"], about["uneven"]) == (weights, uneven)
+
+
+class Share(BatchSampler):
+    """Gives a rank its share of somebody's batches."""
+
+    def __init__(self, batches: BatchSampler) -> None:
+        self.batch_sampler = batches
+
+
+class Pairs:
+    """Makes batches by itself."""
+
+    batch_size = 2
+
+    def __iter__(self):
+        return iter([[0, 39]] * 20)
+
+
+@pytest.mark.parametrize(
+    ("batches", "sampler", "shuffle"),
+    [
+        (BatchSampler(RandomSampler(range(40)), 8, drop_last=True), "RandomSampler", True),
+        (Share(BatchSampler(RandomSampler(range(40)), 8, drop_last=True)), "RandomSampler", True),
+        (BatchSampler(SequentialSampler(range(40)), 8, drop_last=True), "SequentialSampler", False),
+        (BatchSampler(WeightedRandomSampler([0.9, 0.1], 40), 8, drop_last=True), "WeightedRandomSampler", None),
+        (Pairs(), "Pairs", None),
+    ],
+    ids=["random", "share", "in-order", "weights", "own"],
+)
+def test_of_batches_that_somebody_made_the_order_is_that_of_their_sampler(batches, sampler, shuffle) -> None:
+    about = describe(DataLoader(TensorDataset(torch.randn(40, 8)), batch_sampler=batches))
+    assert (about["sampler"], about["shuffle"]) == (sampler, shuffle)
 
 
 def test_without_a_loader_nothing_is_invented() -> None:
