@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import (
@@ -49,6 +50,7 @@ class _Loader:
         self.batches = 0  # since the last step closed
         self.wait_s = 0.0
         self.training = False
+        self.learning = True  # gradients were on when this epoch of it began
         self.sampler_epoch: Any = None
 
     def begin_epoch(self, loader: DataLoader[Any]) -> None:
@@ -104,7 +106,7 @@ class DataSignal(Signal):
             seen = self._loaders[id(loader)] = self._adopt(loader)
         if epoch_start:
             seen.begin_epoch(loader)
-            seen.in_epoch = 0
+            seen.in_epoch, seen.learning = 0, torch.is_grad_enabled()
         seen.in_epoch += 1
         seen.batches += 1
         seen.wait_s += wait_s
@@ -133,7 +135,7 @@ class DataSignal(Signal):
             return
         last.training = self._changed = True
         for other in self._loaders.values():  # drawn side by side, as in `zip(labelled, unlabelled)`
-            if other.batches == last.batches and other.in_epoch == last.in_epoch:
+            if other.learning and other.batches == last.batches and other.in_epoch == last.in_epoch:
                 other.training = True
 
     def plain_batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:

@@ -194,6 +194,28 @@ def test_of_batches_that_somebody_made_the_order_is_that_of_their_sampler(batche
     assert (about["sampler"], about["shuffle"]) == (sampler, shuffle)
 
 
+def test_a_validation_before_the_first_step_is_no_training_however_many_batches_it_has() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    training, validation = DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=40)
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(3):
+        with torch.no_grad():
+            for inputs, labels in validation:
+                F.cross_entropy(model(inputs), labels)
+        for inputs, labels in training:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "data")
+    assert (fact["shuffle"], fact["batch_size"], [item["training"] for item in fact["others"]]) == (True, 8, [False])
+
+
 def test_without_a_loader_nothing_is_invented() -> None:
     tape = train()
     assert tape.series("time/data") == {}
