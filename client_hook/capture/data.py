@@ -31,6 +31,7 @@ _EPOCH = ("epoch",)
 _WAIT_LABEL, _EPOCH_LABEL = (_WAIT, True), (_EPOCH, True)
 STEPS_WITHOUT_LOADER = 3
 MAX_GONE = 20
+IN_A_ROW = 5  # steps before each of which a loader was asked without gradients: it is for training all the same
 LOOKED_AT = 50_000  # weights of a sampler
 _UNIFORM = (RandomSampler, SequentialSampler, SubsetRandomSampler, DistributedSampler)
 _BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
@@ -51,6 +52,7 @@ class _Loader:
         self.wait_s = 0.0
         self.training = False
         self.learning = True  # gradients were on when this epoch of it began
+        self.doubted, self.in_a_row = -2, 0  # the newest step before which they were not, and how many in a row
         self.sampler_epoch: Any = None
 
     def begin_epoch(self, loader: DataLoader[Any]) -> None:
@@ -131,12 +133,25 @@ class DataSignal(Signal):
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Knows by now which loader feeds the training."""
         last = self._last
+        if last is not None and last.batches and torch.is_grad_enabled() and not last.learning:
+            last = self._not_validating(last)
         if last is None or last.training or not last.batches:
             return
         last.training = self._changed = True
         for other in self._loaders.values():  # drawn side by side, as in `zip(labelled, unlabelled)`
             if other.learning and other.batches == last.batches and other.in_epoch == last.in_epoch:
                 other.training = True
+
+    def _not_validating(self, last: _Loader) -> _Loader | None:
+        """Finds the loader of a step before which another one was asked without gradients, as a validation does; that
+        one itself where it is so at every step, and no other is known."""
+        everyone = self._loaders.values()
+        drawn = [seen for seen in everyone if seen.learning and seen.batches]
+        if drawn or any(seen.training for seen in everyone):
+            return drawn[-1] if drawn else None
+        last.in_a_row = last.in_a_row + 1 if last.doubted == self._steps - 1 else 1
+        last.doubted = self._steps
+        return last if last.in_a_row == IN_A_ROW else None
 
     def plain_batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
         """Hears of one batch; a loader that is new here is looked at closely."""

@@ -44,7 +44,7 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Tells the loss of this batch: Keras's own log has the mean of the epoch."""
         if self.monitor is not None:
             scales = (stand.grad_scale for stand in self._stands.values())
-            self.monitor.step(self._loss.take(next((scale for scale in scales if scale is not None), None)))
+            self._loss.tell(scale=next((scale for scale in scales if scale is not None), None))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Passes on the validation."""

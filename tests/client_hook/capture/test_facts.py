@@ -216,6 +216,50 @@ def test_a_validation_before_the_first_step_is_no_training_however_many_batches_
     assert (fact["shuffle"], fact["batch_size"], [item["training"] for item in fact["others"]]) == (True, 8, [False])
 
 
+def test_a_batch_that_was_drawn_before_a_validation_belongs_to_the_training() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    training, validation = DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=20)
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    unheard = iter(training)  # a framework may begin before anybody listens
+    next(unheard)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for batches in (unheard, iter(training), iter(training)):
+        for step, (inputs, labels) in enumerate(batches):
+            if step % 2 == 0:
+                with torch.no_grad():
+                    for rows, answers in validation:
+                        F.cross_entropy(model(rows), answers)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "data")
+    assert (fact["shuffle"], fact["batch_size"]) == (True, 8)
+    assert [item["training"] for item in fact["others"]] == [False]
+
+
+def test_a_loader_that_is_asked_without_gradients_may_be_for_training() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(400, 8), torch.randint(0, 5, (400,)))
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    with torch.no_grad():
+        for inputs, labels in DataLoader(data, batch_size=8):
+            with torch.enable_grad():
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(inputs), labels)
+                loss.backward()
+                optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert last(tape, "data")["loader"] is True
+
+
 def test_without_a_loader_nothing_is_invented() -> None:
     tape = train()
     assert tape.series("time/data") == {}
