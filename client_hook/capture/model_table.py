@@ -222,6 +222,8 @@ class ModelTableSignal(Signal):
             bias = getattr(module, "bias", None)
             if isinstance(bias, (Tensor, bool)) or "bias" in module._parameters:
                 arguments["bias"] = bias is not None and bias is not False
+            if type(module).__name__ == "BatchNormalization" and isinstance(kept := arguments.get("momentum"), float):
+                arguments["momentum"] = 1.0 - kept  # Keras's is the share of what was known
             layers.append(
                 {
                     "name": name,

@@ -76,7 +76,8 @@ class Pair(keras.Model):
         super().__init__()
         layer = keras.layers.Dense
         self.maker = keras.Sequential([keras.Input((4,)), layer(8, activation="relu"), layer(4)])
-        self.judge = keras.Sequential([keras.Input((4,)), layer(8, activation="relu"), layer(1)])
+        norm = keras.layers.BatchNormalization(momentum=0.75)
+        self.judge = keras.Sequential([keras.Input((4,)), layer(8, activation="relu"), norm, layer(1)])
         self.makers, self.judges = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(2e-3)
         self.told = keras.losses.BinaryCrossentropy(from_logits=True)
         self.built = True
@@ -104,7 +105,9 @@ model.fit(Rows().x, batch_size=8, epochs=2, verbose=0, callbacks=[callback])
 (tape,) = tapes
 print(json.dumps({"losses": losses, "norms": norms, "loss": tape.series("loss"), "norm": tape.series("grad_norm"),
     "judges": tape.series("lr/judges.0"), "makers": tape.series("lr/makers.0"), "plan": tape.facts("plan")[-1],
-    "groups": [len(item["groups"]) for item in tape.facts("model")[-1]["parameters"]],
+    "groups": [len(item["groups"]) for item in tape.facts("model")[-1]["parameters"] if item["trainable"]],
+    "momentum": [item["arguments"]["momentum"] for item in tape.facts("model")[-1]["layers"]
+                 if item["type"] == "BatchNormalization"],
     "offences": tape.facts("loop")[-1]["offences"], "notes": callback.monitor.ledger["notes"],
     "apply": [name for name in ("optimizer", "makers", "judges") if "apply" in vars(getattr(model, name))]}))
 """
@@ -152,4 +155,5 @@ def test_a_pair_with_an_optimizer_each_has_both_rates(tmp_path: Path) -> None:
     assert list(seen["makers"].values()) == pytest.approx([1e-3] * 8)
     assert seen["plan"]["moving_target"] is True
     assert set(seen["groups"]) == {1}
+    assert seen["momentum"] == [0.25], "as PyTorch counts it"
     assert (seen["offences"], seen["notes"], seen["apply"]) == ([], [], [])
