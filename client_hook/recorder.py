@@ -25,7 +25,7 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.capture.owned import Owned
 from client_hook.governor import Governor
-from client_hook.guard import Guard, quietly
+from client_hook.guard import Guard
 from client_hook.optimizer_hooks import OptimizerHooks
 from client_hook.other_hands import OtherHands
 from client_hook.patches import capture
@@ -184,9 +184,9 @@ class Recorder:
         self._backwards += 1
         counter = self.counter
         if self._reaches is None:
-            self._reaches = quietly(self._owned.parameters, root, default=False)
+            self._reaches = self._owned.parameters(root)
         elif counter.optimizer_seen and not counter.stepped and counter.micro_batches >= max(counter.most_calls, 1):
-            self._elsewhere = bool(self._reaches) and not quietly(self._owned.parameters, root, default=True)
+            self._elsewhere = bool(self._reaches) and not self._owned.parameters(root)
         hearing = self.signals.on_backward[self.context.sampled]
         if hearing:
             began = perf_counter()

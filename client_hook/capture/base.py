@@ -64,6 +64,7 @@ class Context:
         self._sharded = [weakref.ref(module) for module in modules if hasattr(module, "_get_fsdp_state")]
         self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
         self._parameter_names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._asked: tuple[weakref.ref[Tensor], bool] | None = None  # the newest loss, and whether it reaches a weight
         self._notes: dict[str, None] = {}
         self.on_scaled: Callable[[str, Optimizer], None] | None = None  # a scaler let an optimizer step, or not
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
@@ -166,6 +167,20 @@ class Context:
         self._parameter_names = {id(item): (weakref.ref(item), name) for name, item in self._forms()}
         known = self._parameter_names.get(id(parameter))
         return known[1] if known is not None else None
+
+    def reached_from(self, root: Tensor, leaves: Callable[[Tensor], Iterator[Tensor]]) -> bool:
+        """Says whether one of a loss's leaves is a watched model's parameter; each loss is searched once."""
+        if self._asked is None or self._asked[0]() is not root:
+            found, looked = False, False
+            for leaf in leaves(root):
+                known = self._parameter_names.get(id(leaf))
+                found = known is not None and known[0]() is leaf
+                if found or (not looked and self.parameter_name(leaf) is not None):
+                    found = True
+                    break
+                looked = True  # the names are those of this moment now
+            self._asked = (weakref.ref(root), found)
+        return self._asked[1]
 
     def _grew(self) -> bool:
         """Says whether the models hold another number of parameters than when their names were taken."""

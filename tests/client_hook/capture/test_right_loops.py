@@ -330,3 +330,18 @@ def test_an_optimizer_that_steps_inside_a_compiled_function_is_not_said_never_to
     tape = train(body, model=model, optimizer=optimizer, steps=20)
     assert kinds(tape) == {}
     assert last(tape, "loop")["weights_moved"] is True
+
+
+def test_the_backwards_of_a_model_that_nobody_watches_are_its_own() -> None:
+    model, other = classifier(), classifier()
+    others = torch.optim.SGD(other.parameters(), lr=0.1)
+
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        usual(100 + step, other, others)
+        return loss
+
+    tape = train(body, model=model)
+    loop = last(tape, "loop")
+    assert (loop["backward"], loop["backwards_per_step"], loop["offences"]) == (12, 1, [])
+    assert loop["accumulation"]["steps"] == 0
