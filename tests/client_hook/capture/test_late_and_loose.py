@@ -162,7 +162,7 @@ def test_copies_that_wards_train_by_themselves_are_no_strangers() -> None:
         optimizer.step()
         return loss.detach()
 
-    assert [graph["unregistered"] for graph in train(round_of, steps=4).facts("graph")] == [[], []]
+    assert train(round_of, steps=4).facts("graph") == [], "none of these losses depends on what is watched"
 
 
 def _by_a_stranger(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
