@@ -174,7 +174,8 @@ class PlainSteps:
             context.outbox.complete(counter.closed)
         if self._rates is None:
             return
-        if midway and not counter.stepped:  # its optimizers are about to step, and nobody read their rates before
+        if midway and not (counter.stepped or counter.micro_batches):
+            # its optimizers are about to step, and nobody read their rates before
             for key, optimizer in context.optimizers.items():
                 if key in self._rates.rates:
                     self._rates.on_pre_step(key, optimizer)

@@ -23,6 +23,7 @@ from client_hook.anomaly import LossWatch
 from client_hook.capture import signal_types
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
+from client_hook.capture.owned import Owned
 from client_hook.governor import Governor
 from client_hook.guard import Guard
 from client_hook.optimizer_hooks import OptimizerHooks
@@ -36,6 +37,10 @@ _OVERHEAD = ("hook/overhead",)
 _GONE = (
     "The watched optimizer steps no more: steps are counted by calls of monitor.step; "
     "watch the one in its place to see its rates and gradients."
+)
+_OFTEN = (
+    "monitor.step is called more often than backward: what its calls tell between two steps of the optimizer is "
+    "averaged; name the parts of one loss, monitor.step(loss, a=a, b=b)."
 )
 _EARLY = "monitor.step comes before optimizer.step: each loss is kept for the step before its own; call it last."
 FIRST_CALLS = 4  # steps
@@ -62,7 +67,11 @@ class Recorder:
         self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
         self.hooks = OptimizerHooks()
         self._first_calls: list[int] = []  # calls of `step` in the first steps
+        self._backwards = self._spare_calls = 0  # in the open step; of the first steps, those with more calls than that
+        self._reaches: bool | None = None  # the first backward does, and can be followed to, a watched weight
+        self._elsewhere = False  # the newest one, in a step with more calls than ever, reaches none
         self._other_hands = OtherHands(context)
+        self._owned = Owned(context)
         self._accumulation = Accumulation(context)
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
@@ -149,7 +158,7 @@ class Recorder:
         if (
             counter.optimizer_seen
             and not counter.stepped
-            and (not self.context.optimizers or self._other_hands.moved())
+            and (not self.context.optimizers or self._elsewhere or self._other_hands.moved())
         ):
             counter.lose_optimizer()
         if counter.may_wait and self._accumulation.by_hand():
@@ -165,11 +174,19 @@ class Recorder:
         self.context.micro_batches = counter.micro_batches
         if self._loss is not None:
             self._loss.keep()
+        if self.plain is not None and counter.micro_batches > max(counter.most_calls, 1):
+            self._end_plain(midway=True)  # whose backwards these are is to be heard
         self.context.spent_s += perf_counter() - began
         return False
 
     def backward(self, root: Tensor) -> None:
         """Hears that `torch.autograd.backward` begins."""
+        self._backwards += 1
+        counter = self.counter
+        if self._reaches is None:
+            self._reaches = self._owned.parameters(root)
+        elif counter.optimizer_seen and not counter.stepped and counter.micro_batches >= max(counter.most_calls, 1):
+            self._elsewhere = bool(self._reaches) and not self._owned.parameters(root)
         hearing = self.signals.on_backward[self.context.sampled]
         if hearing:
             began = perf_counter()
@@ -183,8 +200,12 @@ class Recorder:
         step = self.counter.close()
         if len(self._first_calls) < FIRST_CALLS:
             self._first_calls.append(context.micro_batches)
+            self._spare_calls += context.micro_batches > self._backwards > 0
             if self._first_calls == [2, *[1] * (FIRST_CALLS - 1)]:
                 context.note(_EARLY)
+            elif self._spare_calls == FIRST_CALLS - 1:  # the first call alone closes the first step
+                context.note(_OFTEN)
+        self._backwards, self._elsewhere = 0, False
         now_ms = time.time_ns() // 1_000_000
         self.signals.tell(self.signals.on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0

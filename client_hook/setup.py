@@ -116,8 +116,9 @@ def _unwrapped(optimizer: Any) -> Any:
         inner = getattr(optimizer, name, None)
         if isinstance(inner, Optimizer):
             return inner
-    if isinstance(optimizer, Optimizer) and not _tells_steps(optimizer):
-        held = [item for item in vars(optimizer).values() if isinstance(item, Optimizer) and _tells_steps(item)]
+    if not (isinstance(optimizer, Optimizer) and _tells_steps(optimizer)):
+        inside = getattr(optimizer, "__dict__", {}).values()
+        held = [item for item in inside if isinstance(item, Optimizer) and _tells_steps(item)]
         return held[0] if len(held) == 1 else optimizer
     return optimizer
 

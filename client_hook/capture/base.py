@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from client_hook.guard import Guard
+from client_hook.guard import Guard, quietly
 from client_hook.plain_rows import Parts
 from client_hook.steps import StepCounter
 
@@ -60,8 +60,11 @@ class Context:
     ) -> None:
         self._models = {key: weakref.ref(model) for key, model in models.items()}
         self._inside = {key: _inside(key, model) for key, model in models.items() if type(model) in _LISTS}
+        modules = (module for model in models.values() for module in model.modules())
+        self._sharded = [weakref.ref(module) for module in modules if hasattr(module, "_get_fsdp_state")]
         self._optimizers = {key: weakref.ref(optimizer) for key, optimizer in optimizers.items()}
-        self._parameter_names: dict[int, tuple[weakref.ref[nn.Parameter], str]] = {}
+        self._parameter_names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._asked: tuple[weakref.ref[Tensor], bool] | None = None  # the newest loss, and whether it reaches a weight
         self._notes: dict[str, None] = {}
         self.on_scaled: Callable[[str, Optimizer], None] | None = None  # a scaler let an optimizer step, or not
         # a step broke: what, at which step, and either the root of a backward or names of gradients, if known
@@ -161,13 +164,38 @@ class Context:
             return known[1]
         if known is None and len(self._parameter_names) and not self._grew():
             return None
-        self._parameter_names = {id(item): (weakref.ref(item), name) for name, item in self.parameters()}
+        self._parameter_names = {id(item): (weakref.ref(item), name) for name, item in self._forms()}
         known = self._parameter_names.get(id(parameter))
         return known[1] if known is not None else None
 
+    def reached_from(self, root: Tensor, leaves: Callable[[Tensor], Iterator[Tensor]]) -> bool:
+        """Says whether one of a loss's leaves is a watched model's parameter; each loss is searched once."""
+        if self._asked is None or self._asked[0]() is not root:
+            found, looked = False, False
+            for leaf in leaves(root):
+                known = self._parameter_names.get(id(leaf))
+                found = known is not None and known[0]() is leaf
+                if found or (not looked and self.parameter_name(leaf) is not None):
+                    found = True
+                    break
+                looked = True  # the names are those of this moment now
+            self._asked = (weakref.ref(root), found)
+        return self._asked[1]
+
     def _grew(self) -> bool:
         """Says whether the models hold another number of parameters than when their names were taken."""
-        return sum(1 for _ in self.parameters()) != len(self._parameter_names)
+        return sum(1 for _ in self._forms()) != len(self._parameter_names)
+
+    def _forms(self) -> Iterator[tuple[str, Tensor]]:
+        """Walks all parameters; of those that FSDP2 (`fully_shard`) gathers for a while, both forms."""
+        names = dict[int, str]()
+        for name, item in self.parameters():
+            names[id(item)] = name
+            yield name, item
+        for pair in quietly(_gathered, self._sharded, default=()):
+            label = next((names[id(item)] for item in pair if id(item) in names), None)
+            if label is not None:
+                yield from ((label, item) for item in pair if id(item) not in names)
 
     def group_prefix(self, key: str) -> str:
         """Returns what stands before a group's name in series: "" with one optimizer, else "<key>."."""
@@ -277,6 +305,14 @@ _LISTS = (nn.ModuleDict, nn.ModuleList)
 _WRAPPERS = frozenset(
     {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_functional", "_torch_params"}  # Keras's last
 )
+
+
+def _gathered(sharded: list[weakref.ref[nn.Module]]) -> list[tuple[Tensor, Tensor]]:
+    """Lists what FSDP2 shards, and what it puts in its place, which is there from the first forward on."""
+    states = [module._get_fsdp_state() for ref in sharded if (module := ref()) is not None]  # type: ignore[operator]
+    groups = [item for one in states for item in getattr(one, "_fsdp_param_groups", None) or [one._fsdp_param_group]]
+    held = [item for group in groups if group for item in group.fsdp_params if hasattr(item, "_unsharded_param")]
+    return [(item.sharded_param, item._unsharded_param) for item in held]
 
 
 def _inside(key: str, modules: nn.Module) -> dict[str, weakref.ref[nn.Module]]:

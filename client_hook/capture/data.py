@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import (
@@ -30,6 +31,7 @@ _EPOCH = ("epoch",)
 _WAIT_LABEL, _EPOCH_LABEL = (_WAIT, True), (_EPOCH, True)
 STEPS_WITHOUT_LOADER = 3
 MAX_GONE = 20
+IN_A_ROW = 5  # steps before each of which a loader was asked without gradients: it is for training all the same
 LOOKED_AT = 50_000  # weights of a sampler
 _UNIFORM = (RandomSampler, SequentialSampler, SubsetRandomSampler, DistributedSampler)
 _BATCH_KEYS = ("batch_size", "train_batch_size", "batch")
@@ -49,6 +51,8 @@ class _Loader:
         self.batches = 0  # since the last step closed
         self.wait_s = 0.0
         self.training = False
+        self.learning = True  # gradients were on when this epoch of it began
+        self.doubted, self.in_a_row = -2, 0  # the newest step before which they were not, and how many in a row
         self.sampler_epoch: Any = None
 
     def begin_epoch(self, loader: DataLoader[Any]) -> None:
@@ -104,7 +108,7 @@ class DataSignal(Signal):
             seen = self._loaders[id(loader)] = self._adopt(loader)
         if epoch_start:
             seen.begin_epoch(loader)
-            seen.in_epoch = 0
+            seen.in_epoch, seen.learning = 0, torch.is_grad_enabled()
         seen.in_epoch += 1
         seen.batches += 1
         seen.wait_s += wait_s
@@ -129,12 +133,25 @@ class DataSignal(Signal):
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Knows by now which loader feeds the training."""
         last = self._last
+        if last is not None and last.batches and torch.is_grad_enabled() and not last.learning:
+            last = self._not_validating(last)
         if last is None or last.training or not last.batches:
             return
         last.training = self._changed = True
         for other in self._loaders.values():  # drawn side by side, as in `zip(labelled, unlabelled)`
-            if other.batches == last.batches and other.in_epoch == last.in_epoch:
+            if other.learning and other.batches == last.batches and other.in_epoch == last.in_epoch:
                 other.training = True
+
+    def _not_validating(self, last: _Loader) -> _Loader | None:
+        """Finds the loader of a step before which another one was asked without gradients, as a validation does; that
+        one itself where it is so at every step, and no other is known."""
+        everyone = self._loaders.values()
+        drawn = [seen for seen in everyone if seen.learning and seen.batches]
+        if drawn or any(seen.training for seen in everyone):
+            return drawn[-1] if drawn else None
+        last.in_a_row = last.in_a_row + 1 if last.doubted == self._steps - 1 else 1
+        last.doubted = self._steps
+        return last if last.in_a_row == IN_A_ROW else None
 
     def plain_batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
         """Hears of one batch; a loader that is new here is looked at closely."""
@@ -237,8 +254,8 @@ def _fact(seen: _Loader) -> dict[str, Any]:
 def describe(loader: DataLoader[Any]) -> dict[str, Any]:
     """Reads what a loader says about itself; null for what it does not know."""
     iterable = isinstance(loader.dataset, IterableDataset)
-    sampler = None if iterable else getattr(loader, "sampler", None)
     batch_sampler = getattr(loader, "batch_sampler", None)
+    sampler = None if iterable else _sampler_of(loader, batch_sampler)
     shuffle = True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
     if shuffle is None:
         known = getattr(sampler, "shuffle", None)
@@ -262,6 +279,14 @@ def describe(loader: DataLoader[Any]) -> dict[str, Any]:
         "generator_seed": quietly(generator.initial_seed) if generator is not None else None,
         "epoch_set": None,
     }
+
+
+def _sampler_of(loader: DataLoader[Any], batches: Any) -> Any:
+    """Finds what gives the order: beside batches that somebody made, the loader's own sampler is an idle one."""
+    if loader.batch_size is not None or batches is None:
+        return getattr(loader, "sampler", None)
+    batches = getattr(batches, "batch_sampler", batches)  # of which it is a rank's share
+    return getattr(batches, "sampler", batches)
 
 
 def _is_uneven(sampler: Any, batches: Any, weights: Tensor | None) -> bool:

@@ -111,6 +111,7 @@ def first_tensor(output: Any) -> Tensor | None:
         readable = (
             type(tensor) in (Tensor, nn.Parameter)
             and tensor.is_floating_point()
+            and tensor.dtype.itemsize > 1  # of float8 little can be computed
             and tensor.layout is torch.strided
             and not tensor.is_meta
             and tensor.numel() > 0

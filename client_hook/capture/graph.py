@@ -105,7 +105,7 @@ class GraphSignal(Signal):
             self._steps >= SEND_AT[-1]
             or self._walks >= MAX_WALKS
             or root.grad_fn is None
-            or not self._owned.graph(root)
+            or not self._owned.parameters(root)
         ):
             return
         began = perf_counter()

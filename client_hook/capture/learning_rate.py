@@ -32,8 +32,14 @@ class LearningRateSignal(Signal):
         ] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
         self.moving = False  # a rate is another after the optimizer's step than before: a hook, or itself
         self._heard = False  # an optimizer's step, since the last one closed
+        self._first: dict[str, Sequence[Any]] = {}  # rates at the first backward
         self._others: dict[str, float] = {}
         self._single: dict[str, tuple[str]] = {}
+
+    def on_backward(self, root: Tensor) -> None:
+        """Reads what a first step that nobody hears will use."""
+        if not (self.rates or self._first):
+            self._first = self._read()
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Reads the groups of one optimizer."""
@@ -72,7 +78,7 @@ class LearningRateSignal(Signal):
         if not self._heard and self.context.optimizer_steps and not self.context.counter.optimizer_seen:
             return  # given up for another, whose rates nobody knows
         if not self.rates:
-            self._read()  # it never steps: its rates are known all the same
+            self.rates = self._first or self._read()  # it never steps: its rates are known all the same
         for key, rates in self.rates.items():
             if not rates:
                 continue
@@ -84,13 +90,14 @@ class LearningRateSignal(Signal):
             else:
                 self.context.outbox.row(step, time_ms, names, rates, True)
         if not self._heard:
-            self._read()  # an optimizer that steps unheard, in a compiled function, uses next what holds now
+            # an optimizer that steps unheard, in a compiled function, uses next what holds now
+            self.rates = self._read()
         self._heard = False
         if sampled or step < 2:
             self._send_others(step, time_ms)
 
-    def _read(self) -> None:
-        self.rates = {key: _rates_of(optimizer) for key, optimizer in self.context.optimizers.items()}
+    def _read(self) -> dict[str, Sequence[Any]]:
+        return {key: _rates_of(optimizer) for key, optimizer in self.context.optimizers.items()}
 
     def _name(self, key: str, count: int) -> tuple[str, ...]:
         optimizer = self.context.optimizers.get(key)

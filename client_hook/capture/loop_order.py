@@ -37,6 +37,7 @@ class _Turn:
     def __init__(self) -> None:
         self.steps = 0
         self.backwards = 0
+        self.before = 0  # backwards that came before a step that is under way
         self.own_backwards = 0  # those that changed this optimizer's gradients, as far as the probe tells
         self.probe = GradientProbe()
         self.schedulers = 0  # scheduler calls between a backward and the step that it waits for
@@ -136,7 +137,7 @@ class LoopOrderSignal(Signal):
         self._look_for_inputs(root)
         for key, turn in self._turns.items():
             cleared = turn.probe.look()
-            if key == self._in_step and not turn.probe.lost:
+            if key == self._in_step and not (turn.probe.lost or turn.before):
                 self._inside = [self._inside[0] + 1, self._inside[1] + cleared]
             if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
                 if turn.probe.unmoved() and not (self._for_inputs or self._same_batch(turn)):
@@ -287,6 +288,7 @@ class LoopOrderSignal(Signal):
         if turn is None:
             return
         self._counts["optimizer_step"] += 1
+        turn.before = turn.backwards
         emptied = turn.probe.empty() or (turn.emptied and not turn.probe.lost and turn.probe.mark() == turn.left)
         if turn.steps and turn.backwards and not turn.probe.lost and not emptied:
             self._checked += 1

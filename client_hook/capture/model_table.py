@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_hooks import is_compiled
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.initial_values import InitialValues
+from client_hook.capture.later import Later
 from client_hook.capture.learning_rate import group_names
 from client_hook.guard import quietly
 
 CHECK_AGAIN_AFTER = 10  # optimizer steps
 STILL_FOR = 10  # steps that a parameter stays the same
 LOOK_AFTER = 100  # steps without a measured one
+SAMPLE = 64  # values that tell whether a parameter moved, beside who wrote to it
 MAX_TABLES = 20  # sent because other parameters learn than before
 _ARGUMENTS = (
     "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels",
@@ -55,16 +58,32 @@ class ModelTableSignal(Signal):
         self._late_since: int | None = None
         self._looked_at = -1
         self._tables = 0  # that were sent for their sake
+        # what no optimizer holds, before the first backward: who wrote to it, and some values
+        self._before: dict[str, tuple[int, Tensor | None]] | None = None
+        self._moved: set[str] | None = None  # those of them that moved all the same
+        self._later = Later()
 
     def attach(self) -> None:
         """Reads the parameters once; on a device all of them in one reading."""
         self._initial.read(self.context.parameters())
         self._trace = trace_of(self.context)
         self._send_model(-1)
+        if not self._loose:
+            self._moved = set()
         self._send_optimizers(-1)
+
+    def on_backward(self, root: Tensor) -> None:
+        """Looks at the weights that no watched optimizer holds, which one that nobody watches may move, or the loop."""
+        if self._before is None:
+            self._before = {
+                name: (item._version, _sample(item))
+                for name, item in (self.context.parameters() if self._loose else ())
+                if name in self._loose and not item.is_inference()
+            }
 
     def detach(self) -> None:
         """Forgets everything."""
+        self._later.clear()
         if self._trace is not None:
             self._trace.leave()
             self._trace = None
@@ -80,6 +99,7 @@ class ModelTableSignal(Signal):
             if self._initial.check_again(dict(self.context.parameters()), self.context.optimizer_steps):
                 self._send_model(step)
         if self._steps in (1, 10) or (sampled and self._steps > 10):
+            self._look_for_moved()
             self._send_optimizers(step)
             self._look_for_late(step)
         elif self._suspects() or step >= self._looked_at + LOOK_AFTER:  # a second look, or few steps are measured
@@ -87,8 +107,34 @@ class ModelTableSignal(Signal):
 
     def on_finish(self) -> None:
         """Looks once more where a look found something."""
+        self._later.poll(wait=True)
+        if self._loose:
+            self._send_optimizers(self.context.step)
         if self._suspects() or self._late:
             self._look_for_late(self.context.step)
+
+    def _look_for_moved(self) -> None:
+        """Finds what moves although no watched optimizer holds it; what lies on a device is told later."""
+        self._later.poll()
+        if self._steps not in (1, 10):
+            return
+        now = dict(self.context.parameters())
+        still = {
+            name: was for name, was in (self._before or {}).items() if name in now and name not in (self._moved or ())
+        }
+        moved = {name for name, (version, _) in still.items() if now[name]._version != version}
+        different = {
+            name: fresh.ne(values).any()
+            for name, (_, values) in still.items()
+            if values is not None and name not in moved and (fresh := _sample(now[name])) is not None
+        }
+
+        def tell(came: list[Tensor]) -> None:
+            values = {name for name, one in zip(different, came, strict=True) if one}
+            self._moved = moved.union(self._moved or (), values)
+
+        self._later.put(list(different.values()), tell)
+        self._later.poll()
 
     def _suspects(self) -> set[str]:
         """Names parameters that one look found: they learn since the table was sent, in no optimizer."""
@@ -176,6 +222,8 @@ class ModelTableSignal(Signal):
             bias = getattr(module, "bias", None)
             if isinstance(bias, (Tensor, bool)) or "bias" in module._parameters:
                 arguments["bias"] = bias is not None and bias is not False
+            if type(module).__name__ == "BatchNormalization" and isinstance(kept := arguments.get("momentum"), float):
+                arguments["momentum"] = 1.0 - kept  # Keras's is the share of what was known
             layers.append(
                 {
                     "name": name,
@@ -233,6 +281,7 @@ class ModelTableSignal(Signal):
             "name": key,
             "type": type(optimizer).__name__,
             "stale": len(names) - len(known),
+            "moved": None if self._moved is None else sorted(self._moved),
             "frozen": sum(not parameter.requires_grad for parameter in held),
             "duplicates": sorted(
                 {
@@ -257,6 +306,11 @@ class ModelTableSignal(Signal):
                 for label, group in zip(group_names(optimizer.param_groups), optimizer.param_groups, strict=True)
             ],
         }
+
+
+def _sample(parameter: Tensor) -> Tensor | None:
+    values = tensors.local(parameter)
+    return tensors.sample(values, SAMPLE) if tensors.readable(values) else None
 
 
 def _shape(parameter: Tensor) -> list[int]:

@@ -7,6 +7,8 @@ batch size only.
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ class NoiseScaleSignal(Signal):
         self._backwards = self._usual = 0
         self._small: Tensor | None = None
         self._large: Tensor | None = None
+        self._first: list[weakref.ref[Tensor]] = []  # gradients after the first backward
 
     def attach(self) -> None:
         """Listens to backwards, where one optimizer alone steps."""
@@ -49,21 +52,23 @@ class NoiseScaleSignal(Signal):
             return
         if self._backwards == 1:
             self._small = self._squared()
-        elif self._backwards == self._usual:
+            self._first = [weakref.ref(item) for item in self._gradients()]
+        elif self._backwards == self._usual and any(
+            now is before() for now, before in zip(self._gradients(), self._first, strict=False)
+        ):  # else they were cleared in between, and somebody adds them up elsewhere
             self._large = self._squared()
 
     def _squared(self) -> Tensor | None:
         """Gives the squared norm of all gradients together."""
-        for optimizer in self.context.optimizers.values():
-            found = [
-                tensors.dense(tensors.local(parameter.grad))
-                for parameter in held_by(optimizer)
-                if parameter.grad is not None and not parameter.grad.is_meta
-            ]
-            if found:
-                squared: Tensor = torch.linalg.vector_norm(tensors.norms(found)).square()
-                return squared
-        return None
+        found = [tensors.dense(tensors.local(item)) for item in self._gradients()]
+        if not found:
+            return None
+        squared: Tensor = torch.linalg.vector_norm(tensors.norms(found)).square()
+        return squared
+
+    def _gradients(self) -> list[Tensor]:
+        found = (item.grad for item in held_by(*self.context.optimizers.values()))
+        return [item for item in found if item is not None and not item.is_meta]
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over both, where the step had as many backwards as the one before."""

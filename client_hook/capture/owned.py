@@ -25,6 +25,7 @@ class Owned:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.scaler: weakref.ref[Any] | None = None
+        self._reached = False
         self._keys: dict[int, tuple[weakref.ref[Optimizer], str]] = {}
 
     def scale(self, scaler: Any) -> None:
@@ -61,10 +62,16 @@ class Owned:
         return None
 
     def graph(self, root: Tensor) -> bool:
-        """Says whether a backward from here reaches a watched parameter; with one monitor it is not asked twice."""
-        if self._context.patches.owners <= 1:
-            return True
-        return any(self._context.parameter_name(leaf) is not None for leaf in _leaves(root))
+        """Says whether a backward from here reaches a watched parameter. Where none ever did, it may be that nobody can
+        follow it to them: with one monitor every backward is ours then."""
+        mine = self.parameters(root)
+        self._reached = self._reached or mine
+        followed = self._reached and root.grad_fn is not None
+        return mine or not (followed or self._context.patches.owners > 1)
+
+    def parameters(self, root: Tensor) -> bool:
+        """Says whether a way from here to a watched parameter is found."""
+        return bool(quietly(self._context.reached_from, root, _leaves, default=True))
 
     def input_too(self, root: Tensor) -> bool:
         """Says whether a backward from here reaches a leaf that is no parameter: attacks and saliency ask for the

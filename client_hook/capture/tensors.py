@@ -168,6 +168,8 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def nonfinite(tensor: Tensor) -> Tensor:
     """Counts the elements that are NaN or infinite, on the tensor's device."""
+    if tensor.dtype.itemsize == 1:  # PyTorch does not ask float8
+        tensor = tensor.to(torch.bfloat16)
     return tensor.numel() - torch.isfinite(tensor).sum()
 
 

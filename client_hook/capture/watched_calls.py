@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context
 from client_hook.capture.forward_hooks import Hook, first_tensor
-from client_hook.capture.tensors import is_wrapped
+from client_hook.capture.tensors import is_wrapped, local
 from client_hook.guard import Guard, guarded
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
@@ -145,7 +145,7 @@ def first_integers(inputs: Any) -> Tensor | None:
     """Finds the first tensor of whole numbers among a module's inputs, such as token ids."""
     for item in inputs:
         if isinstance(item, Tensor) and item.dtype in (torch.int64, torch.int32) and item.ndim >= 1 and item.numel():
-            return item.detach()
+            return local(item)
     return None
 
 

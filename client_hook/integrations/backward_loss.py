@@ -1,7 +1,6 @@
 """Takes the loss of a step from the calls of backward, for frameworks that tell it late, averaged or not at all.
 
-The losses of a step's micro-batches are divided by their number before backward, so their sum is the loss of the step.
-"""
+The losses of micro-batches are divided by their number before backward, so their sum is the loss of the step."""
 
 from __future__ import annotations
 
@@ -22,10 +21,11 @@ class BackwardLoss:
         self._sum: Tensor | None = None
         self._scaler: Any = None
         self._monitor: Monitor | None = None
+        self._first = False
 
-    def start(self, monitor: Monitor) -> None:
-        """Begins to listen."""
-        self._monitor = monitor
+    def start(self, monitor: Monitor, *, first: bool = False) -> None:
+        """Begins to listen, to the `first` backward alone before each `take` where others are mere looks around."""
+        self._monitor, self._first = monitor, first
         patches.subscribe(self)
 
     def stop(self) -> None:
@@ -41,6 +41,8 @@ class BackwardLoss:
         if self._monitor is None or self._monitor.ended:  # some frameworks tell nobody that an exception left the loop
             self.stop()
             return
+        if self._first and self._sum is not None:
+            return
         loss = root.detach()
         scaler, self._scaler = self._scaler, None
         factor = getattr(scaler, "_scale", None)
@@ -54,6 +56,12 @@ class BackwardLoss:
         if total is not None and scale is not None:
             total = total / scale
         return total if total is None or total.ndim == 0 else total.float().mean()
+
+    def tell(self, factor: float = 1.0, scale: Any = None) -> None:
+        """Tells the loss since the last call; nothing where neither a backward nor a step came since."""
+        loss = self.take(scale)
+        if self._monitor is not None and (loss is not None or self._monitor.stepped):
+            self._monitor.step(loss * factor if loss is not None else None)
 
 
 def plain_numbers(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,17 +8,8 @@ import keras
 import torch
 
 from client_hook.integrations.backward_loss import BackwardLoss, plain_numbers
+from client_hook.integrations.keras_optimizers import Stand, stands_of
 from client_hook.monitor import Monitor, watch
-
-
-class _Stand(torch.optim.Optimizer):
-    """Stands for Keras's own optimizer, which is none of torch's: its step does what that one was about to do."""
-
-    work = grad_scale = None  # type: Any
-
-    def step(self) -> Any:  # type: ignore[override]
-        """Does the work between the hooks."""
-        return self.work()
 
 
 def _as_modules(model: Any) -> torch.nn.Module:
@@ -37,33 +28,23 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.monitor: Monitor | None = None
         self._options = options
         self._loss = BackwardLoss()
-        self._stand: _Stand | None = None
+        self._stands: dict[str, Stand] = {}
         self._watched: torch.nn.Module | None = None  # a monitor holds what it watches weakly
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begins to watch."""
-        optimizer = self.model.optimizer
-        weights = [item for item in self.model.parameters() if item.requires_grad]
-        self._stand = stand = _Stand(weights, {"lr": float(optimizer.learning_rate)})
-        original, inner = optimizer.apply, getattr(optimizer, "inner_optimizer", optimizer)
-
-        def apply(*args: Any, **kwargs: Any) -> Any:
-            scaled = optimizer.scale_loss(one := torch.ones(()))
-            stand.grad_scale = None if scaled is one else scaled.detach()
-            stand.param_groups[0]["lr"] = float(optimizer.learning_rate)
-            stand.work = lambda: original(*args, **kwargs)
-            held = (int(inner._iterations) + 1) % (inner.gradient_accumulation_steps or 1)
-            return stand.work() if held else stand.step()
-
-        optimizer.apply = apply
+        self._stands = stands = stands_of(self.model)
+        if len(stands) > 1:  # one against the other: neither loss need fall
+            self._options.setdefault("moving_target", True)
         self._watched = _as_modules(self.model)
-        self.monitor = watch(self._watched, stand, **self._options)
+        self.monitor = watch(self._watched, stands if len(stands) > 1 else list(stands.values()), **self._options)
         self._loss.start(self.monitor)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Tells the loss of this batch: Keras's own log has the mean of the epoch."""
         if self.monitor is not None:
-            self.monitor.step(self._loss.take(getattr(self._stand, "grad_scale", None)))
+            scales = (stand.grad_scale for stand in self._stands.values())
+            self._loss.tell(scale=next((scale for scale in scales if scale is not None), None))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Passes on the validation."""
@@ -72,8 +53,9 @@ class GradwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self.monitor.validation(found.pop("loss", None), **found)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Ends the run; Keras has its optimizer back."""
+        """Ends the run; Keras has its optimizers back."""
         self._loss.stop()
-        self.model.optimizer.__dict__.pop("apply", None)
+        for stand in self._stands.values():
+            vars(stand.optimizer).pop("apply", None)
         if self.monitor is not None:
             self.monitor.finish()

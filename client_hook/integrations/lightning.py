@@ -34,14 +34,13 @@ class GradwatchCallback(Callback):  # type: ignore[misc]
         known = {"total_steps": int(steps) if steps != float("inf") else None}
         model = trainer.strategy.model if trainer.strategy.model is not None else pl_module
         self.monitor = watch(model, trainer.optimizers, **{**known, **self._options, "config": config})
-        self._loss.start(self.monitor)
+        self._loss.start(self.monitor, first=pl_module.automatic_optimization)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Tells a batch; it closes a step if an optimizer stepped."""
         if self.monitor is None:
             return
-        loss = self._loss.take()
-        self.monitor.step(None if loss is None else loss * trainer.accumulate_grad_batches)
+        self._loss.tell(trainer.accumulate_grad_batches)
         if self._stop_on_error and self.monitor.should_stop:
             trainer.should_stop = True
 

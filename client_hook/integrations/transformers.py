@@ -38,7 +38,7 @@ class GradwatchCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **objects: Any) -> None:
         """Closes a step."""
         if self.monitor is not None:
-            self.monitor.step(self._loss.take())
+            self._loss.tell()
             if self._stop_on_error and self.monitor.should_stop:
                 control.should_training_stop = True
 

@@ -235,11 +235,11 @@ def shared_targets(seen: Seen) -> Verdict | None:
 
 def _shares_targets(call: LossCall) -> bool:
     """Says whether outputs have the targets' shape and one dimension more before it, of another size than the targets'
-    first: n × 1 against n, which compares n outputs with n targets each, is no such thing. One picture with its channel
-    that all samples are compared with is."""
+    first: n × 1 against n, which compares n outputs with n targets each, is no such thing. One picture with its
+    channels that all samples are compared with is."""
     outputs, targets = call.input.shape, call.target.shape
     several = len(targets) > 1 or targets[:1] > (1,)
-    return outputs[1:] == targets and several and outputs[0] != targets[0]
+    return outputs[1:] == targets and several and (outputs[0] != targets[0] or len(targets) > 2)
 
 
 def clamped_scores(seen: Seen) -> Verdict | None:

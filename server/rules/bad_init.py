@@ -47,10 +47,11 @@ class BadInit(Rule):
     ## What it does
     Computes var(w)·fan_in of every weight matrix at the start: 2 for He, 1 for Xavier and LeCun, 1/3 for PyTorch's
     default. Above 25 without a normalisation right behind it is a warning (the signal grows fivefold in this layer
-    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one. A parameter of
-    your own module counts where the first backwards show that inputs are multiplied by it: the law is about sums over
-    fan_in products, and says nothing of rates, positions or thresholds that happen to be a table. Weights that are not
-    centred (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
+    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one, unless the first
+    loss is about that of equal answers: then something scales what it gives. A parameter of your own module counts
+    where the first backwards show that inputs are multiplied by it: the law is about sums over fan_in products, and
+    says nothing of rates, positions or thresholds that happen to be a table. Weights that are not centred (all between
+    0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
     An info becomes a warning where a symptom of it was found, such as a first loss that is far too high. Embeddings
     whose products are the answer (matrix factorisation) are such an info: a sum of d products of deviation 1 has √d.
     It is a warning where the loss is above what one answer for all gets (the variance of the targets under a squared
@@ -118,7 +119,8 @@ class BadInit(Rule):
             return
         normed = {str(pair.get("layer")) for pair in window.fact("graph").get("weighted_before_norm") or ()}
         tied = {str(name) for names in window.fact("model").get("tied") or () for name in names}
-        heads = set() if _starts_well(window) else tied  # who scales what comes before the head may tie what he likes
+        known = window.loss.count > 1 or window.final  # what the loss was called with comes after the first
+        heads = tied if known and not _starts_well(window) else set()
         factors = set(map(str, window.fact("graph").get("factors") or ()))
         items = [item for item in items if _weighs(item, factors) or item.name in heads]
         scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
@@ -155,7 +157,8 @@ class BadInit(Rule):
 
 
 def _starts_well(window: Window) -> bool:
-    """Says whether the first loss is about that of a model that knows nothing."""
+    """Says whether the first loss is about that of a model that knows nothing: what a table's head gives is scaled, as
+    in T5."""
     call = loss_call(window)
     start = expected(call) if call is not None else None
     return call is not None and start is not None and call.value is not None and call.value < WELL * start.value

@@ -19,6 +19,8 @@ FEWEST = 64  # elements
 DEEP = 2  # layers: one alone may be random features (Rahimi & Recht 2007)
 EDGE, ROUNDING, UNEVEN = 0.95, 1e-5, 0.15  # of the bound of a uniform draw
 
+KEPT = ("moving_mean", "moving_variance", "seed_generator_state")  # Keras's parameters that are none
+
 
 class FrozenParams(Rule):
     """The run has parameters that are switched off
@@ -66,7 +68,7 @@ class FrozenParams(Rule):
     name = "frozen-params"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 7
+    version = 8
     chart = "gradients"
     tier = "facts"
     clears_after = 1
@@ -89,7 +91,7 @@ class FrozenParams(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `model`."""
-        items = parameters(window)
+        items = [item for item in parameters(window) if item.trainable or not item.name.endswith(KEPT)]
         if not items:
             yield NotEvaluated("the parameters of the model are not known", "monitor = watch(model, optimizer)")
             return

@@ -121,7 +121,7 @@ class LoopOrder(Rule):
     name = "loop-order"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -225,11 +225,18 @@ def _verdict(habits: list[tuple[str, Habit]]) -> Verdict:
 
 
 def _idle(window: Window) -> str | None:
-    """Names an optimizer that never stepped beside others that did: a rate is sent with every step."""
-    names = [str(item.get("name")) for item in optimizers(window)]
+    """Names an optimizer that holds something and never stepped beside others that did: a rate is sent with every
+    step."""
+    names = [str(item.get("name")) for item in optimizers(window) if _holds(item)]
     rates = window.by_layer(Kind.LEARNING_RATE)
     stepped = {name for name in names if any(key.startswith(f"{name}.") for key in rates)}
     return next((name for name in names if name not in stepped), None) if stepped else None
+
+
+def _holds(optimizer: Mapping[str, Any]) -> bool:
+    """Says whether there is anything in an optimizer's groups, as far as is known."""
+    groups = optimizer.get("groups") or ()
+    return not groups or any(group.get("parameters") != 0 for group in groups)
 
 
 def _left_out(name: str, steps: int) -> Verdict:

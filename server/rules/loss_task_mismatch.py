@@ -98,7 +98,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 7
+    version = 8
     chart = "loss"
     tier = "facts"
     clears_after = 1

@@ -22,7 +22,8 @@ class ParamNotInOptimizer(Rule):
     that the first backward reached. It finds trainable parameters in no group, tensors in an optimizer that no watched
     model owns (stale after a re-initialisation), leaves that are in neither (layers in a plain Python list, an
     attribute that asks for gradients and is no `nn.Parameter`), and parameters that two groups hold. It looks again on
-    measured steps: layers that are unfrozen later have to be given to the optimizer then.
+    measured steps: layers that are unfrozen later have to be given to the optimizer then. Parameters that move all the
+    same are left out: another optimizer holds them, which nobody watches, or a copy of them in full precision.
 
     ## Why it matters
     Parameters that no optimizer holds keep their random start although they get gradients. Stale tensors are the worst
@@ -52,7 +53,7 @@ class ParamNotInOptimizer(Rule):
     name = "param-not-in-optimizer"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 2
+    version = 3
     chart = "updates"
     tier = "facts"
     clears_after = 1
@@ -79,7 +80,13 @@ class ParamNotInOptimizer(Rule):
                 "which tensors the optimizer holds is not known", "monitor = watch(model, optimizer)  # both arguments"
             )
             return
-        missing = [item for item in items if item.groups == ()]
+        moved = [item["moved"] for item in optimizers(window) if "moved" in item]
+        if None in moved and not window.final and any(item.groups == () for item in items):
+            yield NotEvaluated("whether what no optimizer holds moves all the same is known after the first step")
+            return
+        missing = [
+            item for item in items if item.groups == () and not any(item.name in (names or ()) for names in moved)
+        ]
         stale = sum(int(item.get("stale") or 0) for item in optimizers(window))
         loose, attributes = _unregistered(window)
         twice = [str(name) for item in optimizers(window) for name in item.get("duplicates") or ()]

@@ -97,10 +97,18 @@ class Deaf(torch.optim.Optimizer):
         return self.fast.step(closure)
 
 
-def test_an_optimizer_that_tells_nobody_of_its_steps_is_heard_through_the_one_inside() -> None:
+class Engine:
+    """Holds an optimizer, and is none."""
+
+    def __init__(self, **inner: torch.optim.Optimizer) -> None:
+        self.__dict__.update(inner)
+
+
+@pytest.mark.parametrize("outer", [Deaf, Engine])
+def test_an_optimizer_that_tells_nobody_of_its_steps_is_heard_through_the_one_inside(outer: Any) -> None:
     model = nn.Linear(2, 1)
     inner = torch.optim.SGD(model.parameters(), lr=0.25)
-    monitor, tape = taped(model, Deaf(fast=inner), strict=True)
+    monitor, tape = taped(model, outer(fast=inner), strict=True)
     for _ in range(3):
         loss = model(torch.ones(1, 2)).sum()
         loss.backward()

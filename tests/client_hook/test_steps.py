@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -224,13 +225,42 @@ def test_an_optimizer_that_lives_on_but_steps_no_more_is_given_up_after_a_while(
     model, first = small()
     monitor, tape = taped(model, first, strict=True)
     fitted(model, first, monitor, 30)
-    head = nn.Linear(1, 1)  # what else learns is no weight that anybody watches
-    losses = fitted(nn.Sequential(model.requires_grad_(False), head), torch.optim.SGD(head.parameters()), monitor, 200)
+    head = nn.Linear(1, 1)  # what else learns is no weight that anybody watches, though gradients come to those too
+    losses = fitted(nn.Sequential(model, head), torch.optim.SGD(head.parameters()), monitor, 200)
     assert any("steps no more" in note for note in monitor.ledger["notes"])
     monitor.finish(timeout=0.1)
     told = list(tape.series("loss").values())
     assert told[-70:] == losses[-70:]
     assert len(told) == 30 + 200 - 127, "those before are one step of many micro-batches"
+
+
+@pytest.mark.parametrize("heard", [30, 200])
+def test_a_copy_that_is_trained_in_the_place_of_what_is_watched_has_a_step_for_each_loss(heard: int) -> None:
+    model, first = small()
+    monitor, tape = taped(model, first, strict=True)
+    before = fitted(model, first, monitor, heard)
+    losses = fitted(*copy.deepcopy((model, first)), monitor, 50)
+    assert any("steps no more" in note for note in monitor.ledger["notes"])
+    monitor.finish(timeout=0.1)
+    told = list(tape.series("loss").values())
+    assert told[:heard] == before
+    assert told[-46:] == losses[-46:]
+    assert len(told) >= heard + 47, "only what came before it was noticed is one step"
+
+
+@pytest.mark.parametrize("often", [False, True])
+def test_several_calls_to_one_backward_are_said_to_be_averaged(often: bool) -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, strict=True)
+    for _ in range(6):
+        loss = model(torch.randn(4, 3)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+        if often:
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert any("more often than backward" in note for note in monitor.ledger["notes"]) is often
 
 
 def test_a_longer_accumulation_than_before_is_no_optimizer_that_is_gone() -> None:

@@ -15,7 +15,16 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Sampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from client_hook.capture import environment
 from client_hook.capture.data import describe
@@ -151,6 +160,104 @@ def test_a_sampler_that_somebody_chose_is_known(sampler, weights, uneven) -> Non
     data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
     about = describe(DataLoader(data, batch_size=8, sampler=sampler))
     assert (about["weights"], about["uneven"]) == (weights, uneven)
+
+
+class Share(BatchSampler):
+    """Gives a rank its share of somebody's batches."""
+
+    def __init__(self, batches: BatchSampler) -> None:
+        self.batch_sampler = batches
+
+
+class Pairs:
+    """Makes batches by itself."""
+
+    batch_size = 2
+
+    def __iter__(self):
+        return iter([[0, 39]] * 20)
+
+
+@pytest.mark.parametrize(
+    ("batches", "sampler", "shuffle"),
+    [
+        (BatchSampler(RandomSampler(range(40)), 8, drop_last=True), "RandomSampler", True),
+        (Share(BatchSampler(RandomSampler(range(40)), 8, drop_last=True)), "RandomSampler", True),
+        (BatchSampler(SequentialSampler(range(40)), 8, drop_last=True), "SequentialSampler", False),
+        (BatchSampler(WeightedRandomSampler([0.9, 0.1], 40), 8, drop_last=True), "WeightedRandomSampler", None),
+        (Pairs(), "Pairs", None),
+    ],
+    ids=["random", "share", "in-order", "weights", "own"],
+)
+def test_of_batches_that_somebody_made_the_order_is_that_of_their_sampler(batches, sampler, shuffle) -> None:
+    about = describe(DataLoader(TensorDataset(torch.randn(40, 8)), batch_sampler=batches))
+    assert (about["sampler"], about["shuffle"]) == (sampler, shuffle)
+
+
+def test_a_validation_before_the_first_step_is_no_training_however_many_batches_it_has() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    training, validation = DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=40)
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for _ in range(3):
+        with torch.no_grad():
+            for inputs, labels in validation:
+                F.cross_entropy(model(inputs), labels)
+        for inputs, labels in training:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "data")
+    assert (fact["shuffle"], fact["batch_size"], [item["training"] for item in fact["others"]]) == (True, 8, [False])
+
+
+def test_a_batch_that_was_drawn_before_a_validation_belongs_to_the_training() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 5, (40,)))
+    training, validation = DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=20)
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    unheard = iter(training)  # a framework may begin before anybody listens
+    next(unheard)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for batches in (unheard, iter(training), iter(training)):
+        for step, (inputs, labels) in enumerate(batches):
+            if step % 2 == 0:
+                with torch.no_grad():
+                    for rows, answers in validation:
+                        F.cross_entropy(model(rows), answers)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    fact = last(tape, "data")
+    assert (fact["shuffle"], fact["batch_size"]) == (True, 8)
+    assert [item["training"] for item in fact["others"]] == [False]
+
+
+def test_a_loader_that_is_asked_without_gradients_may_be_for_training() -> None:
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(400, 8), torch.randint(0, 5, (400,)))
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    with torch.no_grad():
+        for inputs, labels in DataLoader(data, batch_size=8):
+            with torch.enable_grad():
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(inputs), labels)
+                loss.backward()
+                optimizer.step()
+            monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert last(tape, "data")["loader"] is True
 
 
 def test_without_a_loader_nothing_is_invented() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -146,3 +147,34 @@ def test_an_input_that_another_part_computes_is_told_from_data() -> None:
     monitor.finish(timeout=0.1)
     fact = last(tape, "inputs")
     assert (fact["body"]["computed"], fact["head"]["computed"]) == (False, True)
+
+
+class Widened(nn.Module):
+    """Computes with what arrives in eight bits, beside weights that are kept in as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed, self.trained = nn.Identity(), nn.Linear(4, 3)
+        self.kept = nn.Parameter(torch.ones(3, 4).to(torch.float8_e4m3fn), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.passed(x).float()
+        return self.trained(x) + x @ self.kept.float().T
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_tensors_of_eight_bits_are_left_alone_also_when_a_loss_breaks(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = Widened()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(12):
+        optimizer.zero_grad()
+        output = model(torch.randn(8, 4).to(kind))
+        loss = (output * (float("nan") if step == 9 else 1.0)).square().mean()
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert len(tape.series("loss")) == 12
+    assert tape.facts("flight")[-1]["breaks"][0]["step"] == 9

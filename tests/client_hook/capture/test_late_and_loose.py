@@ -162,4 +162,54 @@ def test_copies_that_wards_train_by_themselves_are_no_strangers() -> None:
         optimizer.step()
         return loss.detach()
 
-    assert [graph["unregistered"] for graph in train(round_of, steps=4).facts("graph")] == [[], []]
+    assert train(round_of, steps=4).facts("graph") == [], "none of these losses depends on what is watched"
+
+
+def _by_a_stranger(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
+    other = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    return torch.optim.SGD(model[0].parameters(), lr=0.1), other.step
+
+
+def _by_flat_copies(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
+    parts = list(model.parameters())
+    whole = torch.cat([item.detach().flatten() for item in parts]).requires_grad_()
+
+    def bring() -> None:
+        whole.grad = torch.cat([item.grad.flatten() for item in parts])
+        optimizer.step()
+        for item, values in zip(parts, whole.detach().split([item.numel() for item in parts]), strict=True):
+            item.data.copy_(values.view_as(item))
+
+    optimizer = torch.optim.SGD([whole], lr=0.1)
+    return optimizer, bring
+
+
+def _by_nobody(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
+    return torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1), lambda: None
+
+
+@pytest.mark.parametrize(
+    ("made", "moved"),
+    [
+        (_by_a_stranger, ["2.bias", "2.weight"]),
+        (_by_flat_copies, ["0.bias", "0.weight", "2.bias", "2.weight"]),
+        (_by_nobody, []),
+    ],
+)
+def test_what_moves_though_no_watched_optimizer_holds_it_is_told(made: Any, moved: list[str]) -> None:
+    model = classifier()
+    optimizer, more = made(model)
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        inputs, labels = batch(step)
+        model.zero_grad()
+        loss = F.cross_entropy(model(inputs), labels)
+        loss.backward()
+        if made is not _by_flat_copies:
+            optimizer.step()
+        more()
+        return loss
+
+    facts = train(body, model=model, optimizer=optimizer).facts("optimizers")
+    assert facts[0][0]["moved"] is None
+    assert facts[1][0]["moved"] == facts[-1][0]["moved"] == moved

@@ -43,3 +43,24 @@ def test_they_are_those_of_the_first_part_and_of_the_whole(parts: int) -> None:
     else:  # the first step only tells how many parts a step has
         assert found[0] == pytest.approx(small[1:], rel=1e-5)
         assert found[1] == pytest.approx(large[1:], rel=1e-5)
+
+
+def test_gradients_that_are_cleared_in_between_tell_nothing() -> None:
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    for step in range(6):
+        sums = [torch.zeros_like(item) for item in model.parameters()]
+        for part in range(PARTS):
+            model.zero_grad()
+            inputs, labels = batch(PARTS * step + part)
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            sums = [before + item.grad for before, item in zip(sums, model.parameters(), strict=True)]
+        for item, whole in zip(model.parameters(), sums, strict=True):
+            item.grad = whole / PARTS
+        optimizer.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert len(tape.series("grad_norm")) == 6
+    assert not tape.series("noise_scale/large")

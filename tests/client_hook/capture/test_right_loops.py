@@ -69,6 +69,26 @@ def test_an_optimizer_with_a_closure_is_none(cleared: bool) -> None:
     assert empty == (backwards if cleared else 0)
 
 
+def test_the_last_of_several_backwards_may_come_in_the_closure() -> None:
+    def body(step, model, optimizer):
+        parts = iter(range(4))
+
+        def closure():
+            inputs, labels = batch(4 * step + next(parts))
+            loss = F.cross_entropy(model(inputs), labels) / 4
+            loss.backward()
+            return loss
+
+        optimizer.zero_grad()
+        for _ in range(3):
+            closure()
+        return optimizer.step(closure)
+
+    loop = last(train(body), "loop")
+    assert loop["offences"] == []
+    assert loop["in_closures"] == [0, 0], "they add up on purpose"
+
+
 @pytest.mark.parametrize("place", ["after the forward", "after the backward", "after the step"])
 def test_monitor_step_may_stand_anywhere_in_the_loop(place: str) -> None:
     model = classifier()
@@ -310,3 +330,18 @@ def test_an_optimizer_that_steps_inside_a_compiled_function_is_not_said_never_to
     tape = train(body, model=model, optimizer=optimizer, steps=20)
     assert kinds(tape) == {}
     assert last(tape, "loop")["weights_moved"] is True
+
+
+def test_the_backwards_of_a_model_that_nobody_watches_are_its_own() -> None:
+    model, other = classifier(), classifier()
+    others = torch.optim.SGD(other.parameters(), lr=0.1)
+
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        usual(100 + step, other, others)
+        return loss
+
+    tape = train(body, model=model)
+    loop = last(tape, "loop")
+    assert (loop["backward"], loop["backwards_per_step"], loop["offences"]) == (12, 1, [])
+    assert loop["accumulation"]["steps"] == 0

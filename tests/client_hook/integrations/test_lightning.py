@@ -58,6 +58,33 @@ def test_every_step_arrives_with_its_numbers(tmp_path: Path, monkeypatch: pytest
     assert tape.facts("plan")[-1]["total_steps"] == 8
     assert tape.facts("gradient_meaning")[-1]["0"]["backwards"] == 2
     assert "grad_norm/net.body.0.weight" in tape.names()
+    assert tape.facts("loop")[-1]["in_closures"] == [0, 0], "the last of each pair comes in the closure, and adds up"
+
+
+class Looking(Module):
+    """Has an optimizer that looks at several places before it decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[int, float] = {}
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        loss = super().training_step(batch, index)
+        self.first.setdefault(4 * self.current_epoch + index, float(loss.detach()))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+
+def test_of_several_looks_the_first_is_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    module = Looking()
+    fitting = trainer(tmp_path, integration.GradwatchCallback(), limit_train_batches=4)
+    fitting.fit(module, DataLoader(Rows(), batch_size=8))
+    (tape,) = tapes
+    assert len(module.net.losses) > len(module.first)
+    assert tape.series("loss") == pytest.approx(module.first, rel=1e-6)
 
 
 def test_the_config_may_be_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_a_step_inside_a_compiled_function_has_the_rates_of_its_schedule() -> No
     torch._dynamo.reset()
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.5)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
     monitor, tape = taped(model, optimizer)
 
     update = torch.compile(optimizer.step, backend="eager")
