@@ -26,6 +26,7 @@ GENERIC = ("Callable", "Literal", "dict", "list", "tuple")
 SELF = re.compile(r"\bself\b")
 TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
+FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
 
 
 class SlimHook(BuildHookInterface):
@@ -43,7 +44,8 @@ class SlimHook(BuildHookInterface):
             name = path.relative_to(root).as_posix()
             copy = self._folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            keep = name in WITH_DOCSTRINGS or name.startswith(f"{PACKAGE}/integrations/")
+            called = name.startswith(f"{PACKAGE}/integrations/") and name not in FOR_INTEGRATIONS
+            keep = name in WITH_DOCSTRINGS or called
             copy.write_text(slim(path.read_text(encoding="utf-8"), docstrings=keep), encoding="utf-8")
             build_data["force_include"][str(copy)] = name
 
@@ -63,7 +65,7 @@ def pack(wheel: Path) -> None:
             if not entry.filename.startswith(f"{PACKAGE}/") or not data:
                 new.writestr(entry, data)
                 continue
-            deflated = compress(data)[2:-4]  # without the frame of zlib
+            deflated = compress(data, numiterations=150)[2:-4]  # without the frame of zlib
             entry.compress_type, entry.CRC = zipfile.ZIP_DEFLATED, zlib.crc32(data)
             entry.file_size, entry.compress_size = len(data), len(deflated)
             _append(new, entry, deflated)
@@ -175,6 +177,9 @@ def _without_imports_of_types(source: str) -> str:
         body = node.body if isinstance(node, (ast.Module, ast.ClassDef)) else []
         for item in body if len(body) > 1 else ():
             if isinstance(item, ast.If) and ast.unparse(item.test) == "TYPE_CHECKING" and not item.orelse:
+                _replace(lines, item, "")
+        for item in node.body if isinstance(node, ast.FunctionDef) and len(node.body) > 1 else ():
+            if isinstance(item, ast.AnnAssign) and item.value is None:  # of a variable that gets its value below
                 _replace(lines, item, "")
     _drop_names_of_types(lines)
     left = ast.parse("\n".join(lines))

@@ -27,9 +27,8 @@ class LearningRateSignal(Signal):
         super().__init__(context)
         self._names: dict[tuple[str, int], tuple[str, ...]] = {}
         self._labels: dict[str, Label] = {}
-        self.rates: dict[
-            str, Sequence[Any]
-        ] = {}  # optimizer → its groups' rates; the recorder writes it on plain steps
+        # optimizer → its groups' rates; the recorder writes it on plain steps
+        self.rates: dict[str, Sequence[Any]] = {}
         self.moving = False  # a rate is another after the optimizer's step than before: a hook, or itself
         self._heard = False  # an optimizer's step, since the last one closed
         self._first: dict[str, Sequence[Any]] = {}  # rates at the first backward

@@ -45,9 +45,8 @@ class LossCallSignal(Signal):
         self._validation = Batches()
         self._functions: Counter[str] = Counter()
         self._looked_at = -1  # the newest step in which a call was looked at
-        self._open: list[
-            tuple[str, Any]
-        ] = []  # (function, graph node of the result) of the open step's calls, in the first steps
+        # (function, graph node of the result) of the open step's calls, in the first steps
+        self._open: list[tuple[str, Any]] = []
         self._main: str | None = None
         self._steps = 0
         self._calls = self._calls_per_step = 0
