@@ -7,6 +7,17 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.seventeenth.faults import FAULTS
 from tests.corpus.seventeenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset()
+ADOPTED: frozenset[str] = frozenset(
+    {
+        "digits-by-capsules",
+        "digits-recalled",
+        "digits-recalled-in-two-rounds",
+        "everyday-a-thousand-names",
+        "everyday-batches-of-two",
+        "everyday-rate-of-one",
+        "everyday-warm-for-long",
+        "tales-in-pieces-of-many-signs",
+    }
+)
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
