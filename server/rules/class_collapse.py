@@ -111,7 +111,8 @@ class ClassCollapse(Rule):
             return
         # of many classes (the characters of a text) the rarer ones need not come first anywhere
         least = max(params.labels, sum(labels.values()) * min(params.share, 1 / len(labels)))
-        answers = sum(predictions.values())  # of some rows, where classes are many
+        # of some rows, where classes are many, which are the same ones in every evaluation
+        answers = sum(predictions.values()) / max(window.series("val/loss").count if side is validation else 1, 1)
         expected = {item: count / sum(labels.values()) * answers for item, count in labels.items()}
         known = [item for item, count in labels.items() if count >= least and expected[item] >= params.expected]
         lost = [item for item in known if not predictions.get(item)]
