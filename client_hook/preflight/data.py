@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client_hook.capture.tensors import nonfinite, sample
 from client_hook.preflight import trees
 from client_hook.preflight.checks import Budget, found, passed
 from client_hook.preflight.observed import Observed, observe
@@ -21,6 +22,7 @@ LIMITS = [
     limit("one class", ONE_CLASS, "of the labels", "ours"),
     limit("repeated", REPEATED, "of the samples", "ours: a loader gives each sample once an epoch"),
 ]
+SAMPLE = 65_536  # values of a batch
 SCALE_FREE = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "Embedding")
 
 
@@ -65,9 +67,7 @@ class Check:
         return passed(self, f"root mean square {rms:.3g} over {len(batches)} batches; labels fit", **more)
 
     def _input(self, name: str, pieces: list[Tensor], first: str, more: dict[str, Any]) -> CheckResult | None:
-        values = torch.cat([piece.detach().flatten()[:65_536].double().cpu() for piece in pieces])
-        if not torch.isfinite(values).all():
-            share = 1 - torch.isfinite(values).double().mean().item()
+        if share := sum(int(nonfinite(piece.detach())) for piece in pieces) / sum(piece.numel() for piece in pieces):
             return found(
                 self,
                 "error",
@@ -75,6 +75,7 @@ class Check:
                 "Fill or drop missing values where the data set is made.",
                 **more,
             )
+        values = torch.cat([sample(piece.detach(), SAMPLE).double().cpu() for piece in pieces])
         alive = values[values != 0]
         rms = (alive.square().mean().sqrt() if len(alive) else alive.sum()).item()
         mean, std, largest = values.mean().item(), values.std().item(), values.abs().max().item()

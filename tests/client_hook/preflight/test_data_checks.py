@@ -110,6 +110,18 @@ def test_constant_and_missing_inputs_are_errors(name: str) -> None:
     assert (same.severity, same.message) == ("error", "every value of the inputs is 0.5")
 
 
+def test_large_pictures_are_looked_at_as_a_whole() -> None:
+    """The upper three quarters of each are black."""
+    pictures = torch.zeros(16, 1, 300, 300)
+    pictures[:, :, 225:] = torch.randn(16, 1, 75, 300, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)
+    )
+    result = Case(model, nn.CrossEntropyLoss(), (pictures, torch.arange(16) % 3)).check("GW107")
+    assert result.verdict == "passed", result.message
+    assert result.numbers["std"] == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_bad_batch_in_the_loader_alone_is_found() -> None:
     def spoil(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         x = x.clone()
