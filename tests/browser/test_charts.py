@@ -24,15 +24,24 @@ def test_all_charts_of_a_run_show_the_same_steps_and_a_double_click_shows_them_a
     page.goto(f"{server.url}/runs/{RUN}")
     eventually(lambda: page.evaluate(RANGES) == ["-5 to 504"] * 3)
     assert page.locator("[data-chart=grad-norm] .chart-note").inner_text().startswith("measured at 20 of 500 steps")
-    box = page.locator("[data-chart=loss] .nsewdrag").first.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 200, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 400, box["y"] + 60, steps=5)
-    page.mouse.up()
-    eventually(lambda: "from=" in page.url)
-    page.mouse.dblclick(box["x"] + 300, box["y"] + 60)
-    eventually(lambda: "from=" not in page.url)
+
+    def done(gesture: Callable[[float, float], None], zoomed: bool) -> bool:
+        """Makes a gesture where the chart is now; one that comes while it is drawn anew, or moves, is lost."""
+        box = page.locator("[data-chart=loss] .nsewdrag").first.bounding_box()
+        assert box is not None
+        gesture(box["x"], box["y"] + 60)
+        made = page.evaluate("performance.now()")
+        eventually(lambda: ("from=" in page.url) == zoomed or page.evaluate("performance.now()") > made + 700)
+        return ("from=" in page.url) == zoomed
+
+    def drag(x: float, y: float) -> None:
+        page.mouse.move(x + 200, y)
+        page.mouse.down()
+        page.mouse.move(x + 400, y, steps=5)
+        page.mouse.up()
+
+    eventually(lambda: done(drag, zoomed=True))
+    eventually(lambda: done(lambda x, y: page.mouse.dblclick(x + 300, y), zoomed=False))
     eventually(lambda: page.evaluate(RANGES) == ["-5 to 504"] * 3)
 
 
