@@ -482,66 +482,6 @@ def test_of_a_closure_the_first_evaluation_is_that_of_fresh_weights() -> None:
     assert first[5] < 0.9 * first[0]
 
 
-@pytest.mark.parametrize(("replayed", "close"), [(True, True), (False, False)])
-def test_classes_that_come_back_keep_a_batch_as_varied_as_all_labels_up_to_it(replayed: bool, close: bool) -> None:
-    def body(step, model, optimizer):
-        chance = torch.Generator().manual_seed(step)
-        known = min(step // 4 + 1, 5)
-        labels = torch.randint(0, known, (64,), generator=chance) if replayed else torch.full((64,), known - 1)
-        loss = F.cross_entropy(model(torch.randn(64, 8, generator=chance)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    found = last(train(body, steps=20), "loss_call")["label_entropies"]
-    assert (found["within"] > 0.8 * found["so_far"]) is close
-    assert found["so_far"] > 0.3
-
-
-def test_a_lesson_of_new_classes_is_noted_where_it_came() -> None:
-    def body(step, model, optimizer):
-        chance = torch.Generator().manual_seed(step)
-        labels = torch.randint(0, 2, (64,), generator=chance) + 2 * (step >= 13)
-        loss = F.cross_entropy(model(torch.randn(64, 8, generator=chance)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    tape = train(body, steps=18)
-    assert last(tape, "loss_call")["new_classes"] == [(12, 13)]
-    told = [step for _, name, step, value in tape.records if name == "loss_call" and value["new_classes"]]
-    assert told[0] == 13, "told as soon as it is known"
-
-
-def test_the_first_rare_label_in_a_small_batch_is_no_lesson() -> None:
-    def body(step, model, optimizer):
-        labels = torch.tensor([0, 1, 0, int(step == 19) * 2])
-        loss = F.cross_entropy(model(torch.randn(4, 8)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    fact = last(train(body, steps=20), "loss_call")
-    assert fact["label_counts"]["2"] == 1
-    assert fact["new_classes"] == []
-
-
-def test_classes_that_are_merely_rare_are_no_lesson() -> None:
-    def body(step, model, optimizer):
-        chance = torch.Generator().manual_seed(step)
-        labels = torch.randint(0, 5, (4,), generator=chance)
-        loss = F.cross_entropy(model(torch.randn(4, 8, generator=chance)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    assert last(train(body, steps=20), "loss_call")["new_classes"] == []
-
-
 def test_a_step_that_never_closes_keeps_so_many_calls_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_call, "MOST_CALLS", 5)
     model = classifier()
