@@ -96,7 +96,9 @@ def in_graph(context: Context, root: Tensor) -> Found:
                     if attribute.startswith(_RESULTS):
                         return found(node, "output", value)
                     before = _before(node, attribute, index)
-                    return found(node, "input", value, "input") if before is None else found(before, "output", value)
+                    if before is None:  # a single number came from no batch: somebody's factor
+                        return found(node, "input", value, "input" if value.ndim else "")
+                    return found(before, "output", value)
             if edge and any(name == edge[0] and bool(edge[1](value).any()) for name, _, value in _saved(node)):
                 return found(node, "output", None)
     last = root.grad_fn  # one that saved nothing only passes on what nobody saw

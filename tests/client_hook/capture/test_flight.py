@@ -191,6 +191,14 @@ def test_a_target_that_is_no_number_is_an_input_and_no_fault_of_the_last_layer(f
     assert only_break(train(Net(), loss_of=loss_of))["first_bad"]["direction"] == "input"
 
 
+def test_a_factor_that_is_no_number_is_the_losses_own_and_not_in_the_batch() -> None:
+    def loss_of(step: int, out: Tensor) -> Tensor:
+        return out.square().mean() * torch.tensor(math.nan if step == BREAKS_AT else 1.0)
+
+    found = only_break(train(Net(), loss_of=loss_of, sampled=True))["first_bad"]
+    assert (found["direction"], found["operation"]) == ("loss", "MulBackward0")
+
+
 def test_minus_infinity_in_a_mask_is_not_what_broke_first() -> None:
     mask = torch.zeros(16, 16).masked_fill(torch.ones(16, 16).triu(1).bool(), -math.inf)
 
