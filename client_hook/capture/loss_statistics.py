@@ -50,6 +50,7 @@ class Values:
         self.shape: list[int] = []
         self.dtype = ""
         self._count = self._bad = 0
+        self._first: float | None = None  # root mean square of the first batch
         self._sum = self._squares = self._within = 0.0
         self._least, self._most = math.inf, -math.inf
         self._outside = [0, 0, 0]  # of [0, 1], of [-1, 1], below 0
@@ -69,7 +70,10 @@ class Values:
         least, most = (float(item) for item in torch.aminmax(finite))
         self._least, self._most = min(self._least, least), max(self._most, most)
         self._sum += float(finite.sum())
-        self._squares += float(torch.dot(finite, finite))
+        squares = float(torch.dot(finite, finite))
+        self._squares += squares
+        if self._first is None:
+            self._first = math.sqrt(squares / finite.numel())
         spread = float(finite.std(correction=0))
         self._within += spread * spread * finite.numel()
         margin = MARGIN * max(spread, 1e-9)
@@ -96,6 +100,7 @@ class Values:
             "max": self._most if good else None,
             "mean": mean,
             "std": math.sqrt(variance) if variance is not None else None,
+            "first": self._first,
             "within": self._within / good / variance if variance else None,
             "integer": self._integer if good else None,
             "distinct": len(self._distinct) if self._distinct is not None and good else None,

@@ -44,6 +44,7 @@ class Spread:
     most: float | None = None
     mean: float | None = None
     std: float | None = None
+    first: float | None = None  # root mean square of the first batch
     within: float | None = None  # share of the variance that is found within a batch
     integer: bool = False
     distinct: int | None = None
@@ -309,6 +310,7 @@ def spread_of(value: Any) -> Spread:
         most=_number(value.get("max")),
         mean=_number(value.get("mean")),
         std=_number(value.get("std")),
+        first=_number(value.get("first")),
         within=_number(value.get("within")),
         integer=bool(value.get("integer")),
         distinct=_whole(value.get("distinct")),

@@ -58,6 +58,22 @@ def test_the_first_value_says_how_much_it_adds_up() -> None:
     assert fact["value"] == pytest.approx(12 * 1.6, abs=12 * 0.4)
 
 
+def test_the_size_of_the_first_outputs_is_kept_while_they_grow() -> None:
+    """A model that gives its answers out in the unit of its targets."""
+
+    def body(step, model, optimizer):
+        inputs, _ = batch(step)
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(inputs) * 0 + 300.0 * (step + 1), torch.full((12, 5), 300.0))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, steps=4), "loss_call")
+    assert fact["input"]["first"] == pytest.approx(300.0)
+    assert fact["input"]["mean"] == pytest.approx(750.0)
+
+
 def test_the_module_is_the_same_as_the_function() -> None:
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1, ignore_index=3)
     fact = last(train(with_loss(lambda model, x, y: criterion(model(x), y))), "loss_call")
