@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context, Signal
+from client_hook.capture.entrances import Entrances
 from client_hook.capture.later import Later
 from client_hook.capture.tensors import sample
 from client_hook.capture.watched_calls import WatchedCalls, first_floats, first_integers, is_computed
@@ -83,7 +84,9 @@ class InputsSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = WatchedCalls(context, [], self._see)
+        self._calls = self._parts = WatchedCalls(context, [], self._see)
+        self._replaced: set[str] = set()  # models that are not called themselves: a part of them is looked at
+        self._entrances: Entrances | None = None  # until it is known where data enter
         self._later = Later()
         self._sides: dict[tuple[str, bool], _Side] = {}
         self._nonfinite: dict[str, dict[str, Any]] = {}
@@ -92,17 +95,28 @@ class InputsSignal(Signal):
 
     def attach(self) -> None:
         """Hooks the models."""
-        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
+        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see_model)
         self._calls.join()
+        self._entrances = Entrances(self.context, self.context.models)
 
     def detach(self) -> None:
         """Takes every hook off."""
         self._calls.leave()
+        self._parts.leave()
+        if self._entrances is not None:
+            self._entrances.leave()
         self._later.clear()
 
     def arm(self, sampled: bool) -> None:
         """Passes on whether the step is measured."""
         self._calls.arm(sampled)
+        self._parts.arm(sampled)
+        if self._entrances is not None:
+            self._entrances.arm(sampled)
+
+    def _see_model(self, key: str, *call: Any) -> None:
+        if key not in self._replaced:
+            self._see(key, *call)
 
     @torch.no_grad()
     def _see(self, key: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
@@ -140,7 +154,9 @@ class InputsSignal(Signal):
 
     def _take(self, key: str, with_graph: bool, step: int, copies: list[Tensor], rows: int) -> None:
         *measures, norm = copies[0].tolist()
-        side = self._sides[key, with_graph]
+        side = self._sides.get((key, with_graph))
+        if side is None:  # of a model, before a part of it took its place
+            return
         self._pending = self._pending or not (with_graph or side.batches)  # the first of a validation is told at once
         side.add(measures, copies[1] if len(copies) > 1 else None, rows)
         self._judge(key, step, norm)
@@ -154,6 +170,14 @@ class InputsSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends the fact after some batches, and when something is wrong with one."""
+        if self._entrances is not None and sampled:
+            parts = self._entrances.after_step({key for key, learning in self._sides if learning})
+            if parts is not None:
+                self._entrances = None
+                self._replaced = {key for key, _ in parts}
+                self._sides = {side: what for side, what in self._sides.items() if side[0] not in self._replaced}
+                self._parts = WatchedCalls(self.context, parts, self._see)
+                self._parts.join()
         self._later.poll()
         seen = sum(side.batches for side in self._sides.values())
         if self._pending or any(self._sent < mark <= seen for mark in SEND_AT) or seen > self._sent + BATCHES:

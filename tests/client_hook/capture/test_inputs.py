@@ -46,6 +46,56 @@ def test_a_single_number_beside_tokens_is_no_input() -> None:
     assert (fact["shape"], fact["rms"]) == ([12, 24], None)
 
 
+class Agent(nn.Module):
+    """Is asked by methods of its own, and by its forward in validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = nn.Linear(1, 16)
+        self.parts = nn.ModuleList([nn.Linear(8, 16), nn.Linear(16, 5)])
+
+    def act(self, x: torch.Tensor) -> torch.Tensor:
+        late = self.clock(torch.full((len(x), 1), 1e4))
+        return self.parts[1]((self.parts[0](x / 255) + 1e-4 * late).relu())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(x)
+
+
+def test_what_enters_a_model_whose_forward_is_never_called_is_what_its_parts_are_given() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model.act(255 * x), y)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            F.cross_entropy(model(255 * x), y)
+        return loss
+
+    fact = last(train(body, model=Agent()), "inputs")["model"]
+    assert (fact["shape"], fact["batches"]) == ([12, 8], 11)
+    assert fact["absmax"] == pytest.approx(max(batch(step)[0].abs().max().item() for step in range(1, 12)))
+    assert (fact["validation"]["shape"], fact["validation"]["batches"]) == ([12, 8], 11)
+    assert fact["validation"]["absmax"] == pytest.approx(fact["absmax"])
+
+
+def test_a_model_that_is_called_itself_is_fed_what_it_is_given() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(255 * x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model = Agent()
+    fact = last(train(body, model=model), "inputs")["model"]
+    assert fact["batches"] == 12
+    assert fact["absmax"] > 255
+    assert not any(item._forward_hooks for item in model.modules())
+
+
 def test_it_lists_the_largest_columns_of_a_table() -> None:
     def body(step, model, optimizer):
         x, y = batch(step)
