@@ -22,7 +22,8 @@ class AdamEpsDominates(Rule):
 
     ## What it does
     Computes the root mean square of each matrix's gradient, ‖g‖/√n, over the newest window: below 10·ε for more than a
-    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out.
+    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out. An ε above 1e-6 was
+    chosen to shorten steps, as 1e-5 is for policies: there, gradients have to be below ε itself.
 
     ## Why it matters
     Adam divides by √v + ε. Where ε is the larger of the two, the update shrinks with the gradient and the layer stops
@@ -50,7 +51,7 @@ class AdamEpsDominates(Rule):
     name = "adam-eps-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.PARAM_GRAD_NORM,)
     chart = "gradients"
     tier = "layers"
@@ -66,6 +67,9 @@ class AdamEpsDominates(Rule):
         """How small, for how many."""
 
         times: float = threshold(10.0, unit="times epsilon", low=1.0, high=1000.0, relax="down", source="ours")
+        chosen: float = threshold(
+            1e-6, unit="epsilon", low=1e-9, high=1.0, source="ours: PyTorch's is 1e-8, Keras's 1e-7; T5 and BERT 1e-6"
+        )
         share: float = threshold(0.25, unit="of the matrices", low=0.05, high=1.0, source="ours")
         moves: float = threshold(
             1e-3, unit="of the weights, a step", low=1e-5, high=1.0, source="as lr-too-low: the usual step (Karpathy)"
@@ -81,6 +85,8 @@ class AdamEpsDominates(Rule):
             yield NotEvaluated("no optimizer of this run is an Adam")
             return
         eps = max(float(group.get("eps") or 0) for item in adams for group in item.get("groups") or [{}])
+        # a large one was chosen to shorten the steps, as 1e-5 for policies: it has to be the larger part of √v + ε
+        times = params.times if eps <= params.chosen else 1.0
         width = window_size(window.samples, window.planned)
         norms = window.by_layer(Kind.PARAM_GRAD_NORM)
         found = {
@@ -100,7 +106,7 @@ class AdamEpsDominates(Rule):
         small = [
             name
             for name, size in found.items()
-            if 0 < size < params.times * eps
+            if 0 < size < times * eps
             and not _fell(norms[name].values, params.depth)
             and not (name in moves and med(moves[name].tail(width)) >= params.moves)
         ]
@@ -110,13 +116,13 @@ class AdamEpsDominates(Rule):
             yield say(
                 Severity.WARNING,
                 f"The gradients of {percent(len(small) / len(found))} of the weight matrices are below "
-                f"{params.times:g} "
-                f"times Adam's epsilon {eps:g}: {listed(small)}",
+                + (f"{times:g} times " if times != 1 else "")
+                + f"Adam's epsilon {eps:g}: {listed(small)}",
                 f"Pass eps={eps * 1e-4:g} to the optimizer, and look for a loss that is divided once too often.",
                 layers=[name.rpartition(".")[0] for name in small],
                 numbers={"matrices": len(small), "of": len(found), "eps": eps, "smallest_rms": min(found.values())},
                 series=[f"grad_norm/{name}" for name in small[:8]],
-                limit=params.times * eps,
+                limit=times * eps,
                 at_once=False,
             )
 
