@@ -93,7 +93,7 @@ class LeaksSignal(Signal):
         if table is None or not isinstance(result, Tensor) or not result.requires_grad:
             return
         self._table = None
-        tensors = loss_arguments.tensors_of(args, kwargs)
+        tensors = loss_arguments.tensors_of(args, kwargs, function)
         if tensors is None or not readable(tensors[1]) or not readable(table):
             return
         target = tensors[1].detach()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from client_hook.capture import loss_arguments
 from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.gradient_probe import GradientProbe
 from client_hook.capture.graph_nodes import constant_factor
@@ -236,7 +237,8 @@ class LoopOrderSignal(Signal):
         if graph and isinstance(result, Tensor) and result.requires_grad:
             self._judge_held()
             self._mode.training_call(first)
-            self._targets = weakref.ref(args[1]) if len(args) > 1 and type(args[1]) is Tensor else None
+            tensors = loss_arguments.tensors_of(args, kwargs, function)
+            self._targets = weakref.ref(tensors[1]) if tensors is not None and type(tensors[1]) is Tensor else None
             return
         turn = next((turn for turn in self._turns.values() if turn.by_mode.modules), None)
         if turn is None or not is_validation(self.context, args, result):

@@ -34,6 +34,7 @@ _POSITIONS: dict[str, tuple[str, ...]] = {
     "margin_ranking_loss": ("margin", "reduction"),
 }
 OF_PAIRS = frozenset({"cosine_embedding_loss", "margin_ranking_loss"})  # two inputs, then the target
+EITHER_WAY = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})  # f(a, b) = f(b, a)
 FEWEST_SEQUENCES = 4  # in one row alone a place without a label says nothing of padding
 MEASURED = frozenset(_POSITIONS)
 BY_CLASS = frozenset({"cross_entropy", "nll_loss"})
@@ -65,14 +66,20 @@ def read(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[
 
 
 def tensors_of(args: Sequence[Any], kwargs: Mapping[str, Any], function: str = "") -> tuple[Tensor, Tensor] | None:
-    """Returns input (of a pair the first) and target; None where they are no tensors (a tracer's stand-ins)."""
+    """Returns input (of a pair the first) and target; None where they are no tensors (a tracer's stand-ins).
+
+    `mse_loss(y, model(x))` is as good as the other way round: what has a graph is the input.
+    """
     given = [*args[: 3 if function in OF_PAIRS else 2 : 2 if function in OF_PAIRS else 1]]
     if len(given) < 1:
         given.append(kwargs.get("input"))
     if len(given) < 2:
         given.append(kwargs.get("target"))
     first, second = given
-    return (first, second) if isinstance(first, Tensor) and isinstance(second, Tensor) else None
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return None
+    turned = function in EITHER_WAY and second.requires_grad and not first.requires_grad
+    return (second, first) if turned else (first, second)
 
 
 def class_dimension(function: str, tensor: Tensor) -> int | None:

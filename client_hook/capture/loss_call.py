@@ -65,6 +65,7 @@ class LossCallSignal(Signal):
         self._sent_lesson: list[tuple[int, int]] = []
         self._validation_calls = 0
         self._failed = False
+        self._turned = False  # the newest call in training was f(targets, outputs)
         self._scaled = False
         self._made: set[Any] = set()  # graph nodes of the open step's results, in the first steps and on sampled ones
         self._covered: bool | None = None  # whether every backward seen began at such results and nothing else
@@ -174,6 +175,10 @@ class LossCallSignal(Signal):
         if function not in MEASURED:
             return
         first, second = tensors
+        if training:
+            self._turned = bool(args) and first is not args[0]
+        elif self._turned:  # nothing in a validation has a graph that would tell
+            first, second = second, first
         if self._is_another(function, first):
             return
         if training:

@@ -137,7 +137,7 @@ def is_validation(context: Context, args: Any, result: Any) -> bool:
         isinstance(result, Tensor)
         and not (result.requires_grad or is_wrapped(result))
         and len(args) > 1
-        and not context.patches.is_newest(args[1])
+        and not any(context.patches.is_newest(item) for item in args[:2])
     )
 
 

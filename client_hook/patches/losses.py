@@ -86,7 +86,8 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                 if not result.is_cpu:
                     ears.elsewhere = True
                 if len(args) > 1 and type(args[1]) is Tensor:
-                    ears.targets, ears.result, ears.seen = ref(args[1]), ref(result), None
+                    turned = args[1].requires_grad and not getattr(args[0], "requires_grad", True)
+                    ears.targets, ears.result, ears.seen = ref(args[not turned]), ref(result), None
                 if ears.bad_result and result.is_cpu and result.ndim == 0:
                     try:
                         value = result.item()

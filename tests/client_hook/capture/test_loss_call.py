@@ -58,6 +58,31 @@ def test_the_first_value_says_how_much_it_adds_up() -> None:
     assert fact["value"] == pytest.approx(12 * 1.6, abs=12 * 0.4)
 
 
+@pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss])
+def test_outputs_and_targets_may_be_told_the_other_way_round(function) -> None:
+    """`mse_loss(target, model(x))`, as DQN is written in many places."""
+
+    def body(step, model, optimizer):
+        inputs, _ = batch(step)
+        targets = torch.full((12, 5), 3.0)
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        loss = function(targets, outputs)
+        loss.backward()
+        optimizer.step()
+        function(targets, outputs.detach())  # a metric of the same batch is no validation
+        with torch.no_grad():
+            function(targets + 1, model(inputs))
+        return loss
+
+    fact = last(train(body), "loss_call")
+    assert (fact["target"]["mean"], fact["target"]["std"]) == (3.0, 0.0)
+    assert fact["input"]["std"] > 0
+    assert fact["previous_op"] == "AddmmBackward0"
+    validation = fact["validation"]["target"]
+    assert (validation["mean"], validation["std"]) == (4.0, 0.0)
+
+
 def test_the_size_of_the_first_outputs_is_kept_while_they_grow() -> None:
     """A model that gives its answers out in the unit of its targets."""
 
