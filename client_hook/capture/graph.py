@@ -66,7 +66,7 @@ class GraphSignal(Signal):
         self._twice: set[str] = set()
         self._crossed: list[int] = []  # samples whose outputs a loss subtracts from every target
         self._sines: dict[str, float] = {}
-        self._overlap_of_scores = False
+        self._overlap_of_scores = self._clipped_ratio = False
         self._paths = GraphPaths()
         self._margins = Margins()
         self._targets = OwnTargets()
@@ -133,6 +133,7 @@ class GraphSignal(Signal):
                 pair = graph_nodes.relabelled(node.node, node.name) if len(self._views) < MAX_VIEWS else None
                 if pair is not None and pair not in self._views:
                     self._views.append(pair)
+                self._clipped_ratio = self._clipped_ratio or graph_nodes.clips_a_ratio(node.node, node.name)
                 if graph_nodes.squashed_twice(node.node, node.name):
                     self._twice.add(node.name)
                 if len(self._sines) < sines.MOST:
@@ -277,6 +278,7 @@ class GraphSignal(Signal):
             "unregistered": self._unregistered(),
             "detached": unused,
             "overlap_of_scores": self._overlap_of_scores,
+            "clipped_ratio": self._clipped_ratio,
             "margin_targets": self._margins.fact(),
             "own_targets": self._targets.fact(),
             "views": (self._trace.views if self._trace is not None else []) + self._views,

@@ -101,6 +101,25 @@ def sized_leaf(node: Any, name: str) -> Tensor | None:
     return leaves.pop() if len(leaves) == 1 and (len(node.next_functions) == 1 or name.startswith("Mul")) else None
 
 
+def clips_a_ratio(node: Any, name: str) -> bool:
+    """Says whether a node takes the smaller or larger of an exponential and of the same one clamped, each times a
+    number: the surrogate objective of PPO (Schulman et al. 2017)."""
+    if not name.startswith(("Minimum", "Maximum")):
+        return False
+    sides = [_behind_products(item) for item, _ in node.next_functions if item is not None]
+    ratios = [side for side in sides if name_of(side).startswith("Exp")]
+    return any(name_of(side).startswith("Clamp") and side.next_functions[0][0] in ratios for side in sides)
+
+
+def _behind_products(node: Any) -> Any:
+    while name_of(node).startswith(("Mul", "Neg")):
+        inputs = [item for item, _ in node.next_functions if item is not None]
+        if len(inputs) != 1:
+            break
+        node = inputs[0]
+    return node
+
+
 def joins_two(node: Any) -> bool:
     """Says whether an operation has two inputs that are computed: a product of them is no line of either."""
     inputs = [item for item, _ in node.next_functions if item is not None]

@@ -23,10 +23,10 @@ WEIGHTED = ("Addmm", "Mm", "Linear", "Convolution")
 
 
 def makes_its_targets(facts: Mapping[str, Any]) -> bool:
-    """Says whether the loss is one of values of actions, of similarities to a memory of the model's own answers, of
-    scores of data less those of samples, or one of several that have an optimizer each."""
+    """Says whether the loss is one of values of actions, of a policy's clipped ratio, of similarities to a memory of
+    the model's own answers, of scores of data less those of samples, or one of several with an optimizer each."""
     call, graph = facts.get("loss_call"), facts.get("graph")
-    if _of_several(facts) or (isinstance(graph, Mapping) and _of_energies(graph)):
+    if _of_several(facts) or (isinstance(graph, Mapping) and (graph.get("clipped_ratio") or _of_energies(graph))):
         return True
     if not isinstance(call, Mapping):
         return False

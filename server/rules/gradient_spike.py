@@ -34,8 +34,8 @@ class GradientSpike(Rule):
     samples (5 in recurrent nets) exceed the median of the window before them by max(×10, 8 robust sigmas). *Growth*:
     the median of the last 50 is 10 times the smallest median of 200 while the loss rises (z > 3), unless it is below
     1 % of its first value still, or classes that were never seen before came (one task after another). Where clipping
-    is active and the loss stays quiet, jumps are an info. Where the loss was no number before, the gradient is what
-    came of it, and nothing is said.
+    is active and the loss stays quiet, jumps are an info; so is growth where the targets move (GAN, reinforcement
+    learning). Where the loss was no number before, the gradient is what came of it, and nothing is said.
 
     ## Why it matters
     One step with a norm a hundred times the usual throws the weights out of the valley; with Adam it also poisons the
@@ -67,7 +67,7 @@ class GradientSpike(Rule):
     name = "gradient-spike"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 4
+    version = 5
     chart = "gradients"
     clears_after = 10
     stage = Stage.GRADIENT
@@ -236,7 +236,8 @@ def _growth(window: Window, name: str, series: Series, params: GradientSpike.Par
         return None
     since = int(series.steps[-50])
     return _verdict(
-        Severity.WARNING,
+        # values that are learned from one's own answers grow as these do, and errors and gradients with them
+        Severity.INFO if window.gates.moving_target else Severity.WARNING,
         since,
         f"The gradient norm grew to {now:.3g}, {now / lowest:.0f} times its lowest level {lowest:.3g} (limit "
         f"{params.growth:g} times), and the loss rises",

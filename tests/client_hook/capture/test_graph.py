@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.client_hook.capture.loops import batch, classifier, last, train, usual
+from tests.client_hook.capture.test_crossed import graph_of
 from tests.client_hook.tape import taped
 
 
@@ -189,3 +190,26 @@ def test_a_monitor_that_was_never_finished_holds_no_graph_of_the_next() -> None:
     before, _ = taped(forgotten, torch.optim.SGD(forgotten.parameters(), lr=0.1))  # its cell of a notebook failed
     assert train(steps=120).facts("kept_graphs") == []
     before.finish(timeout=0.1)
+
+
+GAIN = torch.linspace(-1, 1, 12)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("objective", "found"),
+    [
+        (lambda ratio: -torch.min(ratio * GAIN, ratio.clamp(0.8, 1.2) * GAIN), True),
+        (lambda ratio: torch.max(-GAIN * ratio, -GAIN * torch.clamp(ratio, 0.8, 1.2)), True),
+        (lambda ratio: torch.max(ratio, torch.tensor(0.5)).clamp(0.1, 2.0), False),
+        (lambda ratio: torch.max(ratio * GAIN, ratio.square().clamp(0.8, 1.2)), False),
+    ],
+    ids=["min", "max", "floor", "another"],
+)
+def test_the_clipped_ratio_of_a_policy_is_told(objective, found) -> None:
+    chosen = torch.arange(12)[:, None] % 5
+
+    def loss(model: nn.Module) -> torch.Tensor:
+        chances = model(batch(0)[0]).log_softmax(1).gather(1, chosen)
+        return objective((chances - chances.detach() + 0.1).exp()).mean()
+
+    assert graph_of(loss, classifier())["clipped_ratio"] is found

@@ -18,6 +18,8 @@ def test_values_of_actions_are_compared_with_values() -> None:
     assert makes_its_targets({"loss_call": {"function": "smooth_l1_loss", "previous_op": "GatherBackward0"}})
     assert not makes_its_targets({"loss_call": {"function": "smooth_l1_loss", "previous_op": "AddmmBackward0"}})
     assert not makes_its_targets({"loss_call": {"function": "cross_entropy", "previous_op": "GatherBackward0"}})
+    assert makes_its_targets({"loss_call": {"function": None}, "graph": {"clipped_ratio": True}})
+    assert not makes_its_targets({"loss_call": {"function": None}, "graph": {"clipped_ratio": False}})
     assert not makes_its_targets({})
 
 
