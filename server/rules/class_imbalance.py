@@ -31,8 +31,8 @@ class ClassImbalance(Rule):
 
     Not where something is added to the outputs on their way to the loss (logit adjustment), nor where a focal loss
     weights each label by how wrong its answer is (a detector's answers stay below one half), nor where the run is
-    judged by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
-    probabilities of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
+    judged by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half,
+    and those of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
     Silent of a language model, whose inputs are looked up in a table of one row a class: letters and words come as
     often as they do.
 
