@@ -36,6 +36,7 @@ _POSITIONS: dict[str, tuple[str, ...]] = {
 OF_PAIRS = frozenset({"cosine_embedding_loss", "margin_ranking_loss"})  # two inputs, then the target
 FEWEST_SEQUENCES = 4  # in one row alone a place without a label says nothing of padding
 MEASURED = frozenset(_POSITIONS)
+SYMMETRIC = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 BY_CLASS = frozenset({"cross_entropy", "nll_loss"})
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
 

@@ -16,7 +16,7 @@ from client_hook.capture import graph_nodes, loss_arguments, loss_root
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.later import Later
-from client_hook.capture.loss_arguments import BY_CLASS, MEASURED
+from client_hook.capture.loss_arguments import BY_CLASS, MEASURED, SYMMETRIC
 from client_hook.capture.loss_batches import Batches, Sizes
 from client_hook.capture.owned import Owned
 from client_hook.capture.tensors import is_wrapped, readable
@@ -59,6 +59,7 @@ class LossCallSignal(Signal):
         self._previous: tuple[str | None, int | None] = (None, None)
         self._last_layer: str | None = None
         self._own_loss = 0  # backwards without any known loss function
+        self._turned = False  # whether the target is told first
         self._axis: int | None = None  # along which dimension of the input a softmax normalised
         self._own_previous: str | None = None
         self._sent_batches = self._sent_validation = 0
@@ -174,6 +175,10 @@ class LossCallSignal(Signal):
         if function not in MEASURED:
             return
         first, second = tensors
+        if training and function in SYMMETRIC:
+            self._turned = second.requires_grad and not first.requires_grad
+        if self._turned:
+            first, second = second, first
         if self._is_another(function, first):
             return
         if training:

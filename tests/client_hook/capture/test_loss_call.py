@@ -426,6 +426,38 @@ def test_the_marks_of_pairs_are_their_targets() -> None:
     assert fact["target"]["shape"] == [12]
 
 
+@pytest.mark.parametrize("shape", [(100, 6, 96, 96), (8, 21, 128, 128), (4, 3, 512, 512), (300, 2, 12, 12)])
+def test_of_maps_every_row_is_looked_at(shape: tuple[int, ...]) -> None:
+    """Each picture has a class of its own: two pictures of a hundred say nothing of the others."""
+    batch, classes, *places = shape
+    wanted = torch.arange(batch).view(-1, 1, 1).expand(batch, *places)
+    outputs = wanted[:, None].expand(shape)
+    for looked_at in (thin(outputs, 1)[:, 0], thin(wanted, None)):
+        assert looked_at.numel() * (classes if looked_at.ndim == 4 else 1) <= 2 * MAX_ELEMENTS
+        assert looked_at.unique().tolist() == list(range(batch))
+    assert thin(outputs, 1).shape[1] == classes
+
+
+def test_a_row_of_many_classes_is_looked_at_alone() -> None:
+    assert thin(torch.empty(2, 50_000, 16), 1).shape == (1, 50_000, 1)
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss])
+def test_a_target_that_is_told_first_is_the_target(loss) -> None:
+    """As CleanRL does it: `F.mse_loss(td_target, q)`; a validation has the same order."""
+
+    def compute(model, x, y):
+        with torch.no_grad():
+            loss(100.0 + y.float(), model(x)[:, 0])
+        return 1e-4 * loss(100.0 + y.float(), model(x)[:, 0])
+
+    fact = last(train(with_loss(compute), steps=6), "loss_call")
+    assert fact["target"]["min"] == 100.0
+    assert abs(fact["input"]["max"]) < 50
+    assert fact["validation"]["target"]["min"] == 100.0
+    assert fact["previous_op"] != ""
+
+
 @pytest.mark.parametrize("places", [2, 4, 6, 8, 10, 12, 16, 24, 32])
 def test_of_flattened_sequences_every_place_is_looked_at(places: int) -> None:
     """Every second row would be every second place of each sequence."""
