@@ -22,7 +22,8 @@ class AdamEpsDominates(Rule):
 
     ## What it does
     Computes the root mean square of each matrix's gradient, ‖g‖/√n, over the newest window: below 10·ε for more than a
-    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out.
+    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out. An info where the target moves (PPO
+    clips a policy's gradients together with those of its critic, which are a thousand times as large).
 
     ## Why it matters
     Adam divides by √v + ε. Where ε is the larger of the two, the update shrinks with the gradient and the layer stops
@@ -50,7 +51,7 @@ class AdamEpsDominates(Rule):
     name = "adam-eps-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     needs = (Kind.PARAM_GRAD_NORM,)
     chart = "gradients"
     tier = "layers"
@@ -108,7 +109,7 @@ class AdamEpsDominates(Rule):
         solved = len(losses) and med(losses) < 0.01 * abs(med(window.loss.values[:5]))
         if len(small) > params.share * len(found) and not solved:
             yield say(
-                Severity.WARNING,
+                Severity.INFO if window.gates.moving_target else Severity.WARNING,
                 f"The gradients of {percent(len(small) / len(found))} of the weight matrices are below "
                 f"{params.times:g} "
                 f"times Adam's epsilon {eps:g}: {listed(small)}",
