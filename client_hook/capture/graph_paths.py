@@ -36,6 +36,8 @@ class _Arriving:
     any_weighted: bool = False
     dropouts: dict[str, tuple[float | None, bool]] = field(default_factory=dict)  # layer → rate, weighted between
     after: str | None = None  # the weighted layer just before, nothing but views between
+    bend: Any = None  # the node behind which it is a line of what left that
+    bends: int = 1  # how many such nodes the paths have that meet here
 
 
 @dataclass
@@ -87,6 +89,8 @@ class GraphPaths:
         if kind is None:
             if not graph_nodes.is_passing(node.name):
                 came.after = None
+            if came.bends > 1:
+                _bend(came, node)
             return came
         if kind == "weighted":
             label = node.layer or node.name
@@ -96,22 +100,21 @@ class GraphPaths:
                 runs.pop((came.first, came.last), None)
                 runs[first, label] = count
             dropouts = {layer: (rate, True) for layer, (rate, _) in came.dropouts.items()}
-            return _Arriving(count, first, label, True, dropouts, label)
+            return _Arriving(count, first, label, True, dropouts, label, came.bend)
         if kind == "norm" and "BatchNorm" in node.name:
             for layer, (rate, between) in came.dropouts.items():
-                if len(self.dropout_before_norm) < MAX_PAIRS:
-                    entry = {"dropout": layer, "p": rate, "norm": node.layer, "weighted_between": between}
-                    self.dropout_before_norm.append(entry)
+                entry = {"dropout": layer, "p": rate, "norm": node.layer, "weighted_between": between}
+                _add(self.dropout_before_norm, entry)
             came.dropouts = {}
         if kind == "norm":
-            if came.after is not None and len(self.weighted_before_norm) < MAX_PAIRS:
-                self.weighted_before_norm.append({"layer": came.after, "norm": node.layer})
+            if came.after is not None:
+                _add(self.weighted_before_norm, {"layer": came.after, "norm": node.layer})
             came.after = None
             return came
         if kind == "dropout":
             came.dropouts = {**came.dropouts, (node.layer or node.name): (node.dropout_rate, False)}
         elif _bends(node, kind):
-            came.weighted, came.first, came.last = 0, None, None
+            _bend(came, node)
         came.after = None
         return came
 
@@ -127,8 +130,20 @@ class GraphPaths:
         }
 
 
+def _add(found: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+    """Adds what is not known yet: a module may be called several times."""
+    if len(found) < MAX_PAIRS and entry not in found:
+        found.append(entry)
+
+
+def _bend(came: _Arriving, node: Node) -> None:
+    """Ends a run of weighted operations."""
+    came.weighted, came.first, came.last, came.bend = 0, None, None, node.node
+
+
 def _merged(ways: list[_Arriving]) -> _Arriving:
-    """Joins paths that meet: the longest run without an activation, and the dropouts of all."""
+    """Joins paths that meet: the longest run without an activation, and the dropouts of all. Where they bent in
+    different places (a block and the way around it), their sum is a line of neither."""
     if not ways:
         return _Arriving()
     longest = max(ways, key=lambda way: way.weighted)
@@ -143,6 +158,8 @@ def _merged(ways: list[_Arriving]) -> _Arriving:
         any(way.any_weighted for way in ways),
         dropouts,
         ways[0].after if len(ways) == 1 else None,
+        longest.bend,
+        len({way.bend for way in ways if way.any_weighted or way.bend is not None}),
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
 MAX_ELEMENTS = 16_384  # looked at in one tensor of one call
+FEWEST_PLACES = 4  # that are left along a dimension of a map
 MAX_DISTINCT = 1_000
 ROW_TOLERANCE = 1e-4
 MARGIN = 0.05  # of a standard deviation: what values may lie outside a range by chance
@@ -27,15 +28,25 @@ def thin(tensor: Tensor, keep: int | None) -> Tensor:
     """Returns some items along all dimensions but one, so that at most MAX_ELEMENTS are left (or one row).
 
     They lie apart by no whole number: where sequences were flattened, every second item is every second place of them.
+    Of maps (three dimensions and more) places go first, alike along each dimension, then rows: classes differ by row.
     """
     sizes = list(tensor.shape)
     left = math.prod(sizes)
-    for dimension in sorted(range(tensor.ndim), key=lambda item: -sizes[item]):
-        if left <= MAX_ELEMENTS:
+    maps = len(sizes) > 2
+    order = [item for item in range(maps, len(sizes)) if item != keep and sizes[item] > FEWEST_PLACES * maps]
+    order.sort(key=lambda item: -sizes[item])
+    others = len(order) * maps
+    row = math.prod(size for item, size in enumerate(sizes) if item == keep)
+    fewest = FEWEST_PLACES if row * FEWEST_PLACES**others <= MAX_ELEMENTS else 1
+    for dimension in [*order, *range(maps and keep != 0)]:
+        others -= 1
+        # a few rows too many are better than half of them
+        if left <= MAX_ELEMENTS * (1 + (maps and dimension == 0)):
             break
-        if dimension == keep:
-            continue
-        apart = PARTS * -(-left // MAX_ELEMENTS) + GOLDEN_PARTS
+        times = left / MAX_ELEMENTS
+        if others >= 0:
+            times = min(times ** (1 / (others + 1)), sizes[dimension] / fewest)
+        apart = PARTS * (int(times) if others > 0 else math.ceil(times)) + GOLDEN_PARTS
         count = (sizes[dimension] - 1) * PARTS // apart + 1
         places = torch.arange(count, device=tensor.device) * apart // PARTS
         tensor = tensor.index_select(dimension, places)

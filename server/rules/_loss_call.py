@@ -99,6 +99,12 @@ class LossCall:
         return self.rows_sum_to_one and (self.classes or 0) > 1
 
     @property
+    def of_places(self) -> bool:
+        """Says whether each label is the place of its row in the batch: among outputs for the batch's own members, and
+        maybe for sampled ones behind them, there are no classes."""
+        return len(self.labels) == self.batch_size and set(self.labels.values()) == {self.batches}
+
+    @property
     def per_value(self) -> float:
         """How many labels (single values of a regression) count in `value`; an early version of the hook sent none."""
         if self.value_kept is not None:

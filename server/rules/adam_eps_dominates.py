@@ -23,7 +23,8 @@ class AdamEpsDominates(Rule):
     ## What it does
     Computes the root mean square of each matrix's gradient, ‖g‖/√n, over the newest window: below 10·ε for more than a
     quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out. An ε above 1e-6 was
-    chosen to shorten steps, as 1e-5 is for policies: there, gradients have to be below ε itself.
+    chosen to shorten steps, as 1e-5 is for policies: there, gradients have to be below ε itself. An
+    info where the targets move: PPO clips a policy's gradients together with its critic's, which are far larger.
 
     ## Why it matters
     Adam divides by √v + ε. Where ε is the larger of the two, the update shrinks with the gradient and the layer stops
@@ -114,7 +115,7 @@ class AdamEpsDominates(Rule):
         solved = len(losses) and med(losses) < 0.01 * abs(med(window.loss.values[:5]))
         if len(small) > params.share * len(found) and not solved:
             yield say(
-                Severity.WARNING,
+                Severity.INFO if window.gates.moving_target else Severity.WARNING,
                 f"The gradients of {percent(len(small) / len(found))} of the weight matrices are below "
                 + (f"{times:g} times " if times != 1 else "")
                 + f"Adam's epsilon {eps:g}: {listed(small)}",

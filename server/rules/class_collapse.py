@@ -52,7 +52,7 @@ class ClassCollapse(Rule):
     name = "class-collapse"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -102,6 +102,9 @@ class ClassCollapse(Rule):
             return
         if fact.get("alone") is False and call.reduction == "none":
             yield NotEvaluated("cross-entropies of single labels are combined: as likelihoods they want no class first")
+            return
+        if call.of_places:
+            yield NotEvaluated("the labels are the places of the batch's own rows, which are no classes")
             return
         # a validation shows what became of the model, and the first batches of a training what it was
         where = "validation" if side is validation else "training"

@@ -29,9 +29,10 @@ class ClassImbalance(Rule):
     validations and in the later half of them. Where you log a recall that ends below a third, a third is the limit
     instead of a tenth, and in the later half only right answers count.
 
-    Not where something is added to the outputs on their way to the loss (logit adjustment), nor where the run is judged
-    by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half, and the
-    probabilities of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
+    Not where something is added to the outputs on their way to the loss (logit adjustment), nor where a focal loss
+    weights each label by how wrong its answer is (a detector's answers stay below one half), nor where the run is
+    judged by a ranking alone (AUC, average precision) or by its probabilities (Brier): then nobody cuts at one half,
+    and those of a rare class may all be below it; nor where the outputs are the same for every input (GW311).
     Silent of a language model, whose inputs are looked up in a table of one row a class: letters and words come as
     often as they do.
 
@@ -60,7 +61,7 @@ class ClassImbalance(Rule):
     name = "class-imbalance"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     chart = "loss"
     tier = "facts"
     clears_after = 5
@@ -120,6 +121,8 @@ class ClassImbalance(Rule):
             missed = None  # the answers of an untrained model are beside the point
         if call.previous_op.startswith("AddBackward"):
             missed = None  # the log of the shares is added in the loss; predictions are made without it
+        if _focused(window, call.reduction):
+            missed = None  # answers for a rare class may all be below one half, and are meant to be
         plain = missed is not None and not missed[1] and missed[2] >= params.never  # and few batches are enough
         if not window.final or int(whole.get("batches") or 0) < (params.few if plain else params.batches):
             missed = None
@@ -174,6 +177,13 @@ def _validations(window: Window) -> list[Mapping[str, Any]]:
     whole = window.fact("loss_call").get("validation")
     sides = [whole, whole.get("later_half")] if isinstance(whole, Mapping) else []
     return [side for side in sides if isinstance(side, Mapping) and side.get("prediction_counts")]
+
+
+def _focused(window: Window, reduction: str) -> bool:
+    """Says whether the losses of single labels are weighted by a power of their answers, as a focal loss does it."""
+    if reduction != "none" or window.fact("loss_call").get("alone") is not False:
+        return False
+    return any(str(name).startswith("Pow") for name in window.fact("graph").get("operations") or ())
 
 
 def _hard(window: Window, labels: Mapping[int, int]) -> bool:

@@ -75,7 +75,7 @@ class InitialLossHigh(Rule):
     name = "initial-loss-high"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 6
+    version = 7
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -212,6 +212,7 @@ def _spare_outputs(call: LossCall, start: Expected) -> Verdict | None:
         or call.batches < _FEWEST_BATCHES
         or sum(call.labels.values()) < _LABELS_PER_CLASS * seen
         or max(call.labels) != seen - 1
+        or call.of_places
         or call.value is None
         or abs(call.value - start.value) > _MATCH * start.value
     ):

@@ -74,7 +74,7 @@ class LabelHistogramWrong(Rule):
     name = "label-histogram-wrong"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 7
+    version = 8
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -186,7 +186,7 @@ def _spare_outputs(window: Window, call: LossCall, params: LabelHistogramWrong.P
     declared = window.gates.finetune or window.gates.resumed
     if call.function not in CROSS_ENTROPIES or not window.final or texts or declared or seen < 2:
         return None
-    if outputs < params.spare * seen or max(call.labels) != seen - 1:
+    if outputs < params.spare * seen or max(call.labels) != seen - 1 or call.of_places:
         return None
     validation = window.fact("loss_call").get("validation")
     other = counts_of(validation.get("label_counts")) if isinstance(validation, Mapping) else {}

@@ -14,12 +14,14 @@ from server.domain.findings import Evidence, NotEvaluated, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.series import Floats, Series, Steps
 from server.domain.statistics import Baseline, baseline, med
+from server.rules._main_part import main_part
 from server.rules._validation import evaluations, rising_metric
 from server.rules.base import Rule, Stage, threshold
 
 GRID = 10  # samples between two medians
 WIDEST, NARROWEST = 100, 10
 AFTER, KEPT = 2, 0.75  # validations after the turn; of what the validation loss had gained
+FELL = 0.9  # of what the main part of the loss was at the turn
 LONG_RUN = 1_000  # samples from which on medians of 100 are remembered instead of computed anew
 
 
@@ -30,7 +32,9 @@ class LossDivergence(Rule):
     Follows the median of the newest 100 losses (a tenth of a shorter run) every 10 steps. It fires when that median
     has been above the best one so far by more than half of all progress, 20 % of the best and 6 standard errors, ten
     times in a row. A run that never improved must be 20 % above its start. Where the validation loss, or
-    a metric, keeps three quarters of what it gained, after that turn, the task got harder (stronger noise, say).
+    a metric, keeps three quarters of what it gained, after that turn, the task got harder (stronger noise, say). An
+    info where you log the parts of the loss and the one that it was made of has fallen further since: what rises is
+    another (the distance to a code book whose codes are still small).
 
     ## Why it matters
     A loss that has risen for a hundred steps does not come back by itself: every further step is wasted, and the best
@@ -59,7 +63,7 @@ class LossDivergence(Rule):
     name = "loss-divergence"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     every = GRID
@@ -159,11 +163,23 @@ def _verdict(window: Window, now: float, best: float, start: float, limit: float
     step = int(window.loss.steps[at])
     learned = best < start
     lost = (now - best) / (start - best) if learned else 0.0
+    rises = f"The loss rises: {now:.4g} now, {best:.4g} at its best around step {step}"
+    main = main_part(window, step)
+    if main is not None and main[2] <= FELL * main[1]:
+        return Verdict(
+            severity=Severity.INFO,
+            first_step=step,
+            message=f"{rises}; its part `{main[0]}`, most of it there, fell on from {main[1]:.4g} to {main[2]:.4g}",
+            advice="Look at the part that rises: it is no fault while what the model is for gets better.",
+            evidence=Evidence(
+                numbers={"now": now, "best": best, "start": start}, series=("loss", f"loss/{main[0]}"), limit=limit
+            ),
+        )
     return Verdict(
         severity=Severity.ERROR,
         first_step=step,
         message=(
-            f"The loss rises: {now:.4g} now, {best:.4g} at its best around step {step}"
+            rises
             + (f"; {lost:.0%} of the progress from {start:.4g} is lost" if learned else f"; it started at {start:.4g}")
         ),
         advice=(

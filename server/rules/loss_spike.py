@@ -14,6 +14,7 @@ from server.domain.kinds import Kind
 from server.domain.series import Floats, Series
 from server.domain.statistics import Baseline, baseline, med, short_factor, window_size
 from server.rules._lessons import of_new_classes
+from server.rules._main_part import main_part
 from server.rules.base import Rule, Stage, threshold
 
 SHORT, LONG = 3, 15
@@ -22,6 +23,7 @@ RECENT = 60  # samples in which a spike counts as now
 WARM_UP, WARM_UP_SHARE = 100, 0.1
 FLOOR = 0.1  # of the first losses: near a loss of 0 a doubling is nothing
 SHORT_FLOOR = 0.25  # where three losses decide: near zero a short step back is nothing
+CALM = 1.1  # of what the main part of the loss was: it did not rise
 BACK = 1.5  # scales from the old level: recovered
 
 
@@ -43,6 +45,7 @@ class LossSpike(Rule):
     first is 6 scales and 30 % above, or the second 2.5 scales and 50 %; the scale is the largest of the spread, the
     upper tail and the error of the median. Single outliers never count, nor does anything in the warm-up or after
     a jump of the learning rate, nor in the 15 steps after a batch that brought classes which the run had never seen.
+    An info where you log the parts of the loss and the one that it was made of did not rise with it.
     While more than 5 % of the model's classes were never seen, it waits for a measured step behind the jump, 40 losses
     at most.
 
@@ -72,7 +75,7 @@ class LossSpike(Rule):
     name = "loss-spike"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 3
+    version = 4
     needs = (Kind.LOSS,)
     chart = "loss"
     gates = ("warm_up", "lr_changed", "resumed", "moving_target")
@@ -224,8 +227,12 @@ def _verdict(window: Window, recent: list[Spike]) -> Verdict:
     top = float(np.nanmax(loss.values[onset:]))
     recovered = now - spike.before.med <= BACK * spike.before.s
     end = f"it is back at {now:.4g}" if recovered else f"it is at {now:.4g} now"
+    main = main_part(window, step)
+    calm = main is not None and main[2] <= CALM * main[1]
+    if main is not None and calm:
+        end += f"; its part `{main[0]}`, most of it before, did not rise"
     return Verdict(
-        severity=Severity.WARNING,
+        severity=Severity.INFO if calm else Severity.WARNING,
         first_step=step,
         message=(
             f"The loss jumped from {spike.before.med:.4g} to {spike.height:.4g} at step {step}, "

@@ -124,6 +124,57 @@ def test_a_product_of_two_that_are_computed_ends_a_row_of_layers() -> None:
     assert graph["activations"] == 3, "the softmax, what its scores are a product of, and what it weighs"
 
 
+def test_a_layer_that_is_called_twice_is_named_once() -> None:
+    """Two views of each picture go through the same encoder, as in self-supervised learning."""
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        one, two = model(torch.randn(12, 8)), model(torch.randn(12, 8))
+        loss = (one - two).square().mean()
+        loss.backward()
+        return loss
+
+    layers = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU())
+    graph = last(train(body, model=layers, steps=3), "graph")
+    assert graph["weighted_before_norm"] == [{"layer": "2", "norm": "3"}]
+    assert graph["dropout_before_norm"] == [{"dropout": "1", "p": 0.1, "norm": "3", "weighted_between": True}]
+
+
+def test_what_a_way_around_a_block_adds_up_ends_a_row_of_layers() -> None:
+    """The shortcuts of residual blocks, from convolution to convolution, are in no row: what they join is bent."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.one, self.two, self.around = (nn.Linear(size, outputs) for size in (inputs, outputs, inputs))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.around(x) + self.two(self.one(x.relu()).relu())
+
+    model = nn.Sequential(nn.Linear(8, 8), Block(8, 6), nn.Linear(6, 6), Block(6, 4), nn.Linear(4, 1))
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        loss = (model(torch.randn(12, 8)) - 1).square().mean()
+        loss.backward()
+        return loss
+
+    runs = last(train(body, model=model, steps=3), "graph")["linear_runs"]
+    assert {(run["first"], run["last"]) for run in runs} == {("0", "1.around"), ("2", "3.around")}
+
+
+def test_a_way_around_that_nothing_bends_is_in_a_row_of_layers() -> None:
+    """So are the two matrices of low rank beside one, and the sum of two straight ways."""
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        x = model[0](torch.randn(12, 8)).relu()
+        loss = model[3](x + model[2](model[1](x))).square().mean()
+        loss.backward()
+        return loss
+
+    layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 2), nn.Linear(2, 8), nn.Linear(8, 1)])
+    runs = last(train(body, model=layers, steps=3), "graph")["linear_runs"]
+    assert [(run["first"], run["last"], run["weighted"]) for run in runs] == [("1", "3", 3)]
+
+
 def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:
