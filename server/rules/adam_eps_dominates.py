@@ -22,8 +22,9 @@ class AdamEpsDominates(Rule):
 
     ## What it does
     Computes the root mean square of each matrix's gradient, ‖g‖/√n, over the newest window: below 10·ε for more than a
-    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out. An info where the target moves (PPO
-    clips a policy's gradients together with those of its critic, which are a thousand times as large).
+    quarter of the matrices. A matrix that still moves by a thousandth of itself a step is left out. An info where the
+    target moves (PPO clips a policy's gradients together with those of its critic, which are a thousand times as
+    large).
 
     ## Why it matters
     Adam divides by √v + ε. Where ε is the larger of the two, the update shrinks with the gradient and the layer stops
