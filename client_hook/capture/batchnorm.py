@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.later import Later
+from client_hook.capture.tensors import spread
 from client_hook.capture.watched_calls import WatchedCalls, first_floats
 
 MAX_VALUES = 65_536
@@ -108,9 +109,7 @@ class BatchNormSignal(Signal):
             return
         if not (with_graph or layer.samples or layer.frozen):
             return  # an evaluation before the training: what is stored is the start
-        if tensor.numel() > MAX_VALUES:
-            tensor = tensor[:: -(-tensor.numel() // MAX_VALUES)]
-        rows = tensor.transpose(0, 1).reshape(channels, -1).float()
+        rows = spread(tensor, MAX_VALUES).transpose(0, 1).reshape(channels, -1).float()
         mean = rows.mean(1)
         variance = (rows - mean.unsqueeze(1)).square().mean(1)
         seen = rows.shape[1]

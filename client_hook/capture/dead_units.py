@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import ForwardHooks
+from client_hook.capture.tensors import spread
 
 ELEMENTS = 65_536  # looked at in one output
 FIRST_WINDOW = 20  # samples: all of the first steps are measured
@@ -75,8 +76,7 @@ class DeadUnitSignal(Signal):
         call = self._calls[name] = self._calls.get(name, -1) + 1
         channel = 1 if output.ndim != 3 or name in self._channels_first else output.ndim - 1
         units = output.shape[channel]
-        if output.numel() > ELEMENTS:
-            output = output[:: -(-output.numel() // ELEMENTS)]  # every k-th example
+        output = spread(output, ELEMENTS, channel)
         fired = output.amax(dim=[dim for dim in range(output.ndim) if dim != channel]) > 0
         sites = self._sites.setdefault(name, [])
         if call >= len(sites):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.entrances import Entrances
 from client_hook.capture.later import Later
-from client_hook.capture.tensors import sample
+from client_hook.capture.tensors import rows, sample
 from client_hook.capture.watched_calls import WatchedCalls, first_floats, first_integers, is_computed
 
 BATCHES = 20  # measured in full; then sampled steps are looked at for values that are not finite
@@ -147,9 +147,9 @@ class InputsSignal(Signal):
         wanted = [measures]
         table = tensor.ndim == 2 and 2 <= tensor.shape[1] <= MAX_FEATURES
         if table:
-            rows = tensor[: max(SAMPLE * 4 // tensor.shape[1], 8)].float()
-            wanted.append(torch.stack([rows.sum(0), (rows * rows).sum(0)]))
-        count = min(len(tensor), max(SAMPLE * 4 // tensor.shape[1], 8)) if table else 0
+            some = rows(tensor, max(SAMPLE * 4 // tensor.shape[1], 8)).float()
+            wanted.append(torch.stack([some.sum(0), (some * some).sum(0)]))
+        count = len(some) if table else 0
         self._later.put(wanted, lambda copies: self._take(key, with_graph, step, copies, count))
 
     def _take(self, key: str, with_graph: bool, step: int, copies: list[Tensor], rows: int) -> None:

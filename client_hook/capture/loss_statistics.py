@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
+from client_hook.capture.tensors import places
+
 MAX_ELEMENTS = 16_384  # looked at in one tensor of one call
 FEWEST_PLACES = 4  # that are left along a dimension of a map
 MAX_DISTINCT = 1_000
@@ -46,11 +47,9 @@ def thin(tensor: Tensor, keep: int | None) -> Tensor:
         times = left / MAX_ELEMENTS
         if others >= 0:
             times = min(times ** (1 / (others + 1)), sizes[dimension] / fewest)
-        apart = PARTS * (int(times) if others > 0 else math.ceil(times)) + GOLDEN_PARTS
-        count = (sizes[dimension] - 1) * PARTS // apart + 1
-        places = torch.arange(count, device=tensor.device) * apart // PARTS
-        tensor = tensor.index_select(dimension, places)
-        left = left // sizes[dimension] * count
+        chosen = places(sizes[dimension], int(times) if others > 0 else math.ceil(times), tensor.device)
+        tensor = tensor.index_select(dimension, chosen)
+        left = left // sizes[dimension] * len(chosen)
     return tensor
 
 

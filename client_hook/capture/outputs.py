@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import first_tensor
 from client_hook.capture.later import Later
@@ -134,7 +135,7 @@ class OutputsSignal(Signal):
 def _measures(tensor: Tensor, read: list[Tensor]) -> tuple[list[str], Tensor]:
     """Measures the spread over the batch and over everything, and what concerns classes where there are any."""
     names = ["batch_std", "all_std"]
-    rows = tensor[:ROWS].float()
+    rows = tensors.rows(tensor, ROWS).float()
     if rows.ndim > 2 and rows[0].numel() > 4096:
         places = (slice(None, None, -(-size // POSITIONS)) for size in rows.shape[2:])
         rows = rows[(slice(None), slice(None), *places)]

@@ -17,6 +17,8 @@ EXACT_FROM = (
     16_384  # elements: a longer sum of float32 squares on the CPU loses the sixth digit, at 10 million the fourth
 )
 ROW = 4_096
+PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
+FEWEST_PLACES = 8  # that are left along a dimension of a map
 BLOCK = 64  # neighbours that are read together: 4,096 scattered elements cost ten times as much as 64 blocks of 64
 # of a sample's blocks: distances that are tried, which share of the tensor the shortest may leave out at its end (not a
 # simple fraction, so that products with a shape are none either), and how evenly the blocks shall lie in what repeats
@@ -132,6 +134,30 @@ def sample(tensor: Tensor, count: int) -> Tensor:
     blocks = count // BLOCK
     picked = torch.as_strided(tensor, (blocks, BLOCK), (distance(tensor.shape, tensor.stride(), blocks, BLOCK), 1))
     return picked.to(torch.float32, memory_format=torch.contiguous_format, copy=True).view(-1)
+
+
+def places(size: int, times: int, device: torch.device) -> Tensor:
+    """Lists about one in so many of the places of a dimension, apart by no whole number."""
+    apart = PARTS * times + GOLDEN_PARTS
+    return torch.arange((size - 1) * PARTS // apart + 1, device=device) * apart // PARTS
+
+
+def rows(tensor: Tensor, most: int) -> Tensor:
+    """Returns at most so many rows, from everywhere: the first ones of a sorted table are all of one kind."""
+    size = len(tensor)
+    return tensor if size <= most else tensor.index_select(0, places(size, -(-size // most), tensor.device))
+
+
+def spread(tensor: Tensor, most: int, channel: int = 1) -> Tensor:
+    """Returns a view of about `most` elements, with all channels: places of a map go first, then examples, because one
+    example says little of the others."""
+    for dimension in [item for item in range(1, tensor.ndim) if item != channel] + [0]:
+        times = -(-tensor.numel() // most)
+        if dimension:
+            times = min(times, tensor.shape[dimension] // FEWEST_PLACES)
+        if times > 1:
+            tensor = tensor[(slice(None),) * dimension + (slice(None, None, times),)]
+    return tensor
 
 
 @lru_cache(maxsize=4_096)

@@ -122,3 +122,21 @@ def test_the_newer_half_of_the_evaluations_counts_and_when_it_came() -> None:
     found = layer(train(body, model=normed(momentum=0.5)))
     assert (found["eval_samples"], found["eval_step"]) == (2, 9)
     assert found["eval_gap"] < 1  # a hundredfold variance is a gap of 4.6
+
+
+def test_large_pictures_are_measured_across_the_batch() -> None:
+    """Pictures differ more from each other than within one: one of 32 has a tenth of their variance."""
+    model = nn.Sequential(nn.BatchNorm2d(8, momentum=0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+    def body(step, model, optimizer):
+        chance = torch.Generator().manual_seed(step)
+        bright = torch.randn(32, 8, 1, 1, generator=chance)
+        pictures = bright + 0.3 * torch.randn(32, 8, 64, 64, generator=chance)
+        loss = F.cross_entropy(model(pictures), torch.randint(0, 5, (32,), generator=chance))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = layer(train(body, model=model), "0")
+    assert found["gap"] < 0.7

@@ -228,3 +228,22 @@ def test_tensors_of_eight_bits_are_left_alone_also_when_a_loss_breaks(kind: torc
     monitor.finish(timeout=0.1)
     assert len(tape.series("loss")) == 12
     assert tape.facts("flight")[-1]["breaks"][0]["step"] == 9
+
+
+def test_of_a_long_table_columns_are_measured_from_end_to_end() -> None:
+    """The first rows of a table that is in order of time say nothing of its column of time."""
+    table = torch.randn(20_000, 10)
+    table[:, 0] = torch.linspace(-2, 2, 20_000)
+    head = nn.Linear(10, 1)
+
+    def body(step, model, optimizer):
+        loss = model(table).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    columns = last(train(body, model=head, steps=3), "inputs")["model"]["features"]
+    time = next(item for item in columns if item["index"] == 0)
+    assert abs(time["mean"]) < 0.02
+    assert time["std"] == pytest.approx(4 / 12**0.5, rel=0.02)

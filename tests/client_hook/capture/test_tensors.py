@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from client_hook.capture.batch_print import fingerprint
-from client_hook.capture.tensors import sample
+from client_hook.capture.tensors import rows, sample, spread
 
 SHAPES = [
     ((64, 32, 8, 8), 4_096),  # images of a small network: an example takes 2,048, a 64th of it all
@@ -67,3 +67,28 @@ def test_batches_with_a_black_edge_have_prints_of_their_own() -> None:
 
     one, again, other = (fingerprint([batch(seed)])[0]["hash"] for seed in (0, 0, 1))
     assert one == again != other
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 64, 64), (32, 64, 224, 224), (128, 32, 4_000), (4_096, 256)])
+def test_what_is_measured_by_channel_comes_from_many_examples(shape: tuple[int, ...]) -> None:
+    """One picture of 64 says nothing of how the others differ."""
+    examples = torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1)).expand(shape)
+    seen = spread(examples, 65_536)
+    assert seen.shape[1] == shape[1]
+    assert seen.numel() <= 65_536 * 1.5
+    assert len(seen[:, 0].unique()) >= min(shape[0], 64) // 4
+
+
+def test_the_channels_of_texts_are_all_looked_at() -> None:
+    assert spread(torch.empty(32, 512, 768), 65_536, channel=2).shape[2] == 768
+
+
+@pytest.mark.parametrize("order", ["sorted", "in turn"])
+@pytest.mark.parametrize("classes", [2, 3, 5, 8, 10, 12])
+def test_rows_come_from_everywhere(classes: int, order: str) -> None:
+    """All of a sorted table, and not every tenth row of one whose ten classes come in turn."""
+    labels = torch.arange(7_680) % classes
+    seen = rows(labels.sort().values if order == "sorted" else labels, 256)
+    assert 128 <= len(seen) <= 256
+    assert int(torch.bincount(seen, minlength=classes).min()) > 0.7 * len(seen) / classes
+    assert len(rows(labels[:9], 256)) == 9
