@@ -1,5 +1,6 @@
-"""Builds the wheel's copy of client_hook without comments and needless spaces, and, where nobody calls `help`, without
-docstrings and the types inside functions, and with `s` for `self`; and packs it as tightly as deflate can (Zopfli).
+"""Builds the wheel's copy of client_hook without comments and needless spaces, with relative imports, and, where nobody
+calls `help`, without docstrings and the types inside functions and with `s` for `self`; and packs it as tightly as
+deflate can (Zopfli).
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -24,6 +25,7 @@ from zopfli.zlib import compress
 PACKAGE = "client_hook"
 GENERIC = ("Callable", "Literal", "dict", "list", "tuple")
 SELF = re.compile(r"\bself\b")
+IMPORT = re.compile(rf"^( *)from ({PACKAGE}[\w.]*) import ", re.MULTILINE)
 TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
 FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
@@ -46,7 +48,8 @@ class SlimHook(BuildHookInterface):
             copy.parent.mkdir(parents=True, exist_ok=True)
             called = name.startswith(f"{PACKAGE}/integrations/") and name not in FOR_INTEGRATIONS
             keep = name in WITH_DOCSTRINGS or called
-            copy.write_text(slim(path.read_text(encoding="utf-8"), docstrings=keep), encoding="utf-8")
+            source = with_relative_imports(path.read_text(encoding="utf-8"), name)
+            copy.write_text(slim(source, docstrings=keep), encoding="utf-8")
             build_data["force_include"][str(copy)] = name
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
@@ -81,6 +84,19 @@ def _append(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, deflated: bytes) -
     archive.filelist.append(entry)
     archive.NameToInfo[entry.filename] = entry
     archive.start_dir = archive.fp.tell()
+
+
+def with_relative_imports(source: str, name: str) -> str:
+    """Says where a module lies from where the file `name` (`client_hook/…/file.py`) lies."""
+    here = name.split("/")[:-1]
+
+    def shorter(found: re.Match[str]) -> str:
+        there = found[2].split(".")
+        shared = next((at for at, pair in enumerate(zip(here, there, strict=False)) if pair[0] != pair[1]), None)
+        shared = min(len(here), len(there)) if shared is None else shared
+        return f"{found[1]}from {'.' * (len(here) - shared + 1)}{'.'.join(there[shared:])} import "
+
+    return IMPORT.sub(shorter, source)
 
 
 def slim(source: str, *, docstrings: bool = False) -> str:
@@ -188,10 +204,10 @@ def _without_imports_of_types(source: str) -> str:
     typed = any(kind is not None and ast.unparse(kind) != "int" for kind in kinds)
     typed = typed or any(getattr(node, "returns", None) for node in ast.walk(left))
     for item in left.body:
-        if not isinstance(item, ast.ImportFrom) or item.module is None:
+        if not isinstance(item, ast.ImportFrom):
             continue
         # nobody takes from a module what that has from another, but from those that say so
-        ours = item.module.startswith(f"{PACKAGE}.") and "__all__" not in used
+        ours = item.level > 0 and "__all__" not in used
         if not ours and item.module not in (*TYPES_FROM, "__future__"):
             continue
         if item.module == "__future__":
@@ -200,7 +216,7 @@ def _without_imports_of_types(source: str) -> str:
             kept = [alias for alias in item.names if (alias.asname or alias.name) in used]
         if len(kept) < len(item.names):
             names = ", ".join(ast.unparse(alias) for alias in kept)
-            _replace(lines, item, f"from {item.module} import {names}" if names else "")
+            _replace(lines, item, f"from {'.' * item.level}{item.module or ''} import {names}" if names else "")
     return "\n".join(lines) + "\n"
 
 
