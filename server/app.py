@@ -52,6 +52,7 @@ from server.web import (
     runs_pages,
     series_api,
     settings_pages,
+    sweep_pages,
 )
 from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
@@ -143,6 +144,7 @@ def create_app(
         replays_pages,
         runs_pages,
         compare_pages,
+        sweep_pages,
         report_pages,
         layers_pages,
         flight_pages,
