@@ -53,6 +53,7 @@ from server.web import (
     series_api,
     settings_pages,
     sweep_pages,
+    table_api,
 )
 from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
@@ -139,6 +140,7 @@ def create_app(
         live_api,
         charts_api,
         compare_api,
+        table_api,
         doctor_api,
         replays_api,
         replays_pages,

@@ -1,18 +1,20 @@
-"""Gives the figure of one metric of several runs, drawn over each other."""
+"""Gives the figure of one metric of several runs, drawn over each other, and all its points."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
-from server import axes
+from server import axes, export
 from server.charts import loss, overlay
 from server.charts.base import Request as Wanted
 from server.charts.catalogue import to_json
 from server.domain.runs import Run
+from server.domain.series import SeriesData
 from server.web import chart_data
 from server.web.contexts.compare import MOST_RUNS, slots
 from server.web.contexts.runs import lasted_ms
@@ -22,6 +24,7 @@ from server.web.services import Parts, Services
 DEFAULT_POINTS = 1_000
 MAX_POINTS = 8_000
 MOST_AVERAGED = 4_000_000  # steps of all runs together, unless the reader asks
+FILE = 'attachment; filename="gradwatch-compared-series.csv"'
 EMPTY = "None of these runs has sent this series."
 
 router = APIRouter(prefix="/api/v1", tags=["charts"], responses={422: {"model": Problem}})
@@ -61,6 +64,24 @@ def compare_chart(
     wanted = Wanted(scale=scale, half_life=half_life, factors=factors, chosen=bool(smooth), start=start, stop=stop)
     drawing = overlay.draw(lines, wanted, smooth is None and overlay.is_noisy(name)) if lines else None
     return Response(to_json(drawing, EMPTY), media_type="application/json")
+
+
+@router.get("/compare/export", response_class=StreamingResponse)
+def export_compared(
+    parts: Parts,
+    run: RunIds,
+    name: Annotated[str, Query(min_length=1, max_length=500, description="the series")],
+) -> StreamingResponse:
+    """Streams every point of one series of several runs as CSV; of each run the newest attempt."""
+    found = [parts.store.runs.get(run_id) for run_id in dict.fromkeys(run)]
+    known = [one for one in found if one and one.deleted_ms is None]
+    text = export.runs_as_csv((one.id, one.name, _stretches(parts, one.id, name)) for one in known)
+    return StreamingResponse(text, media_type="text/csv", headers={"Content-Disposition": FILE})
+
+
+def _stretches(parts: Services, run_id: str, name: str) -> Iterator[SeriesData]:
+    for first, last in parts.store.series.windows(run_id, [name]):
+        yield from parts.store.series.read(run_id, [name], start=first, stop=last)
 
 
 def _line(

@@ -19,7 +19,7 @@ from server.domain.runs import Attempt, Run
 from server.rules.registry import Registry
 from server.web import formats
 from server.web.contexts.facts import LOSS_CALL, groups
-from server.web.contexts.look import Choice, Look, scales_of, smoothings_of
+from server.web.contexts.look import Choice, Look, axes_of, scales_of, smoothings_of
 from server.web.contexts.runs import RunRow, run_row
 
 MOST_RUNS = 20
@@ -96,6 +96,7 @@ class Overlay:
     name: str
     title: str
     url: str
+    csv_url: str
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,7 @@ def compare_view(
         candidates=tuple((run.id, run.name or run.id) for run in candidates if run.id not in ids),
         smoothings=smoothings_of(look),
         scales=scales_of(look),
-        axes=tuple(
-            Choice(value, label, value == look.x)
-            for value, label in (("step", "step"), ("time", "time since the start"))
-        ),
+        axes=axes_of(look, dict.fromkeys(name for one in chosen for name in one.names)),
         look=look,
         live_runs=tuple(ids),
         unknown=tuple(unknown),
@@ -214,6 +212,7 @@ def _overlays(chosen: Sequence[Material]) -> tuple[Overlay, ...]:
             name,
             _title(name, order),
             "/api/v1/compare/chart?" + urlencode([("name", name), *runs]),
+            "/api/v1/compare/export?" + urlencode([("name", name), *runs]),
         )
         for name in order[:MOST_CHARTS]
     )

@@ -130,6 +130,7 @@ class RunsView:
     clear_url: str
     chips: tuple[Chip, ...]
     sweep_url: str
+    csv_url: str
     count_text: str
     nothing_yet: bool
     address: str
@@ -163,6 +164,7 @@ def runs_view(
         first_url=filters.query(cursor="") if filters.cursor else None,
         clear_url="/",
         chips=chips(filters),
+        csv_url=filters.query(path="/api/v1/runs.csv", cursor=""),
         sweep_url=filters.query(path="/sweep", cursor=""),
         count_text=f"{amount} on this page, more follow" if more or filters.cursor else amount,
         nothing_yet=not page.items and not filters.narrow and not filters.cursor,

@@ -89,7 +89,8 @@ def test_charts_are_called_what_the_page_of_a_run_calls_them(home: House) -> Non
     home.send(1, {"lr/0": [0.1], "grad_norm": [1.0], "time/step": [0.1], "val/acc": [0.5]}, first_step=2)
     page = look(home, BOTH)
     titles = ["Loss", "Validation loss", "val/acc", "Learning rate", "Gradient norm", "mine", "Step time (s)"]
-    assert sorted(each for each in page.texts if each in titles) == sorted(titles)
+    labels = [label for label in page.values("aria-label") if label.startswith("Chart: ")]
+    assert sorted(labels) == sorted(f"Chart: {title}" for title in titles)
     assert "Step time (s) time/step" in page.values("data-narrow-text")
     home.send(1, {"lr/head": [0.1]}, run_id=OTHER, first_step=2)
     assert {"Learning rate, group 0", "Learning rate, group head"} <= set(look(home, BOTH).texts)
@@ -144,6 +145,22 @@ def test_names_are_text_on_the_page_and_in_the_figures(home: House) -> None:
     assert EVIL in page.texts
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "<img" not in home.client.get(f"/api/v1/compare/chart?run={RUN}&name=loss").text.split('"summary"')[0]
+
+
+def test_runs_are_compared_along_any_series_that_one_of_them_logged(home: House) -> None:
+    home.send(1, {"epoch": [1.0], "tokens": [10.0]}, first_step=2)
+    page = look(home, BOTH + "&x=epoch")
+    offered = [attributes for tag, attributes in page.tags if tag == "option" and "value" in attributes]
+    assert [one["value"] for one in offered if one["value"] in ("step", "time", "epoch", "tokens", "mine")] == [
+        "step", "time", "epoch", "mine", "tokens",
+    ]  # fmt: skip
+    assert [one["value"] for one in offered if "selected" in one and one["value"]] == ["epoch"]
+
+
+def test_each_chart_is_also_a_table_of_all_its_points(home: House) -> None:
+    urls = [url for url in look(home, BOTH).values("href") if url.startswith("/api/v1/compare/export")]
+    assert [url.partition("?")[2].partition("&")[0] for url in urls] == ["name=loss", "name=val%2Floss", "name=mine"]
+    assert home.client.get(urls[0]).text.count(OTHER) == 2
 
 
 def test_time_is_counted_from_each_runs_own_start_in_one_unit(home: House) -> None:
