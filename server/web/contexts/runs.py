@@ -28,6 +28,7 @@ SORTS = {
 }
 SHELVES = {"": "active", "archived": "archived", "deleted": "deleted"}
 MOST_COLUMNS = 12
+FIRST_TAGS = 6
 _FALLING = ("started", "heard", "severity", "steps", "pace")  # their natural direction is downwards
 
 
@@ -104,6 +105,16 @@ class RunRow:
     pace: str
     api_url: str
     cells: tuple[Cell, ...] = ()
+
+    @property
+    def first_tags(self) -> tuple[str, ...]:
+        """Gives the tags that have room in the table; the run's own page has all."""
+        return self.tags if len(self.tags) <= FIRST_TAGS + 1 else self.tags[:FIRST_TAGS]
+
+    @property
+    def more_tags(self) -> int:
+        """Counts the others."""
+        return len(self.tags) - len(self.first_tags)
 
     @property
     def tags_text(self) -> str:
