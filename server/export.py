@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -36,8 +37,9 @@ def runs_as_csv(runs: Iterable[tuple[str, str, Iterable[SeriesData]]]) -> Iterat
 
 def table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Gives the lines of a CSV file of any rows, with texts that a spreadsheet would run made plain."""
-    for row in rows:
-        yield _lines([[plain(value) if isinstance(value, str) else value for value in row]])
+    left = iter(rows)
+    while part := list(islice(left, ROWS_A_PART)):
+        yield _lines([plain(value) if isinstance(value, str) else value for value in row] for row in part)
 
 
 def plain(text: str) -> str:

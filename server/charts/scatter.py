@@ -125,11 +125,13 @@ def _scale(values: Sequence[float], start: float, stop: float) -> tuple[Place, l
         ]
         return lambda value: place(math.log10(value)), marks
     if high == low:
-        place = _between(low - 1, low + 1, start, stop)
-        return place, [Tick(f"{place(low):.1f}", short(low))]
+        middle = (start + stop) / 2
+        return lambda _: middle, [Tick(f"{middle:.1f}", short(low))]
     place = _between(low, high, start, stop)
-    return place, [Tick(f"{place(at):.1f}", short(at)) for at in ticks(low, high)]
+    round_numbers = ticks(low, high) if math.isfinite(high - low) else [low, 0.0, high]
+    return place, [Tick(f"{place(at):.1f}", short(at)) for at in round_numbers]
 
 
 def _between(low: float, high: float, start: float, stop: float) -> Place:
-    return lambda value: start + (stop - start) * (value - low) / (high - low)
+    # halves, because the difference of the largest numbers is none any more
+    return lambda value: start + (stop - start) * ((value / 2 - low / 2) / (high / 2 - low / 2))

@@ -67,6 +67,13 @@ def share(grouped: Sequence[Sequence[float]]) -> float | None:
     return max(0.0, 1 - within / total * (runs - 1) / (runs - kinds))
 
 
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Gives the mean and the standard deviation of finite numbers; of one number there is no deviation."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.asarray(values, np.float64)
+        return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None
+
+
 def _bins(ordered: Sequence[float]) -> list[tuple[Value, Value]]:
     edges = [ordered[round(at * (len(ordered) - 1) / BINS)] for at in range(BINS + 1)]
     found: list[tuple[Value, Value]] = []

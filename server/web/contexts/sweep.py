@@ -6,7 +6,6 @@ Not for: the grouping itself (domain/sweeps.py), or a few runs side by side (com
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -312,8 +311,8 @@ def _figures(sweep: _Sweep, members: Sequence[int]) -> Figures:
 def _mean(values: Sequence[float]) -> str:
     if not values:
         return formats.NOTHING
-    spread = f" ± {formats.number(statistics.stdev(values), 2)}" if len(values) > 1 else ""
-    return formats.number(statistics.fmean(values)) + spread
+    mean, spread = sweeps.mean_and_spread(values)
+    return formats.number(mean) + ("" if spread is None else f" ± {formats.number(spread, 2)}")
 
 
 def _sick(runs: Sequence[Run]) -> str:

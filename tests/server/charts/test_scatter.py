@@ -47,3 +47,11 @@ def test_texts_are_cut_to_their_column_and_runs_without_the_setting_are_left_out
 def test_equal_results_stay_on_the_picture_and_none_at_all_is_no_picture() -> None:
     assert all(LEFT < float(dot.x) < WIDTH and 0 < float(dot.y) < HEIGHT for dot in drawn((1, 5.0), (2, 5.0)).dots)
     assert draw("lr", "loss", [Entry(1, math.nan, "none", "", "")], True) is None
+
+
+def test_the_largest_and_the_smallest_numbers_have_a_place() -> None:
+    ends = drawn(
+        *((sign * 1.7e308 / at, -sign * 1.7e308 / at) for sign in (1, -1) for at in range(1, 7)), (5e-324, 5e-324)
+    )
+    assert all(0 < float(dot.x) < WIDTH and 0 < float(dot.y) < HEIGHT for dot in ends.dots)
+    assert [tick.words for tick in ends.up] == ["-1.7e+308", "0", "1.7e+308"]

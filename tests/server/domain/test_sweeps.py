@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from server.domain.sweeps import BINS, MOST_GROUPS, groups, share
+from server.domain.sweeps import BINS, MOST_GROUPS, groups, mean_and_spread, share
 
 
 def test_each_value_is_a_group_in_the_order_of_numbers_and_those_without_come_last() -> None:
@@ -58,3 +58,9 @@ def test_runs_that_diverged_are_the_worst_and_alike() -> None:
 @pytest.mark.parametrize("grouped", [[[1.0, 2.0], [3.0, 4.0]], [[1.0] * 5, [1.0] * 5], [[1.0] * 20], []])
 def test_nothing_is_said_of_few_runs_or_of_equal_ones(grouped: list[list[float]]) -> None:
     assert share(grouped) is None
+
+
+def test_a_mean_of_the_largest_numbers_is_infinite_and_one_number_has_no_spread() -> None:
+    assert mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(math.sqrt(2)))
+    assert mean_and_spread([5.0]) == (5.0, None)
+    assert mean_and_spread([1.7e308, 1.7e308])[0] == math.inf
