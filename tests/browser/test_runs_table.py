@@ -138,3 +138,16 @@ def test_more_runs_than_can_be_compared_are_told_so(
     page.get_by_label("Tick run 4", exact=True).uncheck()
     assert page.locator("[data-bulk=compare]").is_visible()
     assert not page.get_by_text("Compare takes up to 20").is_visible()
+
+
+def test_many_columns_and_long_names_of_them_scroll_beside_the_names_of_the_runs(server: Server, page: Page) -> None:
+    key = "a_very_long_key_" * 8
+    three_runs(server)
+    page.set_viewport_size({"width": 1360, "height": 800})
+    page.goto(server.url + "/?" + "&".join(f"col=config.{key}{number}" for number in range(12)))
+    assert page.evaluate("document.documentElement.scrollWidth") == 1360
+    head = page.locator("thead th", has_text=key).first
+    assert head.evaluate("(one) => one.getBoundingClientRect().width") < 260
+    assert head.locator("a").get_attribute("title") == f"{key}0: from the config"
+    page.locator(".runs-frame").evaluate("(one) => one.scrollTo(9999, 0)")
+    assert page.locator(".run-row__name").first.evaluate("(one) => one.getBoundingClientRect().left") < 60

@@ -238,10 +238,9 @@ def _title(column: str) -> str:
 
 
 def _hint(column: str) -> str:
-    kind = column.partition(".")[0]
-    return {"config": "from the config", "last": "newest value", "min": "lowest value", "max": "highest value"}.get(
-        kind, ""
-    )
+    kind, _, name = column.partition(".")
+    words = {"config": "from the config", "last": "newest value", "min": "lowest value", "max": "highest value"}[kind]
+    return f"{name}: {words}"  # its head may be cut
 
 
 def two_lines(address: str) -> str:
