@@ -12,6 +12,8 @@ from tests.browser.conftest import Server
 from tests.browser.kit import open_run, send
 
 pytestmark = pytest.mark.browser
+SHOWN = """() => document.querySelector("[id=overlay-loss] .plot").data
+  .filter(({ visible }) => visible !== false && visible !== "legendonly").length"""
 
 
 def sweep(server: Server) -> None:
@@ -55,3 +57,23 @@ def test_a_condition_is_typed_or_clicked_and_stays_while_the_table_changes(
     eventually(lambda: names(page) == ["run 4", "run 7"])
     page.reload()
     assert names(page) == ["run 4", "run 7"]
+
+
+def test_curves_of_runs_are_taken_together_by_a_setting(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    sweep(server)
+    page.goto(server.url + "/sweep")
+    page.locator(".sweep").first.get_by_role("link", name="Curves").click()
+    page.wait_for_url("**/compare?*group=config.lr")
+    loss = page.locator("[id=overlay-loss]")
+    eventually(
+        lambda: loss.locator(".chart-legend__name").all_inner_texts() == ["lr 0.01 (3)", "lr 0.1 (3)", "lr 1 (3)"]
+    )
+    page.get_by_label("Lines").select_option("mean by width")
+    eventually(lambda: loss.locator(".chart-legend__name").first.inner_text() == "width 8 (3)")
+    loss.locator(".chart-legend__name").first.click()
+    eventually(lambda: page.evaluate(SHOWN) == 4)  # a mean and its band are hidden together
+    page.get_by_label("Lines").select_option("each run")
+    eventually(lambda: loss.locator(".chart-legend__name").count() == 0)
+    assert "group" not in page.url

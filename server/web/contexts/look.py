@@ -38,6 +38,7 @@ class Look:
     find: str = ""
     pins: tuple[str, ...] = ()
     rank: str = ""  # of a distributed training; the first one needs no number
+    group: str = ""  # of compared runs: all, or a column of the config
 
 
 def axes_of(look: Look, names: Iterable[str]) -> tuple[Choice, ...]:

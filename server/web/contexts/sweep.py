@@ -18,6 +18,7 @@ from server.domain.metrics import better
 from server.domain.runs import Run
 from server.store.columns import Column, Value, flat
 from server.web import formats
+from server.web.contexts.compare import MOST_RUNS as MOST_COMPARED
 from server.web.contexts.compare import address
 from server.web.contexts.filters import Chip, Filters, chips, equal
 from server.web.contexts.look import Choice
@@ -64,6 +65,7 @@ class Setting:
     share: str
     picture: Scatter | None
     rows: tuple[GroupRow, ...]
+    curves_url: str = ""  # of the runs side by side, the mean of each group a line; only of so many as fit there
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,14 @@ def words(column: str) -> str:
     return f"{_ENDS.get(kind, kind)} {name}"
 
 
+def group_label(group: sweeps.Group) -> str:
+    """Writes the value of a group, or its range."""
+    if group.low is None:
+        return "not set"
+    low, high = formats.cell(group.low), formats.cell(group.high)
+    return low if group.low == group.high else f"{low} to {high}"
+
+
 def _is_figure(text: str) -> bool:
     column = Column.parse(text)
     return column is not None and column.kind != "config"
@@ -247,7 +257,13 @@ def _setting(sweep: _Sweep, column: str, name: str, groups: Sequence[sweeps.Grou
         share="" if share is None else f"{formats.count(round(100 * share))} %",
         picture=draw(name, sweep.word, entries, sweep.lowest),
         rows=tuple(_group_row(sweep, column, group) for group in groups),
+        curves_url=_curves_url(sweep, column, groups),
     )
+
+
+def _curves_url(sweep: _Sweep, column: str, groups: Sequence[sweeps.Group]) -> str:
+    fits = column.startswith("config.") and len(groups) < len(sweep.runs) <= MOST_COMPARED
+    return address([run.id for run in sweep.runs], group=column) if fits else ""
 
 
 def _exact(run: Run, column: str, group: sweeps.Group) -> Value:
@@ -256,18 +272,16 @@ def _exact(run: Run, column: str, group: sweeps.Group) -> Value:
 
 def _group_row(sweep: _Sweep, column: str, group: sweeps.Group) -> GroupRow:
     if group.low is None:
-        return _row(sweep, "not set", "", group.members)
+        return _row(sweep, group_label(group), "", group.members)
     if column == "project":
         return _row(sweep, str(group.low), sweep.filters.query(project=str(group.low), cursor=""), group.members)
     if group.low == group.high:
         only = equal(column, group.low)
         asked = [only] if only else []
-        label = formats.cell(group.low)
     else:
         asked = [f"{column}>={group.low}", f"{column}<={group.high}"]
-        label = f"{formats.cell(group.low)} to {formats.cell(group.high)}"
     where = list(dict.fromkeys([*sweep.filters.where, *asked]))
-    return _row(sweep, label, sweep.filters.query(where=where, cursor="") if asked else "", group.members)
+    return _row(sweep, group_label(group), sweep.filters.query(where=where, cursor="") if asked else "", group.members)
 
 
 def _tags(sweep: _Sweep) -> Setting | None:

@@ -168,3 +168,27 @@ def test_time_is_counted_from_each_runs_own_start_in_one_unit(home: House) -> No
     assert answer["figure"]["layout"]["xaxis"]["title"]["text"] == "time since the start (s)"
     assert all(numbers_of(trace["x"]) == [0, 0] for trace in answer["figure"]["data"])
     assert answer["axis"] == {"steps": [0, 1], "x": [0.0, 0.0]}
+
+
+def test_runs_are_taken_together_by_an_entry_of_the_config_that_some_of_them_share(home: House) -> None:
+    home.open_run("third", name="third", config={"lr": 0.2, "depth": 4, "seed": 3})
+    home.send(0, {"loss": [5.0, 4.5]}, run_id="third")
+    path = BOTH + "&run=third"
+    assert "Lines" not in look(home, BOTH).texts, "two runs have nothing to average"
+    page = look(home, path + "&group=config.lr")
+    assert [text for text in page.texts if text in ("each run", "mean of all", "mean by lr", "mean by depth")] == [
+        "each run", "mean of all", "mean by lr",
+    ]  # fmt: skip
+    assert [one["value"] for tag, one in page.tags if tag == "option" and "selected" in one and one["value"]] == [
+        "step", "config.lr",
+    ]  # fmt: skip
+    url = next(url for url in page.values("data-url") if "name=loss" in url)
+    answer = home.client.get(url + "&group=config.lr").json()
+    means = [trace for trace in answer["figure"]["data"] if trace.get("showlegend") is not False]
+    assert [trace["name"] for trace in means] == ["lr 0.1 (1)", "lr 0.2 (2)"]
+    assert numbers_of(means[1]["y"]) == [4.0, 3.5]
+    assert answer["detail"] == "bold: mean · shaded: lowest to highest run"
+    assert [trace["name"] for trace in home.client.get(url + "&group=all").json()["figure"]["data"]] == ["all (3)"] * 2
+    alone = home.client.get(url + "&group=config.unknown").json()["figure"]["data"]
+    assert alone[0]["name"] == "unknown not set (3)"
+    assert home.client.get(url + "&group=tags").status_code == 422

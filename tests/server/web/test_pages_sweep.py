@@ -66,6 +66,9 @@ def test_a_value_leads_to_its_runs_and_its_best_to_that_run(home: House) -> None
     assert table.text.count("4 runs") == 1
     assert "/runs/run-4" in links
     assert "/?project=default&tag=wide" in links
+    curves = next(url for url in links if url.startswith("/compare?") and url.endswith("&group=config.lr"))
+    assert curves.count("run=") == 12
+    assert "mean by lr" in look(home, curves).texts
 
 
 def test_filters_of_the_table_hold_and_lead_back(home: House) -> None:
