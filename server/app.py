@@ -52,6 +52,8 @@ from server.web import (
     runs_pages,
     series_api,
     settings_pages,
+    sweep_pages,
+    table_api,
 )
 from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
@@ -138,11 +140,13 @@ def create_app(
         live_api,
         charts_api,
         compare_api,
+        table_api,
         doctor_api,
         replays_api,
         replays_pages,
         runs_pages,
         compare_pages,
+        sweep_pages,
         report_pages,
         layers_pages,
         flight_pages,

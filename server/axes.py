@@ -34,7 +34,8 @@ class Axis:
             return (times_ms - self.start_ms) / self.unit_ms
         assert self.steps is not None  # noqa: S101 - a series axis is only made with its series
         assert self.values is not None  # noqa: S101
-        return along(steps, self.steps, self.values)
+        place = between if _rises(self.values) else along
+        return place(steps, self.steps, self.values)
 
 
 STEPS = Axis(STEP, "step")
@@ -49,6 +50,22 @@ def since(start_ms: int, lasted_ms: int) -> Axis:
 def of_series(name: str, steps: Steps, values: Floats) -> Axis:
     """Makes an axis of the values of a series."""
     return Axis(name, name, steps, values)
+
+
+def between(steps: Steps, axis_steps: Steps, axis_values: Floats) -> Floats:
+    """Gives each step its share of the way between two values of an axis that rises, as epochs that are logged once
+    each; behind the last one it goes on at the same pace, for one more stretch at most. NaN before the first value."""
+    kept = np.append(axis_steps[1:] != axis_steps[:-1], True)  # of a step that was logged twice the newest
+    known, values = axis_steps[kept].astype(np.float64), axis_values[kept]
+    if len(known) < 2:
+        return along(steps, axis_steps, axis_values)
+    further = np.clip((steps - known[-1]) / (known[-1] - known[-2]), 0, 1) * (values[-1] - values[-2])
+    placed: Floats = np.interp(steps, known, values, left=np.nan) + further
+    return placed
+
+
+def _rises(values: Floats) -> bool:
+    return bool(np.isfinite(values).all() and (np.diff(values) >= 0).all())
 
 
 def along(steps: Steps, axis_steps: Steps, axis_values: Floats) -> Floats:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -24,13 +25,36 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def as_csv(stretches: Iterable[SeriesData]) -> Iterator[str]:
     """Gives the lines of a CSV file in parts; names that a spreadsheet would run get an apostrophe in front."""
     yield _lines([HEADER])
+    yield from _points(stretches)
+
+
+def runs_as_csv(runs: Iterable[tuple[str, str, Iterable[SeriesData]]]) -> Iterator[str]:
+    """Gives the lines of a CSV file of several runs, each with its id and name before every point."""
+    yield _lines([("run", "name", *HEADER)])
+    for run_id, name, stretches in runs:
+        yield from _points(stretches, (plain(run_id), plain(name)))
+
+
+def table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Gives the lines of a CSV file of any rows, with texts that a spreadsheet would run made plain."""
+    left = iter(rows)
+    while part := list(islice(left, ROWS_A_PART)):
+        yield _lines([plain(value) if isinstance(value, str) else value for value in row] for row in part)
+
+
+def plain(text: str) -> str:
+    """Puts an apostrophe before a text that a spreadsheet would take for a formula."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def _points(stretches: Iterable[SeriesData], before: tuple[str, ...] = ()) -> Iterator[str]:
     for data in stretches:
-        name = "'" + data.name if data.name.startswith(_FORMULA) else data.name
+        name = plain(data.name)
         for at in range(0, len(data.steps), ROWS_A_PART):
             cut = slice(at, at + ROWS_A_PART)
             values = map(repr, data.values[cut].tolist())
             rows = zip(data.steps[cut].tolist(), data.times_ms[cut].tolist(), values, strict=True)
-            yield _lines((name, data.attempt, data.rank, *row) for row in rows)
+            yield _lines((*before, name, data.attempt, data.rank, *row) for row in rows)
 
 
 def as_json(stretches: Iterable[SeriesData]) -> Iterator[str]:
@@ -45,7 +69,7 @@ def as_json(stretches: Iterable[SeriesData]) -> Iterator[str]:
     yield ("]}" if before == "," else before + "]}") + "\n"
 
 
-def _lines(rows: Iterable[tuple[object, ...]]) -> str:
+def _lines(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -46,6 +46,7 @@ class RunLine:
     axis: Axis
     last_step: int
     last_ms: int
+    run_id: str = ""
 
 
 def is_noisy(name: str) -> bool:
@@ -62,7 +63,7 @@ def draw(lines: Sequence[RunLine], request: Request, smooth: bool) -> Drawing:
     """Draws them."""
     axis = lines[0].axis if lines else request.axis
     request = replace(request, axis=axis)
-    series = [_placed(one, request) for one in lines]
+    series = [on_axis(one, request) for one in lines]
     logarithmic = is_logarithmic(request, series, None)
     below: list[dict[str, Any]] = []
     above: list[dict[str, Any]] = []
@@ -83,7 +84,8 @@ def draw(lines: Sequence[RunLine], request: Request, smooth: bool) -> Drawing:
     return Drawing(traces, layout, summary_of(series, newest), newest, detail, axis_of(series, request))
 
 
-def _placed(one: RunLine, request: Request) -> Cut:
+def on_axis(one: RunLine, request: Request) -> Cut:
+    """Puts the series of a run on its own axis, under the run's name."""
     own = replace(request, axis=one.axis, last_step=one.last_step, last_ms=one.last_ms)
     return replace(placed(hold(one.cut, own), own), name=one.label)
 

@@ -1,6 +1,7 @@
 """The columns that a reader adds to the runs table: an entry of the config, or a figure of a series.
 
 A column is named `config.<key>` (nested keys joined by dots), `last.<series>`, `min.<series>` or `max.<series>`.
+A condition is a column, a comparison and a value: `config.lr=0.1`.
 Not for: charts (series.py). Figures come from the summaries, so that a table never touches samples.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +27,8 @@ _RUNS_A_QUERY = 500
 _HIDDEN = ("act/%", "grad_norm/%", "weight_norm/%", "update_ratio/%", "hook/%")
 
 Value = float | str | None
+_CONDITION = re.compile(r"((?:config|last|min|max)\..+?)(<=|>=|!=|<|>|=)(.*)", re.DOTALL)
+_ORDERED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,30 @@ class Column:
         """Reads a column's name; None where it is not one."""
         kind, dot, name = text.partition(".")
         return cls(kind, name) if dot and name and kind in ("config", *FIGURES) else None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a column must be: `sign` is =, !=, <, <=, > or >=. Only numbers have an order, and = knows 0.10 and 1e-1."""
+
+    column: Column
+    sign: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition | None:
+        """Reads a condition; None where it is not one."""
+        found = _CONDITION.fullmatch(text)
+        column = Column.parse(found[1]) if found else None
+        return cls(column, found[2], found[3]) if found and column else None
+
+    def holds(self, value: Value) -> bool:
+        """Says whether a run with this value fits; a run without one fits `!=` alone."""
+        wanted = _number(self.value)
+        if self.sign in _ORDERED:
+            return isinstance(value, int | float) and wanted is not None and _ORDERED[self.sign](value, wanted)
+        same = value == self.value if isinstance(value, str) or value is None else _same(float(value), wanted)
+        return same == (self.sign == "=")
 
 
 class Columns:
@@ -81,6 +110,15 @@ def column_values(connection: Connection, column: Column, run_ids: Iterable[str]
         for start in range(0, len(chosen), _RUNS_A_QUERY)
         for pair in read(connection, column.name, chosen[start : start + _RUNS_A_QUERY])
     ]
+
+
+def fitting(connection: Connection, conditions: Iterable[Condition], run_ids: Iterable[str]) -> list[str]:
+    """Keeps the runs that fulfil every condition, in their order."""
+    kept = list(run_ids)
+    for condition in conditions:
+        values = dict(column_values(connection, condition.column, kept))
+        kept = [run_id for run_id in kept if condition.holds(values.get(run_id))]
+    return kept
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Value]:
@@ -169,3 +207,14 @@ def _rank(value: Value) -> tuple[int, float, str]:
         return 2, 0.0, value
     number = float(value or 0.0)
     return (1, 0.0, "") if math.isnan(number) else (0, number, "")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _same(value: float, wanted: float | None) -> bool:
+    return wanted is not None and (value == wanted or (math.isnan(value) and math.isnan(wanted)))

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Text,
 from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
 from server.store import schema
-from server.store.columns import Column, column_values, sorted_ids
+from server.store.columns import Column, Condition, column_values, fitting, sorted_ids
 from server.store.engine import in_bytes
 from server.store.findings import MUTED
 from server.store.sparkline import Sparkline
@@ -43,7 +43,10 @@ SORTS = tuple(_ORDERS)
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Holds what the runs table was asked for; `reverse` turns the natural direction of the sort round."""
+    """Holds what the runs table was asked for; `reverse` turns the natural direction of the sort round.
+
+    Each text of `where` is a condition on a column (see columns.py).
+    """
 
     project: str | None = None
     state: str | None = None
@@ -54,10 +57,11 @@ class RunQuery:
     deleted: bool = False
     sort: str = "started"
     reverse: bool = False
+    where: tuple[str, ...] = ()
 
     def page(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
-        """Reads one page; raises InvalidFrame for an unknown sort and for a cursor that is not of this list."""
-        if self.sort not in _ORDERS:
+        """Reads one page; raises InvalidFrame for a sort or a condition that is none, and for a foreign cursor."""
+        if self.where or self.sort not in _ORDERS:
             return self._page_by_column(connection, cursor, limit)
         key, descending = _ORDERS[self.sort]
         descending = descending != self.reverse
@@ -72,11 +76,7 @@ class RunQuery:
 
     def _page_by_column(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
         # No index can hold what a reader may ask for: the ids that fit are sorted here, and only a page is read whole.
-        column = Column.parse(self.sort)
-        if column is None:
-            raise InvalidFrame("sort", f"sort: got {self.sort[:80]!r}; one of {', '.join(SORTS)} or a column is needed")
-        ids = list(connection.execute(_only_ids().where(*self._conditions())).scalars())
-        order = sorted_ids(dict(column_values(connection, column, ids)), ids, self.reverse)
+        order = self._order(connection)
         start = 0
         if cursor is not None:
             _, last = _read_cursor(cursor, words=False)
@@ -86,6 +86,24 @@ class RunQuery:
         rows = {row.id: row for row in connection.execute(select_runs().where(_r.id.in_(chosen)))}
         following = _write_cursor(0, chosen[-1]) if start + limit < len(order) else None
         return Page(tuple(run_of(rows[run_id]) for run_id in chosen if run_id in rows), following)
+
+    def _order(self, connection: Connection) -> list[str]:
+        asked = []
+        for text in self.where:
+            condition = Condition.parse(text)
+            if condition is None:
+                raise InvalidFrame("where", f"where: got {text[:80]!r}; a column, a comparison and a value are needed")
+            asked.append(condition)
+        query = _only_ids().where(*self._conditions())
+        if self.sort in _ORDERS:
+            key, descending = _ORDERS[self.sort]
+            order = (key.desc(), _r.id.desc()) if descending != self.reverse else (key.asc(), _r.id.asc())
+            return fitting(connection, asked, connection.execute(query.order_by(*order)).scalars())
+        column = Column.parse(self.sort)
+        if column is None:
+            raise InvalidFrame("sort", f"sort: got {self.sort[:80]!r}; one of {', '.join(SORTS)} or a column is needed")
+        ids = fitting(connection, asked, connection.execute(query).scalars())
+        return sorted_ids(dict(column_values(connection, column, ids)), ids, self.reverse)
 
     def _conditions(self) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = (

@@ -112,14 +112,16 @@ class Runs:
         deleted: bool = False,
         sort: str = "started",
         reverse: bool = False,
+        where: Sequence[str] = (),
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """Gives one page of the runs that fit; `sort` is one of SORTS or a column (see columns.py).
+        """Gives one page of the runs that fit; `sort` is one of SORTS or a column, `where` holds conditions on columns
+        (see columns.py).
 
-        Raises InvalidFrame for a sort that is none, and for a cursor that is not of this list.
+        Raises InvalidFrame for a sort or a condition that is none, and for a cursor that is not of this list.
         """
-        query = RunQuery(project, state, severity, search, tag, archived, deleted, sort, reverse)
+        query = RunQuery(project, state, severity, search, tag, archived, deleted, sort, reverse, tuple(where))
         with self._database.read() as connection:
             return query.page(connection, cursor, limit)
 

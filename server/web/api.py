@@ -28,6 +28,7 @@ _SENTENCES: dict[int | str, dict[str, object]] = {
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 
+WHERE_HELP = "a column, a comparison (=, !=, <, <=, >, >=) and a value: `config.lr<0.1`; may be repeated"
 SORT_HELP = f"{', '.join(SORTS)}, or config.<key>, last.<series>, min.<series>, max.<series>"
 
 router = APIRouter(prefix="/api/v1", responses=_SENTENCES, max_body_size=MAX_BODY_BYTES)
@@ -53,6 +54,9 @@ def list_runs(
     deleted: bool = False,
     sort: Annotated[str, Query(max_length=300, description=SORT_HELP)] = "started",
     reverse: bool = False,
+    where: Annotated[
+        list[Annotated[str, Query(max_length=600)]] | None, Query(max_length=20, description=WHERE_HELP)
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> RunPage:
@@ -67,6 +71,7 @@ def list_runs(
         deleted=deleted,
         sort=sort,
         reverse=reverse,
+        where=where or (),
         cursor=cursor,
         limit=limit,
     )

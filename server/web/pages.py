@@ -17,6 +17,7 @@ from server.web import chart_data, preflighted
 from server.web.contexts import charts, checklist, findings, rules
 from server.web.contexts import run as run_contexts
 from server.web.contexts.errors import error_view
+from server.web.contexts.facts import has_frozen
 from server.web.contexts.gradients import gradient_words
 from server.web.contexts.look import Look
 from server.web.contexts.sign_in import SignInView
@@ -141,11 +142,13 @@ def _findings(run: Run, parts: Services) -> findings.FindingsView:
 
 
 def _details(run: Run, parts: Services) -> run_contexts.DetailsView:
+    told = parts.store.records.facts(run.id)
     return run_contexts.details_view(
         run,
-        parts.store.records.facts(run.id),
+        told,
         parts.store.runs.attempts(run.id),
         parts.store.records.events(run.id, limit=EVENTS),
+        [info.name for info in parts.store.series.names(run.id)] if has_frozen(told) else (),
     )
 
 

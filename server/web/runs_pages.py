@@ -1,43 +1,20 @@
-"""The runs table: the page, its fragments, and how its filters stand in the address."""
+"""The runs table: the page and its fragments."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from server.web.contexts import runs
+from server.web.contexts.filters import Filters
+from server.web.filtering import TheFilters, page_of_runs
 from server.web.services import Parts, Services
 from server.web.templating import render
 
 ROWS = 50
 RUNS_ASKED = 50
-CURSOR = r"^[A-Za-z0-9_-]*$"
-COLUMN = r"^(config|last|min|max)\..+"
 
 router = APIRouter(include_in_schema=False)
-ColumnName = Annotated[str, Query(pattern=COLUMN, max_length=300)]
-
-
-def filters_of(
-    project: Annotated[str, Query(max_length=200)] = "",
-    state: Annotated[str, Query(pattern="^(running|finished|stopped|failed|crashed|silent|stuck)?$")] = "",
-    severity: Annotated[str, Query(pattern="^(info|warning|error)?$")] = "",
-    search: Annotated[str, Query(max_length=200)] = "",
-    tag: Annotated[str, Query(max_length=100)] = "",
-    sort: Annotated[str, Query(pattern="^(" + "|".join(runs.SORTS) + f")?$|{COLUMN}", max_length=300)] = "",
-    reverse: Annotated[str, Query(pattern="^(1|true)?$")] = "",
-    shelf: Annotated[str, Query(pattern="^(archived|deleted)?$")] = "",
-    col: Annotated[list[ColumnName] | None, Query(max_length=runs.MOST_COLUMNS)] = None,
-    cursor: Annotated[str, Query(pattern=CURSOR, max_length=500)] = "",
-) -> runs.Filters:
-    """Reads the filters of the runs table from the address; an empty field filters nothing."""
-    columns = tuple(dict.fromkeys(col or ()))
-    return runs.Filters(project, state, severity, search, tag, sort or "started", bool(reverse), shelf, columns, cursor)
-
-
-TheFilters = Annotated[runs.Filters, Depends(filters_of)]
 
 
 @router.get("/")
@@ -62,19 +39,7 @@ def columns_fragment(request: Request, parts: Parts, filters: TheFilters) -> Res
     )
 
 
-def _view(parts: Services, filters: runs.Filters) -> runs.RunsView:
-    page = parts.store.runs.page(
-        project=filters.project or None,
-        state=filters.state or None,
-        severity=filters.severity or None,
-        search=filters.search or None,
-        tag=filters.tag or None,
-        archived=filters.shelf == "archived",
-        deleted=filters.shelf == "deleted",
-        sort=filters.sort,
-        reverse=filters.reverse,
-        cursor=filters.cursor or None,
-        limit=ROWS,
-    )
+def _view(parts: Services, filters: Filters) -> runs.RunsView:
+    page = page_of_runs(parts, filters, ROWS)
     values = parts.store.columns.values([run.id for run in page.items], filters.columns)
     return runs.runs_view(page, filters, parts.store.runs.projects(), parts.clock(), parts.settings.address, values)

@@ -1,8 +1,9 @@
-// Buttons that change one field of a finding: they ask the API and let the page hear of it.
+// Buttons that change one field of a finding: they ask the API and let the page hear of it. A dot of a picture opens its run.
 import { ask } from "./ask.js";
 import { toast } from "./toasts.js";
 
 export function startActions() {
+  document.addEventListener("click", ({ target }) => target.dataset?.open && location.assign(target.dataset.open));
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-patch]");
     if (!button || button.ariaBusy === "true") return;

@@ -1,7 +1,10 @@
-// Filters without a reload: what is chosen goes into the address, and the table is asked for again.
+// Filters without a reload: what is chosen goes into the address, and the table is asked for again. Added columns are also
+// remembered for the next visit.
 
 const TYPING_MS = 250;
 const DEFAULTS = { sort: "started" };
+const COLUMNS = "gradwatch-columns";
+const MOST_COLUMNS = 12;
 
 export function startFilters() {
   const form = document.querySelector("[data-filters]");
@@ -15,6 +18,7 @@ export function startFilters() {
 
 function startTable(form) {
   let typing = 0;
+  restoreColumns();
   // Columns that are added later belong to the form by their form attribute, and their events bubble elsewhere.
   document.addEventListener("input", (event) => {
     if (event.target.form !== form) return;
@@ -38,10 +42,25 @@ function startTable(form) {
   });
 }
 
+// An address with columns of its own stays what its sender saw.
+function restoreColumns() {
+  const url = new URL(location.href);
+  if (url.searchParams.has("col")) return;
+  let kept = [];
+  try {
+    kept = JSON.parse(localStorage.getItem(COLUMNS) ?? "[]");
+  } catch {
+    localStorage.removeItem(COLUMNS);
+  }
+  for (const name of kept) url.searchParams.append("col", name);
+  if (kept.length) location.replace(url);
+}
+
 function apply(form) {
   form.elements.cursor.value = "";
   const chosen = new URLSearchParams();
   for (const [name, value] of new FormData(form)) if (value && value !== DEFAULTS[name]) chosen.append(name, value);
+  localStorage.setItem(COLUMNS, JSON.stringify(chosen.getAll("col").slice(0, MOST_COLUMNS)));
   history.replaceState(null, "", chosen.size ? `/?${chosen}` : "/");
   document.dispatchEvent(new CustomEvent("gw:filter"));
 }

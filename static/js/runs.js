@@ -10,6 +10,7 @@ const DONE = {
   delete: ["Deleted; it can be brought back for a day", { deleted: true }, { deleted: false }],
   restore: ["Restored", { deleted: false }, { deleted: true }],
 };
+const MOST_COMPARED = 20;
 const ticked = new Set();
 let editing = null;
 
@@ -123,7 +124,8 @@ function showTicks() {
   bar.querySelector("[data-selection-count]").textContent = `${ticked.size} ticked`;
   const shelf = document.querySelector("[name=shelf]")?.value;
   const shown = { archive: shelf === "", unarchive: shelf === "archived", restore: shelf === "deleted", delete: shelf !== "deleted",
-    compare: shelf !== "deleted" && ticked.size > 1 && ticked.size <= 20 };
+    compare: shelf !== "deleted" && ticked.size > 1 && ticked.size <= MOST_COMPARED };
+  bar.querySelector("[data-selection-most]").hidden = shelf === "deleted" || ticked.size <= MOST_COMPARED;
   for (const [act, yes] of Object.entries(shown)) bar.querySelector(`[data-bulk=${act}]`).hidden = !yes;
 }
 

@@ -72,6 +72,8 @@ def test_no_name_runs_anywhere(full: Server, browser: Browser, eventually: Calla
     paths = [
         "/",
         "/?col=" + quote(f"config.{PAYLOADS[0]}", safe=""),
+        "/?where=" + quote(f"config.{PAYLOADS[0]}={PAYLOADS[0]}", safe=""),
+        "/sweep?result=last.loss",
         "/compare?" + "&".join(f"run={one}" for one in ids),
     ]
     for run_id, part in runs():

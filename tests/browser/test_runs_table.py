@@ -103,3 +103,55 @@ def test_the_selectors_of_the_charts_stand_in_one_row_on_a_phone_and_only_where_
     assert len(set(page.evaluate(tops))) == 1
     page.goto(f"{server.url}/runs/checked")
     assert not page.locator("#look").is_visible()
+
+
+def test_columns_are_remembered_and_a_link_with_columns_of_its_own_keeps_them(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    three_runs(server)
+    page.goto(server.url)
+    page.locator("#columns summary").click()
+    page.locator("#more-columns").get_by_label("lr").check()
+    eventually(lambda: page.locator("thead").get_by_role("link", name="lr").count())
+    page.goto(server.url + "/rules")
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.wait_for_url("**/?col=config.lr")
+    assert page.locator("thead").get_by_role("link", name="lr").count() == 1
+    page.goto(server.url + "/?col=last.loss")
+    assert page.locator("thead").get_by_role("link", name="lr").count() == 0
+    page.goto(server.url + "/?sort=name")
+    page.wait_for_url("**/?sort=name&col=config.lr")
+    page.locator("#columns summary").click()
+    page.locator("#columns").get_by_label("lr").uncheck()
+    page.wait_for_url("**/?sort=name")
+    page.goto(server.url)
+    eventually(lambda: names(page))
+    assert page.url == server.url + "/"
+
+
+def test_more_runs_than_can_be_compared_are_told_so(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    for number in range(22):
+        open_run(server, f"run-{number}", name=f"run {number}")
+    page.goto(server.url)
+    page.get_by_label("Tick all runs on this page").check()
+    assert page.locator("[data-selection]").inner_text().startswith("22 ticked")
+    assert page.get_by_text("Compare takes up to 20").is_visible()
+    page.get_by_label("Tick run 3", exact=True).uncheck()
+    page.get_by_label("Tick run 4", exact=True).uncheck()
+    assert page.locator("[data-bulk=compare]").is_visible()
+    assert not page.get_by_text("Compare takes up to 20").is_visible()
+
+
+def test_many_columns_and_long_names_of_them_scroll_beside_the_names_of_the_runs(server: Server, page: Page) -> None:
+    key = "a_very_long_key_" * 8
+    three_runs(server)
+    page.set_viewport_size({"width": 1360, "height": 800})
+    page.goto(server.url + "/?" + "&".join(f"col=config.{key}{number}" for number in range(12)))
+    assert page.evaluate("document.documentElement.scrollWidth") == 1360
+    head = page.locator("thead th", has_text=key).first
+    assert head.evaluate("(one) => one.getBoundingClientRect().width") < 260
+    assert head.locator("a").get_attribute("title") == f"{key}0: from the config"
+    page.locator(".runs-frame").evaluate("(one) => one.scrollTo(9999, 0)")
+    assert page.locator(".run-row__name").first.evaluate("(one) => one.getBoundingClientRect().left") < 60

@@ -48,6 +48,15 @@ def test_json_is_one_document_of_stretches() -> None:
     assert json.loads("".join(export.as_json([]))) == {"items": []}
 
 
+def test_points_of_several_runs_name_their_run() -> None:
+    text = "".join(export.runs_as_csv([("a", "=first", [data("loss", [0.5])]), ("b", "second", [data("loss", [1.0])])]))
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["run", "name", "series", "attempt", "rank", "step", "time_ms", "value"],
+        ["a", "'=first", "loss", "2", "0", "0", "1000", "0.5"],
+        ["b", "second", "loss", "2", "0", "0", "1000", "1.0"],
+    ]
+
+
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with house(tmp_path_factory.mktemp("export")) as built:
@@ -71,3 +80,35 @@ def test_the_route_streams_sealed_and_open_points(home: House) -> None:
     assert sum(len(item["steps"]) for item in told["items"]) == 5_002
     assert home.client.get(f"/api/v1/runs/{RUN}/series/export?name=loss&format=xml").status_code == 422
     assert home.client.get(f"/api/v1/runs/{RUN}/series/export").status_code == 422
+
+
+def test_a_series_of_compared_runs_is_one_table(home: House) -> None:
+    home.open_run("other", name="other")
+    home.send(0, {"loss": [1.0, 2.0]}, run_id="other")
+    home.open_run("gone")
+    home.send(0, {"loss": [1.0]}, run_id="gone")
+    home.client.delete("/api/v1/runs/gone")
+    answer = home.client.get(f"/api/v1/compare/export?name=loss&run={RUN}&run=other&run=gone&run=unknown")
+    assert answer.headers["content-disposition"] == 'attachment; filename="gradwatch-compared-series.csv"'
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    assert [row[0] for row in rows].count(RUN) == 5_002
+    assert [row[1:] for row in rows if row[0] == "other"] == [
+        ["other", "loss", "1", "0", str(step), str(home.clock()), value] for step, value in enumerate(("1.0", "2.0"))
+    ]
+    assert {row[0] for row in rows} == {"run", RUN, "other"}
+
+
+def test_the_runs_table_is_a_file_of_all_runs_that_fit_with_their_config(home: House) -> None:
+    for number in range(60):
+        config = {"lr": number / 100, "model": {"name": "=cmd()"}}
+        home.open_run(f"run-{number:02}", name=f"run {number:02}", project="sweep", tags=["a", "b"], config=config)
+        home.send(0, {"loss": [2.0, 1.0]}, run_id=f"run-{number:02}")
+    query = "project=sweep&where=config.lr<0.55&sort=name&col=min.loss&col=config.lr"
+    answer = home.client.get(f"/api/v1/runs.csv?{query}")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["name"] for row in rows] == [f"run {number:02}" for number in range(55)]
+    kept = ("project", "tags", "state", "steps", "last_loss", "config.lr", "config.model.name", "min.loss")
+    assert [rows[7][name] for name in kept] == ["sweep", "a, b", "running", "2", "1.0", "0.07", "'=cmd()", "1.0"]
+    page = home.client.get(f"/?{query}", headers={"Accept": "text/html"}).text
+    assert "/api/v1/runs.csv?project=sweep&amp;sort=name&amp;where=config.lr%3C0.55&amp;col=min.loss" in page

@@ -15,7 +15,7 @@ from server.domain.order import natural
 from server.domain.series import SeriesInfo
 from server.domain.units import unit_of, with_unit
 from server.web import formats
-from server.web.contexts.look import Choice, Look, ranks_of, scales_of, smoothings_of
+from server.web.contexts.look import Choice, Look, axes_of, ranks_of, scales_of, smoothings_of
 
 STATS = {
     "std": "standard deviation of the output",
@@ -72,8 +72,6 @@ _MACHINERY = (
 )
 _ON_LOSS_CHART = ("val/loss",)
 _CHART_OF_TOPIC = {"activations": "layers", "gradients": "grad-norm", "updates": "update-ratios"}
-_AXES = {"step": "step", "time": "time since the start"}
-MOST_AXES = 60
 ORDERS = {"": "by name", "sent": "as sent"}
 PLAIN_GROUP = "Metrics"
 
@@ -170,7 +168,7 @@ def charts_view(
             if kind in kinds
         ),
         machinery=_machinery(base, export, known),
-        axes=_axes(known, look.x),
+        axes=axes_of(look, known),
         smoothings=smoothings_of(look),
         scales=scales_of(look),
         orders=tuple(Choice(value, label, value == look.order) for value, label in ORDERS.items()),
@@ -293,15 +291,6 @@ def _figures(info: SeriesInfo) -> str:
     if info.nonfinite:
         parts.append(f"{formats.count(info.nonfinite)} not finite")
     return " · ".join(parts)
-
-
-def _axes(known: Mapping[str, SeriesInfo], chosen: str) -> tuple[Choice, ...]:
-    names = [name for name in known if parse(name)[0] in (Kind.EPOCH, Kind.USER)]
-    names.sort(key=lambda name: (parse(name)[0] is not Kind.EPOCH, name))
-    labels = {**_AXES, **{name: name for name in names[:MOST_AXES]}}
-    if chosen not in labels:
-        labels[chosen] = chosen
-    return tuple(Choice(value, label, value == chosen) for value, label in labels.items())
 
 
 def _metric_id(topic: str) -> str:

@@ -16,10 +16,12 @@ from server.domain.findings import Finding
 from server.domain.kinds import Kind, parse
 from server.domain.metrics import subject
 from server.domain.runs import Attempt, Run
+from server.domain.sweeps import groups as groups_of
 from server.rules.registry import Registry
+from server.store.columns import flat
 from server.web import formats
 from server.web.contexts.facts import LOSS_CALL, groups
-from server.web.contexts.look import Choice, Look, scales_of, smoothings_of
+from server.web.contexts.look import Choice, Look, axes_of, scales_of, smoothings_of
 from server.web.contexts.runs import RunRow, run_row
 
 MOST_RUNS = 20
@@ -27,6 +29,7 @@ SLOTS = 24  # eight colours, each solid, dashed and dotted
 COLOURS = 8
 ALIKE = {0: (5,), 5: (0,), 1: (4,), 4: (1, 6), 6: (4,)}  # both blue, orange, yellow
 MOST_CHARTS = 200
+FEWEST_GROUPED = 3
 _DRAWN = (Kind.LOSS, Kind.LOSS_PART, Kind.VALIDATION, Kind.USER, Kind.LEARNING_RATE, Kind.GRAD_NORM, Kind.TIME_STEP)
 _FIRST = ("loss", "val/loss")
 # of a loss call; the rest was measured, and differs between any two runs
@@ -96,6 +99,7 @@ class Overlay:
     name: str
     title: str
     url: str
+    csv_url: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class CompareView:
     smoothings: tuple[Choice, ...]
     scales: tuple[Choice, ...]
     axes: tuple[Choice, ...]
+    groupings: tuple[Choice, ...]
     look: Look
     live_runs: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -188,15 +193,27 @@ def compare_view(
         candidates=tuple((run.id, run.name or run.id) for run in candidates if run.id not in ids),
         smoothings=smoothings_of(look),
         scales=scales_of(look),
-        axes=tuple(
-            Choice(value, label, value == look.x)
-            for value, label in (("step", "step"), ("time", "time since the start"))
-        ),
+        axes=axes_of(look, dict.fromkeys(name for one in chosen for name in one.names)),
+        groupings=_groupings(chosen, look.group),
         look=look,
         live_runs=tuple(ids),
         unknown=tuple(unknown),
         full=len(ids) >= MOST_RUNS,
     )
+
+
+def _groupings(chosen: Sequence[Material], asked: str) -> tuple[Choice, ...]:
+    """Lists by what the runs can be taken together: entries of the config that some, but not all of them share."""
+    if len(chosen) < FEWEST_GROUPED:
+        return ()
+    configs = [flat(one.run.config) for one in chosen]
+    labels = {"": "each run", "all": "mean of all"}
+    for key in dict.fromkeys(key for config in configs for key in config):
+        made = groups_of([config.get(key) for config in configs])
+        if made and 1 < len(made) < len(chosen):
+            labels[f"config.{key}"] = f"mean by {key}"
+    labels.setdefault(asked, asked)
+    return tuple(Choice(value, label, value == asked) for value, label in labels.items())
 
 
 def address(run_ids: Sequence[str], **more: str) -> str:
@@ -214,6 +231,7 @@ def _overlays(chosen: Sequence[Material]) -> tuple[Overlay, ...]:
             name,
             _title(name, order),
             "/api/v1/compare/chart?" + urlencode([("name", name), *runs]),
+            "/api/v1/compare/export?" + urlencode([("name", name), *runs]),
         )
         for name in order[:MOST_CHARTS]
     )

@@ -5,10 +5,11 @@ Facts come from trainings and may hold anything, so every reader here accepts an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.domain.kinds import Kind, parse
 from server.domain.runs import Attempt, Event, Run
 from server.web import formats
 from server.web.contexts.findings import Pair
@@ -18,6 +19,7 @@ MAX_LAYERS = 5_000
 MAX_CONFIG = 500
 LONGEST_TRACEBACK = 20_000
 ELSEWHERE = "preflight"
+UNFROZEN = "not at first"
 LOSS_CALL = "Loss call"
 LOSS_FIRST = ("function", "arguments")
 _SIDES = {"input": "outputs", "target": "targets"}  # what a loss calls its input is what the model gave
@@ -76,8 +78,17 @@ class HookView:
     share: str
 
 
-def model_view(facts: Mapping[str, Any]) -> ModelView | None:
-    """Makes the model table; None while the model is not known."""
+def has_frozen(facts: Mapping[str, Any]) -> bool:
+    """Says whether a layer was not trained when the run began."""
+    layers = _list(_mapping(facts.get("model")).get("layers"))
+    return any(_is_frozen(_mapping(layer)) for layer in layers)
+
+
+def model_view(facts: Mapping[str, Any], names: Iterable[str] = ()) -> ModelView | None:
+    """Makes the model table; None while the model is not known.
+
+    The hook tells what was trained when the run began; a gradient among the series of these names came later.
+    """
     model = _mapping(facts.get("model"))
     layers = _list(model.get("layers"))
     if not layers:
@@ -90,8 +101,9 @@ def model_view(facts: Mapping[str, Any]) -> ModelView | None:
             summary += f", {formats.count(trainable)} of them trainable"
     notes = ["compiled: activations of compiled layers are not visible"] if model.get("compiled") else []
     left_out = len(layers) - MAX_LAYERS
+    moved = {group.rpartition(".")[0] for kind, group in map(parse, names) if kind is Kind.PARAM_GRAD_NORM}
     return ModelView(
-        layers=tuple(_layer(_mapping(layer)) for layer in layers[:MAX_LAYERS]),
+        layers=tuple(_layer(_mapping(layer), moved) for layer in layers[:MAX_LAYERS]),
         summary=summary,
         notes=tuple(notes),
         left_out=f"{formats.plural(left_out, 'more layer')} not shown" if left_out > 0 else "",
@@ -173,14 +185,20 @@ def _overhead(overhead: Mapping[str, Any]) -> tuple[Pair, ...]:
     )
 
 
-def _layer(layer: Mapping[str, Any]) -> Layer:
+def _is_frozen(layer: Mapping[str, Any]) -> bool:
+    return bool(layer.get("parameters")) and layer.get("trainable") in (0, False)
+
+
+def _layer(layer: Mapping[str, Any], moved: Container[str]) -> Layer:
     parameters, trainable = layer.get("parameters"), layer.get("trainable")
     return Layer(
         name=str(layer.get("name") or "(the model itself)"),
         type=formats.text(layer.get("type")),
         shape=_shape(layer.get("output_shape")),
         parameters=formats.count(parameters) if isinstance(parameters, int) else formats.NOTHING,
-        trainable=_trainable(parameters, trainable),
+        trainable=UNFROZEN
+        if _is_frozen(layer) and str(layer.get("name")) in moved
+        else _trainable(parameters, trainable),
     )
 
 

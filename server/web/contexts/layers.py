@@ -157,7 +157,7 @@ def drawer_view(
 ) -> Drawer:
     """Makes the drawer of one layer, parameter or module."""
     url = "/runs/" + quote(run.id, safe="")
-    model = model_view(facts)
+    model = model_view(facts, names)
     told = next((one for one in model.layers if one.name == layer), None) if model else None
     charts = tuple(_charts(url, names, layer))
     about = [one for one in as_told(findings) if any(_within(each, layer) for each in one.layers)]

@@ -5,11 +5,14 @@ Not for: which charts a page has (charts).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from server.domain.kinds import Kind, parse
 from server.web import formats
 
+AXES = {"step": "step", "time": "time since the start"}
+MOST_AXES = 60
 MOST_RANKS = 256
 SMOOTHING = ("", "0", "5", "20", "50", "100", "500", "2000")
 SCALES = {"": "automatic", "linear": "linear", "log": "logarithmic"}
@@ -35,6 +38,18 @@ class Look:
     find: str = ""
     pins: tuple[str, ...] = ()
     rank: str = ""  # of a distributed training; the first one needs no number
+    group: str = ""  # of compared runs: all, or a column of the config
+
+
+def axes_of(look: Look, names: Iterable[str]) -> tuple[Choice, ...]:
+    """Lists the x axes: steps, time, and the series that may be one, epochs first."""
+    series = sorted(
+        (name for name in names if parse(name)[0] in (Kind.EPOCH, Kind.USER)),
+        key=lambda name: (parse(name)[0] is not Kind.EPOCH, name),
+    )
+    labels = {**AXES, **{name: name for name in series[:MOST_AXES]}}
+    labels.setdefault(look.x, look.x)
+    return tuple(Choice(value, label, value == look.x) for value, label in labels.items())
 
 
 def smoothings_of(look: Look) -> tuple[Choice, ...]:

@@ -94,11 +94,15 @@ def _last_step(run: Run, now_ms: int) -> str:
 
 
 def details_view(
-    run: Run, facts: Mapping[str, Any], attempts: Sequence[Attempt], events: Sequence[Event]
+    run: Run,
+    facts: Mapping[str, Any],
+    attempts: Sequence[Attempt],
+    events: Sequence[Event],
+    names: Sequence[str] = (),
 ) -> DetailsView:
-    """Makes what stands below the charts."""
+    """Makes what stands below the charts; `names` are those of the series, where a layer was frozen at the start."""
     return DetailsView(
-        model=model_view(facts),
+        model=model_view(facts, names),
         groups=groups(run, facts, attempts),
         events=happenings(events),
         hook=hook_view(facts),

@@ -10,6 +10,7 @@ from server.config import DEFAULT_PORT
 from server.domain.findings import Severity
 from server.domain.runs import ENDED, DiagnosisState, Page, Run, RunState
 from server.web import formats
+from server.web.contexts.filters import Chip, Filters, chips, condition_words, equal
 from server.web.contexts.sparkline import Sparkline, sparkline
 
 DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -27,45 +28,8 @@ SORTS = {
 }
 SHELVES = {"": "active", "archived": "archived", "deleted": "deleted"}
 MOST_COLUMNS = 12
+FIRST_TAGS = 6
 _FALLING = ("started", "heard", "severity", "steps", "pace")  # their natural direction is downwards
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What the address asks for; an empty text asks for everything."""
-
-    project: str = ""
-    state: str = ""
-    severity: str = ""
-    search: str = ""
-    tag: str = ""
-    sort: str = "started"
-    reverse: bool = False
-    shelf: str = ""
-    columns: tuple[str, ...] = ()
-    cursor: str = ""
-
-    def query(self, **changes: str) -> str:
-        """Writes the address of this view with some fields changed; what is default is left out."""
-        values = {
-            "project": self.project,
-            "state": self.state,
-            "severity": self.severity,
-            "search": self.search,
-            "tag": self.tag,
-            "sort": "" if self.sort == "started" else self.sort,
-            "reverse": "1" if self.reverse else "",
-            "shelf": self.shelf,
-            "cursor": self.cursor,
-            **changes,
-        }
-        kept = [(key, value) for key, value in values.items() if value] + [("col", name) for name in self.columns]
-        return "/?" + urlencode(kept) if kept else "/"
-
-    @property
-    def narrow(self) -> bool:
-        """Whether anything is filtered away."""
-        return bool(self.project or self.state or self.severity or self.search or self.tag or self.shelf)
 
 
 @dataclass(frozen=True)
@@ -83,10 +47,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of an added column; the label stands beside it where the table becomes cards."""
+    """One value of an added column; the label stands beside it where the table becomes cards.
+
+    The address, of an entry of the config, narrows the table to runs with this value.
+    """
 
     label: str
     text: str
+    url: str | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +107,16 @@ class RunRow:
     cells: tuple[Cell, ...] = ()
 
     @property
+    def first_tags(self) -> tuple[str, ...]:
+        """Gives the tags that have room in the table; the run's own page has all."""
+        return self.tags if len(self.tags) <= FIRST_TAGS + 1 else self.tags[:FIRST_TAGS]
+
+    @property
+    def more_tags(self) -> int:
+        """Counts the others."""
+        return len(self.tags) - len(self.first_tags)
+
+    @property
     def tags_text(self) -> str:
         """Writes the tags for a field that edits them."""
         return ", ".join(self.tags)
@@ -160,7 +139,9 @@ class RunsView:
     next_url: str | None
     first_url: str | None
     clear_url: str
-    untag_url: str
+    chips: tuple[Chip, ...]
+    sweep_url: str
+    csv_url: str
     count_text: str
     nothing_yet: bool
     address: str
@@ -180,9 +161,7 @@ def runs_view(
     more = page.next is not None
     amount = formats.plural(len(page.items), "run")
     return RunsView(
-        rows=tuple(
-            replace(run_row(run, now_ms), cells=cells(filters.columns, values.get(run.id, {}))) for run in page.items
-        ),
+        rows=tuple(replace(run_row(run, now_ms), cells=cells(filters, values.get(run.id, {}))) for run in page.items),
         filters=filters,
         projects=tuple(projects),
         states=tuple(state.value for state in RunState),
@@ -195,7 +174,9 @@ def runs_view(
         next_url=filters.query(cursor=page.next) if page.next else None,
         first_url=filters.query(cursor="") if filters.cursor else None,
         clear_url="/",
-        untag_url=filters.query(tag="", cursor=""),
+        chips=chips(filters),
+        csv_url=filters.query(path="/api/v1/runs.csv", cursor=""),
+        sweep_url=filters.query(path="/sweep", cursor=""),
         count_text=f"{amount} on this page, more follow" if more or filters.cursor else amount,
         nothing_yet=not page.items and not filters.narrow and not filters.cursor,
         address=address,
@@ -221,9 +202,19 @@ def column_choices(names: Sequence[str]) -> tuple[ColumnChoice, ...]:
     return tuple(ColumnChoice(name, *name.partition(".")[::2]) for name in names)
 
 
-def cells(columns: Sequence[str], values: Mapping[str, float | str | None]) -> tuple[Cell, ...]:
+def cells(filters: Filters, values: Mapping[str, float | str | None]) -> tuple[Cell, ...]:
     """Writes the added columns of one run."""
-    return tuple(Cell(_title(name), formats.cell(values.get(name))) for name in columns)
+    return tuple(_cell(filters, name, values.get(name)) for name in filters.columns)
+
+
+def _cell(filters: Filters, name: str, value: float | str | None) -> Cell:
+    only = equal(name, value) if name.startswith("config.") else None
+    if only is None or only in filters.where:
+        return Cell(_title(name), formats.cell(value))
+    url = filters.query(where=[*filters.where, only], cursor="")
+    return Cell(
+        _title(name), formats.cell(value), url, f"Only runs with {formats.shortened(condition_words(only), 80)}"
+    )
 
 
 def _heading(filters: Filters, sort: str, title: str, hint: str, number: bool) -> Heading:
@@ -247,10 +238,9 @@ def _title(column: str) -> str:
 
 
 def _hint(column: str) -> str:
-    kind = column.partition(".")[0]
-    return {"config": "from the config", "last": "newest value", "min": "lowest value", "max": "highest value"}.get(
-        kind, ""
-    )
+    kind, _, name = column.partition(".")
+    words = {"config": "from the config", "last": "newest value", "min": "lowest value", "max": "highest value"}[kind]
+    return f"{name}: {words}"  # its head may be cut
 
 
 def two_lines(address: str) -> str:

@@ -1,12 +1,12 @@
 // How all charts of a page are looked at: x axis, smoothing, y axis, process, the zoomed steps. It stands in the address, so a
 // link shows what its sender saw; pins are also remembered for the next visit.
 
-const FIELDS = ["x", "smooth", "scale", "order", "find", "rank"];
+const FIELDS = ["x", "group", "smooth", "scale", "order", "find", "rank"];
 const DEFAULTS = { x: "step" };
 const PINS = "gradwatch-pins";
 
 const listeners = new Set();
-export const look = { x: "step", smooth: "", scale: "", rank: "", zoom: null };
+export const look = { x: "step", group: "", smooth: "", scale: "", rank: "", zoom: null };
 const PLACES = ["order", "rank"]; // what stands in the places of the charts too
 
 export function onLook(listener) {
@@ -46,6 +46,7 @@ export function setZoom(range) {
 export function query(url, points) {
   if (points) url.searchParams.set("points", String(points));
   if (look.x !== "step") url.searchParams.set("x", look.x);
+  if (look.group) url.searchParams.set("group", look.group);
   if (look.smooth) url.searchParams.set("smooth", look.smooth);
   if (look.scale) url.searchParams.set("scale", look.scale);
   if (look.rank) url.searchParams.set("rank", look.rank);
@@ -105,6 +106,7 @@ function writePins(pins) {
 function readAddress() {
   const asked = new URLSearchParams(location.search);
   look.x = asked.get("x") || "step";
+  look.group = asked.get("group") ?? "";
   look.smooth = asked.get("smooth") ?? "";
   look.scale = asked.get("scale") ?? "";
   look.rank = asked.get("rank") ?? "";

@@ -66,6 +66,38 @@ def test_an_unknown_sort_is_refused_with_what_would_be_right(store: Store) -> No
         store.runs.page(sort="size")
 
 
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (["config.optimizer.lr=1e-1"], ["a"]),  # the same number, however it is written
+        (["config.optimizer.lr=high"], ["b"]),
+        (["config.optimizer.lr!=0.1"], ["b", "c"]),  # also a run that has none
+        (["config.optimizer.lr<1"], ["a"]),  # a text has no place among numbers
+        (["config.nesterov=true"], ["a", "b"]),
+        (["last.loss=nan"], ["b"]),
+        (["last.loss<=2", "min.loss>=1"], ["a"]),
+        (["last.loss>high"], []),
+    ],
+)
+def test_runs_are_narrowed_by_what_their_columns_hold(three: Store, where: list[str], expected: list[str]) -> None:
+    by_name = three.runs.page(where=where, sort="name")
+    assert [run.id for run in by_name.items] == expected
+    by_column = three.runs.page(where=where, sort="config.optimizer.lr")
+    assert sorted(run.id for run in by_column.items) == expected
+
+
+def test_pages_of_narrowed_runs_go_on_where_the_last_one_ended(three: Store) -> None:
+    first = three.runs.page(where=["config.nesterov=true"], sort="name", limit=1)
+    second = three.runs.page(where=["config.nesterov=true"], sort="name", limit=1, cursor=first.next)
+    assert [run.id for run in (*first.items, *second.items)] == ["a", "b"]
+    assert second.next is None
+
+
+def test_what_is_no_condition_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidFrame, match=r"where: got 'lr=1'; a column, a comparison and a value are needed"):
+        store.runs.page(where=["lr=1"])
+
+
 def test_a_sort_can_be_turned_round(three: Store) -> None:
     assert three.runs.page(sort="loss").items[0].id == "c"
     assert three.runs.page(sort="loss", reverse=True).items[-1].id == "c"

@@ -89,7 +89,8 @@ def test_charts_are_called_what_the_page_of_a_run_calls_them(home: House) -> Non
     home.send(1, {"lr/0": [0.1], "grad_norm": [1.0], "time/step": [0.1], "val/acc": [0.5]}, first_step=2)
     page = look(home, BOTH)
     titles = ["Loss", "Validation loss", "val/acc", "Learning rate", "Gradient norm", "mine", "Step time (s)"]
-    assert sorted(each for each in page.texts if each in titles) == sorted(titles)
+    labels = [label for label in page.values("aria-label") if label.startswith("Chart: ")]
+    assert sorted(labels) == sorted(f"Chart: {title}" for title in titles)
     assert "Step time (s) time/step" in page.values("data-narrow-text")
     home.send(1, {"lr/head": [0.1]}, run_id=OTHER, first_step=2)
     assert {"Learning rate, group 0", "Learning rate, group head"} <= set(look(home, BOTH).texts)
@@ -146,8 +147,48 @@ def test_names_are_text_on_the_page_and_in_the_figures(home: House) -> None:
     assert "<img" not in home.client.get(f"/api/v1/compare/chart?run={RUN}&name=loss").text.split('"summary"')[0]
 
 
+def test_runs_are_compared_along_any_series_that_one_of_them_logged(home: House) -> None:
+    home.send(1, {"epoch": [1.0], "tokens": [10.0]}, first_step=2)
+    page = look(home, BOTH + "&x=epoch")
+    offered = [attributes for tag, attributes in page.tags if tag == "option" and "value" in attributes]
+    assert [one["value"] for one in offered if one["value"] in ("step", "time", "epoch", "tokens", "mine")] == [
+        "step", "time", "epoch", "mine", "tokens",
+    ]  # fmt: skip
+    assert [one["value"] for one in offered if "selected" in one and one["value"]] == ["epoch"]
+
+
+def test_each_chart_is_also_a_table_of_all_its_points(home: House) -> None:
+    urls = [url for url in look(home, BOTH).values("href") if url.startswith("/api/v1/compare/export")]
+    assert [url.partition("?")[2].partition("&")[0] for url in urls] == ["name=loss", "name=val%2Floss", "name=mine"]
+    assert home.client.get(urls[0]).text.count(OTHER) == 2
+
+
 def test_time_is_counted_from_each_runs_own_start_in_one_unit(home: House) -> None:
     answer = home.client.get(f"/api/v1/compare/chart?run={RUN}&run={OTHER}&name=loss&x=time").json()
     assert answer["figure"]["layout"]["xaxis"]["title"]["text"] == "time since the start (s)"
     assert all(numbers_of(trace["x"]) == [0, 0] for trace in answer["figure"]["data"])
     assert answer["axis"] == {"steps": [0, 1], "x": [0.0, 0.0]}
+
+
+def test_runs_are_taken_together_by_an_entry_of_the_config_that_some_of_them_share(home: House) -> None:
+    home.open_run("third", name="third", config={"lr": 0.2, "depth": 4, "seed": 3})
+    home.send(0, {"loss": [5.0, 4.5]}, run_id="third")
+    path = BOTH + "&run=third"
+    assert "Lines" not in look(home, BOTH).texts, "two runs have nothing to average"
+    page = look(home, path + "&group=config.lr")
+    assert [text for text in page.texts if text in ("each run", "mean of all", "mean by lr", "mean by depth")] == [
+        "each run", "mean of all", "mean by lr",
+    ]  # fmt: skip
+    assert [one["value"] for tag, one in page.tags if tag == "option" and "selected" in one and one["value"]] == [
+        "step", "config.lr",
+    ]  # fmt: skip
+    url = next(url for url in page.values("data-url") if "name=loss" in url)
+    answer = home.client.get(url + "&group=config.lr").json()
+    means = [trace for trace in answer["figure"]["data"] if trace.get("showlegend") is not False]
+    assert [trace["name"] for trace in means] == ["lr 0.1 (1)", "lr 0.2 (2)"]
+    assert numbers_of(means[1]["y"]) == [4.0, 3.5]
+    assert answer["detail"] == "bold: mean · shaded: lowest to highest run"
+    assert [trace["name"] for trace in home.client.get(url + "&group=all").json()["figure"]["data"]] == ["all (3)"] * 2
+    alone = home.client.get(url + "&group=config.unknown").json()["figure"]["data"]
+    assert alone[0]["name"] == "unknown not set (3)"
+    assert home.client.get(url + "&group=tags").status_code == 422

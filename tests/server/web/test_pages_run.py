@@ -288,6 +288,17 @@ def test_the_model_table_config_ledger_and_notes_are_shown(home: House) -> None:
     assert "code: GW101" not in text, "the results of preflight have their own page"
 
 
+def test_a_layer_that_was_unfrozen_later_is_not_called_frozen(home: House) -> None:
+    frozen = {"type": "Linear", "output_shape": [8, 16], "parameters": 20, "trainable": 0}
+    layers = [{**frozen, "name": name} for name in ("body", "head")]
+    series = {"loss": [0.9], "grad_norm/head.weight": [0.1]}
+    home.send(1, series, first_step=2, records=[fact("model", {"layers": layers, "total": 40, "trainable": 0})])
+    text = look(home, AT).text
+    assert "body Linear 8 × 16 20 no" in text
+    assert "head Linear 8 × 16 20 not at first" in text
+    assert "trained not at first" in look(home, f"{AT}/layers?layer=head").text
+
+
 def test_what_cannot_be_seen_of_a_compiled_model_is_said(home: House) -> None:
     unseen = "compiled: activations not visible (body)."
     step = "compiled step: gradients and updates not visible (the optimizer steps inside a compiled function)."

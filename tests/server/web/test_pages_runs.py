@@ -178,3 +178,14 @@ def test_a_preflight_is_told_from_a_training(home: House, state: str, word: str,
     assert "chart-loss" in page.values("id")
     row = look(home, "/")
     assert {"run 0b9e77", "no step yet", "running", "waiting"} <= set(map(str.strip, row.texts))
+
+
+def test_a_row_has_room_for_a_few_tags_and_counts_the_others(home: House) -> None:
+    home.open_run(tags=[f"tag-{number}" for number in range(95)])
+    page = look(home, "/")
+    assert "tag-5" in page.texts
+    assert "tag-6" not in page.texts
+    assert "and 89 more" in page.texts
+    assert "tag-94" in look(home, f"/runs/{RUN}").texts
+    home.client.patch(f"/api/v1/runs/{RUN}", json={"tags": [f"tag-{number}" for number in range(7)]})
+    assert "tag-6" in look(home, "/").texts, "one more takes no more room than its count"
