@@ -24,9 +24,9 @@ class LabelShiftError(Rule):
     Where a model reads tokens and answers with a distribution for each place: its most likely answer is the token that
     it just read in more than 95 % of the places, in training or in validation, while the loss fell below a tenth of its
     start within the first 200 steps. Where attention lets no place see a later one, targets that are the tokens that
-    stand there are enough: of a large vocabulary the loss takes thousands of steps to fall that far. So is a masked language model that is asked for every word: at least half of the
-    targets that count are the tokens that stand there, one and the same token covers the others, and every place sees
-    the whole text. That is a warning.
+    stand there are enough: of a large vocabulary the loss takes thousands of steps to fall that far. So is a masked
+    language model that is asked for every word: at least half of the targets that count are the tokens that stand
+    there, one and the same token covers the others, and every place sees the whole text. That is a warning.
 
     ## Why it matters
     The labels are not shifted: the model is asked for what it sees, and learns nothing about language.
