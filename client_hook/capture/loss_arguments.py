@@ -89,12 +89,17 @@ def class_dimension(function: str, tensor: Tensor) -> int | None:
     return tensor.ndim - 1 if tensor.ndim >= 2 else None
 
 
-def sequences(labels: Tensor) -> tuple[int, int] | None:
-    """Returns rows and length of labels that are sequences, also where they were laid end to end by `view(-1)`."""
+def sequences(labels: Tensor, outputs: Tensor) -> tuple[int, int] | None:
+    """Returns rows and length of labels that are sequences, also where they were laid end to end: by a view, or by a
+    copy (of a slice) where the outputs came as (rows, length, classes)."""
     base = labels._base
-    shape = labels.shape
-    if labels.ndim == 1 and base is not None and base.ndim == 2 and base.is_contiguous() and labels.is_contiguous():
-        shape = base.shape if base.numel() == labels.numel() else shape
+    shape: Any = labels.shape
+    if labels.ndim == 1 and outputs.ndim == 2:
+        if base is not None and base.ndim == 2 and base.is_contiguous() and labels.is_contiguous():
+            shape = base.shape if base.numel() == labels.numel() else shape
+        if len(shape) == 1:
+            sizes = getattr(outputs.grad_fn, "_saved_self_sym_sizes", ())
+            shape = sizes[:2] if len(sizes) == 3 and sizes[0] * sizes[1] == len(labels) else shape
     return (shape[0], shape[1]) if len(shape) == 2 and shape[0] >= FEWEST_SEQUENCES and shape[1] > 1 else None
 
 

@@ -47,7 +47,7 @@ class Sizes:
             labels,
             dimension,
             ignore if by_index else None,
-            loss_arguments.sequences(second) if by_index else None,
+            loss_arguments.sequences(second, first) if by_index else None,
         )
 
     def thinned(self, first: Tensor, second: Tensor, result: Tensor | None) -> list[Tensor]:

@@ -23,9 +23,10 @@ class LabelShiftError(Rule):
     ## What it does
     Where a model reads tokens and answers with a distribution for each place: its most likely answer is the token that
     it just read in more than 95 % of the places, in training or in validation, while the loss fell below a tenth of its
-    start within the first 200 steps. So is a masked language model that is asked for every word: at least half of the
-    targets that count are the tokens that stand there, one and the same token covers the others, and every place sees
-    the whole text. That is a warning.
+    start within the first 200 steps. Where attention lets no place see a later one, targets that are the tokens that
+    stand there are enough: of a large vocabulary the loss takes thousands of steps to fall that far. So is a masked
+    language model that is asked for every word: at least half of the targets that count are the tokens that stand
+    there, one and the same token covers the others, and every place sees the whole text. That is a warning.
 
     ## Why it matters
     The labels are not shifted: the model is asked for what it sees, and learns nothing about language.
@@ -53,7 +54,7 @@ class LabelShiftError(Rule):
     name = "label-shift-error"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -81,9 +82,9 @@ class LabelShiftError(Rule):
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the fact `outputs` with the first losses, and for masks the fact `sight`."""
-        uncovered = _asked_for_what_is_shown(window.fact("sight"), params)
-        if uncovered is not None:
-            yield uncovered
+        found = _unshifted(window.fact("sight"), params) or _asked_for_what_is_shown(window.fact("sight"), params)
+        if found is not None:
+            yield found
             return
         seen = [_share(side) for item in window.fact("outputs").values() for side in _sides(item)]
         shares = [share for share in seen if share is not None]
@@ -106,6 +107,23 @@ class LabelShiftError(Rule):
                 series=("loss",),
                 limit=params.copies,
             )
+
+
+def _unshifted(sight: Mapping[str, Any], params: LabelShiftError.Params) -> Verdict | None:
+    """Finds a language model whose targets are the tokens of its input, each at its own place."""
+    places, same, following, calls = (int(sight.get(key) or 0) for key in ("places", "same", "next", "calls"))
+    causal = calls and not int(sight.get("open") or 0)
+    if places < params.places or not causal or same < params.copies * places or following > params.shown * places:
+        return None
+    return say(
+        Severity.ERROR,
+        f"The targets are the very tokens that the model reads at their places ({same:,} of {places:,}), and no place "
+        "sees a later one: it is asked to copy, and learns nothing of what comes next",
+        "Shift the labels by one: loss(logits[:, :-1], tokens[:, 1:]).",
+        numbers={"places": places, "same": same, "next": following},
+        series=("loss",),
+        limit=params.copies,
+    )
 
 
 def _asked_for_what_is_shown(sight: Mapping[str, Any], params: LabelShiftError.Params) -> Verdict | None:

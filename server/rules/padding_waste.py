@@ -51,7 +51,7 @@ class PaddingWaste(Rule):
     name = "padding-waste"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -115,9 +115,12 @@ class PaddingWaste(Rule):
             return
         run_out = window.fact("loss_call").get("run_out") or {}
         label, at_end = run_out.get("label"), int(run_out.get("at_end") or 0)
-        seen = call.labels.get(label, 0) if label is not None else 0
-        alone = seen and at_end == int(run_out.get("all") or 0) and len(call.labels) >= params.few
-        counted = seen / max(sum(call.labels.values()), 1)
+        seen, total = call.labels.get(label, 0) if label is not None else 0, sum(call.labels.values())
+        if not call.labels:  # of a large vocabulary nobody counts each label
+            seen, total = int(run_out.get("all") or 0), call.kept
+        kinds = len(call.labels) or call.classes or 0
+        alone = seen and at_end == int(run_out.get("all") or 0) and kinds >= params.few
+        counted = seen / max(total, 1)
         if alone and label in (0, 1) and counted > params.exclusive:
             yield say(
                 Severity.WARNING,

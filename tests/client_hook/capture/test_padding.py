@@ -80,3 +80,20 @@ def test_a_label_that_only_ends_sequences_is_told_from_one_that_is_found_inside_
     inside[0, 0] = 0
     assert counts(inside)["run_out"] == {"label": 0, "at_end": STEPS * 48, "all": STEPS * 49}
     assert counts(padded(4))["run_out"] == {}, "what does not count is no padding that counts"
+
+
+def test_targets_that_a_slice_copies_are_sequences_too() -> None:
+    """`targets[:, 1:].reshape(-1)` is no view: the outputs tell how many rows there are."""
+    shifted = torch.cat([torch.ones(ROWS, 1, dtype=torch.long), padded(4, value=0)], 1)
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        output = model(torch.randn(ROWS, LENGTH, 8))
+        optimizer.zero_grad()
+        loss = F.cross_entropy(output.flatten(0, 1), shifted[:, 1:].flatten())
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fact = last(train(body, model=nn.Sequential(nn.Linear(8, 5)), steps=STEPS), "loss_call")
+    assert fact["places"] == STEPS * LENGTH
+    assert fact["run_out"] == {"label": 0, "at_end": STEPS * 48, "all": STEPS * 48}
