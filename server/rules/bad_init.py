@@ -37,6 +37,7 @@ TOO_SMALL = frozenset({"GW206", "GW306", "GW308", "GW310", "GW311", "GW805"})
 SURELY_SMALL = 0.2  # of the limit, in most of the matrices that sum up many inputs
 MANY_INPUTS = 16  # with fewer, PyTorch's own recurrent layers start small
 OFF_CENTRE = 0.25  # of the deviation: a mean beyond it was chosen, if it is beyond the sampling error too
+ROUNDING = 1e-6  # of a mean: what is left of a deviation of 0 in float32
 SURE_ERRORS, LOOKED_AT = 5.0, 4096  # of the hook's sample
 RELU_MEAN = math.pi  # squared mean of what a ReLU passes, against its mean square: one to pi
 
@@ -87,7 +88,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 7
+    version = 8
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -264,8 +265,10 @@ def _of_products(tables: list[Parameter], worse: tuple[float, float] | None) -> 
 
 
 def _scale(item: Parameter, is_head: bool) -> float | None:
-    if len(item.shape) < 2 or item.std is None or item.std == 0 or "Norm" in item.layer_type:
+    if len(item.shape) < 2 or item.std is None or "Norm" in item.layer_type:
         return None
+    if item.std <= ROUNDING * abs(item.mean):
+        return None  # one number in every place, which zero-or-identical-init judges
     if "Embedding" in item.layer_type:
         return item.std**2 * item.shape[-1] if is_head else None
     fan_in = item.fan_in or item.shape[1]
