@@ -92,7 +92,7 @@ def sequences(labels: Tensor, outputs: Tensor) -> tuple[int, int] | None:
         if base is not None and base.ndim == 2 and base.is_contiguous() and labels.is_contiguous():
             shape = base.shape if base.numel() == labels.numel() else shape
         if len(shape) == 1:
-            sizes = getattr(outputs.grad_fn, "_saved_self_sym_sizes", ())
+            sizes: Any = getattr(outputs.grad_fn, "_saved_self_sym_sizes", ())
             shape = sizes[:2] if len(sizes) == 3 and sizes[0] * sizes[1] == len(labels) else shape
     return (shape[0], shape[1]) if len(shape) == 2 and shape[0] >= FEWEST_SEQUENCES and shape[1] > 1 else None
 
