@@ -13,6 +13,7 @@ from server.domain.evidence import Window
 from server.domain.findings import Evidence, Severity, Verdict
 from server.domain.kinds import Kind
 from server.domain.statistics import med, window_size
+from server.rules._layers import layers
 from server.rules._progress import stuck
 
 FEWEST = 5  # samples
@@ -33,15 +34,21 @@ def ratios_through_time(window: Window) -> dict[str, float]:
 
 
 def judge_time(window: Window, ratios: Mapping[str, float], limit: float) -> Verdict | None:
-    """Judges the worst layer: one that vanishes counts while the loss is stuck, one that explodes is told anyway."""
+    """Judges the worst layer: one that vanishes counts while the loss is stuck, one that explodes is told anyway,
+    but of a layer that reads both ways: behind the end of short texts it hands on a little of what comes before."""
     layer = max(ratios, key=lambda name: abs(np.log(ratios[name])))
     ratio = ratios[layer]
     still = bool(stuck(window))
     if ratio < limit and still:
         return _verdict(window, layer, ratio, limit, Severity.WARNING)
-    if ratio > 1 / limit:
+    if ratio > 1 / limit and (still or not _reads_both_ways(window, layer)):
         return _verdict(window, layer, ratio, 1 / limit, Severity.WARNING if still else Severity.INFO)
     return None
+
+
+def _reads_both_ways(window: Window, name: str) -> bool:
+    table = (item for item in layers(window) if item.get("name") == name)
+    return any((item.get("arguments") or {}).get("bidirectional") for item in table)
 
 
 def _verdict(window: Window, layer: str, ratio: float, limit: float, severity: Severity) -> Verdict:

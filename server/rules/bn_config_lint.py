@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.kinds import Kind
 from server.rules._batchnorm import norm_layers
 from server.rules._layers import layers, listed, parameters
 from server.rules._say import say
@@ -51,10 +52,10 @@ class BnConfigLint(Rule):
     name = "bn-config-lint"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "activations"
     tier = "facts"
-    clears_after = None
+    clears_after = 1
     stage = Stage.REGULARISATION
     exact = True
 
@@ -120,8 +121,9 @@ def _half_frozen(window: Window, name: str) -> bool:
     own = [item for item in known if item.layer == name]
     seen = norm_layers(window).get(name)
     learns = any(item.trainable for item in known)
+    trained = window.by_layer(Kind.PARAM_GRAD_NORM)  # by now, while the table is that of the start
     moves = seen is not None and seen.samples >= FORWARDS and not seen.frozen and not seen.unmoved
-    return moves and learns and bool(own) and not any(item.trainable for item in own)
+    return moves and learns and bool(own) and not any(item.trainable or item.name in trained for item in own)
 
 
 def _has_bias(known: list, name: str, pair: dict, norms: dict) -> bool:  # type: ignore[type-arg]

@@ -85,7 +85,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     since = "0.1.0"
-    version = 6
+    version = 7
     needs = (Kind.PARAM_GRAD_NORM, Kind.PARAM_WEIGHT_NORM)
     chart = "gradients"
     tier = "layers"
