@@ -19,8 +19,8 @@ class BnSharedDistributions(Rule):
     ## What it does
     Where a batch norm is called more than once in a step, it compares the two calls: the mean over the channels of
     (μ1 − μ2)²/(½(σ1² + σ2²)), less what chance makes of it. Above 0.25 in 40 % of the samples is a warning. Micro-
-    batches of an accumulation come from one distribution and stay silent; in a GAN the difference fades as the
-    generator learns.
+    batches of an accumulation come from one distribution and stay silent. In a GAN it is an info: the difference fades
+    as the generator learns, real and generated batches apart are the usual recipe, and its critic is never evaluated.
 
     ## Why it matters
     The stored statistics are a mixture that fits neither: real and generated pictures, two domains, two views.
@@ -47,7 +47,7 @@ class BnSharedDistributions(Rule):
     name = "bn-shared-distributions"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "activations"
     tier = "facts"
     clears_after = 3
@@ -81,7 +81,7 @@ class BnSharedDistributions(Rule):
         if far:
             worst = max(far, key=lambda name: far[name])
             yield say(
-                Severity.WARNING,
+                Severity.INFO if window.gates.moving_target else Severity.WARNING,
                 f"{len(far)} batch norms are called {known[worst].calls} times a step on different distributions: "
                 f"{listed(sorted(far, key=lambda name: -far[name]))} (distance {far[worst]:.2g}, limit "
                 f"{params.distance:g})",
