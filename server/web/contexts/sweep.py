@@ -136,8 +136,8 @@ def sweep_view(
     offered: Sequence[str],
     now_ms: int,
 ) -> SweepView:
-    """Makes the page; `values` holds the result and RATE by run, `more` says that further runs fit."""
-    have = [(run, value) for run in runs if isinstance(value := values[run.id].get(result), int | float)]
+    """Makes the page; `values` holds the result, its newest value and RATE, `more` says that further runs fit."""
+    have = [(run, value) for run in runs if (value := _reached(values[run.id], result)) is not None]
     sweep = _Sweep([run for run, _ in have], [value for _, value in have], words(result), _lowest(result), filters)
     settings, left_out = _settings(sweep, {run.id: values[run.id].get(RATE) for run in sweep.runs})
     order = sorted(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))[:BEST]
@@ -165,6 +165,19 @@ def sweep_view(
         compare_url=address([sweep.runs[place].id for place in order]) if len(order) > 1 else "",
         settings=tuple(one for _, one in settings),
     )
+
+
+def last_of(result: str) -> str:
+    """Names the newest value of the same series."""
+    return "last." + result.partition(".")[2]
+
+
+def _reached(own: Mapping[str, Value], result: str) -> float | None:
+    """Gives the result of a run; NaN where it has the series, and no finite value in it."""
+    for value in (own.get(result), own.get(last_of(result))):
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 def words(column: str) -> str:

@@ -100,6 +100,15 @@ def test_runs_that_broke_are_the_worst_and_drawn_as_crosses(home: House) -> None
     assert "1 4 1.016 1.016 ± 7.1e−5 NaN" in page.text
 
 
+def test_a_run_that_never_had_a_finite_result_is_the_worst_and_not_left_out(home: House) -> None:
+    home.open_run("broken", config={"lr": 10.0, "seed": 0})
+    home.send(0, {"loss": [math.nan] * 2, "val/loss": [math.nan] * 2}, run_id="broken")
+    page = look(home, "/sweep")
+    assert "13 runs" in page.texts
+    assert "10 1 – – NaN" in page.text
+    assert sum("scatter__dot--cross" in one for one in page.values("class")) >= 2
+
+
 def test_runs_without_the_result_are_counted_and_an_empty_page_says_what_to_do(home: House) -> None:
     home.open_run("bare")
     assert "1 run has no lowest val/loss." in look(home, "/sweep").text
