@@ -20,7 +20,7 @@ from server.store.columns import Column, Value, flat
 from server.web import formats
 from server.web.contexts.compare import MOST_RUNS as MOST_COMPARED
 from server.web.contexts.compare import address
-from server.web.contexts.filters import Chip, Filters, chips, equal
+from server.web.contexts.filters import Filters, equal, words_of
 from server.web.contexts.look import Choice
 from server.web.contexts.runs import RunRow, run_row
 
@@ -82,7 +82,7 @@ class SweepView:
     """The page."""
 
     kept: tuple[tuple[str, str], ...]
-    chips: tuple[Chip, ...]
+    narrowed: tuple[str, ...]
     table_url: str
     results: tuple[Choice, ...]
     result: str
@@ -145,7 +145,7 @@ def sweep_view(
     offer = offered if result in offered else (result, *offered)
     return SweepView(
         kept=tuple(filters.fields(cursor="")),
-        chips=chips(filters),
+        narrowed=words_of(filters),
         table_url=filters.query(cursor=""),
         results=tuple(Choice(one, words(one), one == result) for one in offer),
         result=words(result),

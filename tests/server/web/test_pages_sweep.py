@@ -80,6 +80,10 @@ def test_filters_of_the_table_hold_and_lead_back(home: House) -> None:
     assert "/?tag=wide&where=config.lr%3C1" in page.values("href")
     kept = [(one["name"], one["value"]) for tag, one in page.tags if tag == "input"]
     assert kept == [("tag", "wide"), ("where", "config.lr<1")]
+    page = look(home, "/sweep?project=default&state=running&search=min.val/loss<1&sort=name")
+    assert [text for text in page.texts if text.startswith(("project", "state", "min"))] == [
+        "project default", "state running", "min val/loss < 1",
+    ]  # fmt: skip
 
 
 def test_a_result_is_better_at_the_end_that_its_name_says(home: House) -> None:
