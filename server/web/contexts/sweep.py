@@ -28,6 +28,7 @@ RATE = "max.lr/0"  # for runs whose config does not name it
 DEFAULTS = ("min.val/loss", "last.loss")
 MOST_SETTINGS = 30
 MOST_TAGS = 20
+NAMED = 10  # settings that are only mentioned
 BEST = 5
 BESIDE = 4  # settings that stand beside the best runs
 _ENDS = {"min": "lowest", "max": "highest"}
@@ -212,7 +213,8 @@ def _notes(runs: Sequence[Run], sweep: _Sweep, more: bool, left_out: Sequence[st
     if without:
         notes.append(f"{formats.plural(without, 'run has', 'runs have')} no {sweep.word}.")
     if left_out:
-        notes.append(f"Nearly every run has its own value of {', '.join(left_out)}.")
+        more_names = f" and {formats.count(len(left_out) - NAMED)} more" if len(left_out) > NAMED else ""
+        notes.append(f"Nearly every run has its own value of {', '.join(left_out[:NAMED])}{more_names}.")
     return tuple(notes)
 
 
@@ -229,7 +231,7 @@ def _settings(sweep: _Sweep, rates: Mapping[str, Value]) -> tuple[list[tuple[Seq
     if not any(_tells(values, rate) for values in columns.values()):
         columns[RATE] = rate
     columns["project"] = [run.project for run in sweep.runs]
-    made: list[tuple[float, str, Sequence[Value], Setting]] = []
+    made: list[tuple[float, str, str, tuple[sweeps.Group, ...]]] = []
     own = []
     for column, values in columns.items():
         name = {RATE: "highest learning rate"}.get(column, column.removeprefix("config."))
@@ -238,9 +240,12 @@ def _settings(sweep: _Sweep, rates: Mapping[str, Value]) -> tuple[list[tuple[Seq
             own.append(name)
         elif len(groups) > 1:
             share = sweeps.share([[sweep.badness(place) for place in group.members] for group in groups])
-            made.append((-1.0 if share is None else share, name, values, _setting(sweep, column, name, groups, share)))
+            made.append((-1.0 if share is None else share, name, column, groups))
     made.sort(key=lambda one: (-one[0], one[1]))
-    settings = [(values, setting) for _, _, values, setting in made[:MOST_SETTINGS]]
+    settings: list[tuple[Sequence[Value], Setting]] = [
+        (columns[column], _setting(sweep, column, name, columns[column], groups, share))
+        for share, name, column, groups in made[:MOST_SETTINGS]
+    ]
     tags = _tags(sweep)
     return settings + ([(tuple(", ".join(run.tags) for run in sweep.runs), tags)] if tags else []), own
 
@@ -251,23 +256,23 @@ def _tells(values: Sequence[Value], rate: Sequence[Value]) -> bool:
     return 2 * len(pairs) > len(values) and all(value == other for value, other in pairs)
 
 
-def _setting(sweep: _Sweep, column: str, name: str, groups: Sequence[sweeps.Group], share: float | None) -> Setting:
+def _setting(
+    sweep: _Sweep, column: str, name: str, values: Sequence[Value], groups: Sequence[sweeps.Group], share: float
+) -> Setting:
     best = min(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))
-    values = {place: group for group in groups for place in group.members}
     entries = [
         Entry(
-            setting=_exact(sweep.runs[place], column, values[place]),
+            setting=values[place],
             result=value,
             kind="best" if place == best else (sweep.runs[place].worst_severity or "none"),
             words=f"{_name(sweep.runs[place])}: {sweep.word} {formats.number(value)}",
             url=_url(sweep.runs[place]),
         )
         for place, value in enumerate(sweep.results)
-        if place in values
     ]
     return Setting(
         name=name,
-        share="" if share is None else f"{formats.count(round(100 * share))} %",
+        share="" if share < 0 else f"{formats.count(round(100 * share))} %",
         picture=draw(name, sweep.word, entries, sweep.lowest),
         rows=tuple(_group_row(sweep, column, group) for group in groups),
         curves_url=_curves_url(sweep, column, groups),
@@ -277,10 +282,6 @@ def _setting(sweep: _Sweep, column: str, name: str, groups: Sequence[sweeps.Grou
 def _curves_url(sweep: _Sweep, column: str, groups: Sequence[sweeps.Group]) -> str:
     fits = column.startswith("config.") and len(groups) < len(sweep.runs) <= MOST_COMPARED
     return address([run.id for run in sweep.runs], group=column) if fits else ""
-
-
-def _exact(run: Run, column: str, group: sweeps.Group) -> Value:
-    return flat(run.config).get(column.removeprefix("config.")) if column.startswith("config.") else group.low
 
 
 def _group_row(sweep: _Sweep, column: str, group: sweeps.Group) -> GroupRow:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from server.web.contexts.sweep import MOST_SETTINGS
 from tests.server.house import House, house
 from tests.server.web.pages_kit import EVIL, look
 
@@ -128,6 +129,17 @@ def test_the_learning_rate_stands_there_where_no_config_names_it(home: House) ->
         home.open_run(f"plain-{number}", project="plain")
         home.send(0, {"loss": [1.0 + number], "lr/0": [0.1 * (number + 1)]}, run_id=f"plain-{number}")
     assert "highest learning rate" in look(home, "/sweep?project=plain&result=last.loss").texts
+
+
+def test_configs_of_very_many_entries_show_the_weightiest_and_name_a_few_of_the_others(home: House) -> None:
+    for number in range(14):
+        own = {f"own-{key}": f"{key}-{number}" for key in range(15)}
+        shared = {f"shared-{key:02}": number % 2 for key in range(MOST_SETTINGS + 5)}
+        home.open_run(f"wide-{number}", project="wide", config={**own, **shared})
+        home.send(0, {"loss": [number / 10]}, run_id=f"wide-{number}")
+    page = look(home, "/sweep?project=wide&result=last.loss")
+    assert "own-9 and 5 more." in page.text
+    assert len([one for one in page.values("class") if one == "scatter"]) == MOST_SETTINGS
 
 
 def test_names_and_values_are_text(home: House) -> None:
