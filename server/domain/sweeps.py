@@ -34,6 +34,7 @@ class Group:
 
 def groups(values: Sequence[Value]) -> tuple[Group, ...] | None:
     """Groups runs by their values, those without one last; None where nearly every run has a text of its own."""
+    values = ["NaN" if isinstance(value, float) and math.isnan(value) else value for value in values]
     told = [value for value in values if value is not None]
     numeric = all(not isinstance(value, str) and math.isfinite(value) for value in told)
     kinds = Counter(told)

@@ -30,6 +30,6 @@ def sweep_page(
     ids = [run.id for run in page.items]
     offered = sweep.results_of(parts.store.columns.known(ids))
     chosen = sweep.chosen_result(result, filters.sort, offered)
-    values = parts.store.columns.values(ids, (chosen, sweep.RATE))
+    values = parts.store.columns.values(ids, (chosen, sweep.last_of(chosen), sweep.RATE))
     view = sweep.sweep_view(page.items, page.next is not None, values, filters, chosen, offered, parts.clock())
     return render(request, "pages/sweep.html", view, section="sweep")

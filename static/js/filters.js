@@ -30,6 +30,8 @@ function startTable(form) {
     event.preventDefault();
     apply(form);
   });
+  // what was typed before this script was there
+  if (form.elements.search.value !== (new URLSearchParams(location.search).get("search") ?? "")) apply(form);
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-sort]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;

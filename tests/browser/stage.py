@@ -26,6 +26,7 @@ PAGES = (
     "/?where=config.lr%3D0.1&col=config.lr",
     "/sweep?result=last.loss",
     "/sweep?search=nothing-fits",
+    f"/compare?run={SICK}&run={ODD}&run={DEEP}&group=all",
     "/compare",
     "/rules",
     "/rules/GW308",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.conftest import Server
 from tests.browser.kit import open_run, send
@@ -103,6 +103,20 @@ def test_the_selectors_of_the_charts_stand_in_one_row_on_a_phone_and_only_where_
     assert len(set(page.evaluate(tops))) == 1
     page.goto(f"{server.url}/runs/checked")
     assert not page.locator("#look").is_visible()
+
+
+def test_what_is_typed_before_the_scripts_are_there_counts(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    three_runs(server)
+    held: list[Route] = []
+    page.route("**/static/js/main.js", lambda route: held.append(route))
+    page.goto(server.url, wait_until="commit")
+    page.get_by_role("searchbox").first.fill("run 1")
+    eventually(lambda: held)
+    held[0].continue_()
+    page.wait_for_url("**/?search=run+1")
+    eventually(lambda: names(page) == ["run 1"])
 
 
 def test_columns_are_remembered_and_a_link_with_columns_of_its_own_keeps_them(

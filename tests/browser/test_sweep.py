@@ -54,7 +54,7 @@ def test_a_condition_is_typed_or_clicked_and_stays_while_the_table_changes(
     page.get_by_title("Only runs with width = 16").first.click()
     eventually(lambda: names(page) == ["run 1", "run 4", "run 7"])
     page.get_by_role("searchbox").first.fill("min.val/loss<1.5")
-    eventually(lambda: names(page) == ["run 4", "run 7"])
+    eventually(lambda: names(page) == ["run 4", "run 7"] and "search=min.val" in page.url)
     page.reload()
     assert names(page) == ["run 4", "run 7"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
@@ -30,6 +31,7 @@ COLOURS = 8
 ALIKE = {0: (5,), 5: (0,), 1: (4,), 4: (1, 6), 6: (4,)}  # both blue, orange, yellow
 MOST_CHARTS = 200
 FEWEST_GROUPED = 3
+MOST_GROUPINGS = 50
 _DRAWN = (Kind.LOSS, Kind.LOSS_PART, Kind.VALIDATION, Kind.USER, Kind.LEARNING_RATE, Kind.GRAD_NORM, Kind.TIME_STEP)
 _FIRST = ("loss", "val/loss")
 # of a loss call; the rest was measured, and differs between any two runs
@@ -207,11 +209,10 @@ def _groupings(chosen: Sequence[Material], asked: str) -> tuple[Choice, ...]:
     if len(chosen) < FEWEST_GROUPED:
         return ()
     configs = [flat(one.run.config) for one in chosen]
+    made = {key: groups_of([config.get(key) for config in configs]) for key in dict.fromkeys(chain(*configs))}
+    shared = [key for key, groups in made.items() if groups and 1 < len(groups) < len(chosen)]
     labels = {"": "each run", "all": "mean of all"}
-    for key in dict.fromkeys(key for config in configs for key in config):
-        made = groups_of([config.get(key) for config in configs])
-        if made and 1 < len(made) < len(chosen):
-            labels[f"config.{key}"] = f"mean by {key}"
+    labels |= {f"config.{key}": f"mean by {key}" for key in shared[:MOST_GROUPINGS]}
     labels.setdefault(asked, asked)
     return tuple(Choice(value, label, value == asked) for value, label in labels.items())
 

@@ -85,6 +85,16 @@ def chips(filters: Filters) -> tuple[Chip, ...]:
     return tuple(found)
 
 
+def words_of(filters: Filters) -> tuple[str, ...]:
+    """Says everything that narrows the table."""
+    named = (("project", filters.project), ("state", filters.state), ("severity", filters.severity))
+    found = [f"{name} {value}" for name, value in named if value]
+    found += [f"search {shortened(filters.words, LONGEST_CHIP)}"] if filters.words else []
+    found += [f"tag {filters.tag}"] if filters.tag else []
+    found += [filters.shelf] if filters.shelf else []
+    return (*found, *(shortened(condition_words(one), LONGEST_CHIP) for one in filters.conditions))
+
+
 def condition_words(text: str) -> str:
     """Writes a condition as a person reads it: lr = 0.1."""
     found = Condition.parse(text)

@@ -20,7 +20,7 @@ from server.store.columns import Column, Value, flat
 from server.web import formats
 from server.web.contexts.compare import MOST_RUNS as MOST_COMPARED
 from server.web.contexts.compare import address
-from server.web.contexts.filters import Chip, Filters, chips, equal
+from server.web.contexts.filters import Filters, equal, words_of
 from server.web.contexts.look import Choice
 from server.web.contexts.runs import RunRow, run_row
 
@@ -28,6 +28,7 @@ RATE = "max.lr/0"  # for runs whose config does not name it
 DEFAULTS = ("min.val/loss", "last.loss")
 MOST_SETTINGS = 30
 MOST_TAGS = 20
+NAMED = 10  # settings that are only mentioned
 BEST = 5
 BESIDE = 4  # settings that stand beside the best runs
 _ENDS = {"min": "lowest", "max": "highest"}
@@ -82,7 +83,7 @@ class SweepView:
     """The page."""
 
     kept: tuple[tuple[str, str], ...]
-    chips: tuple[Chip, ...]
+    narrowed: tuple[str, ...]
     table_url: str
     results: tuple[Choice, ...]
     result: str
@@ -136,8 +137,8 @@ def sweep_view(
     offered: Sequence[str],
     now_ms: int,
 ) -> SweepView:
-    """Makes the page; `values` holds the result and RATE by run, `more` says that further runs fit."""
-    have = [(run, value) for run in runs if isinstance(value := values[run.id].get(result), int | float)]
+    """Makes the page; `values` holds the result, its newest value and RATE, `more` says that further runs fit."""
+    have = [(run, value) for run in runs if (value := _reached(values[run.id], result)) is not None]
     sweep = _Sweep([run for run, _ in have], [value for _, value in have], words(result), _lowest(result), filters)
     settings, left_out = _settings(sweep, {run.id: values[run.id].get(RATE) for run in sweep.runs})
     order = sorted(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))[:BEST]
@@ -145,7 +146,7 @@ def sweep_view(
     offer = offered if result in offered else (result, *offered)
     return SweepView(
         kept=tuple(filters.fields(cursor="")),
-        chips=chips(filters),
+        narrowed=words_of(filters),
         table_url=filters.query(cursor=""),
         results=tuple(Choice(one, words(one), one == result) for one in offer),
         result=words(result),
@@ -165,6 +166,19 @@ def sweep_view(
         compare_url=address([sweep.runs[place].id for place in order]) if len(order) > 1 else "",
         settings=tuple(one for _, one in settings),
     )
+
+
+def last_of(result: str) -> str:
+    """Names the newest value of the same series."""
+    return "last." + result.partition(".")[2]
+
+
+def _reached(own: Mapping[str, Value], result: str) -> float | None:
+    """Gives the result of a run; NaN where it has the series, and no finite value in it."""
+    for value in (own.get(result), own.get(last_of(result))):
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 def words(column: str) -> str:
@@ -199,7 +213,8 @@ def _notes(runs: Sequence[Run], sweep: _Sweep, more: bool, left_out: Sequence[st
     if without:
         notes.append(f"{formats.plural(without, 'run has', 'runs have')} no {sweep.word}.")
     if left_out:
-        notes.append(f"Nearly every run has its own value of {', '.join(left_out)}.")
+        more_names = f" and {formats.count(len(left_out) - NAMED)} more" if len(left_out) > NAMED else ""
+        notes.append(f"Nearly every run has its own value of {', '.join(left_out[:NAMED])}{more_names}.")
     return tuple(notes)
 
 
@@ -216,7 +231,7 @@ def _settings(sweep: _Sweep, rates: Mapping[str, Value]) -> tuple[list[tuple[Seq
     if not any(_tells(values, rate) for values in columns.values()):
         columns[RATE] = rate
     columns["project"] = [run.project for run in sweep.runs]
-    made: list[tuple[float, str, Sequence[Value], Setting]] = []
+    made: list[tuple[float, str, str, tuple[sweeps.Group, ...]]] = []
     own = []
     for column, values in columns.items():
         name = {RATE: "highest learning rate"}.get(column, column.removeprefix("config."))
@@ -225,9 +240,12 @@ def _settings(sweep: _Sweep, rates: Mapping[str, Value]) -> tuple[list[tuple[Seq
             own.append(name)
         elif len(groups) > 1:
             share = sweeps.share([[sweep.badness(place) for place in group.members] for group in groups])
-            made.append((-1.0 if share is None else share, name, values, _setting(sweep, column, name, groups, share)))
+            made.append((-1.0 if share is None else share, name, column, groups))
     made.sort(key=lambda one: (-one[0], one[1]))
-    settings = [(values, setting) for _, _, values, setting in made[:MOST_SETTINGS]]
+    settings: list[tuple[Sequence[Value], Setting]] = [
+        (columns[column], _setting(sweep, column, name, columns[column], groups, share))
+        for share, name, column, groups in made[:MOST_SETTINGS]
+    ]
     tags = _tags(sweep)
     return settings + ([(tuple(", ".join(run.tags) for run in sweep.runs), tags)] if tags else []), own
 
@@ -238,23 +256,23 @@ def _tells(values: Sequence[Value], rate: Sequence[Value]) -> bool:
     return 2 * len(pairs) > len(values) and all(value == other for value, other in pairs)
 
 
-def _setting(sweep: _Sweep, column: str, name: str, groups: Sequence[sweeps.Group], share: float | None) -> Setting:
+def _setting(
+    sweep: _Sweep, column: str, name: str, values: Sequence[Value], groups: Sequence[sweeps.Group], share: float
+) -> Setting:
     best = min(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))
-    values = {place: group for group in groups for place in group.members}
     entries = [
         Entry(
-            setting=_exact(sweep.runs[place], column, values[place]),
+            setting=values[place],
             result=value,
             kind="best" if place == best else (sweep.runs[place].worst_severity or "none"),
             words=f"{_name(sweep.runs[place])}: {sweep.word} {formats.number(value)}",
             url=_url(sweep.runs[place]),
         )
         for place, value in enumerate(sweep.results)
-        if place in values
     ]
     return Setting(
         name=name,
-        share="" if share is None else f"{formats.count(round(100 * share))} %",
+        share="" if share < 0 else f"{formats.count(round(100 * share))} %",
         picture=draw(name, sweep.word, entries, sweep.lowest),
         rows=tuple(_group_row(sweep, column, group) for group in groups),
         curves_url=_curves_url(sweep, column, groups),
@@ -264,10 +282,6 @@ def _setting(sweep: _Sweep, column: str, name: str, groups: Sequence[sweeps.Grou
 def _curves_url(sweep: _Sweep, column: str, groups: Sequence[sweeps.Group]) -> str:
     fits = column.startswith("config.") and len(groups) < len(sweep.runs) <= MOST_COMPARED
     return address([run.id for run in sweep.runs], group=column) if fits else ""
-
-
-def _exact(run: Run, column: str, group: sweeps.Group) -> Value:
-    return flat(run.config).get(column.removeprefix("config.")) if column.startswith("config.") else group.low
 
 
 def _group_row(sweep: _Sweep, column: str, group: sweeps.Group) -> GroupRow:

@@ -33,6 +33,12 @@ def test_numbers_of_which_one_is_very_frequent_are_in_one_range_each() -> None:
     assert sorted(place for one in made for place in one.members) == list(range(48))
 
 
+def test_settings_that_are_no_number_are_a_group() -> None:
+    made = groups([math.nan, 0.1, math.nan, math.inf])
+    assert made is not None
+    assert sorted((str(one.low), one.members) for one in made) == [("0.1", (1,)), ("NaN", (0, 2)), ("inf", (3,))]
+
+
 def test_texts_that_nearly_every_run_has_to_itself_are_no_groups() -> None:
     assert groups([f"run-{number}" for number in range(MOST_GROUPS + 1)]) is None
     often = groups([f"set-{number % (MOST_GROUPS + 1)}" for number in range(60)])

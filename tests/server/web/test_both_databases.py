@@ -31,6 +31,14 @@ QUESTIONS = [
     "/api/v1/runs?project=other",
     "/api/v1/runs?state=finished",
     "/api/v1/runs?severity=error",
+    *(f"/api/v1/runs?where=config.lr>=0&sort={sort}" for sort in ("started", "name", "loss", "severity", "config.lr")),
+    "/api/v1/runs?where=last.loss=nan",
+    "/api/v1/runs?where=config.nothing!=%ED%A0%80",
+    "/api/v1/runs.csv?sort=name&col=min.loss",
+    f"/api/v1/compare/export?name=loss&run={RUN}&run={OTHER}",
+    f"/api/v1/compare/chart?name=loss&run={RUN}&run={OTHER}&group=all",
+    "/sweep?result=last.loss",
+    "/sweep?result=min.loss&where=config.lr>=0",
     f"/api/v1/runs/{RUN}",
     f"/api/v1/runs/{RUN}/series",
     f"/api/v1/runs/{RUN}/series?attempt=1",
@@ -86,8 +94,9 @@ def answers(built: House) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for question in QUESTIONS:
         answer = built.client.get(question)
-        found[question] = (answer.status_code, answer.json())
-        cursor = answer.json().get("next") if answer.status_code == 200 else None
+        is_json = "json" in answer.headers["content-type"]
+        found[question] = (answer.status_code, answer.json() if is_json else answer.text)
+        cursor = answer.json().get("next") if is_json and answer.status_code == 200 else None
         while cursor:
             following = f"{question}&cursor={cursor}"
             found[following] = built.client.get(following).json()

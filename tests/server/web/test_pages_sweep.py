@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from server.web.contexts.sweep import MOST_SETTINGS
 from tests.server.house import House, house
 from tests.server.web.pages_kit import EVIL, look
 
@@ -80,6 +81,10 @@ def test_filters_of_the_table_hold_and_lead_back(home: House) -> None:
     assert "/?tag=wide&where=config.lr%3C1" in page.values("href")
     kept = [(one["name"], one["value"]) for tag, one in page.tags if tag == "input"]
     assert kept == [("tag", "wide"), ("where", "config.lr<1")]
+    page = look(home, "/sweep?project=default&state=running&search=min.val/loss<1&sort=name")
+    assert [text for text in page.texts if text.startswith(("project", "state", "min"))] == [
+        "project default", "state running", "min val/loss < 1",
+    ]  # fmt: skip
 
 
 def test_a_result_is_better_at_the_end_that_its_name_says(home: House) -> None:
@@ -100,6 +105,15 @@ def test_runs_that_broke_are_the_worst_and_drawn_as_crosses(home: House) -> None
     assert "1 4 1.016 1.016 ± 7.1e−5 NaN" in page.text
 
 
+def test_a_run_that_never_had_a_finite_result_is_the_worst_and_not_left_out(home: House) -> None:
+    home.open_run("broken", config={"lr": 10.0, "seed": 0})
+    home.send(0, {"loss": [math.nan] * 2, "val/loss": [math.nan] * 2}, run_id="broken")
+    page = look(home, "/sweep")
+    assert "13 runs" in page.texts
+    assert "10 1 – – NaN" in page.text
+    assert sum("scatter__dot--cross" in one for one in page.values("class")) >= 2
+
+
 def test_runs_without_the_result_are_counted_and_an_empty_page_says_what_to_do(home: House) -> None:
     home.open_run("bare")
     assert "1 run has no lowest val/loss." in look(home, "/sweep").text
@@ -115,6 +129,17 @@ def test_the_learning_rate_stands_there_where_no_config_names_it(home: House) ->
         home.open_run(f"plain-{number}", project="plain")
         home.send(0, {"loss": [1.0 + number], "lr/0": [0.1 * (number + 1)]}, run_id=f"plain-{number}")
     assert "highest learning rate" in look(home, "/sweep?project=plain&result=last.loss").texts
+
+
+def test_configs_of_very_many_entries_show_the_weightiest_and_name_a_few_of_the_others(home: House) -> None:
+    for number in range(14):
+        own = {f"own-{key}": f"{key}-{number}" for key in range(15)}
+        shared = {f"shared-{key:02}": number % 2 for key in range(MOST_SETTINGS + 5)}
+        home.open_run(f"wide-{number}", project="wide", config={**own, **shared})
+        home.send(0, {"loss": [number / 10]}, run_id=f"wide-{number}")
+    page = look(home, "/sweep?project=wide&result=last.loss")
+    assert "own-9 and 5 more." in page.text
+    assert len([one for one in page.values("class") if one == "scatter"]) == MOST_SETTINGS
 
 
 def test_names_and_values_are_text(home: House) -> None:
