@@ -17,10 +17,11 @@ class DropoutBeforeBatchnorm(Rule):
 
     ## What it does
     Follows the graph of the first backward from each dropout to the next batch norm. Nothing but activations between
-    them is a warning from p = 0.05 on; with a weighted layer between it is an info, which the batch norm's own gap
-    between running and batch statistics, in three evaluations at least and beyond that of norms without a dropout
-    before them, raises to a warning. A small gap does not lower a warning to an info: it comes with the evaluations,
-    after the warning was told, and a finding that is open gets no milder.
+    them is a warning from p = 0.15 on, where the variance shifts by a quarter behind a ReLU; below, or with a weighted
+    layer between, it is an info from p = 0.05 on, which the batch norm's own gap between running and batch statistics,
+    in three evaluations at least and beyond that of norms without a dropout before them, raises to a warning. A small
+    gap does not lower a warning to an info: it comes with the evaluations, after the warning was told, and a finding
+    that is open gets no milder.
 
     ## Why it matters
     Dropout with keep probability q leaves the mean, but raises the variance to (v + m²)/q − m². Batch norm stores that
@@ -51,7 +52,7 @@ class DropoutBeforeBatchnorm(Rule):
     name = "dropout-before-batchnorm"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "activations"
     tier = "facts"
     clears_after = None
@@ -63,6 +64,9 @@ class DropoutBeforeBatchnorm(Rule):
         """Which dropouts count."""
 
         rate: float = threshold(0.05, unit="p", low=0.0, high=1.0, source="ours: below it the variance hardly shifts")
+        surely: float = threshold(
+            0.15, unit="p", low=0.0, high=1.0, source="behind a ReLU the variance shifts by ln 1.25 from p = 0.145 on"
+        )
         gap: float = threshold(0.223, unit="ln of a variance ratio", low=0.05, high=3.0, source="ours: ln 1.25")
         looks: int = threshold(3, unit="evaluations", low=1, high=100, source="ours: at the first, statistics lag")
 
@@ -75,15 +79,17 @@ class DropoutBeforeBatchnorm(Rule):
         pairs = [item for item in graph.get("dropout_before_norm") or () if isinstance(item, Mapping)]
         pairs = [item for item in pairs if (item.get("p") or 0) >= params.rate]
         direct = [item for item in pairs if not item.get("weighted_between")]
-        if direct:
-            yield _verdict(Severity.WARNING, direct[0], "with no weighted layer between")
+        sure = [item for item in direct if (item.get("p") or 0) >= params.surely]
+        if sure:
+            yield _verdict(Severity.WARNING, sure[0], "with no weighted layer between")
         elif pairs:
             gaps = window.fact("batchnorm").get("layers") or {}
             usual = _usual(gaps, {str(item.get("norm")) for item in pairs})
             confirmed = next((item for item in pairs if _gap(gaps, item, params.looks) > params.gap + usual), None)
             severity = Severity.WARNING if confirmed is not None else Severity.INFO
             seen = "; its running variance is off by more than 25 %" if confirmed is not None else ""
-            yield _verdict(severity, confirmed or pairs[0], "with a weighted layer between" + seen)
+            told = confirmed or next(iter(direct), pairs[0])
+            yield _verdict(severity, told, f"with {'no' if told in direct else 'a'} weighted layer between{seen}")
 
 
 def _gap(layers: Any, pair: Mapping[str, Any], looks: int) -> float:
