@@ -71,8 +71,8 @@ HEALTHY: dict[str, Setup] = {
     # -- in patches --------
     "photos-vit": whole(patches.patches, 1, batch=32, depth=3, steps=200),
     "digits-vit-by-means": whole(
-        patches.patches, 2, data="digits", patch=4, depth=3, batch=32, whole=False, rate=2e-3, steps=300, decay=0.1, smooth=0.0,
-        every=60,
+        patches.patches, 2, data="digits", patch=4, depth=3, batch=32, whole=False, rate=2e-3, steps=300, decay=0.1,
+        smooth=0.0, every=60,
     ),
     "photos-mixer": whole(patches.patches, 3, net="mixer", rate=2e-3, steps=200, batch=32, depth=3, smooth=0.0),
     # -- masks, boxes, joints --------
@@ -87,16 +87,18 @@ HEALTHY: dict[str, Setup] = {
     ),
     "views-cleaner": whole(sharper.cleaner, 3),
     # -- through a narrow middle --------
-    "digits-in-sixteen-numbers": whole(codes.given_back, 1, sums=False, rate=3e-3),
+    "digits-in-sixteen-numbers": whole(codes.given_back, 1, sums=False, rate=3e-3, plan="cosine"),
     "digits-with-noise-taken-off": whole(
         codes.given_back, 2, sums=False, noise=0.3, last="none", centred=True, name="adamw", rate=2e-3, plan="cosine"
     ),
-    "digits-by-vae": whole(codes.given_back, 3, chance=True, judged="bits", rate=2e-3, steps=350, every=70),
+    "digits-by-vae": whole(
+        codes.given_back, 3, chance=True, judged="bits", rate=3e-3, steps=450, every=90, plan="cosine"
+    ),
     "digits-by-vae-with-warmer-kl": whole(
         codes.given_back, 4, chance=True, rate=2e-3, warm=150, weight=0.5, size=10, steps=400, plan="cosine", every=80
     ),
     # -- against each other, out of noise --------
-    "digits-by-dcgan": whole(against.played, 1),
+    "digits-by-dcgan": whole(against.played, 1, rate=1e-3, rate_d=5e-4, steps=300),
     "digits-by-hinges": whole(against.played, 2, kind="hinge", rate=5e-4, rate_d=5e-4, betas=(0.0, 0.9)),
     "digits-out-of-noise": whole(steam.noised, 1),
     "digits-out-of-a-flow": whole(steam.noised, 2, kind="flow", name="adam", plan="none", clip=None, steps=160),

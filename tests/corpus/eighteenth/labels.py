@@ -109,9 +109,9 @@ def named_texts(
     net: str = "bag", rate: float = 5.0, name: str = "sgd", batch: int = 64, steps: int = 400, signs: int = 5000,
     length: int = 64, shortest: int = 20, width: int = 64, drop: float = 0.5, clip: float | None = 0.1,
     plan: str = "none", warm: int = 0, momentum: float = 0.0, count: int = 12000, upside_down: bool = False,
-    decay: float = 0.0, every: int = 100, given: str = "all", smooth: float = 0.0, trim: bool = True,
+    decay: float = 0.0, every: int = 100, given: str = "all", smooth: float = 0.0, padded: int = 0,
 ) -> Recording:  # fmt: skip
-    """Names the topic of each line; `trim` cuts a batch to its longest line."""
+    """Names the topic of each line; a batch is cut to its longest line, or is `padded` to a length."""
     x, ends, y, _ = texts(count, 212, signs, length, shortest)
     vx, vends, vy, _ = texts(1000, 213, signs, length, shortest)
     model: nn.Module
@@ -122,7 +122,7 @@ def named_texts(
     elif net == "packed":
         model = Packed(signs, width, KINDS, False, drop)
     else:
-        model = Encoded(signs, length, width, upside_down)
+        model = Encoded(signs, padded or length, width, upside_down)
     chosen = model.fc.parameters() if given == "head" else model.parameters()
     made = optimizer(name, chosen, rate, decay, momentum)
     planned = schedule(plan, made, steps, rate, warm)
@@ -130,8 +130,9 @@ def named_texts(
     step = 0
     while step < steps:
         for rows in torch.randperm(len(x)).split(batch):
-            wide = int(ends[rows].max()) if trim else length
-            loss = F.cross_entropy(model(x[rows, :wide], ends[rows]), y[rows], label_smoothing=smooth)
+            wide = padded or int(ends[rows].max())
+            seen = F.pad(x[rows], (0, max(wide - length, 0)))[:, :wide]
+            loss = F.cross_entropy(model(seen, ends[rows]), y[rows], label_smoothing=smooth)
             made.zero_grad()
             loss.backward()
             if clip:

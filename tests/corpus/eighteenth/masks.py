@@ -53,7 +53,7 @@ class UNet(nn.Module):
         super().__init__()
         sizes = [width * 2**at for at in range(4)]
         self.down = nn.ModuleList([twice(a, b, act) for a, b in pairwise([3, *sizes])])
-        self.up = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(sizes[:3], sizes[1:], strict=True)])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in pairwise(sizes)])
         self.join = nn.ModuleList([twice(2 * a, a, act) for a in sizes[:3]])
         self.last = nn.Conv2d(width, out, 1)
 

@@ -86,7 +86,7 @@ def larger(
 class Cleans(nn.Module):
     """DnCNN: says the noise and takes it off."""
 
-    def __init__(self, width: int = 24, depth: int = 8, begun: str = "kaiming") -> None:
+    def __init__(self, width: int = 24, depth: int = 8, begun: str = "usual") -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(1, width, 3, 1, 1), nn.ReLU(True)]
         for _ in range(depth - 2):
@@ -101,7 +101,7 @@ class Cleans(nn.Module):
 
 
 def cleaner(
-    rate: float = 1e-3, name: str = "adam", batch: int = 16, steps: int = 150, noise: float = 0.1, depth: int = 8,
+    rate: float = 2e-3, name: str = "adam", batch: int = 16, steps: int = 150, noise: float = 0.25, depth: int = 6,
     plan: str = "cosine", frozen_norm: bool = False,
 ) -> Recording:  # fmt: skip
     """Takes noise off; `frozen_norm` leaves the model in eval mode from the first batch on."""
