@@ -110,19 +110,22 @@ HEALTHY: dict[str, Setup] = {
     "photos-head-alone": whole(
         views.handed_on, 2, frozen_for=10_000, steps=120, name="adam", plan="none", head_rate=5e-3
     ),
-    "digits-by-triplets": whole(views.metric, 1),
+    "digits-by-pairs": whole(views.metric, 1),
     "digits-by-angles": whole(views.metric, 2, kind="angles", rate=2e-3),
     # -- what is written next --------
     "tale-in-letters": whole(letters.written, 1),
     "tale-in-letters-dropped": whole(
         letters.written, 2, length=128, batch=8, drop=0.1, width=64, depth=3, rate=2e-3, steps=350, every=70
     ),
-    "tale-in-words": whole(letters.written, 3, kind="words", width=64, depth=3, rate=2e-3, steps=250, every=50),
-    "tale-in-ten-thousand-words": whole(
-        letters.written, 4, kind="words", signs=10_000, batch=4, parts=2, width=48, depth=2, rate=2e-3, steps=110,
-        tied=False, plan="cosine", every=22,
+    "tale-in-words": whole(
+        letters.written, 3, kind="words", signs=1000, width=64, depth=2, rate=4e-3, steps=300, every=60
     ),
-    "tale-on-and-on": whole(letters.on_and_on, 5),
+    "tale-in-ten-thousand-words": whole(
+        letters.written, 4, kind="words", signs=10_000, batch=4, parts=2, width=48, depth=2, rate=4e-3,
+        steps=130,
+        tied=False, plan="cosine", every=26,
+    ),
+    "tale-on-and-on": whole(letters.on_and_on, 5, steps=400),
     "tale-on-and-on-by-adam": whole(
         letters.on_and_on, 6, kind="GRU", layers=1, name="adam", rate=3e-3, clip=1.0, steps=250, every=50, quarter=False
     ),
@@ -147,17 +150,17 @@ HEALTHY: dict[str, Setup] = {
     ),
     # -- shops --------
     "stars-by-factors": whole(shops.stars, 1, rate=1e-2),
-    "stars-by-a-deep-net": whole(shops.stars, 2, net="deep", rate=5e-3, name="adamw", decay=1e-4, steps=400),
+    "stars-by-a-deep-net": whole(shops.stars, 2, net="deep", rate=5e-3, name="adamw", decay=1e-4, steps=600),
     "towers-of-shoppers": whole(shops.towers, 3),
     "clicks-by-deepfm": whole(shops.clicked, 4),
-    "clicks-by-deepfm-and-adagrad": whole(shops.clicked, 5, name="adagrad", rate=0.03, batch=256, steps=400, every=80),
+    "clicks-by-deepfm-and-adagrad": whole(shops.clicked, 5, name="adagrad", rate=0.03, batch=256, steps=600, every=120),
     # -- tables --------
     "homes-standardised": whole(tables.priced, 1),
     "homes-in-hundreds-by-huber": whole(
         tables.priced, 2, target="hundreds", judged="huber", name="rmsprop", rate=5e-4, last="plus", plan="cosine"
     ),
     "homes-by-a-wide-net": whole(
-        tables.priced, 3, net="wide", target="logarithms", name="adamw", rate=2e-3, decay=1e-4, drop=0.1, steps=400,
+        tables.priced, 3, net="wide", name="adamw", rate=2e-3, decay=1e-4, drop=0.1, steps=400,
         plan="one cycle", batch=512,
     ),
     "homes-between-quantiles": whole(tables.priced, 4, judged="quantiles", norm=True, rate=2e-3, steps=400),

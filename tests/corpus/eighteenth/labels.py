@@ -23,12 +23,12 @@ def texts(count: int, seed: int, signs: int, length: int, shortest: int) -> tupl
     y = torch.randint(KINDS, (count,), generator=chance)
     zipf = 1 / (3 + torch.arange(signs - 2).float())
     x = 2 + torch.multinomial(zipf, count * length, True, generator=chance).view(count, length)
-    telling = torch.rand(count, length, generator=chance) < 0.12
+    telling = torch.rand(count, length, generator=chance) < 0.25
     each = (signs - 2) // 12
     topic = torch.where(
         torch.rand(count, length, generator=chance) < 0.75, y.unsqueeze(1), (y.unsqueeze(1) + 1) % KINDS
     )
-    own = 2 + signs // 2 + topic * each // 2 + torch.randint(each // 2, (count, length), generator=chance)
+    own = 2 + signs // 2 + topic * each // 2 + (each // 2 * torch.rand(count, length, generator=chance) ** 2).long()
     x = torch.where(telling, own, x)
     ends = torch.randint(shortest, length + 1, (count,), generator=chance)
     inside = torch.arange(length) < ends.unsqueeze(1)
@@ -106,7 +106,7 @@ class Encoded(nn.Module):
 
 
 def named_texts(
-    net: str = "bag", rate: float = 5.0, name: str = "sgd", batch: int = 64, steps: int = 400, signs: int = 5000,
+    net: str = "bag", rate: float = 5.0, name: str = "sgd", batch: int = 64, steps: int = 400, signs: int = 3000,
     length: int = 64, shortest: int = 20, width: int = 64, drop: float = 0.5, clip: float | None = 0.1,
     plan: str = "none", warm: int = 0, momentum: float = 0.0, count: int = 12000, upside_down: bool = False,
     decay: float = 0.0, every: int = 100, given: str = "all", smooth: float = 0.0, padded: int = 0,

@@ -213,9 +213,9 @@ class Bert(nn.Module):
 
 
 def hidden_words(
-    rate: float = 1e-3, batch: int = 32, length: int = 64, steps: int = 250, width: int = 96, depth: int = 3,
+    rate: float = 2e-3, batch: int = 16, length: int = 48, steps: int = 350, width: int = 64, depth: int = 2,
     signs: int = 1000, plan: str = "linear", warm: int = 25, drop: float = 0.1, share: float = 0.15,
-    everywhere: bool = False, upside_down: bool = False, shortest: int = 40,
+    everywhere: bool = False, upside_down: bool = False, shortest: int = 32,
 ) -> Recording:  # fmt: skip
     """BERT: 15 of 100 words are hidden, changed or kept; `everywhere` asks for all, also those in plain sight."""
     text = words(4000, length, signs)
@@ -246,7 +246,7 @@ def hidden_words(
         if planned:
             planned.step()
         probe.step(loss)
-        if step % 50 == 49:
+        if step % 70 == 69:
             model.eval()
             with torch.no_grad():
                 x, asked, padding = drawn(3600, 4000, 100)

@@ -83,7 +83,7 @@ def words(rows: int, length: int, vocabulary: int, seed: int = 184, kinds: int =
     grammar = dice(185)
     follows = torch.stack([torch.randperm(kinds, generator=grammar)[:3] for _ in range(kinds)])
     each = (vocabulary - 4) // kinds
-    zipf = 1 / (1 + torch.arange(each).float())
+    zipf = (1 + torch.arange(each).float()) ** -1.6
     chance = dice(seed)
     kind = torch.randint(kinds, (rows,), generator=chance)
     lines = []
@@ -92,7 +92,7 @@ def words(rows: int, length: int, vocabulary: int, seed: int = 184, kinds: int =
         lines.append(4 + kind * each + inside)
         turn = torch.multinomial(torch.tensor([0.7, 0.2, 0.1]), rows, True, generator=chance)
         # a common word leads on as its kind does, a rare one as the kind after it
-        kind = follows[(kind + (inside > 20)) % kinds, turn]
+        kind = follows[(kind + (inside > 2)) % kinds, turn]
     return torch.stack(lines, 1)
 
 

@@ -58,8 +58,8 @@ class Deep(nn.Module):
 
 
 def stars(
-    net: str = "factors", rate: float = 5e-3, name: str = "adam", decay: float = 0.0, batch: int = 512,
-    steps: int = 500, size: int = 16, people: int = 2000, things: int = 1000, count: int = 100_000,
+    net: str = "factors", rate: float = 5e-3, name: str = "adam", decay: float = 0.0, batch: int = 1024,
+    steps: int = 700, size: int = 24, people: int = 5000, things: int = 2000, count: int = 400_000,
     squashed: bool = True, plan: str = "one cycle", flat: bool = True, given: str = "all", every: int = 100,
 ) -> Recording:  # fmt: skip
     """Foretells stars; not `flat` compares a column of answers with a row of stars."""
@@ -113,7 +113,7 @@ def towers(
     items = nn.Sequential(
         nn.Embedding(things, size, sparse=sparse), nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, size)
     )
-    model = nn.ModuleDict({"users": users, "items": items})
+    model = nn.ModuleDict({"shoppers": users, "goods": items})
     made = torch.optim.SGD(model.parameters(), rate) if sparse else optimizer(name, model.parameters(), rate)
     planned = schedule(plan, made, steps, rate)
     probe = Probe(model, made, total_steps=steps)
@@ -180,8 +180,8 @@ def _shown(count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def clicked(
-    rate: float = 2e-3, name: str = "adam", batch: int = 512, steps: int = 300, width: int = 8, logs: bool = True,
-    norm: bool = True, decay: float = 0.0, plan: str = "none", count: int = 200_000, every: int = 60,
+    rate: float = 2e-3, name: str = "adam", batch: int = 512, steps: int = 360, width: int = 16, logs: bool = True,
+    norm: bool = True, decay: float = 0.0, plan: str = "none", count: int = 200_000, every: int = 72,
     squashed: bool = False, raw: bool = False, dim: int = 0,
 ) -> Recording:  # fmt: skip
     """Foretells clicks from four kinds of names and two numbers; `raw` makes one of these very large."""

@@ -11,7 +11,8 @@ SLIPS: dict[str, Fault] = {
     # -- what is written next --------
     "tale-with-the-future-in-sight": Fault(
         whole(
-            letters.written, 3, kind="words", width=64, depth=3, rate=2e-3, steps=250, every=50, causal=False
+            letters.written, 3, kind="words", signs=1000, width=64, depth=2, rate=4e-3, steps=300, every=60,
+            causal=False,
         ),
         ("GW104",),
         "karpathy/nanoGPT issues: is_causal is missing, the next word is read off",
@@ -19,7 +20,8 @@ SLIPS: dict[str, Fault] = {
     ),
     "tale-copied": Fault(
         whole(
-            letters.written, 3, kind="words", width=64, depth=3, rate=2e-3, steps=250, every=50, shifted=False
+            letters.written, 3, kind="words", signs=1000, width=64, depth=2, rate=4e-3, steps=300, every=60,
+            shifted=False,
         ),
         ("GW955",),
         "forums on language models: targets are not shifted",
@@ -33,7 +35,7 @@ SLIPS: dict[str, Fault] = {
     ),
     "tale-from-large-weights": Fault(
         whole(
-            letters.written, 3, kind="words", width=64, depth=3, rate=2e-3, steps=250, every=50, std=1.0
+            letters.written, 3, kind="words", signs=1000, width=64, depth=2, rate=4e-3, steps=300, every=60, std=1.0
         ),
         ("GW471", "GW201"),
         "forums on tied weights: nn.Embedding's own start, a deviation of one, is the head's as well",
@@ -41,15 +43,15 @@ SLIPS: dict[str, Fault] = {
     ),
     "tale-never-cleared": Fault(
         whole(
-            letters.written, 4, kind="words", signs=10_000, batch=4, parts=2, width=48, depth=2, rate=2e-3, steps=110,
-            tied=False, plan="cosine", every=22, clear=False,
+            letters.written, 4, kind="words", signs=10_000, batch=4, parts=2, width=48, depth=2, rate=4e-3, steps=130,
+            tied=False, plan="cosine", every=26, clear=False,
         ),
         ("GW304",),
         "Humbatova 2020, training: zero_grad is missing",
         (*HOT, *BROKEN, *STUCK, "GW421", "GW315"),
     ),
     "tale-on-and-on-not-clipped": Fault(
-        whole(letters.on_and_on, 5, clip=None),
+        whole(letters.on_and_on, 5, steps=400, clip=None),
         ("GW411", "GW307"),
         "forums on the word-level example: a rate of 20 without its clipping",
         (*HOT, *BROKEN, *STUCK, "GW423"),
@@ -93,7 +95,7 @@ SLIPS: dict[str, Fault] = {
     ),
     # -- shops --------
     "stars-of-a-column-and-a-row": Fault(
-        whole(shops.stars, 2, net="deep", rate=5e-3, name="adamw", decay=1e-4, steps=400, flat=False),
+        whole(shops.stars, 2, net="deep", rate=5e-3, name="adamw", decay=1e-4, steps=600, flat=False),
         ("GW202",),
         "forums on mse_loss: (N, 1) against (N) is broadcast",
         (*STUCK, "GW102", "GW214"),

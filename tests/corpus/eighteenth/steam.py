@@ -61,7 +61,7 @@ class Says(nn.Module):
 
 def noised(
     kind: str = "ddpm", rate: float = 1e-3, name: str = "adamw", batch: int = 32, steps: int = 180, width: int = 16,
-    plan: str = "warm cosine", warm: int = 20, clip: float | None = 1.0, slow: float = 0.99, pixels: bool = False,
+    plan: str = "warm cosine", warm: int = 20, clip: float | None = 1.0, slow: float = 0.97, pixels: bool = False,
     last: bool = False, clear: bool = True, given: str = "all", zero: bool = True,
 ) -> Recording:  # fmt: skip
     """Learns to say the noise (or the flow), and keeps slow weights; `pixels` leaves pictures at 0 to 255."""

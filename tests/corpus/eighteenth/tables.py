@@ -71,9 +71,9 @@ def _mlp(columns: int, width: int, drop: float, out: int, last: str, norm: bool)
 
 
 def priced(
-    net: str = "mlp", rate: float = 1e-3, name: str = "adam", decay: float = 0.0, batch: int = 256, steps: int = 600,
-    width: int = 128, drop: float = 0.0, scaled_x: bool = True, target: str = "standardised", judged: str = "squares",
-    plan: str = "none", last: str = "none", norm: bool = False, count: int = 20_000, clip: float | None = None,
+    net: str = "mlp", rate: float = 1e-3, name: str = "adam", decay: float = 0.0, batch: int = 512, steps: int = 600,
+    width: int = 256, drop: float = 0.0, scaled_x: bool = True, target: str = "standardised", judged: str = "squares",
+    plan: str = "none", last: str = "none", norm: bool = False, count: int = 50_000, clip: float | None = None,
     holes: bool = False, flat: bool = False, begun: bool = False, every: int = 100, betas: Any = (0.9, 0.999),
     empty_rows: int = 0,
 ) -> Recording:  # fmt: skip
@@ -134,10 +134,10 @@ class Entities(nn.Module):
         self.emb_drop, self.bn = nn.Dropout(0.04), nn.BatchNorm1d(numbers)
         flat = sum(table.embedding_dim for table in self.embeds) + numbers
         layers: list[nn.Module] = []
-        for a, b in ((flat, 200), (200, 100)):
+        for a, b in ((flat, 400), (400, 200)):
             middle: list[nn.Module] = [nn.Linear(a, b), nn.ReLU(inplace=True), nn.BatchNorm1d(b), nn.Dropout(drop)]
             layers += middle
-        self.layers = nn.Sequential(*layers, nn.Linear(100, out))
+        self.layers = nn.Sequential(*layers, nn.Linear(200, out))
 
     def forward(self, kinds: Tensor, numbers: Tensor) -> Tensor:
         seen = torch.cat([table(kinds[:, at]) for at, table in enumerate(self.embeds)], 1)

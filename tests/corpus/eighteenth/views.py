@@ -182,10 +182,10 @@ def handed_on(
 
 
 def metric(
-    rate: float = 1e-3, batch: int = 64, steps: int = 200, gap: float = 0.3, kind: str = "triplets",
+    rate: float = 1e-3, batch: int = 64, steps: int = 200, gap: float = 0.3, kind: str = "pairs",
     times: float = 16.0, name: str = "adam", plan: str = "cosine",
 ) -> Recording:  # fmt: skip
-    """Codes of digits that lie near each other where the digits are the same: triplets, or angles (ArcFace)."""
+    """Codes of digits that lie near each other where the digits are the same: pairs, or angles (ArcFace)."""
     x, y, vx, vy = digits()
     model = ResNet(1, 16, 32, 1)
     middles = nn.Parameter(torch.randn(10, 32))
@@ -199,10 +199,9 @@ def metric(
             near = code @ F.normalize(middles, dim=1).T
             angle = near.clamp(-0.999, 0.999).acos() + gap * F.one_hot(asked, 10)
             loss = F.cross_entropy(times * angle.cos(), asked)
-        else:  # the farthest of the same, the nearest of the others
+        else:
             far, same = torch.cdist(code, code), asked.unsqueeze(1) == asked
-            hard = (far * same).max(1).values - (far + 10 * same).min(1).values
-            loss = F.softplus(5 * (hard + gap)).mean()
+            loss = far[same].square().mean() + F.relu(1 + gap - far[~same]).square().mean()
         made.zero_grad()
         loss.backward()
         made.step()
