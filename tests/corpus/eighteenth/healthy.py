@@ -125,7 +125,7 @@ HEALTHY: dict[str, Setup] = {
         steps=130,
         tied=False, plan="cosine", every=26,
     ),
-    "tale-on-and-on": whole(letters.on_and_on, 5, steps=400),
+    "tale-on-and-on": whole(letters.on_and_on, 5, steps=500),
     "tale-on-and-on-by-adam": whole(
         letters.on_and_on, 6, kind="GRU", layers=1, name="adam", rate=3e-3, clip=1.0, steps=250, every=50, quarter=False
     ),
@@ -133,10 +133,10 @@ HEALTHY: dict[str, Setup] = {
     # -- texts, named --------
     "news-by-a-bag": whole(labels.named_texts, 1),
     "news-by-grams": whole(
-        labels.named_texts, 2, net="grams", name="adam", rate=1e-3, clip=None, steps=250, decay=1e-5, every=50
+        labels.named_texts, 2, net="grams", name="adam", rate=2e-3, clip=None, steps=250, decay=1e-5, every=50
     ),
     "news-packed": whole(
-        labels.named_texts, 3, net="packed", name="adam", rate=2e-3, clip=1.0, steps=160, drop=0.3, every=40
+        labels.named_texts, 3, net="packed", name="adam", rate=5e-3, clip=1.0, steps=160, drop=0.3, every=40
     ),
     "news-encoded": whole(
         labels.named_texts, 4, net="encoded", name="adamw", rate=1e-3, clip=1.0, steps=250, plan="linear", warm=25,
@@ -175,7 +175,7 @@ HEALTHY: dict[str, Setup] = {
     ),
     # -- sounds --------
     "tones-by-m5": whole(sounds.named_sounds, 1),
-    "tones-by-spectra": whole(sounds.named_sounds, 2, net="spectrum", length=8000, width=8, name="adamw", steps=120),
+    "tones-by-spectra": whole(sounds.named_sounds, 2, net="spectrum", length=8000, width=12, name="adamw", steps=120),
     "tones-read-by-ctc": whole(sounds.read, 3),
     # -- graphs, points --------
     "papers-by-gcn": whole(nodes.cited, 1),

@@ -24,11 +24,11 @@ def texts(count: int, seed: int, signs: int, length: int, shortest: int) -> tupl
     zipf = 1 / (3 + torch.arange(signs - 2).float())
     x = 2 + torch.multinomial(zipf, count * length, True, generator=chance).view(count, length)
     telling = torch.rand(count, length, generator=chance) < 0.25
-    each = (signs - 2) // 12
+    each = (signs - 2) // 36
     topic = torch.where(
         torch.rand(count, length, generator=chance) < 0.75, y.unsqueeze(1), (y.unsqueeze(1) + 1) % KINDS
     )
-    own = 2 + signs // 2 + topic * each // 2 + (each // 2 * torch.rand(count, length, generator=chance) ** 2).long()
+    own = 2 + signs // 2 + topic * each + (each * torch.rand(count, length, generator=chance) ** 2).long()
     x = torch.where(telling, own, x)
     ends = torch.randint(shortest, length + 1, (count,), generator=chance)
     inside = torch.arange(length) < ends.unsqueeze(1)

@@ -213,12 +213,12 @@ class Bert(nn.Module):
 
 
 def hidden_words(
-    rate: float = 2e-3, batch: int = 16, length: int = 48, steps: int = 350, width: int = 64, depth: int = 2,
-    signs: int = 1000, plan: str = "linear", warm: int = 25, drop: float = 0.1, share: float = 0.15,
+    rate: float = 2e-3, batch: int = 16, length: int = 48, steps: int = 350, width: int = 64, depth: int = 3,
+    signs: int = 2000, plan: str = "linear", warm: int = 25, drop: float = 0.1, share: float = 0.15,
     everywhere: bool = False, upside_down: bool = False, shortest: int = 32,
 ) -> Recording:  # fmt: skip
     """BERT: 15 of 100 words are hidden, changed or kept; `everywhere` asks for all, also those in plain sight."""
-    text = words(4000, length, signs)
+    text = words(4000, length, signs, moves=False)
     model = Bert(signs, length, width, depth, drop)
     made = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
     planned = schedule(plan, made, steps, rate, warm)

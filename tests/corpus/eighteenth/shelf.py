@@ -78,8 +78,8 @@ def scenes(
 
 
 @cache
-def words(rows: int, length: int, vocabulary: int, seed: int = 184, kinds: int = 24) -> Tensor:
-    """Lines of word numbers from 4 on: each kind of word is followed by two or three others; few words are common."""
+def words(rows: int, length: int, vocabulary: int, seed: int = 184, kinds: int = 24, moves: bool = True) -> Tensor:
+    """Lines of word numbers from 4 on: each kind is followed by three others, or (not `moves`) by itself."""
     grammar = dice(185)
     follows = torch.stack([torch.randperm(kinds, generator=grammar)[:3] for _ in range(kinds)])
     each = (vocabulary - 4) // kinds
@@ -92,7 +92,7 @@ def words(rows: int, length: int, vocabulary: int, seed: int = 184, kinds: int =
         lines.append(4 + kind * each + inside)
         turn = torch.multinomial(torch.tensor([0.7, 0.2, 0.1]), rows, True, generator=chance)
         # a common word leads on as its kind does, a rare one as the kind after it
-        kind = follows[(kind + (inside > 2)) % kinds, turn]
+        kind = follows[(kind + (inside > 2)) % kinds, turn] if moves else kind
     return torch.stack(lines, 1)
 
 

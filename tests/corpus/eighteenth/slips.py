@@ -51,7 +51,7 @@ SLIPS: dict[str, Fault] = {
         (*HOT, *BROKEN, *STUCK, "GW421", "GW315"),
     ),
     "tale-on-and-on-not-clipped": Fault(
-        whole(letters.on_and_on, 5, steps=400, clip=None),
+        whole(letters.on_and_on, 5, steps=500, clip=None),
         ("GW411", "GW307"),
         "forums on the word-level example: a rate of 20 without its clipping",
         (*HOT, *BROKEN, *STUCK, "GW423"),

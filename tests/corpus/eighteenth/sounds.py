@@ -61,7 +61,7 @@ class Spectrum(nn.Module):
 
 def named_sounds(
     net: str = "m5", rate: float = 3e-3, name: str = "adam", decay: float = 1e-4, batch: int = 32, steps: int = 150,
-    length: int = 4000, width: int = 24, drop: float = 0.3, plan: str = "one cycle", norm: bool = True,
+    length: int = 4000, width: int = 56, drop: float = 0.3, plan: str = "one cycle", norm: bool = True,
     loud: float = 1.0, every: int = 50, sigmoid: bool = False, **more: bool,
 ) -> Recording:  # fmt: skip
     """Names sounds; `loud` is how samples are scaled (32,768 as they lie in the file)."""
