@@ -93,10 +93,10 @@ def painted(
 
 
 def obeyed(
-    kind: str = "heat", rate: float = 2e-3, name: str = "adam", width: int = 64, depth: int = 4, steps: int = 500,
+    rate: float = 2e-3, name: str = "adam", width: int = 64, depth: int = 4, steps: int = 500,
     places: int = 512, heavy: float = 10.0, plan: str = "cosine", act: type[nn.Module] = nn.Tanh,
 ) -> Recording:  # fmt: skip
-    """A net of place and time that obeys the heat equation (or Burgers'), its edges and its beginning."""
+    """A net of place and time that obeys the heat equation, its edges and its beginning."""
     layers: list[nn.Module] = []
     at = 2
     for _ in range(depth):
@@ -110,14 +110,14 @@ def obeyed(
     made = optimizer(name, model.parameters(), rate)
     planned = schedule(plan, made, steps, rate)
     probe = Probe(model, made, total_steps=steps)
-    slow = 0.1 if kind == "heat" else 0.05
+    slow = 0.1
     for step in range(steps):
         x = (2 * torch.rand(places, 1) - 1).requires_grad_(True)
         t = torch.rand(places, 1).requires_grad_(True)
         u = model(torch.cat((x, t), 1))
         ux, ut = torch.autograd.grad(u.sum(), (x, t), create_graph=True)
         uxx = torch.autograd.grad(ux.sum(), x, create_graph=True)[0]
-        law = (ut + (u * ux if kind == "burgers" else 0) - slow * uxx).square().mean()
+        law = (ut - slow * uxx).square().mean()
         first = 2 * torch.rand(128, 1) - 1
         begin = model(torch.cat((first, torch.zeros_like(first)), 1)) + (math.pi * first).sin()
         side = torch.where(torch.rand(128, 1) < 0.5, -1.0, 1.0)
@@ -130,7 +130,7 @@ def obeyed(
         if planned:
             planned.step()
         probe.step(loss, law=law, begin=start, edge=edge)
-        if step % 100 == 99 and kind == "heat":
+        if step % 100 == 99:
             with torch.no_grad():
                 place = torch.rand(1000, 2) * torch.tensor([2.0, 1.0]) - torch.tensor([1.0, 0.0])
                 right = -(math.pi * place[:, :1]).sin() * (-slow * math.pi**2 * place[:, 1:]).exp()

@@ -140,7 +140,8 @@ def reinforced(
         made.step()
         probe.step(loss)
         if step % 5 == 4:
-            probe.log(reward=world.last.mean())
+            falls = torch.stack(ended).sum()
+            probe.log(reward=long * carts / (falls + carts))
     return probe.finish()
 
 

@@ -133,10 +133,10 @@ HEALTHY: dict[str, Setup] = {
     # -- texts, named --------
     "news-by-a-bag": whole(labels.named_texts, 1),
     "news-by-grams": whole(
-        labels.named_texts, 2, net="grams", name="adam", rate=2e-3, clip=None, steps=250, decay=1e-5, every=50
+        labels.named_texts, 2, net="grams", name="adam", rate=2e-3, clip=None, steps=350, decay=1e-5, every=50
     ),
     "news-packed": whole(
-        labels.named_texts, 3, net="packed", name="adam", rate=5e-3, clip=1.0, steps=160, drop=0.3, every=40
+        labels.named_texts, 3, net="packed", name="adam", rate=5e-3, clip=1.0, steps=240, drop=0.3, every=40
     ),
     "news-encoded": whole(
         labels.named_texts, 4, net="encoded", name="adamw", rate=1e-3, clip=1.0, steps=250, plan="linear", warm=25,
@@ -180,7 +180,7 @@ HEALTHY: dict[str, Setup] = {
     # -- graphs, points --------
     "papers-by-gcn": whole(nodes.cited, 1),
     "papers-by-sage": whole(nodes.cited, 2, kind="sage", width=64, drop=0.3, rate=5e-3, steps=120),
-    "papers-by-gat": whole(nodes.cited, 3, kind="gat", drop=0.6, rate=5e-3, steps=60, width=32),
+    "papers-by-gat": whole(nodes.cited, 3, kind="gat", drop=0.4, rate=0.02, steps=60, width=32),
     "points-by-pointnet": whole(nodes.shaped, 4),
     # -- by trying --------
     "cart-by-ppo": whole(games.ppo, 1),
@@ -190,5 +190,4 @@ HEALTHY: dict[str, Setup] = {
     "picture-by-waves": whole(fields.painted, 1),
     "picture-by-sines": whole(fields.painted, 2, kind="sines", rate=5e-4, steps=300),
     "heat-obeyed": whole(fields.obeyed, 3),
-    "burgers-obeyed": whole(fields.obeyed, 4, kind="burgers", rate=1e-3, width=48),
 }  # fmt: skip

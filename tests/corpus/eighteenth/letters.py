@@ -213,7 +213,7 @@ class Bert(nn.Module):
 
 
 def hidden_words(
-    rate: float = 2e-3, batch: int = 16, length: int = 48, steps: int = 350, width: int = 64, depth: int = 3,
+    rate: float = 2e-3, batch: int = 16, length: int = 48, steps: int = 350, width: int = 64, depth: int = 2,
     signs: int = 2000, plan: str = "linear", warm: int = 25, drop: float = 0.1, share: float = 0.15,
     everywhere: bool = False, upside_down: bool = False, shortest: int = 32,
 ) -> Recording:  # fmt: skip

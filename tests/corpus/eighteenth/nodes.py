@@ -56,7 +56,7 @@ class Net(nn.Module):
     def __init__(self, kind: str, width: int, depth: int, drop: float, around: bool) -> None:
         super().__init__()
         sizes = [400, *[width] * (depth - 1), KINDS]
-        heads = [4] * (depth - 1) + [1]
+        heads = [2] * (depth - 1) + [1]
         self.convs = nn.ModuleList([Conv(a, b, kind, h) for a, b, h in zip(sizes, sizes[1:], heads, strict=False)])
         self.drop, self.around = nn.Dropout(drop), around
 
