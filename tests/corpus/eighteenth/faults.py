@@ -78,12 +78,6 @@ FAULTS: dict[str, Fault] = {
         "forums on init.normal_: a deviation of one",
         (*HOT, *BROKEN, *STUCK, "GW411"),
     ),
-    "photos-without-relu": Fault(
-        whole(pictures.named, 2, net="cifar", rate=0.01, batch=32, steps=500, every=100, shape={"act": False}),
-        ("GW313",),
-        "Stack Overflow: the activation was forgotten in forward",
-        (*STUCK, "GW214"),
-    ),
     "photos-never-cleared": Fault(
         whole(
             pictures.named, 4, net="resnet", rate=0.1, decay=5e-4, batch=128, steps=156, plan="one cycle", every=39,

@@ -70,9 +70,8 @@ HEALTHY: dict[str, Setup] = {
     ),
     # -- in patches --------
     "photos-vit": whole(patches.patches, 1, batch=32, depth=3, steps=200),
-    "digits-vit-by-means": whole(
-        patches.patches, 2, data="digits", patch=4, depth=3, batch=32, whole=False, rate=2e-3, steps=300, decay=0.1,
-        smooth=0.0, every=60,
+    "photos-vit-by-means": whole(
+        patches.patches, 2, patch=8, width=96, depth=3, batch=32, whole=False, steps=250, decay=0.1, smooth=0.0
     ),
     "photos-mixer": whole(patches.patches, 3, net="mixer", rate=2e-3, steps=200, batch=32, depth=3, smooth=0.0),
     # -- masks, boxes, joints --------
@@ -144,7 +143,7 @@ HEALTHY: dict[str, Setup] = {
     ),
     "words-tagged": whole(labels.tagged, 1),
     # -- line to line --------
-    "lines-turned": whole(turns.turned, 1),
+    "lines-turned": whole(turns.turned, 1, rate=3e-3, batch=48, width=64, depth=1),
     "lines-turned-by-cells": whole(
         turns.turned, 2, net="cells", rate=3e-3, steps=300, smooth=0.0, plan="cosine", betas=(0.9, 0.999), every=60
     ),

@@ -131,15 +131,16 @@ def clouds(count: int, held: int = 400) -> tuple[Tensor, Tensor, Tensor, Tensor]
 class Points(nn.Module):
     """PointNet without its small nets that turn."""
 
-    def __init__(self, drop: float = 0.3, act: bool = True) -> None:
+    def __init__(self, drop: float = 0.3, act: bool = True, norm: bool = True) -> None:
         super().__init__()
         turn = nn.ReLU if act else nn.Identity
         layers: list[nn.Module] = []
         for a, b in ((3, 32), (32, 64), (64, 256)):
-            layers += [nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), turn()]
+            layers += [nn.Conv1d(a, b, 1), nn.BatchNorm1d(b) if norm else nn.Identity(), turn()]
         self.each = nn.Sequential(*layers)
         self.all = nn.Sequential(
-            nn.Linear(256, 128), nn.BatchNorm1d(128), turn(), nn.Dropout(drop), nn.Linear(128, 64), nn.BatchNorm1d(64),
+            nn.Linear(256, 128), nn.BatchNorm1d(128) if norm else nn.Identity(), turn(), nn.Dropout(drop),
+            nn.Linear(128, 64), nn.BatchNorm1d(64) if norm else nn.Identity(),
             turn(), nn.Linear(64, 5),
         )  # fmt: skip
 
@@ -149,12 +150,12 @@ class Points(nn.Module):
 
 def shaped(
     rate: float = 2e-3, name: str = "adam", batch: int = 32, steps: int = 250, drop: float = 0.3, plan: str = "cosine",
-    unit: float = 1.0, act: bool = True, every: int = 50, decay: float = 1e-4, **more: bool,
+    unit: float = 1.0, act: bool = True, norm: bool = True, every: int = 50, decay: float = 1e-4, **more: bool,
 ) -> Recording:  # fmt: skip
     """Names shapes by their points."""
     x, y, vx, vy = clouds(3000)
     learn, held = loaders((unit * x, y, unit * vx, vy), batch)
-    model = Points(drop, act)
+    model = Points(drop, act, norm)
     made = optimizer(name, model.parameters(), rate, decay)
     planned = schedule(plan, made, steps, rate)
     return fit(model, made, learn, held, F.cross_entropy, steps, planned, every=every, **more)

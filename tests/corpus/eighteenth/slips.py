@@ -88,7 +88,7 @@ SLIPS: dict[str, Fault] = {
         ("GW303", *IDLE),
     ),
     "lines-turned-with-the-future-in-sight": Fault(
-        whole(turns.turned, 1, future=True),
+        whole(turns.turned, 1, rate=3e-3, batch=48, width=64, depth=1, future=True),
         ("GW104",),
         "forums on nn.Transformer: no tgt_mask, the next word is read off",
         ("GW204", "GW803", "GW955"),
@@ -163,10 +163,16 @@ SLIPS: dict[str, Fault] = {
         "Li et al. 2018, deeper insights into graph convolutions: many layers make all nodes the same",
         (*STUCK, "GW214", "GW471", "GW308"),
     ),
+    "points-without-relu": Fault(
+        whole(nodes.shaped, 4, act=False),
+        ("GW313",),
+        "Stack Overflow: the activation was lost when batch norm was added",
+        (*STUCK, "GW214"),
+    ),
     "points-in-millimetres": Fault(
-        whole(nodes.shaped, 4, unit=1000.0, act=False),
-        ("GW313", "GW107"),
-        "forums on PointNet: the activation was lost when batch norm was added",
+        whole(nodes.shaped, 4, unit=1000.0, norm=False),
+        ("GW107",),
+        SCALING,
         (*SCALE, *STUCK),
     ),
     "cart-heads-not-handed-over": Fault(
