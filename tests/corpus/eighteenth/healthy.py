@@ -86,7 +86,9 @@ HEALTHY: dict[str, Setup] = {
     ),
     "views-cleaner": whole(sharper.cleaner, 3),
     # -- through a narrow middle --------
-    "digits-in-sixteen-numbers": whole(codes.given_back, 1, sums=False, rate=3e-3, plan="cosine"),
+    "digits-in-sixteen-numbers": whole(
+        codes.given_back, 1, sums=False, rate=6e-3, steps=450, plan="cosine", every=90
+    ),
     "digits-with-noise-taken-off": whole(
         codes.given_back, 2, sums=False, noise=0.3, last="none", centred=True, name="adamw", rate=2e-3, plan="cosine"
     ),
@@ -145,7 +147,8 @@ HEALTHY: dict[str, Setup] = {
     # -- line to line --------
     "lines-turned": whole(turns.turned, 1, rate=3e-3, batch=48, width=64, depth=1),
     "lines-turned-by-cells": whole(
-        turns.turned, 2, net="cells", rate=3e-3, steps=300, smooth=0.0, plan="cosine", betas=(0.9, 0.999), every=60
+        turns.turned, 2, net="cells", rate=4e-3, batch=32, steps=300, smooth=0.0, plan="cosine",
+        betas=(0.9, 0.999), every=60,
     ),
     # -- shops --------
     "stars-by-factors": whole(shops.stars, 1, rate=1e-2),
