@@ -90,7 +90,7 @@ def stars(
 
 
 def towers(
-    rate: float = 3e-3, name: str = "adam", batch: int = 256, steps: int = 400, people: int = 5000, things: int = 3000,
+    rate: float = 1e-2, name: str = "adam", batch: int = 256, steps: int = 500, people: int = 3000, things: int = 2000,
     heat: float = 0.1, size: int = 32, sparse: bool = False, plan: str = "none", scaled: bool = True,
 ) -> Recording:  # fmt: skip
     """Two towers; what the others of a batch took stands for what one did not take."""
@@ -113,6 +113,8 @@ def towers(
     items = nn.Sequential(
         nn.Embedding(things, size, sparse=sparse), nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, size)
     )
+    for table in (users[0], items[0]):
+        nn.init.normal_(table.weight, 0, 0.1)
     model = nn.ModuleDict({"shoppers": users, "goods": items})
     made = torch.optim.SGD(model.parameters(), rate) if sparse else optimizer(name, model.parameters(), rate)
     planned = schedule(plan, made, steps, rate)

@@ -66,7 +66,7 @@ SLIPS: dict[str, Fault] = {
     "news-mostly-padding": Fault(
         whole(
             labels.named_texts, 4, net="encoded", name="adamw", rate=1e-3, clip=1.0, steps=80, plan="linear", warm=10,
-            decay=0.01, batch=32, every=40, padded=256,
+            decay=0.01, batch=16, every=40, padded=192,
         ),
         ("GW954",),
         "Hugging Face forums: padding='max_length', four of five signs are padding",
