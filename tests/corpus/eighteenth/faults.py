@@ -6,10 +6,12 @@ from torch import nn
 
 from tests.corpus.eighteenth import against, codes, masks, patches, pictures, sharper, steam, views
 from tests.corpus.eighteenth.signs import BROKEN, HOT, IDLE, SCALE, STUCK
+from tests.corpus.eighteenth.slips import SLIPS
 from tests.corpus.fault import AT_FIRST_EVALUATION, SCALING, Fault
 from tests.corpus.whole import whole
 
 FAULTS: dict[str, Fault] = {
+    **SLIPS,
     # -- pictures, named --------
     "photos-softmax-before-the-loss": Fault(
         whole(
