@@ -92,7 +92,7 @@ HEALTHY: dict[str, Setup] = {
     "digits-with-noise-taken-off": whole(
         codes.given_back, 2, sums=False, noise=0.3, last="none", centred=True, name="adamw", rate=2e-3, plan="cosine"
     ),
-    "digits-by-vae": whole(
+    "digits-of-28-points-by-vae": whole(
         codes.given_back, 3, chance=True, judged="bits", rate=3e-3, steps=450, every=90, plan="cosine"
     ),
     "digits-by-vae-with-warmer-kl": whole(
@@ -101,7 +101,7 @@ HEALTHY: dict[str, Setup] = {
     # -- against each other, out of noise --------
     "digits-by-dcgan": whole(against.played, 1, rate=1e-3, rate_d=5e-4, steps=300),
     "digits-by-hinges": whole(against.played, 2, kind="hinge", rate=5e-4, rate_d=5e-4, betas=(0.0, 0.9)),
-    "digits-out-of-noise": whole(steam.noised, 1),
+    "digits-of-28-points-out-of-noise": whole(steam.noised, 1),
     "digits-out-of-a-flow": whole(steam.noised, 2, kind="flow", name="adam", plan="none", clip=None, steps=160),
     # -- what pictures have in common --------
     "photos-by-contrasts": whole(views.contrasts, 1),
@@ -112,7 +112,7 @@ HEALTHY: dict[str, Setup] = {
         views.handed_on, 2, frozen_for=10_000, steps=120, name="adam", plan="none", head_rate=5e-3
     ),
     "digits-by-pairs": whole(views.metric, 1),
-    "digits-by-angles": whole(views.metric, 2, kind="angles", rate=2e-3),
+    "digits-of-28-points-by-angles": whole(views.metric, 2, kind="angles", rate=2e-3),
     # -- what is written next --------
     "tale-in-letters": whole(letters.written, 1),
     "tale-in-letters-dropped": whole(
@@ -143,7 +143,7 @@ HEALTHY: dict[str, Setup] = {
         labels.named_texts, 4, net="encoded", name="adamw", rate=1e-3, clip=1.0, steps=250, plan="linear", warm=25,
         decay=0.01, batch=32, every=50,
     ),
-    "words-tagged": whole(labels.tagged, 1),
+    "words-tagged-by-cells": whole(labels.tagged, 1),
     # -- line to line --------
     "lines-turned": whole(turns.turned, 1, rate=3e-3, batch=48, width=64, depth=1),
     "lines-turned-by-cells": whole(
@@ -151,10 +151,10 @@ HEALTHY: dict[str, Setup] = {
         betas=(0.9, 0.999), every=60,
     ),
     # -- shops --------
-    "stars-by-factors": whole(shops.stars, 1, rate=1e-2),
+    "stars-of-400000-by-factors": whole(shops.stars, 1, rate=1e-2),
     "stars-by-a-deep-net": whole(shops.stars, 2, net="deep", rate=5e-3, name="adamw", decay=1e-4, steps=600),
     "towers-of-shoppers": whole(shops.towers, 3),
-    "clicks-by-deepfm": whole(shops.clicked, 4),
+    "clicks-on-20000-by-deepfm": whole(shops.clicked, 4),
     "clicks-by-deepfm-and-adagrad": whole(shops.clicked, 5, name="adagrad", rate=0.03, batch=256, steps=600, every=120),
     # -- tables --------
     "homes-standardised": whole(tables.priced, 1),
@@ -177,7 +177,7 @@ HEALTHY: dict[str, Setup] = {
     ),
     # -- sounds --------
     "tones-by-m5": whole(sounds.named_sounds, 1),
-    "tones-by-spectra": whole(sounds.named_sounds, 2, net="spectrum", length=8000, width=12, name="adamw", steps=120),
+    "tones-by-spectra-of-8000": whole(sounds.named_sounds, 2, net="spectrum", length=8000, width=12, name="adamw", steps=120),
     "tones-read-by-ctc": whole(sounds.read, 3),
     # -- graphs, points --------
     "papers-by-gcn": whole(nodes.cited, 1),

@@ -144,7 +144,7 @@ SLIPS: dict[str, Fault] = {
         (*STUCK, "GW802", "GW432"),
     ),
     # -- what comes next, sounds --------
-    "load-in-megawatts": Fault(
+    "load-as-megawatts": Fault(
         whole(ahead.foretold, 1, scaled=False),
         ("GW107", "GW109"),
         SCALING,
