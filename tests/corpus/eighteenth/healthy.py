@@ -177,7 +177,9 @@ HEALTHY: dict[str, Setup] = {
     ),
     # -- sounds --------
     "tones-by-m5": whole(sounds.named_sounds, 1),
-    "tones-by-spectra-of-8000": whole(sounds.named_sounds, 2, net="spectrum", length=8000, width=12, name="adamw", steps=120),
+    "tones-by-spectra-of-8000": whole(
+        sounds.named_sounds, 2, net="spectrum", length=8000, width=12, name="adamw", steps=120
+    ),
     "tones-read-by-ctc": whole(sounds.read, 3),
     # -- graphs, points --------
     "papers-by-gcn": whole(nodes.cited, 1),
