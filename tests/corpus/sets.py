@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from tests.corpus import (
+    eighteenth,
     eighth,
     eleventh,
     fifteenth,
@@ -46,4 +47,5 @@ SETS: dict[str, ModuleType] = {
     "fifteenth": fifteenth,
     "sixteenth": sixteenth,
     "seventeenth": seventeenth,
+    "eighteenth": eighteenth,
 }
