@@ -110,7 +110,7 @@ class Values:
             "max": self._most if good else None,
             "mean": mean,
             "std": math.sqrt(variance) if variance is not None else None,
-            "first": self._first,
+            "first_rms": self._first,
             "within": self._within / good / variance if variance else None,
             "integer": self._integer if good else None,
             "distinct": len(self._distinct) if self._distinct is not None and good else None,

@@ -23,7 +23,7 @@ def lost_from_the_start(window: Window) -> bool:
     """Says whether the gradient of a deep chain was lost on its way back from the first samples on, or what came in on
     its way forward."""
     call = loss_call(window)
-    if CONSTANT in window.open_codes and call is not None and (call.input.first or 1.0) < NOTHING:
+    if CONSTANT in window.open_codes and call is not None and (call.input.first_rms or 1.0) < NOTHING:
         return True
     chain = sorted(
         (item for item in learning_matrices(window) if item.order is not None), key=lambda item: item.order or 0

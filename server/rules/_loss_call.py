@@ -44,7 +44,7 @@ class Spread:
     most: float | None = None
     mean: float | None = None
     std: float | None = None
-    first: float | None = None  # root mean square of the first batch
+    first_rms: float | None = None  # root mean square of the first batch
     within: float | None = None  # share of the variance that is found within a batch
     integer: bool = False
     distinct: int | None = None
@@ -316,7 +316,7 @@ def spread_of(value: Any) -> Spread:
         most=_number(value.get("max")),
         mean=_number(value.get("mean")),
         std=_number(value.get("std")),
-        first=_number(value.get("first")),
+        first_rms=_number(value.get("first_rms")),
         within=_number(value.get("within")),
         integer=bool(value.get("integer")),
         distinct=_whole(value.get("distinct")),

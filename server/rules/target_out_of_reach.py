@@ -149,7 +149,7 @@ class TargetOutOfReach(Rule):
         if call.previous_op.startswith(("Tanh", "Sigmoid", "Softmax")) and call.target.outside_symmetric > 0.05:
             return  # the last activation keeps them out of reach, which output-activation-mismatch tells
         size = square**0.5
-        known = call.input.first  # older runs do not tell
+        known = call.input.first_rms  # older runs do not tell
         if known is None:
             known = (std**2 + mean**2) ** 0.5 if call.batches <= 3 else 1.0
         first = max(1.0, known)

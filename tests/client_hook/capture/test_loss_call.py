@@ -95,7 +95,7 @@ def test_the_size_of_the_first_outputs_is_kept_while_they_grow() -> None:
         return loss
 
     fact = last(train(body, steps=4), "loss_call")
-    assert fact["input"]["first"] == pytest.approx(300.0)
+    assert fact["input"]["first_rms"] == pytest.approx(300.0)
     assert fact["input"]["mean"] == pytest.approx(750.0)
 
 
