@@ -10,21 +10,14 @@ import numpy as np
 from server.domain.evidence import Window
 from server.domain.statistics import med
 from server.rules._layers import learning_matrices
-from server.rules._loss_call import loss_call
 
-CONSTANT = "GW211"  # a loss that is the same to the last bit
-NOTHING = 1e-3  # the size of first outputs that say nothing; a head that begins at zero gives exactly 0
 FIRST = 10  # samples
 FEWEST_LAYERS = 6  # of fewer, thirds say little
 LOST = 0.05  # first third of the layers / last third; usual starts keep a tenth
 
 
 def lost_from_the_start(window: Window) -> bool:
-    """Says whether the gradient of a deep chain was lost on its way back from the first samples on, or what came in on
-    its way forward."""
-    call = loss_call(window)
-    if CONSTANT in window.open_codes and call is not None and (call.input.first_rms or 1.0) < NOTHING:
-        return True
+    """Says whether the gradient of a deep chain was lost on its way back from the first samples on."""
     chain = sorted(
         (item for item in learning_matrices(window) if item.order is not None), key=lambda item: item.order or 0
     )

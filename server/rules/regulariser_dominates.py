@@ -38,9 +38,8 @@ class RegulariserDominates(Rule):
     start: Adam rescales both, so a gradient that is mostly noise loses against a pull that always points one way.
     And so is a λ‖w‖/(λ‖w‖ + ‖g‖) above 0.5 in the first 20 samples of Adam or SGD, where the data's gradient is
     largest, once half of the weights is gone: such a run may learn, but less than it could. Where the first third of a
-    deep chain had less than a twentieth of the last third's gradient in the first 10 samples, or where the first
-    outputs are below 0.001 and the loss stays the same to the last bit, that is the cause and decay is not asked; nor
-    where most matrices lost their gradient for good while they were above half of their size.
+    deep chain had less than a twentieth of the last third's gradient in the first 10 samples, that is the cause and
+    decay is not asked; nor where most matrices lost their gradient for good while they were above half of their size.
     *Named penalty* (`monitor.step(loss, kl=…)`): it fell below 2 % of its first value while the data's part
     gained less than a quarter: the model learned to make the penalty small and nothing else. So is the divergence of a
     Gaussian code that fell so far while the rest of the loss stood still in the second half: a part called KL, or any
@@ -81,7 +80,7 @@ class RegulariserDominates(Rule):
     name = "regulariser-dominates"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 9
+    version = 8
     needs = (Kind.LOSS,)
     chart = "weight-norms"
     tier = "layers"

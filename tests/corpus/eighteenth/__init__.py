@@ -7,8 +7,6 @@ that one part of the corpus: name it in ADOPTED.
 from tests.corpus.eighteenth.faults import FAULTS
 from tests.corpus.eighteenth.healthy import HEALTHY
 
-ADOPTED: frozenset[str] = frozenset(
-    {"digits-by-dcgan", "digits-dcgan-cut-off", "homes-by-a-wide-net", "papers-by-twelve-layers"}
-)
+ADOPTED: frozenset[str] = frozenset({"digits-by-dcgan", "digits-dcgan-cut-off", "homes-by-a-wide-net"})
 
 __all__ = ["ADOPTED", "FAULTS", "HEALTHY"]
