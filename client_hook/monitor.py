@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from client_hook import preflighted, ranks, shutdown, verdict
-from client_hook.guard import Guard, guarded, run_thread, say
+from client_hook.guard import Guard, guarded, quietly, run_thread, say
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
@@ -26,6 +26,8 @@ from client_hook.settings import Settings
 from client_hook.setup import Parts, Request, prepare
 from client_hook.userlog import UserLog
 
+_WAIT_S = 10.0
+_ENDINGS = ("finished", "failed", "stopped", "crashed")
 _GONE = (
     "The watched model was gone before the first step, so nothing is recorded: "
     "give watch() the model that trains, and keep it."
@@ -166,8 +168,14 @@ class Monitor:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, status: str = "finished", timeout: float = 10.0) -> bool:
+    def finish(self, status: str = "finished", timeout: float = _WAIT_S) -> bool:
         """Closes the open step and sends what is left; True when the server has all of it."""
+        if not isinstance(status, str) or status not in _ENDINGS:
+            got = str(quietly(repr, status))[:50]
+            self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")
+            status = "finished"
+        if not isinstance(timeout, (int, float)) or timeout != timeout:
+            timeout = _WAIT_S
         return self._end(status, timeout)
 
     def __enter__(self) -> Monitor:
@@ -246,7 +254,7 @@ class Monitor:
             parts = self._stop()
         if parts is not None:
             self._last_words = run_thread(
-                "gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", 10.0, None)
+                "gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", _WAIT_S, None)
             )
             self._last_words.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import threading
 import time
 import weakref
@@ -224,3 +225,38 @@ def test_a_watch_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
     assert hooks_on(model, optimizer) == 0
     assert len(living) == 0
     assert not patches.installed
+
+
+@pytest.mark.parametrize("status", ["success", None, ["finished"]])
+def test_a_status_that_none_is_ends_the_run_as_finished_and_is_told(status: Any) -> None:
+    objects = small()
+    monitor, _ = taped(*objects, strict=False)
+    told = spied_endings(monitor)
+    monitor.finish(status, timeout=0.1)
+    assert told == [("finished", 0.1)]
+    assert any(f"finish: ValueError: status: got {status!r}, expected finished, failed, stopped or crashed" in note
+               for note in monitor.ledger["notes"])  # fmt: skip
+
+
+@pytest.mark.parametrize("timeout", [None, "10", math.nan])
+def test_a_timeout_that_is_no_number_is_ten_seconds(timeout: Any) -> None:
+    objects = small()
+    monitor, _ = taped(*objects, strict=False)
+    told = spied_endings(monitor)
+    monitor.finish(timeout=timeout)
+    assert told == [("finished", 10.0)]
+
+
+def test_strict_raises_over_a_wrong_status_and_goes_on() -> None:
+    objects = small()
+    monitor, _ = taped(*objects, strict=True)
+    with pytest.raises(ValueError, match="status: got 'success', expected finished, failed, stopped or crashed"):
+        monitor.finish("success")
+    assert not monitor.ended
+    monitor.finish(timeout=0.1)
+
+
+def spied_endings(monitor) -> list[tuple[str, float]]:
+    told: list[tuple[str, float]] = []
+    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, timeout)) or True
+    return told
