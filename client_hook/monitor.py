@@ -169,7 +169,11 @@ class Monitor:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self, status: str = "finished", timeout: float = _WAIT_S) -> bool:
-        """Closes the open step and sends what is left; True when the server has all of it."""
+        """Closes the open step and sends what is left; True when the server has all of it.
+
+        `status` is finished, failed, stopped or crashed; any other counts as finished, and the ledger says so (strict
+        raises ValueError). `timeout` is in seconds; what is no number counts as 10.
+        """
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]
             self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")
