@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from server.domain.series import Floats, Steps
 
-Mask = NDArray[np.bool_]
 KINDS = ("nan", "inf", "-inf")
 
 

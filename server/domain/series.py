@@ -191,13 +191,6 @@ class Series:
 EMPTY = Series(Track(), 0)
 
 
-def track_of(steps: Any, values: Any) -> Track:
-    """Makes a track from arrays that are ordered by step."""
-    track = Track()
-    track.extend(steps, values)
-    return track
-
-
 def _finite_median(values: Floats) -> float:
     kept = values[np.isfinite(values)]
     if not len(kept):

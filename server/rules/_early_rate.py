@@ -24,6 +24,7 @@ DECAY_IS_THE_CAUSE = 0.5  # of an update: then it is not the rate that rewrites 
 RECOVERED = 0.9  # of the first loss: below it the start was survived
 LITTLE = 0.75  # of what the shares of the classes cost: pairs of letters that follow each other give as much
 FAR, LEAPT = 0.25, 1.5  # of the first loss
+FEW = 10  # losses that say nothing yet of where a run ends
 STANDING, FEWEST_STANDING = 0.1, 200  # of the loss half of the run ago; losses
 SETTLED = 2000  # samples after which the beginning has been judged; the end of the run looks at it once more
 MOST, AGAIN, FEWEST_OF_A_PART = 0.5, 2.0, 10  # of the first loss; of a part's first value; values
@@ -71,8 +72,9 @@ def early(window: Window, steps: np.ndarray, ratios: Floats, start: float, limit
         return dead
     high = steps[:10][ratios[:10] >= limits.rewrite_twice]
     stays = abs(now - start) <= SMALLEST_GAIN * abs(start)
-    ends_above = window.final and not now < start and not (stays and _decays(window))
-    stands = window.final and stays and not _decays(window)
+    ended = window.final and window.loss.count > FEW
+    ends_above = ended and not now <= start and not (stays and _decays(window))
+    stands = ended and stays and not _decays(window)
     if len(high) >= 2 and (ends_above or (stands and np.count_nonzero(ratios[:10] >= limits.rewrite) >= REWRITTEN)):
         return rewrites(
             Severity.ERROR,

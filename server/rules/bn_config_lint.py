@@ -21,7 +21,8 @@ class BnConfigLint(Rule):
 
     ## What it does
     Reads the arguments of the batch-norm layers: a momentum of 0.5 or more (PyTorch's momentum is the share of the
-    *new* batch: 0.9 keeps one batch only) is a warning, as is a momentum of 0; an eps above 0.01, or no running
+    *new* batch: 0.9 keeps one batch only) is a warning, as is a momentum of 0 whose statistics were seen to stand
+    still (SAM sets it to 0 for its second forward alone); an eps above 0.01, or no running
     statistics at all, is an info. A bias in the layer right before a batch norm is an info as well, and so are frozen
     weights of a norm whose running statistics still move (`requires_grad_(False)` leaves them alone; `eval()` stops
     them).
@@ -52,7 +53,7 @@ class BnConfigLint(Rule):
     name = "bn-config-lint"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "activations"
     tier = "facts"
     clears_after = 1
@@ -74,8 +75,12 @@ class BnConfigLint(Rule):
             return
         norms = [item for item in known if "BatchNorm" in str(item.get("type"))]
         arguments = {str(item["name"]): item.get("arguments") or {} for item in norms}
+        unseen = {str(item["name"]) for item in norms if item.get("type") == "BatchNormalization"}  # of Keras
         fast = [name for name, item in arguments.items() if (item.get("momentum") or 0) >= params.momentum]
-        stuck = [name for name, item in arguments.items() if item.get("momentum") == 0]
+        stuck = [
+            name for name, item in arguments.items()
+            if item.get("momentum") == 0 and (name in unseen or _stands(window, name))
+        ]  # fmt: skip
         blind = [name for name, item in arguments.items() if item.get("track_running_stats") is False]
         soft = [name for name, item in arguments.items() if (item.get("eps") or 0) > params.eps]
         if fast:
@@ -113,6 +118,15 @@ class BnConfigLint(Rule):
                     Severity.INFO, biased, "a bias right before a batch norm, which subtracts it again",
                     "Write bias=False there; the batch norm has a bias of its own.", 0.0,
                 )  # fmt: skip
+
+
+def _stands(window: Window, name: str) -> bool:
+    """Says whether the stored statistics were seen to stand still from the first forward on.
+
+    The table of the layers is of one moment: SAM sets the momentum to 0 for the second forward of each step alone.
+    """
+    seen = norm_layers(window).get(name)
+    return seen is not None and seen.samples >= FORWARDS and seen.unmoved >= seen.samples - 1
 
 
 def _half_frozen(window: Window, name: str) -> bool:

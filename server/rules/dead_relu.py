@@ -25,12 +25,12 @@ class DeadReLU(Rule):
     ## What it does
     The hook remembers per unit (channel) whether it was ever above zero. After 50 samples and 2,000 inputs a layer with
     more than half of its units dead is reported: as info while the loss falls (narrow nets often work so), as a warning
-    when the loss is stuck or more than 90 % are dead, as an error when both hold. Where units were not counted, a layer
-    whose outputs are more than 98 % zeros in 50 samples in a row is a warning. A layer that gives nothing but zeros
-    from the first step on started so, and comes before what follows from it, such as a high first loss. A `F.relu`
-    without a module is seen by what it leaves: a layer whose weights got a gradient of exactly 0 in every measured step
-    while its bias did not was fed nothing but zeros, and where nothing came back to any layer before it either, the
-    units before it are dead; that they died later is seen by the newest ten.
+    when the loss is stuck (after 200 steps) or more than 90 % are dead, as an error when both hold. Where units were
+    not counted, a layer whose outputs are more than 98 % zeros in 50 samples in a row is a warning. A layer that gives
+    nothing but zeros from the first step on started so, and comes before what follows from it, such as a high first
+    loss. A `F.relu` without a module is seen by what it leaves: a layer whose weights got a gradient of exactly 0 in
+    every measured step while its bias did not was fed nothing but zeros, and where nothing came back to any layer
+    before it either, the units before it are dead; that they died later is seen by the newest ten.
 
     ## Why it matters
     A dead unit gets no gradient and cannot come back. A layer that is dead as a whole cuts everything before it off.
@@ -59,7 +59,7 @@ class DeadReLU(Rule):
     name = "dead-relu"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 7
+    version = 8
     chart = "activations"
     tier = "layers"
     clears_after = 10
@@ -89,6 +89,9 @@ class DeadReLU(Rule):
             10, unit="samples", low=1, high=10_000, source="ours: short runs are judged with what they have"
         )
         inputs_at_end: int = threshold(500, unit="inputs", low=1, high=1_000_000, source="ours: short runs")
+        stuck_after: int = threshold(
+            200, unit="steps", low=50, high=10_000, source="ours: with half of its units a net may just begin slowly"
+        )
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
         """Judges the `dead_units` fact, else the share of zeros of ReLU modules."""
@@ -143,7 +146,7 @@ def _dead(
 ) -> Verdict:
     layer = max(worst, key=lambda name: worst[name])
     item, share = ready[layer], worst[layer]
-    still = bool(stuck(window))
+    still = bool(stuck(window)) and (share > params.most or window.final or window.samples >= params.stuck_after)
     severity = (
         Severity.ERROR
         if still and share > params.most

@@ -51,7 +51,7 @@ class PaddingWaste(Rule):
     name = "padding-waste"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = 1
@@ -137,8 +137,10 @@ class PaddingWaste(Rule):
         if share > params.share:
             yield say(
                 Severity.INFO,
-                f"{percent(share)} of the targets are ignored (padding) in {call.batches} batches",
-                "Put sequences of like length into one batch, or pack several into one row.",
+                f"{percent(share)} of the targets are ignored in {call.batches} batches: padding, prompts or words "
+                "that are not masked",
+                "Prompts and what is not masked are ignored on purpose. If it is padding, put sequences of like length "
+                "into one batch, or pack several into one row.",
                 numbers={"ignored": call.ignored, "kept": call.kept, "share": share},
                 limit=params.share,
             )

@@ -1,6 +1,6 @@
 """Writes numbers, counts and times as a person reads them. Pure; every page gets its texts from here.
 
-Not for: dates in the reader's time zone. The server says UTC and the browser says local time (static/js/time.js).
+Not for: dates in the reader's time zone. The server says UTC and the browser says local time (static/js/times.js).
 """
 
 from __future__ import annotations
@@ -44,14 +44,6 @@ def seconds(value: float) -> str:
 def count(value: int | None) -> str:
     """Writes a whole number with its thousands set apart."""
     return NOTHING if value is None else f"{value:,}".replace("-", "−")
-
-
-def compact(value: int) -> str:
-    """Writes a large count in few characters: 61,706 → 61.7 k."""
-    for limit, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if abs(value) >= 10 * limit or (abs(value) >= limit and limit > 10**3):
-            return f"{value / limit:.3g} {unit}"
-    return count(value)
 
 
 def percent(share: float | None) -> str:

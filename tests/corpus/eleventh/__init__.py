@@ -14,6 +14,7 @@ ADOPTED: frozenset[str] = frozenset(
         "clicks-time-on-the-page",
         "competition-weights-decayed",
         "deaths-mean-of-none",
+        "genes-by-motifs",
         "illness-prior-at-each-batch",
         "poles-all-chance",
         "spring-all-equation",

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.series import EMPTY, Track, track_of
+from server.domain.series import EMPTY, Track
 
 steps = st.lists(st.integers(0, 30), max_size=20).map(sorted)
+
+
+def track_of(at: np.ndarray, values: np.ndarray) -> Track:
+    track = Track()
+    track.extend(at, values)
+    return track
 
 
 @given(steps, st.integers(-1, 31), st.integers(0, 25))
