@@ -43,8 +43,7 @@ def _of(tensor: Tensor) -> dict[str, Any]:
     whole = tensor.detach().contiguous()
     flat = picked = whole.view(-1)
     if len(flat) > VALUES:
-        apart = tensor_tools.distance(whole.shape, whole.stride(), VALUES, 1)
-        picked = flat[::apart][:VALUES].contiguous()
+        picked = flat.index_select(0, tensor_tools.scattered(len(flat), VALUES, flat.device))
     raw = bytes(picked.view(torch.uint8).tolist()) if picked.dtype is not torch.bool else bytes(picked.tolist())
     about["hash"] = hashlib.blake2b(raw, digest_size=8).hexdigest()
     if flat.is_floating_point():

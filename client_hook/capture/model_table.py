@@ -12,19 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_hooks import is_compiled
 from client_hook.capture.forward_trace import ForwardTrace, trace_of
 from client_hook.capture.initial_values import InitialValues
 from client_hook.capture.later import Later
 from client_hook.capture.learning_rate import group_names
+from client_hook.capture.movement import some_of
 from client_hook.guard import quietly
 
 CHECK_AGAIN_AFTER = 10  # optimizer steps
 STILL_FOR = 10  # steps that a parameter stays the same
 LOOK_AFTER = 100  # steps without a measured one
-SAMPLE = 64  # values that tell whether a parameter moved, beside who wrote to it
 MAX_TABLES = 20  # sent because other parameters learn than before
 _ARGUMENTS = (
     "p", "momentum", "eps", "affine", "track_running_stats", "in_features", "out_features", "in_channels",
@@ -76,7 +75,7 @@ class ModelTableSignal(Signal):
         """Looks at the weights that no watched optimizer holds, which one that nobody watches may move, or the loop."""
         if self._before is None:
             self._before = {
-                name: (item._version, _sample(item))
+                name: (item._version, some_of(item))
                 for name, item in (self.context.parameters() if self._loose else ())
                 if name in self._loose and not item.is_inference()
             }
@@ -126,7 +125,7 @@ class ModelTableSignal(Signal):
         different = {
             name: fresh.ne(values).any()
             for name, (_, values) in still.items()
-            if values is not None and name not in moved and (fresh := _sample(now[name])) is not None
+            if values is not None and name not in moved and (fresh := some_of(now[name])) is not None
         }
 
         def tell(came: list[Tensor]) -> None:
@@ -306,11 +305,6 @@ class ModelTableSignal(Signal):
                 for label, group in zip(group_names(optimizer.param_groups), optimizer.param_groups, strict=True)
             ],
         }
-
-
-def _sample(parameter: Tensor) -> Tensor | None:
-    values = tensors.local(parameter)
-    return tensors.sample(values, SAMPLE) if tensors.readable(values) else None
 
 
 def _shape(parameter: Tensor) -> list[int]:

@@ -29,8 +29,8 @@ class Movement:
         """Looks at those that are trained as they are now."""
         trained = [item for item in parameters if item.requires_grad and quietly(_version, item) is not None]
         self._versions = [(weakref.ref(item), item._version) for item in trained]
-        spread = [item for item in trained[:: -(-len(trained) // MOST) or 1] if _readable(item)]
-        self._values = [(weakref.ref(item), _sample(item)) for item in spread]
+        spread = (item for item in trained[:: -(-len(trained) // MOST) or 1] if item.is_cpu)
+        self._values = [(weakref.ref(item), found) for item in spread if (found := some_of(item)) is not None]
 
     def happened(self) -> bool:
         """Says whether one of them is another now."""
@@ -38,10 +38,10 @@ class Movement:
             if (item := reference()) is not None and item._version != version:
                 return True
         for reference, values in self._values:
-            if (item := reference()) is not None and _readable(item):
-                now = _sample(item)
-                if now.shape != values.shape or not torch.equal(now, values):
-                    return True
+            item = reference()
+            now = some_of(item) if item is not None and item.is_cpu else None
+            if now is not None and (now.shape != values.shape or not torch.equal(now, values)):
+                return True
         return False
 
 
@@ -49,10 +49,7 @@ def _version(parameter: Tensor) -> int:
     return parameter._version
 
 
-def _readable(parameter: Tensor) -> bool:
+def some_of(parameter: Tensor) -> Tensor | None:
+    """Copies some values, by which one tells later whether it moved; None where they cannot be read."""
     local = tensors.local(parameter)
-    return local.is_cpu and tensors.readable(local)
-
-
-def _sample(parameter: Tensor) -> Tensor:
-    return tensors.sample(tensors.local(parameter), MOST)
+    return tensors.sample(local, MOST) if tensors.readable(local) else None

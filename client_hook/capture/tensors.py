@@ -19,10 +19,7 @@ EXACT_FROM = (
 ROW = 4_096
 PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
 FEWEST_PLACES = 8  # that are left along a dimension of a map
-BLOCK = 64  # neighbours that are read together: 4,096 scattered elements cost ten times as much as 64 blocks of 64
-# of a sample's blocks: distances that are tried, which share of the tensor the shortest may leave out at its end (not a
-# simple fraction, so that products with a shape are none either), and how evenly the blocks shall lie in what repeats
-TRIED, LEFT_OUT, EVEN = 24, 0.1236, 0.06
+CHOICES = 128  # of places that are kept, 32 kB each
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -131,9 +128,23 @@ def sample(tensor: Tensor, count: int) -> Tensor:
         return tensor.reshape(-1).to(torch.float32, copy=True)
     if not (tensor.is_contiguous() or _is_dense(tensor)):
         tensor = tensor.contiguous()
-    blocks = count // BLOCK
-    picked = torch.as_strided(tensor, (blocks, BLOCK), (distance(tensor.shape, tensor.stride(), blocks, BLOCK), 1))
-    return picked.to(torch.float32, memory_format=torch.contiguous_format, copy=True).view(-1)
+    flat = torch.as_strided(tensor, (elements,), (1,))
+    return flat.index_select(0, scattered(elements, count, tensor.device)).float()
+
+
+def scattered(elements: int, count: int, device: torch.device) -> Tensor:
+    """Chooses a place in each of so many equal stretches, by a hash of its number: regular ones fall into step with
+    what repeats in a tensor, and neighbours (of a picture, a text, a graph) say the same thing."""
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    return _scattered(elements, count, device, stream)
+
+
+@lru_cache(maxsize=CHOICES)
+def _scattered(elements: int, count: int, device: torch.device, stream: int) -> Tensor:  # noqa: ARG001
+    """Keeps places by stream: on another one they might be read before they are there."""
+    at = torch.arange(count, dtype=torch.float64, device="cpu")
+    at = (at + (12.9898 * at).sin() * 43_758.5453 % 1) * (elements / count)
+    return at.long().clamp(max=elements - 1).to(device, non_blocking=True)
 
 
 def places(size: int, times: int, device: torch.device) -> Tensor:
@@ -158,26 +169,6 @@ def spread(tensor: Tensor, most: int, channel: int = 1) -> Tensor:
         if times > 1:
             tensor = tensor[(slice(None),) * dimension + (slice(None, None, times),)]
     return tensor
-
-
-@lru_cache(maxsize=4_096)
-def distance(shape: tuple[int, ...], strides: tuple[int, ...], blocks: int, block: int) -> int:
-    """Chooses how far apart blocks of memory begin. A multiple of what a row, a channel or an example takes would show
-    the same part of each: the upper edge of every picture, the first units of a layer."""
-    elements = math.prod(shape)
-    longest = elements // max(blocks, 1)
-    runs = {stride for stride, size in zip(strides, shape, strict=True) if size > 1 and block < stride < elements}
-
-    def uneven(apart: int) -> float:
-        """Says how far, in a run's length, where blocks begin in it is from evenly spread: their star discrepancy."""
-        begins = (sorted(at * apart % run / run for at in range(blocks)) for run in runs)
-        return max(abs(at - (rank + 0.5) / blocks) for found in begins for rank, at in enumerate(found))
-
-    best = longest
-    if runs:
-        tried = dict.fromkeys(max(block, int(longest * (1 - LEFT_OUT * turn / TRIED))) for turn in range(TRIED))
-        best = next((apart for apart in tried if uneven(apart) <= EVEN), 0) or min(tried, key=uneven)
-    return best
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -11,10 +11,12 @@ from torch.optim import Optimizer
 
 from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal, held_by
+from client_hook.capture.drawn import Drawn, draw
 
-# a larger parameter is copied in evenly spread blocks: the ratio of two sums over the same elements needs no more, and
-# a copy of every weight could be what no longer fits on the device
-SAMPLE = 16_384
+# of a larger parameter some values are copied: the ratio of two sums over the same elements needs no more, and a copy
+# of every weight could be what no longer fits on the device
+EXACT = 16_384
+SAMPLE = 4_096
 
 
 class UpdateSignal(Signal):
@@ -25,7 +27,7 @@ class UpdateSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._before: dict[str, tuple[list[str], list[Tensor], Tensor]] = {}
+        self._before: dict[str, tuple[list[str], list[Drawn | None], list[Tensor], Tensor]] = {}
         self._results: dict[str, tuple[list[str], Tensor]] = {}
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -34,19 +36,20 @@ class UpdateSignal(Signal):
         found = self._held(optimizer)
         if found:
             weights = [tensors.local(parameter) for _, parameter in found]
-            copies = [tensors.sample(weight, SAMPLE) for weight in weights]
-            self._before[key] = ([name for name, _ in found], copies, tensors.norms(weights))
+            drawn = [_draw(weight, parameter.grad) for weight, (_, parameter) in zip(weights, found, strict=True)]
+            copies = [_copy(*pair) for pair in zip(weights, drawn, strict=True)]
+            self._before[key] = ([name for name, _ in found], drawn, copies, tensors.norms(weights))
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Compares."""
         before = self._before.pop(key, None)
         if before is None:
             return
-        names, copies, weight_norms = before
+        names, drawn, copies, weight_norms = before
         now = dict(self._held(optimizer))
         if list(now) != names:
             return
-        after = [tensors.sample(tensors.local(parameter), SAMPLE) for parameter in now.values()]
+        after = [_copy(tensors.local(item), places) for item, places in zip(now.values(), drawn, strict=True)]
         old = tensors.norms(copies)
         torch._foreach_sub_(after, copies)
         moved = tensors.norms(after)
@@ -83,3 +86,15 @@ class UpdateSignal(Signal):
             and not parameter.is_meta
             and (name := self.context.parameter_name(parameter)) is not None
         ]
+
+
+def _draw(weight: Tensor, gradient: Tensor | None) -> Drawn | None:
+    if gradient is None or weight.numel() <= EXACT:
+        return None
+    return draw(weight, tensors.local(gradient), SAMPLE)
+
+
+def _copy(weight: Tensor, drawn: Drawn | None) -> Tensor:
+    if drawn is not None:
+        return drawn.of(weight)
+    return tensors.sample(weight, EXACT if weight.numel() <= EXACT else SAMPLE)

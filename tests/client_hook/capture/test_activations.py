@@ -281,3 +281,24 @@ def test_tensors_that_cannot_be_asked_are_left_alone(kind: object) -> None:
             model.train()
     assert monitor.ledger["notes"] == []
     monitor.finish(timeout=0.1)
+
+
+@pytest.mark.parametrize("kind", ["one picture", "one graph", "one long sequence"])
+def test_outputs_whose_neighbours_are_alike_are_seen_as_they_are(kind: str) -> None:
+    """A few places, each with its neighbours, say little: maps are smooth, and each channel has its own mean."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        if kind == "one picture":
+            x = nn.functional.interpolate(torch.randn(1, 3, 4, 4), 128, mode="bilinear")
+            layer: nn.Module = nn.Conv2d(3, 64, 3, padding=1)
+        elif kind == "one graph":
+            x, layer = torch.randn(7, 64).repeat_interleave(300, 0), nn.Linear(64, 128)
+        else:
+            x, layer = torch.randn(40, 64).repeat_interleave(100, 0).unsqueeze(0), nn.Linear(64, 128)
+        tape, outputs = run(nn.Sequential(layer, nn.ReLU()), x)
+        output = outputs[0].detach()
+        spread = float(output.std())
+        assert tape.series("act/std/1")[0] == pytest.approx(spread, rel=0.08)
+        assert tape.series("act/mean/1")[0] == pytest.approx(float(output.mean()), abs=0.08 * spread)
+        zeros = float((output == 0).float().mean())
+        assert tape.series("act/zeros/1")[0] == pytest.approx(zeros, abs=0.04)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from client_hook.capture.drawn import draw
 from client_hook.capture.updates import SAMPLE, UpdateSignal
 from tests.client_hook.tape import recorder_of
 
@@ -91,3 +92,48 @@ def test_no_copy_outlives_the_step() -> None:
     assert not vars(signal)["_before"]
     assert not vars(signal)["_results"]
     recorder.detach()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        ("table", "SGD"), ("table", "Adam"), ("table", "Adagrad"), ("words as inputs", "SGD"),
+        ("words as inputs", "Adam"), ("sparse table", "SGD"), ("sparse table", "SparseAdam"),
+    ],
+)  # fmt: skip
+def test_of_a_table_with_frequent_ids_first_the_ratio_is_near_the_true_one(layer: str, kind: str) -> None:
+    torch.manual_seed(0)
+    rows, sparse = 20_000, layer == "sparse table"
+    table = layer != "words as inputs"
+    model = nn.Embedding(rows, 64, sparse=sparse) if table else nn.Linear(rows, 64, bias=False)
+    optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.01)
+    recorder, tape = recorder_of(model, optimizer, UpdateSignal)
+    frequency = 1 / torch.arange(1, rows + 1, dtype=torch.float64)
+    for step in range(3):
+        ids = torch.multinomial(frequency, 512, replacement=True)
+        before = model.weight.detach().clone()
+        optimizer.zero_grad()
+        output = model(ids if table else torch.zeros(64, rows).scatter_(1, ids.view(64, 8), 1.0))
+        (output - torch.randn_like(output)).square().mean().backward()
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+        expected = float((model.weight.detach() - before).norm() / before.norm())
+        assert tape.series("update_ratio/weight")[step] == pytest.approx(expected, rel=0.15)
+    recorder.detach()
+
+
+@pytest.mark.parametrize("gradient", [0.0, math.nan])
+def test_a_table_with_a_gradient_of_nothing_or_no_number_is_drawn_from_evenly(gradient: float) -> None:
+    weight = torch.ones(20_000, 4)
+    found = draw(weight, torch.full_like(weight, gradient), 4_096)
+    assert found is not None
+    assert float(found.of(weight).norm()) == pytest.approx(float(weight.norm()), rel=1e-3)
+
+
+def test_what_is_no_table_of_rows_is_left_to_an_even_sample() -> None:
+    widens, stacked = torch.ones(4 * 256, 256), torch.ones(20_000, 2, 2)
+    for weight in (widens, stacked, torch.ones(20_000, 2, dtype=torch.complex64)):
+        assert draw(weight, weight, 4_096) is None
+    wide = torch.ones(8, 4_096)
+    sparse = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.ones(1, 4_096), wide.shape, check_invariants=True)
+    assert draw(wide, sparse, 4_096) is None
