@@ -122,6 +122,18 @@ class Monitor:
         if self._log is not None:
             self._log.event(kind, facts, step)
 
+    @guarded(None)
+    def inspect(self, batch: Any, *, step: int | None = None, model: str | None = None) -> None:
+        """Runs a copy of the model on a batch, in evaluation mode, and shows its filters, what each layer makes of the
+        batch, and on which inputs the answer hangs; `model` is the name of one of several.
+
+        `batch` is what the loop has: inputs, (inputs, targets) or a dict. It takes a forward and a backward.
+        """
+        if self._parts is not None and self._log is not None:
+            from client_hook.inspecting import inspection
+
+            self._log.event("inspection", inspection(self._parts.context, batch, model), step)
+
     # -- what is known -----------------------------------------------------------------------------------------------
 
     def findings(self) -> list[dict[str, Any]]:

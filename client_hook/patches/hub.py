@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -147,6 +148,16 @@ class Patches:
         with self._lock:
             self._hushed = hushed
             self._share_out()
+
+    @contextmanager
+    def hushed(self) -> Iterator[None]:
+        """Lets nobody hear what is done in the block: it is no part of a training."""
+        before = self._hushed
+        self._hush(True)
+        try:
+            yield
+        finally:
+            self._hush(before)
 
     def hear_dropout(self, listener: Any) -> None:
         """Wraps the dropout functions too, until every listener that asked for it ignores them again."""

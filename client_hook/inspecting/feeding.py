@@ -1,0 +1,84 @@
+"""Finds in a batch what the model is called with, as preflight does: without targets, on the model's device.
+
+Not for: running it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.guard import attempted
+from client_hook.inspecting.errors import InspectError
+from client_hook.preflight import trees
+from client_hook.preflight.subject import TARGET_NAMES
+
+
+@dataclass(eq=False)
+class Fed:
+    """Holds the arguments of one call; `given` is each tensor in them with its place, `watched` those of floats, that
+    gradients are asked for."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    samples: int = 0
+    watched: dict[str, Tensor] = field(default_factory=dict)
+    given: list[tuple[str, Tensor]] = field(default_factory=list)
+
+
+def feed(model: nn.Module, batch: Any) -> Fed:
+    """Makes the arguments of a batch; raises InspectError where it holds no tensor."""
+    if isinstance(batch, torch.utils.data.DataLoader):
+        raise InspectError("batch: got a DataLoader; pass one batch of it: next(iter(loader))")
+    args, kwargs = _split(model, batch)
+    tree = [*args, kwargs] if kwargs else list(args)
+    named = [(name.removeprefix(f"{len(args)}."), item) for name, item in trees.leaves(tree)]
+    if not named:
+        raise InspectError(f"batch: found no tensor in {type(batch).__name__}; pass what the model takes, or a batch")
+    device = next((item.device for item in model.parameters()), named[0][1].device)
+    watched: dict[str, Tensor] = {}
+    given: list[tuple[str, Tensor]] = []
+
+    def place(item: Tensor) -> Tensor:
+        name = named[len(given)][0]
+        here = item.detach().to(device)
+        given.append((name, here))
+        if not here.is_floating_point() or here.layout is not torch.strided or not here.ndim:
+            return here
+        watched[name] = here.clone().requires_grad_()
+        return watched[name] * 1  # which a model may change in place
+
+    placed = trees.convert(tree, place)
+    args, kwargs = (tuple(placed[:-1]), placed[-1]) if kwargs else (tuple(placed), {})
+    samples = next((item.shape[0] for _, item in given if item.ndim), 0)
+    return Fed(args, dict(kwargs), samples, watched, given)
+
+
+def _split(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(batch, Mapping):
+        kept = {str(key): item for key, item in batch.items() if key not in TARGET_NAMES}
+        taken, needed = _arguments(model)
+        kept |= {str(key): item for key, item in batch.items() if key in needed}
+        if taken is not None and not set(kept) <= taken:
+            known = {key: item for key, item in kept.items() if key in taken}
+            return ((), known) if known else (tuple(kept.values())[:1], {})
+        return (), kept
+    if isinstance(batch, (tuple, list)) and len(batch) > 1 and not hasattr(batch, "_fields"):
+        return (tuple(batch) if len(_arguments(model)[1]) == len(batch) else tuple(batch[:-1])), {}
+    return (tuple(batch) if type(batch) in (tuple, list) else (batch,)), {}
+
+
+def _arguments(model: nn.Module) -> tuple[set[str] | None, list[str]]:
+    """Lists the arguments of a model's forward, None where it takes any name, and those that it needs."""
+    signature, error = attempted(inspect.signature, model.forward)
+    if error is not None:
+        return None, []
+    items = list(signature.parameters.values())
+    plain = [item for item in items if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
+    needed = [item.name for item in plain if item.default is item.empty]
+    return (None if any(item.kind is item.VAR_KEYWORD for item in items) else {item.name for item in plain}), needed

@@ -1,0 +1,147 @@
+"""Sees what each layer makes of a batch, at its first call: statistics, units that say nothing, and pictures.
+
+Not for: which inputs matter (saliency).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from client_hook.capture.base import plain_name
+from client_hook.capture.forward_hooks import first_tensor
+from client_hook.inspecting.pictures import Budget, packed, spread
+
+MOST = 60  # layers with pictures
+MOST_LISTED = 200
+MOST_MAPS = 12  # of a layer
+_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
+_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
+
+
+class LayerLook:
+    """Hooks the layers of a model (a copy, which nobody else runs) while it is entered."""
+
+    def __init__(self, model: nn.Module, key: str, budget: Budget) -> None:
+        named = [(layer_name(key, name), item) for name, item in model.named_modules()]
+        whole = [(name, item) for name, item in named if not any(True for _ in item.children()) or _is_whole(item)]
+        self._modules = [pair for pair in whole if not isinstance(pair[1], torch.jit.ScriptModule)]
+        self._found: dict[str, dict[str, Any]] = {}
+        self._budget = budget
+        self._handles: list[Any] = []
+        self._maps_first = False  # whether the last layer that was seen has its channels first
+        self.embedded: tuple[Tensor, Tensor] | None = None  # ids and their vectors, of the first embedding
+        compiled = (name for name, item in whole if isinstance(item, torch.jit.ScriptModule))
+        self.left_out = [f"`{name}`: a compiled layer" for name in compiled]
+
+    def __enter__(self) -> LayerLook:
+        for name, module in self._modules:
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Lists what was seen, in the order of the calls; layers that were never called come last, without a shape."""
+        silent = [{"name": name, "type": type(item).__name__, "calls": 0} for name, item in self._modules]
+        every = [*self._found.values(), *(item for item in silent if item["name"] not in self._found)]
+        if len(every) > MOST_LISTED:
+            self.left_out.append(f"{len(every) - MOST_LISTED} of {len(every)} layers")
+        return every[:MOST_LISTED]
+
+    def _hook(self, name: str) -> Any:
+        def see(module: nn.Module, args: Any, output: Any) -> Any:
+            known = self._found.get(name)
+            if known is not None:
+                known["calls"] += 1
+                return None
+            return self._see(name, module, args, output)
+
+        return see
+
+    @torch.no_grad()
+    def _see(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        about = self._found[name] = {"name": name, "type": type(module).__name__, "calls": 1}
+        tensor = first_tensor(output)
+        if tensor is None:
+            return None
+        if isinstance(module, nn.RNNBase) and not module.batch_first and tensor.ndim == 3:
+            tensor = tensor.transpose(0, 1)
+        if isinstance(module, (*_FIRST, *_LAST)):
+            self._maps_first = isinstance(
+                module, _FIRST
+            )  # and so have those that only change what comes, until the next
+        about |= _statistics(tensor, 1 if self._maps_first and tensor.ndim > 2 else -1)
+        waiting = len(self._modules) - len(self._found)
+        if len(self._found) <= MOST and tensor.ndim and tensor.shape[0]:
+            maps, channels = self._maps(tensor)
+            if maps is not None:
+                count, height, width = self._budget.take(tuple(maps.shape), min(waiting, MOST) + 1)
+                chosen = spread(maps.shape[0], count)
+                about["maps"] = packed(maps[chosen], height, width)
+                about["channels"] = [channels[at] for at in chosen]
+                about["of"] = "batch" if tensor.ndim == 2 else "sample"
+        return self._embed(module, args, output)
+
+    def _maps(self, tensor: Tensor) -> tuple[Tensor | None, list[int]]:
+        """Gives pictures of the first sample, one for each of some channels; of plain units one of the whole batch."""
+        if tensor.ndim == 2:
+            return tensor.unsqueeze(0), [0]
+        first = tensor[0]
+        if tensor.ndim == 3:
+            return (first if self._maps_first else first.t()).unsqueeze(0), [0]
+        if not self._maps_first and first.ndim > 2:
+            first = first.movedim(-1, 0)
+        while first.ndim > 3:
+            first = first[:, first.shape[1] // 2]  # the middle slice of a volume
+        if first.ndim != 3:
+            return None, []
+        chosen = spread(first.shape[0], MOST_MAPS)
+        return first[chosen], chosen
+
+    def _embed(self, module: nn.Module, args: Any, output: Any) -> Any:
+        """Puts a leaf in the place of what the first embedding gives, so that one can ask for its gradient."""
+        ids = args[0] if args else None
+        if self.embedded is not None or not isinstance(module, nn.Embedding) or not isinstance(ids, Tensor):
+            return None
+        if ids.ndim != 2 or not isinstance(output, Tensor):
+            return None
+        vectors = output.detach().clone().requires_grad_()
+        self.embedded = (ids.detach(), vectors)
+        with torch.enable_grad():
+            return vectors * 1
+
+
+def _statistics(tensor: Tensor, channel: int) -> dict[str, Any]:
+    """Measures an output in full; units that give 0 for the whole batch, and such that always give the same."""
+    values = tensor.detach().float()
+    finite = values.isfinite()
+    known = values[finite]
+    about: dict[str, Any] = {"shape": list(tensor.shape), "nonfinite": values.numel() - known.numel()}
+    if known.numel():
+        about |= {
+            "mean": float(known.mean(dtype=torch.float64)),
+            "std": float(known.double().std(correction=0)),
+            "absmax": float(known.abs().max()),
+            "zeros": float((known == 0).double().mean()),
+        }
+    if tensor.ndim > 1 and tensor.shape[0] > 1:
+        rows = values.movedim(channel, 0).flatten(1)
+        about["units"] = rows.shape[0]
+        about["dead"] = int((rows == 0).all(1).sum())
+        about["constant"] = int(((rows == rows[:, :1]).all(1) & (rows[:, 0] != 0)).sum())
+    return about
+
+
+def _is_whole(module: nn.Module) -> bool:
+    """Says whether a layer with layers in it does not call them all."""
+    return isinstance(module, nn.MultiheadAttention)
+
+
+def layer_name(key: str, name: str) -> str:
+    name = plain_name(name)
+    return f"{key}.{name}" if key and name else key or name or "model"
