@@ -51,5 +51,5 @@ def _version(parameter: Tensor) -> int:
 
 def some_of(parameter: Tensor) -> Tensor | None:
     """Copies some values, by which one tells later whether it moved; None where they cannot be read."""
-    local = tensors.local(parameter)
-    return tensors.sample(local, MOST) if tensors.readable(local) else None
+    local = quietly(tensors.local, parameter)  # of a lazy layer there is nothing yet
+    return tensors.sample(local, MOST) if local is not None and tensors.readable(local) else None

@@ -31,7 +31,7 @@ class LayerLook:
         self._found: dict[str, dict[str, Any]] = {}
         self._budget = budget
         self._handles: list[Any] = []
-        self._maps_first = False  # whether the last layer that was seen has its channels first
+        self._maps_first = any(isinstance(item, _FIRST) for _, item in whole)  # whether channels come first, here
         self.embedded: tuple[Tensor, Tensor] | None = None  # ids and their vectors, of the first embedding
         compiled = (name for name, item in whole if isinstance(item, torch.jit.ScriptModule))
         self.left_out = [f"`{name}`: a compiled layer" for name in compiled]

@@ -321,3 +321,12 @@ def test_findings_reach_the_callback_inside_step(monkeypatch: pytest.MonkeyPatch
     assert told == ["GW601"]
     monitor.finish(timeout=0.2)
     assert [item["code"] for item in monitor.findings()] == ["GW601"]
+
+
+def test_a_lazy_layer_may_get_its_weights_after_watch() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.LazyLinear(1))
+    optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer)
+    train(monitor, model, optimizer)
+    monitor.finish(timeout=0.2)
+    assert {"loss", "grad_norm/0.weight", "act/std/1"} <= tape.names()
