@@ -1,6 +1,6 @@
-"""Builds the wheel's copy of client_hook without comments and needless spaces, with relative imports, and, where nobody
-calls `help`, without docstrings and the types inside functions and with `s` for `self`; and packs it as tightly as
-deflate can (Zopfli).
+"""Builds the wheel's copy of client_hook without comments, needless spaces and commas, with relative imports, and,
+where nobody calls `help`, without docstrings and the types inside functions and with `s` for `self`; and packs it as
+tightly as deflate can (Zopfli).
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -141,8 +141,33 @@ def slim(source: str, *, docstrings: bool = False) -> str:
     for row, line in enumerate(lines, 1):
         if row not in kept:
             lines[row - 1] = line.lstrip(" ") if row in bracketed else _narrow(line)
-    text = "\n".join(lines) + "\n"
+    text = _without_last_commas("\n".join(lines) + "\n")
     return text if docstrings else _with_short_self(text)
+
+
+def _without_last_commas(text: str) -> str:
+    """Takes away the comma behind the last of several things in brackets, and the bars in numbers."""
+    lines = text.splitlines()
+    cuts: list[tuple[int, int, int, str]] = []
+    commas: list[int] = []  # of the brackets that are open
+    last = None
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row, column = token.start
+        if token.type == tokenize.NUMBER:
+            cuts.append((row - 1, column, token.end[1], token.string.replace("_", "")))
+        if token.type == tokenize.NL:
+            continue
+        if token.type == tokenize.OP and token.string in "([{":
+            commas.append(0)
+        elif token.type == tokenize.OP and token.string in ")]}":
+            if commas.pop() > 1 and last is not None and last.string == ",":
+                cuts.append((last.start[0] - 1, last.start[1], last.end[1], ""))
+        elif token.string == "," and commas:
+            commas[-1] += 1
+        last = token
+    for at, begin, end, shorter in sorted(cuts, reverse=True):
+        lines[at] = lines[at][:begin] + shorter + lines[at][end:]
+    return "\n".join(lines) + "\n"
 
 
 def _with_short_self(text: str) -> str:

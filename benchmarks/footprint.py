@@ -35,13 +35,15 @@ def main() -> None:
         sizes = {entry.filename: entry.compress_size / 1000 for entry in wheel.infolist()}
     hook = sum(size for name, size in sizes.items() if name.startswith("client_hook/"))
     beside = sum(size for name, size in sizes.items() if name.startswith("client_hook/preflight/"))
+    inspecting = sum(size for name, size in sizes.items() if name.startswith("client_hook/inspecting/"))
     commands = sum(sizes[f"client_hook/{name}.py"] for name in COMMANDS)
     integrations = [size for name, size in sizes.items() if name.startswith("client_hook/integrations/")]
     others = sum(integrations) - max(integrations)  # no training loads two of them
-    loaded = hook - beside - commands - others
+    loaded = hook - beside - inspecting - commands - others
     _print("client_hook in the wheel, what a training with an integration loads", loaded, "kB", 150.0)
     _print("the other integrations beside it", others, "kB", None)
     _print("preflight beside it", beside, "kB", 75.0)
+    _print("monitor.inspect beside it", inspecting, "kB", 10.0)
     _print("the command line beside it", commands, "kB", 10.0)
 
 

@@ -41,6 +41,7 @@ from server.web import (
     doctor_api,
     flight_pages,
     ingest_api,
+    inspect_pages,
     layers_pages,
     live_api,
     pages,
@@ -152,6 +153,7 @@ def create_app(
         flight_pages,
         settings_pages,
         preflight_pages,
+        inspect_pages,
         pages,
     ):
         app.include_router(room.router)

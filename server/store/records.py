@@ -55,14 +55,41 @@ class Records:
             ).scalar()
         return None if value is None else json.loads(value)
 
-    def events(self, run_id: str, *, kind: str | None = None, limit: int = 1000) -> list[Event]:
-        """Gives the newest events of a run, all attempts and ranks together, oldest first; `kind` keeps one kind."""
+    def events(self, run_id: str, *, kind: str | None = None, but: str | None = None, limit: int = 1000) -> list[Event]:
+        """Gives the newest events of a run, all attempts and ranks together, oldest first; `kind` keeps one kind, `but`
+        leaves one out."""
         events = schema.events.c
+        asked = [] if kind is None else [events.kind == kind]
         with self._database.read() as connection:
             rows = connection.execute(
                 select(schema.events)
-                .where(events.run_id == run_id, *([] if kind is None else [events.kind == kind]))
+                .where(events.run_id == run_id, *asked, *([] if but is None else [events.kind != but]))
                 .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
                 .limit(limit)
             ).all()
         return [Event(row.kind, row.step, row.time_ms, json.loads(row.value), row.attempt) for row in reversed(rows)]
+
+    def moments(self, run_id: str, kind: str, limit: int = 500) -> list[Event]:
+        """Gives when the newest events of a kind came, oldest first, without their values."""
+        events = schema.events.c
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(events.step, events.time_ms, events.attempt)
+                .where(events.run_id == run_id, events.kind == kind)
+                .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
+                .limit(limit)
+            ).all()
+        return [Event(kind, row.step, row.time_ms, {}, row.attempt) for row in reversed(rows)]
+
+    def from_newest(self, run_id: str, kind: str, back: int = 0) -> Event | None:
+        """Gives the newest event of a kind, or the one so many before it."""
+        events = schema.events.c
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(schema.events)
+                .where(events.run_id == run_id, events.kind == kind)
+                .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
+                .limit(1)
+                .offset(back)
+            ).first()
+        return None if row is None else Event(row.kind, row.step, row.time_ms, json.loads(row.value), row.attempt)

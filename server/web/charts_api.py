@@ -11,6 +11,7 @@ from server import axes
 from server.charts.base import Request as Wanted
 from server.charts.catalogue import CHARTS, to_json
 from server.charts.layers import STATISTICS
+from server.domain import inspection
 from server.domain.modules import EVERYTHING
 from server.domain.runs import Run
 from server.domain.told import as_told
@@ -72,7 +73,7 @@ def get_chart(
             series,
             grid,
             findings,
-            notes=parts.store.records.events(run.id, limit=EVENTS),
+            notes=parts.store.records.events(run.id, but=inspection.EVENT, limit=EVENTS),
             levels=chart_data.levels(run, parts, series) if chart in WITH_LEVELS else (),
             axis=chart_data.axis_for(run, parts, x, rank),
             clock=chart_data.clock(run, parts, rank) if x == axes.TIME else (),

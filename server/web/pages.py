@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from server import paths
+from server.domain import inspection
 from server.domain.runs import Run
 from server.web import chart_data, preflighted
 from server.web.contexts import charts, checklist, findings, rules
@@ -147,7 +148,7 @@ def _details(run: Run, parts: Services) -> run_contexts.DetailsView:
         run,
         told,
         parts.store.runs.attempts(run.id),
-        parts.store.records.events(run.id, limit=EVENTS),
+        parts.store.records.events(run.id, but=inspection.EVENT, limit=EVENTS),
         [info.name for info in parts.store.series.names(run.id)] if has_frozen(told) else (),
     )
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 _TABS = (
     ("overview", "Overview", ""),
     ("layers", "Layers", "/layers"),
+    ("inspect", "Inspect", "/inspect"),
     ("checklist", "Checklist", "/checklist"),
     ("preflight", "Preflight", "/preflight"),
 )
