@@ -37,7 +37,8 @@ def feed(model: nn.Module, batch: Any) -> Fed:
         raise InspectError("batch: got a DataLoader; pass one batch of it: next(iter(loader))")
     args, kwargs = _split(model, batch)
     tree = [*args, kwargs] if kwargs else list(args)
-    named = [(name.removeprefix(f"{len(args)}."), item) for name, item in trees.leaves(tree)]
+    words = {str(at): word for at, word in enumerate(_arguments(model)[0][: len(args)])}
+    named = [(_named(name, words).removeprefix(f"{len(args)}."), item) for name, item in trees.leaves(tree)]
     if not named:
         raise InspectError(f"batch: found no tensor in {type(batch).__name__}; pass what the model takes, or a batch")
     device = next((item.device for item in model.parameters()), named[0][1].device)
@@ -59,26 +60,32 @@ def feed(model: nn.Module, batch: Any) -> Fed:
     return Fed(args, dict(kwargs), samples, watched, given)
 
 
+def _named(place: str, words: dict[str, str]) -> str:
+    """Gives an argument the name that the model's forward has for it."""
+    first, dot, rest = place.partition(".")
+    return words.get(first, first) + dot + rest
+
+
 def _split(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    names, needed, any_name = _arguments(model)
     if isinstance(batch, Mapping):
-        kept = {str(key): item for key, item in batch.items() if key not in TARGET_NAMES}
-        taken, needed = _arguments(model)
-        kept |= {str(key): item for key, item in batch.items() if key in needed}
-        if taken is not None and not set(kept) <= taken:
-            known = {key: item for key, item in kept.items() if key in taken}
-            return ((), known) if known else (tuple(kept.values())[:1], {})
-        return (), kept
+        given = {str(key): item for key, item in batch.items()}
+        kept = {key: item for key, item in given.items() if key not in TARGET_NAMES or key in needed}
+        if any_name or set(kept) <= set(names):
+            return (), kept
+        known = {key: item for key, item in kept.items() if key in names}
+        return ((), known) if known else (tuple(kept.values())[:1], {})
     if isinstance(batch, (tuple, list)) and len(batch) > 1 and not hasattr(batch, "_fields"):
-        return (tuple(batch) if len(_arguments(model)[1]) == len(batch) else tuple(batch[:-1])), {}
+        return (tuple(batch) if len(needed) == len(batch) else tuple(batch[:-1])), {}
     return (tuple(batch) if type(batch) in (tuple, list) else (batch,)), {}
 
 
-def _arguments(model: nn.Module) -> tuple[set[str] | None, list[str]]:
-    """Lists the arguments of a model's forward, None where it takes any name, and those that it needs."""
+def _arguments(model: nn.Module) -> tuple[list[str], list[str], bool]:
+    """Lists the arguments of a model's forward, and those that it needs; says whether it takes any other by name."""
     signature, error = attempted(inspect.signature, model.forward)
     if error is not None:
-        return None, []
+        return [], [], True
     items = list(signature.parameters.values())
     plain = [item for item in items if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
     needed = [item.name for item in plain if item.default is item.empty]
-    return (None if any(item.kind is item.VAR_KEYWORD for item in items) else {item.name for item in plain}), needed
+    return [item.name for item in plain], needed, any(item.kind is item.VAR_KEYWORD for item in items)

@@ -14,10 +14,11 @@ from client_hook.capture.base import plain_name
 from client_hook.capture.forward_hooks import first_tensor
 from client_hook.inspecting.pictures import Budget, packed, spread
 
-MOST = 60  # layers with pictures
+MOST = 60  # layers with pictures, spread over the model
 MOST_LISTED = 200
 MOST_MAPS = 12  # of a layer
 _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
+_IDLE = (nn.Identity, nn.Flatten, nn.Unflatten)
 _LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 
 
@@ -26,9 +27,17 @@ class LayerLook:
 
     def __init__(self, model: nn.Module, key: str, budget: Budget) -> None:
         named = [(layer_name(key, name), item) for name, item in model.named_modules()]
-        whole = [(name, item) for name, item in named if not any(True for _ in item.children()) or _is_whole(item)]
+        inside = {id(part) for _, item in named if _is_whole(item) for part in item.children()}
+        whole = [
+            (name, item)
+            for name, item in named
+            if (_is_whole(item) or not any(True for _ in item.children()))
+            and not isinstance(item, _IDLE)
+            and id(item) not in inside
+        ]
         self._modules = [pair for pair in whole if not isinstance(pair[1], torch.jit.ScriptModule)]
         self._found: dict[str, dict[str, Any]] = {}
+        self._pictured = {self._modules[at][0] for at in spread(len(self._modules), MOST)}
         self._budget = budget
         self._handles: list[Any] = []
         self._maps_first = any(isinstance(item, _FIRST) for _, item in whole)  # whether channels come first, here
@@ -76,11 +85,12 @@ class LayerLook:
                 module, _FIRST
             )  # and so have those that only change what comes, until the next
         about |= _statistics(tensor, 1 if self._maps_first and tensor.ndim > 2 else -1)
-        waiting = len(self._modules) - len(self._found)
-        if len(self._found) <= MOST and tensor.ndim and tensor.shape[0]:
+        if name in self._pictured and tensor.ndim and tensor.shape[0]:
             maps, channels = self._maps(tensor)
             if maps is not None:
-                count, height, width = self._budget.take(tuple(maps.shape), min(waiting, MOST) + 1)
+                count, height, width = self._budget.take(
+                    tuple(maps.shape), len(self._pictured - self._found.keys()) + 1
+                )
                 chosen = spread(maps.shape[0], count)
                 about["maps"] = packed(maps[chosen], height, width)
                 about["channels"] = [channels[at] for at in chosen]

@@ -29,7 +29,7 @@ def of(answer: Tensor, fed: Fed, embedded: tuple[Tensor, Tensor] | None) -> tupl
     vectors = [] if embedded is None else [embedded[1]]
     if not watched and not vectors:
         return None, "saliency: the model got neither floats nor words through nn.Embedding"
-    total, what = _asked(answer)
+    total, what = _asked(answer, last=not watched)
     found, error = attempted(_gradients, total, [*watched, *vectors])
     if error is not None:
         return None, f"saliency: the backward failed ({type(error).__name__}: {str(error).strip()[:200]})"
@@ -49,7 +49,9 @@ def _gradients(total: Tensor, asked: list[Tensor]) -> Any:
     return torch.autograd.grad(total, asked, allow_unused=True)
 
 
-def _asked(answer: Tensor) -> tuple[Tensor, str]:
+def _asked(answer: Tensor, *, last: bool) -> tuple[Tensor, str]:
+    if last and answer.ndim == 3:
+        return answer[:, -1].max(1).values.sum(), "the largest output at the last position of each sample"
     if answer.ndim == 2 and answer.shape[1] > 1:
         return answer.max(1).values.sum(), "the largest output of each sample"
     if answer.numel() <= max(answer.shape[0] if answer.ndim else 1, 1):

@@ -20,7 +20,7 @@ from server.web.contexts.tabs import Tab, tabs
 PYTHON = """monitor = watch(model, optimizer)
 ...
 monitor.inspect((inputs, targets))   # when you like: after each epoch, or where the loss is odd"""
-TALL = 64  # pixels that a picture has at least on the page
+TALL, TALLEST = 64, 160  # pixels that one of several pictures has at least on the page, and one alone at most
 LARGEST = 12  # times
 FEATURES = 24
 SHADES = 9
@@ -304,8 +304,8 @@ def _painting(found: Pictures, words: str, *, grey: bool = False) -> Painting:
 
 
 def _times(found: Pictures) -> int:
-    rows: int = found.codes.shape[2]
-    return max(1, min(LARGEST, -(-TALL // rows)))
+    count, rows = int(found.codes.shape[0]), int(found.codes.shape[2])
+    return max(1, min(LARGEST, TALLEST // rows if count == 1 else -(-TALL // rows)))
 
 
 def _saliency(found: Saliency) -> SaliencyCard:

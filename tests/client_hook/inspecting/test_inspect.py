@@ -182,7 +182,7 @@ def test_rows_of_a_linear_layer_over_flat_pictures_are_pictures() -> None:
 def test_what_is_too_large_for_a_picture_keeps_its_spike_and_its_nan() -> None:
     batch = torch.zeros(1, 1, 200, 200)
     batch[0, 0, 17, 33], batch[0, 0, 150, 20] = -9.0, math.nan
-    model = nn.Sequential(nn.Identity(), nn.Conv2d(1, 1, 1))
+    model = nn.Sequential(nn.Dropout(), nn.Conv2d(1, 1, 1))
     seen = layer(look(model, batch), "0")
     shown = values_of(seen["maps"])
     assert shown.shape[-1] < 200
@@ -242,7 +242,7 @@ def test_of_words_the_gradient_at_their_vectors_counts() -> None:
             self.table, self.head = nn.Embedding(20, 4), nn.Linear(4, 2)
 
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return self.head(self.table(ids)[:, 2])  # all the others are not looked at
+            return self.head(self.table(ids)[:, 2])  # the others are not looked at
 
     model = Words()
     for frozen in (False, True):
@@ -265,7 +265,7 @@ def test_an_answer_that_does_not_hang_on_its_input_is_told() -> None:
             return self.answer.expand(len(x), 3)
 
     found = look(Deaf(), torch.randn(4, 2))
-    assert found["saliency"]["unused"] == ["0"]
+    assert found["saliency"]["unused"] == ["x"]
 
     class Cut(nn.Module):
         def __init__(self) -> None:
@@ -332,7 +332,7 @@ def test_validation_code_may_call_it() -> None:
         ("words", r"batch: found no tensor in str; pass what the model takes, or a batch"),
         (
             torch.randn(4, 3),
-            r"batch: the model failed on it \(RuntimeError: .*\)\. It got 0 4×3 \(float32\); pass inputs",
+            r"batch: the model failed on it \(RuntimeError: .*\)\. It got input 4×3 \(float32\); pass inputs",
         ),
     ],
 )
@@ -380,7 +380,7 @@ def test_a_large_model_fits_into_one_record_and_says_what_is_left_out() -> None:
     found = look(nn.Sequential(nn.Conv2d(3, 16, 3), *blocks), torch.randn(2, 3, 64, 64))
     assert len(json.dumps(found)) < MAX_RECORD_BYTES
     assert found["left_out"] == ["401 of 601 layers"]
-    assert sum("maps" in item for item in found["layers"]) == 60
+    assert found["layers"][0]["maps"]
 
 
 def test_nothing_is_done_after_the_end_or_where_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,3 +404,41 @@ def test_sharded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="its weights are sharded over processes"):
         inspection(monitor._parts.context, torch.randn(1, 2))
     monitor.finish()
+
+
+def test_inputs_have_the_names_that_the_model_gives_them() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.norm = nn.Embedding(9, 4), nn.LayerNorm(4)
+
+        def forward(self, ids: torch.Tensor, extra: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.norm(self.table(ids) + extra["shift"])
+
+    given = (torch.zeros(2, 3, dtype=torch.long), {"shift": torch.randn(2, 3, 4)})
+    for batch in (given, {"ids": given[0], "extra": given[1]}, (*given, torch.zeros(2))):
+        found = look(Two(), batch)
+        assert [item["name"] for item in found["inputs"]] == ["ids", "extra.shift"]
+        assert found["saliency"]["unused"] == []
+
+
+def test_pictures_are_spread_over_a_deep_model() -> None:
+    blocks = [item for _ in range(80) for item in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())]
+    layers = look(nn.Sequential(*blocks, nn.Flatten()), torch.randn(2, 4, 32, 32))["layers"]
+    drawn = [int(item["name"]) for item in layers if "maps" in item]
+    assert (len(layers), len(drawn)) == (160, 60)
+    assert drawn[-1] > 150
+
+
+def test_the_answer_of_a_language_model_is_that_of_its_last_position() -> None:
+    class Causal(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 9)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(ids).cumsum(1) * torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1))
+
+    found = look(Causal(), torch.tensor([[1, 2, 3]]))["saliency"]
+    assert found["of"] == "the largest output at the last position of each sample"
+    assert (values_of(found["map"]) > 0).all()
