@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from torch import nn
 from server.charts import pictures as painted
 from server.domain import inspection
 from tests.client_hook.tape import taped
-from tests.server.house import RUN, House
+from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, look
 
 PAGE = f"/runs/{RUN}/inspect"
@@ -24,6 +27,22 @@ API = f"/api/v1/runs/{RUN}/inspections"
 
 def event(value: Any, step: int = 7, time_ms: int = 1_000) -> dict[str, Any]:
     return {"kind": "event", "name": "inspection", "step": step, "time_ms": time_ms, "value": value}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        found.open_run()
+        yield found
+
+
+_numbers = count()
+
+
+def tell(server: House, *records: dict[str, Any]) -> None:
+    """Sends a frame that holds records alone."""
+    answer = server.send(next(_numbers), {"loss": []}, records=list(records))
+    assert answer.status_code in (200, 201, 202), answer.text
 
 
 def seen(model: nn.Module, batch: Any) -> dict[str, Any]:
@@ -93,8 +112,7 @@ def test_three_planes_are_colours() -> None:
 
 
 def test_the_page_shows_filters_saliency_and_every_layer(server: House) -> None:
-    server.open_run()
-    server.send(records=[event(seen(digits(), torch.rand(6, 1, 8, 8)))])
+    tell(server, event(seen(digits(), torch.rand(6, 1, 8, 8))))
     page = look(server, PAGE)
     assert "Step 7: 6 samples, answer 6 × 3" in page.text
     assert "Filters of 0 Weights 4 × 1 × 3 × 3; all 4 filters." in page.text
@@ -118,8 +136,7 @@ def test_the_painted_maps_are_those_of_the_model(server: House) -> None:
         model[0].weight.fill_(1.0)
     batch = torch.zeros(1, 1, 4, 4)
     batch[0, 0, 1, 2], batch[0, 0, 3, 0] = 1.0, float("nan")
-    server.open_run()
-    server.send(records=[event(seen(model, batch))])
+    tell(server, event(seen(model, batch)))
     page = look(server, PAGE)
     source = next(item["src"] for tag, item in page.tags if tag == "img" and str(item["alt"]).startswith("1, first"))
     shown = pixels(str(source))[..., :3]
@@ -142,11 +159,10 @@ def test_what_stands_out_is_said(server: House) -> None:
         def forward(self, x: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
             return self.fire(self.first(x))
 
-    server.open_run()
-    server.send(records=[event(seen(Odd(), (torch.randn(5, 2), torch.randn(5, 2))))])
+    tell(server, event(seen(Odd(), (torch.randn(5, 2), torch.randn(5, 2)))))
     page = look(server, PAGE)
     assert "warning The answer does not hang on input hint at all." in page.text
-    assert "warning fire: 0 for every sample, in all units." in page.text
+    assert "warning fire : 0 for every sample, in all units." in page.text
     assert "info Not called: layer spare." in page.text
 
 
@@ -154,8 +170,7 @@ def test_columns_of_a_table_are_listed_by_their_share(server: House) -> None:
     model = nn.Linear(3, 1, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, 0.0, -3.0]]))
-    server.open_run()
-    server.send(records=[event(seen(model, torch.randn(4, 3)))])
+    tell(server, event(seen(model, torch.randn(4, 3))))
     assert "column 2 75 % column 0 25 % column 1 0 %" in look(server, PAGE).text
 
 
@@ -168,17 +183,15 @@ def test_words_are_shaded_by_their_share(server: House) -> None:
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
             return (self.table(ids)[..., 0] * torch.tensor([0.0, 1.0, 2.0])).sum(1)
 
-    server.open_run()
-    server.send(records=[event(seen(Words(), torch.tensor([[4, 5, 6], [6, 5, 4]])))])
+    tell(server, event(seen(Words(), torch.tensor([[4, 5, 6], [6, 5, 4]]))))
     shades = [str(item["class"]) for tag, item in look(server, PAGE).tags if "token" in str(item.get("class"))]
     assert shades == [f"token token--{shade}" for shade in (0, 4, 9, 0, 4, 9)]
 
 
 def test_each_inspection_has_an_address_and_the_newest_is_shown_first(server: House) -> None:
-    server.open_run()
     value = {"model": "", "samples": 3}
     for step in (0, 50, 100):
-        server.send(records=[event({**value, "samples": step + 1}, step, 1_000 + step)])
+        tell(server, event({**value, "samples": step + 1}, step, 1_000 + step))
     page = look(server, PAGE)
     assert "Step 100: 101 samples" in page.text
     assert f"{PAGE}?n=2" in page.values("href")
@@ -190,10 +203,9 @@ def test_each_inspection_has_an_address_and_the_newest_is_shown_first(server: Ho
 
 
 def test_the_api_lists_inspections_and_gives_what_came(server: House) -> None:
-    server.open_run()
     assert server.client.get(API).json() == {"items": [], "next": None}
     value = seen(nn.Linear(2, 2), torch.randn(3, 2))
-    server.send(records=[event({"samples": 1}, 3), event(value, 9, 2_000)])
+    tell(server, event({"samples": 1}, 3), event(value, 9, 2_000))
     listed = server.client.get(API).json()["items"]
     assert [(item["n"], item["step"], item["attempt"]) for item in listed] == [(1, 3, 1), (2, 9, 1)]
     told = server.client.get(f"{API}/2").json()
@@ -205,7 +217,6 @@ def test_the_api_lists_inspections_and_gives_what_came(server: House) -> None:
 
 
 def test_without_an_inspection_the_page_says_how_to_make_one(server: House) -> None:
-    server.open_run()
     page = look(server, PAGE)
     assert "Nobody looked inside this model yet" in page.text
     assert "monitor.inspect((inputs, targets))" in page.text
@@ -229,8 +240,7 @@ def packed(**more: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_whatever_comes_is_shown_as_text_or_left_out(server: House, value: Any) -> None:
-    server.open_run()
-    server.send(records=[event(value)])
+    tell(server, event(value))
     page = look(server, PAGE)
     assert "alert(1)" not in "".join(page.values("onerror"))
     assert [tag for tag, item in page.tags if tag == "img" and item.get("src") == "x"] == []
@@ -250,8 +260,7 @@ def test_bytes_that_are_no_picture_are_none(wrong: dict[str, Any]) -> None:
 
 
 def test_what_was_inspected_is_not_read_for_the_other_pages(server: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.open_run()
-    server.send(records=[event(seen(digits(), torch.rand(6, 1, 8, 8)))])
+    tell(server, event(seen(digits(), torch.rand(6, 1, 8, 8))))
     asked = server.store.records.events
 
     def without(run_id: str, **wanted: Any) -> Any:
