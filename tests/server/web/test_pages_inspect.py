@@ -163,7 +163,7 @@ def test_what_stands_out_is_said(server: House) -> None:
     page = look(server, PAGE)
     assert "warning The answer does not hang on input hint at all." in page.text
     assert "warning fire : 0 for every sample, in all units." in page.text
-    assert "info Not called: layer spare." in page.text
+    assert "info Not called: layer spare ." in page.text
 
 
 def test_columns_of_a_table_are_listed_by_their_share(server: House) -> None:
