@@ -127,9 +127,10 @@ class Monitor:
         """Runs a copy of the model on a batch, in evaluation mode, and shows its filters, what each layer makes of the
         batch, and on which inputs the answer hangs; `model` is the name of one of several.
 
-        `batch` is what the loop has: inputs, (inputs, targets) or a dict. It takes a forward and a backward.
+        `batch` is what the loop has: inputs, (inputs, targets) or a dict. It takes a forward and a backward; of several
+        ranks the first one does it.
         """
-        if self._parts is not None and self._log is not None:
+        if self._parts is not None and self._log is not None and not self._identity.rank:
             from client_hook.inspecting import inspection
 
             self._log.event("inspection", inspection(self._parts.context, batch, model), step)

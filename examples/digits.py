@@ -60,9 +60,9 @@ def main() -> None:
             optimizer.step()
             scheduler.step()
             monitor.step(loss)
-            if options.pause:
-                time.sleep(options.pause)
+            time.sleep(options.pause)
         validate(model, held_out, monitor)
+    monitor.inspect(next(iter(loader)))  # filters, feature maps and saliency, on a page of the run
 
 
 def validate(model: nn.Module, held_out: torch.utils.data.Dataset, monitor) -> None:

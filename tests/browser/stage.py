@@ -6,8 +6,10 @@ import json
 import math
 
 import numpy as np
+import torch
 
 from tests.browser.kit import open_run, post, send
+from tests.inspected import Words, digits, event, seen, table
 from tests.serving import Server, wait_until
 
 SICK, ODD, DEEP, EMPTY = "sick", "odd", "deep", "empty"
@@ -22,6 +24,10 @@ PAGES = (
     f"/runs/{SICK}/checklist",
     f"/runs/{DEEP}/layers?layer=blocks.1.fc",
     f"/runs/{EMPTY}/layers",
+    f"/runs/{DEEP}/inspect",
+    f"/runs/{DEEP}/inspect?n=1",
+    f"/runs/{DEEP}/inspect?n=2",
+    f"/runs/{EMPTY}/inspect",
     f"/compare?run={SICK}&run={ODD}",
     "/?where=config.lr%3D0.1&col=config.lr",
     "/sweep?result=last.loss",
@@ -57,7 +63,13 @@ def fill(server: Server) -> None:
     open_run(server, DEEP, name="deep run")
     layers = {f"act/std/blocks.{block}.{part}": falling.tolist() for block in range(4) for part in ("fc", "norm")}
     layers["act/std/blocks.2.fc"] = [0.0] * steps
-    send(server, 0, {"loss": falling.tolist(), **layers}, run_id=DEEP)
+    looks = (
+        (digits(), torch.rand(6, 1, 8, 8)),
+        (Words(), torch.arange(6).reshape(2, 3)),
+        (table(), torch.randn(9, 30)),
+    )
+    seen_so = tuple(event(seen(*look), step, step) for step, look in enumerate(looks))
+    send(server, 0, {"loss": falling.tolist(), **layers}, run_id=DEEP, records=seen_so)
     open_run(server, EMPTY, name="empty run")
     wait_until(lambda: server.get(f"runs/{SICK}/findings")["items"], "a finding of the run with NaN", 60)
     mute = {"project": "default", "code": "GW954", "reason": "Texts of one line", "days": 30, "who": "Ada"}

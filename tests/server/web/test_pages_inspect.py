@@ -17,16 +17,12 @@ from torch import nn
 
 from server.charts import pictures as painted
 from server.domain import inspection
-from tests.client_hook.tape import taped
+from tests.inspected import Words, digits, event, seen
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, look
 
 PAGE = f"/runs/{RUN}/inspect"
 API = f"/api/v1/runs/{RUN}/inspections"
-
-
-def event(value: Any, step: int = 7, time_ms: int = 1_000) -> dict[str, Any]:
-    return {"kind": "event", "name": "inspection", "step": step, "time_ms": time_ms, "value": value}
 
 
 @pytest.fixture
@@ -43,20 +39,6 @@ def tell(server: House, *records: dict[str, Any]) -> None:
     """Sends a frame that holds records alone."""
     answer = server.send(next(_numbers), {"loss": []}, records=list(records))
     assert answer.status_code in (200, 201, 202), answer.text
-
-
-def seen(model: nn.Module, batch: Any) -> dict[str, Any]:
-    """Lets the hook itself look at a model."""
-    monitor, tape = taped(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    monitor.inspect(batch)
-    monitor.finish()
-    [(_, value)] = tape.events("inspection")
-    return value
-
-
-def digits() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
 
 
 def pixels(address: str) -> np.ndarray:
@@ -175,14 +157,6 @@ def test_columns_of_a_table_are_listed_by_their_share(server: House) -> None:
 
 
 def test_words_are_shaded_by_their_share(server: House) -> None:
-    class Words(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.table = nn.Embedding(9, 1)
-
-        def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return (self.table(ids)[..., 0] * torch.tensor([0.0, 1.0, 2.0])).sum(1)
-
     tell(server, event(seen(Words(), torch.tensor([[4, 5, 6], [6, 5, 4]]))))
     shades = [str(item["class"]) for tag, item in look(server, PAGE).tags if "token" in str(item.get("class"))]
     assert shades == [f"token token--{shade}" for shade in (0, 4, 9, 0, 4, 9)]
