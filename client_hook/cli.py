@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from keyword import iskeyword
 
 Command = Callable[[list[str]], int]
 
@@ -37,6 +38,8 @@ _SERVER = {
     "migrate": "bring the database to the newest schema",
     "backup": "copy the database to a file while the server runs",
     "restore": "put a backup in the place of the database",
+    "export": "write runs to a file while the server runs",
+    "import": "take runs from such a file, or from the database of another server",
 }
 
 
@@ -71,7 +74,7 @@ def server_command(name: str) -> Command | str:
     point = next(iter(entry_points(group=GROUP, name=name)), None)
     if point is None and name in _SERVER:
         # a checkout that is run in place has the code, but no entry points
-        point = EntryPoint(name, f"server.cli:{name}", GROUP)
+        point = EntryPoint(name, f"server.cli:{name}{'_' * iskeyword(name)}", GROUP)
     if point is None:
         known = ", ".join([*_SERVER, *_HERE])
         return f"there is no command {name!r}; the commands are {known}. See: gradwatch --help"

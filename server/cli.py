@@ -1,4 +1,4 @@
-"""The server's commands: serve, demo, check, rules, migrate, backup, restore, found through entry points.
+"""The server's commands: serve, demo, check, rules, migrate, backup, restore, export, import; entry points name them.
 
 Standard library alone until a command runs, so that a missing package is named with the line that installs it.
 """
@@ -23,6 +23,7 @@ PIP_LINE = 'pip install "gradwatch[server]"'
 OURS = frozenset({"server", "client_hook"})
 WRONG = 2
 INTERRUPTED = 130
+_WHICH = "id of a run, its beginning, or a name (then its newest run)"
 
 
 def serve(argv: list[str]) -> int:
@@ -94,23 +95,72 @@ def restore(argv: list[str]) -> int:
     return _operate(argv, restore, lambda operations, url, path: operations.restore(path, url), "FILE", "the backup")
 
 
+def export(argv: list[str]) -> int:
+    """Writes runs with all that belongs to them to a file, while the server runs; `import` reads it."""
+    parser = argparse.ArgumentParser(prog="gradwatch export", description=export.__doc__)
+    parser.add_argument("file", metavar="FILE", help="the new file")
+    parser.add_argument("runs", metavar="RUN", nargs="*", help=f"{_WHICH}; all, if none is named")
+    parser.add_argument("--project", metavar="NAME", help="runs of this project alone")
+    return _on_database(
+        parser, argv,
+        lambda options, url: _moving().export_runs(url, _path(options), options.runs, options.project),
+    )  # fmt: skip
+
+
+def import_(argv: list[str]) -> int:
+    """Takes runs from a file that `export` or `backup` wrote, or from the database of another server."""
+    parser = argparse.ArgumentParser(prog="gradwatch import", description=import_.__doc__)
+    parser.add_argument("file", metavar="FILE", help="the file")
+    parser.add_argument("runs", metavar="RUN", nargs="*", help=f"{_WHICH}; all, if none is named")
+    parser.add_argument("--project", metavar="NAME", help="where they come to (default: a project of the same name)")
+    return _on_database(
+        parser, argv,
+        lambda options, url: _moving().import_runs(_path(options), url, options.runs, options.project),
+    )  # fmt: skip
+
+
+def _moving() -> Any:
+    # Imported here: it needs the packages of the extra `server`.
+    from server import moving
+
+    return moving
+
+
+def _path(options: argparse.Namespace) -> Path:
+    return Path(options.file).expanduser()
+
+
 def _operate(
     argv: list[str], command: Callable[..., int], act: Callable[[Any, str, Path], str], file: str = "", words: str = ""
 ) -> int:
-    """Runs a command on the database that the settings name, and prints its sentence."""
+    """Runs a command of `operations` on the database that the settings name."""
     parser = argparse.ArgumentParser(prog=f"gradwatch {command.__name__}", description=command.__doc__)
     if file:
         parser.add_argument("file", metavar=file, help=words)
+
+    def run(options: argparse.Namespace, url: str) -> str:
+        # Imported here: it needs the packages of the extra `server`.
+        from server import operations
+
+        return act(operations, url, _path(options) if file else Path())
+
+    return _on_database(parser, argv, run)
+
+
+def _on_database(
+    parser: argparse.ArgumentParser, argv: list[str], act: Callable[[argparse.Namespace, str], str]
+) -> int:
+    """Runs a command on the database that the settings name, and prints its sentence."""
     parser.add_argument("--home", metavar="DIR", help="folder of the database [GRADWATCH_HOME]")
     parser.add_argument("--database", metavar="URL", help="database [GRADWATCH_DATABASE]")
     options = parser.parse_args(argv)
     try:
-        # Imported here: these need the packages of the extra `server`.
-        from server import errors, operations
+        # Imported here: it needs the packages of the extra `server`.
+        from server import errors
 
         settings = Settings.read({"home": options.home, "database": options.database}, os.environ)
         try:
-            said = act(operations, settings.database, Path(getattr(options, "file", "")).expanduser())
+            said = act(options, settings.database)
         except errors.GradwatchError as error:
             return _complain(error)
     except SettingsError as error:

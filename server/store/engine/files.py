@@ -32,7 +32,7 @@ def back_up(database: Path, target: Path) -> int:
             # in one step: the copy is of one commit, and a busy writer cannot make it begin again and again
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-        _check(part)
+        check(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.rename(target)
@@ -49,7 +49,7 @@ def restore(source: Path, database: Path) -> None:
     """
     if not source.is_file():
         raise StoreError(f"There is no backup {source}.")
-    _check(source)
+    check(source)
     part = database.with_name(database.name + ".part")
     kept = _free(database.with_name(database.name + ".before"))
     try:
@@ -76,7 +76,7 @@ def _free(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _check(path: Path) -> None:
+def check(path: Path) -> None:
     """Raises StoreError where a file is not one of ours, or not whole."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:

@@ -1,0 +1,111 @@
+"""The commands `gradwatch export` and `gradwatch import`: runs leave a server as a file, and come to another.
+
+The file is a SQLite database of Gradwatch itself, with these runs alone: `gradwatch serve --database` opens it too.
+Not for: backups of a whole server (operations.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from server.errors import StoreError
+from server.store import Store, moving
+from server.store.engine import Database, files, open_database, sqlite_path
+
+SHOWN = 3
+
+
+def export_runs(url: str, target: Path, wanted: Sequence[str], project: str | None = None) -> str:
+    """Writes runs of a database, which a server may use meanwhile, to a new file, and says so in a sentence.
+
+    `wanted` are ids, beginnings of ids, or names (then the newest run of that name); none means all that are not
+    deleted. `project` keeps those of one project. Raises StoreError.
+    """
+    if target.exists():
+        raise StoreError(f"{target} is there already; name another file, or move it away.")
+    with _reading(url) as source, tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(target)) as folder:
+        chosen = _chosen(source, wanted, project)
+        made = Path(folder) / "runs.db"
+        with _writing(f"sqlite:///{made}") as into:
+            moving.copy(source, into, chosen)
+        files.back_up(made, target)
+    return f"{target} holds {_runs(len(chosen))} ({target.stat().st_size / 1e6:,.1f} MB)"
+
+
+def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | None = None) -> str:
+    """Takes runs of a file into a database, and says so in a sentence; runs that are there already stay as they are.
+
+    `source` is what `export` wrote, a backup, or the database of another server; `project` is where the runs come to.
+    No server may use a SQLite database meanwhile. Raises StoreError.
+    """
+    if not source.is_file():
+        raise StoreError(f"There is no file {source}.")
+    files.check(source)
+    with _reading(f"sqlite:///{source.absolute()}") as database:
+        chosen = _chosen(database, wanted, None)
+        with _writing(url) as into:
+            came = moving.copy(database, into, chosen, project)
+    there = len(chosen) - len(came)
+    left = f"; {_runs(there)} {'was' if there == 1 else 'were'} there already and stayed as before" if there else ""
+    return f"{_runs(len(came))} came from {source}{left}"
+
+
+def _chosen(database: Database, wanted: Sequence[str], project: str | None) -> list[str]:
+    known = [run for run in moving.known(database) if project in (None, run.project)]
+    if not wanted:
+        chosen = [run.id for run in known if not run.deleted]
+        if not chosen:
+            raise StoreError("There is no run" + (f" in the project {project!r}." if project else "."))
+        return chosen
+    chosen = []
+    for name in wanted:
+        exact = [run for run in known if run.id == name] or [run for run in known if run.name == name][:1]
+        found = exact or [run for run in known if run.id.startswith(name)]
+        if not found:
+            newest = ", ".join(f"{run.id} ({run.name})" for run in known[:SHOWN]) or "none"
+            raise StoreError(f"No run has the id or the name {name!r}; the newest are {newest}.")
+        if len(found) > 1:
+            raise StoreError(f"{len(found)} runs have an id that begins with {name!r}; name more of it.")
+        chosen.append(found[0].id)
+    return list(dict.fromkeys(chosen))
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Database]:
+    """Opens a database of which a server may be using the file: a copy of one moment is read, in today's schema."""
+    path = sqlite_path(url)
+    with ExitStack() as until:
+        if path is not None:
+            folder = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(path))))
+            files.back_up(path, folder / "copy.db")
+            url = f"sqlite:///{folder / 'copy.db'}"
+            Store.open(url).close()  # which brings it to the newest schema
+        database = open_database(url)
+        until.callback(database.close)
+        yield database
+
+
+def _roomy(path: Path) -> str | None:
+    """Names the folder for a copy: beside the database, where there was room for it, unless nobody may write there."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return str(path.parent)
+    except OSError:
+        return None
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[Database]:
+    Store.open(url).close()
+    database = open_database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _runs(amount: int) -> str:
+    return f"{amount:,} run{'' if amount == 1 else 's'}"
