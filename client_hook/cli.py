@@ -40,6 +40,7 @@ _SERVER = {
     "restore": "put a backup in the place of the database",
     "export": "write runs to a file while the server runs",
     "import": "take runs from such a file, or from the database of another server",
+    "worker": "diagnose beside the servers of a PostgreSQL database",
 }
 
 

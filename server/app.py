@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
-from server.config import SHORT_TOKEN_CHARACTERS, Settings
+from server.config import OWN_RULES, SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.listening import Listening
 from server.diagnosis.replays import Replays
@@ -66,7 +66,6 @@ GZIP_LEVEL = 5
 GRACE_S = 6
 START_S = 60
 SWITCH_S = 0.001  # how long one thread may keep the others from running, where the usual 5 ms would add up
-OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
 
 log = logging.getLogger(__name__)
 

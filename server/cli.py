@@ -1,4 +1,4 @@
-"""The server's commands: serve, demo, check, rules, migrate, backup, restore, export, import; entry points name them.
+"""The server's commands, found through entry points: serve, demo, check, rules, and what an administrator needs.
 
 Standard library alone until a command runs, so that a missing package is named with the line that installs it.
 """
@@ -119,6 +119,19 @@ def import_(argv: list[str]) -> int:
     )  # fmt: skip
 
 
+def worker(argv: list[str]) -> int:
+    """Diagnoses the runs of a PostgreSQL database beside its servers, until SIGTERM or Ctrl-C."""
+
+    def run(_: argparse.Namespace, settings: Settings) -> str:
+        # Imported here: it needs the packages of the extra `server`.
+        from server import working
+
+        working.run(settings)
+        return ""
+
+    return _with_settings(argparse.ArgumentParser(prog="gradwatch worker", description=worker.__doc__), argv, run)
+
+
 def _moving() -> Any:
     # Imported here: it needs the packages of the extra `server`.
     from server import moving
@@ -151,6 +164,12 @@ def _on_database(
     parser: argparse.ArgumentParser, argv: list[str], act: Callable[[argparse.Namespace, str], str]
 ) -> int:
     """Runs a command on the database that the settings name, and prints its sentence."""
+    return _with_settings(parser, argv, lambda options, settings: act(options, settings.database) + "\n")
+
+
+def _with_settings(
+    parser: argparse.ArgumentParser, argv: list[str], act: Callable[[argparse.Namespace, Settings], str]
+) -> int:
     parser.add_argument("--home", metavar="DIR", help="folder of the database [GRADWATCH_HOME]")
     parser.add_argument("--database", metavar="URL", help="database [GRADWATCH_DATABASE]")
     options = parser.parse_args(argv)
@@ -160,14 +179,14 @@ def _on_database(
 
         settings = Settings.read({"home": options.home, "database": options.database}, os.environ)
         try:
-            said = act(options, settings.database)
+            said = act(options, settings)
         except errors.GradwatchError as error:
             return _complain(error)
     except SettingsError as error:
         return _complain(error)
     except ModuleNotFoundError as missing:
         return _name_missing(missing)
-    sys.stdout.write(said + "\n")
+    sys.stdout.write(said)
     return 0
 
 

@@ -18,6 +18,7 @@ from server import paths
 DEFAULT_PORT = 8777
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named here in order to be recognised
 SHORT_TOKEN_CHARACTERS = 16
+OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
 
 
 class SettingsError(ValueError):

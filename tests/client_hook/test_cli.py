@@ -45,7 +45,7 @@ def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.Ca
     assert cli.main(["sevre"]) == 2
     assert capsys.readouterr().err == (
         "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, migrate, "
-        "backup, restore, export, import, sync, status, preflight, run. See: gradwatch --help\n"
+        "backup, restore, export, import, worker, sync, status, preflight, run. See: gradwatch --help\n"
     )
 
 
