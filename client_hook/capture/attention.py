@@ -83,8 +83,8 @@ def _measure(query: Tensor, key: Tensor, given: Mapping[str, Any]) -> Tensor:
         rows = query.detach().reshape(-1, *query.shape[-2:])[0]
         keys = key.detach().reshape(-1, *key.shape[-2:])[0][:KEYS].float()
         causal = bool(given.get("is_causal"))
-        stride = max(1, len(rows) // ROWS)
-        at = torch.arange(len(rows) - 1, -1, -stride, device=rows.device)[:ROWS]
+        count = min(len(rows), ROWS)
+        at = len(rows) - 1 - torch.arange(count, device=rows.device) * len(rows) // count
         scale = given.get("scale") or 1.0 / math.sqrt(query.shape[-1])
         scores = rows[at].float() @ keys.T * scale
         mask = given.get("attn_mask")
