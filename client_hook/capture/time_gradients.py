@@ -80,8 +80,8 @@ class TimeGradientSignal(Signal):
 
     @guarded(None)
     def take(self, name: str, time: Any, gradient: Tensor, cell: bool) -> None:
-        """Takes the norm of a gradient that arrived: one a time step. `time`: a cell's, or the axis of time, or how many
-        rows belong to each."""
+        """Takes the norm of a gradient that arrived: one a time step. `time`: a cell's, or the axis of time, or how
+        many rows belong to each."""
         began = perf_counter()
         if cell:
             norms = self._cells.get(name)
