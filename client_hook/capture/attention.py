@@ -29,17 +29,11 @@ class AttentionSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._found: list[Tensor] = []
-        self._columns: dict[int, tuple[str, ...]] = {}
-        self._over = False
+        self._over = self._heard = False
 
     def attach(self) -> None:
         """Listens."""
         self.context.patches.subscribe(self)
-
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._found.clear()
 
     def arm(self, sampled: bool) -> None:
         """Begins to count the calls of a forward."""
@@ -57,7 +51,7 @@ class AttentionSignal(Signal):
 
     def resume(self, midway: bool) -> None:
         """Says so where the wrapper stays away after plain steps."""
-        if self._columns and self.context.patches.stuck:
+        if self._heard and self.context.patches.stuck:
             self.context.note("Fused attention is not heard any more: torch.compile came after the first steps.")
 
     def on_backward(self, root: Tensor) -> None:
@@ -69,10 +63,8 @@ class AttentionSignal(Signal):
         found, self._found = self._found, []
         if not found:
             return
-        columns = self._columns.get(len(found))
-        if columns is None:
-            columns = tuple(f"{name}{call}" for call in range(len(found)) for name in NAMES)
-            self._columns[len(found)] = columns
+        self._heard = True
+        columns = tuple(f"{name}{call}" for call in range(len(found)) for name in NAMES)
         if len({item.device for item in found}) == 1:
             self.context.readback.put(step, time_ms, columns, torch.cat(found))
 

@@ -62,15 +62,11 @@ def draw(weight: Tensor, gradient: Tensor, count: int, table: bool = False) -> D
 
 def _asked(gradient: Tensor, rows: int) -> Tensor:
     """Measures each row's gradient, by some of its columns."""
+    there = gradient._values().flatten(1) if gradient.is_sparse else gradient
+    if (columns := there.shape[1]) > WHOLE:
+        there = there.narrow(1, columns // 2, ASKED)
+    half = torch.float32 if there.dtype.itemsize == 2 else None
+    squares: Tensor = torch.linalg.vector_norm(there, dim=1, dtype=half).float().square()
     if gradient.is_sparse:
-        asked = torch.zeros(rows, dtype=torch.float32, device=gradient.device)
-        return asked.index_add_(0, gradient._indices()[0], _squares(gradient._values().flatten(1)))
-    return _squares(gradient)
-
-
-def _squares(rows: Tensor) -> Tensor:
-    if (columns := rows.shape[1]) > WHOLE:
-        rows = rows.narrow(1, columns // 2, ASKED)
-    half = torch.float32 if rows.dtype.itemsize == 2 else None
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=half).float()
-    return norms.square()
+        return squares.new_zeros(rows).index_add_(0, gradient._indices()[0], squares)
+    return squares

@@ -80,7 +80,6 @@ class LossCallSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self.context.on_bad_loss = None
         if self._trace is not None:
             self._trace.leave()

@@ -20,6 +20,7 @@ ROW = 4_096
 PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
 FEWEST_PLACES = 8  # that are left along a dimension of a map
 CHOICES = 128  # of places that are kept, 32 kB each
+COLUMNS = 64  # names of series that are kept: a model may use other parameters in each step
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -169,6 +170,12 @@ def spread(tensor: Tensor, most: int, channel: int = 1) -> Tensor:
         if times > 1:
             tensor = tensor[(slice(None),) * dimension + (slice(None, None, times),)]
     return tensor
+
+
+@lru_cache(maxsize=COLUMNS)
+def columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Names series: of each kind that of every name. Most steps ask for the same."""
+    return tuple(kind + name for kind in kinds for name in names)
 
 
 def _is_dense(tensor: Tensor) -> bool:

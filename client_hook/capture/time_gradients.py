@@ -61,8 +61,8 @@ class TimeGradientSignal(Signal):
             return
         given = inputs[0] if inputs else None
         if isinstance(given, PackedSequence):
-            given, time = given.data, given.batch_sizes
-            length = len(time)
+            time: Any = given.batch_sizes
+            given, length = given.data, len(time)
         elif isinstance(given, Tensor):
             time = 1 if given.ndim == 3 and getattr(module, "batch_first", False) else 0
             length = given.shape[time]
@@ -89,7 +89,7 @@ class TimeGradientSignal(Signal):
                 norm, before = torch.linalg.vector_norm(gradient), norms[time]
                 norms[time] = norm if before is None else torch.hypot(norm, before)  # an LSTM's two states
         elif not torch._C._functorch.is_functorch_wrapped_tensor(gradient):
-            if isinstance(time, Tensor):
+            if not isinstance(time, int):
                 gradient, time = pad_packed_sequence(PackedSequence(gradient, time))[0], 0
             others = [axis for axis in range(gradient.ndim) if axis != time]
             self._profiles[name] = torch.linalg.vector_norm(gradient.float(), dim=others) if others else gradient.abs()

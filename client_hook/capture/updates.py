@@ -30,7 +30,6 @@ class UpdateSignal(Signal):
         super().__init__(context)
         self._before: dict[str, tuple[list[str], list[Drawn | None], list[Tensor], Tensor]] = {}
         self._results: dict[str, tuple[list[str], Tensor]] = {}
-        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._tables = set[str | None]()
 
     def attach(self) -> None:
@@ -72,13 +71,7 @@ class UpdateSignal(Signal):
         """Hands over a row for each optimizer that stepped."""
         self._before.clear()
         for names, values in self._results.values():
-            key = tuple(names)
-            columns = self._columns.get(key)
-            if columns is None:
-                if len(self._columns) > 100:
-                    self._columns.clear()
-                weights, ratios = (f"weight_norm/{name}" for name in names), (f"update_ratio/{name}" for name in names)
-                columns = self._columns[key] = (*weights, *ratios)
+            columns = tensors.columns(tuple(names), ("weight_norm/", "update_ratio/"))
             self.context.readback.put(step, time_ms, columns, values)
         self._results.clear()
 
