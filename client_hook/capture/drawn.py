@@ -6,7 +6,7 @@ Not for: parameters that move alike everywhere (tensors.sample).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ WHOLES = 2**40
 PARTS, GOLDEN_PARTS = 987, 610  # Fibonacci numbers
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """Holds places in a table's memory, and by which factor each counts in the root of a sum of squares."""
 
     size: int
