@@ -113,7 +113,7 @@ class Recorder:
         self.context.patches.unsubscribe(self._accumulation)
         self._replays.detach()
         self.context.on_scaled = self.context.on_alarm = self.context.on_wake = None
-        self.signals.tell_all("detach")
+        self.signals.detach(*self.signals.all)
         self.signals.clear()
         self._loss = None
         self.step = lambda *_: False  # somebody may have kept it, or what plain steps made of it

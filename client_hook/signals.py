@@ -31,6 +31,12 @@ class Signals:
         self._faults: dict[int, int] = {}
         self.arrange()
 
+    def detach(self, *gone: Signal) -> None:
+        """Ends signals; the patches tell them nothing any more."""
+        for signal in gone:
+            signal.context.patches.unsubscribe(signal)
+            _call_from(self, [signal.detach], 0, ())
+
     def clear(self) -> None:
         """Forgets them all."""
         self.all = []
@@ -83,7 +89,7 @@ class Signals:
         faults = self._faults[id(signal)] = self._faults.get(id(signal), 0) + 1
         if faults == FAULTS_BEFORE_OFF and signal in self.all:
             self.all.remove(signal)
-            _call_from(self, [signal.detach], 0, ())
+            self.detach(signal)
             self._note(f"{type(signal).__name__} failed {faults} times and was switched off.")
             self.arrange()
 

@@ -24,7 +24,7 @@ TANH_LIMIT = 0.97
 SIGMOID_LIMIT = 0.03
 CHECK_VISIBLE_AT = 3
 
-_ALL = ("mean", "std", "absmax", "zeros", "nonfinite")
+_ALL = ("act/mean/", "act/std/", "act/absmax/", "act/zeros/", "act/nonfinite/")
 
 
 class ActivationSignal(Signal):
@@ -39,7 +39,6 @@ class ActivationSignal(Signal):
         # rank of the call, sample, and the ends of an output that is larger than a sample
         self._samples: dict[str, tuple[int, Tensor, Tensor | None]] = {}
         self._limits: dict[str, str] = {}  # which modules can saturate, and how
-        self._columns: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
 
     def arm(self, sampled: bool) -> None:
         """Puts the hooks on, or takes them off."""
@@ -99,18 +98,8 @@ class ActivationSignal(Signal):
                 if saturating:
                     rows = torch.stack([samples[name][1] for name in saturating])
                     parts.append(_share((rows - centre).abs() > limit))
-            columns = self._columns_of(tuple(names), (*tanh, *sigmoid))
+            columns = tensors.columns(tuple(names), _ALL) + tensors.columns((*tanh, *sigmoid), ("act/saturated/",))
             self.context.readback.put(step, time_ms, columns, torch.cat(parts))
-
-    def _columns_of(self, names: tuple[str, ...], saturating: tuple[str, ...]) -> tuple[str, ...]:
-        columns = self._columns.get((names, saturating))
-        if columns is None:
-            if len(self._columns) > 100:
-                self._columns.clear()
-            everywhere = [f"act/{statistic}/{name}" for statistic in _ALL for name in names]
-            columns = (*everywhere, *(f"act/saturated/{name}" for name in saturating))
-            self._columns[names, saturating] = columns
-        return columns
 
     def detach(self) -> None:
         """Takes every hook off."""

@@ -29,17 +29,11 @@ class AttentionSignal(Signal):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._found: list[Tensor] = []
-        self._columns: dict[int, tuple[str, ...]] = {}
-        self._over = False
+        self._over = self._heard = False
 
     def attach(self) -> None:
         """Listens."""
         self.context.patches.subscribe(self)
-
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._found.clear()
 
     def arm(self, sampled: bool) -> None:
         """Begins to count the calls of a forward."""
@@ -57,7 +51,7 @@ class AttentionSignal(Signal):
 
     def resume(self, midway: bool) -> None:
         """Says so where the wrapper stays away after plain steps."""
-        if self._columns and self.context.patches.stuck:
+        if self._heard and self.context.patches.stuck:
             self.context.note("Fused attention is not heard any more: torch.compile came after the first steps.")
 
     def on_backward(self, root: Tensor) -> None:
@@ -69,10 +63,8 @@ class AttentionSignal(Signal):
         found, self._found = self._found, []
         if not found:
             return
-        columns = self._columns.get(len(found))
-        if columns is None:
-            columns = tuple(f"{name}{call}" for call in range(len(found)) for name in NAMES)
-            self._columns[len(found)] = columns
+        self._heard = True
+        columns = tuple(f"{name}{call}" for call in range(len(found)) for name in NAMES)
         if len({item.device for item in found}) == 1:
             self.context.readback.put(step, time_ms, columns, torch.cat(found))
 
@@ -83,8 +75,8 @@ def _measure(query: Tensor, key: Tensor, given: Mapping[str, Any]) -> Tensor:
         rows = query.detach().reshape(-1, *query.shape[-2:])[0]
         keys = key.detach().reshape(-1, *key.shape[-2:])[0][:KEYS].float()
         causal = bool(given.get("is_causal"))
-        stride = max(1, len(rows) // ROWS)
-        at = torch.arange(len(rows) - 1, -1, -stride, device=rows.device)[:ROWS]
+        count = min(len(rows), ROWS)
+        at = len(rows) - 1 - torch.arange(count, device=rows.device) * len(rows) // count
         scale = given.get("scale") or 1.0 / math.sqrt(query.shape[-1])
         scores = rows[at].float() @ keys.T * scale
         mask = given.get("attn_mask")

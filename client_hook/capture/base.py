@@ -248,7 +248,7 @@ class Signal:
         """Begins: called once, inside `watch`."""
 
     def detach(self) -> None:
-        """Leaves nothing behind: no hook, no reference. Called once, also after a failed attach."""
+        """Leaves nothing behind: no hook, no reference. Called once, also after a failed attach, and unsubscribed."""
 
     def arm(self, sampled: bool) -> None:
         """Hears that the next step begins, and whether it is measured in full."""

@@ -43,9 +43,8 @@ def _of(tensor: Tensor) -> dict[str, Any]:
     whole = tensor.detach().contiguous()
     flat = picked = whole.view(-1)
     if len(flat) > VALUES:
-        picked = flat.index_select(0, tensor_tools.scattered(len(flat), VALUES, flat.device))
-    raw = bytes(picked.view(torch.uint8).tolist()) if picked.dtype is not torch.bool else bytes(picked.tolist())
-    about["hash"] = hashlib.blake2b(raw, digest_size=8).hexdigest()
+        picked = flat[tensor_tools.scattered(len(flat), VALUES, flat.device)]  # of types that index_select lacks too
+    about["hash"] = hashlib.blake2b(bytes(picked.view(torch.uint8).tolist()), digest_size=8).hexdigest()
     if flat.is_floating_point():
         about["nonfinite"] = int(tensor_tools.nonfinite(flat))
     return about

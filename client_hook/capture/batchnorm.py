@@ -17,14 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.later import Later
 from client_hook.capture.tensors import spread
-from client_hook.capture.watched_calls import WatchedCalls, first_floats
+from client_hook.capture.watched_calls import WatchedCalls, first_floats, is_due
 
 MAX_VALUES = 65_536
 MAX_LAYERS = 64
 KEPT = 50  # samples
 AVERAGED = 10  # pairs of calls
-SEND_AT = (3, 10, 20)
-SEND_EVERY = 25
 
 
 class _Layer:
@@ -164,7 +162,7 @@ class BatchNormSignal(Signal):
         self._this_step.clear()
         self._later.poll()
         steps = self._steps()
-        if any(self._sent < mark <= steps for mark in SEND_AT) or steps >= self._sent + SEND_EVERY:
+        if is_due(self._sent, steps):
             self._send(step, steps)
 
     def _steps(self) -> int:

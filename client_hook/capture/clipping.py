@@ -65,7 +65,6 @@ class ClippingSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self._norms, self._value_clipped, self._factors = [], [], []
 
     def scale(self, scaler: Any) -> None:

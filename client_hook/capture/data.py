@@ -96,7 +96,6 @@ class DataSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self._loaders.clear()
         self._gone.clear()
         self._last = None

@@ -51,11 +51,6 @@ class DisplacementSignal(Signal):
         if any(_is_plain(optimizer) for optimizer in self.context.optimizers.values()):
             self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more; forgets the copies."""
-        self.context.patches.unsubscribe(self)
-        self._walks.clear()
-
     def batch(self, loader: Any, wait_s: float, epoch_start: bool) -> None:
         """Hears a batch: the first one of a training epoch ends a stretch of the walk."""
         if not epoch_start:

@@ -6,7 +6,7 @@ Not for: parameters that move alike everywhere (tensors.sample).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ WHOLES = 2**40
 PARTS, GOLDEN_PARTS = 987, 610  # Fibonacci numbers
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """Holds places in a table's memory, and by which factor each counts in the root of a sum of squares."""
 
     size: int
@@ -33,19 +32,20 @@ class Drawn:
         return weight.reshape(-1).index_select(0, self.at).float() * self.factor
 
 
-def draw(weight: Tensor, gradient: Tensor, count: int) -> Drawn | None:
-    """Draws values of a long table; None of what is none."""
+def draw(weight: Tensor, gradient: Tensor, count: int, table: bool = False) -> Drawn | None:
+    """Draws values of a long table; None of what is none. `table`: it is one, however short."""
     if weight.ndim > 2 or not weight.is_contiguous() or weight.is_complex():
         return None
     rows_alone = gradient.is_sparse and gradient.sparse_dim() == 1 and weight.ndim == 2
     if not rows_alone and gradient.layout is not torch.strided:
         return None
+    table = table or rows_alone
     if weight.ndim == 1:
         weight, gradient = weight.unsqueeze(1), gradient.unsqueeze(1)
-    if weight.shape[1] > WIDE * len(weight) and not rows_alone:
+    if weight.shape[1] > WIDE * len(weight) and not table:
         weight, gradient = weight.t(), gradient.t()
     rows, columns = weight.shape
-    if rows <= LONG * columns:
+    if rows <= LONG * columns and not table:
         return None
     asked = torch.nan_to_num(_asked(gradient, rows), 0.0, 0.0, 0.0)
     # half of them by the gradient, which is not all that moves a row (Adam's memory, decay)
@@ -53,7 +53,7 @@ def draw(weight: Tensor, gradient: Tensor, count: int) -> Drawn | None:
     share /= share.sum()
     turn = torch.arange(count, device=weight.device)
     edges = (share * WHOLES).long().cumsum(0)  # whole numbers: a sum of others is refused where all must be repeatable
-    row = torch.searchsorted(edges, ((turn + 0.5) * (edges[-1] / count)).long()).clamp(max=rows - 1)
+    row = torch.searchsorted(edges, (2 * turn + 1) * edges[-1] // (2 * count))
     column = turn * GOLDEN_PARTS % PARTS * columns // PARTS
     at = row * weight.stride(0) + column * weight.stride(1)
     return Drawn(weight.numel(), at, (columns / count / share[row]).sqrt())
@@ -61,15 +61,11 @@ def draw(weight: Tensor, gradient: Tensor, count: int) -> Drawn | None:
 
 def _asked(gradient: Tensor, rows: int) -> Tensor:
     """Measures each row's gradient, by some of its columns."""
+    there = gradient._values().flatten(1) if gradient.is_sparse else gradient
+    if (columns := there.shape[1]) > WHOLE:
+        there = there.narrow(1, columns // 2, ASKED)
+    half = torch.float32 if there.dtype.itemsize == 2 else None
+    squares: Tensor = torch.linalg.vector_norm(there, dim=1, dtype=half).float().square()
     if gradient.is_sparse:
-        asked = torch.zeros(rows, device=gradient.device)
-        return asked.index_add_(0, gradient._indices()[0], _squares(gradient._values().flatten(1)))
-    return _squares(gradient)
-
-
-def _squares(rows: Tensor) -> Tensor:
-    if (columns := rows.shape[1]) > WHOLE:
-        rows = rows.narrow(1, columns // 2, ASKED)
-    half = torch.float32 if rows.dtype.itemsize == 2 else None
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=half).float()
-    return norms.square()
+        return squares.new_zeros(rows).index_add_(0, gradient._indices()[0], squares)
+    return squares

@@ -40,10 +40,6 @@ class EmptyMeansSignal(Signal):
         """Listens."""
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-
     def bad_loss(self, root: Tensor) -> None:
         """Hears of a loss that is not finite, before its backward."""
         if not self._left or not math.isnan(root.item()) or not self._owned.graph(root):

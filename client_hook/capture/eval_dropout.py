@@ -46,11 +46,6 @@ class EvalDropoutSignal(Signal):
         """Listens to losses."""
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._names.clear()
-
     def resume(self, midway: bool) -> None:
         """Forgets a validation that was heard in part."""
         self._stop()

@@ -12,12 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context, Signal
-from client_hook.capture.watched_calls import WatchedCalls, first_floats
+from client_hook.capture.watched_calls import WatchedCalls, first_floats, is_due
 
 KEPT = 20  # newest samples
 EARLY_STEPS = 20  # whose samples go as soon as there are later ones: a router needs a while
-SEND_AT = (3, 10, 20)
-SEND_EVERY = 25
 MOST_EXPERTS = 512  # of all mixtures
 
 
@@ -69,8 +67,7 @@ class ExpertsSignal(Signal):
         self._rows.append((step, dict(self._open)))
         self._open.clear()
         self._samples += 1
-        due = any(self._sent < mark <= self._samples for mark in SEND_AT)
-        if due or self._samples >= self._sent + SEND_EVERY:
+        if is_due(self._sent, self._samples):
             self._send(step)
 
     def on_finish(self) -> None:

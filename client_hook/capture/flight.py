@@ -53,7 +53,6 @@ class FlightSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self.context.on_break = self.context.on_bad_norm = None
         self._ring.clear()
         self._batch = []

@@ -47,11 +47,6 @@ class GradientMeaningSignal(Signal):
         """Listens for clipping and scaling."""
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._counts.clear()
-
     def arm(self, sampled: bool) -> None:
         """Chooses one parameter of each optimizer to follow through the step."""
         self._clipped.clear()

@@ -6,6 +6,7 @@ Not for: clipping (clipping), or parameters that no optimizer holds (graph).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -30,7 +31,6 @@ class GradientSignal(Signal):
         self._device: list[tuple[list[str], Tensor]] = []
         self._skipped: Tensor | None = None
         self._counts: dict[str, int] = {}
-        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._count_on_device = False
         self._facts = list(FACT_AFTER)
         self._samples = 0
@@ -102,7 +102,7 @@ class GradientSignal(Signal):
         elif self._host:
             norms, self._host = self._host, {}
             each = list(norms.values())
-            self.context.outbox.row(step, time_ms, self._columns_of(tuple(norms)), [math.hypot(*each), *each], False)
+            self.context.outbox.row(step, time_ms, _columns_of(norms), [math.hypot(*each), *each], False)
             self._note_values(list(norms), each)
         if self._counts:
             counts, self._counts = self._counts, {}
@@ -129,7 +129,7 @@ class GradientSignal(Signal):
                 each[torch.tensor(list(newest.values()), device="cpu").to(first, non_blocking=True)],
             )
         total = torch.linalg.vector_norm(each).reshape(1)
-        columns = self._columns_of(tuple(names))
+        columns = _columns_of(names)
         skipped, self._skipped = self._skipped, None
         if skipped is None:
             vector = torch.cat([total, each])
@@ -157,14 +157,6 @@ class GradientSignal(Signal):
         bad = tuple(name for name, count in zip(names, values, strict=True) if count)
         if bad and self.context.on_break is not None:
             self.context.on_break("nonfinite-gradient", step, names=bad)
-
-    def _columns_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        columns = self._columns.get(names)
-        if columns is None:
-            if len(self._columns) > 100:  # a model that uses other parameters in each step
-                self._columns.clear()
-            columns = self._columns[names] = ("grad_norm", *(f"grad_norm/{name}" for name in names))
-        return columns
 
     # -- the fact `gradients` ----------------------------------------------------------------------------------------
 
@@ -200,3 +192,7 @@ class GradientSignal(Signal):
         if self._facts == list(FACT_AFTER) and self._samples:
             self._facts = [1]
             self._report(self.context.step)
+
+
+def _columns_of(names: Iterable[str]) -> tuple[str, ...]:
+    return "grad_norm", *tensors.columns(tuple(names), ("grad_norm/",))

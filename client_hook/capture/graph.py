@@ -81,7 +81,6 @@ class GraphSignal(Signal):
     def detach(self) -> None:
         """Listens no more."""
         self._later.clear()
-        self.context.patches.unsubscribe(self)
         if self._trace is not None:
             self._trace.leave()
             self._trace = None

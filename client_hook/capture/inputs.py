@@ -138,7 +138,7 @@ class InputsSignal(Signal):
             return
         side.shape, side.dtype = list(tensor.shape), str(tensor.dtype).removeprefix("torch.")
         side.computed = side.computed or is_computed(inputs)
-        values = sample(tensor, SAMPLE).float()
+        values = sample(tensor, SAMPLE)
         finite = torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         measures = torch.stack(
             [values.new_full((), len(values)), (finite != 0).sum().float(), finite.sum(),

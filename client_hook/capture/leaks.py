@@ -57,7 +57,6 @@ class LeaksSignal(Signal):
 
     def detach(self) -> None:
         """Takes every hook off."""
-        self.context.patches.unsubscribe(self)
         self._calls.clear()
         self._forget()
 

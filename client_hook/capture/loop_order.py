@@ -99,11 +99,6 @@ class LoopOrderSignal(Signal):
         self._look_at_weights()
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._turns.clear()
-
     def _look_at_weights(self) -> None:
         if self._movement is not None:
             self._movement.begin(item for _, item in self.context.parameters())

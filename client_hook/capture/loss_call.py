@@ -80,7 +80,6 @@ class LossCallSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self.context.on_bad_loss = None
         if self._trace is not None:
             self._trace.leave()
@@ -122,10 +121,6 @@ class LossCallSignal(Signal):
         if is_validation(self.context, args, result) and self.context.wake():
             self.context.patches.tell(self.context, "loss_call", function, args, kwargs, result)
 
-    def plain_loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
-        """Hears that a call raised in a plain step."""
-        self.loss_failed(function, args, kwargs)
-
     def loss_failed(self, function: str, args: Any, kwargs: Any) -> None:
         """Hears that a call raised. The run is likely to end here, so labels that are no class are told at once."""
         tensors = loss_arguments.tensors_of(args, kwargs)
@@ -145,6 +140,8 @@ class LossCallSignal(Signal):
         self._send(self.context.step)
         if known is None:  # the program may go on, with another loss
             self._main, self._train = None, Batches()
+
+    plain_loss_failed = loss_failed
 
     @torch.no_grad()
     def _look_at_targets(self) -> None:

@@ -33,11 +33,6 @@ class NoiseScaleSignal(Signal):
         if len(self.context.optimizers) == 1:
             self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-        self._small = self._large = None
-
     def arm(self, sampled: bool) -> None:
         """Begins to count."""
         self._backwards = 0

@@ -15,15 +15,13 @@ from client_hook.capture import tensors
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import first_tensor
 from client_hook.capture.later import Later
-from client_hook.capture.watched_calls import WatchedCalls, first_integers
+from client_hook.capture.watched_calls import WatchedCalls, first_integers, is_due
 
 ROWS = 256
 POSITIONS = 16
 KEPT = 20  # newest samples
 TABLES = 8  # embeddings that are watched, and texts that they read for one answer
 HISTORY = 64  # samples of log Z over the whole run
-SEND_AT = (3, 10, 20)
-SEND_EVERY = 25
 
 
 class _Side:
@@ -111,7 +109,7 @@ class OutputsSignal(Signal):
         self._later.poll()
         self._tokens.clear()
         seen = sum(side.samples for side in self._sides.values())
-        if any(self._sent < mark <= seen for mark in SEND_AT) or seen >= self._sent + SEND_EVERY:
+        if is_due(self._sent, seen):
             self._send(step, seen)
 
     def on_finish(self) -> None:

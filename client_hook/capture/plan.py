@@ -60,10 +60,6 @@ class PlanSignal(Signal):
         self.context.patches.subscribe(self)
         self._send(-1)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self.context.patches.unsubscribe(self)
-
     def scheduler_step(self, scheduler: Any) -> None:
         """Learns the end from a scheduler that has one."""
         if self._from_scheduler is None and self._owned.key(getattr(scheduler, "optimizer", None)) is not None:

@@ -68,7 +68,7 @@ class RoundingSignal(Signal):
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Copies samples."""
         for name, weight in self._held(optimizer):
-            self._before[name] = tensors.sample(weight, SAMPLE).clone()
+            self._before[name] = tensors.sample(weight, SAMPLE)
             self._dtypes[name] = str(weight.dtype).removeprefix("torch.")
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:

@@ -47,7 +47,6 @@ class SavesSignal(Signal):
 
     def detach(self) -> None:
         """Takes the hooks off."""
-        self.context.patches.unsubscribe(self)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

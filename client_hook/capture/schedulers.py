@@ -107,7 +107,6 @@ class SchedulersSignal(Signal):
 
     def detach(self) -> None:
         """Listens no more."""
-        self.context.patches.unsubscribe(self)
         self._seen.clear()
 
     def _add(self, scheduler: Any, passed: bool) -> _Seen:

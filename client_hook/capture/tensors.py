@@ -20,6 +20,7 @@ ROW = 4_096
 PARTS, GOLDEN_PARTS = 89, 55  # Fibonacci numbers: a fraction that no length of a sequence divides
 FEWEST_PLACES = 8  # that are left along a dimension of a map
 CHOICES = 128  # of places that are kept, 32 kB each
+COLUMNS = 64  # names of series that are kept: a model may use other parameters in each step
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -69,12 +70,12 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
         groups.setdefault((tensor.device, tensor.dtype in _HALF), []).append(index)
     if len(groups) == 1:
         ((_, half),) = groups
-        return torch.stack(_norms(tensors, half)).float()
+        return torch.stack(_norms(tensors, half))
     device = meeting_place(tensors)
     result: list[Tensor | None] = [None] * len(tensors)
     for (_, half), indexes in groups.items():
         for index, norm in zip(indexes, _norms([tensors[index] for index in indexes], half), strict=True):
-            result[index] = norm.float().to(device, non_blocking=True)
+            result[index] = norm.to(device, non_blocking=True)
     return torch.stack([norm for norm in result if norm is not None])
 
 
@@ -83,8 +84,7 @@ def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
     if tensors[0].is_cpu and not half and any(_is_long(item) for item in tensors):
         return _long_norms(tensors)
     norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
-    dtypes = {norm.dtype for norm in norms}
-    return list(norms) if len(dtypes) == 1 else [norm.float() for norm in norms]
+    return [norm.float() for norm in norms]
 
 
 def exact_norm(tensor: Tensor) -> float:
@@ -107,7 +107,7 @@ def _is_long(tensor: Tensor) -> bool:
 def _long_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     short = [tensor for tensor in tensors if not _is_long(tensor)]
     others = iter(_norms(short, False) if short else [])
-    return [_row_by_row(tensor) if _is_long(tensor) else next(others).float() for tensor in tensors]
+    return [_row_by_row(tensor) if _is_long(tensor) else next(others) for tensor in tensors]
 
 
 def _row_by_row(tensor: Tensor) -> Tensor:
@@ -169,6 +169,12 @@ def spread(tensor: Tensor, most: int, channel: int = 1) -> Tensor:
         if times > 1:
             tensor = tensor[(slice(None),) * dimension + (slice(None, None, times),)]
     return tensor
+
+
+@lru_cache(maxsize=COLUMNS)
+def columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Names series: of each kind that of every name. Most steps ask for the same."""
+    return tuple(kind + name for kind in kinds for name in names)
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.watched_calls import WatchedCalls
@@ -60,11 +60,13 @@ class TimeGradientSignal(Signal):
             self._see_cell(name, output)
             return
         given = inputs[0] if inputs else None
-        if isinstance(given, PackedSequence):  # rows in the order of time
-            given, time = given.data, 0
+        if isinstance(given, PackedSequence):
+            time: Any = given.batch_sizes
+            given, length = given.data, len(time)
         elif isinstance(given, Tensor):
             time = 1 if given.ndim == 3 and getattr(module, "batch_first", False) else 0
-        if isinstance(given, Tensor) and given.requires_grad and given.shape[time] >= SHORTEST:
+            length = given.shape[time]
+        if isinstance(given, Tensor) and given.requires_grad and length >= SHORTEST:
             given.register_hook(_Gradient(self, name, time))
 
     def _see_cell(self, name: str, output: Any) -> None:
@@ -77,8 +79,9 @@ class TimeGradientSignal(Signal):
             norms.append(None)
 
     @guarded(None)
-    def take(self, name: str, time: int, gradient: Tensor, cell: bool) -> None:
-        """Takes the norm of a gradient that arrived: one a time step."""
+    def take(self, name: str, time: Any, gradient: Tensor, cell: bool) -> None:
+        """Takes the norm of a gradient that arrived: one a time step. `time`: a cell's, or the axis of time, or how
+        many rows belong to each."""
         began = perf_counter()
         if cell:
             norms = self._cells.get(name)
@@ -86,6 +89,8 @@ class TimeGradientSignal(Signal):
                 norm, before = torch.linalg.vector_norm(gradient), norms[time]
                 norms[time] = norm if before is None else torch.hypot(norm, before)  # an LSTM's two states
         elif not torch._C._functorch.is_functorch_wrapped_tensor(gradient):
+            if not isinstance(time, int):
+                gradient, time = pad_packed_sequence(PackedSequence(gradient, time))[0], 0
             others = [axis for axis in range(gradient.ndim) if axis != time]
             self._profiles[name] = torch.linalg.vector_norm(gradient.float(), dim=others) if others else gradient.abs()
         self.context.spent_s += perf_counter() - began
@@ -115,7 +120,7 @@ class _Gradient:
 
     __slots__ = ("_cell", "_name", "_signal", "_time")
 
-    def __init__(self, signal: TimeGradientSignal, name: str, time: int, *, cell: bool = False) -> None:
+    def __init__(self, signal: TimeGradientSignal, name: str, time: Any, *, cell: bool = False) -> None:
         self._signal = weakref.ref(signal)
         self._name, self._time, self._cell = name, time, cell
 

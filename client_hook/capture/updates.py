@@ -6,7 +6,7 @@ Not for: the gradients (gradients).
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture import tensors
@@ -17,6 +17,7 @@ from client_hook.capture.drawn import Drawn, draw
 # of every weight could be what no longer fits on the device
 EXACT = 16_384
 SAMPLE = 4_096
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 class UpdateSignal(Signal):
@@ -29,14 +30,22 @@ class UpdateSignal(Signal):
         super().__init__(context)
         self._before: dict[str, tuple[list[str], list[Drawn | None], list[Tensor], Tensor]] = {}
         self._results: dict[str, tuple[list[str], Tensor]] = {}
-        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._tables = set[str | None]()
+
+    def attach(self) -> None:
+        """Finds the tables."""
+        modules = (module for _, module in self.context.modules() if isinstance(module, _TABLES))
+        self._tables = {self.context.parameter_name(module.weight) for module in modules}
 
     def on_pre_step(self, key: str, optimizer: Optimizer) -> None:
         """Copies samples of the weights that are about to move."""
         found = self._held(optimizer)
         if found:
             weights = [tensors.local(parameter) for _, parameter in found]
-            drawn = [_draw(weight, parameter.grad) for weight, (_, parameter) in zip(weights, found, strict=True)]
+            drawn = [
+                _draw(weight, parameter.grad, name in self._tables)
+                for weight, (name, parameter) in zip(weights, found, strict=True)
+            ]
             copies = [_copy(*pair) for pair in zip(weights, drawn, strict=True)]
             self._before[key] = ([name for name, _ in found], drawn, copies, tensors.norms(weights))
 
@@ -62,13 +71,7 @@ class UpdateSignal(Signal):
         """Hands over a row for each optimizer that stepped."""
         self._before.clear()
         for names, values in self._results.values():
-            key = tuple(names)
-            columns = self._columns.get(key)
-            if columns is None:
-                if len(self._columns) > 100:
-                    self._columns.clear()
-                weights, ratios = (f"weight_norm/{name}" for name in names), (f"update_ratio/{name}" for name in names)
-                columns = self._columns[key] = (*weights, *ratios)
+            columns = tensors.columns(tuple(names), ("weight_norm/", "update_ratio/"))
             self.context.readback.put(step, time_ms, columns, values)
         self._results.clear()
 
@@ -88,10 +91,10 @@ class UpdateSignal(Signal):
         ]
 
 
-def _draw(weight: Tensor, gradient: Tensor | None) -> Drawn | None:
+def _draw(weight: Tensor, gradient: Tensor | None, table: bool) -> Drawn | None:
     if gradient is None or weight.numel() <= EXACT:
         return None
-    return draw(weight, tensors.local(gradient), SAMPLE)
+    return draw(weight, tensors.local(gradient), SAMPLE, table)
 
 
 def _copy(weight: Tensor, drawn: Drawn | None) -> Tensor:

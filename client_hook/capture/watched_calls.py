@@ -21,6 +21,7 @@ from client_hook.guard import Guard, guarded
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
 MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
+SEND_AT, SEND_EVERY = (3, 10, 20), 25  # samples
 WAITED_FOR = 6  # forwards of validations: one that takes a single batch ends before its loss tells of it
 
 
@@ -139,6 +140,11 @@ def is_validation(context: Context, args: Any, result: Any) -> bool:
         and len(args) > 1
         and not any(context.patches.is_newest(item) for item in args[:2])
     )
+
+
+def is_due(sent: int, samples: int) -> bool:
+    """Says whether a fact of so many samples is to be sent, after one of fewer."""
+    return any(sent < mark <= samples for mark in SEND_AT) or samples >= sent + SEND_EVERY
 
 
 def first_integers(inputs: Any) -> Tensor | None:

@@ -99,6 +99,16 @@ def test_the_result_is_the_same_and_the_original_comes_back() -> None:
     assert F.scaled_dot_product_attention is original
 
 
+def test_the_rows_that_are_looked_at_come_from_everywhere() -> None:
+    """The first half of the queries look at themselves alone, the others at all keys alike."""
+    torch.manual_seed(0)
+    length = 62
+    scores = torch.zeros(1, 1, length, length)
+    scores[..., : length // 2, :] = torch.eye(length)[: length // 2] * 50
+    tape = run(Attends(attn_mask=scores), torch.zeros(1, length, 8))
+    assert tape.series("act/attention_entropy/0")[0] == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_long_sequence_is_looked_at_in_a_few_rows() -> None:
     torch.manual_seed(0)
     tape = run(Attends(is_causal=True), torch.randn(1, 3000, 8))

@@ -107,7 +107,25 @@ def test_packed_sequences_are_read_in_the_order_of_time() -> None:
     assert found["grad_time/first/cells"] < 1e-3 * found["grad_time/last/cells"]
 
 
-@pytest.mark.parametrize("case", ["an input that takes no gradient", "a short sequence", "no recurrent layer"])
+def test_packed_sequences_of_different_lengths_count_by_time_step_as_padded_ones_do() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"embedding": nn.Embedding(10, 6), "cells": nn.GRU(6, 8, batch_first=True)})
+    ids, lengths = torch.randint(0, 10, (4, 3 * LENGTH)), torch.tensor([3, 2, 1, 1]) * LENGTH
+    inside = (torch.arange(3 * LENGTH) < lengths.unsqueeze(1)).unsqueeze(2)
+
+    def packed() -> Tensor:
+        given = pack_padded_sequence(model["embedding"](ids), lengths, batch_first=True)
+        return model["cells"](given)[0].data.square().sum()
+
+    def padded() -> Tensor:
+        return (model["cells"](model["embedding"](ids))[0] * inside).square().sum()
+
+    assert measured(model, packed) == pytest.approx(measured(model, padded), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "case", ["an input that takes no gradient", "a short sequence", "a short packed sequence", "no recurrent layer"]
+)
 def test_nothing_is_sent_of(case: str) -> None:
     length = 8 if "short" in case else LENGTH
     cells: nn.Module = nn.Linear(6, 8) if "no recurrent" in case else nn.LSTM(6, 8, batch_first=True)
@@ -116,6 +134,8 @@ def test_nothing_is_sent_of(case: str) -> None:
 
     def loss() -> Tensor:
         given = model["embedding"](ids)
+        if "packed" in case:
+            return cells(pack_padded_sequence(given, [8, 8, 8], batch_first=True))[1][0].sum()
         output = cells(given.detach() if "input" in case else given)
         return (output[0] if isinstance(output, tuple) else output).sum()
 

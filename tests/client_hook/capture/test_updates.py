@@ -98,14 +98,15 @@ def test_no_copy_outlives_the_step() -> None:
     ("layer", "kind"),
     [
         ("table", "SGD"), ("table", "Adam"), ("table", "Adagrad"), ("words as inputs", "SGD"),
-        ("words as inputs", "Adam"), ("sparse table", "SGD"), ("sparse table", "SparseAdam"),
+        ("words as inputs", "Adam"), ("sparse table", "SGD"), ("sparse table", "SparseAdam"), ("short table", "SGD"),
+        ("short sparse table", "SGD"),
     ],
 )  # fmt: skip
 def test_of_a_table_with_frequent_ids_first_the_ratio_is_near_the_true_one(layer: str, kind: str) -> None:
     torch.manual_seed(0)
-    rows, sparse = 20_000, layer == "sparse table"
-    table = layer != "words as inputs"
-    model = nn.Embedding(rows, 64, sparse=sparse) if table else nn.Linear(rows, 64, bias=False)
+    sparse, table = "sparse" in layer, layer != "words as inputs"
+    rows, columns = (4_000, 1_024) if "short" in layer else (20_000, 64)
+    model = nn.Embedding(rows, columns, sparse=sparse) if table else nn.Linear(rows, columns, bias=False)
     optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.01)
     recorder, tape = recorder_of(model, optimizer, UpdateSignal)
     frequency = 1 / torch.arange(1, rows + 1, dtype=torch.float64)
@@ -134,6 +135,27 @@ def test_what_is_no_table_of_rows_is_left_to_an_even_sample() -> None:
     widens, stacked = torch.ones(4 * 256, 256), torch.ones(20_000, 2, 2)
     for weight in (widens, stacked, torch.ones(20_000, 2, dtype=torch.complex64)):
         assert draw(weight, weight, 4_096) is None
-    wide = torch.ones(8, 4_096)
+
+
+def test_a_sparse_gradient_is_one_of_rows_however_few() -> None:
+    wide = torch.zeros(8, 4_096)
+    wide[1] = 1.0
     sparse = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.ones(1, 4_096), wide.shape, check_invariants=True)
-    assert draw(wide, sparse, 4_096) is None
+    found = draw(wide, sparse, 4_096)
+    assert found is not None
+    assert float(found.of(wide).norm()) == pytest.approx(64.0, rel=0.02)
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.float16])
+def test_whatever_the_default_type_a_table_is_drawn_from_alike(default: torch.dtype) -> None:
+    torch.set_default_dtype(default)
+    try:
+        weight, moved = torch.ones(50_000, 16, dtype=torch.float32), torch.zeros(50_000, 16, dtype=torch.float32)
+        moved[:50] = 1.0
+        rows = torch.sparse_coo_tensor(torch.arange(50).unsqueeze(0), moved[:50], moved.shape, check_invariants=True)
+        for gradient in (moved, rows):
+            found = draw(weight, gradient, 4_096)
+            assert found is not None
+            assert float(found.of(moved).norm()) == pytest.approx(float(moved.norm()), rel=0.02)
+    finally:
+        torch.set_default_dtype(torch.float32)
