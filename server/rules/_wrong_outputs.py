@@ -228,8 +228,8 @@ def shared_targets(seen: Seen) -> Verdict | None:
     return mismatch(
         call,
         Severity.INFO,
-        f"{call.function} compares each of {call.input.shape[0]} rows of outputs (of shape {given} in all) with the same "
-        f"targets, of shape {wanted}",
+        f"{call.function} compares each of {call.input.shape[0]} rows of outputs (of shape {given} in all) with the "
+        f"same targets, of shape {wanted}",
         "Right where several heads or moments share their targets. If each row has targets of its own, stack those, "
         "so that the shapes are equal.",
     )
