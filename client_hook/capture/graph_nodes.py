@@ -86,11 +86,12 @@ def has_weight(node: Any) -> bool:
 
 
 def factors_of(node: Any, name: str) -> list[Tensor]:
-    """Lists the leaves that are factors of a weighted operation, seen through views and casts; none of any other."""
+    """Gives the leaf that a weighted operation multiplies by, seen through views and casts: of two the last; none of
+    any other operation."""
     if not _WEIGHTED.match(name):
         return []
     found = (_leaf_behind(item) for item, _ in node.next_functions)
-    return [leaf for leaf in found if leaf is not None]
+    return [leaf for leaf in found if leaf is not None and leaf.ndim > 1][-1:]
 
 
 def sized_leaf(node: Any, name: str) -> Tensor | None:

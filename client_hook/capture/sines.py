@@ -32,5 +32,5 @@ def between_sines(node: Any, name: str, label: Callable[[Tensor], str | None]) -
     if not any(item is not None and graph_nodes.name_of(item).startswith(WAVES) for item in inputs):
         return {}
     leaves = graph_nodes.factors_of(behind, graph_nodes.name_of(behind))
-    names = [found for leaf in leaves if leaf.ndim > 1 and (found := label(leaf)) is not None]
+    names = [found for leaf in leaves if (found := label(leaf)) is not None]
     return dict.fromkeys(names, frequency)

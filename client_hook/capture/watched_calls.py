@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from client_hook.capture.base import Context
 from client_hook.capture.forward_hooks import Hook, first_tensor
+from client_hook.capture.forward_trace import tensors_in
 from client_hook.capture.tensors import is_wrapped, local
 from client_hook.guard import Guard, guarded
 
@@ -163,4 +164,4 @@ def first_floats(inputs: Any) -> Tensor | None:
 
 def is_computed(inputs: Any) -> bool:
     """Says whether one of a module's inputs came with a graph: something that learns made it."""
-    return any(isinstance(item, Tensor) and item.grad_fn is not None for item in inputs)
+    return any(item.grad_fn is not None for item in tensors_in(inputs))

@@ -21,7 +21,7 @@ class BackwardLoss:
         self._sum: Tensor | None = None
         self._scaler: Any = None
         self._monitor: Monitor | None = None
-        self._first = False
+        self._first = self._heard = False
 
     def start(self, monitor: Monitor, *, first: bool = False) -> None:
         """Begins to listen, to the `first` backward alone before each `take` where others are mere looks around."""
@@ -48,7 +48,7 @@ class BackwardLoss:
         factor = getattr(scaler, "_scale", None)
         if isinstance(factor, Tensor):
             loss = loss / factor.to(loss.device, non_blocking=True)
-        self._sum = loss.clone() if self._sum is None else self._sum + loss
+        self._sum, self._heard = loss.clone() if self._sum is None else self._sum + loss, True
 
     def take(self, scale: Any = None) -> Tensor | None:
         """Gives the sum since the last call, without a scale that the framework put on the losses."""
@@ -58,9 +58,9 @@ class BackwardLoss:
         return total if total is None or total.ndim == 0 else total.float().mean()
 
     def tell(self, factor: float = 1.0, scale: Any = None) -> None:
-        """Tells the loss since the last call; nothing where neither a backward nor a step came since."""
+        """Tells the loss since the last call; nothing where none came, though one had before, or no step did."""
         loss = self.take(scale)
-        if self._monitor is not None and (loss is not None or self._monitor.stepped):
+        if self._monitor is not None and (loss is not None or (self._monitor.stepped and not self._heard)):
             self._monitor.step(loss * factor if loss is not None else None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from client_hook.preflight.checks import Budget, found, not_evaluated, passed
 from client_hook.preflight.observed import observe
 from client_hook.preflight.results import CheckResult, curve, limit
@@ -73,6 +75,8 @@ def _scale(item: dict[str, Any], tied: set[str]) -> float | None:
     shape, std, kind = item["shape"] or [], item.get("std"), str(item["layer_type"])
     if len(shape) < 2 or not std or "Norm" in kind or kind in ("LSTM", "GRU", "RNN"):
         return None
+    if len(shape) > 2 and not hasattr(nn, kind):
+        return None  # over which axes of a tensor of one's own is summed, its shape does not say
     if "Embedding" in kind:
         return float(std**2 * shape[-1]) if item["name"] in tied else None
     return float(std**2 * (item["fan_in"] or shape[1]))

@@ -206,6 +206,8 @@ def broadcast(seen: Seen) -> Verdict | None:
     call = seen.call
     if call.function not in REGRESSION or not call.broadcast or _shares_targets(call):
         return None
+    if call.input.shape == call.target.shape:
+        return None  # both were expanded, and each output meets its own target
     given, wanted = shape(call.input.shape), shape(call.target.shape)
     return mismatch(
         call,
@@ -226,8 +228,8 @@ def shared_targets(seen: Seen) -> Verdict | None:
     return mismatch(
         call,
         Severity.INFO,
-        f"{call.function} got outputs of shape {given} and targets of shape {wanted}: each of "
-        f"{call.input.shape[0]} rows of outputs is compared with the same targets",
+        f"{call.function} compares each of {call.input.shape[0]} rows of outputs (of shape {given} in all) with the "
+        f"same targets, of shape {wanted}",
         "Right where several heads or moments share their targets. If each row has targets of its own, stack those, "
         "so that the shapes are equal.",
     )

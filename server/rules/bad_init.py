@@ -10,7 +10,7 @@ from itertools import takewhile
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.domain.statistics import med
-from server.rules._layers import Parameter, listed, parameters
+from server.rules._layers import Parameter, layers, listed, parameters
 from server.rules._loss_call import SAME_VALUES, call_operations, expected, loss_call, own_operations
 from server.rules._say import in_python, say
 from server.rules.base import Rule, Stage, threshold
@@ -39,6 +39,8 @@ MANY_INPUTS = 16  # with fewer, PyTorch's own recurrent layers start small
 OFF_CENTRE = 0.25  # of the deviation: a mean beyond it was chosen, if it is beyond the sampling error too
 ROUNDING = 1e-6  # of a mean: what is left of a deviation of 0 in float32
 SURE_ERRORS, LOOKED_AT = 5.0, 4096  # of the hook's sample
+LAYER_NORMS = ("LayerNorm", "RMSNorm")  # as the names of their classes end: T5LayerNorm, LlamaRMSNorm
+TRANSFORMERS = 0.02  # the deviation that BERT and GPT-2 start with, whatever the width
 RELU_MEAN = math.pi  # squared mean of what a ReLU passes, against its mean square: one to pi
 
 
@@ -48,11 +50,13 @@ class BadInit(Rule):
     ## What it does
     Computes var(w)·fan_in of every weight matrix at the start: 2 for He, 1 for Xavier and LeCun, 1/3 for PyTorch's
     default. Above 25 without a normalisation right behind it is a warning (the signal grows fivefold in this layer
-    alone), outside 0.05 to 10 an info. An embedding that is the output layer too is measured as one, unless the first
-    loss is about that of equal answers: then something scales what it gives. A parameter of your own module counts
-    where the first backwards show that inputs are multiplied by it: the law is about sums over fan_in products, and
-    says nothing of rates, positions or thresholds that happen to be a table. Weights that are not centred (all between
-    0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
+    alone), outside 0.05 to 10, by more than chance explains, an info. Where layer norms set every scale anew, 0.01 is
+    the lower limit, and the deviation of 0.02 of BERT and GPT-2 is small nowhere. An embedding that is the output layer
+    too is measured as one, unless the first loss is about that of equal answers: then something scales what it gives.
+    A parameter of your own module counts where the first backwards show that inputs are multiplied by it: the law is
+    about sums over fan_in products, and says nothing of rates, positions or thresholds that happen to be a table. Over
+    which of its axes is summed, its shape does not tell: every reading must be outside. Weights that are not centred
+    (all between 0 and 1, say) add up: their mean counts with fan_in/π, its share in what a ReLU passes on.
     An info becomes a warning where a symptom of it was found, such as a first loss that is far too high. Embeddings
     whose products are the answer (matrix factorisation) are such an info: a sum of d products of deviation 1 has √d.
     It is a warning where the loss is above what one answer for all gets (the variance of the targets under a squared
@@ -88,7 +92,7 @@ class BadInit(Rule):
     name = "bad-init"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 8
+    version = 9
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -126,9 +130,10 @@ class BadInit(Rule):
         items = [item for item in items if _weighs(item, factors) or item.name in heads]
         scales = {item.name: scale for item in items if (scale := _scale(item, item.name in heads)) is not None}
         by_name = {item.name: item for item in items}
-        large = [name for name, scale in scales.items() if scale > params.large and by_name[name].layer not in normed]
+        free = {name: scale for name, scale in scales.items() if by_name[name].layer not in normed}
+        large = [name for name, scale in free.items() if scale.least > params.large]
         if large:
-            worst = max(large, key=lambda name: scales[name])
+            worst = max(large, key=lambda name: scales[name].least)
             explains = TOO_LARGE | {CLIPPED}
             # over which axes of a parameter of one's own with more than two is summed, is a guess: its effects tell
             plain = any(by_name[name].layer_type in WEIGHED or len(by_name[name].shape) == 2 for name in large)
@@ -143,18 +148,35 @@ class BadInit(Rule):
         if tables:
             yield _of_products(tables, _guessed_worse(window, params))
             return
-        odd = [name for name, scale in scales.items() if scale > params.high or 0 < scale < params.low]
+        high = [name for name, scale in free.items() if scale.surely_above(params.high)]
+        if high:
+            worst = max(high, key=lambda name: scales[name].least)
+            yield _say(Severity.INFO, high, by_name, scales[worst], worst, "large", params.high, TOO_LARGE)
+            return
         sines = window.fact("graph").get("sines") or {}  # small there, on purpose: the frequency multiplies it
-        odd = [name for name in odd if by_name[name].layer not in normed and name not in sines]
-        if odd:
-            worst = odd[0]
-            size = "large" if scales[worst] > params.high else "small"
-            limit = params.high if size == "large" else params.low
-            wide = [name for name, scale in scales.items() if (by_name[name].fan_in or 0) >= MANY_INPUTS and scale]
-            tiny = [name for name in wide if scales[name] < SURELY_SMALL * params.low]
+        usual = _usual_of_transformers(window)
+        lowest = params.low if usual is None else SURELY_SMALL * params.low
+        low = [
+            name for name, scale in free.items()
+            if name not in sines and scale.most > 0 and scale.surely_below(lowest) and not scale.reaches(usual)
+        ]  # fmt: skip
+        if low:
+            wide = [name for name, scale in scales.items() if _is_wide(by_name[name]) and scale.most > 0]
+            tiny = [name for name in wide if scales[name].most < SURELY_SMALL * params.low]
             small = TOO_SMALL if 2 * len(tiny) > len(wide) else frozenset()
-            follows = TOO_LARGE if size == "large" else small
-            yield _say(Severity.INFO, odd, by_name, scales[worst], worst, size, limit, follows)
+            worst = min(low, key=lambda name: scales[name].most)
+            yield _say(Severity.INFO, low, by_name, scales[worst], worst, "small", lowest, small)
+
+
+def _is_wide(item: Parameter) -> bool:
+    return (item.fan_in or 0) >= MANY_INPUTS
+
+
+def _usual_of_transformers(window: Window) -> float | None:
+    """Gives the least deviation that a transformer of so many layer norms is known to start with, 0.02 divided by the
+    root of the branches as in GPT-2; None of a model without layer norms."""
+    norms = sum(str(layer.get("type")).endswith(LAYER_NORMS) for layer in layers(window))
+    return TRANSFORMERS / math.sqrt(norms) if norms else None
 
 
 def _starts_well(window: Window) -> bool:
@@ -264,39 +286,75 @@ def _of_products(tables: list[Parameter], worse: tuple[float, float] | None) -> 
     )
 
 
-def _scale(item: Parameter, is_head: bool) -> float | None:
+@dataclass(frozen=True)
+class Scale:
+    """var(w)·fan_in: the least and the most it may be, since the shape of a tensor of one's own does not say over which
+    of its axes is summed; the deviation of the weights, and its relative error."""
+
+    least: float
+    most: float
+    std: float
+    error: float
+
+    def surely_above(self, limit: float) -> bool:
+        """Says whether it is above a limit by more than the weights' sampling explains."""
+        return self.least * (1 - self.error) ** 2 > limit
+
+    def surely_below(self, limit: float) -> bool:
+        """Says whether it is below a limit by more than the weights' sampling explains."""
+        return self.most * (1 + self.error) ** 2 < limit
+
+    def reaches(self, deviation: float | None) -> bool:
+        """Says whether the deviation may be that large; no where it is None."""
+        return deviation is not None and self.std > deviation * (1 - self.error)
+
+
+def _scale(item: Parameter, is_head: bool) -> Scale | None:
     if len(item.shape) < 2 or item.std is None or "Norm" in item.layer_type:
         return None
     if item.std <= ROUNDING * abs(item.mean):
         return None  # one number in every place, which zero-or-identical-init judges
+    seen = min(max(item.numel, 1), LOOKED_AT)
+    error = min(SURE_ERRORS / math.sqrt(2 * seen), 1.0)
     if "Embedding" in item.layer_type:
-        return item.std**2 * item.shape[-1] if is_head else None
-    fan_in = item.fan_in or item.shape[1]
-    error = item.std / math.sqrt(min(max(item.numel, 1), LOOKED_AT))
+        value = item.std**2 * item.shape[-1]
+        return Scale(value, value, item.std, error) if is_head else None
     # what is multiplied by one of your own may be shares that add up to 1, of which the mean makes nothing larger
-    chosen = item.layer_type in WEIGHED and abs(item.mean) > max(OFF_CENTRE * item.std, SURE_ERRORS * error)
-    return (item.std**2 + (item.mean**2 * fan_in / RELU_MEAN if chosen else 0.0)) * fan_in
+    sure_mean = max(OFF_CENTRE * item.std, SURE_ERRORS * item.std / math.sqrt(seen))
+    chosen = item.layer_type in WEIGHED and abs(item.mean) > sure_mean
+    values = [(item.std**2 + (item.mean**2 * fan_in / RELU_MEAN if chosen else 0.0)) * fan_in for fan_in in _fans(item)]
+    return Scale(min(values), max(values), item.std, error)
+
+
+def _fans(item: Parameter) -> list[int]:
+    """Lists how many products may be summed up: one number of PyTorch's own layers; of a tensor of one's own all but
+    one of its axes, or one of the last two, as in a stack of matrices."""
+    if item.layer_type in WEIGHED:
+        return [item.fan_in or item.shape[1]]
+    return sorted({*(item.numel // size for size in item.shape if size), *item.shape[-2:]})
 
 
 def _say(
     severity: Severity,
     names: list[str],
     by_name: dict[str, Parameter],
-    scale: float,
+    scale: Scale,
     worst: str,
     size: str,
     limit: float,
     explains: frozenset[str] = TOO_LARGE,
 ) -> Verdict:
+    value = scale.least if size == "large" else scale.most
+    bound = "" if scale.least == scale.most else " or more" if size == "large" else " or less"
     return say(
         severity,
         f"{len(names)} weight {'matrices start' if len(names) > 1 else 'matrix starts'} too {size}: `{worst}` has "
-        f"var(w)·fan_in = {scale:.3g} (He 2, Xavier 1, PyTorch's default 1/3; limit {limit:g})"
+        f"var(w)·fan_in = {value:.3g}{bound} (He 2, Xavier 1, PyTorch's default 1/3; limit {limit:g})"
         + (f"; also {listed([name for name in names if name != worst])}" if len(names) > 1 else ""),
         f"Initialise it: nn.init.kaiming_normal_({in_python(worst)}), or std=0.02 for an embedding that is the output "
         "layer too.",
         layers=[by_name[name].layer for name in names],
-        numbers={"var_fan_in": scale, "matrices": len(names)},
+        numbers={"var_fan_in": value, "matrices": len(names)},
         strings={"parameters": ", ".join(names)},
         series=[f"weight_norm/{name}" for name in names[:8]],
         limit=limit,

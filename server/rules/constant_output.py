@@ -25,6 +25,9 @@ OF_PAIRS = frozenset({"cosine_embedding_loss", "triplet_margin_loss", "hinge_emb
 FEWEST_PARTS = 4  # numbers in an answer that is a vector
 FEWEST_SINCE, SINCE = 3, 0.75  # evaluations; of the lowest validation loss before
 SUNK = 0.5  # of the first losses: outputs that came together took the loss along
+LOGIT = 4.0  # it moves a probability by a quarter of itself at most
+ENERGY = 0.04  # what is known of the scale of a score that no probability is made of: next to nothing
+PROBABLE = ("Sigmoid", "LogSigmoid", "Softplus", "Exp", "Log")
 NEWEST, SURELY_BELOW = 20, 0.97  # losses; of the entropy of the labels
 
 
@@ -33,7 +36,8 @@ class ConstantOutput(Rule):
 
     ## What it does
     Measures how much the outputs differ within a batch: less than a thousandth of their overall spread (of the targets'
-    spread for a regression, of a probability for a single logit), in at least 5 of the newest samples; or one class in
+    spread for a regression, of a probability for a single logit; a hundredth of that for a score of which no
+    probability is made), in at least 5 of the newest samples; or one class in
     more than 99 % of the predictions of batches of 8 and more although it makes up less than 80 % of the labels. Losses
     that are surely below the entropy of the labels, or of a cross-entropy of one's own that fell since the outputs were
     last looked at, show that they differ by now; so does a validation loss a quarter below all up to the last look. At
@@ -66,7 +70,7 @@ class ConstantOutput(Rule):
     name = "constant-output"
     severity = Severity.ERROR
     since = "0.2.0"
-    version = 8
+    version = 9
     chart = "loss"
     tier = "facts"
     clears_after = 1  # it looks at five samples, and facts come seldom
@@ -136,14 +140,14 @@ def _judge(
     if call is not None and call.function in REGRESSION and call.target.std:
         scale = call.target.std
     elif single:
-        scale = 4.0  # a logit moves a probability by a quarter of itself at most
+        scale = LOGIT if _is_logit(window) else ENERGY
     spread, apart = max(recent), _told_apart(window)
     whose = "" if name == "model" else f" of `{name}`"
     if spread < params.spread * scale and not apart:
         return say(
             Severity.ERROR,
-            f"The outputs{whose} are the same for every input of a {where} batch: they differ by {spread:.2g}, where "
-            f"{scale:.2g} would be usual",
+            f"The outputs{whose} are the same for every input of a {where} batch: they differ by {spread:.2g}"
+            + (f", where {scale:.2g} would be usual" if scale != ENERGY else ""),
             "Look for dead or saturated layers and for inputs out of scale; print model(x).std(0) after each stage.",
             numbers={"spread": spread, "scale": scale},
             series=("loss",),
@@ -182,6 +186,13 @@ def _judge(
             stage=Stage.GUESSING,
         )
     return None
+
+
+def _is_logit(window: Window) -> bool:
+    """Says whether a single output may be the logit of a probability; not where a loss of one's own makes none of it,
+    as of an energy or a critic's score."""
+    own = own_operations(window)
+    return not own or any(name.startswith(PROBABLE) for name in own)
 
 
 def _fits_one_point(window: Window, shape: list[Any], params: ConstantOutput.Params) -> bool:

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
-from server.rules._layers import looks_untrained
-from server.rules._loss_call import CROSS_ENTROPIES, NOT_SEEN, LossCall, loss_call
+from server.rules._layers import looks_untrained, parameters
+from server.rules._loss_call import (
+    CROSS_ENTROPIES,
+    NOT_SEEN,
+    LossCall,
+    call_operations,
+    loss_call,
+    product_of_unit_vectors,
+)
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 MASKED = -1e3  # a score that is there to be none
+NEAR = 8  # operations behind the softmax
+SIZES = ("Sum", "Pow", "Norm", "LinalgVectorNorm")  # of a difference: a distance
 
 
 class InitialLossLow(Rule):
@@ -24,7 +33,8 @@ class InitialLossLow(Rule):
     inequality). A first loss below that bound, by more than sampling explains, is a warning where the weights look
     freshly initialised and an info where they may be pretrained. Where the labels are not seen as class ids (soft
     targets), less than half of ln C is an info, for fresh weights. Where scores are masked (below -1000, or
-    infinite), a guess among the others costs less, and nothing is judged.
+    infinite), a guess among the others costs less, and nothing is judged; nor where the answers are distances between
+    members of the batch, as to the prototypes of a few labelled examples: those know the labels.
 
     ## Why it matters
     An untrained model cannot know the labels. Either they leak into the inputs, or the loss is scaled or masked, or the
@@ -55,7 +65,7 @@ class InitialLossLow(Rule):
     name = "initial-loss-low"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -98,6 +108,9 @@ class InitialLossLow(Rule):
         if call.input.nonfinite or (call.input.least or 0.0) <= MASKED:
             yield NotEvaluated("some answers are masked out, so that a guess among the others costs less")
             return
+        if _by_likeness(window, call):
+            yield NotEvaluated("the answers compare members of the batch, some of which come with their labels")
+            return
         limit = bound - max(params.margin, params.errors / math.sqrt(max(call.per_batch, 1.0)))
         if call.value < limit:
             fresh = looks_untrained(window)
@@ -112,6 +125,22 @@ class InitialLossLow(Rule):
                 series=("loss",),
                 limit=limit,
             )
+
+
+def _by_likeness(window: Window, call: LossCall) -> bool:
+    """Says whether the answers are distances or cosines of what the batch itself holds: no parameter has an axis of
+    classes."""
+    names = call_operations(window)
+    at = next((place for place, name in enumerate(names) if name.startswith("LogSoftmax")), len(names))
+    near = names[at : at + NEAR]
+    measured = any(name.startswith(("Cdist", "EuclideanDist")) for name in near)
+    written = any(
+        one.startswith(SIZES) and any(other.startswith("Sub") for other in near[place + 1 : place + 3])
+        for place, one in enumerate(near)
+    )
+    if not (measured or written or product_of_unit_vectors(names)[0]):
+        return False
+    return not any(call.classes in item.shape[:2] for item in parameters(window))
 
 
 def _without_labels(window: Window, call: LossCall, params: InitialLossLow.Params) -> Verdict | None:

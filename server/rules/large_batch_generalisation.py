@@ -50,7 +50,7 @@ class LargeBatchGeneralisation(Rule):
     name = "large-batch-generalisation"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 3
+    version = 4
     chart = "loss"
     tier = "facts"
     clears_after = None
@@ -88,6 +88,7 @@ class LargeBatchGeneralisation(Rule):
         parts = loss_quarters(window) if window.final else None
         falling = window.final and parts is not None and still_falling(parts, window.loss.values)
         starved = falling and parts is not None and parts.q4 > 0.5 * abs(parts.start)
+        share = batch / size if size and batch <= size else 1 / per_epoch  # a last batch may be smaller, or left out
         few = window.samples < params.updates and per_epoch <= params.starved and batch >= params.batch
         yield say(
             Severity.WARNING if starved and few else Severity.INFO,
@@ -96,7 +97,7 @@ class LargeBatchGeneralisation(Rule):
                 f": {window.samples} steps in all were too few, the loss was still falling (now {parts.q4:.4g}, "
                 f"{parts.start:.4g} at first)"
                 if starved and few and parts is not None
-                else f" ({percent(1 / per_epoch)} of the training set each)"
+                else f" ({percent(share)} of the training set each)"
             ),
             "Use batches of 32 to 256 examples; a larger batch needs as many steps, with the learning rate tuned "
             "again.",

@@ -98,7 +98,7 @@ class LossTaskMismatch(Rule):
     name = "loss-task-mismatch"
     severity = Severity.ERROR
     since = "0.1.0"
-    version = 8
+    version = 9
     chart = "loss"
     tier = "facts"
     clears_after = 1

@@ -13,6 +13,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 CAME_TO_NOTHING = frozenset({"GW206", "GW311"})
+BY_LAYER = ("LARS", "LAMB")  # most of them leave out biases and norms within their step, whatever the group says
 COUPLED = ("Adam", "NAdam", "RAdam", "Adamax")  # they rescale the decay
 
 
@@ -53,7 +54,7 @@ class WeightDecayMisuse(Rule):
     name = "weight-decay-misuse"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 4
+    version = 5
     chart = "weight-norms"
     tier = "facts"
     clears_after = None
@@ -125,7 +126,7 @@ class WeightDecayMisuse(Rule):
                 aside=not blamed,
             )
             return
-        names = {name for name, _, _ in decaying}
+        names = {name for name, kind, _ in decaying if not kind.upper().startswith(BY_LAYER)}
         flat = [
             item.name for item in parameters(window)
             if item.trainable and len(item.shape) < 2 and names.intersection(item.groups or ())

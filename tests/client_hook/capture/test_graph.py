@@ -43,7 +43,20 @@ def test_the_graph_names_what_inputs_are_multiplied_by_and_no_other_table() -> N
 
     torch.manual_seed(0)
     factors = last(train(model=Own()), "graph")["factors"]
-    assert {"product", "head.weight"} <= set(factors) <= {"product", "head.weight", "head.bias"}
+    assert factors == ["head.weight", "product"]
+
+
+def test_what_a_layer_is_given_is_no_weight_though_it_is_learned() -> None:
+    class Coded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code = nn.Parameter(torch.randn(4, 16))
+            self.made, self.head = nn.Linear(16, 8), nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x * self.made(self.code).mean(0))
+
+    assert last(train(model=Coded()), "graph")["factors"] == ["head.weight", "made.weight"]
 
 
 def test_the_graph_names_parameters_whose_size_is_part_of_the_loss() -> None:

@@ -80,6 +80,26 @@ def test_what_enters_a_model_whose_forward_is_never_called_is_what_its_parts_are
     assert fact["validation"]["absmax"] == pytest.approx(fact["absmax"])
 
 
+class Sum(nn.Module):
+    """Adds what it is given in a list, as a layer of Keras does."""
+
+    def forward(self, both: list[torch.Tensor]) -> torch.Tensor:
+        return both[0] + both[1]
+
+
+def test_a_list_of_what_other_parts_made_is_no_entrance() -> None:
+    def body(step, model, optimizer):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model["last"](model["sum"]([model["left"](x), model["right"](x)])), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    parts = {"left": nn.Linear(8, 16), "right": nn.Linear(8, 16), "sum": Sum(), "last": nn.Linear(16, 5)}
+    assert last(train(body, model=nn.ModuleDict(parts)), "inputs")["model"]["shape"] == [12, 8]
+
+
 def test_a_model_that_is_called_itself_is_fed_what_it_is_given() -> None:
     def body(step, model, optimizer):
         x, y = batch(step)

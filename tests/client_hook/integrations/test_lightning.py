@@ -87,6 +87,24 @@ def test_of_several_looks_the_first_is_the_loss(tmp_path: Path, monkeypatch: pyt
     assert tape.series("loss") == pytest.approx(module.first, rel=1e-6)
 
 
+class Choosy(Module):
+    """Leaves batches out, as the pass of weight averaging that sets batch norm anew leaves out all."""
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor | None:
+        loss = super().training_step(batch, index)
+        return None if index % 2 else loss
+
+
+def test_a_batch_that_the_module_leaves_out_is_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    callback = integration.GradwatchCallback()
+    trainer(tmp_path, callback, limit_train_batches=4).fit(Choosy(), DataLoader(Rows(), batch_size=8))
+    (tape,) = tapes
+    assert len(tape.series("loss")) == 4
+    assert callback.monitor is not None
+    assert callback.monitor.ledger["notes"] == []
+
+
 def test_the_config_may_be_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tape_behind(monkeypatch, integration)
     callback = integration.GradwatchCallback(config=Namespace(width=8))

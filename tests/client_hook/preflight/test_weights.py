@@ -59,6 +59,20 @@ def test_what_a_norm_follows_may_have_any_scale() -> None:
     assert case.check("GW471").verdict == "passed"
 
 
+def test_a_stack_of_matrices_has_no_scale_that_its_shape_tells() -> None:
+    class Ensemble(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stack = nn.Parameter(torch.randn(5, 64, 8) / 8**0.5)
+            self.net = nn.Linear(64, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(torch.einsum("khi,bi->bkh", self.stack, x).relu().mean(1))
+
+    case = Case(Ensemble(), F.cross_entropy, (torch.randn(16, 8), torch.randint(0, 3, (16,))))
+    assert case.check("GW471").verdict == "passed"
+
+
 def test_a_table_that_no_input_is_multiplied_by_has_no_scale() -> None:
     class Decaying(nn.Module):
         def __init__(self) -> None:
