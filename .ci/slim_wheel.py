@@ -28,6 +28,7 @@ SELF = re.compile(r"\bself\b")
 IMPORT = re.compile(rf"^( *)from ({PACKAGE}[\w.]*) import ", re.MULTILINE)
 TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
+NOT_FOR_USERS = {"abandon", "begin", "ended", "objects_gone", "stepped"}  # what other parts of ours call
 FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
 
 
@@ -68,7 +69,7 @@ def pack(wheel: Path) -> None:
             if not entry.filename.startswith(f"{PACKAGE}/") or not data:
                 new.writestr(entry, data)
                 continue
-            deflated = compress(data, numiterations=150)[2:-4]  # without the frame of zlib
+            deflated = compress(data, numiterations=300)[2:-4]  # without the frame of zlib
             entry.compress_type, entry.CRC = zipfile.ZIP_DEFLATED, zlib.crc32(data)
             entry.file_size, entry.compress_size = len(data), len(deflated)
             _append(new, entry, deflated)
@@ -109,7 +110,8 @@ def slim(source: str, *, docstrings: bool = False) -> str:
         lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if docstrings and not getattr(node, "name", "").startswith(("_", "on_")):
+            name = getattr(node, "name", "")
+            if docstrings and not name.startswith(("_", "on_")) and name not in NOT_FOR_USERS:
                 continue
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:

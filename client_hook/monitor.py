@@ -124,16 +124,12 @@ class Monitor:
 
     @guarded(None)
     def inspect(self, batch: Any, *, step: int | None = None, model: str | None = None) -> None:
-        """Runs a copy of the model on a batch, in evaluation mode, and shows its filters, what each layer makes of the
-        batch, and on which inputs the answer hangs; `model` is the name of one of several.
-
-        `batch` is what the loop has: inputs, (inputs, targets) or a dict. It takes a forward and a backward; of several
-        ranks the first one does it.
-        """
-        if self._parts is not None and self._log is not None and not self._identity.rank:
+        """Shows what a copy of the model makes of a batch (inputs, (inputs, targets) or a dict) in evaluation mode:
+        filters, feature maps, saliency. `model` is the name of one of several."""
+        if self._log is not None and not self._identity.rank:
             from client_hook.inspecting import inspection
 
-            self._log.event("inspection", inspection(self._parts.context, batch, model), step)
+            self._log.event("inspection", inspection(self._log.context, batch, model), step)
 
     # -- what is known -----------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class UserLog:
     """Sends the user's values for the last closed step, or for the one that is named."""
 
     def __init__(self, context: Context, guard: Guard) -> None:
-        self._context = context
+        self.context = context
         self._guard = guard
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._said: set[str] = set()
@@ -44,17 +44,17 @@ class UserLog:
         epoch = scalars.get("epoch")
         if isinstance(epoch, (int, float)) and not isinstance(epoch, bool):
             number = float(numbers.read(epoch, "epoch"))
-            if self._context.epoch != number:
-                self._context.outbox.record("event", "epoch", self._step(step), {"epoch": epoch})
-            self._context.epoch = number
+            if self.context.epoch != number:
+                self.context.outbox.record("event", "epoch", self._step(step), {"epoch": epoch})
+            self.context.epoch = number
 
     def event(self, kind: str, facts: Mapping[str, Any], step: int | None) -> None:
         """Sends a record."""
-        self._context.outbox.record("event", str(kind), self._step(step), dict(facts))
+        self.context.outbox.record("event", str(kind), self._step(step), dict(facts))
 
     def _send(self, values: Mapping[str, Any], step: int | None) -> None:
         if capture.graph is not None:
-            self._context.note("CUDA graph: values told inside the capture are not heard; tell them after the replay.")
+            self.context.note("CUDA graph: values told inside the capture are not heard; tell them after the replay.")
             return
         numbers_read: dict[str, float | Tensor] = {}
         for name, value in values.items():
@@ -72,17 +72,17 @@ class UserLog:
                 torch.as_tensor(value, dtype=torch.float32, device=devices[0]) for value in numbers_read.values()
             ]
             vector = torch.stack(tensors)
-            self._context.readback.put(at, now_ms, names, vector)
+            self.context.readback.put(at, now_ms, names, vector)
             return
         exact = any(numbers.is_exact(value) for value in values.values())
-        self._context.outbox.row(at, now_ms, names, list(numbers_read.values()), exact)  # type: ignore[arg-type]
+        self.context.outbox.row(at, now_ms, names, list(numbers_read.values()), exact)  # type: ignore[arg-type]
 
     def _step(self, step: int | None) -> int:
         if step is None:
-            return self._context.step
+            return self.context.step
         if isinstance(step, bool) or not isinstance(step, int):
             self._guard.absorb(TypeError(f"step: got {step!r:.50}, expected a whole number"), "monitor")
-            return self._context.step
+            return self.context.step
         return step
 
     def _free_name(self, name: str) -> str:
@@ -90,5 +90,5 @@ class UserLog:
             return name
         if name not in self._said:
             self._said.add(name)
-            self._context.note(f"log({name}=…): the hook itself writes {name}, so yours is stored as user/{name}.")
+            self.context.note(f"log({name}=…): the hook itself writes {name}, so yours is stored as user/{name}.")
         return f"user/{name}"

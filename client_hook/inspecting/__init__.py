@@ -6,6 +6,8 @@ Loaded by `monitor.inspect` alone. Not for: judging; the page shows it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -33,12 +35,22 @@ def inspection(context: Context, batch: Any, name: str | None = None) -> dict[st
     key, model = _chosen(context.models, name)
     undo = chance.generators(None)
     try:
-        with context.patches.hushed(), torch.inference_mode(False), torch.enable_grad():
+        with _unheard(context.patches), torch.inference_mode(False), torch.enable_grad():
             found = _look(key, stand_in(model), batch)
     finally:
         for put_back in undo:
             put_back()
     return found | {"seconds": round(perf_counter() - began, 3)}
+
+
+@contextmanager
+def _unheard(patches: Any) -> Iterator[None]:
+    before = patches.hushed
+    patches.hush(True)
+    try:
+        yield
+    finally:
+        patches.hush(before)
 
 
 def _chosen(models: dict[str, nn.Module], name: str | None) -> tuple[str, nn.Module]:

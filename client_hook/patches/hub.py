@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -97,7 +96,7 @@ class Patches:
         self._listeners: dict[int, Any] = {}
         self._hearing: dict[int, _Hearing] = {}
         self._plain: frozenset[int] = frozenset()  # contexts, by id, negative where loss functions alone make the loss
-        self._hushed = False
+        self.hushed = False
         self._shares: dict[frozenset[int], list[tuple[Ear, ...]]] = {}  # which are plain → the ears of each event
         self._installed: list[Replacement] = []
         self._dropouts: list[Replacement] = []
@@ -115,7 +114,7 @@ class Patches:
                 self._installed = [
                     *calls.install(self._ears),
                     *losses.install(self._ears),
-                    *cuda_graphs.install(self._ears, self._hush),
+                    *cuda_graphs.install(self._ears, self.hush),
                 ]
 
     def unsubscribe(self, listener: Any) -> None:
@@ -131,7 +130,7 @@ class Patches:
                 for replacement in reversed(installed):
                     replacement.restore()
                 self._ears = Ears()
-                self._hushed = False
+                self.hushed = False
                 cuda_graphs.capture.graph = cuda_graphs.capture.between = None
 
     def forget(self) -> None:
@@ -144,20 +143,11 @@ class Patches:
             self._hearing_dropout.clear()
             self.unsubscribe(listener)
 
-    def _hush(self, hushed: bool) -> None:
+    def hush(self, hushed: bool) -> None:
+        """Lets nobody hear what is done from now on, which is no part of a training, or all again."""
         with self._lock:
-            self._hushed = hushed
+            self.hushed = hushed
             self._share_out()
-
-    @contextmanager
-    def hushed(self) -> Iterator[None]:
-        """Lets nobody hear what is done in the block: it is no part of a training."""
-        before = self._hushed
-        self._hush(True)
-        try:
-            yield
-        finally:
-            self._hush(before)
 
     def hear_dropout(self, listener: Any) -> None:
         """Wraps the dropout functions too, until every listener that asked for it ignores them again."""
@@ -238,7 +228,7 @@ class Patches:
         self._share_out()
 
     def _share_out(self) -> None:
-        if self._hushed:
+        if self.hushed:
             self._ears.deafen()
             return
         shares = self._shares.get(self._plain)
