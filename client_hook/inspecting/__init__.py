@@ -6,7 +6,7 @@ Loaded by `monitor.inspect` alone. Not for: judging; the page shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -63,11 +63,9 @@ def _chosen(models: dict[str, nn.Module], name: str | None) -> tuple[str, nn.Mod
 
 
 def _look(key: str, model: nn.Module, batch: Any) -> dict[str, Any]:
-    fed = feed(model, batch)
-    look = LayerLook(model, key, Budget(PICTURE_BYTES))
-    with look, torch.backends.cudnn.flags(enabled=False):  # whose recurrent layers have no backward in evaluation
-        output = _run(model, fed)
-        answer = _answer(output)
+    fed, look, output = _run(key, model, batch)
+    answer = _answer(output)
+    with torch.backends.cudnn.flags(enabled=False):
         salient, left_out = saliency.of(answer, fed, look.embedded) if answer is not None else (None, "")
     return {
         "version": VERSION,
@@ -82,15 +80,25 @@ def _look(key: str, model: nn.Module, batch: Any) -> dict[str, Any]:
     }
 
 
-def _run(model: nn.Module, fed: Fed) -> Any:
-    output, error = attempted(partial(model, *fed.args, **fed.kwargs))
-    if error is not None:
-        given = ", ".join(f"{name or 'inputs'} {shape(item)}" for name, item in fed.given)
-        raise InspectError(
-            f"batch: the model failed on it ({type(error).__name__}: {str(error).strip()[:300]}). It got {given}; pass "
-            "inputs, (inputs, targets) or a dict, as your loop has them"
-        ) from error
-    return output
+def _run(key: str, model: nn.Module, batch: Any) -> tuple[Fed, LayerLook, Any]:
+    """Runs the model without targets, or where it needs those of a dict (a decoder that is fed with them) with them."""
+    first: tuple[Fed, Exception] | None = None
+    for whole in (False, True):
+        fed, look = feed(model, batch, whole=whole), LayerLook(model, key, Budget(PICTURE_BYTES))
+        # cuDNN's recurrent layers have no backward in evaluation
+        with look, torch.backends.cudnn.flags(enabled=False):
+            output, error = attempted(partial(model, *fed.args, **fed.kwargs))
+        if error is None:
+            return fed, look, output
+        first = first or (fed, error)
+        if not isinstance(batch, Mapping):
+            break
+    fed, error = first  # type: ignore[misc]
+    given = ", ".join(f"{name or 'inputs'} {shape(item)}" for name, item in fed.given)
+    raise InspectError(
+        f"batch: the model failed on it ({type(error).__name__}: {str(error).strip()[:300]}). It got {given}; pass "
+        "inputs, (inputs, targets) or a dict, as your loop has them"
+    ) from error
 
 
 def _answer(output: Any) -> Tensor | None:

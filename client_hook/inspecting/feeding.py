@@ -31,11 +31,12 @@ class Fed:
     given: list[tuple[str, Tensor]] = field(default_factory=list)
 
 
-def feed(model: nn.Module, batch: Any) -> Fed:
-    """Makes the arguments of a batch; raises InspectError where it holds no tensor."""
+def feed(model: nn.Module, batch: Any, *, whole: bool = False) -> Fed:
+    """Makes the arguments of a batch, `whole` with the targets of a dict; raises InspectError where it holds no
+    tensor."""
     if isinstance(batch, torch.utils.data.DataLoader):
         raise InspectError("batch: got a DataLoader; pass one batch of it: next(iter(loader))")
-    args, kwargs = _split(model, batch)
+    args, kwargs = _split(model, batch, whole=whole)
     tree = [*args, kwargs] if kwargs else list(args)
     words = {str(at): word for at, word in enumerate(_arguments(model)[0][: len(args)])}
     named = [(_named(name, words).removeprefix(f"{len(args)}."), item) for name, item in trees.leaves(tree)]
@@ -66,11 +67,11 @@ def _named(place: str, words: dict[str, str]) -> str:
     return words.get(first, first) + dot + rest
 
 
-def _split(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _split(model: nn.Module, batch: Any, *, whole: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
     names, needed, any_name = _arguments(model)
     if isinstance(batch, Mapping):
         given = {str(key): item for key, item in batch.items()}
-        kept = {key: item for key, item in given.items() if key not in TARGET_NAMES or key in needed}
+        kept = {key: item for key, item in given.items() if whole or key not in TARGET_NAMES or key in needed}
         if any_name or set(kept) <= set(names):
             return (), kept
         known = {key: item for key, item in kept.items() if key in names}

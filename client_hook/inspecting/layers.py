@@ -56,8 +56,13 @@ class LayerLook:
 
     def layers(self) -> list[dict[str, Any]]:
         """Lists what was seen, in the order of the calls; layers that were never called come last, without a shape."""
-        silent = [{"name": name, "type": type(item).__name__, "calls": 0} for name, item in self._modules]
-        every = [*self._found.values(), *(item for item in silent if item["name"] not in self._found)]
+        silent = [
+            {"name": name, "type": type(item).__name__, "calls": 0}
+            for name, item in self._modules
+            if name not in self._found
+            and not isinstance(item, nn.modules.dropout._DropoutNd)  # whose rate is used alone
+        ]
+        every = [*self._found.values(), *silent]
         if len(every) > MOST_LISTED:
             self.left_out.append(f"{len(every) - MOST_LISTED} of {len(every)} layers")
         return every[:MOST_LISTED]

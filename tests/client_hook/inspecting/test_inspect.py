@@ -442,3 +442,20 @@ def test_the_answer_of_a_language_model_is_that_of_its_last_position() -> None:
     found = look(Causal(), torch.tensor([[1, 2, 3]]))["saliency"]
     assert found["of"] == "the largest output at the last position of each sample"
     assert (values_of(found["map"]) > 0).all()
+
+
+def test_a_decoder_that_is_fed_with_its_targets_gets_them() -> None:
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 9)
+
+        def forward(self, ids: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+            if labels is None:
+                raise ValueError("nothing to decode")
+            logits = self.head(self.table(labels) + self.table(ids).mean(1, keepdim=True))
+            return {"loss": F.cross_entropy(logits.transpose(1, 2), labels), "logits": logits}
+
+    found = look(Decoder(), {"ids": torch.arange(8).reshape(2, 4), "labels": torch.ones(2, 3, dtype=torch.long)})
+    assert found["output"] == [2, 3, 9]
+    assert [item["name"] for item in found["inputs"]] == ["ids", "labels"]
