@@ -78,6 +78,6 @@ def _project(connection: Connection, name: str, created_ms: int) -> int:
 
 
 def _rows(reading: Connection, writing: Connection, table: Table, run_id: str) -> None:
-    found = reading.execution_options(yield_per=ROWS_A_STEP).execute(select(table).where(table.c.run_id == run_id))
-    for rows in found.mappings().partitions():
+    wanted = select(table).where(table.c.run_id == run_id).execution_options(yield_per=ROWS_A_STEP)
+    for rows in reading.execute(wanted).mappings().partitions():
         writing.execute(insert(table), [dict(row) for row in rows])
