@@ -81,8 +81,8 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 
 def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
     tensors = [_real(tensor) for tensor in tensors]
-    if tensors[0].is_cpu and not half and any(_is_long(item) for item in tensors):
-        return _long_norms(tensors)
+    if tensors[0].is_cpu and any(_is_long(item) for item in tensors):
+        return _long_norms(tensors, half)
     norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
     return [norm.float() for norm in norms]
 
@@ -99,14 +99,13 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 def _is_long(tensor: Tensor) -> bool:
-    return (
-        tensor.numel() > EXACT_FROM and tensor.dtype is torch.float32 and (tensor.is_contiguous() or _is_dense(tensor))
-    )
+    wide = tensor.dtype is torch.float64
+    return tensor.numel() > EXACT_FROM and not wide and (tensor.is_contiguous() or _is_dense(tensor))
 
 
-def _long_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+def _long_norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
     short = [tensor for tensor in tensors if not _is_long(tensor)]
-    others = iter(_norms(short, False) if short else [])
+    others = iter(_norms(short, half) if short else [])
     return [_row_by_row(tensor) if _is_long(tensor) else next(others) for tensor in tensors]
 
 
@@ -115,8 +114,8 @@ def _row_by_row(tensor: Tensor) -> Tensor:
     rows = tensor.numel() // ROW
     flat = torch.as_strided(tensor, (rows, ROW), (ROW, 1))
     rest = torch.as_strided(tensor, (tensor.numel() - rows * ROW,), (1,), tensor.storage_offset() + rows * ROW)
-    parts = torch.cat([torch.linalg.vector_norm(flat, dim=1), torch.linalg.vector_norm(rest).reshape(1)])
-    norm: Tensor = torch.linalg.vector_norm(parts, dtype=torch.float64).float()
+    parts = [torch.linalg.vector_norm(item, dim=-1, dtype=torch.float32).reshape(-1) for item in (flat, rest)]
+    norm: Tensor = torch.linalg.vector_norm(torch.cat(parts), dtype=torch.float64).float()
     return norm
 
 
