@@ -1,6 +1,6 @@
-"""Builds the wheel's copy of client_hook without comments and needless spaces, with relative imports, and, where nobody
-calls `help`, without docstrings and the types inside functions and with `s` for `self`; and packs it as tightly as
-deflate can (Zopfli).
+"""Builds the wheel's copy of client_hook without comments, needless spaces and `_` in numbers, with relative imports,
+and, where nobody calls `help`, without docstrings and the types inside functions and with `s` for `self`; and packs it
+as tightly as deflate can (Zopfli).
 
 A training installs the hook on every machine, so it stays small; line numbers, and with them tracebacks, stay the same.
 """
@@ -120,7 +120,7 @@ def slim(source: str, *, docstrings: bool = False) -> str:
     lines = text.splitlines()
     kept: set[int] = set()  # lines that begin within a text: their spaces belong to it
     bracketed: set[int] = set()  # … and within brackets: theirs say nothing
-    gaps: list[tuple[int, int, int]] = []  # beside an operator, where nobody needs them
+    gaps: list[tuple[int, int, int]] = []  # beside an operator and in numbers, where nobody needs them
     last, depth = None, 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         row, column = token.start
@@ -130,6 +130,8 @@ def slim(source: str, *, docstrings: bool = False) -> str:
             gap = lines[row - 1][last.end[1] : column]
             if gap.isspace() and last.type != tokenize.NUMBER:
                 gaps.append((row - 1, last.end[1], column))
+        if token.type == tokenize.NUMBER:
+            gaps += [(row - 1, column + at, column + at + 1) for at, sign in enumerate(token.string) if sign == "_"]
         if token.type == tokenize.OP:
             depth += (token.string in "([{") - (token.string in ")]}")
         elif token.type == tokenize.NL and depth:

@@ -92,12 +92,6 @@ class DataSignal(Signal):
             self._from_config = (batch, size)
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self._loaders.clear()
-        self._gone.clear()
-        self._last = None
-
     def batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
         """Hears of one batch and how long it was waited for."""
         seen = self._loaders.get(id(loader))

@@ -116,10 +116,6 @@ class LearningRateSignal(Signal):
                         self._others[name] = number
                         self.context.outbox.row(step, time_ms, self._single.setdefault(name, (name,)), (number,), True)
 
-    def detach(self) -> None:
-        """Forgets what it read."""
-        self.rates.clear()
-
 
 def _rates_of(optimizer: Optimizer) -> list[Any]:
     """Reads every group's rate as it is now: schedulers fill a rate that is a tensor in place. Empty where a group has
