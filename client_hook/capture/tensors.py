@@ -100,7 +100,7 @@ def _real(tensor: Tensor) -> Tensor:
 
 def _is_long(tensor: Tensor) -> bool:
     wide = tensor.dtype is torch.float64
-    return tensor.numel() > EXACT_FROM and not wide and (tensor.is_contiguous() or _is_dense(tensor))
+    return tensor.numel() > EXACT_FROM and not wide and (tensor.is_contiguous() or is_dense(tensor))
 
 
 def _long_norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
@@ -125,7 +125,7 @@ def sample(tensor: Tensor, count: int) -> Tensor:
     elements = tensor.numel()
     if elements <= count:
         return tensor.reshape(-1).to(torch.float32, copy=True)
-    if not (tensor.is_contiguous() or _is_dense(tensor)):
+    if not (tensor.is_contiguous() or is_dense(tensor)):
         tensor = tensor.contiguous()
     flat = torch.as_strided(tensor, (elements,), (1,))
     return flat.index_select(0, scattered(elements, count, tensor.device)).float()
@@ -176,7 +176,7 @@ def columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind + name for kind in kinds for name in names)
 
 
-def _is_dense(tensor: Tensor) -> bool:
+def is_dense(tensor: Tensor) -> bool:
     """Says whether the elements fill one stretch of memory in some order (channels_last, a transposed matrix)."""
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
