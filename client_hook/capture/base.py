@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.guard import Guard, quietly
-from client_hook.plain_rows import Parts
+from client_hook.plain_rows import Parts, rows_of
 from client_hook.steps import StepCounter
 
 if TYPE_CHECKING:
@@ -272,6 +272,13 @@ class Signal:
     def plain_silent(self) -> bool:
         """Says, when plain steps begin, that there is nothing to add to them."""
         return False
+
+    def close_plainly(self, step: int, time_ms: int) -> None:
+        """Hands over what it adds to a plain step."""
+        parts: Parts = []
+        self.plain_close(step, parts)
+        for row in rows_of(step, time_ms, parts):
+            self.context.outbox.row(*row)
 
     def resume(self, midway: bool) -> None:
         """Hears that plain steps are over; `midway` = a part of the open step was not heard."""

@@ -26,9 +26,7 @@ from client_hook.capture.base import Context, Signal
 from client_hook.guard import quietly
 from client_hook.plain_rows import Parts
 
-_WAIT = ("time/data",)
-_EPOCH = ("epoch",)
-_WAIT_LABEL, _EPOCH_LABEL = (_WAIT, True), (_EPOCH, True)
+_WAIT, _EPOCH = (("time/data",), True), (("epoch",), True)
 STEPS_WITHOUT_LOADER = 3
 MAX_GONE = 20
 IN_A_ROW = 5  # steps before each of which a loader was asked without gradients: it is for training all the same
@@ -93,12 +91,6 @@ class DataSignal(Signal):
         if batch and size:
             self._from_config = (batch, size)
         self.context.patches.subscribe(self)
-
-    def detach(self) -> None:
-        """Listens no more."""
-        self._loaders.clear()
-        self._gone.clear()
-        self._last = None
 
     def batch(self, loader: DataLoader[Any], wait_s: float, epoch_start: bool) -> None:
         """Hears of one batch and how long it was waited for."""
@@ -175,7 +167,7 @@ class DataSignal(Signal):
         drawn = self._drawn()
         if drawn is not None:
             wait, length, epochs, in_epoch = drawn
-            parts += (_WAIT_LABEL, (wait,))
+            parts += (_WAIT, (wait,))
             if length:
                 self._add_epoch(parts, epochs - 1 + in_epoch / length)
             if in_epoch == 1 and epochs == 2:
@@ -185,9 +177,9 @@ class DataSignal(Signal):
             self._add_epoch(parts, (step + 1) * batch / size)
 
     def _add_epoch(self, parts: Parts, epoch: float) -> None:
-        if self.context.epoch == self._own_epoch:
+        if self.context.epoch == self._own_epoch:  # else the user logs it
             self.context.epoch = self._own_epoch = epoch
-            parts += (_EPOCH_LABEL, (epoch,))
+            parts += (_EPOCH, (epoch,))
 
     def _drawn(self) -> _Drawn | None:
         """Returns what was drawn for the step, and begins to count the next."""
@@ -201,32 +193,16 @@ class DataSignal(Signal):
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Hands over the wait and the epoch."""
-        self._steps += 1
-        drawn = self._drawn()
-        if drawn is not None:
-            wait, length, epochs, in_epoch = drawn
-            self.context.outbox.row(step, time_ms, _WAIT, (wait,), True)
-            if length:
-                self._send_epoch(step, time_ms, epochs - 1 + in_epoch / length)
-            self._changed = self._changed or (in_epoch == 1 and epochs == 2)
-        elif self._from_config is not None and not any(seen.training for seen in self._loaders.values()):
-            batch, size = self._from_config
-            self._send_epoch(step, time_ms, (step + 1) * batch / size)
+        self.close_plainly(step, time_ms)
         if self._changed or (self._steps == STEPS_WITHOUT_LOADER and not self._loaders):
-            self._changed = False
             self._send(step)
-
-    def _send_epoch(self, step: int, time_ms: int, epoch: float) -> None:
-        if self.context.epoch != self._own_epoch:
-            return  # the user logs it
-        self.context.epoch = self._own_epoch = epoch
-        self.context.outbox.row(step, time_ms, _EPOCH, (epoch,), True)
 
     def on_finish(self) -> None:
         """Sends the final counts."""
         self._send(self.context.step)
 
     def _send(self, step: int) -> None:
+        self._changed = False
         everyone = [*self._loaders.values(), *self._gone]
         training = [seen for seen in everyone if seen.training]
         if training:

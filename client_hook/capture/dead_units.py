@@ -70,6 +70,10 @@ class DeadUnitSignal(Signal):
         else:
             self._hooks.take()
 
+    def on_backward(self, root: Tensor) -> None:
+        """Hears that a forward is over: the next micro-batch calls the same sites."""
+        self._calls.clear()
+
     def _see(self, name: str, module: nn.Module, output: Tensor) -> None:
         if not (torch.is_grad_enabled() and module.training) or output.ndim < 2:
             return

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from client_hook.capture.tensors import is_dense
+
 LONG, WIDE = 4, 16  # times as many rows as columns, or the other way round: a layer that flattens pictures is no table
 ASKED = 8  # values of a row's gradient that are read where a row is longer than WHOLE, which is quicker read whole
 WHOLE = 64
@@ -29,12 +31,12 @@ class Drawn(NamedTuple):
         """Returns what is found there, times its factor."""
         if weight.numel() != self.size:
             raise ValueError("the table is another one")
-        return weight.reshape(-1).index_select(0, self.at).float() * self.factor
+        return torch.as_strided(weight, (self.size,), (1,)).index_select(0, self.at).float() * self.factor
 
 
 def draw(weight: Tensor, gradient: Tensor, count: int, table: bool = False) -> Drawn | None:
     """Draws values of a long table; None of what is none. `table`: it is one, however short."""
-    if weight.ndim > 2 or not weight.is_contiguous() or weight.is_complex():
+    if weight.ndim > 2 or not is_dense(weight) or weight.is_complex():
         return None
     rows_alone = gradient.is_sparse and gradient.sparse_dim() == 1 and weight.ndim == 2
     if not rows_alone and gradient.layout is not torch.strided:

@@ -25,7 +25,6 @@ class LearningRateSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._names: dict[tuple[str, int], tuple[str, ...]] = {}
         self._labels: dict[str, Label] = {}
         # optimizer → its groups' rates; the recorder writes it on plain steps
         self.rates: dict[str, Sequence[Any]] = {}
@@ -78,16 +77,7 @@ class LearningRateSignal(Signal):
             return  # given up for another, whose rates nobody knows
         if not self.rates:
             self.rates = self._first or self._read()  # it never steps: its rates are known all the same
-        for key, rates in self.rates.items():
-            if not rates:
-                continue
-            names = self._names.get((key, len(rates)))
-            if names is None:
-                names = self._names[key, len(rates)] = self._name(key, len(rates))
-            if any(isinstance(rate, Tensor) for rate in rates):
-                self._send_tensors(step, time_ms, names, rates)
-            else:
-                self.context.outbox.row(step, time_ms, names, rates, True)
+        self.close_plainly(step, time_ms)
         if not self._heard:
             # an optimizer that steps unheard, in a compiled function, uses next what holds now
             self.rates = self._read()
@@ -125,10 +115,6 @@ class LearningRateSignal(Signal):
                     if number is not None and self._others.get(name) != number:
                         self._others[name] = number
                         self.context.outbox.row(step, time_ms, self._single.setdefault(name, (name,)), (number,), True)
-
-    def detach(self) -> None:
-        """Forgets what it read."""
-        self.rates.clear()
 
 
 def _rates_of(optimizer: Optimizer) -> list[Any]:

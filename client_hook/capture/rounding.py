@@ -114,8 +114,3 @@ class RoundingSignal(Signal):
             },
         }
         self.context.outbox.record("fact", "rounding", step, fact)
-
-    def detach(self) -> None:
-        """Forgets the copies."""
-        self._before.clear()
-        self._later.clear()

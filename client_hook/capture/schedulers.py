@@ -105,10 +105,6 @@ class SchedulersSignal(Signal):
             self._send(-1)
         self.context.patches.subscribe(self)
 
-    def detach(self) -> None:
-        """Listens no more."""
-        self._seen.clear()
-
     def _add(self, scheduler: Any, passed: bool) -> _Seen:
         seen = self._seen[id(scheduler)] = _Seen(scheduler, passed, self.context.optimizer_steps)
         self._changed = True

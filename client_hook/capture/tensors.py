@@ -81,8 +81,8 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 
 def _norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
     tensors = [_real(tensor) for tensor in tensors]
-    if tensors[0].is_cpu and not half and any(_is_long(item) for item in tensors):
-        return _long_norms(tensors)
+    if tensors[0].is_cpu and any(_is_long(item) for item in tensors):
+        return _long_norms(tensors, half)
     norms = torch._foreach_norm(list(tensors), 2, dtype=torch.float32 if half else None)
     return [norm.float() for norm in norms]
 
@@ -99,14 +99,13 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 def _is_long(tensor: Tensor) -> bool:
-    return (
-        tensor.numel() > EXACT_FROM and tensor.dtype is torch.float32 and (tensor.is_contiguous() or _is_dense(tensor))
-    )
+    wide = tensor.dtype is torch.float64
+    return tensor.numel() > EXACT_FROM and not wide and (tensor.is_contiguous() or is_dense(tensor))
 
 
-def _long_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+def _long_norms(tensors: Sequence[Tensor], half: bool) -> list[Tensor]:
     short = [tensor for tensor in tensors if not _is_long(tensor)]
-    others = iter(_norms(short, False) if short else [])
+    others = iter(_norms(short, half) if short else [])
     return [_row_by_row(tensor) if _is_long(tensor) else next(others) for tensor in tensors]
 
 
@@ -115,8 +114,8 @@ def _row_by_row(tensor: Tensor) -> Tensor:
     rows = tensor.numel() // ROW
     flat = torch.as_strided(tensor, (rows, ROW), (ROW, 1))
     rest = torch.as_strided(tensor, (tensor.numel() - rows * ROW,), (1,), tensor.storage_offset() + rows * ROW)
-    parts = torch.cat([torch.linalg.vector_norm(flat, dim=1), torch.linalg.vector_norm(rest).reshape(1)])
-    norm: Tensor = torch.linalg.vector_norm(parts, dtype=torch.float64).float()
+    parts = [torch.linalg.vector_norm(item, dim=-1, dtype=torch.float32).reshape(-1) for item in (flat, rest)]
+    norm: Tensor = torch.linalg.vector_norm(torch.cat(parts), dtype=torch.float64).float()
     return norm
 
 
@@ -126,7 +125,7 @@ def sample(tensor: Tensor, count: int) -> Tensor:
     elements = tensor.numel()
     if elements <= count:
         return tensor.reshape(-1).to(torch.float32, copy=True)
-    if not (tensor.is_contiguous() or _is_dense(tensor)):
+    if not (tensor.is_contiguous() or is_dense(tensor)):
         tensor = tensor.contiguous()
     flat = torch.as_strided(tensor, (elements,), (1,))
     return flat.index_select(0, scattered(elements, count, tensor.device)).float()
@@ -177,7 +176,7 @@ def columns(names: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind + name for kind in kinds for name in names)
 
 
-def _is_dense(tensor: Tensor) -> bool:
+def is_dense(tensor: Tensor) -> bool:
     """Says whether the elements fill one stretch of memory in some order (channels_last, a transposed matrix)."""
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):

@@ -75,11 +75,6 @@ class UpdateSignal(Signal):
             self.context.readback.put(step, time_ms, columns, values)
         self._results.clear()
 
-    def detach(self) -> None:
-        """Forgets the copies."""
-        self._before.clear()
-        self._results.clear()
-
     def _held(self, optimizer: Optimizer) -> list[tuple[str, Tensor]]:
         """Lists the parameters that this step can move: those with a gradient."""
         return [

@@ -186,6 +186,23 @@ def test_units_that_never_fired_are_counted() -> None:
     assert (first["4"]["units"], first["4"]["dead"]) == (6, 0)
 
 
+def test_micro_batches_are_inputs_of_the_same_units() -> None:
+    """A unit that fires in the third micro-batch of each step alone is alive."""
+    model = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4, 2))
+    recorder, tape = recorder_of(model, optimizer, DeadUnitSignal)
+    for _ in range(20):
+        for micro in range(3):
+            model(torch.tensor([[1.0, micro - 1.5]]).expand(5, 2)).sum().backward()
+        optimizer.step()
+        recorder.step(1.0, {}, perf_counter())
+    recorder.finish()
+    recorder.detach()
+    assert tape.facts("dead_units")[0]["1"] == {"units": 4, "dead": 2, "samples": 20, "inputs": 300, "since": 0}
+
+
 def test_units_that_die_later_are_counted_although_they_have_fired_before() -> None:
     model = nn.Sequential(nn.Linear(2, 4), nn.ReLU())
     with torch.no_grad():

@@ -106,6 +106,13 @@ def test_other_precisions_are_summed_in_enough_digits(dtype: torch.dtype) -> Non
     assert values["grad_norm/weight"] == pytest.approx(3_000.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_long_ones_in_half_precision_are_summed_in_enough_digits_too(dtype: torch.dtype) -> None:
+    gradient = (torch.randn(4_000_000, generator=torch.Generator().manual_seed(0)) / 100).to(dtype)
+    values = one_step(gradient, torch.zeros(4_000_000, dtype=dtype))
+    assert values["grad_norm/weight"] == pytest.approx(float(gradient.double().norm()), rel=1e-6)
+
+
 def test_a_sparse_gradient_is_its_coalesced_values() -> None:
     torch.manual_seed(0)
     sparse, full = nn.Embedding(20, 4, sparse=True), nn.Embedding(20, 4)

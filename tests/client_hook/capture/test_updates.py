@@ -99,7 +99,7 @@ def test_no_copy_outlives_the_step() -> None:
     [
         ("table", "SGD"), ("table", "Adam"), ("table", "Adagrad"), ("words as inputs", "SGD"),
         ("words as inputs", "Adam"), ("sparse table", "SGD"), ("sparse table", "SparseAdam"), ("short table", "SGD"),
-        ("short sparse table", "SGD"),
+        ("short sparse table", "SGD"), ("transposed table", "SGD"),
     ],
 )  # fmt: skip
 def test_of_a_table_with_frequent_ids_first_the_ratio_is_near_the_true_one(layer: str, kind: str) -> None:
@@ -107,6 +107,8 @@ def test_of_a_table_with_frequent_ids_first_the_ratio_is_near_the_true_one(layer
     sparse, table = "sparse" in layer, layer != "words as inputs"
     rows, columns = (4_000, 1_024) if "short" in layer else (20_000, 64)
     model = nn.Embedding(rows, columns, sparse=sparse) if table else nn.Linear(rows, columns, bias=False)
+    if layer == "transposed table":
+        model.weight = nn.Parameter(torch.randn(columns, rows).t())
     optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.01)
     recorder, tape = recorder_of(model, optimizer, UpdateSignal)
     frequency = 1 / torch.arange(1, rows + 1, dtype=torch.float64)
