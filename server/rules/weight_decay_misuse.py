@@ -13,6 +13,7 @@ from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
 CAME_TO_NOTHING = frozenset({"GW206", "GW311"})
+ROUNDED = 1 + 1e-9  # 0.1 · 0.1 is above 0.01 in the last of its digits
 BY_LAYER = ("LARS", "LAMB")  # most of them leave out biases and norms within their step, whatever the group says
 COUPLED = ("Adam", "NAdam", "RAdam", "Adamax")  # they rescale the decay
 
@@ -86,7 +87,7 @@ class WeightDecayMisuse(Rule):
         came = CAME_TO_NOTHING if taken > params.taken else ()
         for name, kind, group in decaying:
             rate, decay = float(group.get("lr") or 0), float(group["weight_decay"])
-            if rate * decay * steps > params.constants:
+            if rate * decay * steps > params.constants * ROUNDED:
                 yield say(
                     Severity.INFO,
                     f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step: over {steps:,} steps that is "
@@ -99,7 +100,7 @@ class WeightDecayMisuse(Rule):
                     aside=not came,
                 )
                 return
-            if rate * decay > params.a_step and kind not in COUPLED:
+            if rate * decay > params.a_step * ROUNDED and kind not in COUPLED:
                 yield say(
                     Severity.INFO,
                     f"Group `{name}` decays by λ·η = {rate * decay:.2g} a step (limit {params.a_step:g}): what the "
