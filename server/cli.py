@@ -9,8 +9,10 @@ import argparse
 import math
 import os
 import secrets
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,20 @@ def _on_database(
     return _with_settings(parser, argv, lambda options, settings: act(options, settings.database) + "\n")
 
 
+@contextmanager
+def _swept() -> Iterator[None]:
+    """Lets SIGTERM end a command as Ctrl-C does, so that it leaves no half-made file behind."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _with_settings(
     parser: argparse.ArgumentParser, argv: list[str], act: Callable[[argparse.Namespace, Settings], str]
 ) -> int:
@@ -179,13 +195,16 @@ def _with_settings(
 
         settings = Settings.read({"home": options.home, "database": options.database}, os.environ)
         try:
-            said = act(options, settings)
+            with _swept():
+                said = act(options, settings)
         except errors.GradwatchError as error:
             return _complain(error)
     except SettingsError as error:
         return _complain(error)
     except ModuleNotFoundError as missing:
         return _name_missing(missing)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     sys.stdout.write(said)
     return 0
 

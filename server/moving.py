@@ -12,10 +12,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from server.errors import StoreError
+from server.ingest.values import clean
 from server.store import Store, moving
 from server.store.engine import Database, files, open_database, sqlite_path
 
 SHOWN = 3
+MAX_PROJECT = 200
 
 
 def export_runs(url: str, target: Path, wanted: Sequence[str], project: str | None = None) -> str:
@@ -43,6 +45,10 @@ def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | No
     """
     if not source.is_file():
         raise StoreError(f"There is no file {source}.")
+    if project is not None and (clean(project) != project or not 0 < len(project) <= MAX_PROJECT):
+        raise StoreError(
+            f"--project is {project[:60]!a}, expected a name of 1 to {MAX_PROJECT} characters in one line."
+        )
     files.check(source)
     with _reading(f"sqlite:///{source.absolute()}") as database:
         chosen = _chosen(database, wanted, None)
@@ -62,10 +68,12 @@ def _chosen(database: Database, wanted: Sequence[str], project: str | None) -> l
         return chosen
     chosen = []
     for name in wanted:
-        exact = [run for run in known if run.id == name] or [run for run in known if run.name == name][:1]
-        found = exact or [run for run in known if run.id.startswith(name)]
+        # one in the trash has to be named in full
+        living = [run for run in known if not run.deleted]
+        exact = [run for run in known if run.id == name] or [run for run in living if run.name == name][:1]
+        found = exact or [run for run in living if run.id.startswith(name)]
         if not found:
-            newest = ", ".join(f"{run.id} ({run.name})" for run in known[:SHOWN]) or "none"
+            newest = ", ".join(f"{run.id} ({run.name})" for run in living[:SHOWN]) or "none"
             raise StoreError(f"No run has the id or the name {name!r}; the newest are {newest}.")
         if len(found) > 1:
             raise StoreError(f"{len(found)} runs have an id that begins with {name!r}; name more of it.")
@@ -82,7 +90,10 @@ def _reading(url: str) -> Iterator[Database]:
             folder = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(path))))
             files.back_up(path, folder / "copy.db")
             url = f"sqlite:///{folder / 'copy.db'}"
-            Store.open(url).close()  # which brings it to the newest schema
+            try:
+                Store.open(url).close()  # which brings it to the newest schema
+            except StoreError as error:
+                raise StoreError(str(error).replace(str(folder / "copy.db"), str(path))) from None
         database = open_database(url)
         until.callback(database.close)
         yield database

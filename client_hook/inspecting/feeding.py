@@ -50,10 +50,16 @@ def feed(model: nn.Module, batch: Any, *, whole: bool = False) -> Fed:
         name = named[len(given)][0]
         here = item.detach().to(device)
         given.append((name, here))
-        if not here.is_floating_point() or here.layout is not torch.strided or not here.ndim:
-            return here
-        watched[name] = here.clone().requires_grad_()
-        return watched[name] * 1  # which a model may change in place
+        own = here.clone()  # which a model may change in place
+        if (
+            not here.is_floating_point()
+            or here.dtype.itemsize == 1
+            or here.layout is not torch.strided
+            or not here.ndim
+        ):
+            return own
+        watched[name] = own.requires_grad_()
+        return watched[name] * 1
 
     placed = trees.convert(tree, place)
     args, kwargs = (tuple(placed[:-1]), placed[-1]) if kwargs else (tuple(placed), {})

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from client_hook.inspecting.feeding import Fed
 from client_hook.inspecting.layers import layer_name
-from client_hook.inspecting.pictures import packed, spread
+from client_hook.inspecting.pictures import SIDE, packed, spread
 
-MOST = 32
-MOST_UNITS = 16
+FEWEST, MOST = 4, 32
+BYTES = 24_000
 
 
 def of(model: nn.Module, key: str, fed: Fed) -> dict[str, Any] | None:
@@ -25,13 +25,13 @@ def of(model: nn.Module, key: str, fed: Fed) -> dict[str, Any] | None:
         if isinstance(module, nn.Conv2d):
             return _about(layer_name(key, name), module.weight, *_kernels(module.weight))
         if isinstance(module, nn.Conv1d):
-            chosen = spread(module.weight.shape[0], MOST_UNITS)
+            chosen = _some(module.weight)
             return _about(layer_name(key, name), module.weight, module.weight[chosen], chosen, 1)
         if isinstance(module, nn.Linear):
             layout = _layout(module.in_features, fed)
             if layout is None:
                 return None
-            chosen = spread(module.out_features, MOST_UNITS)
+            chosen = _some(module.weight)
             planes = module.weight[chosen].reshape(len(chosen), *layout)
             return _about(layer_name(key, name), module.weight, *_planes(planes, chosen))
         if isinstance(module, nn.Embedding):
@@ -43,8 +43,14 @@ def _about(name: str, weight: Tensor, pictures: Tensor, chosen: list[int], plane
     return {"layer": name, "shape": list(weight.shape), "channels": chosen, "picture": packed(pictures, planes=planes)}
 
 
+def _some(weight: Tensor) -> list[int]:
+    """Chooses so many filters as have room."""
+    most = BYTES // max(min(weight[0].numel(), 3 * SIDE * SIDE), 1)
+    return spread(weight.shape[0], min(max(most, FEWEST), MOST))
+
+
 def _kernels(weight: Tensor) -> tuple[Tensor, list[int], int]:
-    chosen = spread(weight.shape[0], MOST)
+    chosen = _some(weight[:, :3] if weight.shape[1] == 3 else weight[:, 0])
     return _planes(weight[chosen], chosen)
 
 

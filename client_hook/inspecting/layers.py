@@ -16,6 +16,7 @@ from client_hook.inspecting.pictures import Budget, packed, spread
 
 MOST = 60  # layers with pictures, spread over the model
 MOST_LISTED = 200
+PART = 2**21  # elements that are measured at once, in double precision
 MOST_MAPS = 12  # of a layer
 _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
 _IDLE = (nn.Identity, nn.Flatten, nn.Unflatten)
@@ -67,28 +68,34 @@ class LayerLook:
             self.left_out.append(f"{len(every) - MOST_LISTED} of {len(every)} layers")
         return every[:MOST_LISTED]
 
+    def bad_layers(self) -> list[Any]:
+        """Gives the first layer whose output is not finite, with the number of such values, and how many there are."""
+        bad = [item for item in self._found.values() if item.get("nonfinite")]
+        return [bad[0]["name"], bad[0]["nonfinite"], len(bad)] if bad else []
+
     def _hook(self, name: str) -> Any:
         def see(module: nn.Module, args: Any, output: Any) -> Any:
             known = self._found.get(name)
-            if known is not None:
-                known["calls"] += 1
-                return None
-            return self._see(name, module, args, output)
+            if known is None:
+                return self._see(name, module, args, output)
+            known["calls"] += 1
+            tensor = _floats(output)
+            if tensor is not None:
+                known["nonfinite"] = known.get("nonfinite", 0) + int((~tensor.isfinite()).sum())
+            return None
 
         return see
 
     @torch.no_grad()
     def _see(self, name: str, module: nn.Module, args: Any, output: Any) -> Any:
         about = self._found[name] = {"name": name, "type": type(module).__name__, "calls": 1}
-        tensor = first_tensor(output)
+        tensor = _floats(output)
         if tensor is None:
             return None
         if isinstance(module, nn.RNNBase) and not module.batch_first and tensor.ndim == 3:
             tensor = tensor.transpose(0, 1)
         if isinstance(module, (*_FIRST, *_LAST)):
-            self._maps_first = isinstance(
-                module, _FIRST
-            )  # and so have those that only change what comes, until the next
+            self._maps_first = isinstance(module, _FIRST)  # and so is what others make of it, until the next
         about |= _statistics(tensor, 1 if self._maps_first and tensor.ndim > 2 else -1)
         if name in self._pictured and tensor.ndim and tensor.shape[0]:
             maps, channels = self._maps(tensor)
@@ -131,24 +138,34 @@ class LayerLook:
             return vectors * 1
 
 
+def _floats(output: Any) -> Tensor | None:
+    """Finds what can be measured of an output; of complex numbers their size."""
+    if isinstance(output, Tensor) and output.is_complex():
+        return output.detach().abs()
+    return first_tensor(output)
+
+
 def _statistics(tensor: Tensor, channel: int) -> dict[str, Any]:
     """Measures an output in full; units that give 0 for the whole batch, and such that always give the same."""
-    values = tensor.detach().float()
-    finite = values.isfinite()
-    known = values[finite]
-    about: dict[str, Any] = {"shape": list(tensor.shape), "nonfinite": values.numel() - known.numel()}
-    if known.numel():
-        about |= {
-            "mean": float(known.mean(dtype=torch.float64)),
-            "std": float(known.double().std(correction=0)),
-            "absmax": float(known.abs().max()),
-            "zeros": float((known == 0).double().mean()),
-        }
-    if tensor.ndim > 1 and tensor.shape[0] > 1:
-        rows = values.movedim(channel, 0).flatten(1)
-        about["units"] = rows.shape[0]
-        about["dead"] = int((rows == 0).all(1).sum())
-        about["constant"] = int(((rows == rows[:, :1]).all(1) & (rows[:, 0] != 0)).sum())
+    values = tensor.detach()
+    count, zeros, total, squares, most = 0, 0, 0.0, 0.0, 0.0
+    for part in values.reshape(-1).split(PART):
+        known = part[part.isfinite()].double()
+        if known.numel():
+            count, zeros = count + known.numel(), zeros + int((known == 0).sum())
+            total, squares = total + float(known.sum()), squares + float(known.square().sum())
+            most = max(most, float(known.abs().max()))
+    about: dict[str, Any] = {"shape": list(tensor.shape), "nonfinite": values.numel() - count}
+    if count:
+        mean = total / count
+        deviation = max(squares / count - mean**2, 0.0) ** 0.5
+        about |= {"mean": mean, "std": deviation, "absmax": most, "zeros": zeros / count}
+    if tensor.ndim > 1 and tensor.shape[0] > 1 and tensor.numel():
+        others = [at for at in range(tensor.ndim) if at != channel % tensor.ndim]
+        least, largest = values.amin(others), values.amax(others)
+        about["units"] = len(least)
+        about["dead"] = int(((least == 0) & (largest == 0)).sum())
+        about["constant"] = int(((least == largest) & (least != 0)).sum())
     return about
 
 

@@ -40,7 +40,7 @@ class Budget:
 
 def packed(pictures: Tensor, height: int = SIDE, width: int = SIDE, planes: int = 1) -> dict[str, Any]:
     """Packs `count × rows × columns` values, or with 3 planes `count × 3 × rows × columns`, as one picture each."""
-    values = pictures.detach().float().cpu()
+    values = pictures.detach().double().cpu()
     rows, columns = values.shape[-2:]
     if rows > height or columns > width:
         values = reduced(values, min(rows, height), min(columns, width))
@@ -49,7 +49,7 @@ def packed(pictures: Tensor, height: int = SIDE, width: int = SIDE, planes: int 
     low, high = (float(known.min()), float(known.max())) if known.numel() else (0.0, 0.0)
     signed = low < 0 < high and planes == 1
     begin, end = (-max(-low, high), max(-low, high)) if signed else (low, high)
-    codes = (values.double() - begin) / (end - begin or 1.0) * LEVELS
+    codes = (values - begin) / (end - begin or 1.0) * LEVELS
     codes = torch.where(finite, codes.round(), torch.tensor(float(BAD), dtype=torch.float64)).to(torch.uint8)
     return {
         "count": values.shape[0],

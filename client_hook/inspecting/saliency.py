@@ -6,7 +6,7 @@ Of texts it is the norm of the gradient at the word's vector. Not for: causes; a
 
 from __future__ import annotations
 
-from math import isqrt
+from math import isfinite, isqrt
 from typing import Any
 
 import torch
@@ -63,11 +63,8 @@ def _shown(given: Tensor, gradient: Tensor, answer: Tensor) -> dict[str, Any]:
     sizes, values = gradient.float().abs(), given.float()
     if values.ndim == 2 and (side := isqrt(values.shape[1])) ** 2 == values.shape[1] and side >= 4:
         sizes, values = sizes.reshape(-1, 1, side, side), values.reshape(-1, 1, side, side)  # a flattened picture
-        shares = _shares(gradient)
     elif values.ndim == 2:
         return {"kind": "features", "shares": _shares(gradient)}
-    else:
-        shares = []
     if values.ndim == 3:
         sizes, values = sizes.unsqueeze(1), values.unsqueeze(1)
     while values.ndim > 4:
@@ -83,13 +80,14 @@ def _shown(given: Tensor, gradient: Tensor, answer: Tensor) -> dict[str, Any]:
         "pictures": packed(shown, planes=3 if colour else 1),
         "map": packed(sizes[:MOST_SAMPLES].amax(1)),
         "answers": answers,
-        "shares": shares,
     }
 
 
-def _shares(gradient: Tensor) -> list[float]:
-    """Gives the mean size of the gradient of each column, as a share of all; of many columns none."""
+def _shares(gradient: Tensor) -> list[float | None]:
+    """Gives the mean size of the gradient of each column, as a share of all, None where it is not finite; of many
+    columns none."""
     if gradient.shape[1] > MOST_FEATURES:
         return []
-    sizes = gradient.double().abs().mean(0)
-    return [round(item, 6) for item in (sizes / (sizes.sum() or 1.0)).tolist()]
+    sizes = gradient.double().abs().mean(0).tolist()
+    total = sum(item for item in sizes if isfinite(item)) or 1.0
+    return [round(item / total, 6) if isfinite(item) else None for item in sizes]

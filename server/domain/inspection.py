@@ -98,8 +98,11 @@ class Inspection:
     samples: int
     seconds: float
     inputs: tuple[Given, ...]
-    output: tuple[int, ...]
+    output: Given
     layers: tuple[LayerSeen, ...]
+    bad_layer: str  # the first whose output is not finite; "" if none is
+    bad_values: int  # of it
+    bad_layers: int
     filters: Filters | None
     saliency: Saliency | None
     left_out: tuple[str, ...]
@@ -108,13 +111,17 @@ class Inspection:
 def read(value: Any) -> Inspection:
     """Reads an event's value."""
     about = _mapping(value)
+    first, values, amount = [*_list(about.get("bad_layers")), "", 0, 0][:3]
     return Inspection(
         model=_text(about.get("model")),
         samples=_whole(about.get("samples")),
         seconds=_number(about.get("seconds")),
         inputs=tuple(map(_given, _mappings(about.get("inputs")))),
-        output=_wholes(about.get("output")),
+        output=_given(_mapping(about.get("output"))),
         layers=tuple(map(_layer, _mappings(about.get("layers")))),
+        bad_layer=_text(first),
+        bad_values=_whole(values),
+        bad_layers=_whole(amount),
         filters=_filters(_mapping(about.get("filters"))),
         saliency=_saliency(_mapping(about.get("saliency"))),
         left_out=tuple(_text(item) for item in _list(about.get("left_out"))),
@@ -215,4 +222,10 @@ def _wholes(value: Any) -> tuple[int, ...]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or (isinstance(value, int) and abs(value) > 2**63)
+    ):
+        return math.nan
+    return float(value)

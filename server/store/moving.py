@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from server.store import schema
 from server.store.engine import Database
@@ -50,21 +51,29 @@ def copy(source: Database, target: Database, run_ids: Sequence[str], project: st
 
 
 def _copy(source: Database, target: Database, run_id: str, project: str | None) -> bool:
+    with source.read() as reading:
+        try:
+            with target.writing.begin() as writing:
+                return _between(reading, writing, run_id, project)
+        except DBAPIError as error:
+            raise target.translate(error) from error
+
+
+def _between(reading: Connection, writing: Connection, run_id: str, project: str | None) -> bool:
     runs, graves = schema.runs, schema.graves
-    with source.read() as reading, target.writing.begin() as writing:
-        there = writing.execute(select(runs.c.id).where(runs.c.id == run_id)).first()
-        if there or writing.execute(select(graves.c.run_id).where(graves.c.run_id == run_id)).first():
-            return False
-        row = reading.execute(select(runs).where(runs.c.id == run_id)).one()
-        own = reading.execute(select(schema.projects).where(schema.projects.c.id == row.project_id)).one()
-        number = _project(writing, project or own.name, own.created_ms)
-        writing.execute(insert(runs), {**row._mapping, "project_id": number, **_UNCLAIMED})
-        for table in _OF_A_RUN:
-            _rows(reading, writing, table, run_id)
-        mutes = schema.mutes
-        for mute in reading.execute(select(mutes).where(mutes.c.run == run_id)).mappings():
-            values = {name: value for name, value in mute.items() if name != "id"}
-            writing.execute(insert(mutes), {**values, "project": project or own.name})
+    there = writing.execute(select(runs.c.id).where(runs.c.id == run_id)).first()
+    if there or writing.execute(select(graves.c.run_id).where(graves.c.run_id == run_id)).first():
+        return False
+    row = reading.execute(select(runs).where(runs.c.id == run_id)).one()
+    own = reading.execute(select(schema.projects).where(schema.projects.c.id == row.project_id)).one()
+    number = _project(writing, project or own.name, own.created_ms)
+    writing.execute(insert(runs), {**row._mapping, "project_id": number, **_UNCLAIMED})
+    for table in _OF_A_RUN:
+        _rows(reading, writing, table, run_id)
+    mutes = schema.mutes
+    for mute in reading.execute(select(mutes).where(mutes.c.run == run_id)).mappings():
+        values = {name: value for name, value in mute.items() if name != "id"}
+        writing.execute(insert(mutes), {**values, "project": project or own.name})
     return True
 
 

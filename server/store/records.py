@@ -69,7 +69,7 @@ class Records:
             ).all()
         return [Event(row.kind, row.step, row.time_ms, json.loads(row.value), row.attempt) for row in reversed(rows)]
 
-    def moments(self, run_id: str, kind: str, limit: int = 500) -> list[Event]:
+    def moments(self, run_id: str, kind: str, limit: int = 10_000) -> list[Event]:
         """Gives when the newest events of a kind came, oldest first, without their values."""
         events = schema.events.c
         with self._database.read() as connection:
@@ -81,15 +81,20 @@ class Records:
             ).all()
         return [Event(kind, row.step, row.time_ms, {}, row.attempt) for row in reversed(rows)]
 
-    def from_newest(self, run_id: str, kind: str, back: int = 0) -> Event | None:
-        """Gives the newest event of a kind, or the one so many before it."""
+    def value_of(self, run_id: str, moment: Event) -> Any:
+        """Gives the value of an event that `moments` named; None where it is gone."""
         events = schema.events.c
         with self._database.read() as connection:
-            row = connection.execute(
-                select(schema.events)
-                .where(events.run_id == run_id, events.kind == kind)
-                .order_by(events.time_ms.desc(), events.seq.desc(), events.part.desc())
+            value = connection.execute(
+                select(events.value)
+                .where(
+                    events.run_id == run_id,
+                    events.time_ms == moment.time_ms,
+                    events.kind == moment.kind,
+                    events.step == moment.step,
+                    events.attempt == moment.attempt,
+                )
+                .order_by(events.seq.desc(), events.part.desc())
                 .limit(1)
-                .offset(back)
-            ).first()
-        return None if row is None else Event(row.kind, row.step, row.time_ms, json.loads(row.value), row.attempt)
+            ).scalar()
+        return None if value is None else json.loads(value)

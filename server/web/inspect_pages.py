@@ -20,7 +20,6 @@ from server.web.templating import render
 router = APIRouter()
 TheRun = Annotated[Run, Depends(existing_run)]
 Which = Annotated[int | None, Query(ge=1, description="which inspection, from 1 on; the newest if left out")]
-MOST = 500
 
 
 class InspectionMoment(BaseModel):
@@ -33,7 +32,7 @@ class InspectionMoment(BaseModel):
 
 
 class InspectionList(BaseModel):
-    """The inspections of a run, the newest 500, oldest first."""
+    """The inspections of a run, oldest first."""
 
     items: list[InspectionMoment]
     next: None = None
@@ -51,7 +50,7 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descripti
 @router.get("/api/v1/runs/{run_id}/inspections", tags=["series"], responses=NOT_FOUND)
 def get_inspections(run: TheRun, parts: Parts) -> InspectionList:
     """Lists when the model was inspected."""
-    moments = parts.store.records.moments(run.id, inspection.EVENT, MOST)
+    moments = parts.store.records.moments(run.id, inspection.EVENT)
     return InspectionList(
         items=[
             InspectionMoment(n=number, step=item.step, attempt=item.attempt, time_ms=item.time_ms)
@@ -63,11 +62,12 @@ def get_inspections(run: TheRun, parts: Parts) -> InspectionList:
 @router.get("/api/v1/runs/{run_id}/inspections/{n}", tags=["series"], responses=NOT_FOUND)
 def get_inspection(run: TheRun, parts: Parts, n: Annotated[int, Path(ge=1)]) -> InspectionValue:
     """Gives what one inspection saw: layers, filters and saliency."""
-    amount = len(parts.store.records.moments(run.id, inspection.EVENT, MOST))
-    found = parts.store.records.from_newest(run.id, inspection.EVENT, amount - n) if n <= amount else None
-    if found is None:
-        raise HTTPException(404, f"The run has {amount} inspections, and none has the number {n}")
-    return InspectionValue(n=n, step=found.step, attempt=found.attempt, time_ms=found.time_ms, value=dict(found.value))
+    moments = parts.store.records.moments(run.id, inspection.EVENT)
+    moment = moments[n - 1] if n <= len(moments) else None
+    value = parts.store.records.value_of(run.id, moment) if moment else None
+    if moment is None or not isinstance(value, dict):
+        raise HTTPException(404, f"The run has {len(moments)} inspections, and none has the number {n}")
+    return InspectionValue(n=n, step=moment.step, attempt=moment.attempt, time_ms=moment.time_ms, value=value)
 
 
 @router.get("/runs/{run_id}/inspect", include_in_schema=False)
@@ -83,7 +83,7 @@ def inspect_fragment(request: Request, run: TheRun, parts: Parts, n: Which = Non
 
 
 def _view(run: Run, parts: Parts, n: int | None) -> InspectView:
-    moments = parts.store.records.moments(run.id, inspection.EVENT, MOST)
+    moments = parts.store.records.moments(run.id, inspection.EVENT)
     number = min(n or len(moments), len(moments))
-    found = parts.store.records.from_newest(run.id, inspection.EVENT, len(moments) - number) if moments else None
-    return inspect_view(run, moments, number, inspection.read(found.value) if found else None, parts.clock())
+    value = parts.store.records.value_of(run.id, moments[number - 1]) if moments else None
+    return inspect_view(run, moments, number, inspection.read(value) if moments else None, parts.clock())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from server.charts import pictures
-from server.domain.inspection import Filters, Given, Inspection, LayerSeen, Pictures, Saliency
+from server.domain.inspection import BAD, Filters, Given, Inspection, LayerSeen, Pictures, Saliency
 from server.domain.runs import Event, Run
 from server.web import formats
 from server.web.contexts.runs import RunRow, run_row
@@ -97,10 +97,10 @@ class Feature:
 
 @dataclass(frozen=True)
 class Token:
-    """A word's id; `shade` is 0 to SHADES by its share of the largest gradient of its sample."""
+    """A word's id; `shade` is 0 to SHADES by its share of the largest gradient of its sample, or "bad"."""
 
     id: int
-    shade: int
+    shade: str
     words: str
 
 
@@ -188,7 +188,7 @@ def _lead(found: Inspection, moment: Event) -> str:
     when = _when(moment)
     of = f"`{found.model}`, " if found.model else ""
     took = f", in {formats.number(found.seconds, 2)} s" if math.isfinite(found.seconds) else ""
-    answer = f", answer {_shape(found.output)}" if found.output else ""
+    answer = f", answer {_shape(found.output.shape)}" if found.output.shape else ""
     return (
         f"{when[0].upper()}{when[1:]}: {of}{formats.plural(found.samples, 'sample')}{answer}{took}. A copy of the "
         "model ran in evaluation mode; the training was left as it was."
@@ -200,10 +200,17 @@ def _remarks(found: Inspection) -> Iterator[Remark]:
     for given in found.inputs:
         if given.nonfinite:
             yield Remark("error", f"Input `{given.name}` has {_values(given.nonfinite)} not finite.")
-    bad = [item for item in found.layers if item.nonfinite]
-    if bad:
-        more = f"; {formats.plural(len(bad) - 1, 'layer')} after it as well" if len(bad) > 1 else ""
-        yield Remark("error", f"`{bad[0].name}` is the first layer with {_values(bad[0].nonfinite)} not finite{more}.")
+    if found.bad_layers:
+        others = found.bad_layers - 1
+        more = f"; {formats.plural(others, 'layer')} after it as well" if others else ""
+        yield Remark(
+            "error", f"`{found.bad_layer}` is the first layer with {_values(found.bad_values)} not finite{more}."
+        )
+    if found.output.nonfinite:
+        yield Remark("error", f"The answer has {_values(found.output.nonfinite)} not finite.")
+    if found.saliency is not None and any(math.isnan(share) for share in found.saliency.shares):
+        columns = [f"column {at}" for at, share in enumerate(found.saliency.shares) if math.isnan(share)]
+        yield Remark("warning", f"The gradient of the answer is not finite at {_listed(columns)}.")
     if found.saliency is not None and found.saliency.unused:
         yield Remark("warning", f"The answer does not hang on {_listed(found.saliency.unused, 'input')} at all.")
     silent = [item for item in found.layers if item.units and item.dead == item.units]
@@ -342,13 +349,19 @@ def _features(found: Saliency) -> tuple[Feature, ...]:
 def _texts(found: Saliency) -> Iterator[tuple[Token, ...]]:
     if found.map is None or not found.tokens or found.pictures is not None:
         return
-    for row, ids in zip(found.map.codes, found.tokens, strict=False):
-        codes = row.reshape(-1)[: len(ids)]
-        finite = codes[codes < 255]
-        most = max(int(finite.max()), 1) if len(finite) else 1
+    sizes = found.map.low + found.map.codes.astype(float) / (BAD - 1) * (found.map.high - found.map.low)
+    for row, codes, ids in zip(sizes, found.map.codes, found.tokens, strict=False):
+        known = [(float(size), code != BAD) for size, code in zip(row.reshape(-1), codes.reshape(-1), strict=True)][
+            : len(ids)
+        ]
+        most = max((size for size, finite in known if finite), default=0.0)
         yield tuple(
-            Token(
-                word, min(SHADES * int(code) // most, SHADES), f"{100 * min(int(code) / most, 1):.0f} % of the largest"
-            )
-            for word, code in zip(ids, codes, strict=False)
+            _token(word, size / most if most > 0 else 0.0, finite)
+            for word, (size, finite) in zip(ids, known, strict=False)
         )
+
+
+def _token(word: int, share: float, finite: bool) -> Token:
+    if not finite or not math.isfinite(share):
+        return Token(word, "bad", "not finite")
+    return Token(word, str(min(int(SHADES * share + 0.5), SHADES)), f"{100 * share:.0f} % of the largest")

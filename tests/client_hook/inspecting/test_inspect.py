@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from client_hook import watch
 from client_hook.inspecting import inspection
+from client_hook.patches import capture, patches
 from client_hook.records import MAX_RECORD_BYTES
 from tests.client_hook.tape import taped
 
@@ -145,7 +147,7 @@ def test_statistics_are_those_of_the_whole_batch_in_evaluation() -> None:
     assert seen["absmax"] == pytest.approx(float(expected.abs().max()))
     assert seen["zeros"] == pytest.approx(float((expected == 0).double().mean()))
     assert found["samples"] == 6
-    assert found["output"] == [6, 5]
+    assert found["output"]["shape"] == [6, 5]
     assert found["inputs"][0]["max"] == pytest.approx(float(batch.max()))
 
 
@@ -174,7 +176,7 @@ def test_rows_of_a_linear_layer_over_flat_pictures_are_pictures() -> None:
         filters = look(model, batch)["filters"]
         shown = values_of(filters["picture"])
         expected = model[1].weight.detach().numpy()[filters["channels"]].reshape(-1, 28, 28)
-        assert shown.shape == (16, 28, 28)
+        assert shown.shape == (30, 28, 28)
         assert np.abs(shown - expected).max() < 0.001
     assert look(nn.Sequential(nn.Linear(13, 4)), torch.randn(4, 13))["filters"] is None
 
@@ -457,5 +459,218 @@ def test_a_decoder_that_is_fed_with_its_targets_gets_them() -> None:
             return {"loss": F.cross_entropy(logits.transpose(1, 2), labels), "logits": logits}
 
     found = look(Decoder(), {"ids": torch.arange(8).reshape(2, 4), "labels": torch.ones(2, 3, dtype=torch.long)})
-    assert found["output"] == [2, 3, 9]
+    assert found["output"]["shape"] == [2, 3, 9]
     assert [item["name"] for item in found["inputs"]] == ["ids", "labels"]
+
+
+class Norm(nn.Module):
+    """Writes to its own weight in its forward, in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.inner = nn.Embedding(10, 4, max_norm=0.5), nn.Linear(4, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.inner.weight.div_(2.0)
+            ids += 1
+        return self.inner(self.table(ids))
+
+
+def test_what_a_forward_writes_to_weights_or_ids_stays_with_the_copy() -> None:
+    model, ids = Norm(), torch.tensor([[1, 2], [3, 4]])
+    before = state_of(model)
+    look(model, ids)
+    assert same(state_of(model), before)
+    assert ids.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_hooks_of_the_user_are_not_called_and_those_that_make_weights_are() -> None:
+    called: list[str] = []
+    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight_g.mul_(3.0)
+    model[1].register_forward_hook(lambda *_: called.append("forward"))
+    model.register_forward_pre_hook(lambda *_: called.append("before"))
+    model[1].register_full_backward_hook(lambda *_: called.append("backward"))
+    batch = torch.randn(4, 3)
+    found = look(model, batch)
+    assert called == []
+    assert layer(found, "0")["absmax"] == pytest.approx(float(model[0](batch).detach().abs().max()), rel=1e-6)
+
+
+def test_what_belongs_to_the_training_is_not_copied() -> None:
+    class Held(nn.Linear):
+        pass
+
+    model = Held(2, 2)
+    model.data = TensorDataset(torch.zeros(3, 2))
+    model.optimizer = torch.optim.Adam(model.parameters())
+    model.data.__dict__["__deepcopy__"] = None  # would raise
+    assert look(model, torch.randn(1, 2))["layers"]
+
+
+def test_ids_that_were_made_in_inference_mode_are_fine() -> None:
+    with torch.inference_mode():
+        ids = torch.tensor([[1, 2], [3, 4]])
+        found = look(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), ids)
+    assert found["saliency"]["kind"] == "tokens"
+
+
+def test_two_threads_may_inspect_and_everybody_is_heard_again() -> None:
+    class Slow(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            inside.set()
+            proceed.wait(30)
+            return super().forward(x)
+
+    inside, proceed = threading.Event(), threading.Event()
+    models = [Slow(2, 2), Slow(2, 2)]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+    monitors = [taped(*pair)[0] for pair in zip(models, optimizers, strict=True)]
+    threads = [threading.Thread(target=monitor.inspect, args=(torch.ones(1, 2),)) for monitor in monitors]
+    for thread in threads:
+        thread.start()
+    assert inside.wait(30)
+    proceed.set()
+    for thread in threads:
+        thread.join(30)
+    assert not patches.hushed
+    for monitor in monitors:
+        monitor.finish()
+
+
+def test_compiled_parts_run_as_they_are_written() -> None:
+    graphs = 0
+
+    def counts(graph: Any, _: Any) -> Any:
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    model = nn.Sequential(torch.compile(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), backend=counts))
+    batch = torch.randn(3, 4)
+    model(batch)
+    before = graphs
+    found = look(model, batch)
+    assert [item["type"] for item in found["layers"]] == ["Linear", "ReLU"]
+    assert graphs == before
+    model(batch)
+    assert graphs == before
+
+
+def test_any_choice_of_precision_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "fp32_precision", "ieee")
+    assert look(nn.LSTM(2, 3, batch_first=True), torch.randn(2, 4, 2))["layers"]
+    assert torch.backends.cudnn.enabled
+
+
+def test_large_kernels_and_pictures_fit_into_one_record_too() -> None:
+    torch.manual_seed(0)
+    blocks = [nn.TransformerEncoderLayer(64, 4, 128, batch_first=True) for _ in range(12)]
+    model = nn.Sequential(nn.Conv2d(3, 64, 32, 32), nn.Flatten(2), *blocks[:0], nn.Linear(49, 64), *blocks)
+    found = look(model, torch.randn(4, 3, 224, 224))
+    assert len(json.dumps(found)) < MAX_RECORD_BYTES
+    assert found["filters"]["picture"]["count"] == 7
+    assert sum("maps" in item for item in found["layers"]) > 40
+    assert found["saliency"]["pictures"]
+
+
+def test_the_first_layer_that_is_not_finite_is_named_however_deep_and_however_often_it_is_called() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.shared = nn.ModuleList(nn.Linear(2, 2) for _ in range(250)), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.shared(x)
+            for at, one in enumerate(self.inner):
+                x = one(x) * (float("nan") if at == 239 else 1.0)
+            return self.shared(x)
+
+    found = look(Deep(), torch.randn(3, 2))
+    assert found["bad_layers"] == ["shared", 6, 11]
+    assert found["output"]["nonfinite"] == 6
+
+
+def test_a_column_whose_gradient_is_not_finite_has_no_share() -> None:
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(3, 1, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x.sqrt())
+
+    batch = torch.ones(4, 3)
+    batch[1, 0] = 0.0
+    shares = look(Root(), batch)["saliency"]["shares"]
+    assert shares[0] is None
+    assert sum(shares[1:]) == pytest.approx(1.0)
+
+
+def test_double_precision_is_judged_as_such() -> None:
+    model = nn.Linear(2, 2, dtype=torch.float64)
+    for size in (1e60, 1e-60):
+        seen = look(model, size * torch.randn(3, 2, dtype=torch.float64))["layers"][0]
+        assert (seen["nonfinite"], seen["dead"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [torch.eye(3).to_sparse(), torch.ones(2, 3).to(torch.float8_e4m3fn), torch.ones(2, 3, dtype=torch.complex64)],
+    ids=["sparse", "float8", "complex"],
+)
+def test_odd_batches_are_shown_or_told_in_a_sentence(batch: torch.Tensor) -> None:
+    class Any3(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(
+                x.to_dense().abs().float() if x.layout is torch.sparse_coo or x.is_complex() else x.float()
+            )
+
+    model = Any3()
+    monitor, _ = watched(model)
+    try:
+        monitor.inspect(batch)
+    except ValueError as error:
+        assert str(error).startswith("batch: ")  # noqa: PT017
+    monitor.finish()
+
+
+def test_while_a_graph_is_captured_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor, _ = watched(model := nn.Linear(2, 2))
+    monkeypatch.setattr(capture, "graph", object())
+    with pytest.raises(ValueError, match="a CUDA graph is being captured"):
+        inspection(monitor._parts.context, torch.ones(1, 2))
+    monkeypatch.undo()
+    monitor.finish()
+    assert model is not None
+
+
+def test_a_model_that_waits_for_other_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.inner(x)
+            dist.all_reduce(y.detach())
+            return y
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        monitor, _ = watched(model := Shared())
+        with monkeypatch.context() as several:
+            several.setattr(dist, "get_world_size", lambda *_: 2)
+            with pytest.raises(ValueError, match="model: it calls allreduce_, for which other processes must wait"):
+                inspection(monitor._parts.context, torch.ones(1, 2))
+        assert model(torch.ones(1, 2)).shape == (1, 2)
+        monitor.finish()
+    finally:
+        dist.destroy_process_group()

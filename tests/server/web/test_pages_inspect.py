@@ -159,7 +159,7 @@ def test_columns_of_a_table_are_listed_by_their_share(server: House) -> None:
 def test_words_are_shaded_by_their_share(server: House) -> None:
     tell(server, event(seen(Words(), torch.tensor([[4, 5, 6], [6, 5, 4]]))))
     shades = [str(item["class"]) for tag, item in look(server, PAGE).tags if "token" in str(item.get("class"))]
-    assert shades == [f"token token--{shade}" for shade in (0, 4, 9, 0, 4, 9)]
+    assert shades == [f"token token--{shade}" for shade in (0, 5, 9, 0, 5, 9)]
 
 
 def test_each_inspection_has_an_address_and_the_newest_is_shown_first(server: House) -> None:
@@ -245,3 +245,24 @@ def test_what_was_inspected_is_not_read_for_the_other_pages(server: House, monke
     monkeypatch.setattr(server.store.records, "events", without)
     look(server, f"/runs/{RUN}")
     assert server.client.get(f"/api/v1/runs/{RUN}/charts/loss").status_code == 200
+
+
+def test_words_are_compared_with_the_largest_and_not_with_the_smallest(server: House) -> None:
+    saliency = {"of": "x", "ids": [[1, 2, 3], [4, 5, 6]], "map": packed(
+        count=2, width=3, low=1.5, high=3.0, values=base64.b64encode(bytes([0, 0, 254, 0, 0, 255])).decode()
+    )}  # fmt: skip
+    tell(server, event({"saliency": saliency}))
+    page = look(server, PAGE)
+    words = [str(item["title"]) for tag, item in page.tags if "token" in str(item.get("class"))]
+    half, whole = "50 % of the largest", "100 % of the largest"
+    assert words == [half, half, whole, whole, whole, "not finite"]
+
+
+def test_a_column_and_an_answer_that_are_not_finite_are_told(server: House) -> None:
+    shares = {"of": "x", "kind": "features", "shares": [None, 0.25, 0.75]}
+    tell(server, event({"saliency": shares, "output": {"shape": [2, 2], "nonfinite": 1}, "bad_layers": ["late", 3, 2]}))
+    text = look(server, PAGE).text
+    assert "The gradient of the answer is not finite at column 0 ." in text
+    assert "The answer has 1 value that is not finite." in text
+    assert "late is the first layer with 3 values that are not finite; 1 layer after it as well." in text
+    assert "column 2 75 % column 1 25 %" in text
