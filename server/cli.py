@@ -99,26 +99,28 @@ def restore(argv: list[str]) -> int:
 
 def export(argv: list[str]) -> int:
     """Writes runs with all that belongs to them to a file, while the server runs; `import` reads it."""
-    parser = argparse.ArgumentParser(prog="gradwatch export", description=export.__doc__)
-    parser.add_argument("file", metavar="FILE", help="the new file")
-    parser.add_argument("runs", metavar="RUN", nargs="*", help=f"{_WHICH}; all, if none is named")
-    parser.add_argument("--project", metavar="NAME", help="runs of this project alone")
-    return _on_database(
-        parser, argv,
-        lambda options, url: _moving().export_runs(url, _path(options), options.runs, options.project),
-    )  # fmt: skip
+    return _move(argv, "export", export, "the new file", "runs of this project alone")
 
 
 def import_(argv: list[str]) -> int:
     """Takes runs from a file that `export` or `backup` wrote, or from the database of another server."""
-    parser = argparse.ArgumentParser(prog="gradwatch import", description=import_.__doc__)
-    parser.add_argument("file", metavar="FILE", help="the file")
+    return _move(argv, "import", import_, "the file", "where they come to (default: a project of the same name)")
+
+
+def _move(argv: list[str], name: str, command: Callable[..., int], file: str, project: str) -> int:
+    parser = argparse.ArgumentParser(prog=f"gradwatch {name}", description=command.__doc__)
+    parser.add_argument("file", metavar="FILE", help=file)
     parser.add_argument("runs", metavar="RUN", nargs="*", help=f"{_WHICH}; all, if none is named")
-    parser.add_argument("--project", metavar="NAME", help="where they come to (default: a project of the same name)")
-    return _on_database(
-        parser, argv,
-        lambda options, url: _moving().import_runs(_path(options), url, options.runs, options.project),
-    )  # fmt: skip
+    parser.add_argument("--project", metavar="NAME", help=project)
+
+    def run(options: argparse.Namespace, url: str) -> str:
+        # Imported here: it needs the packages of the extra `server`.
+        from server import moving
+
+        act = moving.export_runs if name == "export" else moving.import_runs
+        return act(_path(options), url, options.runs, options.project)
+
+    return _on_database(parser, argv, run)
 
 
 def worker(argv: list[str]) -> int:
@@ -132,13 +134,6 @@ def worker(argv: list[str]) -> int:
         return ""
 
     return _with_settings(argparse.ArgumentParser(prog="gradwatch worker", description=worker.__doc__), argv, run)
-
-
-def _moving() -> Any:
-    # Imported here: it needs the packages of the extra `server`.
-    from server import moving
-
-    return moving
 
 
 def _path(options: argparse.Namespace) -> Path:

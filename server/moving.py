@@ -20,7 +20,7 @@ SHOWN = 3
 MAX_PROJECT = 200
 
 
-def export_runs(url: str, target: Path, wanted: Sequence[str], project: str | None = None) -> str:
+def export_runs(target: Path, url: str, wanted: Sequence[str], project: str | None = None) -> str:
     """Writes runs of a database, which a server may use meanwhile, to a new file, and says so in a sentence.
 
     `wanted` are ids, beginnings of ids, or names (then the newest run of that name); none means all that are not

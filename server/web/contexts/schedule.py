@@ -8,17 +8,9 @@ from server.charts.checked import Checked, draw
 from server.domain.schedules import ABOUT, KINDS, USES_DECAY, USES_EVERY, USES_FLOOR, Plan, code, spread
 from server.web import formats
 from server.web.contexts.findings import Pair
+from server.web.contexts.look import Choice
 
 POINTS = 400
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An option of a list."""
-
-    value: str
-    label: str
-    chosen: bool
 
 
 @dataclass(frozen=True)

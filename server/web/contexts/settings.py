@@ -15,21 +15,13 @@ from server.domain.runs import Run
 from server.domain.wishes import EVERY_CODE, Mute, MutedFinding, Threshold
 from server.rules.registry import Registry, RuleInfo
 from server.web import formats
+from server.web.contexts.look import Choice
 from server.web.contexts.replays import ReplayLink, ReplayView, replay_links, run_name
 
 NEVER = "until it is taken back"
 EVERYBODY = "–"
 MOST_MUTED = 50
 THRESHOLD = "threshold."  # how the fields of thresholds begin
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One entry of a list to choose from."""
-
-    value: str
-    label: str
-    chosen: bool
 
 
 @dataclass(frozen=True)
