@@ -213,6 +213,9 @@ def _remarks(found: Inspection) -> Iterator[Remark]:
         yield Remark("warning", f"The gradient of the answer is not finite at {_listed(columns)}.")
     if found.saliency is not None and found.saliency.unused:
         yield Remark("warning", f"The answer does not hang on {_listed(found.saliency.unused, 'input')} at all.")
+    gradient = found.saliency.map if found.saliency is not None else None
+    if gradient is not None and gradient.low == gradient.high == 0 and not gradient.codes.any():
+        yield Remark("warning", "The gradient of the answer is 0 at every input shown: something is saturated or dead.")
     silent = [item for item in found.layers if item.units and item.dead == item.units]
     if silent:
         yield Remark("warning", f"{_listed([item.name for item in silent])}: 0 for every sample, in all units.")

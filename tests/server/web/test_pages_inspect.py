@@ -266,3 +266,13 @@ def test_a_column_and_an_answer_that_are_not_finite_are_told(server: House) -> N
     assert "The answer has 1 value that is not finite." in text
     assert "late is the first layer with 3 values that are not finite; 1 layer after it as well." in text
     assert "column 2 75 % column 1 25 %" in text
+
+
+def test_an_answer_whose_gradient_is_gone_is_told(server: House) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))
+    with torch.no_grad():
+        model[1].weight.mul_(1e4)
+    tell(server, event(seen(model, torch.rand(3, 1, 8, 8))))
+    assert "warning The gradient of the answer is 0 at every input shown" in look(server, PAGE).text
+    tell(server, event(seen(digits(), torch.rand(3, 1, 8, 8)), 8, 2_000))
+    assert "The gradient of the answer is 0" not in look(server, PAGE).text
