@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from server.domain.outside import mapping, number
 
 EVENT = "inspection"
 BAD = 255  # the code of a value that is not finite
@@ -110,27 +111,27 @@ class Inspection:
 
 def read(value: Any) -> Inspection:
     """Reads an event's value."""
-    about = _mapping(value)
+    about = mapping(value)
     first, values, amount = [*_list(about.get("bad_layers")), "", 0, 0][:3]
     return Inspection(
         model=_text(about.get("model")),
         samples=_whole(about.get("samples")),
-        seconds=_number(about.get("seconds")),
+        seconds=number(about.get("seconds")),
         inputs=tuple(map(_given, _mappings(about.get("inputs")))),
-        output=_given(_mapping(about.get("output"))),
+        output=_given(mapping(about.get("output"))),
         layers=tuple(map(_layer, _mappings(about.get("layers")))),
         bad_layer=_text(first),
         bad_values=_whole(values),
         bad_layers=_whole(amount),
-        filters=_filters(_mapping(about.get("filters"))),
-        saliency=_saliency(_mapping(about.get("saliency"))),
+        filters=_filters(mapping(about.get("filters"))),
+        saliency=_saliency(mapping(about.get("saliency"))),
         left_out=tuple(_text(item) for item in _list(about.get("left_out"))),
     )
 
 
 def pictures(value: Any) -> Pictures | None:
     """Reads packed pictures; None where the sizes and the bytes do not belong together."""
-    about = _mapping(value)
+    about = mapping(value)
     count, planes, rows, columns = (_whole(about.get(name)) for name in ("count", "planes", "height", "width"))
     if not (0 < rows <= MOST_SIDE and 0 < columns <= MOST_SIDE and 0 < count <= MOST and planes in (1, 3)):
         return None
@@ -141,7 +142,7 @@ def pictures(value: Any) -> Pictures | None:
     if len(raw) != count * planes * rows * columns:
         return None
     codes = np.frombuffer(raw, np.uint8).reshape(count, planes, rows, columns)
-    return Pictures(codes, _number(about.get("low")), _number(about.get("high")), about.get("signed") is True)
+    return Pictures(codes, number(about.get("low")), number(about.get("high")), about.get("signed") is True)
 
 
 def _given(item: Mapping[str, Any]) -> Given:
@@ -149,9 +150,9 @@ def _given(item: Mapping[str, Any]) -> Given:
         name=_text(item.get("name")),
         shape=_wholes(item.get("shape")),
         dtype=_text(item.get("dtype")),
-        low=_number(item.get("min")),
-        high=_number(item.get("max")),
-        mean=_number(item.get("mean")),
+        low=number(item.get("min")),
+        high=number(item.get("max")),
+        mean=number(item.get("mean")),
         nonfinite=_whole(item.get("nonfinite")),
     )
 
@@ -162,10 +163,10 @@ def _layer(item: Mapping[str, Any]) -> LayerSeen:
         type=_text(item.get("type")),
         calls=_whole(item.get("calls")),
         shape=_wholes(item.get("shape")),
-        mean=_number(item.get("mean")),
-        std=_number(item.get("std")),
-        absmax=_number(item.get("absmax")),
-        zeros=_number(item.get("zeros")),
+        mean=number(item.get("mean")),
+        std=number(item.get("std")),
+        absmax=number(item.get("absmax")),
+        zeros=number(item.get("zeros")),
         nonfinite=_whole(item.get("nonfinite")),
         units=_whole(item.get("units")),
         dead=_whole(item.get("dead")),
@@ -192,13 +193,9 @@ def _saliency(item: Mapping[str, Any]) -> Saliency | None:
         pictures=pictures(item.get("pictures")),
         map=pictures(item.get("map")),
         answers=_wholes(item.get("answers")),
-        shares=tuple(_number(share) for share in _list(item.get("shares"))),
+        shares=tuple(number(share) for share in _list(item.get("shares"))),
         tokens=tuple(_wholes(row) for row in _list(item.get("ids"))),
     )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _list(value: Any) -> list[Any]:
@@ -219,13 +216,3 @@ def _whole(value: Any) -> int:
 
 def _wholes(value: Any) -> tuple[int, ...]:
     return tuple(_whole(item) for item in _list(value))
-
-
-def _number(value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or (isinstance(value, int) and abs(value) > 2**63)
-    ):
-        return math.nan
-    return float(value)

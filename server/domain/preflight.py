@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from server.domain.outside import mapping, number
+
 Verdict = Literal["passed", "found", "not_evaluated"]
 _VERDICTS = ("passed", "found", "not_evaluated")
 SEVERITIES = ("info", "warning", "error")
@@ -81,18 +83,18 @@ class Preflight:
 def read(fact: Any, events: Iterable[Mapping[str, Any]]) -> Preflight | None:
     """Joins the summary with the curves of the events; None where there was no preflight."""
     newest = {_text(event.get("code")): event for event in events}
-    summary = _mapping(fact)
+    summary = mapping(fact)
     told = _mappings(summary.get("results")) if summary else list(newest.values())
     if not told and not summary:
         return None
-    results = [_result(item, _mapping(newest.get(_text(item.get("code")), {}).get("curves"))) for item in told]
+    results = [_result(item, mapping(newest.get(_text(item.get("code")), {}).get("curves"))) for item in told]
     return Preflight(
         results=tuple(result for result in results if result is not None),
         left_out=tuple(
             LeftOut(_text(item.get("code")), _text(item.get("name")), _text(item.get("reason")))
             for item in _mappings(summary.get("left_out"))
         ),
-        seconds=_number(summary.get("seconds")),
+        seconds=number(summary.get("seconds")),
         run=_text(summary.get("run")),
         complete=bool(summary),
     )
@@ -100,7 +102,7 @@ def read(fact: Any, events: Iterable[Mapping[str, Any]]) -> Preflight | None:
 
 def baselines(fact: Any, what: str) -> list[tuple[str, float]]:
     """Gives what simple models reach (in words, with the value) of a `loss` or a metric such as `accuracy`."""
-    for item in _mappings(_mapping(fact).get("results")):
+    for item in _mappings(mapping(fact).get("results")):
         if item.get("code") == BASELINE:
             numbers = _numbers(item.get("numbers"))
             return [(said, numbers[key]) for name, said in BASELINES.items() if (key := f"{name}_{what}") in numbers]
@@ -121,34 +123,26 @@ def _result(item: Mapping[str, Any], curves: Mapping[str, Any]) -> Result | None
         advice=_text(item.get("advice")),
         reason=_text(item.get("reason")),
         numbers=_numbers(item.get("numbers")),
-        strings={str(name): _text(value) for name, value in list(_mapping(item.get("strings")).items())[:MOST]},
+        strings={str(name): _text(value) for name, value in list(mapping(item.get("strings")).items())[:MOST]},
         layers=tuple(_text(name) for name in layers[:MOST]) if isinstance(layers, list) else (),
         thresholds=tuple(
             Threshold(
-                _text(one.get("name")), _number(one.get("value")), _text(one.get("unit")), _text(one.get("source"))
+                _text(one.get("name")), number(one.get("value")), _text(one.get("unit")), _text(one.get("source"))
             )
             for one in _mappings(item.get("thresholds"))
         ),
         curves={str(name): curve for name, curve in curves.items() if isinstance(curve, Mapping)},
-        seconds=_number(item.get("seconds")),
+        seconds=number(item.get("seconds")),
     )
 
 
 def _numbers(found: Any) -> dict[str, float]:
-    known = {str(name): _number(value) for name, value in list(_mapping(found).items())[:MOST]}
+    known = {str(name): number(value) for name, value in list(mapping(found).items())[:MOST]}
     return {name: value for name, value in known.items() if math.isfinite(value)}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value[:MOST] if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from torch import nn
 
 from server.charts import pictures as painted
 from server.domain import inspection
+from server.domain.outside import number
 from tests.inspected import Words, digits, event, seen
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, look
@@ -276,3 +278,9 @@ def test_an_answer_whose_gradient_is_gone_is_told(server: House) -> None:
     assert "warning The gradient of the answer is 0 at every input shown" in look(server, PAGE).text
     tell(server, event(seen(digits(), torch.rand(3, 1, 8, 8)), 8, 2_000))
     assert "The gradient of the answer is 0" not in look(server, PAGE).text
+
+
+@pytest.mark.parametrize("value", [True, "3", None, [], 10**400, -(10**400)])
+def test_what_is_no_number_is_not_taken_for_one(value: Any) -> None:
+    assert math.isnan(number(value))
+    assert (number(3), number(-0.5), number(float("inf"))) == (3.0, -0.5, math.inf)
