@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
+from server.accounts.book import Accounts
 from server.config import OWN_RULES, SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.listening import Listening
@@ -57,6 +58,7 @@ from server.web import (
     sweep_pages,
     table_api,
 )
+from server.web.gate import Gate
 from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
@@ -94,8 +96,9 @@ def create_app(
     store.findings.speech.speaker = partial(verdict_of, registry=registry)
     rooms = rooms_for(registry)
     replays = Replays(store, registry, rooms, clock)
-    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
-    door = auth.Door(settings.token, settings.port, kept=store.sign_ins)
+    ingest, accounts = Ingest(store, live, clock, order), Accounts(store)
+    services = Services(settings, store, live, ingest, registry, clock, rooms, replays, accounts)
+    door = auth.Door(settings.token, settings.port, kept=store.sign_ins, accounts=accounts, loopback=settings.loopback)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -127,8 +130,8 @@ def create_app(
             Middleware(HostCheck, settings=settings),
             Middleware(AddressCheck),
             Middleware(OriginCheck),
-            Middleware(auth.Gate, door=door),
-            Middleware(ingest_api.Express, ingest=services.ingest),
+            Middleware(Gate, door=door, error_page=pages.error_page),
+            Middleware(ingest_api.Express, ingest=ingest),
             Middleware(Hangups),
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
         ],

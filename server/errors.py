@@ -9,6 +9,7 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
     ├── FrameConflict     another frame has this identity already
     ├── InvalidFrame      what came is not a frame, or a field of it is not valid
     │   └── TooLarge      … because it is beyond a limit
+    ├── WrongAccount      a person, password, role or token is not what it should be
     ├── TooSlow           the rest of a request does not come
     └── Busy              more waits than can be worked off; try again later
 """
@@ -46,6 +47,10 @@ class InvalidFrame(GradwatchError):
 
 class TooLarge(InvalidFrame):
     """A request is larger than what is accepted."""
+
+
+class WrongAccount(GradwatchError):
+    """A name, password, role or token is not one that can be taken, or nobody is called so."""
 
 
 class TooSlow(GradwatchError):

@@ -6,7 +6,7 @@ import http.client
 from pathlib import Path
 
 from server.store import Store
-from server.web.auth import IDLE_S, LONGEST_S, StoredSessions
+from server.web.sessions import IDLE_S, LONGEST_S, StoredSessions
 from tests.postgres import Cluster
 from tests.server.house import Clock
 from tests.server.store.kit import url_in
@@ -67,15 +67,15 @@ def test_a_stored_session_ends_after_idle_hours_and_after_its_longest_life(tmp_p
     clock = Clock()
     store = Store.open(url_in(tmp_path), clock)
     sessions = StoredSessions(store.sign_ins, TOKEN)
-    key = sessions.open()
+    key = str(sessions.open())
     clock.now_ms += (IDLE_S - 1) * 1_000
-    assert sessions.valid(key)
+    assert bool(sessions.caller(key))
     clock.now_ms += IDLE_S * 1_000
-    assert not sessions.valid(key)
-    key = sessions.open()
+    assert not bool(sessions.caller(key))
+    key = str(sessions.open())
     for hours in range(6, LONGEST_S // 3_600 + 6, 6):
         clock.now_ms += 6 * 3_600_000
-        assert sessions.valid(key) == (hours < LONGEST_S // 3_600)
+        assert bool(sessions.caller(key)) == (hours < LONGEST_S // 3_600)
     sessions.open()
     with store._database.read() as connection:
         (kept,) = connection.exec_driver_sql("SELECT count(*) FROM sign_ins").one()
