@@ -34,6 +34,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    accounts_pages,
     api,
     auth,
     charts_api,
@@ -162,6 +163,7 @@ def create_app(
     ):
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
+    app.include_router(accounts_pages.router_for(door))
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)
     return app
@@ -202,11 +204,11 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT and gives the exit code; raises Cannot when it cannot start."""
-    settings.refuse_open_door()
     # the writer gives the interpreter away at each row: it must not wait long for the diagnosis to give it back
     sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
+        bound.refuse_open_door(admin=store.people.any_admin())
         _say(f"Database {store.describe()}")
         if store.notice():
             _say(store.notice())

@@ -4,7 +4,8 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
 
     GradwatchError
     ├── StoreError        the database cannot be opened, read or written
-    │   └── StorageFull   … because there is no space left
+    │   ├── StorageFull   … because there is no space left
+    │   └── InUse         … because another process has it
     ├── UnknownRun        no run (or no such attempt of it) is known
     ├── FrameConflict     another frame has this identity already
     ├── InvalidFrame      what came is not a frame, or a field of it is not valid
@@ -27,6 +28,10 @@ class StoreError(GradwatchError):
 
 class StorageFull(StoreError):
     """The disk of the database is full."""
+
+
+class InUse(StoreError):
+    """Another process uses the database, and only one may."""
 
 
 class UnknownRun(GradwatchError):

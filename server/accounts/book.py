@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 import secrets
+from collections.abc import Callable
 
 from server.accounts import passwords, powers
 from server.accounts.powers import Caller
@@ -58,10 +59,11 @@ class Accounts:
         called = _folded(name)
         self._store.people.set_password(called, passwords.hashed(passwords.checked(password, called)), who=who)
 
-    def change_password(self, person: Person, old: str, new: str) -> None:
+    def change_password(self, person: Person, old: str, new: str, when_wrong: Callable[[], None]) -> None:
         """Changes one's own password, for which the old one has to be known."""
         found = self._store.people.find(person.name)
         if not passwords.fits(found[1] if found else None, old):
+            when_wrong()
             raise WrongAccount("The old password is another one.")
         self.set_password(person.name, new, who=person.name)
 

@@ -20,3 +20,8 @@ def caller_of(request: Request) -> Caller:
 
 
 Asking = Annotated[Caller, Depends(caller_of)]
+
+
+def signed(caller: Caller, typed: str) -> str:
+    """Gives who makes a change: the person who has signed in, else whatever was typed."""
+    return caller.person.name if caller.person else typed
