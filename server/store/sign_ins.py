@@ -59,8 +59,8 @@ class SignIns:
 
         return self._writer.run(put)
 
-    def find(self, hashed: str, longest_ms: int, idle_ms: int) -> SignIn | None:
-        """Gives a session that is open; being asked counts as being seen."""
+    def find(self, hashed: str, longest_ms: int, idle_ms: int, *, seen: bool = True) -> SignIn | None:
+        """Gives a session that is open; `seen` puts the end of an idle one off."""
         now = self._clock()
         columns = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms)
         with self._database.read() as connection:
@@ -74,10 +74,10 @@ class SignIns:
         if row.user_id is not None and row.id is None:
             return None  # of somebody who was removed
         person = None if row.id is None else Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms)
-        if now - row.seen_ms >= NOTED_EVERY_MS:
-            seen = update(schema.sign_ins).where(_s.hash == hashed).values(seen_ms=now)
+        if seen and now - row.seen_ms >= NOTED_EVERY_MS:
+            note = update(schema.sign_ins).where(_s.hash == hashed).values(seen_ms=now)
             try:
-                self._writer.run(lambda connection: connection.execute(seen).rowcount)
+                self._writer.run(lambda connection: connection.execute(note).rowcount)
             except GradwatchError:
                 return SignIn(person)  # a full disk does not sign anybody out
         return SignIn(person)

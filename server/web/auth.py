@@ -78,9 +78,9 @@ class Door:
         ours = [(self.cookie, cookies[self.cookie])] if self.cookie in cookies else []
         return [*ours, *found][:MOST_COOKIES]
 
-    def signed_in(self, cookies: Mapping[str, str]) -> Caller | None:
-        """Gives who signed in with a browser that brings these cookies."""
-        found = (self.sessions.caller(key) for _, key in self.sessions_of(cookies))
+    def signed_in(self, cookies: Mapping[str, str], *, seen: bool = True) -> Caller | None:
+        """Gives who signed in with a browser that brings these cookies; `seen`: the browser did something."""
+        found = (self.sessions.caller(key, seen=seen) for _, key in self.sessions_of(cookies))
         return next((caller for caller in found if caller is not None), None)
 
     def opens_with(self, token: str) -> bool:

@@ -7,6 +7,7 @@ Not for: what a role may do (server.accounts.powers), or how people sign in (aut
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import powers
 from server.accounts.powers import Caller
@@ -28,6 +29,9 @@ from server.web.problems import known as sentence_for
 from server.web.problems import not_here, plain_page
 from server.web.security import SAFE_METHODS, refuse
 from server.web.throttle import throttled
+
+STREAMS = "/live"  # how the addresses of those end that go on and on
+ASKED_AGAIN_S = 5.0
 
 ErrorPage = Callable[[Request, int, str], Response]
 
@@ -46,6 +50,10 @@ class _Unknown:
         if self.wait_s:
             return {"Retry-After": str(self.wait_s)}
         return {"WWW-Authenticate": "Bearer", "HX-Redirect": "/sign-in"}
+
+
+class _Ended(Exception):
+    """Ends a stream whose listener has been signed out."""
 
 
 class Gate:
@@ -82,17 +90,43 @@ class Gate:
             await self._say(self._error_page, scope, receive, send, 404, not_here(404))
         elif not caller.may(*needed):
             await self._say(self._error_page, scope, receive, send, 403, f"Not allowed: {caller.lacks(*needed)}")
+        elif scope["path"].endswith(STREAMS):
+            await self._stream(scope, receive, send, headers)
         else:
             await self.app(scope, receive, send)
 
-    async def _caller(self, scope: Scope, headers: Headers) -> Caller | _Unknown:
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+        """Passes on a stream that never ends by itself, and ends it soon after its listener is not known any more."""
+        asked_at = time.monotonic()
+
+        async def send_while_known(message: Message) -> None:
+            nonlocal asked_at
+            if time.monotonic() - asked_at >= ASKED_AGAIN_S:
+                asked_at = time.monotonic()
+                if await self._is_gone(scope, headers):
+                    raise _Ended
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_while_known)
+        except* _Ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _is_gone(self, scope: Scope, headers: Headers) -> bool:
+        try:
+            caller = await self._caller(scope, headers, seen=False)
+        except GradwatchError:
+            return False  # a database that is away signs nobody out
+        return isinstance(caller, _Unknown) and caller.status == 401
+
+    async def _caller(self, scope: Scope, headers: Headers, *, seen: bool = True) -> Caller | _Unknown:
         locked = self.door.locked_known
         if locked is None:
             locked = await run_in_threadpool(lambda: self.door.locked)
         if not locked:
             return powers.EVERYBODY
         if COOKIE in headers.get("cookie", ""):
-            person = await run_in_threadpool(self.door.signed_in, cookie_parser(headers.get("cookie", "")))
+            person = await run_in_threadpool(self.door.signed_in, cookie_parser(headers.get("cookie", "")), seen=seen)
             if person is not None:
                 return person
         kind, _, token = headers.get("authorization", "").partition(" ")

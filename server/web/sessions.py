@@ -32,8 +32,8 @@ class Sessions(Protocol):
         was changed meanwhile.
         """
 
-    def caller(self, key: str) -> Caller | None:
-        """Gives whose session it is, if it is open; being asked counts as being seen."""
+    def caller(self, key: str, *, seen: bool = True) -> Caller | None:
+        """Gives whose session it is, if it is open; `seen` puts the end of an idle one off."""
 
     def close(self, key: str) -> None:
         """Ends a session."""
@@ -55,9 +55,9 @@ class StoredSessions:
         opened = self._kept.open(self._hashed(key), LONGEST_S * 1_000, IDLE_S * 1_000, person, password)
         return key if opened else None
 
-    def caller(self, key: str) -> Caller | None:
-        """Gives whose session it is, if it is open; being asked counts as being seen."""
-        found = self._kept.find(self._hashed(key), LONGEST_S * 1_000, IDLE_S * 1_000)
+    def caller(self, key: str, *, seen: bool = True) -> Caller | None:
+        """Gives whose session it is, if it is open; `seen` puts the end of an idle one off."""
+        found = self._kept.find(self._hashed(key), LONGEST_S * 1_000, IDLE_S * 1_000, seen=seen)
         if found is None:
             return None
         return powers.WITH_SERVER_TOKEN if found.person is None else powers.of_person(found.person)
@@ -88,15 +88,15 @@ class SessionsInMemory:
                 self._open.popitem(last=False)
         return key
 
-    def caller(self, key: str) -> Caller | None:
-        """Gives whose session it is, if it is open; being asked counts as being seen."""
+    def caller(self, key: str, *, seen: bool = True) -> Caller | None:
+        """Gives whose session it is, if it is open; `seen` puts the end of an idle one off."""
         now, hashed = self._now(), digest(key)
         with self._lock:
-            started, seen = self._open.get(hashed, (-LONGEST_S, -LONGEST_S))
-            if now - started >= LONGEST_S or now - seen >= IDLE_S:
+            started, last = self._open.get(hashed, (-LONGEST_S, -LONGEST_S))
+            if now - started >= LONGEST_S or now - last >= IDLE_S:
                 self._open.pop(hashed, None)
                 return None
-            self._open[hashed] = (started, now)
+            self._open[hashed] = (started, now if seen else last)
             return powers.WITH_SERVER_TOKEN
 
     def close(self, key: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from server.accounts import passwords
 from server.accounts.book import Accounts, digest
@@ -15,6 +17,7 @@ from server.app import create_app
 from server.config import Settings
 from server.live import Live
 from server.store import Store
+from server.web import gate
 from server.web.throttle import GUESSES, GUESSES_AT_A_NAME
 from tests.server.accounts.kit import quick_passwords
 from tests.server.empty import rules
@@ -183,6 +186,37 @@ def test_x12_every_server_on_the_database_knows_at_once(home: House) -> None:
     assert inside(there)
     change_role(home)
     assert not inside(there)
+
+
+def test_x12_a_live_stream_ends_soon_after_its_listener_is_signed_out(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "ASKED_AGAIN_S", 0.0)
+    eve = browser(home, "eve")
+    cookie = "; ".join(f"{name}={value}" for name, value in eve.cookies.items())
+    scope = {
+        "type": "http", "method": "GET", "path": "/api/v1/live", "query_string": b"", "http_version": "1.1",
+        "headers": [(b"host", b"127.0.0.1:8777"), (b"cookie", cookie.encode())], "client": ("127.0.0.1", 5),
+    }  # fmt: skip
+    bodies: list[bytes] = []
+    ended: list[bool] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            return
+        bodies.append(message.get("body", b""))
+        ended.append(not message.get("more_body", False))
+        if len(bodies) == 1:
+            await asyncio.to_thread(change_role, home)
+            home.app.state.services.live.publish(RUN, "state", 7)
+
+    asyncio.run(asyncio.wait_for(home.app(scope, receive, send), 20))
+    assert b"event: state" in bodies[0]
+    assert (bodies[1:], ended) == ([b""], [False, True])
 
 
 def test_ones_own_password_needs_the_old_one_and_keeps_this_browser(home: House) -> None:

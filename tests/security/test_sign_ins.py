@@ -73,6 +73,11 @@ def test_a_stored_session_ends_after_idle_hours_and_after_its_longest_life(tmp_p
     clock.now_ms += IDLE_S * 1_000
     assert not bool(sessions.caller(key))
     key = str(sessions.open())
+    clock.now_ms += (IDLE_S - 1) * 1_000
+    assert sessions.caller(key, seen=False)
+    clock.now_ms += 1_000
+    assert not sessions.caller(key), "a page that only listens puts nothing off"
+    key = str(sessions.open())
     for hours in range(6, LONGEST_S // 3_600 + 6, 6):
         clock.now_ms += 6 * 3_600_000
         assert bool(sessions.caller(key)) == (hours < LONGEST_S // 3_600)

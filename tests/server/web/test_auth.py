@@ -166,7 +166,7 @@ def test_a_database_that_is_away_is_told_to_who_is_signed_in() -> None:
     scene.sign_in()
 
     class Away(SessionsInMemory):
-        def caller(self, key: str) -> Caller | None:
+        def caller(self, key: str, *, seen: bool = True) -> Caller | None:
             raise StoreError("The database does not answer.")
 
     scene.door.sessions = Away(scene.clock)
