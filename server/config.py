@@ -45,7 +45,7 @@ class Settings:
     token: str | None = _setting(
         None,
         "GRADWATCH_SERVER_TOKEN",
-        "every page and call needs this token; other users of the machine can read it in the process list, "
+        "a token with which everything may be done; other users of the machine can read it in the process list, "
         "GRADWATCH_SERVER_TOKEN they cannot",
         "T",
     )
