@@ -29,6 +29,7 @@ from server.web.throttle import GUESSES_AT_A_NAME, Throttle, throttled
 MAX_FORM_BYTES = 8_192
 HASHING_AT_ONCE = 2  # each takes 64 MiB
 BEARER = HTTPBearer(auto_error=False, description="a token of the server, or its own")  # describes; `Gate` decides
+MOST_NAME = 100  # of what is typed; a name has no more than 64
 COOKIE = "gradwatch_session_"  # and the port
 MOST_COOKIES = 8
 
@@ -106,7 +107,7 @@ class Door:
 
     def _sign_in(self, name: str, password: str, address: str) -> str | int:
         assert self._accounts is not None  # noqa: S101 - narrows the type; `sign_in` looked
-        called = name.strip().lower()[:MAX_FORM_BYTES]
+        called = name.strip().lower()[:MOST_NAME]
         wait = max(self.throttle.wait_s(address), self.names.wait_s(called))
         if wait:
             return wait

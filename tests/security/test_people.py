@@ -188,6 +188,15 @@ def test_x12_every_server_on_the_database_knows_at_once(home: House) -> None:
     assert not inside(there)
 
 
+def test_a_server_that_others_reach_stays_closed_when_its_last_person_is_gone(home: House) -> None:
+    settings = Settings(home=Path(), database="", port=8778, host="0.0.0.0", allowed_hosts=("testserver",))
+    shared = create_app(settings, home.store, Live(), registry=rules(), diagnose=False, clock=Clock())
+    for name in ("vic", "eve", "ada"):
+        home.store.people.remove(name, who="the test")
+    assert TestClient(shared).get("/api/v1/runs").status_code == 401
+    assert inside(browser(home)), "on loopback the door is open, as it was before there was anybody"
+
+
 def test_x12_a_live_stream_ends_soon_after_its_listener_is_signed_out(
     home: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

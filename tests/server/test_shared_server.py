@@ -136,7 +136,7 @@ def test_nobody_unknown_comes_in_and_no_secret_is_in_the_log(shared: Shared) -> 
     assert not any(secret in log for secret in (*tokens.values(), PASSWORD, "gw_wrong"))
 
 
-def test_a_server_whose_last_person_is_gone_stays_closed_to_others(tmp_path: Path) -> None:
+def test_a_server_that_others_reach_does_not_start_without_anybody(tmp_path: Path) -> None:
     done = gradwatch(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2
     assert "nobody has an account. Mend it: gradwatch user add NAME --role admin" in done.stderr
