@@ -123,8 +123,8 @@ def _set_role(store: Store, options: argparse.Namespace) -> str:
 def _set_password(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    if store.people.find(options.name.strip().lower()) is None:
-        raise WrongAccount(f"Nobody is called {options.name!r}; gradwatch user list says who there is.")
+    if options.name.strip().lower() not in [one.name for one in store.people.list()]:
+        raise WrongAccount(f"Nobody is called {options.name!a}; gradwatch user list says who there is.")
     Accounts(store).set_password(options.name, _password(options.name), who=WHO)
     return f"{options.name} has another password now, and signs in again.\n"
 

@@ -52,11 +52,11 @@ class Accounts:
 
     def set_role(self, name: str, role: str, *, who: str) -> None:
         """Gives a person another role, and ends all sessions."""
-        self._store.people.set_role(_folded(name), checked_role(role), who=who)
+        self._store.people.set_role(_possible(name), checked_role(role), who=who)
 
     def set_password(self, name: str, password: str, *, who: str) -> None:
         """Gives a person another password, and ends all sessions."""
-        called = _folded(name)
+        called = _possible(name)
         self._store.people.set_password(called, passwords.hashed(passwords.checked(password, called)), who=who)
 
     def change_password(self, person: Person, old: str, new: str, when_wrong: Callable[[], None]) -> None:
@@ -69,14 +69,15 @@ class Accounts:
 
     def remove_person(self, name: str, *, who: str) -> list[Token]:
         """Removes a person, ends all sessions, and gives the tokens that this person made and that still hold."""
-        called = _folded(name)
+        called = _possible(name)
         self._store.people.remove(called, who=who)
         now = self._store.now_ms()
         return [token for token in self._store.tokens.list() if token.made_by == called and token.state(now) == "valid"]
 
     def sign_in(self, name: str, password: str) -> tuple[Person, str] | None:
         """Gives the person and the hash of the password where both are right; a wrong name takes as long."""
-        found = self._store.people.find(_folded(name))
+        called = _folded(name)
+        found = self._store.people.find(called) if _NAME.fullmatch(called) else None
         if not passwords.fits(found[1] if found else None, password):
             return None
         return found
@@ -95,7 +96,10 @@ class Accounts:
 
     def revoke_token(self, name: str, *, who: str) -> None:
         """Ends a token at once."""
-        self._store.tokens.revoke(name.strip(), who=who)
+        called = name.strip()
+        if not called.isprintable():  # which no database takes
+            raise WrongAccount(f"No token is called {called[:80]!a}.")
+        self._store.tokens.revoke(called, who=who)
 
     def known_token(self, text: str) -> Caller | str | None:
         """Does what `token` does without reading; None where the token has to be read."""
@@ -156,6 +160,14 @@ def checked_token_name(name: str) -> str:
             f"The token's name is {called[:80]!a}, expected 1 to {LONGEST_TOKEN_NAME} characters in one line, such as "
             "nightly trainings."
         )
+    return called
+
+
+def _possible(name: str) -> str:
+    """Gives a name as somebody may have it; raises WrongAccount for what nobody can be called."""
+    called = _folded(name)
+    if not _NAME.fullmatch(called):
+        raise WrongAccount(f"Nobody is called {name[:80]!a}.")
     return called
 
 

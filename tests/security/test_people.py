@@ -95,7 +95,7 @@ def test_the_servers_own_token_stays_and_has_its_own_form(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("ada", OTHER), ("nobody", PASSWORD), ("ada", ""), ("ada", "x" * 5_000)]
+    ("name", "password"), [("ada", OTHER), ("nobody", PASSWORD), ("a\0b", PASSWORD), ("ada", ""), ("ada", "x" * 5_000)]
 )
 def test_a_wrong_name_and_a_wrong_password_are_told_alike(home: House, name: str, password: str) -> None:
     client = browser(home)
