@@ -5,6 +5,7 @@ Not for: what a password must be like, and who may do what (server.accounts).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,9 @@ class People:
         self._database = database
         self._writer = writer
         self._clock = clock
+        self._lock = threading.Lock()
         self._any: tuple[bool, float] | None = None  # whether there is anybody, and when that was read
+        self._changes = 0
 
     def add(self, name: str, role: Role, password: str, *, who: str) -> None:
         """Adds a person with the hash of a password; the first one must be an admin. Raises WrongAccount."""
@@ -101,18 +104,21 @@ class People:
 
     def any_known(self) -> bool | None:
         """Says without reading whether there is anybody; None where that has to be read."""
-        if self._any is None or (self._database.shared and time.monotonic() - self._any[1] > FRESH_S):
+        known = self._any
+        if known is None or (self._database.shared and time.monotonic() - known[1] > FRESH_S):
             return None
-        return self._any[0]
+        return known[0]
 
     def any(self) -> bool:
         """Whether there is anybody."""
         known = self.any_known()
         if known is None:
-            read_at = time.monotonic()
+            changes, read_at = self._changes, time.monotonic()
             with self._database.read() as connection:
                 known = connection.execute(select(_u.id).limit(1)).first() is not None
-            self._any = known, read_at
+            with self._lock:
+                if changes == self._changes:  # else it may be otherwise by now
+                    self._any = known, read_at
         return known
 
     def any_admin(self) -> bool:
@@ -124,7 +130,9 @@ class People:
         try:
             self._writer.run(put)
         finally:
-            self._any = None
+            with self._lock:
+                self._changes += 1
+                self._any = None
 
 
 def still(connection: Connection, person_id: int, password: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from server.accounts import passwords
 from server.accounts.book import Accounts, digest
 from server.app import create_app
 from server.config import Settings
+from server.domain.accounts import Role
 from server.live import Live
 from server.store import Store
 from server.web import gate
@@ -79,6 +81,26 @@ def test_once_there_is_somebody_nobody_comes_in_unknown(tmp_path: Path) -> None:
         page = stranger.get("/", headers=PAGE).text
         assert 'href="/settings/account"' in page
         assert ">ada</a>" in page
+
+
+def test_who_asks_while_the_first_person_is_added_leaves_no_open_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with house(tmp_path) as home:
+        read = home.store._database.read
+
+        @contextmanager
+        def slow_read() -> Iterator[Any]:
+            with read() as connection:
+                yield connection
+                patch.undo()
+                home.store.people.add("ada", Role.ADMIN, "hash", who="the test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(home.store._database, "read", slow_read)
+            assert home.store.people.any() is False, "as it was when the question was asked"
+        assert home.store.people.any() is True
+        assert not inside(browser(home))
 
 
 def test_the_servers_own_token_stays_and_has_its_own_form(tmp_path: Path) -> None:
