@@ -19,5 +19,5 @@ USER 10001
 VOLUME /data
 EXPOSE 8777
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "server.healthy"]
-# others can reach it, so it starts only with GRADWATCH_SERVER_TOKEN set
+# others can reach it, so it starts only with an admin (gradwatch user add) or with GRADWATCH_SERVER_TOKEN set
 CMD ["gradwatch", "serve", "--host", "0.0.0.0", "--port", "8777"]

@@ -35,6 +35,8 @@ _SERVER = {
     "demo": "start a server, a healthy training and a sick twin",
     "check": "print the findings of a run; exit 1 at or above a level",
     "rules": "list what the diagnosis knows",
+    "user": "add, list, change and remove the people of a server",
+    "token": "make, list and revoke tokens for trainings and scripts",
     "migrate": "bring the database to the newest schema",
     "backup": "copy the database to a file while the server runs",
     "restore": "put a backup in the place of the database",

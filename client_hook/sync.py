@@ -52,7 +52,7 @@ def status(argv: list[str]) -> int:
     answer = transport.get("/api/v1/health")
     said = "answers" if answer.status == 200 else f"does not answer: {answer.detail}"
     if answer.status == 200 and transport.get("/api/v1/runs?limit=1").status == 401:
-        wrong = "was started with another token" if settings.token else "asks for a token"
+        wrong = "does not know the token" if settings.token else "asks for a token"
         said = f"answers, but {wrong}: set GRADWATCH_TOKEN"
     transport.close()
     _print(f"server  {settings.url}  {said}")

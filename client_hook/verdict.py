@@ -26,14 +26,14 @@ def wait_for(settings: Settings, run_id: str, seconds: float = WAIT_S) -> list[d
     deadline = time.monotonic() + seconds
     patience = max(seconds, 0.05)
     transport = HttpTransport(settings.url, settings.token, answer_timeout_s=patience, connect_timeout_s=patience)
-    path = f"/api/v1/runs/{quote(run_id, safe='')}"
+    path = f"/api/v1/runs/{quote(run_id, safe='')}/verdict"
     try:
         while time.monotonic() < deadline:
             run = transport.get(path)
             if run.status != 200:
                 return None
             if run.body.get("diagnosis") == "final":
-                found = transport.get(f"{path}/findings?state=open&cause=none&limit=100").body.get("items")
+                found = run.body.get("findings")
                 return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else None
             threading.Event().wait(ASK_EVERY_S)
     finally:

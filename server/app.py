@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
+from server.accounts.book import Accounts
 from server.config import OWN_RULES, SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.listening import Listening
@@ -33,6 +34,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    accounts_pages,
     api,
     auth,
     charts_api,
@@ -57,6 +59,7 @@ from server.web import (
     sweep_pages,
     table_api,
 )
+from server.web.gate import Gate
 from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
@@ -94,8 +97,9 @@ def create_app(
     store.findings.speech.speaker = partial(verdict_of, registry=registry)
     rooms = rooms_for(registry)
     replays = Replays(store, registry, rooms, clock)
-    services = Services(settings, store, live, Ingest(store, live, clock, order), registry, clock, rooms, replays)
-    door = auth.Door(settings.token, settings.port, kept=store.sign_ins)
+    ingest, accounts = Ingest(store, live, clock, order), Accounts(store)
+    services = Services(settings, store, live, ingest, registry, clock, rooms, replays, accounts)
+    door = auth.Door(settings.token, settings.port, kept=store.sign_ins, accounts=accounts, loopback=settings.loopback)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -127,8 +131,8 @@ def create_app(
             Middleware(HostCheck, settings=settings),
             Middleware(AddressCheck),
             Middleware(OriginCheck),
-            Middleware(auth.Gate, door=door),
-            Middleware(ingest_api.Express, ingest=services.ingest),
+            Middleware(Gate, door=door, error_page=pages.error_page),
+            Middleware(ingest_api.Express, ingest=ingest),
             Middleware(Hangups),
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
         ],
@@ -159,6 +163,7 @@ def create_app(
     ):
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
+    app.include_router(accounts_pages.router_for(door))
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)
     return app
@@ -199,11 +204,11 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT and gives the exit code; raises Cannot when it cannot start."""
-    settings.refuse_open_door()
     # the writer gives the interpreter away at each row: it must not wait long for the diagnosis to give it back
     sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
+        bound.refuse_open_door(admin=store.people.any_admin())
         _say(f"Database {store.describe()}")
         if store.notice():
             _say(store.notice())

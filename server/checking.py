@@ -187,7 +187,7 @@ def _summary(findings: Sequence[Json], counted: Sequence[Json]) -> str:
 
 def _refused(server: Server, error: HTTPError) -> CheckError:
     if error.code == 401 and server.token:
-        return CheckError(f"{server.url} was started with another token. Mend it: --token T, or set GRADWATCH_TOKEN")
+        return CheckError(f"{server.url} does not know the token. Mend it: --token T, or set GRADWATCH_TOKEN")
     if error.code == 401:
         return CheckError(f"{server.url} asks for a token. Mend it: --token T, or set GRADWATCH_TOKEN")
     try:

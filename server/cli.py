@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server import checking
+from server import administration, checking
 from server.config import DEFAULT_PORT, Settings, SettingsError, add_arguments
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -95,6 +95,16 @@ def backup(argv: list[str]) -> int:
 def restore(argv: list[str]) -> int:
     """Puts a backup in the place of the database; no server may use it meanwhile."""
     return _operate(argv, restore, lambda operations, url, path: operations.restore(path, url), "FILE", "the backup")
+
+
+def user(argv: list[str]) -> int:
+    """Adds, lists, changes and removes the people of a server."""
+    return administration.user(argv, _with_settings)
+
+
+def token(argv: list[str]) -> int:
+    """Makes, lists and revokes the tokens of a server."""
+    return administration.token(argv, _with_settings)
 
 
 def export(argv: list[str]) -> int:

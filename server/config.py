@@ -45,7 +45,7 @@ class Settings:
     token: str | None = _setting(
         None,
         "GRADWATCH_SERVER_TOKEN",
-        "every page and call needs this token; other users of the machine can read it in the process list, "
+        "a token with which everything may be done; other users of the machine can read it in the process list, "
         "GRADWATCH_SERVER_TOKEN they cannot",
         "T",
     )
@@ -100,13 +100,14 @@ class Settings:
         except ValueError:
             return False
 
-    def refuse_open_door(self) -> None:
-        """Raises SettingsError when others could reach the server and no token keeps them out."""
-        if self.loopback or self.token is not None:
+    def refuse_open_door(self, *, admin: bool = False) -> None:
+        """Raises SettingsError when others could reach the server, and no token and no `admin` keeps them out."""
+        if self.loopback or self.token is not None or admin:
             return
         raise SettingsError(
-            f"--host {self.host} lets other machines read, change and delete every run, and no token is set. "
-            "Mend it: set GRADWATCH_SERVER_TOKEN (or --token), or keep --host 127.0.0.1"
+            f"--host {self.host} lets other machines read, change and delete every run, no token is set, and "
+            "nobody has an account. Mend it: gradwatch user add NAME --role admin, or set GRADWATCH_SERVER_TOKEN (or "
+            "--token), or keep --host 127.0.0.1"
         )
 
 

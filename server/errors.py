@@ -4,11 +4,13 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
 
     GradwatchError
     ├── StoreError        the database cannot be opened, read or written
-    │   └── StorageFull   … because there is no space left
+    │   ├── StorageFull   … because there is no space left
+    │   └── InUse         … because another process has it
     ├── UnknownRun        no run (or no such attempt of it) is known
     ├── FrameConflict     another frame has this identity already
     ├── InvalidFrame      what came is not a frame, or a field of it is not valid
     │   └── TooLarge      … because it is beyond a limit
+    ├── WrongAccount      a person, password, role or token is not what it should be
     ├── TooSlow           the rest of a request does not come
     └── Busy              more waits than can be worked off; try again later
 """
@@ -26,6 +28,10 @@ class StoreError(GradwatchError):
 
 class StorageFull(StoreError):
     """The disk of the database is full."""
+
+
+class InUse(StoreError):
+    """Another process uses the database, and only one may."""
 
 
 class UnknownRun(GradwatchError):
@@ -46,6 +52,10 @@ class InvalidFrame(GradwatchError):
 
 class TooLarge(InvalidFrame):
     """A request is larger than what is accepted."""
+
+
+class WrongAccount(GradwatchError):
+    """A name, password, role or token is not one that can be taken, or nobody is called so."""
 
 
 class TooSlow(GradwatchError):

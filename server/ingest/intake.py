@@ -140,6 +140,15 @@ class Ingest:
         self._live.publish(run.id, "state", run.last_step)
         return {"id": run.id, "attempt": attempt, "url": f"/runs/{run.id}", "created": created}
 
+    def verdict(self, run_id: str) -> list[dict[str, Any]]:
+        """Gives the open findings that no other one explains, muted ones too, as they are told when a training ends."""
+        found = self._order(self._store.findings.list(run_id))
+        return [
+            {**_short(finding), "muted": finding.muted}
+            for finding in found
+            if finding.state == "open" and finding.cause is None
+        ]
+
     def needs_findings(self, handed: HandedIn) -> bool:
         """Says whether the answer to a committed frame has to ask the store, because findings changed."""
         version = handed.receipt.result().findings_version

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from server.store.ahead import Ahead
+from server.store.audit import Audit
 from server.store.catalogue import Catalogue
 from server.store.columns import Columns
 from server.store.diagnosis_queue import DiagnosisQueue
@@ -19,11 +20,13 @@ from server.store.frames import Frames
 from server.store.heatmap import Heatmaps
 from server.store.migrations import head, upgrade
 from server.store.overview import Overview
+from server.store.people import People
 from server.store.records import Records
 from server.store.runs import Runs
 from server.store.sealing import Sealer
 from server.store.series import SeriesReader
 from server.store.sign_ins import SignIns
+from server.store.tokens import Tokens
 from server.store.wishes import Wishes
 from server.store.writer import Writer
 
@@ -60,6 +63,9 @@ class Store:
         self.records = Records(database)
         self.findings = Findings(database, self._writer)
         self.sign_ins = SignIns(database, self._writer, self.now_ms)
+        self.people = People(database, self._writer, self.now_ms)
+        self.tokens = Tokens(database, self._writer, self.now_ms)
+        self.audit = Audit(database, self._writer)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
 
     @classmethod

@@ -363,5 +363,42 @@ sign_ins = _table(
     _key("hash", Text()),
     _whole("started_ms"),
     _whole("seen_ms"),
+    _whole("user_id", nullable=True),
+    Index("sign_ins_by_user", "user_id"),
     rowid=False,
+)
+
+users = _table(
+    "users",
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _text("role"),
+    _text("password"),
+    _whole("created_ms"),
+    _whole("signed_in_ms", nullable=True),
+    rowid=True,
+)
+
+tokens = _table(
+    "tokens",
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    _text("name"),
+    _text("scope"),
+    _text("made_by"),
+    _whole("created_ms"),
+    _whole("expires_ms", nullable=True),
+    _whole("used_ms", nullable=True),
+    _whole("revoked_ms", nullable=True),
+    rowid=True,
+)
+
+audit = _table(
+    "audit",
+    Column("id", Integer, primary_key=True),
+    _whole("at_ms"),
+    _text("who"),
+    _text("action"),
+    _text("about"),
+    rowid=True,
 )

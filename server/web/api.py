@@ -5,14 +5,19 @@ Not for: taking frames (ingest_api), live streams (live_api) or series data (ser
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
+from server.accounts.powers import Caller
 from server.diagnosis.urgency import most_urgent_first
+from server.domain.accounts import Deed
 from server.domain.runs import Run
 from server.store.run_list import SORTS
 from server.web import preflighted
+from server.web.caller import Asking, signed
+from server.web.formats import plural
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
 from server.web.models.findings import FindingChange, FindingItem, FindingPage
 from server.web.models.rules import ChecklistItem, ChecklistPage, LeftOut, RuleItem, RulePage
@@ -22,6 +27,7 @@ from server.web.problems import Problem
 from server.web.services import Parts
 
 MAX_BODY_BYTES = 64 * 1024
+RUNS_NAMED = 20  # in a line of the log
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
@@ -95,19 +101,22 @@ def change_run(run: TheRun, change: RunChange, parts: Parts) -> RunDetail:
 
 
 @router.delete("/runs/{run_id}", tags=["runs"], status_code=204)
-def delete_run(run: TheRun, parts: Parts) -> Response:
+def delete_run(run: TheRun, parts: Parts, caller: Asking) -> Response:
     """Deletes a run; for a day `POST runs/changes` with `deleted: false` brings it back."""
     parts.store.runs.update_many([run.id], parts.clock(), deleted=True)
+    _log(parts, caller, [run.id])
     parts.live.publish(run.id, "state", run.last_step)
     return Response(status_code=204)
 
 
 @router.post("/runs/changes", tags=["runs"])
-def change_runs(change: RunsChange, parts: Parts) -> RunsChanged:
+def change_runs(change: RunsChange, parts: Parts, caller: Asking) -> RunsChanged:
     """Archives, deletes, brings back or tags several runs at once."""
     changed = parts.store.runs.update_many(change.ids, parts.clock(), **change.model_dump(exclude={"ids"}))
     for run_id in changed:
         parts.live.publish(run_id, "state", -1)
+    if change.deleted and changed:
+        _log(parts, caller, changed)
     return RunsChanged(changed=changed)
 
 
@@ -140,14 +149,16 @@ def list_findings(
 
 
 @router.patch("/runs/{run_id}/findings/{finding_id}", tags=["findings"])
-def change_finding(run: TheRun, finding_id: str, change: FindingChange, parts: Parts) -> FindingItem:
+def change_finding(run: TheRun, finding_id: str, change: FindingChange, parts: Parts, caller: Asking) -> FindingItem:
     """Acknowledges or mutes a finding, or takes that back."""
     number = int(finding_id) if finding_id.isascii() and finding_id.isdigit() and len(finding_id) < 10 else -1
     changed = parts.store.findings.patch(run.id, number, acknowledged=change.acknowledged, muted=change.muted)
     if changed is None:
         raise HTTPException(404, f"Run {run.id} has no finding {finding_id[:20]!r}")
     for action in change.actions():
-        parts.store.wishes.remark(run.id, number, action, who=change.who, reason=change.reason, now_ms=parts.clock())
+        parts.store.wishes.remark(
+            run.id, number, action, who=signed(caller, change.who), reason=change.reason, now_ms=parts.clock()
+        )
     parts.live.publish(run.id, "findings", run.diagnosed_step)
     return FindingItem.of(changed)
 
@@ -175,6 +186,14 @@ def list_rules(parts: Parts, cursor: Cursor = None, limit: Limit = 500) -> RuleP
         next=page.next,
         left_out=[LeftOut(source=item.source, reason=item.sentence) for item in parts.registry.problems],
     )
+
+
+def _log(parts: Parts, caller: Caller, deleted: Sequence[str]) -> None:
+    """Notes who deleted runs, where anybody is known."""
+    if caller.name:
+        more = len(deleted) - RUNS_NAMED
+        about = ", ".join(deleted[:RUNS_NAMED]) + (f" and {more} more" if more > 0 else "")
+        parts.store.audit.note(Deed(parts.clock(), caller.name, f"deleted {plural(len(deleted), 'run')}", about))
 
 
 def _detail(run: Run, parts: Parts) -> RunDetail:

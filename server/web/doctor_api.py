@@ -13,6 +13,7 @@ from server.diagnosis.incidents import incidents
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.domain.runs import Run
+from server.web.caller import Asking, signed
 from server.web.lookup import MuteId, existing_run
 from server.web.models.doctor import (
     IncidentItem,
@@ -75,7 +76,7 @@ def list_thresholds(project: Project, parts: Parts) -> ThresholdList:
 
 
 @router.post("/thresholds", status_code=201)
-def set_threshold(wanted: NewThreshold, parts: Parts) -> ThresholdItem:
+def set_threshold(wanted: NewThreshold, parts: Parts, caller: Asking) -> ThresholdItem:
     """Sets a threshold of a project from now on; runs that send something are judged again with it."""
     try:
         checked(parts.registry, wanted.code, wanted.name, wanted.value)
@@ -83,8 +84,9 @@ def set_threshold(wanted: NewThreshold, parts: Parts) -> ThresholdItem:
         raise HTTPException(422, str(error)) from None
     rule = parts.registry.get(wanted.code)
     code = rule.code if rule else wanted.code
+    who = signed(caller, wanted.who)
     item = parts.store.wishes.set_threshold(
-        wanted.project, code, wanted.name, wanted.value, who=wanted.who, reason=wanted.reason, now_ms=parts.clock()
+        wanted.project, code, wanted.name, wanted.value, who=who, reason=wanted.reason, now_ms=parts.clock()
     )
     return ThresholdItem.of(item)
 
@@ -96,7 +98,7 @@ def list_mutes(project: Project, parts: Parts) -> MuteList:
 
 
 @router.post("/mutes", status_code=201)
-def add_mute(wanted: NewMute, parts: Parts) -> MuteItem:
+def add_mute(wanted: NewMute, parts: Parts, caller: Asking) -> MuteItem:
     """Silences findings, with a reason and, if wished, an end."""
     now = parts.clock()
     expires = None if wanted.days is None else now + int(wanted.days * DAY_MS)
@@ -105,7 +107,8 @@ def add_mute(wanted: NewMute, parts: Parts) -> MuteItem:
         silence = checked_mute(parts.store, parts.registry, given)
     except WrongMute as error:
         raise HTTPException(422, str(error)) from None
-    item = parts.store.wishes.add_mute(**vars(silence), who=wanted.who.strip(), now_ms=now, expires_ms=expires)
+    who = signed(caller, wanted.who.strip())
+    item = parts.store.wishes.add_mute(**vars(silence), who=who, now_ms=now, expires_ms=expires)
     if item.run:
         parts.live.publish(item.run, "findings", -1)
     return MuteItem.of(item)

@@ -1,7 +1,7 @@
-"""The two routes that hooks call: open a run, and send a frame. Bodies are cut off at their limit while they arrive.
+"""The routes that hooks call: open a run, send a frame, and ask in the end what was found.
 
-Frames are many and small: `Express` takes them before the router, whose work on a request is more than the frame's.
-Not for: what is in them (server.ingest).
+Bodies are cut off at their limit while they arrive. Frames are many and small: `Express` takes them before the router,
+whose work on a request is more than the frame's. Not for: what is in them (server.ingest).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -19,9 +19,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from client_hook import wire
+from server.domain.runs import Run
 from server.errors import GradwatchError, InvalidFrame, TooLarge, TooSlow
 from server.ingest import Ingest
-from server.web.lookup import RunId
+from server.web.lookup import RunId, existing_run
 from server.web.problems import Problem, known
 from server.web.services import Parts
 
@@ -74,6 +75,19 @@ class ShortFinding(BaseModel):
     cause: str | None
 
 
+class ToldFinding(ShortFinding):
+    """One open finding of a run that has ended; a muted one is counted only."""
+
+    muted: bool
+
+
+class Verdict(BaseModel):
+    """What was found in a run; `diagnosis` is `final` once all of it was judged."""
+
+    diagnosis: str
+    findings: list[ToldFinding]
+
+
 class Receipt(BaseModel):
     """Acknowledges a frame that is committed; `contiguous` is the highest seq without a gap before it."""
 
@@ -101,6 +115,13 @@ async def open_run(request: Request, parts: Parts, response: Response) -> Opened
 async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Response:
     """Stores one frame and answers after the commit; the same frame again is acknowledged again."""
     return await _take(run_id, request, parts.ingest)
+
+
+@router.get("/runs/{run_id}/verdict")
+def verdict(run: Annotated[Run, Depends(existing_run)], parts: Parts) -> Verdict:
+    """Says what a training tells in its last lines."""
+    found = parts.ingest.verdict(run.id)
+    return Verdict(diagnosis=run.diagnosis, findings=[ToldFinding(**item) for item in found])
 
 
 class Express:

@@ -26,7 +26,7 @@ from server.web.endings import ending_of
 from server.web.evidence import pictures
 from server.web.looking import look_of
 from server.web.lookup import existing_run
-from server.web.services import Parts, Services
+from server.web.services import Parts, Services, services_of
 from server.web.templating import render
 
 EVENTS = 500
@@ -116,9 +116,11 @@ def favicon() -> Response:
     return FileResponse(paths.STATIC / "favicon.svg", media_type="image/svg+xml")
 
 
-def sign_in_page(request: Request, target: str, message: str, status: int) -> Response:
+def sign_in_page(request: Request, target: str, message: str, status: int, name: str) -> Response:
     """Draws the sign-in form."""
-    return render(request, "pages/sign_in.html", SignInView(target, message), section="sign-in", status=status)
+    parts = services_of(request)
+    view = SignInView(target, message, name, parts.accounts.anybody(), parts.settings.token is not None)
+    return render(request, "pages/sign_in.html", view, section="sign-in", status=status)
 
 
 def error_page(request: Request, status: int, message: str) -> Response:

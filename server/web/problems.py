@@ -59,7 +59,7 @@ class Problem(BaseModel):
 EVERYWHERE: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "the Host header or the address is wrong"},
     401: {"model": Problem, "description": "no token, or a wrong one"},
-    403: {"model": Problem, "description": "a page of another site asked for a change"},
+    403: {"model": Problem, "description": "the role or the scope does not allow it, or a page of another site asked"},
     429: {"model": Problem, "description": "too many wrong tokens; come back after Retry-After seconds"},
     503: {"model": Problem, "description": "busy, or the database is away; come back after Retry-After seconds"},
     507: {"model": Problem, "description": "the disk of the database is full; come back after Retry-After seconds"},
@@ -79,6 +79,11 @@ def plain_page(_request: Request, status: int, message: str) -> Response:
         f'<h1>{title}</h1><p>{escape(message)}</p><p><a href="/">All runs</a></p></html>',
         status,
     )
+
+
+def not_here(status: int) -> str:
+    """Says that there is nothing at an address, or nothing for this method."""
+    return _NOT_SAID[status]
 
 
 def known(error: GradwatchError) -> tuple[int, str, dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from server.accounts.book import Accounts
 from server.config import Settings
 from server.diagnosis.replays import Replays
 from server.diagnosis.rooms import Rooms
@@ -29,6 +30,7 @@ class Services:
     clock: Callable[[], int]
     rooms: Rooms  # in which the rules of others are asked
     replays: Replays
+    accounts: Accounts
 
 
 def services_of(request: Request) -> Services:

@@ -18,6 +18,7 @@ from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
 from server.ingest.values import clean
 from server.rules.registry import RuleInfo
+from server.web.caller import Asking, signed
 from server.web.contexts import replays, settings
 from server.web.lookup import MuteId
 from server.web.services import Parts, Services
@@ -56,7 +57,7 @@ def settings_page(request: Request, parts: Parts, project: Name = "", rule: Name
 
 
 @router.post("/settings/thresholds", max_body_size=MAX_FORM_BYTES)
-def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
+def change_thresholds(request: Request, parts: Parts, form: Form, caller: Asking) -> Response:
     """Sets the thresholds of one rule that were changed, gives its own back, or replays runs with them."""
     project, rule = form.get("project", ""), parts.registry.get(form.get("rule", ""))
     try:
@@ -70,14 +71,14 @@ def change_thresholds(request: Request, parts: Parts, form: Form) -> Response:
             changed = _changed(parts, project, rule, wanted)
             begun = parts.replays.start(project, {rule.code: changed}, _runs(form))
             return RedirectResponse(replays.address(begun.id), 303)
-        _save(parts, project, rule, form, wanted)
+        _save(parts, project, rule, {**form, "who": signed(caller, form.get("who", ""))}, wanted)
     except (WrongThreshold, CannotReplay) as error:
         return _page(request, parts, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
     return RedirectResponse(settings.address(project, rule.code), 303)
 
 
 @router.post("/settings/mutes", max_body_size=MAX_FORM_BYTES)
-def add_mute(request: Request, parts: Parts, form: Form) -> Response:
+def add_mute(request: Request, parts: Parts, form: Form, caller: Asking) -> Response:
     """Silences findings from now on."""
     project = form.get("project", "")
     try:
@@ -89,7 +90,8 @@ def add_mute(request: Request, parts: Parts, form: Form) -> Response:
         return _page(request, parts, project, "", problem=str(error), draft=form, status=422)
     now = parts.clock()
     expires = None if days is None else now + int(days * DAY_MS)
-    parts.store.wishes.add_mute(**vars(silence), who=form.get("who", ""), now_ms=now, expires_ms=expires)
+    who = signed(caller, form.get("who", ""))
+    parts.store.wishes.add_mute(**vars(silence), who=who, now_ms=now, expires_ms=expires)
     _tell(parts, silence.run)
     return RedirectResponse(f"{settings.address(project)}#mutes", 303)
 

@@ -15,14 +15,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from server import paths
+from server.accounts.powers import Power
+from server.web.caller import caller_of
 
 
 @dataclass(frozen=True)
 class Site:
-    """What every page knows: which entry of the navigation it belongs to, and whether there is a door to leave by."""
+    """What every page knows: which entry of the navigation it belongs to, who looks at it, and what is offered."""
 
     section: str
-    locked: bool
+    signed_in: bool
+    person: str  # "" where nobody has signed in by name
+    may_change: bool
+    may_manage: bool
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +56,14 @@ def code_spans(sentence: str) -> Markup:
 
 def render(request: Request, template: str, view: Any, *, section: str = "", status: int = 200) -> HTMLResponse:
     """Answers with a page or a fragment; the template sees `view` and `site`."""
-    site = Site(section, request.app.state.services.settings.token is not None)
+    caller = caller_of(request)
+    site = Site(
+        section,
+        caller.signed_in,
+        caller.person.name if caller.person else "",
+        caller.may(Power.CHANGE),
+        caller.may(Power.MANAGE),
+    )
     body = environment().get_template(template).render(view=view, site=site)
     # A page is always asked for again: what a browser keeps would be older than what the stream says.
     return HTMLResponse(body, status, headers={"Cache-Control": "no-store"})

@@ -41,6 +41,9 @@ PAGES = (
     "/rules/GW308",
     "/settings",
     "/settings?project=default&rule=GW308",
+    "/settings/people",
+    "/settings/tokens",
+    "/settings/account",
     "/nothing-is-here",
 )
 

@@ -28,7 +28,7 @@ def gradwatch(*arguments: str, home: Path, **environment: str) -> subprocess.Com
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     said = capsys.readouterr().out
-    for command in ("serve", "demo", "sync", "status", "preflight", "run", "check", "rules"):
+    for command in ("serve", "demo", "sync", "status", "preflight", "run", "check", "rules", "user", "token"):
         assert f"  {command} " in said
 
 
@@ -44,8 +44,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sevre"]) == 2
     assert capsys.readouterr().err == (
-        "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, migrate, "
-        "backup, restore, export, import, worker, sync, status, preflight, run. See: gradwatch --help\n"
+        "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, user, token, "
+        "migrate, backup, restore, export, import, worker, sync, status, preflight, run. See: gradwatch --help\n"
     )
 
 
@@ -87,10 +87,10 @@ def test_status_and_check_tell_a_missing_token_from_a_wrong_one(tmp_path: Path) 
             return done.stdout + done.stderr
 
         assert "answers, but asks for a token: set GRADWATCH_TOKEN" in said("status")
-        assert "answers, but was started with another token" in said("status", "--token", "wrong")
+        assert "answers, but does not know the token" in said("status", "--token", "wrong")
         assert f"{locked.url}  answers\n" in said("status", "--token", "correct-horse-battery")
         assert "asks for a token. Mend it" in said("check", "x")
-        assert "was started with another token. Mend it" in said("check", "x", "--token", "wrong")
+        assert "does not know the token. Mend it" in said("check", "x", "--token", "wrong")
     finally:
         locked.stop()
 

@@ -68,7 +68,7 @@ class Odd(BaseHTTPRequestHandler):
         """Prints nothing."""
 
 
-@pytest.mark.parametrize("answer", [b"", b"[1", b'{"diagnosis": "live"}', b'{"diagnosis": "final", "items": 3}'])
+@pytest.mark.parametrize("answer", [b"", b"[1", b'{"diagnosis": "live"}', b'{"diagnosis": "final", "findings": 3}'])
 def test_a_server_that_answers_oddly_is_not_waited_for_long(answer: bytes, tmp_path: Path) -> None:
     odd = ThreadingHTTPServer(("127.0.0.1", 0), type("Same", (Odd,), {"answer": answer}))
     threading.Thread(target=odd.serve_forever, daemon=True).start()

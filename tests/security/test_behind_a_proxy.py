@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.web.auth import GUESSES
+from server.web.throttle import GUESSES
 from tests.serving import Server
 
 TOKEN = "k" * 32

@@ -11,7 +11,6 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Mount
 from starlette.testclient import TestClient
 
-from server.web.auth import OPEN
 from tests.server.house import ADDRESS, House, house
 
 TOKEN = "a-token-of-enough-characters"
@@ -55,7 +54,7 @@ def test_every_route_needs_the_token_unless_it_is_named_here(locked: House) -> N
     assert let_in <= MAY_BE_OPEN
     refused_by_the_form = {("POST", "/sign-in")}  # open, and answers 401 itself where the token is wrong
     let_in |= refused_by_the_form
-    assert {place for place in let_in if place[1] != "/static"} == {place for place in OPEN if place[0] != "HEAD"}
+    assert {place for place in let_in if place[1] != "/static"} == MAY_BE_OPEN - {("GET", "/static")}
 
 
 def test_a_page_leads_a_stranger_to_the_sign_in_form(locked: House) -> None:

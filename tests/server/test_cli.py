@@ -89,8 +89,9 @@ def test_serve_refuses_an_address_that_others_reach_without_a_token(tmp_path: Pa
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "gradwatch: --host 0.0.0.0 lets other machines read, change and delete every run, and no token is set. "
-        "Mend it: set GRADWATCH_SERVER_TOKEN (or --token), or keep --host 127.0.0.1\n"
+        "gradwatch: --host 0.0.0.0 lets other machines read, change and delete every run, no token is set, and nobody "
+        "has an account. Mend it: gradwatch user add NAME --role admin, or set GRADWATCH_SERVER_TOKEN (or --token), or "
+        "keep --host 127.0.0.1\n"
     )
 
 

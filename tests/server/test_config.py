@@ -86,9 +86,11 @@ def test_other_addresses_are_refused_without_a_token(host: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings.refuse_open_door()
     assert str(caught.value) == (
-        f"--host {host or '0.0.0.0'} lets other machines read, change and delete every run, and no token is set. "
-        "Mend it: set GRADWATCH_SERVER_TOKEN (or --token), or keep --host 127.0.0.1"
+        f"--host {host or '0.0.0.0'} lets other machines read, change and delete every run, no token is set, and "
+        "nobody has an account. Mend it: gradwatch user add NAME --role admin, or set GRADWATCH_SERVER_TOKEN (or "
+        "--token), or keep --host 127.0.0.1"
     )
+    settings.refuse_open_door(admin=True)
     Settings.read({"host": host, "token": "t"}, {}).refuse_open_door()
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from client_hook import mounts
-from server.errors import StorageFull, StoreError
+from server.errors import InUse, StorageFull, StoreError
 from server.store.engine.base import Database
 
 APPLICATION_ID = 0x47574154  # "GWAT", in the header of the file: tells our databases from others
@@ -171,7 +171,7 @@ def _lock(path: Path) -> IO[bytes]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         handle.close()
-        raise StoreError(
+        raise InUse(
             f"The database {path} is in use by another Gradwatch server. Stop that one, or choose another database."
         ) from None
     return handle

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SignInView:
-    """The form; `message` is empty at the first try."""
+    """The form; `message` and `name` are empty at the first try. It asks for a name, for the token, or for either."""
 
     target: str
     message: str
+    name: str
+    people: bool
+    token: bool

@@ -8,21 +8,12 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from server.accounts.powers import Caller
 from server.errors import StoreError
-from server.web.auth import (
-    GUESS_WINDOW_S,
-    GUESSES,
-    IDLE_S,
-    LONGEST_S,
-    MAX_FORM_BYTES,
-    MOST_SESSIONS,
-    Door,
-    Gate,
-    SessionsInMemory,
-    Throttle,
-    router_for,
-    safe_next,
-)
+from server.web.auth import MAX_FORM_BYTES, Door, router_for, safe_next
+from server.web.gate import Gate
+from server.web.sessions import IDLE_S, LONGEST_S, MOST_SESSIONS, SessionsInMemory
+from server.web.throttle import GUESS_WINDOW_S, GUESSES, Throttle
 
 TOKEN = "correct-horse-battery"
 PAGE = {"Accept": "text/html"}
@@ -44,7 +35,7 @@ class Scene:
         self.door = Door(token, 8777, self.clock)
         app = FastAPI(middleware=[Middleware(Gate, door=self.door)], openapi_url=None)
 
-        def form(request: Request, target: str, message: str, status: int) -> Response:
+        def form(request: Request, target: str, message: str, status: int, name: str) -> Response:
             return PlainTextResponse(f"form|{target}|{message}", status)
 
         app.include_router(router_for(self.door, form))
@@ -158,7 +149,7 @@ def test_signing_in_gives_a_new_session_and_ignores_one_that_the_browser_brings(
     scene = Scene()
     scene.client.cookies.set(scene.door.cookie, "planted")
     scene.sign_in()
-    assert not scene.door.sessions.valid("planted")
+    assert scene.door.sessions.caller("planted") is None
 
 
 def test_signing_out_ends_the_session_at_the_server() -> None:
@@ -175,7 +166,7 @@ def test_a_database_that_is_away_is_told_to_who_is_signed_in() -> None:
     scene.sign_in()
 
     class Away(SessionsInMemory):
-        def valid(self, key: str) -> bool:
+        def caller(self, key: str, *, seen: bool = True) -> Caller | None:
             raise StoreError("The database does not answer.")
 
     scene.door.sessions = Away(scene.clock)
@@ -204,7 +195,7 @@ def test_the_number_of_sessions_is_bounded() -> None:
     first = sessions.open()
     for _ in range(MOST_SESSIONS):
         sessions.open()
-    assert not sessions.valid(first)
+    assert sessions.caller(first) is None
 
 
 def test_guessing_is_throttled_at_the_form_and_at_the_api() -> None:

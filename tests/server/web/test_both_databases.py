@@ -7,8 +7,12 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import pytest
 
 from tests.postgres import Cluster
+from tests.server.accounts.kit import quick_passwords
 from tests.server.house import RUN, House, frame_bytes, house
 
 OTHER = "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99"
@@ -115,3 +119,33 @@ def test_the_answers_are_the_same(tmp_path: Path, postgres_cluster: Cluster) -> 
     for question, answer in told[0].items():
         assert answer == told[1][question], question
     assert told[0][f"/api/v1/runs/{RUN}/findings"][1]["items"], "the comparison has something to compare"
+
+
+def test_odd_words_in_the_forms_of_accounts_are_answered_alike(
+    tmp_path: Path, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_passwords(monkeypatch)
+    words = ("a\0b", "\0", "%ED%A0%80", "'; --", "emoji 🙂", "x" * 300, "", " ", "a/b", "ada")
+    forms = [
+        (path, fields | {"name": word, "role": "admin", "password": "seven green bicycles"})
+        for word in words
+        for path, fields in (
+            ("/settings/tokens", {"scope": "ingest"}),
+            ("/settings/tokens", {"scope": word}),
+            ("/settings/tokens", {"scope": "read", "days": word}),
+            ("/settings/tokens/revoke", {}),
+            ("/settings/people/x/role", {"role": word}),
+            ("/settings/people/x/password", {}),
+            (f"/settings/people/{quote(word.replace(chr(0), ''), safe='')}/remove", {}),
+            ("/settings/people", {}),
+            ("/sign-in", {}),
+        )
+    ]
+    answers = []
+    for number, database in enumerate((None, postgres_cluster.new_database())):
+        (tmp_path / str(number)).mkdir()
+        with house(tmp_path / str(number), "a-token-of-enough-characters", database) as home:
+            found = [home.client.post(path, data=fields) for path, fields in forms]
+            answers.append([(form[0], answer.status_code) for form, answer in zip(forms, found, strict=True)])
+    assert answers[0] == answers[1]
+    assert {status for _, status in answers[0]} <= {200, 303, 401, 404, 422, 429}

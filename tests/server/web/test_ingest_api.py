@@ -47,7 +47,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     app = FastAPI()
     app.include_router(ingest_api.router)
     ingest = Ingest(store, live, lambda: NOW)
-    app.state.services = Services(nothing, store, live, ingest, nothing, lambda: NOW, nothing, nothing)
+    app.state.services = Services(nothing, store, live, ingest, nothing, lambda: NOW, nothing, nothing, nothing)
     if request.param == "express":
         app.add_middleware(ingest_api.Express, ingest=app.state.services.ingest)
     problems.install(app, problems.plain_page)

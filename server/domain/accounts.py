@@ -1,0 +1,64 @@
+"""Who may use a shared server: people with a role, programs with a token of a scope, and who did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person may do: read; change and send runs too; or everything."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What a token opens: sending runs alone, reading alone, both with changes, or everything."""
+
+    INGEST = "ingest"
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account; the name has small letters alone."""
+
+    id: int
+    name: str
+    role: Role
+    created_ms: int
+    signed_in_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of a program. The token itself is known to nobody here: a hash of it is kept."""
+
+    id: int
+    name: str
+    scope: Scope
+    made_by: str
+    created_ms: int
+    expires_ms: int | None = None
+    used_ms: int | None = None
+    revoked_ms: int | None = None
+
+    def state(self, now_ms: int) -> str:
+        """Says whether it opens anything now: valid, expired or revoked."""
+        if self.revoked_ms is not None:
+            return "revoked"
+        return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms else "valid"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A line of the audit log: who did what, to whom or what."""
+
+    at_ms: int
+    who: str
+    action: str
+    about: str

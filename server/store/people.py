@@ -1,0 +1,164 @@
+"""Keeps the people of a shared server: name, role and a hash of the password; every change ends what it has to end.
+
+Not for: what a password must be like, and who may do what (server.accounts).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from server.domain.accounts import Deed, Person, Role
+from server.errors import WrongAccount
+from server.store import audit, schema
+from server.store.engine import Database
+from server.store.writer import Writer
+
+FRESH_S = 1.0  # how long this process may not know that another one made the first person
+
+_u = schema.users.c
+_PERSON = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms)
+
+
+class People:
+    """The repository of people. `who` is whoever makes the change, for the log."""
+
+    def __init__(self, database: Database, writer: Writer, clock: Callable[[], int]) -> None:
+        self._database = database
+        self._writer = writer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._any: tuple[bool, float] | None = None  # whether there is anybody, and when that was read
+        self._changes = 0
+
+    def add(self, name: str, role: Role, password: str, *, who: str) -> None:
+        """Adds a person with the hash of a password; the first one must be an admin. Raises WrongAccount."""
+
+        def put(connection: Connection) -> None:
+            names = connection.execute(select(_u.name)).scalars().all()
+            if name in names:
+                raise WrongAccount(f"There is a person called {name!r} already.")
+            if not names and role is not Role.ADMIN:
+                raise WrongAccount("The first person must be an admin: nobody else could add the others.")
+            now = self._clock()
+            row = {"name": name, "role": role.value, "password": password, "created_ms": now}
+            connection.execute(insert(schema.users), row)
+            audit.put(connection, Deed(now, who, "added a person", f"{name}, {role}"))
+
+        self._change(put)
+
+    def list(self) -> Sequence[Person]:
+        """Lists everybody by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(*_PERSON)).all()
+        return sorted((_person(row) for row in rows), key=lambda person: person.name)
+
+    def find(self, name: str) -> tuple[Person, str] | None:
+        """Gives a person and the hash of the password; None where nobody is called so."""
+        with self._database.read() as connection:
+            row = connection.execute(select(*_PERSON, _u.password).where(_u.name == name)).one_or_none()
+        return None if row is None else (_person(row), row.password)
+
+    def set_role(self, name: str, role: Role, *, who: str) -> None:
+        """Gives a person another role and ends all sessions; raises WrongAccount."""
+
+        def put(connection: Connection) -> None:
+            person = _locked(connection, name)
+            if role is Role.ADMIN or not _last_admin(connection, person):
+                connection.execute(update(schema.users).where(_u.id == person.id).values(role=role.value))
+                _sign_out(connection, person.id)
+                audit.put(connection, Deed(self._clock(), who, "changed a role", f"{name}: {person.role} to {role}"))
+                return
+            raise WrongAccount(f"{name!r} is the only admin; make somebody else one first.")
+
+        self._change(put)
+
+    def set_password(self, name: str, password: str, *, who: str) -> None:
+        """Puts the hash of another password there and ends all sessions; raises WrongAccount."""
+
+        def put(connection: Connection) -> None:
+            person = _locked(connection, name)
+            connection.execute(update(schema.users).where(_u.id == person.id).values(password=password))
+            _sign_out(connection, person.id)
+            audit.put(connection, Deed(self._clock(), who, "changed a password", name))
+
+        self._change(put)
+
+    def remove(self, name: str, *, who: str) -> None:
+        """Removes a person and ends all sessions; raises WrongAccount for the only admin of several people."""
+
+        def put(connection: Connection) -> None:
+            person = _locked(connection, name)
+            others = connection.execute(select(_u.id).where(_u.id != person.id).limit(1)).first()
+            if others and _last_admin(connection, person):
+                raise WrongAccount(f"{name!r} is the only admin; make somebody else one first.")
+            _sign_out(connection, person.id)
+            connection.execute(delete(schema.users).where(_u.id == person.id))
+            audit.put(connection, Deed(self._clock(), who, "removed a person", f"{name}, {person.role}"))
+
+        self._change(put)
+
+    def any_known(self) -> bool | None:
+        """Says without reading whether there is anybody; None where that has to be read."""
+        known = self._any
+        if known is None or (self._database.shared and time.monotonic() - known[1] > FRESH_S):
+            return None
+        return known[0]
+
+    def any(self) -> bool:
+        """Whether there is anybody."""
+        known = self.any_known()
+        if known is None:
+            changes, read_at = self._changes, time.monotonic()
+            with self._database.read() as connection:
+                known = connection.execute(select(_u.id).limit(1)).first() is not None
+            with self._lock:
+                if changes == self._changes:  # else it may be otherwise by now
+                    self._any = known, read_at
+        return known
+
+    def any_admin(self) -> bool:
+        """Whether there is an admin."""
+        with self._database.read() as connection:
+            return connection.execute(select(_u.id).where(_u.role == Role.ADMIN.value).limit(1)).first() is not None
+
+    def _change(self, put: Callable[[Connection], None]) -> None:
+        try:
+            self._writer.run(put)
+        finally:
+            with self._lock:
+                self._changes += 1
+                self._any = None
+
+
+def still(connection: Connection, person_id: int, password: str) -> bool:
+    """Whether somebody still has this account and this password, which then cannot change before the commit."""
+    this = select(_u.id).where(_u.id == person_id, _u.password == password).with_for_update()
+    return connection.execute(this).first() is not None
+
+
+def _person(row: Row[*tuple[Any, ...]]) -> Person:
+    return Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms)
+
+
+def _locked(connection: Connection, name: str) -> Row[*tuple[Any, ...]]:
+    """Reads a person whom no other process changes before the commit."""
+    row = connection.execute(select(_u.id, _u.role).where(_u.name == name).with_for_update()).one_or_none()
+    if row is None:
+        known = ", ".join(sorted(connection.execute(select(_u.name)).scalars())) or "nobody yet"
+        raise WrongAccount(f"Nobody is called {name!r}; there is {known}.")
+    return row
+
+
+def _last_admin(connection: Connection, person: Row[*tuple[Any, ...]]) -> bool:
+    # locked, so that two admins cannot take the role from each other at once
+    admins = connection.execute(select(_u.id).where(_u.role == Role.ADMIN.value).order_by(_u.id).with_for_update())
+    return list(admins.scalars()) == [person.id]
+
+
+def _sign_out(connection: Connection, person_id: int) -> None:
+    connection.execute(delete(schema.sign_ins).where(schema.sign_ins.c.user_id == person_id))

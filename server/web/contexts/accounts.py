@@ -1,0 +1,181 @@
+"""The pages of people, tokens and one's own account. Not for: changing them (accounts_pages)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from server.accounts.powers import Caller
+from server.domain.accounts import Deed, Person, Role, Scope, Token
+from server.web import formats
+from server.web.contexts.look import Choice
+from server.web.contexts.settings import Moment
+
+DEEDS = 100
+ROLES = {
+    Role.VIEWER: "viewer: reads",
+    Role.EDITOR: "editor: reads, changes and deletes runs, sends data",
+    Role.ADMIN: "admin: everything, with people, tokens and settings",
+}
+SCOPES = {
+    Scope.INGEST: "ingest: a training sends its run",
+    Scope.READ: "read: a script reads",
+    Scope.WRITE: "write: reads, changes and sends runs",
+    Scope.ADMIN: "admin: everything",
+}
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """One person, with the addresses of the forms."""
+
+    name: str
+    role: str
+    roles: tuple[Choice, ...]
+    since: Moment
+    signed_in: Moment | None
+    url: str
+    you: bool
+
+
+@dataclass(frozen=True)
+class DeedRow:
+    """One line of the log."""
+
+    at: Moment
+    who: str
+    what: str
+
+
+@dataclass(frozen=True)
+class PeopleView:
+    """The page of people. `problem` says what was wrong with the last change, `notice` what it leaves to be done."""
+
+    people: tuple[PersonRow, ...]
+    roles: tuple[Choice, ...]
+    deeds: tuple[DeedRow, ...]
+    name: str
+    problem: str
+    notice: str
+    open_until: bool  # nobody has to sign in yet
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One token."""
+
+    name: str
+    scope: str
+    made_by: str
+    since: Moment
+    until: Moment | None
+    used: Moment | None
+    state: str
+
+
+@dataclass(frozen=True)
+class TokensView:
+    """The page of tokens; `made` is the new one, which is shown this once."""
+
+    tokens: tuple[TokenRow, ...]
+    over: tuple[TokenRow, ...]
+    over_text: str
+    scopes: tuple[Choice, ...]
+    name: str
+    days: str
+    problem: str
+    made: str
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """The page of one's own account; `name` is empty where nobody has signed in by name."""
+
+    name: str
+    role: str
+    problem: str
+    changed: bool
+
+
+def people_view(
+    people: Sequence[Person],
+    deeds: Sequence[Deed],
+    caller: Caller,
+    *,
+    problem: str = "",
+    notice: str = "",
+    draft: Mapping[str, str] | None = None,
+) -> PeopleView:
+    """Makes the page; the form keeps what was written into it."""
+    wrote = draft or {}
+    chosen = wrote.get("role", Role.VIEWER if people else Role.ADMIN)
+    return PeopleView(
+        people=tuple(_person(one, caller) for one in people),
+        roles=_choices(ROLES, chosen),
+        deeds=tuple(_deed(one) for one in deeds),
+        name=wrote.get("name", ""),
+        problem=problem,
+        notice=notice,
+        open_until=not people,
+    )
+
+
+def tokens_view(
+    tokens: Sequence[Token],
+    now_ms: int,
+    *,
+    problem: str = "",
+    made: str = "",
+    draft: Mapping[str, str] | None = None,
+) -> TokensView:
+    """Makes the page; the form keeps what was written into it."""
+    wrote = draft or {}
+    rows = [_token(one, now_ms) for one in tokens]
+    over = tuple(row for row in rows if row.state == "revoked")
+    return TokensView(
+        tokens=tuple(row for row in rows if row.state != "revoked"),
+        over=over,
+        over_text=f"Those that were revoked ({formats.count(len(over))})",
+        scopes=_choices(SCOPES, wrote.get("scope", Scope.INGEST)),
+        name=wrote.get("name", ""),
+        days=wrote.get("days", ""),
+        problem=problem,
+        made=made,
+    )
+
+
+def _choices(words: Mapping[Role, str] | Mapping[Scope, str], chosen: str) -> tuple[Choice, ...]:
+    return tuple(Choice(value, label, value == chosen) for value, label in words.items())
+
+
+def _person(one: Person, caller: Caller) -> PersonRow:
+    return PersonRow(
+        name=one.name,
+        role=one.role,
+        roles=_choices(ROLES, one.role),
+        since=_moment(one.created_ms),
+        signed_in=None if one.signed_in_ms is None else _moment(one.signed_in_ms),
+        url=f"/settings/people/{quote(one.name, safe='')}",
+        you=caller.person is not None and caller.person.id == one.id,
+    )
+
+
+def _deed(one: Deed) -> DeedRow:
+    return DeedRow(_moment(one.at_ms), one.who, f"{one.action}: {one.about}" if one.about else one.action)
+
+
+def _token(one: Token, now_ms: int) -> TokenRow:
+    return TokenRow(
+        name=one.name,
+        scope=one.scope,
+        made_by=one.made_by,
+        since=_moment(one.created_ms),
+        until=None if one.expires_ms is None else _moment(one.expires_ms),
+        used=None if one.used_ms is None else _moment(one.used_ms),
+        state=one.state(now_ms),
+    )
+
+
+def _moment(milliseconds: int) -> Moment:
+    return Moment(formats.utc(milliseconds), formats.iso(milliseconds))
