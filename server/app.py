@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
+from server.alerts import Dispatcher, Senders
 from server.config import OWN_RULES, SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.listening import Listening
@@ -83,10 +84,13 @@ def create_app(
     *,
     registry: Registry | None = None,
     diagnose: bool = True,
+    tell: bool = True,
     clock: Callable[[], int] = now_ms,
     listening: Listening | None = None,
 ) -> FastAPI:
-    """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
+    """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping,
+    and, unless not to `tell`, what sends alerts.
+    """
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
     for problem in registry.problems:
         log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
@@ -102,12 +106,17 @@ def create_app(
         diagnosis = Diagnosis(store, live, registry, clock, rooms=rooms)
         worker = DiagnosisWorker(diagnosis, listening=listening) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
+        dispatcher = Dispatcher(store, Senders(settings, lambda: clock() / 1_000)) if diagnose and tell else None
         if worker and housekeeper:
             worker.start()
             housekeeper.start()
+        if dispatcher:
+            dispatcher.start()
         yield
         live.close()
         replays.close()
+        if dispatcher:
+            dispatcher.stop()
         if worker and housekeeper:
             worker.stop()
             housekeeper.stop()
@@ -226,7 +235,7 @@ def served(settings: Settings) -> Iterator[str]:
     with _opened(settings) as (listener, bound, store):
         ready = threading.Event()
         # no hook knows this address: whoever has said nothing until now is silent
-        server = _server(bound, store, ready.set, Listening(enough_s=0))
+        server = _server(bound, store, ready.set, Listening(enough_s=0), tell=False)
         thread = threading.Thread(target=server.run, args=([listener],), name="gradwatch-server", daemon=True)
         thread.start()
         try:
@@ -254,12 +263,17 @@ def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store
 
 
 def _server(
-    settings: Settings, store: Store, when_ready: Callable[[], None], listening: Listening | None = None
+    settings: Settings,
+    store: Store,
+    when_ready: Callable[[], None],
+    listening: Listening | None = None,
+    *,
+    tell: bool = True,
 ) -> Server:
     live = Live(store.notify)
     store.listen(live.hear, live.renew)
     config = uvicorn.Config(
-        create_app(settings, store, live, clock=store.now_ms, listening=listening),
+        create_app(settings, store, live, clock=store.now_ms, listening=listening, tell=tell),
         log_config=None,
         log_level="warning",
         access_log=False,
