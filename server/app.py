@@ -34,6 +34,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    alerts_pages,
     api,
     auth,
     charts_api,
@@ -162,6 +163,7 @@ def create_app(
         layers_pages,
         flight_pages,
         settings_pages,
+        alerts_pages,
         preflight_pages,
         inspect_pages,
         pages,

@@ -25,12 +25,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
+_PRIVATE = "The host {} leads into a private network; where that is meant so, name it in GRADWATCH_ALERT_HOSTS"
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 # what Python's is_global lets through, and carries or is something inner all the same
 _INNER = tuple(
     ipaddress.ip_network(text)
     for text in (
         "168.63.129.16/32",  # what a machine of Azure asks about itself
+        "192.0.0.0/24",  # protocols, and what a machine of Oracle asks about itself
         "192.88.99.0/24",  # 6to4 relays
         "::/3",  # v4-mapped and -compatible, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard
         "2001::/23",  # Teredo and other protocols
@@ -86,6 +88,8 @@ class Guard:
             raise Refused("The address holds a #; leave out what follows it")
         chosen = PORTS[scheme] if port is None else port
         _check_host(host, bracketed="[" in parts.netloc)
+        if _is_number(host) and not is_public(host) and not self._names(host, chosen):
+            raise Refused(_PRIVATE.format(host))
         if _is_local(host) and not self._names(host, chosen):
             raise Refused(
                 f"The host {host} is a name of this network; where that is meant so, name it in GRADWATCH_ALERT_HOSTS"
@@ -111,10 +115,7 @@ class Guard:
         if not places:
             raise NotSent(f"The host {target.host} has no address")
         if not self._names(target.host, target.port) and not all(is_public(place) for place in places):
-            raise Refused(
-                f"The host {target.host} leads into a private network; where that is meant so, name it in "
-                "GRADWATCH_ALERT_HOSTS"
-            )
+            raise Refused(_PRIVATE.format(target.host))
         return Target(target.secure, target.host, target.port, target.path, places)
 
     def _names(self, host: str, port: int) -> bool:
@@ -144,15 +145,19 @@ def _check_host(host: str, *, bracketed: bool) -> None:
         return
     if len(host) > LONGEST_HOST or not _HOST.fullmatch(host):
         raise Refused("The address has no host that can be looked up; https://host/path is right")
-    if _NUMBER.fullmatch(host.rpartition(".")[2]):
+    if _is_number(host):
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
             raise Refused("The host ends in a number, and is no IPv4 address of four plain numbers") from None
 
 
+def _is_number(host: str) -> bool:
+    return ":" in host or bool(_NUMBER.fullmatch(host.rpartition(".")[2]))
+
+
 def _is_local(host: str) -> bool:
-    if ":" in host:
+    if _is_number(host):
         return False
     return "." not in host or any(host == local or host.endswith(f".{local}") for local in _LOCAL_NAMES)
 

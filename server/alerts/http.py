@@ -47,11 +47,13 @@ class Poster:
         now_s: Callable[[], float],
         connect: Connect = socket.create_connection,
         context: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self._guard = guard
         self._now_s = now_s
         self._connect = connect
         self._context = context
+        self._deadline_s = deadline_s
 
     def post(self, post: Post) -> None:
         """Sends it; raises Refused or NotSent unless the receiver answers with 200 to 299."""
@@ -71,7 +73,7 @@ class Poster:
 
     def _talk(self, target: Target, post: Post) -> tuple[int, str | None]:
         line = [self._open(target)]
-        over = threading.Timer(DEADLINE_S, partial(_hang_up, line))
+        over = threading.Timer(self._deadline_s, partial(_hang_up, line))
         over.daemon = True
         over.start()
         try:

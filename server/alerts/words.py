@@ -43,6 +43,11 @@ def headline(news: News) -> str:
     return f"{run} {_HAPPENED[news.event]}"
 
 
+def in_short(event: str) -> str:
+    """Says what happened where no more is known than that."""
+    return f"A run {_HAPPENED[event]}" if event in _HAPPENED else "A finding"
+
+
 def story(news: News) -> list[str]:
     """Gives the paragraphs below the headline."""
     if news.event == "test":
