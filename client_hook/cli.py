@@ -34,6 +34,7 @@ _SERVER = {
     "serve": "start the server",
     "demo": "start a server, a healthy training and a sick twin",
     "check": "print the findings of a run; exit 1 at or above a level",
+    "alert": "say who is told when a run goes wrong",
     "rules": "list what the diagnosis knows",
     "migrate": "bring the database to the newest schema",
     "backup": "copy the database to a file while the server runs",

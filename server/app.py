@@ -34,6 +34,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    alerts_api,
     alerts_pages,
     api,
     auth,
@@ -154,6 +155,7 @@ def create_app(
         table_api,
         doctor_api,
         replays_api,
+        alerts_api,
         replays_pages,
         runs_pages,
         compare_pages,

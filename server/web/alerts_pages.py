@@ -30,18 +30,16 @@ Number = Annotated[int, Query(ge=0, lt=MOST_NUMBER)]
 
 
 @router.get(ADDRESS)
-def alerts_page(request: Request, parts: Parts, edit: Number = 0, tested: Number = 0) -> Response:
+def alerts_page(request: Request, parts: Parts, edit: Number = 0, test: Number = 0) -> Response:
     """Shows the channels, the form for one of them, and the newest deliveries."""
-    return _page(request, parts, parts.store.channels.get(edit), test=parts.store.alerts.get(tested))
+    return _page(request, parts, parts.store.channels.get(edit), test=parts.store.alerts.get(test))
 
 
 @router.post(ADDRESS, max_body_size=MAX_FORM_BYTES)
 def add_channel(request: Request, parts: Parts, form: Form) -> Response:
     """Adds a channel."""
     try:
-        if len(parts.store.channels.list()) >= MOST_CHANNELS:
-            raise WrongChannel(f"There are {MOST_CHANNELS} channels, and no more fit; remove one first")
-        parts.store.channels.add(checked(form, parts.settings))
+        added(parts, form)
     except WrongChannel as error:
         return _page(request, parts, None, draft=form, problem=str(error), status=422)
     return RedirectResponse(ADDRESS, 303)
@@ -55,7 +53,7 @@ def change_channel(request: Request, parts: Parts, channel_id: ChannelId, form: 
         raise HTTPException(404, f"No channel has the number {channel_id} any more")
     match form.get("do", ""):
         case "test":
-            return RedirectResponse(f"{ADDRESS}?tested={_tested(parts, channel)}", 303)
+            return RedirectResponse(f"{ADDRESS}?test={tested(parts, channel)}", 303)
         case "on" | "off" as wish:
             parts.store.channels.switch(channel_id, active=wish == "on")
         case "remove":
@@ -68,7 +66,14 @@ def change_channel(request: Request, parts: Parts, channel_id: ChannelId, form: 
     return RedirectResponse(ADDRESS, 303)
 
 
-def _tested(parts: Services, channel: Channel) -> int:
+def added(parts: Services, form: Mapping[str, str]) -> int:
+    """Adds a channel and gives its number; raises WrongChannel."""
+    if len(parts.store.channels.list()) >= MOST_CHANNELS:
+        raise WrongChannel(f"There are {MOST_CHANNELS} channels, and no more fit; remove one first")
+    return parts.store.channels.add(checked(form, parts.settings))
+
+
+def tested(parts: Services, channel: Channel) -> int:
     """Puts a test in line, waits a moment for what becomes of it, and gives its number."""
     number = parts.store.alerts.test(channel.id) or 0
     until = time.monotonic() + TEST_WAIT_S

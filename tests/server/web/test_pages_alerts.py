@@ -157,7 +157,7 @@ def test_a_test_says_at_once_how_it_went(home: House) -> None:
         dispatcher = Dispatcher(home.store, Senders(settings, lambda: 0.0), interval_s=0.01)
         dispatcher.start()
         answer = post(home, "/1", do="test")
-        assert answer.headers["location"] == "/settings/alerts?tested=1"
+        assert answer.headers["location"] == "/settings/alerts?test=1"
         page = look(home, answer.headers["location"]).text
         assert "The test was sent to ours: look there." in page
         got.answers = [(404, {})]
@@ -201,7 +201,7 @@ def test_a_page_of_another_site_can_change_nothing(home: House) -> None:
 
 
 def test_numbers_that_no_channel_has_are_answered_with_a_sentence(home: House) -> None:
-    assert home.client.get("/settings/alerts?edit=99&tested=99").status_code == 200
+    assert home.client.get("/settings/alerts?edit=99&test=99").status_code == 200
     for wrong in ("0", "-1", "x", str(2**31)):
         assert post(home, f"/{wrong}", do="off").status_code in (404, 422)
     assert home.client.get("/settings/alerts?edit=99999999999999").status_code == 422
