@@ -34,6 +34,7 @@ _SERVER = {
     "serve": "start the server",
     "demo": "start a server, a healthy training and a sick twin",
     "check": "print the findings of a run; exit 1 at or above a level",
+    "alert": "say who is told when a run goes wrong",
     "rules": "list what the diagnosis knows",
     "user": "add, list, change and remove the people of a server",
     "token": "make, list and revoke tokens for trainings and scripts",

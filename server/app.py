@@ -21,6 +21,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from server import paths
 from server.accounts.book import Accounts
+from server.alerts import Dispatcher, Senders
 from server.config import OWN_RULES, SHORT_TOKEN_CHARACTERS, Settings
 from server.diagnosis import Diagnosis, DiagnosisWorker
 from server.diagnosis.listening import Listening
@@ -35,6 +36,8 @@ from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
     accounts_pages,
+    alerts_api,
+    alerts_pages,
     api,
     auth,
     charts_api,
@@ -86,10 +89,13 @@ def create_app(
     *,
     registry: Registry | None = None,
     diagnose: bool = True,
+    tell: bool = True,
     clock: Callable[[], int] = now_ms,
     listening: Listening | None = None,
 ) -> FastAPI:
-    """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping."""
+    """Joins everything that answers requests; `diagnose` starts the workers with it: diagnosis and housekeeping,
+    and, unless not to `tell`, what sends alerts.
+    """
     registry = registry if registry is not None else load_rules(settings.home / OWN_RULES)
     for problem in registry.problems:
         log.warning("The rule %s is left out: %s", problem.source, problem.sentence)
@@ -106,12 +112,17 @@ def create_app(
         diagnosis = Diagnosis(store, live, registry, clock, rooms=rooms)
         worker = DiagnosisWorker(diagnosis, listening=listening) if diagnose else None
         housekeeper = Housekeeper(store.sealer, store.runs, clock, settings.keep_days) if diagnose else None
+        dispatcher = Dispatcher(store, Senders(settings, lambda: clock() / 1_000)) if diagnose and tell else None
         if worker and housekeeper:
             worker.start()
             housekeeper.start()
+        if dispatcher:
+            dispatcher.start()
         yield
         live.close()
         replays.close()
+        if dispatcher:
+            dispatcher.stop()
         if worker and housekeeper:
             worker.stop()
             housekeeper.stop()
@@ -148,6 +159,7 @@ def create_app(
         table_api,
         doctor_api,
         replays_api,
+        alerts_api,
         replays_pages,
         runs_pages,
         compare_pages,
@@ -157,6 +169,7 @@ def create_app(
         layers_pages,
         flight_pages,
         settings_pages,
+        alerts_pages,
         preflight_pages,
         inspect_pages,
         pages,
@@ -231,7 +244,7 @@ def served(settings: Settings) -> Iterator[str]:
     with _opened(settings) as (listener, bound, store):
         ready = threading.Event()
         # no hook knows this address: whoever has said nothing until now is silent
-        server = _server(bound, store, ready.set, Listening(enough_s=0))
+        server = _server(bound, store, ready.set, Listening(enough_s=0), tell=False)
         thread = threading.Thread(target=server.run, args=([listener],), name="gradwatch-server", daemon=True)
         thread.start()
         try:
@@ -259,12 +272,17 @@ def _opened(settings: Settings) -> Iterator[tuple[socket.socket, Settings, Store
 
 
 def _server(
-    settings: Settings, store: Store, when_ready: Callable[[], None], listening: Listening | None = None
+    settings: Settings,
+    store: Store,
+    when_ready: Callable[[], None],
+    listening: Listening | None = None,
+    *,
+    tell: bool = True,
 ) -> Server:
     live = Live(store.notify)
     store.listen(live.hear, live.renew)
     config = uvicorn.Config(
-        create_app(settings, store, live, clock=store.now_ms, listening=listening),
+        create_app(settings, store, live, clock=store.now_ms, listening=listening, tell=tell),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -16,6 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 LEVELS = ("info", "warning", "error")
 REQUEST_TIMEOUT_S = 10
+NO_CONTENT = 204
 POLL_S = 0.25
 PAGE = 500
 LONGEST_SEARCH, MOST_NAMED = 200, 5
@@ -45,7 +46,13 @@ class Server:
 
     def get(self, path: str, **query: str | int) -> Json:
         """Asks for one JSON object below /api/v1; raises CheckError with the server's own sentence."""
-        address = f"{self.url.rstrip('/')}/api/v1{path}" + (f"?{urlencode(query)}" if query else "")
+        return self.send("GET", path + (f"?{urlencode(query)}" if query else ""), None)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Json:
+        """Sends a request below /api/v1 and gives the JSON object that is answered, an empty one where there is none;
+        raises CheckError with the server's own sentence.
+        """
+        address = f"{self.url.rstrip('/')}/api/v1{path}"
         parts = _split(address)
         if parts is None or parts.scheme not in ("http", "https"):
             raise CheckError(f"The address {self.url!r} is not right: one such as http://127.0.0.1:8777 is needed")
@@ -55,9 +62,13 @@ class Server:
         # A server on this machine is asked directly, whatever proxy the environment names.
         local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         opener = build_opener(ProxyHandler({})) if local else build_opener()
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        request = Request(address, data, headers, method=method)  # noqa: S310 - scheme checked above
         try:
-            with opener.open(Request(address, headers=headers), timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - scheme checked above
-                content = json.load(answer)
+            with opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
+                content = {} if answer.status == NO_CONTENT else json.load(answer)
         except HTTPError as error:
             with error:
                 raise _refused(self, error) from None

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server import administration, checking
+from server import administration, alerting, checking
 from server.config import DEFAULT_PORT, Settings, SettingsError, add_arguments
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -80,6 +80,49 @@ def check(argv: list[str]) -> int:
         return INTERRUPTED
     sys.stdout.write(report.as_json() if options.json else report.as_text())
     return 1 if report.reaches(options.fail_on) else 0
+
+
+def alert(argv: list[str]) -> int:
+    """Lists, adds, tests or removes the channels by which a running server tells people of runs that go wrong."""
+    parser = argparse.ArgumentParser(prog="gradwatch alert", description=alert.__doc__)
+    parser.add_argument("--url", help=f"address of the server [GRADWATCH_URL] (default {DEFAULT_URL})")
+    parser.add_argument("--token", help="token of the server [GRADWATCH_TOKEN]")
+    wishes = parser.add_subparsers(dest="wish", required=True, metavar="add|list|test|remove")
+    wishes.add_parser("list", help="lists the channels")
+    adding = wishes.add_parser("add", help="adds a channel")
+    adding.add_argument("kind", choices=("webhook", "slack", "discord", "teams", "ntfy", "mail"))
+    adding.add_argument("address", metavar="ADDRESS", help="its address; - reads it from standard input")
+    adding.add_argument("--name", default="", help="what you call it")
+    adding.add_argument("--secret-file", metavar="FILE", help="holds the key of the signature, or ntfy's token")
+    adding.add_argument("--severity", choices=checking.LEVELS, default="error", help="the least (default error)")
+    adding.add_argument("--project", action="append", default=[], metavar="NAME", help="of this project alone; again")
+    adding.add_argument("--tag", action="append", default=[], metavar="TAG", help="of runs with this tag alone; again")
+    adding.add_argument("--ends", action="store_true", help="tell when a run ends well, too")
+    for name in ("test", "remove"):
+        wishes.add_parser(name, help=f"{name}s a channel").add_argument("number", type=int, metavar="NUMBER")
+    options = parser.parse_args(argv)
+    token = options.token or os.environ.get("GRADWATCH_TOKEN") or os.environ.get("GRADWATCH_SERVER_TOKEN")
+    server = checking.Server(options.url or os.environ.get("GRADWATCH_URL") or DEFAULT_URL, token)
+    try:
+        sys.stdout.write(_alert(server, options))
+    except (checking.CheckError, OSError) as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _alert(server: checking.Server, options: argparse.Namespace) -> str:
+    if options.wish == "list":
+        return alerting.list_channels(server)
+    if options.wish in ("test", "remove"):
+        act = alerting.test if options.wish == "test" else alerting.remove
+        return act(server, options.number)
+    address = sys.stdin.readline().strip() if options.address == "-" else options.address
+    secret = Path(options.secret_file).expanduser().read_text("utf-8").strip() if options.secret_file else ""
+    named = {"kind": options.kind, "address": address, "name": options.name, "secret": secret}
+    filters = {"projects": options.project, "tags": options.tag, "ends": options.ends}
+    return alerting.add(server, {**named, "severity": options.severity, **filters})
 
 
 def migrate(argv: list[str]) -> int:

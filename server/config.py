@@ -8,17 +8,23 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from server import paths
 
 DEFAULT_PORT = 8777
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named here in order to be recognised
 SHORT_TOKEN_CHARACTERS = 16
+SECRETS = frozenset({"GRADWATCH_SERVER_TOKEN", "GRADWATCH_SMTP_URL"})
 OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
+
+
+MAIL_ADDRESS = r"[A-Za-z0-9.!#$&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
 
 
 class SettingsError(ValueError):
@@ -27,7 +33,7 @@ class SettingsError(ValueError):
 
 def _setting(default: Any, environment: str, help_text: str, metavar: str = "") -> Any:
     metadata = {"environment": environment, "help": help_text, "metavar": metavar}
-    return field(default=default, metadata=metadata, repr=environment != "GRADWATCH_SERVER_TOKEN")
+    return field(default=default, metadata=metadata, repr=environment not in SECRETS)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,26 @@ class Settings:
         "ADDRESSES",
     )
 
+    public_url: str | None = _setting(
+        None, "GRADWATCH_PUBLIC_URL", "address of the server in alerts, such as https://gradwatch.lab.example", "URL"
+    )
+    alert_hosts: tuple[str, ...] = _setting(
+        (),
+        "GRADWATCH_ALERT_HOSTS",
+        "hosts in private networks that alerts may be sent to, each with :port where that is not 80 or 443, comma "
+        "between",
+        "NAMES",
+    )
+    smtp_url: str | None = _setting(
+        None,
+        "GRADWATCH_SMTP_URL",
+        "server for alerts by e-mail, such as smtps://user:password@host:465 or smtp://host:587 (STARTTLS)",
+        "URL",
+    )
+    mail_from: str | None = _setting(
+        None, "GRADWATCH_MAIL_FROM", "sender of alerts by e-mail, such as gradwatch@lab.example", "ADDRESS"
+    )
+
     @classmethod
     def read(cls, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
         """Reads every setting; raises SettingsError with a sentence for the first that is wrong."""
@@ -82,6 +108,10 @@ class Settings:
             keep_days=_days(*raw["keep_days"]),
             allowed_hosts=_names(*raw["allowed_hosts"]),
             proxies=_networks(*raw["proxies"]),
+            public_url=_public_url(*raw["public_url"]),
+            alert_hosts=_hosts(*raw["alert_hosts"]),
+            smtp_url=_smtp_url(*raw["smtp_url"]),
+            mail_from=_mail_from(*raw["mail_from"]),
         )
 
     @property
@@ -188,6 +218,50 @@ def _names(text: str | None, source: str) -> tuple[str, ...]:
         if "/" in name or "*" in name:
             raise SettingsError(f"{source} holds {name!r}: plain host names are needed, such as gradwatch.lab.example")
     return names
+
+
+def _hosts(text: str | None, source: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9._-]+(:[0-9]{1,5})?|\[?[0-9a-f:.]+\]?(:[0-9]{1,5})?", name):
+            raise SettingsError(
+                f"{source} holds {name!r}: hosts are needed, such as hooks.lab.example or 10.0.0.5:8080"
+            )
+    return names
+
+
+def _public_url(text: str | None, source: str) -> str | None:
+    if text is None:
+        return None
+    address = text.strip().rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", address):
+        raise SettingsError(
+            f"{source} is {text!r}: an address without a path is needed, such as https://gradwatch.lab.example"
+        )
+    return address
+
+
+def _smtp_url(text: str | None, source: str) -> str | None:
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text.strip())
+        right = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or parts.path not in ("", "/") or parts.query or parts.fragment:
+        # what was given is not repeated: a password may be in it
+        raise SettingsError(
+            f"{source} cannot be read: smtps://user:password@host:465 or smtp://host:587 is right, "
+            "with %40 for an @ in the user or the password"
+        )
+    return text.strip()
+
+
+def _mail_from(text: str | None, source: str) -> str | None:
+    if text is not None and not re.fullmatch(MAIL_ADDRESS, text.strip()):
+        raise SettingsError(f"{source} is {text!r}: one address is needed, such as gradwatch@lab.example")
+    return None if text is None else text.strip()
 
 
 def _networks(text: str | None, source: str) -> tuple[str, ...]:

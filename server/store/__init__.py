@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 
 from server.store.ahead import Ahead
+from server.store.alerts import Alerts
 from server.store.audit import Audit
 from server.store.catalogue import Catalogue
+from server.store.channels import Channels
 from server.store.columns import Columns
 from server.store.diagnosis_queue import DiagnosisQueue
 from server.store.engine import Database, open_database
@@ -26,6 +28,7 @@ from server.store.runs import Runs
 from server.store.sealing import Sealer
 from server.store.series import SeriesReader
 from server.store.sign_ins import SignIns
+from server.store.telling import Telling
 from server.store.tokens import Tokens
 from server.store.wishes import Wishes
 from server.store.writer import Writer
@@ -52,21 +55,24 @@ class Store:
             ahead.forget()
 
         self._writer = Writer(database, forget)
+        telling = Telling(self.now_ms)
         self.sealer = Sealer(database, self._writer, self.now_ms)
         self.runs = Runs(database, self._writer, catalogue, self.sealer)
-        self.queue = DiagnosisQueue(database, self._writer, self.sealer)
-        self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer)
+        self.queue = DiagnosisQueue(database, self._writer, self.sealer, telling)
+        self.frames = Frames(database, self._writer, catalogue, ahead, self.sealer, telling)
         self.series = SeriesReader(database)
         self.columns = Columns(database)
         self.overview = Overview(database)
         self.heatmaps = Heatmaps(database)
         self.records = Records(database)
-        self.findings = Findings(database, self._writer)
+        self.findings = Findings(database, self._writer, telling)
         self.sign_ins = SignIns(database, self._writer, self.now_ms)
         self.people = People(database, self._writer, self.now_ms)
         self.tokens = Tokens(database, self._writer, self.now_ms)
         self.audit = Audit(database, self._writer)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
+        self.channels = Channels(database, self._writer, self.now_ms)
+        self.alerts = Alerts(database, self._writer, self.now_ms)
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], int] = now_ms) -> Store:

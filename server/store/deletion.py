@@ -52,6 +52,7 @@ class Deletion:
                 return False
             for table in (schema.attempts, schema.streams):  # so that no frame finds its way any more
                 connection.execute(delete(table).where(table.c.run_id == run_id))
+            connection.execute(delete(schema.alerts).where(schema.alerts.c.run == run_id))
             connection.execute(delete(schema.mutes).where(schema.mutes.c.run == run_id))  # a project's others stay
             connection.execute(insert(schema.graves), {"run_id": run_id})
             self._catalogue.forget()

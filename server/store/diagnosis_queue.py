@@ -13,6 +13,7 @@ from server.domain.runs import RunState
 from server.store import schema
 from server.store.engine import Database
 from server.store.sealing import Sealer
+from server.store.telling import Telling
 from server.store.writer import Writer
 
 LEASE_MS = 15_000
@@ -21,7 +22,8 @@ LEASE_MS = 15_000
 class DiagnosisQueue:
     """The runs that the diagnosis has to look at, the one that waits longest first."""
 
-    def __init__(self, database: Database, writer: Writer, sealer: Sealer) -> None:
+    def __init__(self, database: Database, writer: Writer, sealer: Sealer, telling: Telling) -> None:
+        self._telling = telling
         self._database = database
         self._writer = writer
         self._sealer = sealer
@@ -57,6 +59,8 @@ class DiagnosisQueue:
             found = list(connection.execute(select(runs.id).where(quiet)).scalars())
             values = {"state": state.value, "dirty": 1, "dirty_ms": now_ms, "version": runs.version + 1}
             connection.execute(update(schema.runs).where(quiet).values(**values))
+            for run_id in found:
+                self._telling.state(connection, run_id, state.value)
             return found
 
         return self._writer.run(mark)

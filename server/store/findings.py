@@ -17,6 +17,7 @@ from server.domain.runs import DiagnosisState
 from server.domain.told import standing_of
 from server.store import schema
 from server.store.engine import Database, upsert
+from server.store.telling import Telling
 from server.store.writer import Writer
 
 Speaker = Callable[[Sequence[Finding], Sequence[CheckResult]], str]
@@ -61,7 +62,8 @@ class Speech:
 class Findings:
     """The repository of findings and checks."""
 
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: Database, writer: Writer, telling: Telling) -> None:
+        self._telling = telling
         self.speech = Speech()
         self._database = database
         self._writer = writer
@@ -123,7 +125,9 @@ class Findings:
             if known is None:
                 return  # deleted meanwhile
             if findings:
+                before = self._telling.before(connection, run_id)
                 connection.execute(_PUT, [_row(finding) for finding in findings])
+                self._telling.findings(connection, run_id, before)
             if checks is not None:
                 connection.execute(delete(schema.checks).where(schema.checks.c.run_id == run_id))
             if checks:

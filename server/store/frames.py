@@ -27,6 +27,7 @@ from server.store.progress import advance
 from server.store.replay import Replay, StoredFrame
 from server.store.sealing import Sealer
 from server.store.summary import Summary, summarise
+from server.store.telling import Telling
 from server.store.writer import Writer
 
 
@@ -69,7 +70,16 @@ class _Prepared:
 class Frames:
     """The repository of frames."""
 
-    def __init__(self, database: Database, writer: Writer, catalogue: Catalogue, ahead: Ahead, sealer: Sealer) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        catalogue: Catalogue,
+        ahead: Ahead,
+        sealer: Sealer,
+        telling: Telling,
+    ) -> None:
+        self._telling = telling
         self._writer = writer
         self._catalogue = catalogue
         self._ahead = ahead
@@ -154,6 +164,8 @@ class Frames:
         if moved.attempt:
             where = {"b_run": batch.run_id, "b_number": row.number}
             later.add(batch.run_id, statements.UPDATE_ATTEMPT, {**where, **moved.attempt})
+        if moved.state_changed:
+            self._telling.state(connection, batch.run_id, moved.run["state"], row.number)
         receipt = FrameReceipt(
             batch.seq,
             False,

@@ -6,6 +6,7 @@ Not for: whole databases (engine.files, engine.dumps) or thresholds of projects,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,12 +55,13 @@ def _copy(source: Database, target: Database, run_id: str, project: str | None) 
     with source.read() as reading:
         try:
             with target.writing.begin() as writing:
-                return _between(reading, writing, run_id, project)
+                came_ms = time.time_ns() // 1_000_000 + target.ahead_ms()
+                return _between(reading, writing, run_id, project, came_ms)
         except DBAPIError as error:
             raise target.translate(error) from error
 
 
-def _between(reading: Connection, writing: Connection, run_id: str, project: str | None) -> bool:
+def _between(reading: Connection, writing: Connection, run_id: str, project: str | None, came_ms: int) -> bool:
     runs, graves = schema.runs, schema.graves
     there = writing.execute(select(runs.c.id).where(runs.c.id == run_id)).first()
     if there or writing.execute(select(graves.c.run_id).where(graves.c.run_id == run_id)).first():
@@ -67,7 +69,7 @@ def _between(reading: Connection, writing: Connection, run_id: str, project: str
     row = reading.execute(select(runs).where(runs.c.id == run_id)).one()
     own = reading.execute(select(schema.projects).where(schema.projects.c.id == row.project_id)).one()
     number = _project(writing, project or own.name, own.created_ms)
-    writing.execute(insert(runs), {**row._mapping, "project_id": number, **_UNCLAIMED})
+    writing.execute(insert(runs), {**row._mapping, "project_id": number, "came_ms": came_ms, **_UNCLAIMED})
     for table in _OF_A_RUN:
         _rows(reading, writing, table, run_id)
     mutes = schema.mutes

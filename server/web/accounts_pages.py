@@ -16,7 +16,7 @@ from server.accounts.powers import Caller
 from server.domain.accounts import Person
 from server.errors import WrongAccount
 from server.web.auth import Door, address_of
-from server.web.caller import Asking
+from server.web.caller import Asking, who_is
 from server.web.contexts import accounts
 from server.web.services import Parts, Services
 from server.web.templating import render
@@ -24,7 +24,6 @@ from server.web.throttle import throttled
 
 MAX_FORM_BYTES = 16 * 1024
 MOST_FIELDS = 20
-SOMEBODY = "somebody on this machine"  # at a server that nobody has to sign in to
 
 PEOPLE, TOKENS, ACCOUNT = "/settings/people", "/settings/tokens", "/settings/account"
 
@@ -55,7 +54,7 @@ def router_for(door: Door) -> APIRouter:
         """Lets somebody sign in."""
         try:
             parts.accounts.add_person(
-                form.get("name", ""), form.get("role", ""), form.get("password", ""), who=_who(caller)
+                form.get("name", ""), form.get("role", ""), form.get("password", ""), who=who_is(caller)
             )
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), draft=form, status=422)
@@ -65,7 +64,7 @@ def router_for(door: Door) -> APIRouter:
     def change_role(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
         """Gives somebody another role."""
         try:
-            parts.accounts.set_role(name, form.get("role", ""), who=_who(caller))
+            parts.accounts.set_role(name, form.get("role", ""), who=who_is(caller))
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), status=422)
         return RedirectResponse(PEOPLE, 303)
@@ -74,7 +73,7 @@ def router_for(door: Door) -> APIRouter:
     def change_password(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
         """Gives somebody another password."""
         try:
-            parts.accounts.set_password(name, form.get("password", ""), who=_who(caller))
+            parts.accounts.set_password(name, form.get("password", ""), who=who_is(caller))
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), status=422)
         return RedirectResponse(PEOPLE, 303)
@@ -86,7 +85,7 @@ def router_for(door: Door) -> APIRouter:
             problem = f"{name[:64]!r} is the only person; add somebody else first, or use `gradwatch user remove`."
             return _people(request, parts, caller, problem=problem, status=422)
         try:
-            left = parts.accounts.remove_person(name, who=_who(caller))
+            left = parts.accounts.remove_person(name, who=who_is(caller))
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), status=422)
         if not left or (caller.person and caller.person.name == name):
@@ -105,7 +104,7 @@ def router_for(door: Door) -> APIRouter:
         """Makes a token and shows it, this once."""
         try:
             days = _days(form.get("days", "").strip())
-            made = parts.accounts.add_token(form.get("name", ""), form.get("scope", ""), days, who=_who(caller))
+            made = parts.accounts.add_token(form.get("name", ""), form.get("scope", ""), days, who=who_is(caller))
         except WrongAccount as error:
             return _tokens(request, parts, problem=str(error), draft=form, status=422)
         return _tokens(request, parts, made=made)
@@ -114,7 +113,7 @@ def router_for(door: Door) -> APIRouter:
     def revoke_token(request: Request, parts: Parts, caller: Asking, form: Form) -> Response:
         """Ends a token at once."""
         try:
-            parts.accounts.revoke_token(form.get("name", ""), who=_who(caller))
+            parts.accounts.revoke_token(form.get("name", ""), who=who_is(caller))
         except WrongAccount as error:
             return _tokens(request, parts, problem=str(error), status=422)
         return RedirectResponse(TOKENS, 303)
@@ -201,7 +200,3 @@ def _days(text: str) -> float | None:
         return float(text.replace(",", "."))
     except ValueError:
         raise WrongAccount(f"Days: got {text[:50]!r}, expected a number.") from None
-
-
-def _who(caller: Caller) -> str:
-    return caller.name or SOMEBODY

@@ -10,6 +10,7 @@ from server.accounts import powers
 from server.accounts.powers import Caller
 
 CALLER = "gradwatch.caller"  # the place in the scope of a request
+SOMEBODY = "somebody on this machine"  # at a server that nobody has to sign in to
 
 
 def caller_of(request: Request) -> Caller:
@@ -25,3 +26,8 @@ Asking = Annotated[Caller, Depends(caller_of)]
 def signed(caller: Caller, typed: str) -> str:
     """Gives who makes a change: the person who has signed in, else whatever was typed."""
     return caller.person.name if caller.person else typed
+
+
+def who_is(caller: Caller) -> str:
+    """Names who does something, for the audit log."""
+    return caller.name or SOMEBODY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from urllib.parse import urlencode
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ PAGES = (
     "/settings/people",
     "/settings/tokens",
     "/settings/account",
+    "/settings/alerts",
+    "/settings/alerts?edit=1",
     "/nothing-is-here",
 )
 
@@ -89,3 +92,8 @@ def fill(server: Server) -> None:
     }
     for path, content in (("mutes", mute), ("thresholds", change)):
         post(server, f"/api/v1/{path}", json.dumps(content).encode(), "application/json")
+    channel = {"kind": "slack", "name": "a channel of the lab", "address": "https://hooks.invalid/T0K3N", "ends": "1",
+               "projects": "default, another project with a rather long name", "tags": "night"}  # fmt: skip
+    for path, fields in (("", channel), ("/1", {"do": "off"})):  # nobody is told of the stage
+        form = urlencode(fields).encode()
+        post(server, f"/settings/alerts{path}", form, "application/x-www-form-urlencoded")

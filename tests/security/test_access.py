@@ -38,6 +38,9 @@ MANAGING = {
     "GET /settings/people", "POST /settings/people", "POST /settings/people/{name}/password",
     "POST /settings/people/{name}/remove", "POST /settings/people/{name}/role",
     "GET /settings/tokens", "POST /settings/tokens", "POST /settings/tokens/revoke",
+    "GET /settings/alerts", "POST /settings/alerts", "POST /settings/alerts/{channel_id}",
+    "GET /api/v1/alerts/channels", "POST /api/v1/alerts/channels", "DELETE /api/v1/alerts/channels/{channel_id}",
+    "POST /api/v1/alerts/channels/{channel_id}/test",
 }  # fmt: skip
 OF_ONESELF = {"POST /settings/account"}  # changes nobody else
 READERS = {"viewer", "editor", "admin", "token read", "token write", "token admin", "server"}

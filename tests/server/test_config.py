@@ -36,8 +36,31 @@ def test_every_setting_is_an_option_with_its_variable_in_the_help(capsys: pytest
     assert "GRADWATCH_SERVER_TOKEN" in text
 
 
-def test_the_token_is_not_in_the_repr() -> None:
-    assert "secret" not in repr(Settings.read({"token": "secret"}, {}))
+def test_the_token_and_the_password_of_the_mail_server_are_not_in_the_repr() -> None:
+    assert "secret" not in repr(Settings.read({"token": "secret", "smtp_url": "smtps://ada:secret@host"}, {}))
+
+
+def test_the_settings_of_alerts_are_read() -> None:
+    environment = {
+        "GRADWATCH_PUBLIC_URL": "https://gradwatch.lab.example/",
+        "GRADWATCH_ALERT_HOSTS": "Hooks.lab.example, 10.0.0.5:8080, [::1]:81",
+        "GRADWATCH_SMTP_URL": "smtps://ada:p%40ss@mail.example:465",
+        "GRADWATCH_MAIL_FROM": "gradwatch@lab.example",
+    }
+    settings = Settings.read({}, environment)
+    assert settings.public_url == "https://gradwatch.lab.example"
+    assert settings.alert_hosts == ("hooks.lab.example", "10.0.0.5:8080", "[::1]:81")
+    assert settings.smtp_url == "smtps://ada:p%40ss@mail.example:465"
+    assert settings.mail_from == "gradwatch@lab.example"
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.example", "http://mail.example", "smtps://", "smtp://a:secret@b:x", "smtp://h/p"]
+)
+def test_a_wrong_mail_server_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="--smtp-url cannot be read: smtps://user:password@host:465") as caught:
+        Settings.read({"smtp_url": url}, {})
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +82,24 @@ def test_the_token_is_not_in_the_repr() -> None:
             {},
             {"GRADWATCH_ALLOWED_HOSTS": "a.example,*"},
             "GRADWATCH_ALLOWED_HOSTS holds '*': plain host names are needed, such as gradwatch.lab.example",
+        ),
+        (
+            {"public_url": "gradwatch.lab.example/x"},
+            {},
+            (
+                "--public-url is 'gradwatch.lab.example/x': an address without a path is needed, such as "
+                "https://gradwatch.lab.example"
+            ),
+        ),
+        (
+            {"alert_hosts": "http://a"},
+            {},
+            "--alert-hosts holds 'http://a': hosts are needed, such as hooks.lab.example or 10.0.0.5:8080",
+        ),
+        (
+            {"mail_from": "nobody"},
+            {},
+            "--mail-from is 'nobody': one address is needed, such as gradwatch@lab.example",
         ),
         (
             {"proxies": "10.0.0.0/8, *"},

@@ -77,7 +77,7 @@ def rows(url: str, run_id: str) -> dict[str, list[Any]]:
                 {
                     name: value
                     for name, value in run.items()
-                    if name not in ("project_id", "lease_owner", "lease_until_ms")
+                    if name not in ("project_id", "lease_owner", "lease_until_ms", "came_ms")
                 }
             ]
         return found
