@@ -34,7 +34,6 @@ def post_for(due: Due, base: str, _now_s: float) -> Post:
     told = {
         "text": escaped(title),
         "mrkdwn": False,
-        "link_names": False,
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": blocks,

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, literal_column, select, update
 
 from server.domain.alerts import Channel, Delivery, DeliveryState, Due, News
 from server.domain.findings import Severity
@@ -23,6 +23,7 @@ LEASE_MS = 120_000  # longer than any try takes
 TEST = "test"
 
 _a = schema.alerts.c
+_WAITS = _a.state == literal_column("'waiting'")  # written out, so that SQLite uses the index of those that wait
 
 
 class Alerts:
@@ -53,7 +54,7 @@ class Alerts:
         A lease runs out by itself when its owner dies; then another process tries, with the same mark.
         """
         now = self._clock()
-        due = and_(_a.state == DeliveryState.WAITING.value, _a.due_ms <= now, _a.lease_until_ms <= now)
+        due = and_(_WAITS, _a.due_ms <= now, _a.lease_until_ms <= now)
         with self._database.read() as connection:
             if connection.execute(select(_a.id).where(due).limit(1)).first() is None:
                 return []
@@ -79,7 +80,7 @@ class Alerts:
     def again(self, due: Due, owner: str, after_ms: int, reason: str) -> None:
         """Notes why it could not be sent, and when it is tried again: what waits on the channel waits as long."""
         until = self._clock() + after_ms
-        others = and_(_a.channel == due.channel.id, _a.state == DeliveryState.WAITING.value, _a.due_ms < until)
+        others = and_(_a.channel == due.channel.id, _WAITS, _a.due_ms < until)
         self._end(due, owner, due_ms=until, reason=reason)
         wait = update(schema.alerts).where(others, _a.event != TEST).values(due_ms=until)
         self._writer.run(lambda connection: connection.execute(wait).rowcount)

@@ -14,6 +14,10 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
+from server.domain.alerts import DeliveryState
+from server.store import Store, now_ms
+from server.store.alerts import LEASE_MS
+from tests.postgres import Cluster
 from tests.server.alerts.kit import BASE, Heard, Receiver, mailbox, receiver
 from tests.server.house import ATTEMPT, RUN, frame_bytes
 from tests.serving import Server, wait_until
@@ -141,3 +145,43 @@ def test_a_receiver_that_never_answers_holds_up_neither_frames_nor_findings(tmp_
         assert time.monotonic() - began < 4, "a frame waits for nobody"
         training.send({"loss": [1.0]}, FAILED, first_step=150)
         wait_until(lambda: server.get(f"runs/{RUN}")["diagnosis"] == "final", "the diagnosis goes on", 20)
+
+
+def test_two_servers_on_one_database_tell_each_thing_once_and_one_goes_on_alone(
+    tmp_path: Path, got: Receiver, postgres_cluster: Cluster
+) -> None:
+    url = postgres_cluster.new_database()
+    one = Server(tmp_path / "one", "--database", url, "--alert-hosts", got.host)
+    with serving(tmp_path / "other", "--database", url, "--alert-hosts", got.host) as other:
+        training = Training(one)
+        for name in "abc":
+            training.channel(kind="webhook", name=name, address=f"{got.url}/{name}")
+        training.begin()
+        training.send({"loss": [1.0] * 50 + [float("nan")] * 50})
+        wait_until(lambda: len(got.heard) >= 3, "each channel hears of it")
+        told = [heard.path for heard in got.heard]
+        one.kill()
+        training.server = other
+        training.send({"loss": [float("nan")]}, FAILED, first_step=100)
+        wait_until(lambda: codes(got).count("failed") == 3, "the other server goes on")
+        assert sorted(told) == ["/a", "/b", "/c"]
+        assert len({heard.headers["Idempotency-Key"] for heard in got.heard}) == len(got.heard) == 6
+
+
+def test_a_server_that_is_killed_while_it_sends_leaves_no_gap(tmp_path: Path, got: Receiver) -> None:
+    got.drip_s = 60.0  # the receiver has it, and the server does not know yet
+    server = Server(tmp_path, "--alert-hosts", got.host)
+    training = Training(server)
+    training.channel(kind="webhook", name="ours", address=f"{got.url}/T0K3N")
+    training.begin()
+    training.send({"loss": [1.0] * 50 + [float("nan")] * 50})
+    wait_until(lambda: got.heard, "it is under way")
+    server.kill()
+    store = Store.open(f"sqlite:///{tmp_path}/gradwatch.db")
+    (kept,) = store.alerts.latest(9)
+    assert (kept.state, kept.tries) == (DeliveryState.WAITING, 1)
+    store.close()
+    later = Store.open(f"sqlite:///{tmp_path}/gradwatch.db", lambda: now_ms() + LEASE_MS)
+    (due,) = later.alerts.claim("the next server", 9)
+    assert due.mark == got.heard[0].headers["Idempotency-Key"], "a receiver knows that it is the same"
+    later.close()
