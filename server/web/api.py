@@ -36,7 +36,7 @@ TheRun = Annotated[Run, Depends(existing_run)]
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", tags=["server"], operation_id="health")
+@router.get("/health", tags=["server"], operation_id="health", openapi_extra={"security": [{}]})
 async def health() -> Health:
     """Says that the server answers; it is open to everybody and says no more."""
     return Health()

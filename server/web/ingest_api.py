@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from client_hook import wire
 from server.errors import GradwatchError, InvalidFrame, TooLarge, TooSlow
-from server.ingest import Ingest
+from server.ingest import Ingest, openings
 from server.web.lookup import RunId
 from server.web.problems import Problem, known
 from server.web.services import Parts
@@ -84,7 +84,12 @@ class Receipt(BaseModel):
     findings: list[ShortFinding]
 
 
-@router.post("/runs", status_code=200, openapi_extra={"requestBody": {"content": {"application/json": {}}}})
+@router.post(
+    "/runs",
+    status_code=200,
+    responses={201: {"model": Opened, "description": "the run is new here"}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": openings.SCHEMA}}}},
+)
 async def open_run(request: Request, parts: Parts, response: Response) -> Opened:
     """Opens a run or an attempt of it; asked again it is the heartbeat of a silent stretch."""
     body = await _body(request, MAX_OPENING_BYTES)
@@ -96,7 +101,12 @@ async def open_run(request: Request, parts: Parts, response: Response) -> Opened
 @router.post(
     "/runs/{run_id}/frames",
     response_model=Receipt,
-    openapi_extra={"requestBody": {"content": {wire.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {wire.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
 )
 async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Response:
     """Stores one frame and answers after the commit; the same frame again is acknowledged again."""

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -56,13 +57,15 @@ class Problem(BaseModel):
     detail: str
 
 
+# as JSON also where the route itself answers otherwise; "model" alone would say the route's own kind
+AS_JSON = {"application/json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 EVERYWHERE: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "the Host header or the address is wrong"},
-    401: {"model": Problem, "description": "no token, or a wrong one"},
-    403: {"model": Problem, "description": "a page of another site asked for a change"},
-    429: {"model": Problem, "description": "too many wrong tokens; come back after Retry-After seconds"},
-    503: {"model": Problem, "description": "busy, or the database is away; come back after Retry-After seconds"},
-    507: {"model": Problem, "description": "the disk of the database is full; come back after Retry-After seconds"},
+    400: {"content": AS_JSON, "description": "the Host header or the address is wrong"},
+    401: {"content": AS_JSON, "description": "no token, or a wrong one"},
+    403: {"content": AS_JSON, "description": "a page of another site asked for a change"},
+    429: {"content": AS_JSON, "description": "too many wrong tokens; come back after Retry-After seconds"},
+    503: {"content": AS_JSON, "description": "busy, or the database is away; come back after Retry-After seconds"},
+    507: {"content": AS_JSON, "description": "the disk of the database is full; come back after Retry-After seconds"},
 }
 
 
@@ -104,7 +107,8 @@ def install(app: FastAPI, error_page: ErrorPage) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
         standard = HTTPStatus(error.status_code).phrase
         said = _NOT_SAID.get(error.status_code, standard) if error.detail == standard else error.detail
-        return answer(request, error.status_code, said, error.headers)
+        allowed = {"Allow": _methods_at(request)} if error.status_code == 405 else {}
+        return answer(request, error.status_code, said, {**(error.headers or {}), **allowed})
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
@@ -126,6 +130,13 @@ def install(app: FastAPI, error_page: ErrorPage) -> None:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+def _methods_at(request: Request) -> str:
+    """Lists the methods that the address takes; the router itself knows those of one of its routes alone."""
+    routes = [one for one in iter_route_contexts(request.app.routes) if one.methods]
+    fitting = [one for one in routes if one.path_regex.match(request.url.path)]
+    return ", ".join(sorted(method for one in fitting for method in one.methods or ()))
 
 
 def sentence_of(error: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from server import ingest as room
 from server.domain.findings import Finding, Severity
 from server.domain.runs import DiagnosisState
 from server.errors import Busy, InvalidFrame, TooLarge, UnknownRun
-from server.ingest import Ingest
+from server.ingest import Ingest, openings
 from server.live import Live
 from server.store import Store
 from tests.frames import pack_group
@@ -164,6 +165,8 @@ def test_an_acknowledgement_carries_the_open_findings(ingest: Ingest, store: Sto
         ({"rank": -1}, "rank: got -1, expected an integer from 0"),
         ({"rank": True}, "rank: got True"),
         ({"started_ms": 10**15}, "started_ms: got 1000000000000000, expected an integer from 0, below"),
+        ({"tags": ""}, "tags: got '', expected a list"),
+        ({"config": False}, "config: got False, expected an object"),
         ({"tags": "a"}, "tags: got 'a', expected a list of at most 100 texts"),
         ({"preflight": "yes"}, "preflight: got 'yes', expected true or false"),
         ({"config": [1]}, r"config: got \[1\], expected an object"),
@@ -198,3 +201,11 @@ def test_a_frame_with_changed_bytes_is_refused_as_invalid_and_nothing_else(data:
     nobody: Any = None
     with pytest.raises(InvalidFrame):
         Ingest(nobody, Live(), lambda: 0).accept(RUN, cut)
+
+
+def test_the_api_describes_every_field_of_an_opening() -> None:
+    told = openings.SCHEMA["properties"]
+    new = openings.read_opening(
+        {"id": "r", "attempt": "a", **{name: None for name in told if name not in ("id", "attempt")}}
+    )
+    assert set(told) == {one.name for one in fields(new)}
