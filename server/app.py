@@ -130,6 +130,7 @@ def create_app(
             Middleware(auth.Gate, door=door),
             Middleware(ingest_api.Express, ingest=services.ingest),
             Middleware(Hangups),
+            Middleware(problems.BodyLimits, error_page=pages.error_page),
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
         ],
     )

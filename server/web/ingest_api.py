@@ -27,6 +27,7 @@ from server.web.services import Parts
 
 MAX_OPENING_BYTES = 1024 * 1024
 AT_ONCE_BYTES = 32 * 1024  # a frame up to this is checked sooner than a thread for it would have begun
+AT_ONCE_RAW_BYTES = 1024 * 1024  # and unpacked sooner
 PATIENCE_S = 30.0  # for the next part of a body: a sender that stalls holds memory that others need
 
 _FRAMES = re.compile(r"/api/v1/runs/([^/]{1,100})/frames")
@@ -138,7 +139,7 @@ class Express:
 async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
     with ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
         body = await _body(request, wire.MAX_FRAME_BYTES)
-        if len(body) <= AT_ONCE_BYTES:
+        if len(body) <= AT_ONCE_BYTES and _unpacked(body) <= AT_ONCE_RAW_BYTES:
             handed = ingest.hand_in(run_id, body)
         else:
             handed = await run_in_threadpool(ingest.hand_in, run_id, body)
@@ -149,6 +150,11 @@ async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
         else:
             answer = ingest.acknowledge(handed)
         return Response(json.dumps(answer), media_type="application/json")
+
+
+def _unpacked(body: bytes) -> int:
+    """Gives how many bytes a frame says that it unpacks to; what is no frame is refused soon."""
+    return int(wire.PREFIX.unpack_from(body)[6]) if len(body) >= wire.PREFIX_BYTES else 0
 
 
 def _announced(request: Request) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +17,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import (
     Busy,
@@ -48,6 +51,7 @@ _NOT_SAID = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
 }
+TOO_LARGE = "body: it is larger than this address takes"
 SERVER_FAULT = "The server failed at this request; its log says why. What was acknowledged before is safe."
 
 
@@ -91,17 +95,44 @@ def known(error: GradwatchError) -> tuple[int, str, dict[str, str]]:
     return status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else {}
 
 
+class BodyLimits:
+    """Answers a body that is larger than its route takes with a sentence, where the framework says two words."""
+
+    def __init__(self, app: ASGIApp, error_page: ErrorPage) -> None:
+        self._app = app
+        self._error_page = error_page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, and everything else that is answered."""
+        replaced = False
+
+        async def tell(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
+                if replaced:
+                    await _answer(self._error_page, Request(scope), 413, TOO_LARGE)(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self._app(scope, receive, tell)
+
+
+def _answer(
+    error_page: ErrorPage, request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    response = (
+        error_page(request, status, message)
+        if wants_page(request)
+        else JSONResponse(Problem(detail=message).model_dump(), status)
+    )
+    response.headers.update(headers or {})
+    return response
+
+
 def install(app: FastAPI, error_page: ErrorPage) -> None:
     """Registers the handlers of every kind of error."""
-
-    def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-        response = (
-            error_page(request, status, message)
-            if wants_page(request)
-            else JSONResponse(Problem(detail=message).model_dump(), status)
-        )
-        response.headers.update(headers or {})
-        return response
+    answer = partial(_answer, error_page)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone

@@ -110,6 +110,17 @@ def test_a_bad_name_step_or_record_is_counted_and_what_is_beside_it_is_kept(inge
     assert store.records.facts(RUN) == {"data": {}}
 
 
+def test_an_answer_does_not_grow_with_the_reasons(ingest: Ingest) -> None:
+    records = tuple(record(kind="zap") for _ in range(5_000))
+    columns = ("loss", *(f"bad\n{number}" for number in range(200)))
+    group = pack_group(columns, [0], [1], [[1.0] * len(columns)], "f8")
+    dropped = ingest.accept(RUN, wire.encode(wire.Frame(RUN, ATTEMPT, 0, 0, 1, 2, (group,), records)))["dropped"]
+    assert len(dropped) == room.intake.MOST_REASONS + 2
+    assert sum(drop["count"] for drop in dropped if drop["what"] == "values") == 200
+    assert sum(drop["count"] for drop in dropped if drop["what"] == "records") == 5_000
+    assert dropped[-1] == {"reason": "further reasons, as those of the first 100", "what": "records", "count": 5_000}
+
+
 def test_json_that_no_browser_could_hold_is_made_sound(ingest: Ingest, store: Store) -> None:
     deep: Any = 1
     for _ in range(100):

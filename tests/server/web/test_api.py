@@ -233,3 +233,12 @@ def test_a_field_takes_its_own_kind_alone(open_house: House, method: str, path: 
     answer = open_house.client.request(method, f"/api/v1{path}", json=body)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("field ")
+
+
+def test_a_body_that_is_too_large_is_told_in_a_sentence(open_house: House) -> None:
+    answer = open_house.client.post("/api/v1/runs/changes", json={"ids": ["x" * 70_000]})
+    assert (answer.status_code, answer.json()) == (413, {"detail": "body: it is larger than this address takes"})
+    page = open_house.client.post("/settings/mutes", content=b"x" * 20_000, headers={"Accept": "text/html"})
+    assert page.status_code == 413
+    assert page.headers["content-type"].startswith("text/html")
+    assert "body: it is larger than this address takes" in page.text
