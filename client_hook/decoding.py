@@ -29,6 +29,7 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 MAX_GROUPS = 4_096
 MAX_COLUMNS = 50_000
 MAX_RECORDS = 20_000
+MAX_MARKS = {b",": 400_000, b":": 300_000, b"{": 100_000, b"[": 100_000}  # of a header: each takes memory
 
 
 class FrameTooLarge(FrameError):
@@ -87,6 +88,9 @@ def _inflate(sent: memoryview, raw_bytes: int) -> bytes:
 
 
 def _parse_header(raw: bytes) -> dict[str, Any]:
+    for mark, most in MAX_MARKS.items():
+        if (count := raw.count(mark)) > most:
+            raise FrameTooLarge(f"header: {count} times {mark.decode()}, at most {most} are accepted")
     try:
         header = json.loads(raw, parse_constant=_refuse_constant)
     except RecursionError:

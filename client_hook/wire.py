@@ -20,7 +20,7 @@ FLAG_ZLIB = 1
 CONTENT_TYPE = "application/vnd.gradwatch.frame"
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-MAX_RAW_BYTES = 64 * 1024 * 1024
+MAX_RAW_BYTES = 16 * 1024 * 1024
 COMPRESS_FROM_BYTES = 512
 
 PREFIX = struct.Struct("<4sBBHIIII")

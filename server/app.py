@@ -145,6 +145,7 @@ def create_app(
             Middleware(Gate, door=door, error_page=pages.error_page),
             Middleware(ingest_api.Express, ingest=ingest),
             Middleware(Hangups),
+            Middleware(problems.BodyLimits, error_page=pages.error_page),
             Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL),
         ],
     )

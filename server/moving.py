@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from server import readable
 from server.errors import StoreError
 from server.ingest.values import clean
 from server.store import Store, moving
@@ -28,7 +29,11 @@ def export_runs(target: Path, url: str, wanted: Sequence[str], project: str | No
     """
     if target.exists():
         raise StoreError(f"{target} is there already; name another file, or move it away.")
-    with _reading(url) as source, tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(target)) as folder:
+    with (
+        _copied(url) as copy,
+        _opened(copy) as source,
+        tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(target)) as folder,
+    ):
         chosen = _chosen(source, wanted, project)
         made = Path(folder) / "runs.db"
         with _writing(f"sqlite:///{made}") as into:
@@ -41,7 +46,7 @@ def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | No
     """Takes runs of a file into a database, and says so in a sentence; runs that are there already stay as they are.
 
     `source` is what `export` wrote, a backup, or the database of another server; `project` is where the runs come to.
-    No server may use a SQLite database meanwhile. Raises StoreError.
+    No server may use a SQLite database meanwhile. Raises StoreError, also where a run is not what a server writes.
     """
     if not source.is_file():
         raise StoreError(f"There is no file {source}.")
@@ -50,9 +55,13 @@ def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | No
             f"--project is {project[:60]!a}, expected a name of 1 to {MAX_PROJECT} characters in one line."
         )
     files.check(source)
-    with _reading(f"sqlite:///{source.absolute()}") as database:
-        chosen = _chosen(database, wanted, None)
-        with _writing(url) as into:
+    with _copied(f"sqlite:///{source.absolute()}") as copy:
+        with _opened(copy) as database:
+            chosen = _chosen(database, wanted, None)
+        with closing(Store.open(copy)) as store:
+            for run_id in chosen:
+                readable.check(store, run_id)
+        with _opened(copy) as database, _writing(url) as into:
             came = moving.copy(database, into, chosen, project)
     there = len(chosen) - len(came)
     left = f"; {_runs(there)} {'was' if there == 1 else 'were'} there already and stayed as before" if there else ""
@@ -82,21 +91,29 @@ def _chosen(database: Database, wanted: Sequence[str], project: str | None) -> l
 
 
 @contextmanager
-def _reading(url: str) -> Iterator[Database]:
-    """Opens a database of which a server may be using the file: a copy of one moment is read, in today's schema."""
+def _copied(url: str) -> Iterator[str]:
+    """Gives a database in today's schema; a server may be using the file: a copy of one moment is read."""
     path = sqlite_path(url)
-    with ExitStack() as until:
-        if path is not None:
-            folder = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(path))))
-            files.back_up(path, folder / "copy.db")
-            url = f"sqlite:///{folder / 'copy.db'}"
-            try:
-                Store.open(url).close()  # which brings it to the newest schema
-            except StoreError as error:
-                raise StoreError(str(error).replace(str(folder / "copy.db"), str(path))) from None
-        database = open_database(url)
-        until.callback(database.close)
+    if path is None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(path)) as folder:
+        copy = Path(folder) / "copy.db"
+        files.back_up(path, copy)
+        try:
+            Store.open(f"sqlite:///{copy}").close()  # which brings it to the newest schema
+        except StoreError as error:
+            raise StoreError(str(error).replace(str(copy), str(path))) from None
+        yield f"sqlite:///{copy}"
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Database]:
+    database = open_database(url)
+    try:
         yield database
+    finally:
+        database.close()
 
 
 def _roomy(path: Path) -> str | None:
@@ -111,11 +128,8 @@ def _roomy(path: Path) -> str | None:
 @contextmanager
 def _writing(url: str) -> Iterator[Database]:
     Store.open(url).close()
-    database = open_database(url)
-    try:
+    with _opened(url) as database:
         yield database
-    finally:
-        database.close()
 
 
 def _runs(amount: int) -> str:

@@ -85,3 +85,12 @@ def checked_record(record: dict[str, Any], index: int, now: int, drops: Drops) -
             return AcceptedRecord(kind, name, step, time_ms if known else now, value, text)  # type: ignore[arg-type]
         drops[f"{where}: {len(text)} characters, at most {MAX_RECORD_CHARACTERS} are kept", "records"] += 1
     return None
+
+
+def summed(drops: Drops, most: int) -> Drops:
+    """Keeps the first reasons, and counts what the others left out: an answer is not larger than its frame."""
+    told = dict(list(drops.items())[:most])
+    for (_, what), count in list(drops.items())[most:]:
+        other = (f"further reasons, as those of the first {most}", what)
+        told[other] = told.get(other, 0) + count
+    return told

@@ -18,7 +18,7 @@ from client_hook import wire
 from client_hook.decoding import FrameTooLarge, decode
 from server.domain.findings import Finding
 from server.errors import Busy, InvalidFrame, TooLarge
-from server.ingest.frames import Drops, checked_group, checked_record
+from server.ingest.frames import Drops, checked_group, checked_record, summed
 from server.ingest.openings import read_opening
 from server.ingest.values import ID, ID_WORDS, wrong
 from server.live import Live
@@ -29,6 +29,7 @@ from server.store.frames import FrameReceipt
 RUNS_REMEMBERED = 512
 MAX_COLUMNS_OF_A_FRAME = 200_000
 MAX_BODIES_BYTES = 256 * 1024 * 1024
+MOST_REASONS = 100  # of what was left out of a frame, told one by one
 
 _SHORT = ("id", "code", "name", "severity", "state", "first_step", "message", "advice")
 
@@ -123,7 +124,10 @@ class Ingest:
             self._live.publish(run_id, "data", receipt.last_step)
             if receipt.state_changed:
                 self._live.publish(run_id, "state", receipt.last_step)
-        dropped = [{"reason": reason, "what": what, "count": count} for (reason, what), count in handed.drops.items()]
+        dropped = [
+            {"reason": reason, "what": what, "count": count}
+            for (reason, what), count in summed(handed.drops, MOST_REASONS).items()
+        ]
         dropped += [{"reason": reason, "what": "series", "count": count} for reason, count in receipt.dropped]
         return {
             "seq": receipt.seq,

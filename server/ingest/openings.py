@@ -8,15 +8,40 @@ from typing import Any
 from server.domain.runs import NewRun
 from server.ingest.values import ID, ID_WORDS, MAX_DEPTH, MAX_STEP, MAX_TIME_MS, clean, sound, too_deep, wrong
 
+MAX_TAGS = 100
+
+_IDENTITY = {"type": "string", "pattern": f"^{ID.pattern}$"}
+_TEXT = {"type": ["string", "null"], "description": "longer ones are cut"}
+_STEP = {"type": ["integer", "null"], "minimum": 0, "exclusiveMaximum": MAX_STEP}
+SCHEMA: dict[str, Any] = {
+    "title": "Opening",
+    "type": "object",
+    "required": ["id", "attempt"],
+    "properties": {
+        "id": _IDENTITY,
+        "attempt": _IDENTITY,
+        "rank": _STEP,
+        "project": _TEXT,
+        "name": _TEXT,
+        "tags": {"type": ["array", "null"], "maxItems": MAX_TAGS, "items": {"type": "string"}},
+        "config": {"type": ["object", "null"], "description": f"nested at most {MAX_DEPTH} deep"},
+        "started_ms": {**_STEP, "exclusiveMaximum": MAX_TIME_MS},
+        "first_step": _STEP,
+        "hook_version": _TEXT,
+        "host": _TEXT,
+        "preflight": {"type": ["boolean", "null"]},
+    },
+}
+
 
 def read_opening(payload: Mapping[str, Any]) -> NewRun:
     """Reads what a hook says when it opens a run; raises InvalidFrame naming the field that is wrong."""
-    config = payload.get("config") or {}
+    config = {} if (given := payload.get("config")) is None else given
     if not isinstance(config, Mapping) or too_deep(config):
         raise wrong("config", config, f"an object, nested at most {MAX_DEPTH} deep")
-    tags = payload.get("tags") or []
-    if not isinstance(tags, list) or len(tags) > 100 or not all(isinstance(tag, str) for tag in tags):
-        raise wrong("tags", tags, "a list of at most 100 texts")
+    tags = [] if (given := payload.get("tags")) is None else given
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS or not all(isinstance(tag, str) for tag in tags):
+        raise wrong("tags", tags, f"a list of at most {MAX_TAGS} texts")
     return NewRun(
         id=_identity(payload, "id"),
         attempt=_identity(payload, "attempt"),

@@ -115,9 +115,19 @@ def column_values(connection: Connection, column: Column, run_ids: Iterable[str]
 def fitting(connection: Connection, conditions: Iterable[Condition], run_ids: Iterable[str]) -> list[str]:
     """Keeps the runs that fulfil every condition, in their order."""
     kept = list(run_ids)
-    for condition in conditions:
-        values = dict(column_values(connection, condition.column, kept))
-        kept = [run_id for run_id in kept if condition.holds(values.get(run_id))]
+    asked = list(conditions)
+    of_config = [condition for condition in asked if condition.column.kind == "config"]
+    if of_config:  # a config is read once, however much is asked of it
+        good = {
+            run_id
+            for run_id, config in _configs(connection, kept)
+            if all(condition.holds(config.get(condition.column.name)) for condition in of_config)
+        }
+        kept = [run_id for run_id in kept if run_id in good]
+    for condition in asked:
+        if condition.column.kind != "config":
+            values = dict(column_values(connection, condition.column, kept))
+            kept = [run_id for run_id in kept if condition.holds(values.get(run_id))]
     return kept
 
 
@@ -135,10 +145,17 @@ def flat(config: Any, prefix: str = "") -> dict[str, Value]:
     return found
 
 
-def _configured(connection: Connection, key: str, run_ids: list[str]) -> Iterable[tuple[str, Value]]:
+def _configs(connection: Connection, run_ids: list[str]) -> Iterable[tuple[str, dict[str, Value]]]:
     runs = schema.runs.c
-    for run_id, config in connection.execute(select(runs.id, runs.config).where(runs.id.in_(run_ids))):
-        value = flat(json.loads(config)).get(key)
+    for start in range(0, len(run_ids), _RUNS_A_QUERY):
+        chosen = run_ids[start : start + _RUNS_A_QUERY]
+        for run_id, config in connection.execute(select(runs.id, runs.config).where(runs.id.in_(chosen))):
+            yield run_id, flat(json.loads(config))
+
+
+def _configured(connection: Connection, key: str, run_ids: list[str]) -> Iterable[tuple[str, Value]]:
+    for run_id, config in _configs(connection, run_ids):
+        value = config.get(key)
         if value is not None:
             yield run_id, value
 

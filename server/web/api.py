@@ -31,6 +31,7 @@ RUNS_NAMED = 20  # in a line of the log
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
+    413: {"model": Problem, "description": "the body is larger than what is accepted"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 
@@ -42,7 +43,7 @@ TheRun = Annotated[Run, Depends(existing_run)]
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", tags=["server"], operation_id="health")
+@router.get("/health", tags=["server"], operation_id="health", openapi_extra={"security": [{}]})
 async def health() -> Health:
     """Says that the server answers; it is open to everybody and says no more."""
     return Health()

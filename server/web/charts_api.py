@@ -26,6 +26,7 @@ DEFAULT_POINTS = 1_000
 MAX_POINTS = 8_000
 EVENTS = 1_000
 WITH_LEVELS = ("loss", "series")
+FIGURE: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
 
 _SENTENCES: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such run or chart"},
@@ -38,7 +39,7 @@ Name = Annotated[str, Query(max_length=500)]
 Stat = Annotated[str, Query(pattern="^(" + "|".join(STATISTICS) + ")?$", description="statistic of the heatmap")]
 
 
-@router.get("/runs/{run_id}/charts/{chart}", response_class=Response)
+@router.get("/runs/{run_id}/charts/{chart}", response_class=Response, responses={200: {"content": FIGURE}})
 def get_chart(
     run: TheRun,
     parts: Parts,

@@ -18,6 +18,7 @@ from server.domain.runs import Run
 from server.domain.series import SeriesData
 from server.store.columns import flat
 from server.web import chart_data
+from server.web.charts_api import FIGURE
 from server.web.contexts.compare import MOST_RUNS, slots
 from server.web.contexts.runs import lasted_ms
 from server.web.contexts.sweep import group_label
@@ -37,7 +38,7 @@ RunIds = Annotated[
 ]
 
 
-@router.get("/compare/chart", response_class=Response)
+@router.get("/compare/chart", response_class=Response, responses={200: {"content": FIGURE}})
 def compare_chart(
     parts: Parts,
     run: RunIds,
@@ -91,7 +92,7 @@ def _groups(runs: Sequence[Run], lines: Sequence[overlay.RunLine], by: str) -> l
     ]
 
 
-@router.get("/compare/export", response_class=StreamingResponse)
+@router.get("/compare/export", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
 def export_compared(
     parts: Parts,
     run: RunIds,

@@ -37,6 +37,7 @@ DAY_MS = 86_400_000
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
+    413: {"model": Problem, "description": "the body is larger than what is accepted"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 

@@ -21,13 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from client_hook import wire
 from server.domain.runs import Run
 from server.errors import GradwatchError, InvalidFrame, TooLarge, TooSlow
-from server.ingest import Ingest
+from server.ingest import Ingest, openings
 from server.web.lookup import RunId, existing_run
 from server.web.problems import Problem, known
 from server.web.services import Parts
 
 MAX_OPENING_BYTES = 1024 * 1024
 AT_ONCE_BYTES = 32 * 1024  # a frame up to this is checked sooner than a thread for it would have begun
+AT_ONCE_RAW_BYTES = 1024 * 1024  # and unpacked sooner
 PATIENCE_S = 30.0  # for the next part of a body: a sender that stalls holds memory that others need
 
 _FRAMES = re.compile(r"/api/v1/runs/([^/]{1,100})/frames")
@@ -98,7 +99,12 @@ class Receipt(BaseModel):
     findings: list[ShortFinding]
 
 
-@router.post("/runs", status_code=200, openapi_extra={"requestBody": {"content": {"application/json": {}}}})
+@router.post(
+    "/runs",
+    status_code=200,
+    responses={201: {"model": Opened, "description": "the run is new here"}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": openings.SCHEMA}}}},
+)
 async def open_run(request: Request, parts: Parts, response: Response) -> Opened:
     """Opens a run or an attempt of it; asked again it is the heartbeat of a silent stretch."""
     body = await _body(request, MAX_OPENING_BYTES)
@@ -110,7 +116,12 @@ async def open_run(request: Request, parts: Parts, response: Response) -> Opened
 @router.post(
     "/runs/{run_id}/frames",
     response_model=Receipt,
-    openapi_extra={"requestBody": {"content": {wire.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {wire.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
 )
 async def take_frame(run_id: RunId, request: Request, parts: Parts) -> Response:
     """Stores one frame and answers after the commit; the same frame again is acknowledged again."""
@@ -149,7 +160,7 @@ class Express:
 async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
     with ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
         body = await _body(request, wire.MAX_FRAME_BYTES)
-        if len(body) <= AT_ONCE_BYTES:
+        if len(body) <= AT_ONCE_BYTES and _unpacked(body) <= AT_ONCE_RAW_BYTES:
             handed = ingest.hand_in(run_id, body)
         else:
             handed = await run_in_threadpool(ingest.hand_in, run_id, body)
@@ -160,6 +171,11 @@ async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
         else:
             answer = ingest.acknowledge(handed)
         return Response(json.dumps(answer), media_type="application/json")
+
+
+def _unpacked(body: bytes) -> int:
+    """Gives how many bytes a frame says that it unpacks to; what is no frame is refused soon."""
+    return int(wire.PREFIX.unpack_from(body)[6]) if len(body) >= wire.PREFIX_BYTES else 0
 
 
 def _announced(request: Request) -> int | None:

@@ -44,10 +44,13 @@ class InspectionValue(InspectionMoment):
     value: dict[str, Plain]
 
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such run or inspection"}}
+_SENTENCES: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "no such run or inspection"},
+    422: {"model": Problem, "description": "a parameter is wrong"},
+}
 
 
-@router.get("/api/v1/runs/{run_id}/inspections", tags=["series"], responses=NOT_FOUND)
+@router.get("/api/v1/runs/{run_id}/inspections", tags=["series"], responses=_SENTENCES)
 def get_inspections(run: TheRun, parts: Parts) -> InspectionList:
     """Lists when the model was inspected."""
     moments = parts.store.records.moments(run.id, inspection.EVENT)
@@ -59,7 +62,7 @@ def get_inspections(run: TheRun, parts: Parts) -> InspectionList:
     )
 
 
-@router.get("/api/v1/runs/{run_id}/inspections/{n}", tags=["series"], responses=NOT_FOUND)
+@router.get("/api/v1/runs/{run_id}/inspections/{n}", tags=["series"], responses=_SENTENCES)
 def get_inspection(run: TheRun, parts: Parts, n: Annotated[int, Path(ge=1)]) -> InspectionValue:
     """Gives what one inspection saw: layers, filters and saliency."""
     moments = parts.store.records.moments(run.id, inspection.EVENT)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from server.domain.runs import Run
 from server.live import Change
 from server.web.lookup import existing_run
-from server.web.problems import Problem
+from server.web.problems import AS_JSON
 from server.web.services import Parts
 
 RETRY_MS = 2_000
@@ -31,7 +31,14 @@ class Pointer(BaseModel):
     step: int
 
 
-@router.get("/runs/{run_id}/live", response_class=EventSourceResponse, responses={404: {"model": Problem}})
+@router.get(
+    "/runs/{run_id}/live",
+    response_class=EventSourceResponse,
+    responses={
+        404: {"content": AS_JSON, "description": "no such run"},
+        422: {"content": AS_JSON, "description": "a parameter is wrong"},
+    },
+)
 async def watch_run(run: Annotated[Run, Depends(existing_run)], parts: Parts) -> AsyncIterator[ServerSentEvent]:
     """Streams the events `state`, `data` and `findings` of one run; the present state comes first, always."""
     with parts.live.subscribe(run.id) as changes:

@@ -98,7 +98,10 @@ class PreflightReport(BaseModel):
 @router.get(
     "/api/v1/runs/{run_id}/preflight",
     tags=["findings"],
-    responses={404: {"model": Problem, "description": "no such run"}},
+    responses={
+        404: {"model": Problem, "description": "no such run"},
+        422: {"model": Problem, "description": "a parameter is wrong"},
+    },
 )
 def get_preflight(run: TheRun, parts: Parts) -> PreflightReport:
     """Gives what preflight found before the training, with curves, thresholds and what was left out."""

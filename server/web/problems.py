@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from http import HTTPStatus
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import (
     Busy,
@@ -47,6 +51,7 @@ _NOT_SAID = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
 }
+TOO_LARGE = "body: it is larger than this address takes"
 SERVER_FAULT = "The server failed at this request; its log says why. What was acknowledged before is safe."
 
 
@@ -56,13 +61,18 @@ class Problem(BaseModel):
     detail: str
 
 
+# as JSON also where the route itself answers otherwise; "model" alone would say the route's own kind
+AS_JSON = {"application/json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 EVERYWHERE: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "the Host header or the address is wrong"},
-    401: {"model": Problem, "description": "no token, or a wrong one"},
-    403: {"model": Problem, "description": "the role or the scope does not allow it, or a page of another site asked"},
-    429: {"model": Problem, "description": "too many wrong tokens; come back after Retry-After seconds"},
-    503: {"model": Problem, "description": "busy, or the database is away; come back after Retry-After seconds"},
-    507: {"model": Problem, "description": "the disk of the database is full; come back after Retry-After seconds"},
+    400: {"content": AS_JSON, "description": "the Host header or the address is wrong"},
+    401: {"content": AS_JSON, "description": "no token, or a wrong one"},
+    403: {
+        "content": AS_JSON,
+        "description": "the role or scope does not allow it, or a page of another site asked",
+    },
+    429: {"content": AS_JSON, "description": "too many wrong tokens; come back after Retry-After seconds"},
+    503: {"content": AS_JSON, "description": "busy, or the database is away; come back after Retry-After seconds"},
+    507: {"content": AS_JSON, "description": "the disk of the database is full; come back after Retry-After seconds"},
 }
 
 
@@ -93,23 +103,51 @@ def known(error: GradwatchError) -> tuple[int, str, dict[str, str]]:
     return status, str(error), {"Retry-After": str(wait)} if status in (503, 507) else {}
 
 
+class BodyLimits:
+    """Answers a body that is larger than its route takes with a sentence, where the framework says two words."""
+
+    def __init__(self, app: ASGIApp, error_page: ErrorPage) -> None:
+        self._app = app
+        self._error_page = error_page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, and everything else that is answered."""
+        replaced = False
+
+        async def tell(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
+                if replaced:
+                    await _answer(self._error_page, Request(scope), 413, TOO_LARGE)(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self._app(scope, receive, tell)
+
+
+def _answer(
+    error_page: ErrorPage, request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    response = (
+        error_page(request, status, message)
+        if wants_page(request)
+        else JSONResponse(Problem(detail=message).model_dump(), status)
+    )
+    response.headers.update(headers or {})
+    return response
+
+
 def install(app: FastAPI, error_page: ErrorPage) -> None:
     """Registers the handlers of every kind of error."""
-
-    def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-        response = (
-            error_page(request, status, message)
-            if wants_page(request)
-            else JSONResponse(Problem(detail=message).model_dump(), status)
-        )
-        response.headers.update(headers or {})
-        return response
+    answer = partial(_answer, error_page)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
         standard = HTTPStatus(error.status_code).phrase
         said = _NOT_SAID.get(error.status_code, standard) if error.detail == standard else error.detail
-        return answer(request, error.status_code, said, error.headers)
+        allowed = {"Allow": _methods_at(request)} if error.status_code == 405 else {}
+        return answer(request, error.status_code, said, {**(error.headers or {}), **allowed})
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
@@ -131,6 +169,13 @@ def install(app: FastAPI, error_page: ErrorPage) -> None:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+def _methods_at(request: Request) -> str:
+    """Lists the methods that the address takes; the router itself knows those of one of its routes alone."""
+    routes = [one for one in iter_route_contexts(request.app.routes) if one.methods]
+    fitting = [one for one in routes if one.path_regex.match(request.url.path)]
+    return ", ".join(sorted(method for one in fitting for method in one.methods or ()))
 
 
 def sentence_of(error: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ MAX_BODY_BYTES = 64 * 1024
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
     409: {"model": Problem, "description": "it cannot begin now"},
+    413: {"model": Problem, "description": "the body is larger than what is accepted"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 

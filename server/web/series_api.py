@@ -90,7 +90,11 @@ def get_series_data(
     return SeriesDataPage(items=[_item(cut, _along(cut, axis.get(cut.attempt))) for cut in cuts], next=None)
 
 
-@router.get("/runs/{run_id}/series/export", response_class=StreamingResponse)
+@router.get(
+    "/runs/{run_id}/series/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {}, "application/json": {}}}},
+)
 def export_series(
     run: TheRun,
     parts: Parts,

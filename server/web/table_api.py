@@ -25,7 +25,7 @@ ABOUT = ("id", "name", "project", "tags", "state", "severity", "verdict", "start
 router = APIRouter(prefix="/api/v1", tags=["runs"], responses={422: {"model": Problem}})
 
 
-@router.get("/runs.csv", response_class=StreamingResponse)
+@router.get("/runs.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
 def export_runs(parts: Parts, filters: TheFilters) -> StreamingResponse:
     """Streams the runs that fit, at most 10,000, in their order; `col` adds figures of series."""
     runs = page_of_runs(parts, replace(filters, cursor=""), MOST_RUNS).items

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page
 
+from server.web.contexts.charts import MOST_METRICS
 from tests.browser.kit import open_run, send
 from tests.server.house import RUN
 from tests.serving import Server
@@ -154,3 +155,21 @@ def test_a_saved_picture_has_the_run_the_title_and_a_legend(
     page.get_by_role("button", name="Save Loss as PNG").click(force=True)
     assert page.evaluate("saved.layout.title.text") == "Loss"
     assert page.evaluate(names) == ["&lt;b&gt;first&lt;/b&gt;", "second"]
+
+
+def test_a_metric_that_the_page_left_out_is_found_by_its_name(
+    server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    run_id = "many-metrics"
+    open_run(server, run_id)
+    send(server, 0, {f"sample {number}": [1.0] for number in range(MOST_METRICS + 100)}, run_id=run_id)
+    page.goto(f"{server.url}/runs/{run_id}")
+    eventually(lambda: page.locator("#metrics [data-narrow-text]").count() == MOST_METRICS)
+    assert page.get_by_text("500 metrics of 600 are here.").count() == 1
+    page.get_by_placeholder("Find a metric").fill("sample 598")
+    eventually(lambda: page.locator("#metrics [data-narrow-text='sample 598']").is_visible())
+    assert page.get_by_placeholder("Find a metric").input_value() == "sample 598"
+    page.get_by_placeholder("Find a metric").fill("")
+    eventually(lambda: page.locator("#metrics [data-narrow-text]:visible").count() == MOST_METRICS)
+    with page.expect_request(lambda request: "order=sent" in request.url):
+        page.get_by_label("Order").select_option("sent")

@@ -138,8 +138,10 @@ def test_a_small_frame_cannot_unpack_to_a_large_one() -> None:
 def test_limits_are_checked_before_anything_is_parsed() -> None:
     with pytest.raises(FrameTooLarge, match=r"frame: 8388609 bytes, at most 8388608 are accepted"):
         decode(bytes(wire.MAX_FRAME_BYTES + 1))
-    with pytest.raises(FrameTooLarge, match=r"raw bytes: 99999999, at most 67108864 are accepted"):
+    with pytest.raises(FrameTooLarge, match=r"raw bytes: 99999999, at most 16777216 are accepted"):
         decode(raw(HEAD, b"x", flags=1, raw_bytes=99_999_999))
+    with pytest.raises(FrameTooLarge, match=r"header: 100002 times {, at most 100000 are accepted"):
+        decode(raw({**HEAD, "records": [{}] * 100_001}))
 
 
 def test_a_group_whose_bytes_do_not_fit_is_not_written() -> None:

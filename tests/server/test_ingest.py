@@ -6,6 +6,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from server import ingest as room
 from server.domain.findings import Finding, Severity
 from server.domain.runs import DiagnosisState
 from server.errors import Busy, InvalidFrame, TooLarge, UnknownRun
-from server.ingest import Ingest
+from server.ingest import Ingest, openings
 from server.live import Live
 from server.store import Store
 from tests.frames import pack_group
@@ -109,6 +110,17 @@ def test_a_bad_name_step_or_record_is_counted_and_what_is_beside_it_is_kept(inge
     assert store.records.facts(RUN) == {"data": {}}
 
 
+def test_an_answer_does_not_grow_with_the_reasons(ingest: Ingest) -> None:
+    records = tuple(record(kind="zap") for _ in range(5_000))
+    columns = ("loss", *(f"bad\n{number}" for number in range(200)))
+    group = pack_group(columns, [0], [1], [[1.0] * len(columns)], "f8")
+    dropped = ingest.accept(RUN, wire.encode(wire.Frame(RUN, ATTEMPT, 0, 0, 1, 2, (group,), records)))["dropped"]
+    assert len(dropped) == room.intake.MOST_REASONS + 2
+    assert sum(drop["count"] for drop in dropped if drop["what"] == "values") == 200
+    assert sum(drop["count"] for drop in dropped if drop["what"] == "records") == 5_000
+    assert dropped[-1] == {"reason": "further reasons, as those of the first 100", "what": "records", "count": 5_000}
+
+
 def test_json_that_no_browser_could_hold_is_made_sound(ingest: Ingest, store: Store) -> None:
     deep: Any = 1
     for _ in range(100):
@@ -164,6 +176,8 @@ def test_an_acknowledgement_carries_the_open_findings(ingest: Ingest, store: Sto
         ({"rank": -1}, "rank: got -1, expected an integer from 0"),
         ({"rank": True}, "rank: got True"),
         ({"started_ms": 10**15}, "started_ms: got 1000000000000000, expected an integer from 0, below"),
+        ({"tags": ""}, "tags: got '', expected a list"),
+        ({"config": False}, "config: got False, expected an object"),
         ({"tags": "a"}, "tags: got 'a', expected a list of at most 100 texts"),
         ({"preflight": "yes"}, "preflight: got 'yes', expected true or false"),
         ({"config": [1]}, r"config: got \[1\], expected an object"),
@@ -198,3 +212,11 @@ def test_a_frame_with_changed_bytes_is_refused_as_invalid_and_nothing_else(data:
     nobody: Any = None
     with pytest.raises(InvalidFrame):
         Ingest(nobody, Live(), lambda: 0).accept(RUN, cut)
+
+
+def test_the_api_describes_every_field_of_an_opening() -> None:
+    told = openings.SCHEMA["properties"]
+    new = openings.read_opening(
+        {"id": "r", "attempt": "a", **{name: None for name in told if name not in ("id", "attempt")}}
+    )
+    assert set(told) == {one.name for one in fields(new)}

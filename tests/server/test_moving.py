@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from sqlalchemy import select
 
 from client_hook.cli import main
 from server.diagnosis import Diagnosis
+from server.errors import StoreError
 from server.live import Live
+from server.moving import export_runs, import_runs
 from server.rules.registry import load_rules
 from server.store import Store, schema
 from server.store.accepted import AcceptedRecord
@@ -247,3 +251,38 @@ def test_mutes_of_a_run_come_along_and_those_of_its_project_stay(tmp_path: Path)
     with database.read() as connection:
         assert [row.run for row in connection.execute(select(schema.mutes))] == [RUN]
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "said"),
+    [
+        ("runs", "state", "nonsense", "its row cannot be read ('nonsense' is not a valid RunState)"),
+        ("runs", "diagnosis", "", "its row cannot be read"),
+        ("runs", "config", "[]", "its row cannot be read"),
+        pytest.param("runs", "config", '{"a":' * 5_000 + "1" + "}" * 5_000, "its row cannot be read", id="deep"),
+        ("runs", "tags", "null", "its row cannot be read"),
+        ("runs", "id", "../../x", "Run '../../x' cannot be taken: its row cannot be read (id is not as"),
+        pytest.param("runs", "name", "x" * 100_000, "its row cannot be read (name is not as", id="long"),
+        ("runs", "started_ms", 2**63 - 1, "its row cannot be read (times is not as"),
+        ("runs", "worst_severity", "<script>", "its row cannot be read"),
+        ("runs", "sparkline", "[1]", "its row cannot be read"),
+        ("projects", "name", "a\nb", "its row cannot be read (project is not as"),
+        ("events", "value", "[1]", "its events cannot be read (note is not as"),
+        ("findings", "evidence", "nonsense", "its findings cannot be read"),
+        ("summaries", "data", b"x", "its series cannot be read"),
+        ("checks", "outcome", "perhaps", "its findings cannot be read (perhaps is not as"),
+        pytest.param("seals", "directory", b"\xff" * 100, "its series cannot be read", id="seals"),
+    ],
+)
+def test_a_run_that_no_page_could_show_is_refused_and_nothing_of_it_comes(
+    tmp_path: Path, table: str, column: str, value: Any, said: str
+) -> None:
+    one, other = url_in(tmp_path), f"sqlite:///{tmp_path / 'other.db'}"
+    fill(one)
+    file = tmp_path / "runs.db"
+    export_runs(file, one, [RUN])
+    with closing(sqlite3.connect(file)) as connection, connection:
+        assert connection.execute(f'UPDATE {table} SET "{column}" = ?', (value,)).rowcount
+    with pytest.raises(StoreError, match=re.escape(said)):
+        import_runs(file, other, [])
+    assert not (tmp_path / "other.db").exists()

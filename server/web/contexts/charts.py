@@ -73,6 +73,7 @@ _MACHINERY = (
 _ON_LOSS_CHART = ("val/loss",)
 _CHART_OF_TOPIC = {"activations": "layers", "gradients": "grad-norm", "updates": "update-ratios"}
 ORDERS = {"": "by name", "sent": "as sent"}
+MOST_METRICS = 500  # a name with a number in it makes a metric a step, and no page holds those
 PLAIN_GROUP = "Metrics"
 
 
@@ -109,6 +110,7 @@ class ChartsView:
     pinned: tuple[Chart, ...]
     main: tuple[Chart, ...]
     groups: tuple[Group, ...]
+    left_out: str  # says how many metrics there are, where not all are here
     heatmap: Chart | None
     stats: tuple[Choice, ...]
     layers: tuple[Chart, ...]
@@ -149,11 +151,13 @@ def charts_view(
         if name == "loss" or kinds.intersection(needed)
     ]
     fixed = [replace(chart, figures=gradients) if chart.name == "grad-norm" else chart for chart in fixed]
-    metrics = _metrics(base, export, known, look)
+    topics = _topics(known)
+    metrics = _metrics(base, export, known, topics, look)
     return ChartsView(
         pinned=tuple(chart for chart in metrics if chart.pinned),
         main=() if only_preflight else tuple(fixed),
         groups=_grouped([chart for chart in metrics if not chart.pinned]),
+        left_out=_left_out(len(metrics), len(topics), look),
         heatmap=Chart("chart-layers", "layers", "Layers", base + "layers?" + urlencode({"stat": stat}), True)
         if kinds.intersection(LAYER_KINDS)
         else None,
@@ -221,13 +225,26 @@ def _named(
     return Chart(f"chart-{name}", name, title, base + name, figures=figures, csv_url=csv_url)
 
 
-def _metrics(base: str, export: str, known: Mapping[str, SeriesInfo], look: Look) -> list[Chart]:
-    own = [name for name in known if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name not in _ON_LOSS_CHART]
-    topics = dict.fromkeys(subject(name) for name in own)
+def _topics(known: Iterable[str]) -> dict[str, list[str]]:
+    """Gives what the training measured itself → its series, on the training data first."""
+    own = {
+        name: None for name in known if parse(name)[0] in (Kind.USER, Kind.VALIDATION) and name not in _ON_LOSS_CHART
+    }
+    return {topic: partners(topic, own) for topic in dict.fromkeys(subject(name) for name in own)}
+
+
+def _metrics(
+    base: str, export: str, known: Mapping[str, SeriesInfo], topics: Mapping[str, Sequence[str]], look: Look
+) -> list[Chart]:
     order = sorted(topics, key=natural) if look.order == "" else list(topics)
+    if len(order) > MOST_METRICS:
+        words = look.find.lower().split()
+        fitting = [topic for topic in order if all(word in topic.lower() for word in words)]
+        kept = {*(topic for topic in order if topic in look.pins), *fitting[:MOST_METRICS]}
+        order = [topic for topic in order if topic in kept]
     found = []
     for topic in order:
-        series = [name for name in partners(topic, known) if name in own]
+        series = topics[topic]
         query = [("name", name) for name in series]
         found.append(
             Chart(
@@ -242,6 +259,16 @@ def _metrics(base: str, export: str, known: Mapping[str, SeriesInfo], look: Look
             )
         )
     return found
+
+
+def _left_out(shown: int, amount: int, look: Look) -> str:
+    if amount <= MOST_METRICS:
+        return ""
+    fitting = " with these words" if look.find.split() else ""
+    return (
+        f"{formats.plural(shown, 'metric')}{fitting} of {formats.count(amount)} {'is' if shown == 1 else 'are'} here. "
+        "Find the others by a part of their name; a name with a number in it makes a new metric each time."
+    )
 
 
 def _grouped(charts: Sequence[Chart]) -> tuple[Group, ...]:
@@ -269,10 +296,12 @@ def _machinery(base: str, export: str, known: Mapping[str, SeriesInfo]) -> tuple
                 figures=_figures(known[name]),
                 csv_url=export + urlencode({"name": name}),
             )
-            for name in names
+            for name in names[:MOST_METRICS]
         )
         if charts:
-            found.append(Group(f"machinery-{title.lower()}", title, charts, formats.plural(len(charts), "chart")))
+            shown = "" if len(charts) == len(names) else f"{len(charts)} of "
+            count_text = shown + formats.plural(len(names), "chart")
+            found.append(Group(f"machinery-{title.lower()}", title, charts, count_text))
     return tuple(found)
 
 

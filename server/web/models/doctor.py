@@ -74,7 +74,7 @@ class IncidentList(BaseModel):
 class NewThreshold(BaseModel):
     """A threshold that a project wants; `value` null gives the rule's own back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     project: Annotated[OneLine, Field(min_length=1, max_length=200)]
     code: Annotated[OneLine, Field(max_length=100)]
     name: Annotated[OneLine, Field(max_length=100)]
@@ -114,7 +114,7 @@ class NewMute(BaseModel):
     `code` may be the rule's name; a rule, project or run that is not known is refused, and so is a blank reason.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     project: Annotated[OneLine, Field(min_length=1, max_length=200)]
     run: Annotated[OneLine, Field(max_length=100)] = ""
     code: Annotated[OneLine, Field(max_length=100)] = EVERY_CODE
@@ -173,7 +173,7 @@ class RemarkList(BaseModel):
 class ReplayRequest(BaseModel):
     """Thresholds to replay a run with, by code and name, on top of those of its project."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     thresholds: dict[str, dict[str, float]] = {}
 
 

@@ -67,7 +67,7 @@ class FindingPage(BaseModel):
 class FindingChange(BaseModel):
     """What may be changed of a finding; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     acknowledged: bool | None = None
     muted: bool | None = None

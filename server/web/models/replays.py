@@ -20,7 +20,7 @@ class ProjectReplayRequest(BaseModel):
     Without thresholds the rules judge as they do now: that shows what another version of a rule changes.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     project: Annotated[OneLine, Field(min_length=1, max_length=200)]
     thresholds: dict[str, dict[str, float]] = {}
     runs: Annotated[int, Field(ge=1, le=MOST_RUNS)] = DEFAULT_RUNS

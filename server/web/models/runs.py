@@ -95,7 +95,7 @@ class RunDetail(RunItem):
 class RunChange(BaseModel):
     """What may be changed of a run; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: OneLine | None = Field(None, min_length=1, max_length=200)
     tags: list[Short] | None = Field(None, max_length=100)
@@ -105,7 +105,7 @@ class RunChange(BaseModel):
 class RunsChange(BaseModel):
     """What may be changed of several runs at once; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     ids: list[Short] = Field(min_length=1, max_length=500)
     archived: bool | None = None

@@ -4,9 +4,11 @@
 const FIELDS = ["x", "group", "smooth", "scale", "order", "find", "rank"];
 const DEFAULTS = { x: "step" };
 const PINS = "gradwatch-pins";
+const TYPING_MS = 250;
 
 const listeners = new Set();
 export const look = { x: "step", group: "", smooth: "", scale: "", rank: "", zoom: null };
+let typing = 0;
 const PLACES = ["order", "rank"]; // what stands in the places of the charts too
 
 export function onLook(listener) {
@@ -62,6 +64,13 @@ function change(field) {
   writeAddress((query) => put(query, field.name, value));
   if (field.name in look) look[field.name] = field.value;
   if (field.name !== "find") tell(PLACES.includes(field.name));
+  else if (document.querySelector("[data-left-out]")) soon();
+}
+
+// What is looked for may be among the charts that the page left out.
+function soon() {
+  clearTimeout(typing);
+  typing = setTimeout(() => say("gw:look"), TYPING_MS);
 }
 
 function chooseStat(field) {

@@ -193,7 +193,52 @@ def test_the_api_describes_itself(open_house: House) -> None:
     paths = told["paths"]
     assert told["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     for operation in (operation for operations in paths.values() for operation in operations.values()):
-        assert operation["security"] == [{"HTTPBearer": []}]
+        open_to_all = operation["operationId"] == "health"
+        assert operation["security"] == [{"HTTPBearer": []}, *([{}] if open_to_all else [])]
         assert {"401", "429", "503"} <= operation["responses"].keys()
     for path in ("/api/v1/runs/{run_id}/frames", "/api/v1/runs", "/api/v1/rules", "/api/v1/runs/{run_id}/live"):
         assert path in paths
+
+
+def test_every_refusal_has_the_shape_that_the_api_describes(open_house: House) -> None:
+    paths = open_house.client.get("/api/v1/openapi.json").json()["paths"]
+    for operation in (operation for operations in paths.values() for operation in operations.values()):
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                assert answer["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in ("preflight", "inspections", "inspections/1"):
+        answer = open_house.client.get(f"/api/v1/runs/{'x' * 101}/{path}")
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("path part run_id: got 'xxx")
+
+
+def test_an_address_that_does_not_take_a_method_names_those_that_it_takes(open_house: House) -> None:
+    answer = open_house.client.put(f"/api/v1/runs/{RUN}", json={})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PATCH")
+    assert open_house.client.delete("/api/v1/mutes").headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"/runs/{RUN}", {"archived": 1}),
+        ("PATCH", f"/runs/{RUN}/findings/1", {"muted": "off"}),
+        ("POST", "/runs/changes", {"ids": [RUN], "deleted": 0}),
+        ("POST", "/mutes", {"project": "default", "reason": "x", "days": "3"}),
+        ("POST", "/thresholds", {"project": "default", "code": "GW308", "name": "dead", "value": True}),
+    ],
+)
+def test_a_field_takes_its_own_kind_alone(open_house: House, method: str, path: str, body: object) -> None:
+    keep(open_house, some_finding())
+    answer = open_house.client.request(method, f"/api/v1{path}", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("field ")
+
+
+def test_a_body_that_is_too_large_is_told_in_a_sentence(open_house: House) -> None:
+    answer = open_house.client.post("/api/v1/runs/changes", json={"ids": ["x" * 70_000]})
+    assert (answer.status_code, answer.json()) == (413, {"detail": "body: it is larger than this address takes"})
+    page = open_house.client.post("/settings/mutes", content=b"x" * 20_000, headers={"Accept": "text/html"})
+    assert page.status_code == 413
+    assert page.headers["content-type"].startswith("text/html")
+    assert "body: it is larger than this address takes" in page.text

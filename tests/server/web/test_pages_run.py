@@ -10,6 +10,7 @@ import pytest
 
 from server.diagnosis.urgency import verdict_of
 from server.domain.findings import CheckResult, Evidence, Severity
+from server.web.contexts.charts import MOST_METRICS
 from tests.server.house import RUN, House, frame_bytes, house
 from tests.server.web.pages_kit import EVIL, PAGE, diagnose, fact, finding, look
 
@@ -439,6 +440,20 @@ def test_a_metric_stands_over_its_training_twin_in_the_group_of_its_prefix(home:
     assert "best 0.5 · last 0.5" in page.texts
     assert page.values("aria-pressed").count("true") == 1
     assert "export?name=accuracy&name=val%2Faccuracy" in " ".join(page.values("href"))
+
+
+def test_a_name_with_a_number_in_it_makes_no_page_that_nobody_can_open(home: House) -> None:
+    home.send(1, {f"sample/{number}": [1.0] for number in range(MOST_METRICS + 100)}, first_step=2)
+    url = f"/api/v1/runs/{RUN}/charts/series?name=sample%2F"
+    page = look(home, f"{AT}?pin=sample/599")
+    drawn = [one for one in page.values("data-url") if one.startswith(url)]
+    assert len(drawn) == MOST_METRICS, "one of them is the accuracy, and one is pinned"
+    assert drawn[:3] == [url + "599", url + "0", url + "1"], "what is pinned is there, wherever it stands"
+    assert "501 metrics of 601 are here. Find the others by a part of their name" in page.text
+    found = look(home, f"{AT}/fragments/charts?find=SAMPLE+598")
+    assert [one for one in found.values("data-url") if one.startswith(url)] == [url + "598"]
+    assert "1 metric with these words of 601 is here." in found.text
+    assert "0 metrics with these words of 601 are here." in look(home, f"{AT}?find=nothing").text
 
 
 def test_how_the_charts_are_looked_at_stands_in_the_address(home: House) -> None:
