@@ -266,12 +266,15 @@ class Monitor:
         with self._lock:
             parts = self._stop()
         if parts is not None:
-            self._last_words = run_thread(
-                "gradwatch-last-words", self.guard, lambda: self._deliver(parts, "finished", _WAIT_S, None)
-            )
+            self._last_words = run_thread("gradwatch-last-words", self.guard, lambda: self._speak(parts))
+            shutdown.register(self, self._end)  # a process that ends now waits for them
             self._last_words.start()
 
     replaced = _leave
+
+    def _speak(self, parts: Parts) -> None:
+        self._deliver(parts, "finished", _WAIT_S, None)
+        shutdown.unregister(self)
 
     @guarded(None)
     def objects_gone(self) -> None:

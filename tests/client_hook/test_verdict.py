@@ -25,6 +25,12 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "WAIT_S", 30.0)
 
 
+def talking(server: Server, home: Path) -> dict[str, str]:
+    """Gives the environment of a process that tells what was found."""
+    others = {name: value for name, value in os.environ.items() if name != "GRADWATCH_QUIET"}
+    return {**others, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
 @pytest.mark.usefixtures("talkative")
 def test_a_short_training_ends_with_what_the_whole_run_shows(server: Server, capsys: pytest.CaptureFixture) -> None:
     run_id = CAST["GW206"](True, server.url)
@@ -171,16 +177,40 @@ OUTSIDE = "monitor = watch(model, optimizer, name='ended')\ntrain()"
 def test_what_ended_the_run_is_said_where_no_problem_was_found(
     server: Server, tmp_path: Path, how: str, last: str, said: str
 ) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "GRADWATCH_QUIET"},
-        "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
     code = ENDED_BY.format(last=last, how=how)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=talking(server, tmp_path), cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if "Gradwatch found" in line]
     assert len(told) == 1, done.stderr
     assert told[0].startswith(said)
+
+
+IN_A_FUNCTION = """
+import torch
+from client_hook import shutdown, verdict, watch
+shutdown.finish_all.__kwdefaults__["deadline_s"], verdict.WAIT_S = 60.0, 30.0  # a busy machine takes its time
+def main():
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = watch(model, optimizer)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 2)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+main()
+"""
+
+
+def test_a_training_in_a_function_that_ends_the_process_is_told_too(server: Server, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FUNCTION], env=talking(server, tmp_path), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-2].startswith("Gradwatch found "), done.stderr
 
 
 def test_what_ended_the_run_comes_before_what_was_found() -> None:
