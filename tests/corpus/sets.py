@@ -14,9 +14,9 @@ from tests.corpus import (
     eleventh,
     fifteenth,
     fifth,
+    first,
     fourteenth,
     fourth,
-    held_out,
     ninth,
     second,
     seventeenth,
@@ -30,7 +30,7 @@ from tests.corpus import (
 )
 
 SETS: dict[str, ModuleType] = {
-    "first": held_out,
+    "first": first,
     "second": second,
     "third": third,
     "fourth": fourth,

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler as schedules
 from tests.corpus import data as corpus_data
 from tests.corpus import models as corpus_models
 from tests.corpus.healthy import adam, bf16, sgd
-from tests.corpus.second import data, loops, models
+from tests.corpus.second import data, games, generative, loops, models, sequences, weights
 from tests.corpus.second.optimizers import Lion
 from tests.corpus.setup import Setup, nothing
 
@@ -144,9 +144,9 @@ CTC = Setup(data.strokes, models.Reader, adam(4e-3), loss=ctc, steps=400, accura
 TRIPLET = Setup(
     corpus_data.digits, lambda: corpus_models.mlp(64, 16), adam(), loss=triplet, steps=400, seed=44, loop=loops.triplets
 )
-DEEP_Q = Setup(**OWN, optimizer=adam(1e-3), steps=2000, seed=47, loop=loops.deep_q, planned=False)
+DEEP_Q = Setup(**OWN, optimizer=adam(1e-3), steps=2000, seed=47, loop=games.deep_q, planned=False)
 TRANSLATE = Setup(
-    **OWN, optimizer=adam(3e-3), loss=unpadded, batch=64, steps=500, seed=49, loop=loops.translate
+    **OWN, optimizer=adam(3e-3), loss=unpadded, batch=64, steps=500, seed=49, loop=sequences.translate
 )  # fmt: skip
 GRAPH = Setup(**OWN, optimizer=adam(1e-2, weight_decay=5e-4), steps=200, evaluate=10, seed=50, loop=loops.cite)
 EXPERTS = Setup(
@@ -170,7 +170,7 @@ MAJORITY = Setup(
 )  # fmt: skip
 FORECAST = Setup(
     data.load, models.Forecast, lambda m: RMSprop(m.parameters(), 2e-3), loss=F.mse_loss, batch=64, steps=700,
-    per_batch_scheduler=False, seed=67, loop=loops.forecast,
+    per_batch_scheduler=False, seed=67, loop=sequences.forecast,
 )  # fmt: skip
 UNET = Setup(
     data.blobs, models.Unet, adam(2e-3), loss=dice, batch=8, steps=250, accuracy=False, seed=71
@@ -191,17 +191,17 @@ HEALTHY: dict[str, Setup] = {
     "strokes-ctc": CTC,
     "digits-triplets": TRIPLET,
     "spiral-diffusion-average": Setup(
-        **OWN, optimizer=adam(1e-3), steps=1500, batch=128, evaluate=150, seed=45, loop=loops.diffusion
+        **OWN, optimizer=adam(1e-3), steps=1500, batch=128, evaluate=150, seed=45, loop=generative.diffusion
     ),
-    "rings-flow": Setup(**OWN, optimizer=adam(2e-3), steps=800, batch=128, seed=46, loop=loops.flow),
+    "rings-flow": Setup(**OWN, optimizer=adam(2e-3), steps=800, batch=128, seed=46, loop=generative.flow),
     "field-deep-q": DEEP_Q,
-    "carts-ppo": Setup(**OWN, optimizer=adam(1e-3), steps=800, seed=48, loop=loops.proximal),
+    "carts-ppo": Setup(**OWN, optimizer=adam(1e-3), steps=800, seed=48, loop=games.proximal),
     "backwards-teacher-forcing": TRANSLATE,
     "citations-graph": GRAPH,
     "experts-top-one": EXPERTS,
     "distil-temperature": DISTIL,
     "low-rank-majority": LOW_RANK,
-    "weights-averaged": replace(SMALL_CNN, loop=loops.averaged),
+    "weights-averaged": replace(SMALL_CNN, loop=weights.averaged),
     "three-quantiles": Setup(
         data.spread, lambda: corpus_models.mlp(1, 3, 48), adam(3e-3), loss=quantiles, steps=600, batch=64,
         accuracy=False, seed=56,
@@ -219,11 +219,11 @@ HEALTHY: dict[str, Setup] = {
         accuracy=False, seed=60,
     ),
     "digits-sharpness": Setup(
-        corpus_data.digits, lambda: corpus_models.mlp(64, 10), sgd(0.05), steps=300, seed=61, loop=loops.sharpness
+        corpus_data.digits, lambda: corpus_models.mlp(64, 10), sgd(0.05), steps=300, seed=61, loop=weights.sharpness
     ),
     "income-lion": replace(INCOME, optimizer=lambda m: Lion(m.parameters(), 3e-4), seed=74),
     "digits-muon": Setup(
-        corpus_data.digits, lambda: corpus_models.mlp(64, 10), nothing, steps=300, seed=75, loop=loops.two_optimizers
+        corpus_data.digits, lambda: corpus_models.mlp(64, 10), nothing, steps=300, seed=75, loop=weights.two_optimizers
     ),
     "majority-accumulated-bf16": MAJORITY,
     "curriculum": Setup(
@@ -247,7 +247,7 @@ HEALTHY: dict[str, Setup] = {
     ),
     "load-on-plateau": FORECAST,
     "letters-carried-over": Setup(
-        **OWN, optimizer=lambda m: SGD(m.parameters(), 4.0), steps=500, seed=68, loop=loops.truncated
+        **OWN, optimizer=lambda m: SGD(m.parameters(), 4.0), steps=500, seed=68, loop=sequences.truncated
     ),
     "letters-masked": Setup(
         lambda: corpus_data.text(32), models.Letters, adam(2e-3, AdamW), batch=32, steps=300, batch_change=masked,
@@ -262,5 +262,5 @@ HEALTHY: dict[str, Setup] = {
     "blobs-unet": UNET,
     "swing-physics": Setup(**OWN, optimizer=adam(3e-3), steps=1500, seed=72, loop=loops.physics),
     "line-one-by-one": LINE,
-    "rings-wasserstein": Setup(**OWN, optimizer=nothing, batch=64, steps=600, seed=79, loop=loops.wasserstein),
+    "rings-wasserstein": Setup(**OWN, optimizer=nothing, batch=64, steps=600, seed=79, loop=generative.wasserstein),
 }  # fmt: skip
