@@ -174,10 +174,14 @@ def _revoke_token(store: Store, options: argparse.Namespace) -> str:
 
 def _password(name: str) -> str:
     """Asks twice without echo, or reads the first line of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    password = getpass.getpass(f"Password of {name}: ")
-    if getpass.getpass("The same again: ") != password:
+    try:
+        if not sys.stdin.isatty():
+            return sys.stdin.readline().rstrip("\r\n")
+        password = getpass.getpass(f"Password of {name}: ")
+        again = getpass.getpass("The same again: ")
+    except (EOFError, UnicodeDecodeError):
+        raise WrongAccount("No password came that can be read; nothing was changed.") from None
+    if again != password:
         raise WrongAccount("The two passwords differ; nothing was changed.")
     return password
 

@@ -248,6 +248,7 @@ def test_x12_a_live_stream_ends_soon_after_its_listener_is_signed_out(
     asyncio.run(asyncio.wait_for(home.app(scope, receive, send), 20))
     assert b"event: state" in bodies[0]
     assert (bodies[1:], ended) == ([b""], [False, True])
+    assert home.app.state.services.live.listeners == 0
 
 
 def test_ones_own_password_needs_the_old_one_and_keeps_this_browser(home: House) -> None:

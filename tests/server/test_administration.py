@@ -156,6 +156,10 @@ def test_each_says_what_it_can_do(command: str, capsys: pytest.CaptureFixture[st
     )
 
 
+def ended(_: str) -> str:
+    raise EOFError
+
+
 def test_a_password_is_asked_twice_and_is_no_argument(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +170,10 @@ def test_a_password_is_asked_twice_and_is_no_argument(
     typed = iter([PASSWORD, "seven green bicycle", PASSWORD, PASSWORD])
     monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
     command = ["user", "add", "ada", "--role", "admin", "--home", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("getpass.getpass", ended)
+        assert main(command) == 2
+    assert capsys.readouterr().err == "gradwatch: No password came that can be read; nothing was changed.\n"
     assert main(command) == 2
     assert capsys.readouterr().err == "gradwatch: The two passwords differ; nothing was changed.\n"
     assert main(command) == 0

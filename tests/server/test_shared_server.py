@@ -53,8 +53,8 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
     server.stop()
 
 
-def train(server: Server, token: str, steps: int = 300, **more: Any) -> Any:
-    """Trains with a learning rate that is far too high."""
+def train(server: Server, token: str, steps: int = 300, *, patience_s: float = 60.0, **more: Any) -> Any:
+    """Trains with a learning rate that is far too high, and finishes."""
     model = nn.Linear(4, 1)
     optimizer = optim.SGD(model.parameters(), lr=3.0)
     monitor = watch(model, optimizer, url=server.url, token=token, **more)
@@ -64,6 +64,7 @@ def train(server: Server, token: str, steps: int = 300, **more: Any) -> Any:
         loss.backward()
         optimizer.step()
         monitor.step(loss)
+    monitor.finish(timeout=patience_s)
     return monitor
 
 
@@ -77,14 +78,12 @@ def test_an_ingest_token_is_enough_for_a_training_and_shows_nothing_else(
     monkeypatch.delenv("GRADWATCH_QUIET", raising=False)
     monkeypatch.setattr(verdict, "WAIT_S", 60.0)
     monitor = train(server, tokens["ingest"])
-    monitor.finish(timeout=60)
     said = capsys.readouterr().err
     assert "Gradwatch found " in said, said
     assert [item["code"] for item in monitor.findings() if item["severity"] == "error"] != []
     assert monitor.ledger["spooled"] == monitor.ledger["queued"] == 0
     run_id = monitor.run_id
-    resumed = train(server, tokens["ingest"], 50, run_id=run_id)
-    resumed.finish(timeout=60)
+    train(server, tokens["ingest"], 50, run_id=run_id)
     assert ask(server, f"/api/v1/runs/{run_id}", tokens["read"])[1]["attempts"] == 2
     for path in ("", "/findings", "/series", "/checklist", "/remarks"):
         assert ask(server, f"/api/v1/runs/{run_id}{path}", tokens["ingest"])[0] == 403
@@ -119,8 +118,7 @@ def test_status_and_sync_need_no_more_than_an_ingest_token(shared: Shared) -> No
 
 def test_what_a_reading_token_sends_is_refused_and_kept(shared: Shared) -> None:
     server, tokens = shared
-    monitor = train(server, tokens["read"], 20)
-    monitor.finish(timeout=2.0)
+    monitor = train(server, tokens["read"], 20, patience_s=2.0)
     assert monitor.ledger["spooled"] > 0
     assert ask(server, "/api/v1/runs", tokens["read"])[1]["items"] == []
 

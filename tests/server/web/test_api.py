@@ -180,6 +180,23 @@ def test_findings_are_listed_filtered_and_acknowledged(open_house: House) -> Non
     }
 
 
+def test_the_verdict_of_a_training_has_what_its_last_lines_need_and_no_more(open_house: House) -> None:
+    keep(
+        open_house,
+        some_finding(1),
+        some_finding(2, code="GW308", severity=Severity.WARNING, muted=True),
+        some_finding(3, code="GW207", severity=Severity.WARNING, cause=1),
+        some_finding(4, code="GW410", severity=Severity.WARNING, state="resolved", resolved_step=5),
+    )
+    told = open_house.client.get(f"/api/v1/runs/{RUN}/verdict").json()
+    assert told["diagnosis"] == "live"
+    assert [(item["id"], item["muted"]) for item in told["findings"]] == [("1", False), ("2", True)]
+    assert set(told["findings"][0]) == {
+        "id", "code", "name", "severity", "state", "first_step", "message", "advice", "cause", "muted",
+    }  # fmt: skip
+    assert open_house.client.get("/api/v1/runs/unknown/verdict").status_code == 404
+
+
 def test_the_checklist_has_a_line_for_every_rule(open_house: House) -> None:
     rules = open_house.client.get("/api/v1/rules").json()["items"]
     checks = open_house.client.get(f"/api/v1/runs/{RUN}/checklist").json()["items"]
