@@ -359,14 +359,6 @@ remarks = _table(
     rowid=True,
 )
 
-sign_ins = _table(
-    "sign_ins",
-    _key("hash", Text()),
-    _whole("started_ms"),
-    _whole("seen_ms"),
-    rowid=False,
-)
-
 channels = _table(
     "channels",
     Column("id", Integer, primary_key=True),
@@ -411,4 +403,12 @@ alerts = _table(
         postgresql_where=text("state = 'waiting'"),
     ),
     rowid=True,
+)
+
+sign_ins = _table(
+    "sign_ins",
+    _key("hash", Text()),
+    _whole("started_ms"),
+    _whole("seen_ms"),
+    rowid=False,
 )

@@ -40,10 +40,10 @@ PAGES = (
     "/schedule?kind=step&steps=100&warmup=99",
     "/rules",
     "/rules/GW308",
-    "/settings",
-    "/settings?project=default&rule=GW308",
     "/settings/alerts",
     "/settings/alerts?edit=1",
+    "/settings",
+    "/settings?project=default&rule=GW308",
     "/nothing-is-here",
 )
 
