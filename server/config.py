@@ -87,7 +87,8 @@ class Settings:
     smtp_url: str | None = _setting(
         None,
         "GRADWATCH_SMTP_URL",
-        "server for alerts by e-mail, such as smtps://user:password@host:465 or smtp://host:587 (STARTTLS)",
+        "server for alerts by e-mail, such as smtps://user:password@host:465 or smtp://host:587 (STARTTLS); other "
+        "users of the machine can read it in the process list, GRADWATCH_SMTP_URL they cannot",
         "URL",
     )
     mail_from: str | None = _setting(

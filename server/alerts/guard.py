@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ class Target:
     secure: bool
     host: str
     port: int
-    path: str
+    path: str = field(repr=False)  # may hold a secret
     places: tuple[str, ...] = ()  # numeric addresses, checked
 
     @property

@@ -29,9 +29,9 @@ AGAIN = frozenset({408, 409, 423, 425, 429})  # of the statuses from 400 to 499
 Connect = Callable[..., socket.socket]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Post:
-    """What a channel sends."""
+    """What a channel sends. Nothing of it is written out: its address, headers and body may hold secrets."""
 
     address: str
     body: bytes

@@ -125,7 +125,7 @@ class Findings:
             if known is None:
                 return  # deleted meanwhile
             if findings:
-                before = self._telling.before(connection, run_id)
+                before = self._telling.before(connection, run_id, findings)
                 connection.execute(_PUT, [_row(finding) for finding in findings])
                 self._telling.findings(connection, run_id, before)
             if checks is not None:

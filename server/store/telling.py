@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from server.domain.alerts import SILENCE_CODES, TURNS, Channel, DeliveryState, News, Turn
-from server.domain.findings import Severity
+from server.domain.findings import Finding, Severity
 from server.domain.runs import ENDED, RunState
 from server.domain.told import Place, places
 from server.store import schema
@@ -31,11 +31,22 @@ BEFORE_ALL = -1  # the rank of what was not there
 
 _r, _f, _a = schema.runs.c, schema.findings.c, schema.alerts.c
 _WANTED = select(schema.channels).where(schema.channels.c.active == 1)
-_ABOUT = select(
-    *(_r[name] for name in ("id", "name", "tags", "state", "verdict", "latest_attempt", "last_step")),
-    *(_r[name] for name in ("heard_ms", "ended_ms", "deleted_ms", "came_ms")),
-    schema.projects.c.name.label("project"),
-).join_from(schema.runs, schema.projects, schema.projects.c.id == _r.project_id)
+_ANYBODY = select(schema.channels.c.id).where(schema.channels.c.active == 1).limit(1)
+_STORED = select(_f.number, _f.state, _f.severity, _f.cause).where(
+    _f.run_id == bindparam("b_run"), _f.number.in_(bindparam("b_numbers", expanding=True))
+)
+_ITEMS = select(*(_f[name] for name in ("number", "code", "attempt", "cause", "severity", "state", "muted"))).where(
+    _f.run_id == bindparam("b_run")
+)
+_ABOUT = (
+    select(
+        *(_r[name] for name in ("id", "name", "tags", "state", "verdict", "latest_attempt", "last_step")),
+        *(_r[name] for name in ("heard_ms", "ended_ms", "deleted_ms", "came_ms")),
+        schema.projects.c.name.label("project"),
+    )
+    .join_from(schema.runs, schema.projects, schema.projects.c.id == _r.project_id)
+    .where(_r.id == bindparam("b_run"))
+)
 
 
 class _Item(NamedTuple):
@@ -62,10 +73,17 @@ class Telling:
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
 
-    def before(self, connection: Connection, run_id: str) -> Before | None:
-        """Remembers how the findings of a run stand; None where nobody listens."""
-        channels = _channels(connection)
-        return Before(channels, places(_items(connection, run_id))) if channels else None
+    def before(self, connection: Connection, run_id: str, coming: Sequence[Finding]) -> Before | None:
+        """Remembers how the findings of a run stand before these `coming` ones are stored; None where nobody listens,
+        or nothing of it can be news.
+        """
+        if connection.execute(_ANYBODY).first() is None:
+            return None
+        numbers = {"b_run": run_id, "b_numbers": [finding.number for finding in coming]}
+        stored: dict[int, Any] = {row.number: row for row in connection.execute(_STORED, numbers)}
+        if not any(_may_be_news(stored.get(finding.number), finding) for finding in coming):
+            return None
+        return Before(_channels(connection), places(_items(connection, run_id)))
 
     def findings(self, connection: Connection, run_id: str, before: Before | None) -> None:
         """Notes the incidents that are more severe now than anything of them was before."""
@@ -200,6 +218,17 @@ def _finding(
     return news, key
 
 
+def _may_be_news(stored: Row[Any] | None, coming: Finding) -> bool:
+    if coming.state != "open":
+        return False
+    return (
+        stored is None
+        or stored.state != "open"
+        or coming.severity.value != stored.severity
+        or coming.cause != stored.cause
+    )
+
+
 def _finding_key(run_id: str, item: _Item) -> str:
     return f"{run_id}/{item.attempt}/{item.code}"
 
@@ -217,11 +246,13 @@ def _channels(connection: Connection) -> tuple[Channel, ...]:
 
 
 def _about(connection: Connection, run_id: str) -> Any:
-    found: Any = connection.execute(_ABOUT.where(_r.id == run_id)).one_or_none()
+    found: Any = connection.execute(_ABOUT, {"b_run": run_id}).one_or_none()
     return found
 
 
 def _items(connection: Connection, run_id: str) -> Sequence[_Item]:
-    wanted = select(_f.number, _f.code, _f.attempt, _f.cause, _f.severity, _f.state, _f.muted)
-    rows = connection.execute(wanted.where(_f.run_id == run_id))
-    return [_Item(*row[:4], Severity(row.severity), row.state, bool(row.muted)) for row in rows]
+    rows = connection.execute(_ITEMS, {"b_run": run_id})
+    return [
+        _Item(number, code, attempt, cause, Severity(severity), state, bool(muted))
+        for number, code, attempt, cause, severity, state, muted in rows
+    ]

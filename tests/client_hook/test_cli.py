@@ -44,7 +44,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_an_unknown_command_is_named_with_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sevre"]) == 2
     assert capsys.readouterr().err == (
-        "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, rules, user, token, "
+        "gradwatch: there is no command 'sevre'; the commands are serve, demo, check, alert, rules, user, token, "
         "migrate, backup, restore, export, import, worker, sync, status, preflight, run. See: gradwatch --help\n"
     )
 

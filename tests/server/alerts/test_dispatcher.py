@@ -17,12 +17,15 @@ from server.alerts.errors import NotSent, Refused
 from server.alerts.guard import Guard
 from server.alerts.http import Poster
 from server.config import Settings
+from server.diagnosis import Diagnosis
 from server.domain.alerts import ChannelKind, DeliveryState, Draft, Due
 from server.errors import StoreError
+from server.live import Live
 from server.store import Store
 from tests.server.alerts.kit import BASE, mailbox, receiver
-from tests.server.empty import put_database
+from tests.server.empty import put_database, rules
 from tests.server.house import Clock
+from tests.server.store.kit import RUN, frame, group, open_run, status
 from tests.serving import wait_until
 
 START = 1_790_000_000_000
@@ -66,6 +69,12 @@ class Office:
                 break
             self.clock.now_ms = max(newest.due_ms, self.clock())
         return found
+
+
+def state_of(office: Office, number: int) -> DeliveryState:
+    found = office.store.alerts.get(number)
+    assert found is not None
+    return found.state
 
 
 @pytest.fixture
@@ -112,7 +121,7 @@ def test_what_is_days_old_is_tried_once_more(office: Office) -> None:
     assert office.store.alerts.latest(1)[0].state is DeliveryState.GIVEN_UP
 
 
-def test_a_receiver_that_hangs_holds_up_no_other_channel_and_no_end_of_the_server(office: Office) -> None:
+def test_a_receiver_that_hangs_holds_up_no_channel_no_frame_no_diagnosis_and_no_end(office: Office) -> None:
     other = office.add()
     hangs, let_go = threading.Event(), threading.Event()
 
@@ -128,11 +137,18 @@ def test_a_receiver_that_hangs_holds_up_no_other_channel_and_no_end_of_the_serve
         office.store.alerts.test(channel)
     dispatcher.start()
     assert hangs.wait(20)
-    wait_until(lambda: office.store.alerts.latest(1)[0].state is DeliveryState.SENT, "the other channel has its own")
+    wait_until(lambda: state_of(office, 2) is DeliveryState.SENT, "the other channel has its own")
+    open_run(office.store)
+    broken = frame(0, group({"loss": [float("nan")] * 60}, range(60)), records=[status("failed", 59)])
+    assert office.store.frames.accept(broken).seq == 0
+    diagnosis = Diagnosis(office.store, Live(), rules(), office.clock)
+    while diagnosis.run_once():
+        pass
+    assert office.store.findings.list(RUN)
     dispatcher.stop()
-    assert office.store.alerts.latest(2)[1].state is DeliveryState.WAITING
+    assert state_of(office, 1) is DeliveryState.WAITING
     let_go.set()
-    wait_until(lambda: office.store.alerts.latest(2)[1].state is DeliveryState.SENT, "it is noted when it comes back")
+    wait_until(lambda: state_of(office, 1) is DeliveryState.SENT, "it is noted when it comes back")
 
 
 def test_the_thread_goes_on_after_trouble_with_the_database(office: Office, caplog: pytest.LogCaptureFixture) -> None:

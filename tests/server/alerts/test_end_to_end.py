@@ -132,21 +132,6 @@ def test_what_was_found_before_a_kill_is_told_after_it(tmp_path: Path, got: Rece
     assert len(got.heard) == 1
 
 
-def test_a_receiver_that_never_answers_holds_up_neither_frames_nor_findings(tmp_path: Path, got: Receiver) -> None:
-    got.drip_s = 30.0
-    with serving(tmp_path, "--alert-hosts", got.host) as server:
-        training = Training(server)
-        training.channel(kind="webhook", name="ours", address=f"{got.url}/T0K3N", severity="info")
-        training.begin()
-        training.send({"loss": [1.0] * 50 + [float("nan")] * 50})
-        wait_until(lambda: got.heard, "the receiver has the news, and says nothing")
-        began = time.monotonic()
-        training.send({"loss": [float("nan")] * 50}, first_step=100)
-        assert time.monotonic() - began < 4, "a frame waits for nobody"
-        training.send({"loss": [1.0]}, FAILED, first_step=150)
-        wait_until(lambda: server.get(f"runs/{RUN}")["diagnosis"] == "final", "the diagnosis goes on", 20)
-
-
 def test_two_servers_on_one_database_tell_each_thing_once_and_one_goes_on_alone(
     tmp_path: Path, got: Receiver, postgres_cluster: Cluster
 ) -> None:

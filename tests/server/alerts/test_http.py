@@ -12,7 +12,7 @@ import pytest
 from server.alerts.errors import NotSent, Refused
 from server.alerts.guard import Guard
 from server.alerts.http import Post, Poster
-from tests.server.alerts.kit import NOW_S, Receiver, now_s, receiver, trusting
+from tests.server.alerts.kit import NOW_S, Receiver, due, now_s, receiver, trusting
 
 
 def poster(got: Receiver, **more: Any) -> Poster:
@@ -144,3 +144,11 @@ def test_tls_checks_the_name_though_a_number_is_connected_to() -> None:
         with pytest.raises(NotSent, match=r"The certificate of hooks\.example was not accepted: self-signed"):
             send("hooks.example")
     assert len(got.heard) == 1
+
+
+def test_nothing_that_is_sent_is_written_out() -> None:
+    post = Post("https://hooks.example/T0K3N", b"s3cret", {"Authorization": "Bearer s3cret"})
+    target = Guard(resolve=looked_up).check(post.address)
+    for text in (repr(post), repr(target), repr(due(secret="s3cret"))):
+        assert "T0K3N" not in text
+        assert "s3cret" not in text

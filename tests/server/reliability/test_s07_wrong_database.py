@@ -162,7 +162,7 @@ def test_s07_tables_without_their_version_are_not_taken_over(home: Path) -> None
     with sqlite3.connect(home / "gradwatch.db") as database:
         database.execute("DROP TABLE alembic_version")
     database.close()
-    assert "belongs to another program (it has the table 'attempts'). Name another one with --database" in refusal(home)
+    assert "belongs to another program (it has the table 'alerts'). Name another one with --database" in refusal(home)
 
 
 def test_s07_a_page_of_a_database_that_is_damaged_while_it_is_read_is_a_sentence(home: Path, load: Load) -> None:
