@@ -1,4 +1,4 @@
-"""X13: the token, a wrong one and the key of a session stand in no file, log, answer, export, backup or process list."""
+"""X13: the token, a wrong one and the key of a session are in no file, log, answer, export, backup or process list."""
 
 from __future__ import annotations
 
