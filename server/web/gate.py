@@ -154,7 +154,7 @@ class Gate:
         sentence: str,
         more: Mapping[str, str] | None = None,
     ) -> None:
-        if _is_page(scope, Headers(scope=scope)):
+        if _is_for_people(scope, Headers(scope=scope)):
             answer = page(Request(scope), status, sentence)
             answer.headers.update(more or {})
             await answer(scope, receive, send)
@@ -168,6 +168,11 @@ def is_open(method: str, path: str) -> bool:
 
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
-    if scope["path"].startswith("/api/") or scope["method"] not in SAFE_METHODS:
+    return scope["method"] in SAFE_METHODS and _is_for_people(scope, headers)
+
+
+def _is_for_people(scope: Scope, headers: Headers) -> bool:
+    """Whether the answer, to a form too, takes the place of the page that a person looks at."""
+    if scope["path"].startswith("/api/"):
         return False
     return "text/html" in headers.get("accept", "") and "hx-request" not in headers
