@@ -213,8 +213,10 @@ class Monitor:
             parts = self._stop(state)
             if parts is not None:
                 self._deliver(parts, state, timeout, extra)
-            elif self._last_words is not None:
-                self._last_words.join(max(timeout, 0.0))
+            elif (words := self._last_words) is not None:
+                words.join(max(timeout, 0.0))
+                if words.is_alive() and self._talks:
+                    verdict.tell([], self.url, delivered=False)
             return self._result
 
     def _stop(self, state: str = "finished") -> Parts | None:
@@ -234,12 +236,16 @@ class Monitor:
         self._last_findings, self._last_ledger = parts.outbox.findings(), parts.outbox.ledger
         return parts
 
+    @property
+    def _talks(self) -> bool:
+        return not self._settings.quiet and self._identity.rank == 0
+
     def _deliver(self, parts: Parts, state: str, timeout: float, extra: dict[str, Any] | None) -> None:
         deadline = monotonic() + timeout
         self._result = parts.outbox.finish(state, timeout, extra)
         self._last_ledger = parts.outbox.ledger
         self._last_findings = parts.outbox.findings()
-        if not self._settings.quiet and self._identity.rank == 0:
+        if self._talks:
             final = None
             if self._result and self._own_transport:
                 left = min(deadline - monotonic(), verdict.WAIT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -25,10 +26,10 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "WAIT_S", 30.0)
 
 
-def talking(server: Server, home: Path) -> dict[str, str]:
+def talking(url: str, home: Path) -> dict[str, str]:
     """Gives the environment of a process that tells what was found."""
     others = {name: value for name, value in os.environ.items() if name != "GRADWATCH_QUIET"}
-    return {**others, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return {**others, "GRADWATCH_URL": url, "GRADWATCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.usefixtures("talkative")
@@ -179,7 +180,7 @@ def test_what_ended_the_run_is_said_where_no_problem_was_found(
 ) -> None:
     code = ENDED_BY.format(last=last, how=how)
     done = subprocess.run(
-        [sys.executable, "-c", code], env=talking(server, tmp_path), cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code], env=talking(server.url, tmp_path), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if "Gradwatch found" in line]
@@ -207,10 +208,27 @@ main()
 
 def test_a_training_in_a_function_that_ends_the_process_is_told_too(server: Server, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_FUNCTION], env=talking(server, tmp_path), cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", IN_A_FUNCTION],
+        env=talking(server.url, tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-2].startswith("Gradwatch found "), done.stderr
+
+
+def test_a_training_in_a_function_says_that_a_silent_server_has_not_got_it_all(tmp_path: Path) -> None:
+    code = IN_A_FUNCTION.replace("60.0, 30.0", "2.0, 1.0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=talking(url, tmp_path), cwd=ROOT, capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "Gradwatch: not everything could be delivered; deliver it later with: gradwatch sync"
+    )
 
 
 def test_what_ended_the_run_comes_before_what_was_found() -> None:
