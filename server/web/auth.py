@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
 from server.accounts import powers
-from server.accounts.book import Accounts
+from server.accounts.book import UNKNOWN, Accounts
 from server.accounts.powers import Caller
 from server.store.sign_ins import SignIns
 from server.web.sessions import LONGEST_S, Sessions, SessionsInMemory, StoredSessions, digest
@@ -88,10 +88,23 @@ class Door:
         """Whether it is the server's own token, compared in a time that tells nothing about it."""
         return self._token is not None and hmac.compare_digest(self._token, digest(token))
 
-    async def with_token(self, token: str) -> Caller | str:
-        """Gives whom a token makes of a request, or a sentence that says why it opens nothing."""
-        if self.opens_with(token):
+    async def with_token(self, token: str, address: str) -> Caller | str | int:
+        """Gives whom a token makes of a request, a sentence that says why it opens nothing, or the seconds to wait.
+
+        Somebody's guesses hold up no training of the same address: a token of the accounts cannot be guessed.
+        """
+        wait = self.throttle.wait_s(address)
+        if not wait and self.opens_with(token):
             return powers.WITH_SERVER_TOKEN
+        found = await self._with_own_token(token)
+        if found not in (WRONG_TOKEN, UNKNOWN):
+            return found
+        if wait:
+            return wait
+        self.throttle.failed(address, token)
+        return found
+
+    async def _with_own_token(self, token: str) -> Caller | str:
         if self._accounts is None:
             return WRONG_TOKEN
         known = self._accounts.known_token(token)

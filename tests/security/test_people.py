@@ -399,6 +399,30 @@ def test_a_token_that_ended_says_so(home: House) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (401, "Authorization: the token 'short' was revoked")
 
 
+def test_who_guesses_tokens_keeps_no_training_of_the_same_address_out(tmp_path: Path) -> None:
+    with house(tmp_path, TOKEN) as home:
+        token = Accounts(home.store).add_token("trainings", "read", None, who="the test")
+        client = browser(home)
+
+        def status(text: str) -> int:
+            return client.get("/api/v1/runs", headers={"Authorization": f"Bearer {text}"}).status_code
+
+        assert [status(f"guess-{number}") for number in range(GUESSES)] == [401] * GUESSES
+        assert [status("gw_guess"), status("another guess")] == [429, 429]
+        assert status(token) == 200, "it has 256 random bits: whoever brings it does not guess"
+        assert status(TOKEN) == 429, "that of the server may be short"
+
+
+def test_trainings_whose_tokens_ended_are_no_guesses(home: House) -> None:
+    accounts, client = Accounts(home.store), browser(home)
+    for number in range(GUESSES + 1):
+        token = accounts.add_token(f"old-{number}", "ingest", None, who="the test")
+        accounts.revoke_token(f"old-{number}", who="the test")
+        answer = client.get("/api/v1/runs", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.json()["detail"].endswith("was revoked")) == (401, True)
+    assert sign_in(client, "ada").status_code == 303
+
+
 def test_when_a_token_was_used_is_noted_once_a_minute(home: House) -> None:
     token = Accounts(home.store).add_token("nightly", "read", None, who="the test")
     headers = {"Authorization": f"Bearer {token}"}
