@@ -73,7 +73,7 @@ class Dispatcher:
     def _deliver(self, due: Due) -> None:
         alerts = self._store.alerts
         try:
-            self._senders.send(due)
+            self._send(due)
         except Refused as error:
             alerts.give_up(due, self._owner, str(error))
         except NotSent as error:
@@ -84,6 +84,14 @@ class Dispatcher:
                 alerts.again(due, self._owner, int(wait_s * 1_000), str(error))
         else:
             alerts.sent(due, self._owner)
+
+    def _send(self, due: Due) -> None:
+        try:
+            self._senders.send(due)
+        except NotSent:
+            raise
+        except Exception as error:  # noqa: BLE001 - of a library; its words may hold a secret
+            raise NotSent(f"It could not be sent ({type(error).__name__})") from None
 
     def _work(self) -> None:
         trouble = Trouble(log, "Sending alerts")

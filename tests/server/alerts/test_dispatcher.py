@@ -31,7 +31,7 @@ START = 1_790_000_000_000
 class Line:
     """Sends nothing, and fails as it is told."""
 
-    def __init__(self, *errors: NotSent | None) -> None:
+    def __init__(self, *errors: Exception | None) -> None:
         self.sent: list[Due] = []
         self.errors = list(errors)
 
@@ -103,6 +103,15 @@ def test_what_will_never_work_is_given_up_at_once(office: Office) -> None:
     office.store.alerts.test(office.channel)
     assert office.tries(Dispatcher(office.store, Line(Refused("it answered 404")))) == [0]
     assert office.store.alerts.latest(1)[0].reason == "it answered 404"
+
+
+def test_a_sender_that_fails_in_a_way_of_its_own_is_tried_again_and_then_given_up(office: Office) -> None:
+    office.store.alerts.test(office.channel)
+    found = office.tries(Dispatcher(office.store, Line(UnicodeEncodeError("ascii", "secret", 0, 1, "odd"))))
+    assert [later - sooner for sooner, later in pairwise(found)] == list(WAITS_S)
+    (kept,) = office.store.alerts.latest(1)
+    assert kept.state is DeliveryState.GIVEN_UP
+    assert kept.reason == "It could not be sent (UnicodeEncodeError); tried 9 times"
 
 
 def test_what_is_days_old_is_tried_once_more(office: Office) -> None:
