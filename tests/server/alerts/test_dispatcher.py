@@ -68,6 +68,12 @@ class Office:
         return found
 
 
+def state_of(office: Office, number: int | None) -> DeliveryState:
+    found = office.store.alerts.get(number or 0)
+    assert found is not None
+    return found.state
+
+
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
     made = Office(tmp_path)
@@ -138,10 +144,14 @@ def test_a_receiver_that_hangs_holds_up_no_other_channel_and_no_end_of_the_serve
     dispatcher.start()
     assert hangs.wait(20)
     wait_until(lambda: office.store.alerts.latest(1)[0].state is DeliveryState.SENT, "the other channel has its own")
+    later = office.store.alerts.test(other)
+    waits = office.store.alerts.test(office.channel)
+    wait_until(lambda: state_of(office, later) is DeliveryState.SENT, "a later one too, while the first still hangs")
     dispatcher.stop()
-    assert office.store.alerts.latest(2)[1].state is DeliveryState.WAITING
+    assert state_of(office, waits) is DeliveryState.WAITING, "a receiver gets one at a time"
+    assert office.store.alerts.latest(4)[3].state is DeliveryState.WAITING
     let_go.set()
-    wait_until(lambda: office.store.alerts.latest(2)[1].state is DeliveryState.SENT, "it is noted when it comes back")
+    wait_until(lambda: office.store.alerts.latest(4)[3].state is DeliveryState.SENT, "it is noted when it comes back")
 
 
 def test_the_thread_goes_on_after_trouble_with_the_database(office: Office, caplog: pytest.LogCaptureFixture) -> None:
