@@ -20,6 +20,7 @@ from server.domain.accounts import Role
 from server.live import Live
 from server.store import Store
 from server.web import gate
+from server.web.auth import address_of
 from server.web.throttle import GUESSES, GUESSES_AT_A_NAME
 from tests.server.accounts.kit import quick_passwords
 from tests.server.empty import rules
@@ -297,6 +298,28 @@ def test_guessing_is_slowed_down_for_a_name_from_wherever_known_or_not(home: Hou
             assert sign_in(browser(home, address=f"10.1.{number}.1"), name, f"guess-{number}").status_code == 401
         assert sign_in(browser(home, address="10.2.0.1"), name).status_code == 429
     assert sign_in(browser(home, address="10.2.0.1"), "ada").status_code == 303
+
+
+def test_a_stranger_cannot_lock_out_a_person_where_that_person_has_signed_in(home: House) -> None:
+    at_home = browser(home, "eve", address="10.2.0.1")
+    at_home.post("/sign-out")
+    for number in range(GUESSES_AT_A_NAME):
+        sign_in(browser(home, address=f"10.1.{number}.1"), "eve", f"guess-{number}")
+    assert sign_in(browser(home, address="10.2.0.2"), "eve").status_code == 429
+    assert sign_in(at_home, "eve").status_code == 303
+    for number in range(GUESSES):
+        assert sign_in(at_home, "eve", f"mistyped-{number}").status_code == 401
+    assert sign_in(at_home, "eve").status_code == 429, "guesses from there are slowed down as any"
+
+
+def test_a_network_of_one_customer_is_one_address() -> None:
+    def address(host: str) -> str:
+        return address_of({"client": (host, 50_000)})
+
+    assert address("2001:db8:1:2::5") == address("2001:db8:1:2:ffff::6") != address("2001:db8:1:3::5")
+    assert address("::ffff:10.0.0.1") == address("10.0.0.1") != address("::ffff:10.0.0.2")
+    assert address("fe80::1%eth0") == address("fe80::2%eth0")
+    assert address("testclient") == "testclient"
 
 
 def test_the_same_wrong_password_again_is_no_new_guess(home: House) -> None:
