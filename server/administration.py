@@ -137,6 +137,10 @@ def _remove_user(store: Store, options: argparse.Namespace) -> str:
     if left:
         names = ", ".join(repr(one.name) for one in left)
         said += f"Tokens that {options.name} made go on: {names}; gradwatch token revoke NAME ends one.\n"
+    if not store.people.any():
+        said += (
+            "Nobody has an account now: a server on 127.0.0.1 without a token is open to everybody on this machine.\n"
+        )
     return said
 
 

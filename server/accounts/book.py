@@ -62,7 +62,7 @@ class Accounts:
     def change_password(self, person: Person, old: str, new: str, when_wrong: Callable[[], None]) -> None:
         """Changes one's own password, for which the old one has to be known."""
         found = self._store.people.find(person.name)
-        if not passwords.fits(found[1] if found else None, old):
+        if not passwords.fits(found[1] if found else None, old, person.name):
             when_wrong()
             raise WrongAccount("The old password is another one.")
         self.set_password(person.name, new, who=person.name)
@@ -78,7 +78,7 @@ class Accounts:
         """Gives the person and the hash of the password where both are right; a wrong name takes as long."""
         called = _folded(name)
         found = self._store.people.find(called) if _NAME.fullmatch(called) else None
-        if not passwords.fits(found[1] if found else None, password):
+        if not passwords.fits(found[1] if found else None, password, called):
             return None
         return found
 

@@ -6,7 +6,11 @@ the commonest ones are what NIST SP 800-63B asks for; it advises against rules a
 
 from __future__ import annotations
 
+import hmac
+import secrets
+import threading
 import unicodedata
+from collections import OrderedDict
 from functools import lru_cache
 
 from argon2 import PasswordHasher
@@ -16,6 +20,11 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from server.errors import WrongAccount
 
 LEAST, MOST = 12, 256
+MOST_WRONG = 1_000
+
+_KEY = secrets.token_bytes(32)
+_wrong: OrderedDict[bytes, None] = OrderedDict()  # what was tried and is wrong, as no one can read it
+_lock = threading.Lock()
 
 _HASHER = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 # the commonest of lists of leaked ones that are long enough, and what people make of the name of this program
@@ -60,14 +69,26 @@ def hashed(password: str) -> str:
     return _HASHER.hash(password)
 
 
-def fits(kept: str | None, password: str) -> bool:
-    """Whether this is the password; where nobody is called so (None), the answer takes as long and is always no."""
+def fits(kept: str | None, password: str, name: str = "") -> bool:
+    """Whether this is the password; where nobody is called so (None), the answer takes as long and is always no.
+
+    What was wrong for this name and hash is wrong again at no cost: nobody keeps the cores busy with one password.
+    """
     plain = _plain(password)[: MOST + 1]
-    try:
-        right = _HASHER.verify(_nobodys() if kept is None else kept, plain)
-    except VerificationError:
+    against = _nobodys() if kept is None else kept
+    mark = hmac.digest(_KEY, f"{name}\n{against}\n{plain}".encode(), "sha256")
+    if mark in _wrong:
         return False
-    return right and kept is not None
+    try:
+        right = _HASHER.verify(against, plain) and kept is not None
+    except VerificationError:
+        right = False
+    if not right:
+        with _lock:
+            _wrong[mark] = None
+            while len(_wrong) > MOST_WRONG:
+                _wrong.popitem(last=False)
+    return right
 
 
 def _plain(password: str) -> str:

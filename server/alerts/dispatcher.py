@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from server.store import Store
 from server.trouble import Trouble
 
 INTERVAL_S = 1.0
+ROUND_S = 1.0  # how long a round waits for its receivers
 MOST_AT_ONCE = 16
 JOIN_TIMEOUT_S = 2.0
 WAITS_S = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600)  # after each try that failed; then it is given up
@@ -43,6 +45,7 @@ class Dispatcher:
         self._owner = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="gradwatch-alerts", daemon=True)
+        self._trying: dict[int, threading.Thread] = {}  # by channel: one at a time
 
     def start(self) -> None:
         """Starts the thread."""
@@ -54,14 +57,21 @@ class Dispatcher:
         self._thread.join(JOIN_TIMEOUT_S)
 
     def run_once(self) -> int:
-        """Tries what is due, at most one piece of news a channel; gives how many that were."""
-        due = self._store.alerts.claim(self._owner, MOST_AT_ONCE)
-        tries = [threading.Thread(target=self._try, args=(one,), name="gradwatch-alert", daemon=True) for one in due]
-        for thread in tries:
-            thread.start()
-        for thread in tries:
-            while thread.is_alive() and not self._stop.is_set():
-                thread.join(0.1)
+        """Tries what is due, at most one piece of news a channel; gives how many that were.
+
+        What takes longer than a round goes on beside the next ones, which leave its channel out.
+        """
+        self._trying = {channel: one for channel, one in self._trying.items() if one.is_alive()}
+        room = MOST_AT_ONCE - len(self._trying)
+        due = self._store.alerts.claim(self._owner, room, self._trying) if room else []
+        for one in due:
+            tries = threading.Thread(target=self._try, args=(one,), name="gradwatch-alert", daemon=True)
+            self._trying[one.channel.id] = tries
+            tries.start()
+        until = time.monotonic() + ROUND_S
+        for started in self._trying.values():
+            while started.is_alive() and time.monotonic() < until and not self._stop.is_set():
+                started.join(0.1)
         return len(due)
 
     def _try(self, due: Due) -> None:
@@ -73,7 +83,7 @@ class Dispatcher:
     def _deliver(self, due: Due) -> None:
         alerts = self._store.alerts
         try:
-            self._senders.send(due)
+            self._send(due)
         except Refused as error:
             alerts.give_up(due, self._owner, str(error))
         except NotSent as error:
@@ -84,6 +94,14 @@ class Dispatcher:
                 alerts.again(due, self._owner, int(wait_s * 1_000), str(error))
         else:
             alerts.sent(due, self._owner)
+
+    def _send(self, due: Due) -> None:
+        try:
+            self._senders.send(due)
+        except NotSent:
+            raise
+        except Exception as error:  # noqa: BLE001 - of a library; its words may hold a secret
+            raise NotSent(f"It could not be sent ({type(error).__name__})") from None
 
     def _work(self) -> None:
         trouble = Trouble(log, "Sending alerts")

@@ -90,6 +90,9 @@ def _opened(url: str, context: Callable[[], ssl.SSLContext]) -> smtplib.SMTP:
             raise Refused("The mail server offers no STARTTLS, and a password is not sent over an open line")
         if parts.username:
             session.login(unquote(parts.username), unquote(parts.password or ""))
+    except UnicodeEncodeError:
+        session.close()
+        raise Refused("The name or the password of the mail server has a letter outside ASCII; choose others") from None
     except BaseException:
         session.close()
         raise

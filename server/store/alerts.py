@@ -6,7 +6,7 @@ Not for: deciding what is told (telling.py), or when it is tried again (server.a
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, literal_column, select, update
@@ -48,13 +48,14 @@ class Alerts:
 
         return self._writer.run(put)
 
-    def claim(self, owner: str, limit: int) -> list[Due]:
-        """Leases what is due, the oldest of each channel, to `owner`; what is no news any more is taken away.
+    def claim(self, owner: str, limit: int, without: Collection[int] = ()) -> list[Due]:
+        """Leases what is due, the oldest of each channel but those `without`, to `owner`; what is no news any more is
+        taken away.
 
         A lease runs out by itself when its owner dies; then another process tries, with the same mark.
         """
         now = self._clock()
-        due = and_(_WAITS, _a.due_ms <= now, _a.lease_until_ms <= now)
+        due = and_(_WAITS, _a.due_ms <= now, _a.lease_until_ms <= now, _a.channel.not_in(list(without)))
         with self._database.read() as connection:
             if connection.execute(select(_a.id).where(due).limit(1)).first() is None:
                 return []

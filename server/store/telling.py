@@ -99,14 +99,15 @@ class Telling:
             if was is not None:
                 was = before.places[_top(number, before.places)]
             known[top] = max(known.get(top, BEFORE_ALL), was.severity.rank if was else BEFORE_ALL)
+        rows = []
         for top, rank in known.items():
             item, severity = items[top], now[top].severity
             if severity.rank <= rank or item.code in SILENCE_CODES:
                 continue
-            for channel in before.channels:
-                if severity.rank >= channel.severity.rank:
-                    what = {"attempt": item.attempt, "finding": top}
-                    self._note(connection, run, channel, "finding", _finding_key(run_id, item), what)
+            channels = [channel for channel in before.channels if severity.rank >= channel.severity.rank]
+            what = {"attempt": item.attempt, "finding": top}
+            rows += self._rows(run, channels, "finding", _finding_key(run_id, item), what)
+        _note(connection, rows)
 
     def state(self, connection: Connection, run_id: str, state: str, attempt: int | None = None) -> None:
         """Notes that a run broke, fell silent or ended."""
@@ -118,23 +119,31 @@ class Telling:
         number = attempt or run.latest_attempt
         if number < 1:
             return  # a preflight, in front of its user
-        for channel in channels:
-            if turn is not Turn.ENDED or channel.ends:
-                key = f"{run_id}/{number}/{turn.value}"
-                self._note(connection, run, channel, state, key, {"attempt": number})
+        listening = [channel for channel in channels if turn is not Turn.ENDED or channel.ends]
+        key = f"{run_id}/{number}/{turn.value}"
+        _note(connection, self._rows(run, listening, state, key, {"attempt": number}))
 
     def _is_news(self, run: Row[Any]) -> bool:
         """Whether the run is heard of here and now: it did not come with an import, and is not from another day."""
         heard: int = run.heard_ms
         return heard > (run.came_ms or 0) and heard >= self._clock() - OLD_MS
 
-    def _note(
-        self, connection: Connection, run: Row[Any], channel: Channel, event: str, key: str, what: Mapping[str, int]
-    ) -> None:
-        if run.deleted_ms is None and channel.wants(run.project, tuple(json.loads(run.tags))):
-            row = new_row(channel.id, event, key, self._clock(), HOLD_MS)
-            once = upsert(schema.alerts).on_conflict_do_nothing(index_elements=["channel", "key"])
-            connection.execute(once, {**row, "run": run.id, **what})
+    def _rows(
+        self, run: Row[Any], channels: Sequence[Channel], event: str, key: str, what: Mapping[str, int]
+    ) -> list[Mapping[str, Any]]:
+        if run.deleted_ms is not None:
+            return []
+        tags = tuple(json.loads(run.tags))
+        wanting = [channel for channel in channels if channel.wants(run.project, tags)]
+        now = self._clock()
+        return [{**new_row(channel.id, event, key, now, HOLD_MS), "run": run.id, **what} for channel in wanting]
+
+
+def _note(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Puts news in line, each once; all in one statement, because the writer has more to do."""
+    if rows:
+        once = upsert(schema.alerts).on_conflict_do_nothing(index_elements=["channel", "key"])
+        connection.execute(once, rows)
 
 
 def new_row(channel: int, event: str, key: str, now_ms: int, hold_ms: int) -> dict[str, Any]:

@@ -6,8 +6,10 @@ Not for: what they may do (gate, access).
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
@@ -20,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
 from server.accounts import powers
-from server.accounts.book import Accounts
+from server.accounts.book import UNKNOWN, Accounts
 from server.accounts.powers import Caller
 from server.store.sign_ins import SignIns
 from server.web.sessions import LONGEST_S, Sessions, SessionsInMemory, StoredSessions, digest
@@ -32,6 +34,7 @@ BEARER = HTTPBearer(auto_error=False, description="a token of the server, or its
 MOST_NAME = 100  # of what is typed; a name has no more than 64
 COOKIE = "gradwatch_session_"  # and the port
 MOST_COOKIES = 8
+MOST_PLACES = 1_000  # from which people have signed in
 
 WRONG_TOKEN = "the token is not the one that this server was started with"  # noqa: S105 - a sentence
 
@@ -61,6 +64,7 @@ class Door:
         self.sessions: Sessions = SessionsInMemory(now) if kept is None else StoredSessions(kept, token)
         self.throttle = Throttle(now)
         self.names = Throttle(now, GUESSES_AT_A_NAME)
+        self._came: OrderedDict[tuple[str, str], None] = OrderedDict()  # the names and addresses of who signed in
         self._hashing: CapacityLimiter | None = None
 
     @property
@@ -88,10 +92,23 @@ class Door:
         """Whether it is the server's own token, compared in a time that tells nothing about it."""
         return self._token is not None and hmac.compare_digest(self._token, digest(token))
 
-    async def with_token(self, token: str) -> Caller | str:
-        """Gives whom a token makes of a request, or a sentence that says why it opens nothing."""
-        if self.opens_with(token):
+    async def with_token(self, token: str, address: str) -> Caller | str | int:
+        """Gives whom a token makes of a request, a sentence that says why it opens nothing, or the seconds to wait.
+
+        Somebody's guesses hold up no training of the same address: a token of the accounts cannot be guessed.
+        """
+        wait = self.throttle.wait_s(address)
+        if not wait and self.opens_with(token):
             return powers.WITH_SERVER_TOKEN
+        found = await self._with_own_token(token)
+        if found not in (WRONG_TOKEN, UNKNOWN):
+            return found
+        if wait:
+            return wait
+        self.throttle.failed(address, token)
+        return found
+
+    async def _with_own_token(self, token: str) -> Caller | str:
         if self._accounts is None:
             return WRONG_TOKEN
         known = self._accounts.known_token(token)
@@ -108,12 +125,18 @@ class Door:
     def _sign_in(self, name: str, password: str, address: str) -> str | int:
         assert self._accounts is not None  # noqa: S101 - narrows the type; `sign_in` looked
         called = name.strip().lower()[:MOST_NAME]
-        wait = max(self.throttle.wait_s(address), self.names.wait_s(called))
+        # whoever guesses at a name from elsewhere does not lock its owner out
+        at_home = (called, address) in self._came
+        wait = max(self.throttle.wait_s(address), 0 if at_home else self.names.wait_s(called))
         if wait:
             return wait
         found = self._accounts.sign_in(called, password)
         key = None if found is None else self.sessions.open(*found)
-        if key is None:
+        if key is not None:
+            self._came[called, address] = None
+            while len(self._came) > MOST_PLACES:
+                self._came.popitem(last=False)
+        else:
             self.throttle.failed(address, f"{called}\n{password}")
             self.names.failed(called, password)
         return key or ""
@@ -139,9 +162,19 @@ def safe_next(target: str) -> str:
 
 
 def address_of(scope: Scope) -> str:
-    """Gives the address of the other side, as the connection knows it, or a proxy that the settings name."""
+    """Gives the address of the other side, as the connection knows it, or a proxy that the settings name.
+
+    Of IPv6 it is the network: one customer has all 2^64 addresses of it.
+    """
     client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    text = str(client[0]) if client else "unknown"
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
 
 
 def router_for(door: Door, show_form: Callable[[Request, str, str, int, str], Response]) -> APIRouter:

@@ -135,14 +135,10 @@ class Gate:
         return await self._with_token(token.strip(), address_of(scope))
 
     async def _with_token(self, token: str, address: str) -> Caller | _Unknown:
-        wait = self.door.throttle.wait_s(address)
-        if wait:
-            return _Unknown(throttled(wait), 429, sent_token=True, wait_s=wait)
-        caller = await self.door.with_token(token)
-        if isinstance(caller, str):
-            self.door.throttle.failed(address, token)
-            return _Unknown(f"Authorization: {caller}", sent_token=True)
-        return caller
+        caller = await self.door.with_token(token, address)
+        if isinstance(caller, int):
+            return _Unknown(throttled(caller), 429, sent_token=True, wait_s=caller)
+        return _Unknown(f"Authorization: {caller}", sent_token=True) if isinstance(caller, str) else caller
 
     async def _say(
         self,

@@ -51,6 +51,7 @@ _NOT_SAID = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
 }
+SECRET_FIELDS = frozenset({"address", "secret"})  # of a channel: what is wrong with one is said without it
 TOO_LARGE = "body: it is larger than this address takes"
 SERVER_FAULT = "The server failed at this request; its log says why. What was acknowledged before is safe."
 
@@ -189,11 +190,12 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         return f"{where} {name}: it is not known here"
     if error["type"] == "json_invalid":
         return "body: it is not JSON"
+    held = "" if SECRET_FIELDS.intersection(path) else f"got {_shortened(error.get('input'))}; "
     if error["type"] == "string_pattern_mismatch":
         takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
-        return f"{where} {name}: got {_shortened(error.get('input'))}; {takes}"
+        return f"{where} {name}: {held}{takes}"
     message = str(error["msg"]).removeprefix("Value error, ").replace(" after validation", "")
-    return f"{where} {name}: got {_shortened(error.get('input'))}; {message[:1].lower()}{message[1:]}"
+    return f"{where} {name}: {held}{message[:1].lower()}{message[1:]}"
 
 
 def _takes(pattern: str) -> str:

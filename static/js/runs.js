@@ -126,7 +126,8 @@ function showTicks() {
   const shown = { archive: shelf === "", unarchive: shelf === "archived", restore: shelf === "deleted", delete: shelf !== "deleted",
     compare: shelf !== "deleted" && ticked.size > 1 && ticked.size <= MOST_COMPARED };
   bar.querySelector("[data-selection-most]").hidden = shelf === "deleted" || ticked.size <= MOST_COMPARED;
-  for (const [act, yes] of Object.entries(shown)) bar.querySelector(`[data-bulk=${act}]`).hidden = !yes;
+  // a viewer has fewer of them
+  for (const button of bar.querySelectorAll("[data-bulk]")) if (button.dataset.bulk in shown) button.hidden = !shown[button.dataset.bulk];
 }
 
 const dialog = () => document.querySelector("[data-edit-run]");

@@ -29,6 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("shared")
     store = Store.open(url_in(home))
     open_run(store, name="baseline")
+    open_run(store, "0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e99", name="second")
     accounts = Accounts(store)
     for name, role in (("ada", "admin"), (LONG, "editor"), ("vic", "viewer")):
         accounts.add_person(name, role, PASSWORD, who="the test")
@@ -114,13 +115,29 @@ def test_an_admin_adds_somebody_who_signs_in_and_makes_a_token(browser: Browser,
         server.stop()
 
 
+def test_a_viewer_ticks_runs_to_compare_them(shared: Server, browser: Browser) -> None:
+    page = browser.new_page()
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    sign_in(page, shared, "vic")
+    page.locator("[data-tick]").first.check()
+    bar = page.locator("[data-selection]")
+    bar.get_by_text("1 ticked").wait_for()
+    assert bar.locator("button:visible").all_inner_texts() == ["Clear"]
+    page.locator("[data-tick]").last.check()
+    bar.get_by_text("2 ticked").wait_for()
+    assert bar.locator("button:visible").all_inner_texts() == ["Compare", "Clear"]
+    bar.get_by_role("button", name="Clear").click()
+    bar.wait_for(state="hidden")
+    assert broken == []
+    page.close()
+
+
 def test_a_viewer_is_offered_nothing_to_change(shared: Server, browser: Browser) -> None:
     page = browser.new_page()
     sign_in(page, shared, "vic")
     page.locator(f"[data-row='{RUN}'] a").first.wait_for()
     assert page.locator("[data-run-act], [data-bulk='delete']").count() == 0
-    page.locator("[data-tick]").first.check()
-    page.get_by_role("button", name="Compare").wait_for()
     page.goto(f"{shared.url}/runs/{RUN}")
     assert page.locator("[data-run-act]").count() == 0
     page.goto(shared.url + "/settings/people")

@@ -20,6 +20,7 @@ from server.domain.accounts import Role
 from server.live import Live
 from server.store import Store
 from server.web import gate
+from server.web.auth import address_of
 from server.web.throttle import GUESSES, GUESSES_AT_A_NAME
 from tests.server.accounts.kit import quick_passwords
 from tests.server.empty import rules
@@ -139,10 +140,16 @@ def test_an_unknown_name_costs_the_same_work(home: House, monkeypatch: pytest.Mo
     hasher = passwords._HASHER
     passwords._nobodys()
     monkeypatch.setattr(passwords, "_HASHER", Counted())
+    for name in ("ada", "nobody", "no-other"):
+        assert sign_in(browser(home), name, OTHER).status_code == 401
+    assert len(checked) == 3
+    assert checked[0] == checked[1] == checked[2], "with the same parameters"
     for name in ("ada", "nobody"):
         assert sign_in(browser(home), name, OTHER).status_code == 401
-    assert len(checked) == 2
-    assert checked[0] == checked[1], "with the same parameters"
+    assert len(checked) == 3, "the same again, which is no new guess, costs nothing"
+    monkeypatch.setattr(passwords, "_HASHER", hasher)
+    Accounts(home.store).set_password("ada", OTHER, who="the test")
+    assert sign_in(browser(home), "ada", OTHER).status_code == 303
 
 
 def test_nobody_has_the_password_of_nobody(home: House) -> None:
@@ -300,6 +307,28 @@ def test_guessing_is_slowed_down_for_a_name_from_wherever_known_or_not(home: Hou
     assert sign_in(browser(home, address="10.2.0.1"), "ada").status_code == 303
 
 
+def test_a_stranger_cannot_lock_out_a_person_where_that_person_has_signed_in(home: House) -> None:
+    at_home = browser(home, "eve", address="10.2.0.1")
+    at_home.post("/sign-out")
+    for number in range(GUESSES_AT_A_NAME):
+        sign_in(browser(home, address=f"10.1.{number}.1"), "eve", f"guess-{number}")
+    assert sign_in(browser(home, address="10.2.0.2"), "eve").status_code == 429
+    assert sign_in(at_home, "eve").status_code == 303
+    for number in range(GUESSES):
+        assert sign_in(at_home, "eve", f"mistyped-{number}").status_code == 401
+    assert sign_in(at_home, "eve").status_code == 429, "guesses from there are slowed down as any"
+
+
+def test_a_network_of_one_customer_is_one_address() -> None:
+    def address(host: str) -> str:
+        return address_of({"client": (host, 50_000)})
+
+    assert address("2001:db8:1:2::5") == address("2001:db8:1:2:ffff::6") != address("2001:db8:1:3::5")
+    assert address("::ffff:10.0.0.1") == address("10.0.0.1") != address("::ffff:10.0.0.2")
+    assert address("fe80::1%eth0") == address("fe80::2%eth0")
+    assert address("testclient") == "testclient"
+
+
 def test_the_same_wrong_password_again_is_no_new_guess(home: House) -> None:
     client = browser(home)
     for _ in range(3 * GUESSES):
@@ -398,6 +427,30 @@ def test_a_token_that_ended_says_so(home: House) -> None:
     accounts.revoke_token("short", who="the test")
     answer = home.client.get("/api/v1/runs", headers=headers)
     assert (answer.status_code, answer.json()["detail"]) == (401, "Authorization: the token 'short' was revoked")
+
+
+def test_who_guesses_tokens_keeps_no_training_of_the_same_address_out(tmp_path: Path) -> None:
+    with house(tmp_path, TOKEN) as home:
+        token = Accounts(home.store).add_token("trainings", "read", None, who="the test")
+        client = browser(home)
+
+        def status(text: str) -> int:
+            return client.get("/api/v1/runs", headers={"Authorization": f"Bearer {text}"}).status_code
+
+        assert [status(f"guess-{number}") for number in range(GUESSES)] == [401] * GUESSES
+        assert [status("gw_guess"), status("another guess")] == [429, 429]
+        assert status(token) == 200, "it has 256 random bits: whoever brings it does not guess"
+        assert status(TOKEN) == 429, "that of the server may be short"
+
+
+def test_trainings_whose_tokens_ended_are_no_guesses(home: House) -> None:
+    accounts, client = Accounts(home.store), browser(home)
+    for number in range(GUESSES + 1):
+        token = accounts.add_token(f"old-{number}", "ingest", None, who="the test")
+        accounts.revoke_token(f"old-{number}", who="the test")
+        answer = client.get("/api/v1/runs", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.json()["detail"].endswith("was revoked")) == (401, True)
+    assert sign_in(client, "ada").status_code == 303
 
 
 def test_when_a_token_was_used_is_noted_once_a_minute(home: House) -> None:

@@ -34,7 +34,7 @@ START = 1_790_000_000_000
 class Line:
     """Sends nothing, and fails as it is told."""
 
-    def __init__(self, *errors: NotSent | None) -> None:
+    def __init__(self, *errors: Exception | None) -> None:
         self.sent: list[Due] = []
         self.errors = list(errors)
 
@@ -71,8 +71,8 @@ class Office:
         return found
 
 
-def state_of(office: Office, number: int) -> DeliveryState:
-    found = office.store.alerts.get(number)
+def state_of(office: Office, number: int | None) -> DeliveryState:
+    found = office.store.alerts.get(number or 0)
     assert found is not None
     return found.state
 
@@ -114,6 +114,15 @@ def test_what_will_never_work_is_given_up_at_once(office: Office) -> None:
     assert office.store.alerts.latest(1)[0].reason == "it answered 404"
 
 
+def test_a_sender_that_fails_in_a_way_of_its_own_is_tried_again_and_then_given_up(office: Office) -> None:
+    office.store.alerts.test(office.channel)
+    found = office.tries(Dispatcher(office.store, Line(UnicodeEncodeError("ascii", "secret", 0, 1, "odd"))))
+    assert [later - sooner for sooner, later in pairwise(found)] == list(WAITS_S)
+    (kept,) = office.store.alerts.latest(1)
+    assert kept.state is DeliveryState.GIVEN_UP
+    assert kept.reason == "It could not be sent (UnicodeEncodeError); tried 9 times"
+
+
 def test_what_is_days_old_is_tried_once_more(office: Office) -> None:
     office.store.alerts.test(office.channel)
     office.clock.now_ms += MOST_AGE_MS + 1
@@ -138,6 +147,9 @@ def test_a_receiver_that_hangs_holds_up_no_channel_no_frame_no_diagnosis_and_no_
     dispatcher.start()
     assert hangs.wait(20)
     wait_until(lambda: state_of(office, 2) is DeliveryState.SENT, "the other channel has its own")
+    later = office.store.alerts.test(other)
+    waits = office.store.alerts.test(office.channel)
+    wait_until(lambda: state_of(office, later) is DeliveryState.SENT, "a later one too, while the first still hangs")
     open_run(office.store)
     broken = frame(0, group({"loss": [float("nan")] * 60}, range(60)), records=[status("failed", 59)])
     assert office.store.frames.accept(broken).seq == 0
@@ -146,6 +158,7 @@ def test_a_receiver_that_hangs_holds_up_no_channel_no_frame_no_diagnosis_and_no_
         pass
     assert office.store.findings.list(RUN)
     dispatcher.stop()
+    assert state_of(office, waits) is DeliveryState.WAITING, "a receiver gets one at a time"
     assert state_of(office, 1) is DeliveryState.WAITING
     let_go.set()
     wait_until(lambda: state_of(office, 1) is DeliveryState.SENT, "it is noted when it comes back")

@@ -60,6 +60,13 @@ def test_the_password_goes_over_tls_alone() -> None:
         assert len(box.mails) == 1
 
 
+def test_a_password_that_cannot_be_sent_is_told() -> None:
+    with mailbox("AUTH PLAIN LOGIN", secure=True) as box:
+        with pytest.raises(Refused, match="a letter outside ASCII"):
+            send(f"smtps://ada:gr%C3%BCn@localhost:{box.port}")
+        assert box.mails == []
+
+
 def test_the_certificate_of_the_mail_server_is_checked() -> None:
     with mailbox(secure=True) as box, pytest.raises(NotSent, match="The certificate of the mail server was not"):
         send(f"smtps://127.0.0.1:{box.port}")

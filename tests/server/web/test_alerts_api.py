@@ -24,6 +24,13 @@ def home(tmp_path: Path) -> Iterator[House]:
         yield found
 
 
+@pytest.mark.parametrize("more", [{"secret": "s3cret" * 40}, {"secret": {"x": "s3cret"}}, {"address": "s3cret" * 400}])
+def test_what_is_wrong_with_a_secret_is_said_without_it(home: House, more: dict[str, Any]) -> None:
+    answer = home.client.post("/api/v1/alerts/channels", json={**WANTED, **more})
+    assert (answer.status_code, "s3cret" in answer.text) == (422, False)
+    assert answer.json()["detail"].startswith(f"field {next(iter(more))}: ")
+
+
 def test_a_channel_is_added_listed_and_removed_and_its_secrets_stay_here(home: House) -> None:
     answer = home.client.post(CHANNELS, json={**WANTED, "projects": ['a, "b"', "c"], "tags": [" t "], "ends": True})
     assert answer.status_code == 201
