@@ -71,6 +71,7 @@ def test_the_pages_of_accounts_fit_keep_the_policy_and_have_no_serious_barrier(
         for closed in page.locator("details.settings__more, .settings__mute details").all():
             closed.locator("summary").click()
         look(path)
+    page.goto("about:blank")  # the page would go to the sign-in form by itself
     page.context.clear_cookies()
     sign_in(page, shared, LONG)
     look("/")
