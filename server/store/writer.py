@@ -204,7 +204,8 @@ class Writer:
             self._database.check_in_place()
             with self._database.writing.connect() as connection, connection.begin():
                 for one in batch:
-                    outcomes.append(self._attempt(connection, one.job))  # noqa: PERF401 - kept when a later one fails
+                    attempt = self._attempt(connection, one.job, alone=len(batch) == 1)
+                    outcomes.append(attempt)  # kept when a later one fails
         except FAULTS as error:
             self._undone()
             if tries > 1 and isinstance(error, DBAPIError) and self._database.worth_retrying(error):
@@ -220,8 +221,11 @@ class Writer:
             else:
                 one.answer.set_exception(reason)
 
-    def _attempt(self, connection: Connection, job: Job) -> tuple[Any, Exception | None]:
-        """Runs a job in a savepoint; one that another process came before is run again and sees what that one did."""
+    def _attempt(self, connection: Connection, job: Job, *, alone: bool) -> tuple[Any, Exception | None]:
+        """Runs a job in a savepoint; one that another process came before is run again and sees what that one did.
+
+        Where that does not help, the jobs before it hold what the other one waits for: the whole transaction is lost.
+        """
         tries = TRIES
         while True:
             tries -= 1
@@ -234,7 +238,10 @@ class Writer:
                 if isinstance(error, DBAPIError) and self._database.transaction_lost(connection):
                     raise
                 self._undone()
-                if not (tries and isinstance(error, DBAPIError) and self._database.worth_retrying(error)):
+                again = isinstance(error, DBAPIError) and self._database.worth_retrying(error)
+                if again and not tries and not alone:
+                    raise
+                if not again or not tries:
                     return None, self._explain(error)
 
     def _undone(self) -> None:

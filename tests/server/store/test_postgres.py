@@ -99,6 +99,56 @@ def test_many_threads_of_two_processes_lose_and_double_nothing(two: tuple[Store,
         assert len(two[1].frames.since(f"r{number}", 1, 0, -1)) == 60
 
 
+def test_writes_of_one_transaction_that_wait_for_another_again_and_again_are_made_one_by_one(
+    postgres_cluster: Cluster,
+) -> None:
+    """The other transaction holds what the second write needs, and waits for what the first one holds."""
+    url = postgres_cluster.new_database()
+    store = Store.open(url)
+    for run in ("r1", "r2"):
+        open_run(store, run_id=run, attempt="a")
+    lock = "SELECT id FROM runs WHERE id = %s FOR UPDATE"
+    held, taken, done = threading.Event(), threading.Event(), threading.Event()
+
+    def rival() -> None:
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            connection.execute("SET deadlock_timeout = '60s'")  # so it is never the one that gives way
+            connection.commit()
+            for _ in range(2):
+                connection.execute(lock, ["r2"])
+                held.set()
+                taken.wait(20)
+                taken.clear()
+                connection.execute(lock, ["r1"])
+                held.clear()
+                connection.commit()
+            done.set()
+            held.set()
+
+    def first(connection: Any) -> str:
+        connection.exec_driver_sql(lock, ("r1",))
+        taken.set()
+        held.wait(20)
+        return "first"
+
+    def second(connection: Any) -> str:
+        connection.exec_driver_sql(lock, ("r2",))
+        return "second"
+
+    other = threading.Thread(target=rival)
+    other.start()
+    held.wait(20)
+    free = threading.Event()
+    writer = store._writer
+    writer.submit(lambda _: free.wait(20), lambda _: None)
+    answers = [writer.submit(job, lambda told: told) for job in (first, second)]
+    free.set()
+    assert [answer.result(60) for answer in answers] == ["first", "second"]
+    other.join(20)
+    assert done.is_set()
+    store.close()
+
+
 def test_a_run_is_diagnosed_by_one_process_until_it_gives_it_back_or_dies(two: tuple[Store, Store]) -> None:
     open_run(two[0])
     open_run(two[0], run_id="other", attempt="b")
