@@ -5,7 +5,7 @@ Not for: what is checked (server.accounts), and who may open them (access).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -63,20 +63,19 @@ def router_for(door: Door) -> APIRouter:
     @router.post(PEOPLE + "/{name}/role", max_body_size=MAX_FORM_BYTES)
     def change_role(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
         """Gives somebody another role."""
-        try:
-            parts.accounts.set_role(name, form.get("role", ""), who=who_is(caller))
-        except WrongAccount as error:
-            return _people(request, parts, caller, problem=str(error), status=422)
-        return RedirectResponse(PEOPLE, 303)
+        return _changed(
+            request, parts, caller, lambda: parts.accounts.set_role(name, form.get("role", ""), who=who_is(caller))
+        )
 
     @router.post(PEOPLE + "/{name}/password", max_body_size=MAX_FORM_BYTES)
     def change_password(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
         """Gives somebody another password."""
-        try:
-            parts.accounts.set_password(name, form.get("password", ""), who=who_is(caller))
-        except WrongAccount as error:
-            return _people(request, parts, caller, problem=str(error), status=422)
-        return RedirectResponse(PEOPLE, 303)
+        return _changed(
+            request,
+            parts,
+            caller,
+            lambda: parts.accounts.set_password(name, form.get("password", ""), who=who_is(caller)),
+        )
 
     @router.post(PEOPLE + "/{name}/remove", max_body_size=MAX_FORM_BYTES)
     def remove_person(request: Request, name: str, parts: Parts, caller: Asking) -> Response:
@@ -154,6 +153,15 @@ def router_for(door: Door) -> APIRouter:
         return answer
 
     return router
+
+
+def _changed(request: Request, parts: Services, caller: Caller, change: Callable[[], None]) -> Response:
+    """Makes a change and leads back to the list, or shows there why it was not made."""
+    try:
+        change()
+    except WrongAccount as error:
+        return _people(request, parts, caller, problem=str(error), status=422)
+    return RedirectResponse(PEOPLE, 303)
 
 
 def _people(

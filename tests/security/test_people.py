@@ -15,21 +15,11 @@ from server.app import create_app
 from server.config import Settings
 from server.domain.accounts import Role
 from server.live import Live
-from tests.security.people_kit import OTHER, PAGE, PASSWORD, TOKEN, browser, inside, people, sign_in
-from tests.server.accounts.kit import quick_passwords
+from tests.security.people_kit import OTHER, PAGE, PASSWORD, TOKEN, browser, inside, sign_in
 from tests.server.empty import rules
 from tests.server.house import RUN, Clock, House, house
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_passwords(monkeypatch)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with people(tmp_path) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_once_there_is_somebody_nobody_comes_in_unknown(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,20 +9,10 @@ import pytest
 from server.accounts.book import Accounts, digest
 from server.store import Store
 from server.web.throttle import GUESSES
-from tests.security.people_kit import PASSWORD, TOKEN, browser, people, sign_in
-from tests.server.accounts.kit import quick_passwords
+from tests.security.people_kit import PASSWORD, TOKEN, browser, sign_in
 from tests.server.house import House, house
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_passwords(monkeypatch)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with people(tmp_path) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_only_hashes_are_kept(home: House, tmp_path: Path) -> None:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from server.accounts import passwords
 from server.accounts.book import Accounts
 from server.web.auth import address_of
 from server.web.throttle import GUESSES, GUESSES_AT_A_NAME
-from tests.security.people_kit import OTHER, PASSWORD, browser, people, sign_in
-from tests.server.accounts.kit import quick_passwords
+from tests.security.people_kit import OTHER, PASSWORD, browser, sign_in
 from tests.server.house import House
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_passwords(monkeypatch)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with people(tmp_path) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize(

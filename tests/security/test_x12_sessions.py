@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,11 @@ from server.app import create_app
 from server.config import Settings
 from server.live import Live
 from server.web import gate
-from tests.security.people_kit import OTHER, PASSWORD, browser, inside, people, sign_in
-from tests.server.accounts.kit import quick_passwords
+from tests.security.people_kit import OTHER, PASSWORD, browser, inside, sign_in
 from tests.server.empty import rules
 from tests.server.house import RUN, Clock, House, house
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_passwords(monkeypatch)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with people(tmp_path) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def change_role(home: House) -> None:
