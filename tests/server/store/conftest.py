@@ -10,7 +10,8 @@ import pytest
 from server.store import Store
 from tests.postgres import Cluster
 from tests.server.empty import name_with_tables, put_database
-from tests.server.store.kit import url_in
+from tests.server.store.desk import Desk
+from tests.server.store.kit import open_run, url_in
 
 NewUrl = Callable[[], str]
 
@@ -30,3 +31,11 @@ def store(url: str) -> Iterator[Store]:
     opened = Store.open(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def desk(url: str) -> Iterator[Desk]:
+    made = Desk(url)
+    open_run(made.store, name="night", project="vision", tags=("big",))
+    yield made
+    made.store.close()
