@@ -97,11 +97,12 @@ def measure_hook(case: str, training: Training, after_100_s: float) -> float:
         began = perf_counter()
         loss = training.step()
         between = perf_counter()
-        # hooks on layers time themselves; wrappers and the optimizer's hooks are timed from outside
-        wrappers = stopwatch.take()
-        spent_before = max(parts.context.spent_s, wrappers) if sampled else wrappers
+        measured = parts.context.spent_s if sampled else 0.0
+        call = perf_counter()
         monitor.step(loss)
-        own = perf_counter() - between
+        own = perf_counter() - call
+        # hooks on layers time themselves; wrappers and the optimizer's hooks are timed from outside
+        spent_before = max(measured, stopwatch.take())
         inside = own + spent_before
         step_s.append(between - began - spent_before)
         if sampled:

@@ -129,10 +129,11 @@ def closely(case: str, training: Training) -> None:
             torch.cuda.set_sync_debug_mode("default")
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode(mode)
+            spent = parts.context.spent_s if measured else 0.0
             began = perf_counter()
-            before = max(parts.context.spent_s, stopwatch.take()) if measured else stopwatch.take()
             monitor.step(loss)
-            took = 1e6 * (perf_counter() - began + before)
+            own = perf_counter() - began
+            took = 1e6 * (own + max(spent, stopwatch.take()))
         if step >= WARM_UP and measured:
             waits.append(len(heard))
         if measured and step >= 3:

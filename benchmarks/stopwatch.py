@@ -5,6 +5,7 @@ A clock inside each of torch's functions and one around the hook's wrapper of it
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
@@ -21,6 +22,7 @@ PLACES: tuple[tuple[Any, str], ...] = (
     *LOSSES,
     (F, "scaled_dot_product_attention"),
 )
+HOOKS = "hooks of the optimizer"
 
 
 class Stopwatch:
@@ -28,13 +30,14 @@ class Stopwatch:
     `finish`; `take()` once a step.
 
     The clocks are cold after a training step as everything is: what they see of each other, in the same loop without
-    the hook, is taken away.
+    the hook, is taken away from each call. A function whose wrapper rests has one clock and adds nothing.
     """
 
     def __init__(self) -> None:
-        self._inner = 0.0
-        self._outer = 0.0
-        self._idle_s = 0.0
+        self._inner = 0.0  # of the call that an outer clock is timing
+        self._added = 0.0
+        self._seen: dict[str, list[float]] = defaultdict(list)
+        self._idle: dict[str, float] = {}
         self._undo: list[Callable[[], None]] = []
 
     def against(self, optimizer: Optimizer, step: Callable[[], object], steps: int = 50) -> None:
@@ -42,15 +45,13 @@ class Stopwatch:
         self.inside()
         nothing = optimizer.register_step_post_hook(lambda *_: None)
         self.around(optimizer)
-        seen = []
         for _ in range(steps):
             step()
-            seen.append(self._outer - self._inner)
-            self._outer = self._inner = 0.0
         self.off_outside()
         self.off()
         nothing.remove()
-        self._idle_s = median(seen)
+        self._idle = {name: median(seen) for name, seen in self._seen.items()}
+        self._added = 0.0
 
     def _within(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -62,13 +63,20 @@ class Stopwatch:
 
         return timed
 
-    def _around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        idle = self._idle.get(name)
+
         def timed(*args: Any, **kwargs: Any) -> Any:
+            self._inner = 0.0
             began = perf_counter()
             try:
                 return function(*args, **kwargs)
             finally:
-                self._outer += perf_counter() - began
+                took = perf_counter() - began - self._inner
+                if idle is None:
+                    self._seen[name].append(took)
+                else:
+                    self._added += took - idle
 
         return timed
 
@@ -89,28 +97,27 @@ class Stopwatch:
             self._outer_clock(*place, ours.get(place))
         for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
             for key, hook in list(hooks.items()):
-                hooks[key] = self._around(hook)
+                hooks[key] = self._around(HOOKS, hook)
         if recorder is not None:
             recorder.hooks.installed = [
-                (handle, self._around(usual), instead and self._around(instead))
+                (handle, self._around(HOOKS, usual), instead and self._around(HOOKS, instead))
                 for handle, usual, instead in recorder.hooks.installed
             ]
 
     def _outer_clock(self, owner: Any, name: str, replacement: Any) -> None:
-        """Puts one outer clock in place; where a wrapper may rest, another one in the place of what it wraps."""
+        """Puts one outer clock in place, in the wrapper's where there is one, so that it rests with it."""
         here = vars(owner)[name]
+        clock = self._around(name, here)
+        setattr(owner, name, clock)
         if replacement is None or here is not replacement.wrapper:
-            setattr(owner, name, self._around(here))
             self._undo.append(lambda: setattr(owner, name, here))
             return
-        original = replacement.original
-        replacement.original, replacement.wrapper = self._around(original), self._around(here)
-        setattr(owner, name, replacement.wrapper)
+        replacement.wrapper = clock
 
         def undo() -> None:
-            resting = vars(owner)[name] is replacement.original
-            replacement.original, replacement.wrapper = original, here
-            setattr(owner, name, original if resting else here)
+            replacement.wrapper = here
+            if vars(owner)[name] is clock:
+                setattr(owner, name, here)
 
         self._undo.append(undo)
 
@@ -128,6 +135,5 @@ class Stopwatch:
 
     def take(self) -> float:
         """Gives the seconds that the hook added since the last call."""
-        added = self._outer - self._inner - self._idle_s
-        self._outer = self._inner = 0.0
+        added, self._added = self._added, 0.0
         return max(added, 0.0)

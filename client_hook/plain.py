@@ -217,15 +217,15 @@ class PlainSteps:
         counter, recorder = self._counter, self._recorder
 
         def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
-            if is_dynamo_compiling():
-                recorder.post_step(key, optimizer)
-            elif self.single and len(groups := optimizer.param_groups) == 1 and type(rate := groups[0]["lr"]) is float:
+            if self.single and len(groups := optimizer.param_groups) == 1 and type(rate := groups[0]["lr"]) is float:
                 counter.stepped = True
                 counter.optimizer_steps += 1
                 counter.rate = rate
             else:
                 self._stepped(key, optimizer)
 
+        # what Dynamo sees in its place
+        stepped._torchdynamo_inline = partial(recorder.post_step, key)  # type: ignore[attr-defined]
         return stepped
 
     def _stepped(self, key: str, optimizer: Optimizer) -> None:

@@ -11,7 +11,6 @@ from weakref import ref
 
 import torch
 from torch import Tensor, compiler
-from torch.compiler import is_dynamo_compiling
 
 from client_hook.patches.attributes import Replacement, replace
 from client_hook.patches.tracing import is_traced
@@ -58,8 +57,7 @@ def install(ears: Ears) -> list[Replacement]:
 def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]]:
     def make(original: Any) -> Callable[..., Any]:
         def loss_function(*args: Any, **kwargs: Any) -> Any:
-            # Dynamo folds this away: the compiled graph holds the original call alone
-            if is_dynamo_compiling() or _get_tracing_state():
+            if _get_tracing_state():
                 return original(*args, **kwargs)
             try:
                 result = original(*args, **kwargs)
@@ -101,6 +99,7 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                     listen(function, args, kwargs, result)
             return result
 
+        loss_function._torchdynamo_inline = original  # type: ignore[attr-defined]  # Dynamo sees that alone
         return loss_function
 
     return make
