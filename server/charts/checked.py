@@ -54,6 +54,8 @@ class Checked:
 
     name: str
     path: str
+    past: str
+    past_words: str
     dots: tuple[tuple[str, str], ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
@@ -64,20 +66,26 @@ class Checked:
 
 
 def draw(name: str, curve: Mapping[str, Any]) -> Checked | None:
-    """Draws a curve; None where it has no two numbers that belong together."""
+    """Draws a curve; None where it has no two numbers that belong together. Under `past` may stand another, what was
+    before, with a label; it shares the axes."""
     log_x, log_y = bool(curve.get("log_x")), bool(curve.get("log"))
     points = [(x, y) for x, y in _pairs(curve) if _fits(x, log_x) and _fits(y, log_y)]
     if not points:
         return None
+    given = curve.get("past")
+    past = _pairs(given) if isinstance(given, Mapping) else []
+    was = [(x, y) for x, y in past if _fits(x, log_x) and _fits(y, log_y)]
     marks = _marks(curve, log_x, log_y)
-    xs = [x for x, _ in points] + [value for axis, value, _ in marks if axis == "x"]
-    ys = [y for _, y in points] + [value for axis, value, _ in marks if axis == "y"]
+    xs = [x for x, _ in points + was] + [value for axis, value, _ in marks if axis == "x"]
+    ys = [y for _, y in points + was] + [value for axis, value, _ in marks if axis == "y"]
     across, x_ends = _scale(xs, log_x, LEFT, WIDTH - RIGHT, 0.0)
     down, y_ends = _scale(ys, log_y, HEIGHT - BOTTOM, TOP, ROOM)
     left_out = len(_pairs(curve)) - len(points)
     return Checked(
         name=name,
         path=_path(_pairs(curve), log_x, log_y, across, down),
+        past=_path(past, log_x, log_y, across, down),
+        past_words=_text(given.get("label")) if isinstance(given, Mapping) and was else "",
         dots=tuple((f"{across(x):.1f}", f"{down(y):.1f}") for x, y in points) if len(points) <= FEW_POINTS else (),
         across=_ticks(x_ends, log_x, across),
         up=_ticks(y_ends, log_y, down),
@@ -188,6 +196,8 @@ def _summary(
         f"{short(lowest[1])} at {short(lowest[0])}, highest {short(highest[1])} at {short(highest[0])}"
     )
     said += "".join(f"; {label}" for _, _, label in marks if label)
+    past = curve.get("past")
+    said += f"; beside it {_text(past.get('label'))}" if isinstance(past, Mapping) else ""
     return said + (f"; {left_out} values are no numbers" if left_out else "")
 
 

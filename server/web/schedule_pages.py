@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from server.domain.runs import Run
 from server.domain.schedules import KINDS, Plan
-from server.web.contexts.schedule import schedule_view
+from server.domain.series import SeriesInfo
+from server.web.contexts.schedule import POINTS, schedule_view
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -38,10 +38,11 @@ def schedule_page(
 ) -> Response:
     """Draws a plan; length and peak that are not named are those of `run`, or usual ones."""
     known = parts.store.runs.get(run) if run else None
+    rates = _rates(known, parts) if known else None
     length = steps or (_length(known) if known else 0) or 10_000
     plan = Plan(
         kind=kind,
-        peak=peak or (_peak(known, parts) if known else None) or 1e-3,
+        peak=peak or (_peak(rates) if rates else None) or 1e-3,
         steps=length,
         warmup=warmup if warmup is not None else length // 20,
         floor=floor,
@@ -49,16 +50,20 @@ def schedule_page(
         every=every or max(length // 3, 1),
         factor=factor,
     )
-    name, url = (known.name or known.id, f"/runs/{quote(known.id, safe='')}") if known else ("", "")
-    return render(request, "pages/schedule.html", schedule_view(plan, name, url), section="schedule")
+    past = parts.store.overview.buckets(known.id, [rates.name], points=2 * POINTS) if known and rates else []
+    view = schedule_view(plan, known, past[0] if past else None)
+    return render(request, "pages/schedule.html", view, section="schedule")
 
 
 def _length(run: Run) -> int:
     return max(run.total_steps or run.last_step + 1, 0) if (run.total_steps or run.last_step) > 1 else 0
 
 
-def _peak(run: Run, parts: Services) -> float | None:
-    """Gives the highest rate of the run's first group."""
-    rates = [info for info in parts.store.series.names(run.id) if info.name.startswith(RATE)]
-    most = rates[0].max if rates else None
-    return most if most is not None and 0 < most <= 1e6 else None
+def _rates(run: Run, parts: Services) -> SeriesInfo | None:
+    """Gives the rates of the run's first group."""
+    return next((info for info in parts.store.series.names(run.id) if info.name.startswith(RATE)), None)
+
+
+def _peak(rates: SeriesInfo) -> float | None:
+    """Gives the highest rate that a plan may have."""
+    return rates.max if rates.max is not None and 0 < rates.max <= 1e6 else None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from server.charts.checked import Checked, draw
+from server.domain.runs import Run
 from server.domain.schedules import ABOUT, KINDS, USES_DECAY, USES_EVERY, USES_FLOOR, Plan, code, spread
+from server.downsample import Cut
 from server.web import formats
 from server.web.contexts.findings import Pair
 from server.web.contexts.look import Choice
@@ -35,22 +38,24 @@ class ScheduleView:
     numbers: tuple[Pair, ...]
     remarks: tuple[str, ...]
     code: str
+    run_id: str
     run_name: str
     run_url: str
 
 
-def schedule_view(plan: Plan, run_name: str = "", run_url: str = "") -> ScheduleView:
-    """Makes the page; `run_name` is the run whose length and rate stand in the form."""
+def schedule_view(plan: Plan, run: Run | None = None, past: Cut | None = None) -> ScheduleView:
+    """Makes the page; the length and rate of `run` stand in the form, `past` are the rates it had."""
     return ScheduleView(
         kinds=tuple(Choice(kind, word, kind == plan.kind) for kind, word in KINDS.items()),
         fields=_fields(plan),
         about=ABOUT[plan.kind],
-        picture=draw("Learning rate", _curve(plan)),
+        picture=draw("Learning rate", _curve(plan, past)),
         numbers=_numbers(plan),
         remarks=tuple(_remarks(plan)),
         code=code(plan),
-        run_name=run_name,
-        run_url=run_url,
+        run_id=run.id if run else "",
+        run_name=(run.name or run.id) if run else "",
+        run_url=f"/runs/{quote(run.id, safe='')}" if run else "",
     )
 
 
@@ -66,7 +71,7 @@ def _fields(plan: Plan) -> tuple[Field, ...]:
     )
 
 
-def _curve(plan: Plan) -> dict[str, object]:
+def _curve(plan: Plan, past: Cut | None) -> dict[str, object]:
     places = sorted({*spread(plan.steps, POINTS), min(plan.warmup, plan.steps - 1)})
     marks = (
         [{"x": plan.warmup, "label": f"peak at step {formats.count(plan.warmup)}"}]
@@ -74,7 +79,19 @@ def _curve(plan: Plan) -> dict[str, object]:
         else []
     )
     rates = [plan.rate(step) for step in places]
-    return {"x": places, "y": rates, "x_label": "step", "marks": marks}
+    curve: dict[str, object] = {"x": places, "y": rates, "x_label": "step", "marks": marks}
+    if past is not None:
+        last = formats.count(int(past.buckets.last_steps[-1]))
+        curve["past"] = {**_lived(past), "label": f"the run's own rate, {past.name}, until step {last}"}
+    return curve
+
+
+def _lived(past: Cut) -> dict[str, list[float]]:
+    """Gives the rates of a run as a curve: the first and the last of each bucket, so that what fell at once does."""
+    held = past.buckets
+    steps = [float(step) for pair in zip(held.steps, held.last_steps, strict=True) for step in pair]
+    rates = [float(rate) for pair in zip(held.first, held.last, strict=True) for rate in pair]
+    return {"x": steps, "y": rates}
 
 
 def _numbers(plan: Plan) -> tuple[Pair, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,24 @@ def test_a_run_gives_length_and_rate(server: House) -> None:
     server.send(0, {"loss": [1.0] * 400, "lr/0": [0.03] * 400})
     page = look(server, f"/schedule?run={RUN}")
     values = {str(item["name"]): item["value"] for tag, item in page.tags if tag == "input"}
-    assert values == {"peak": "0.03", "steps": "400", "warmup": "20", "floor": "0"}
+    assert values == {"run": RUN, "peak": "0.03", "steps": "400", "warmup": "20", "floor": "0"}
     assert f"/runs/{RUN}" in page.values("href")
     assert "For a training like" not in look(server, "/schedule?run=nobody").text
     assert "alert(1)" not in look(server, "/schedule?run=" + EVIL[:90].replace("#", "").replace("&", "")).text
+
+
+def test_the_rates_that_a_run_had_stand_beside_the_plan(server: House) -> None:
+    server.open_run()
+    server.send(0, {"loss": [1.0] * 400, "lr/0": [0.08] * 200 + [0.02] * 200, "lr/1": [7.0] * 400})
+    page = look(server, f"/schedule?run={RUN}&kind=constant&warmup=0&peak=0.04")
+    assert "the run's own rate, lr/0, until step 399" in page.text
+    (past,) = [str(item["d"]) for tag, item in page.tags if tag == "path" and item.get("class") == "checked__past"]
+    places = [tuple(map(float, place.split())) for place in past[1:].split("L")]
+    falls = [index for index, (one, other) in enumerate(pairwise(places)) if other[1] - one[1] > 50]
+    assert len(falls) == 1, "it falls at once"
+    assert 252 <= places[falls[0]][0] <= places[falls[0] + 1][0] <= 268, "halfway"
+    assert [item["value"] for tag, item in page.tags if tag == "input" and item.get("name") == "run"] == [RUN]
+    assert "checked__past" not in look(server, "/schedule").text
 
 
 @pytest.mark.parametrize(
