@@ -105,10 +105,11 @@ class Monitor:
             self._log.validation(loss, metrics, step)
 
     @guarded(None)
-    def log(self, *, step: int | None = None, **scalars: Any) -> None:
-        """Records numbers under names of your own; `epoch=` also tells the epoch."""
+    def log(self, named: Mapping[str, Any] | None = None, /, *, step: int | None = None, **scalars: Any) -> None:
+        """Records numbers under names of your own, in a dict too: `log({"val/f1": f1})`; `epoch=` also tells the
+        epoch."""
         if self._log is not None:
-            self._log.scalars(scalars, step)
+            self._log.scalars({**(named or {}), **scalars}, step)
 
     @guarded(None)
     def note(self, text: str, *, step: int | None = None) -> None:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.charts.base import short
-from server.charts.still import Tick, ticks
+from server.charts.setting_axis import MOST_SLOTS, Value, are_many, as_numbers, scale, slots, words_of
+from server.charts.still import Tick
 
 WIDTH, HEIGHT = 420.0, 200.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 14.0, 26.0
-LOG_RATIO = 30.0
-MOST_WORDS = 8  # of the x axis
 LETTER = 6.5  # how wide one is
 TURNS = (0, 1, -1, 2, -2)  # dots of one value stand beside each other
-
-Value = float | str | None
-Place = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def draw(name: str, result: str, entries: Sequence[Entry], worst_is_high: bool) 
     if not finite:
         return None
     across, marks = _across([one.setting for one in shown])
-    down, steps = _scale(finite, HEIGHT - BOTTOM, TOP)
+    down, steps = scale(finite, HEIGHT - BOTTOM, TOP)
     end = TOP / 2 if worst_is_high else HEIGHT - BOTTOM - 2
     order = sorted(zip(shown, across, strict=True), key=lambda pair: pair[0].kind == "best")  # in front of the others
     return Scatter(
@@ -87,51 +83,19 @@ def draw(name: str, result: str, entries: Sequence[Entry], worst_is_high: bool) 
 
 def _across(settings: Sequence[Value]) -> tuple[list[float], list[Tick]]:
     """Gives each run its place: along a scale where there are many numbers, else side by side in a column a value."""
-    numbers = [float(one) for one in settings if one is not None and not isinstance(one, str) and math.isfinite(one)]
-    numeric = len(numbers) == len(settings)
-    if numeric and len(set(numbers)) > MOST_WORDS:
-        place, marks = _scale(numbers, LEFT + 10, WIDTH - RIGHT - 10)
+    numbers = as_numbers(settings)
+    if numbers is not None and are_many(numbers):
+        place, marks = scale(numbers, LEFT + 10, WIDTH - RIGHT - 10)
         return [place(value) for value in numbers], marks
-    kinds: list[float] | list[str] = sorted(set(numbers)) if numeric else sorted({str(one) for one in settings})
+    kinds = slots(settings)
     width = (WIDTH - LEFT - RIGHT) / len(kinds)
     middles = {kind: LEFT + width * (at + 0.5) for at, kind in enumerate(kinds)}
-    seen: Counter[Value] = Counter()
+    seen = Counter[float | str]()
     places = []
     for one in settings:
-        kind: Value = float(one or 0.0) if numeric else str(one)
+        kind = str(one) if numbers is None else float(one or 0.0)
         places.append(middles[kind] + TURNS[seen[kind] % len(TURNS)] * min(9.0, width / (len(TURNS) + 1)))
         seen[kind] += 1
     longest = max(3, int(width / LETTER))
-    words = [
-        Tick(f"{x:.1f}", _cut(short(kind) if isinstance(kind, float) else str(kind), longest))
-        for kind, x in middles.items()
-    ]
-    return places, words if len(words) <= MOST_WORDS else []
-
-
-def _cut(words: str, longest: int) -> str:
-    return words if len(words) <= longest else words[: longest - 1] + "…"
-
-
-def _scale(values: Sequence[float], start: float, stop: float) -> tuple[Place, list[Tick]]:
-    low, high = min(values), max(values)
-    if low > 0 and high / low >= LOG_RATIO:
-        few, many = math.log10(low), math.log10(high)
-        place = _between(few, many, start, stop)
-        every = max(1, math.ceil((many - few) / 6))
-        marks = [
-            Tick(f"{place(at):.1f}", short(10.0**at))
-            for at in range(math.ceil(few - 1e-9), math.floor(many + 1e-9) + 1, every)
-        ]
-        return lambda value: place(math.log10(value)), marks
-    if high == low:
-        middle = (start + stop) / 2
-        return lambda _: middle, [Tick(f"{middle:.1f}", short(low))]
-    place = _between(low, high, start, stop)
-    round_numbers = ticks(low, high) if math.isfinite(high - low) else [low, 0.0, high]
-    return place, [Tick(f"{place(at):.1f}", short(at)) for at in round_numbers]
-
-
-def _between(low: float, high: float, start: float, stop: float) -> Place:
-    # halves, because the difference of the largest numbers is none any more
-    return lambda value: start + (stop - start) * ((value / 2 - low / 2) / (high / 2 - low / 2))
+    words = [Tick(f"{x:.1f}", words_of(kind, longest)) for kind, x in middles.items()]
+    return places, words if len(words) <= MOST_SLOTS else []

@@ -64,17 +64,19 @@ def test_values_belong_to_the_last_closed_step_unless_one_is_named() -> None:
     train(monitor, model, optimizer, 2)
     monitor.log(temperature=2.0, epoch=0)
     monitor.log(step=7, temperature=3.0)
+    monitor.log({"test/top-5": 0.9, "epoch": 1}, step=1, temperature=4.0)
     monitor.validation(0.5, accuracy=torch.tensor(0.75))
     monitor.validation(torch.tensor(0.25), step=0)
     monitor.note("the new data set")
     monitor.event("checkpoint", path="a.pt", step=1)
     monitor.finish(timeout=0.2)
-    assert tape.series("temperature") == {-1: 1.0, 1: 2.0, 7: 3.0}
+    assert [*tape.series("temperature").items()] == [(-1, 1.0), (1, 4.0), (7, 3.0)], "of one step the newest"
+    assert tape.series("test/top-5") == {1: 0.9}
     assert tape.series("val/loss") == {1: 0.5, 0: 0.25}
     assert tape.series("val/accuracy") == {1: 0.75}
     assert tape.events("note") == [(1, {"text": "the new data set"})]
     assert tape.events("checkpoint") == [(1, {"path": "a.pt"})]
-    assert tape.events("epoch") == [(1, {"epoch": 0})]
+    assert tape.events("epoch") == [(1, {"epoch": 0}), (1, {"epoch": 1})]
 
 
 def test_a_name_that_the_hook_writes_itself_moves_aside_and_the_ledger_says_so() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from server.charts import parallel
 from server.charts.scatter import Entry, Scatter, draw
 from server.domain import sweeps
 from server.domain.kinds import Kind, parse
@@ -31,6 +32,8 @@ MOST_TAGS = 20
 NAMED = 10  # settings that are only mentioned
 BEST = 5
 BESIDE = 4  # settings that stand beside the best runs
+TOGETHER = 6  # settings that are drawn side by side, of at least so many runs:
+FEWEST_TOGETHER = 4
 _ENDS = {"min": "lowest", "max": "highest"}
 _RESULTS = (Kind.LOSS, Kind.VALIDATION, Kind.USER, Kind.LOSS_PART, Kind.TIME_STEP)
 
@@ -94,6 +97,7 @@ class SweepView:
     best: tuple[BestRow, ...]
     beside: tuple[str, ...]
     compare_url: str
+    together: parallel.Parallel | None
     settings: tuple[Setting, ...]
 
 
@@ -141,7 +145,8 @@ def sweep_view(
     have = [(run, value) for run in runs if (value := _reached(values[run.id], result)) is not None]
     sweep = _Sweep([run for run, _ in have], [value for _, value in have], words(result), _lowest(result), filters)
     settings, left_out = _settings(sweep, {run.id: values[run.id].get(RATE) for run in sweep.runs})
-    order = sorted(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))[:BEST]
+    ranked = sorted(range(len(sweep.runs)), key=lambda place: (sweep.badness(place), place))
+    order = ranked[:BEST]
     beside = [one for one in settings if one[1].share][:BESIDE] or settings[:BESIDE]
     offer = offered if result in offered else (result, *offered)
     return SweepView(
@@ -164,6 +169,7 @@ def sweep_view(
         ),
         beside=tuple(one.name for _, one in beside),
         compare_url=address([sweep.runs[place].id for place in order]) if len(order) > 1 else "",
+        together=_together(sweep, settings, ranked),
         settings=tuple(one for _, one in settings),
     )
 
@@ -277,6 +283,24 @@ def _setting(
         rows=tuple(_group_row(sweep, column, group) for group in groups),
         curves_url=_curves_url(sweep, column, groups),
     )
+
+
+def _together(
+    sweep: _Sweep, settings: Sequence[tuple[Sequence[Value], Setting]], ranked: Sequence[int]
+) -> parallel.Parallel | None:
+    """Draws the weightiest settings side by side with the result; None where there is one only, or a handful of
+    runs."""
+    drawn = [one for one in settings if one[1].picture is not None][:TOGETHER]
+    if len(drawn) < 2 or len(ranked) < FEWEST_TOGETHER:
+        return None
+    names = [setting.name for _, setting in drawn]
+    entries = []
+    for rank, place in enumerate(ranked):
+        run, of_run = sweep.runs[place], tuple(values[place] for values, _ in drawn)
+        said = ", ".join(f"{name} {formats.cell(value)}" for name, value in zip(names, of_run, strict=True))
+        reached = f"{_name(run)}: {sweep.word} {formats.number(sweep.results[place])}; {said}"
+        entries.append(parallel.Entry(of_run, sweep.results[place], rank, reached, _url(run)))
+    return parallel.draw(names, sweep.word, entries, sweep.lowest)
 
 
 def _curves_url(sweep: _Sweep, column: str, groups: Sequence[sweeps.Group]) -> str:

@@ -50,6 +50,17 @@ def test_the_best_runs_stand_first_with_the_settings_that_matter(home: House) ->
     assert parse_qs(urlsplit(compare).query)["run"] == ["run-4", "run-5", "run-6", "run-7", "run-8"]
 
 
+def test_all_settings_stand_in_one_picture_with_a_line_for_each_run(home: House) -> None:
+    page = look(home, "/sweep")
+    assert "All settings together" in page.texts
+    lines = [item for tag, item in page.tags if tag == "path" and "parallel__line" in str(item.get("class"))]
+    assert len(lines) == 12
+    assert lines[-1]["data-open"] == "/runs/run-4"
+    assert "parallel__line--best" in str(lines[-1]["class"])
+    assert "run 4: lowest val/loss 0.508; lr 0.1, model.width 8, seed 0" in page.text
+    assert "All settings together" not in look(home, "/sweep?where=config.lr=0.1&where=config.seed=0").texts, "two runs"
+
+
 def test_settings_are_in_the_order_of_what_goes_along_with_them(home: House) -> None:
     page = look(home, "/sweep")
     shares = ("lr 87 % of the differences", "seed 0 % of the differences")  # 1 - 15 / 143 · 11 / 9; seeds alternate
