@@ -44,6 +44,9 @@ def test_the_setting_that_matters_leads_to_its_runs_and_a_dot_to_a_run(
     page.go_back()
     page.locator(".sweep").first.locator(".scatter__dot--best").click()
     page.wait_for_url("**/runs/run-5")
+    page.go_back()
+    page.locator(".parallel__line--best").dispatch_event("click")
+    page.wait_for_url("**/runs/run-5")
 
 
 def test_a_condition_is_typed_or_clicked_and_stays_while_the_table_changes(
