@@ -42,7 +42,7 @@ _SERVER = {
     "backup": "copy the database to a file while the server runs",
     "restore": "put a backup in the place of the database",
     "export": "write runs to a file while the server runs",
-    "import": "take runs from such a file, or from the database of another server",
+    "import": "take runs from such a file, from the database of another server, or from TensorBoard's logs",
     "worker": "diagnose beside the servers of a PostgreSQL database",
 }
 

@@ -156,8 +156,11 @@ def export(argv: list[str]) -> int:
 
 
 def import_(argv: list[str]) -> int:
-    """Takes runs from a file that `export` or `backup` wrote, or from the database of another server."""
-    return _move(argv, "import", import_, "the file", "where they come to (default: a project of the same name)")
+    """Takes runs from a file that `export` or `backup` wrote, from the database of another server, or from a folder of
+    TensorBoard's event files."""
+    return _move(
+        argv, "import", import_, "the file or the folder", "where they come to (default: a project of the same name)"
+    )
 
 
 def _move(argv: list[str], name: str, command: Callable[..., int], file: str, project: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from server import readable
+from server import readable, tensorboard
 from server.errors import StoreError
 from server.ingest.values import clean
 from server.store import Store, moving
@@ -45,15 +45,18 @@ def export_runs(target: Path, url: str, wanted: Sequence[str], project: str | No
 def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | None = None) -> str:
     """Takes runs of a file into a database, and says so in a sentence; runs that are there already stay as they are.
 
-    `source` is what `export` wrote, a backup, or the database of another server; `project` is where the runs come to.
-    No server may use a SQLite database meanwhile. Raises StoreError, also where a run is not what a server writes.
+    `source` is what `export` wrote, a backup, the database of another server, or a folder (or file) of TensorBoard's
+    events; `project` is where the runs come to. No server may use a SQLite database meanwhile. Raises StoreError, also
+    where a run is not what a server writes.
     """
-    if not source.is_file():
+    if not source.exists():
         raise StoreError(f"There is no file {source}.")
     if project is not None and (clean(project) != project or not 0 < len(project) <= MAX_PROJECT):
         raise StoreError(
             f"--project is {project[:60]!a}, expected a name of 1 to {MAX_PROJECT} characters in one line."
         )
+    if tensorboard.has_events(source):
+        return tensorboard.take(source, url, wanted, project)
     files.check(source)
     with _copied(f"sqlite:///{source.absolute()}") as copy:
         with _opened(copy) as database:

@@ -1,0 +1,63 @@
+"""Says which of our series a tag of TensorBoard is: everybody calls the loss and the rate by other names.
+
+What is not recognised keeps its own name. Not for: reading files (events.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from server.domain.kinds import Kind, parse
+
+_TRAIN = r"(?:train(?:ing)?|batch)"
+_HELD_OUT = r"(?:val|valid|validation|eval|evaluation)"
+_BY = r"[ _/.-]"
+# in this order: of two tags that are the same series the first one here is it (a loss of every step before its mean)
+_KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss{_BY}step"),
+        ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss(?:es)?|loss(?:es)?{_BY}{_TRAIN}"),
+        ("loss", rf"epoch_loss|(?:{_TRAIN}{_BY})?loss{_BY}epoch"),
+        ("val/loss", rf"{_HELD_OUT}{_BY}(?:{_HELD_OUT}{_BY})?loss(?:{_BY}epoch)?|loss(?:es)?{_BY}{_HELD_OUT}"),
+        ("val/loss", r"val/epoch_loss"),
+        ("lr/0", rf"(?:{_TRAIN}{_BY})?(?:lr|learning{_BY}?rate)(?:{_BY}?(?:0|pg0|group0))?"),
+        ("lr/0", r"lr-[a-z0-9]+(?:/pg1)?"),  # Lightning counts its groups from 1
+        ("grad_norm", rf"(?:{_TRAIN}{_BY})?(?:total{_BY})?grad(?:ient)?s?{_BY}?norm(?:{_BY}total)?"),
+        ("epoch", rf"(?:{_TRAIN}{_BY})?epoch"),
+    )
+)
+_VALIDATION = re.compile(rf"{_HELD_OUT}{_BY}(?P<rest>.+)|(?P<front>.+){_BY}{_HELD_OUT}")
+_SPEED = re.compile(r"runtime|samples_per_second|steps_per_second|time|duration|epoch")
+_OURS = frozenset(Kind) - {Kind.USER, Kind.VALIDATION}
+
+
+def names_of(tags: Iterable[str]) -> Mapping[str, str]:
+    """Gives each tag the name of its series; no two have the same."""
+    tags = list(dict.fromkeys(tags))
+    found: dict[str, str] = {}
+    for name, pattern in _KNOWN:
+        if name in found.values():
+            continue
+        fits = sorted((tag for tag in tags if tag not in found and pattern.fullmatch(tag.lower())), key=len)
+        if fits:
+            found[fits[0]] = name
+    for tag in tags:
+        if tag not in found:
+            found[tag] = _free(_own(tag), set(found.values()))
+    return found
+
+
+def _own(tag: str) -> str:
+    match = _VALIDATION.fullmatch(tag)
+    rest = (match["rest"] or match["front"]) if match else None
+    if rest and not _SPEED.fullmatch(rest.lower()) and rest != "loss":
+        return f"val/{rest}"
+    return f"user/{tag}" if parse(tag)[0] in _OURS else tag
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name
