@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ MARK = "tfevents"
 TRAIN = frozenset({"train", "training"})
 HELD_OUT = frozenset({"validation", "val", "valid", "eval"})
 TAG = "tensorboard"
+SHOWN = 5
 ROWS_A_FRAME = 50_000  # of 24 bytes each
 
 
@@ -46,6 +47,39 @@ class Found:
         return min((scalar.wall_s for attempt in self.attempts for scalar in attempt), default=0.0)
 
 
+@dataclass
+class _Outcome:
+    """Counts what came, for the sentence at the end."""
+
+    came: int = 0
+    there: int = 0
+    values: int = 0
+    torn: int = 0
+    unread: int = 0
+
+    def add(self, run: Found, *, came: bool) -> None:
+        """Counts one run."""
+        if not came:
+            self.there += 1
+            return
+        self.came += 1
+        self.values += sum(map(len, run.attempts))
+        self.torn += run.torn
+        self.unread += run.unread
+
+    def said(self, source: Path) -> str:
+        """Makes the sentence."""
+        said = f"{_plural(self.came, 'run')} with {_plural(self.values, 'value')} came from {source}"
+        if self.there:
+            were = "was" if self.there == 1 else "were"
+            said += f"; {_plural(self.there, 'run')} {were} there already and stayed as before"
+        if self.torn:
+            said += f"; {_plural(self.torn, 'file')} had no end, and what stood before it was taken"
+        if self.unread:
+            said += f"; {_plural(self.unread, 'record')} could not be read"
+        return said
+
+
 def has_events(source: Path) -> bool:
     """Says whether something is for this package: a folder, or a file that is called as event files are."""
     return source.is_dir() or MARK in source.name
@@ -57,53 +91,64 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
     `wanted` are names of runs, which are their folders; none means all. Runs that are there already stay as they are.
     Raises StoreError.
     """
-    try:
-        runs = [run for run in _runs(source) if run.attempts]
-    except OSError as error:
-        raise StoreError(f"{error.filename or source} cannot be read: {error.strerror or error}.") from None
-    if not runs:
-        raise StoreError(f"There are no scalars of TensorBoard (events.out.{MARK}…) under {source}.")
-    if wanted:
-        known = {run.name: run for run in runs}
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            raise StoreError(f"No run is called {missing[0]!r}; there are {', '.join(sorted(known)[:5])}.")
-        runs = [known[name] for name in dict.fromkeys(wanted)]
+    nothing = StoreError(f"There are no scalars of TensorBoard (events.out.{MARK}…) under {source}.")
+    folders = _folders(source)
+    if not folders:
+        raise nothing
+    names = {folder: _name(folder, folders, source) for folder in folders}
+    missing = [name for name in wanted if name not in names.values()]
+    if missing:
+        raise StoreError(
+            f"No run is called {missing[0]!r}; there are {', '.join(sorted(set(names.values()))[:SHOWN])}."
+        )
+    outcome = _Outcome()
     store = Store.open(url)
     try:
         ingest = Ingest(store, Live(), store.now_ms)
-        came = [run for run in runs if _put(run, store, ingest, project or _project(source))]
+        for run in _runs(folders, names):
+            if run.attempts and (not wanted or run.name in wanted):
+                outcome.add(run, came=_put(run, store, ingest, project or _project(source)))
+    except OSError as error:
+        raise StoreError(f"{error.filename or source} cannot be read: {error.strerror or error}.") from None
     finally:
         store.close()
-    return _said(source, runs, came)
+    if not outcome.came and not outcome.there:
+        raise nothing
+    return outcome.said(source)
 
 
-def _runs(source: Path) -> Iterator[Found]:
-    if source.is_file():
-        yield _made(source.parent.name or TAG, [read(source)])
-        return
-    folders: dict[Path, list[EventFile]] = {}
-    for path in sorted(source.rglob(f"*{MARK}*"), key=lambda path: (str(path.parent), path.name)):
-        if path.is_file():
-            folders.setdefault(path.parent, []).append(read(path))
+def _folders(source: Path) -> dict[Path, list[Path]]:
+    """Lists the event files of each folder, those that lie deepest first."""
+    found = [source] if source.is_file() else sorted(path for path in source.rglob(f"*{MARK}*") if path.is_file())
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(found, key=lambda path: -len(path.parts)):
+        folders.setdefault(path.parent, []).append(path)
+    return folders
+
+
+def _name(folder: Path, folders: Container[Path], source: Path) -> str:
+    """Calls a run as its folder, seen from where all of them lie."""
+    if folder.name in TRAIN and any(folder.with_name(name) in folders for name in HELD_OUT):
+        folder = folder.parent
+    inside = source.is_dir() and folder != source
+    return folder.relative_to(source).as_posix() if inside else folder.resolve().name or TAG
+
+
+def _runs(folders: Mapping[Path, Sequence[Path]], names: Mapping[Path, str]) -> Iterator[Found]:
+    """Reads one run after the other, so that only one is in memory."""
     configs: dict[Path, dict[str, Any]] = {}
-    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
-        config = {name: value for file in folders[folder] for name, value in file.config.items()}
-        above = next((one for one in folder.parents if one in folders), None)
-        if (
-            config
-            and above is not None
-            and not any(scalar.step > 0 for file in folders[folder] for scalar in file.scalars)
-        ):
-            configs.setdefault(above, {}).update(config)
-            del folders[folder]
-    for folder, files in folders.items():
+    for folder, paths in folders.items():
         if folder.name in HELD_OUT and any(folder.with_name(name) in folders for name in TRAIN):
             continue
-        beside = [file for name in HELD_OUT if folder.name in TRAIN for file in folders.get(folder.with_name(name), [])]
-        own = folder.parent if beside else folder
-        name = own.relative_to(source).as_posix() if own != source else source.resolve().name
-        yield _made(name, files, beside, configs.get(folder))
+        files = [read(path) for path in paths]
+        config = {name: value for file in files for name, value in file.config.items()}
+        above = next((one for one in folder.parents if one in folders), None)
+        if config and above is not None and not any(scalar.step > 0 for file in files for scalar in file.scalars):
+            configs.setdefault(above, {}).update(config)
+            continue
+        others = [folder.with_name(name) for name in HELD_OUT] if folder.name in TRAIN else []
+        beside = [read(path) for other in others for path in folders.get(other, ())]
+        yield _made(names[folder], files, beside, configs.get(folder))
 
 
 def _made(
@@ -208,20 +253,6 @@ def _group(name: str, scalars: Sequence[Scalar]) -> wire.Group:
 
 def _ms(seconds: float) -> int:
     return int(min(max(1_000 * seconds, 0.0), 2.0**52))
-
-
-def _said(source: Path, runs: Sequence[Found], came: Sequence[Found]) -> str:
-    values = sum(len(attempt) for run in came for attempt in run.attempts)
-    said = f"{_plural(len(came), 'run')} with {_plural(values, 'value')} came from {source}"
-    there = len(runs) - len(came)
-    if there:
-        said += f"; {_plural(there, 'run')} {'was' if there == 1 else 'were'} there already and stayed as before"
-    torn, unread = sum(run.torn for run in came), sum(run.unread for run in came)
-    if torn:
-        said += f"; {_plural(torn, 'file')} had no end, and what stood before it was taken"
-    if unread:
-        said += f"; {_plural(unread, 'record')} could not be read"
-    return said
 
 
 def _plural(amount: int, word: str) -> str:
