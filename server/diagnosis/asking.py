@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, cast
 
+from server.diagnosis import curves
 from server.diagnosis.evidence import Evidence
 from server.diagnosis.gates import REASONS
 from server.diagnosis.lifecycle import Course
@@ -118,7 +119,7 @@ class Asker:
             answer = before
         if answer is None:
             return HOLDS if holds else QUIET
-        return Answer(answer, holds=True)
+        return Answer(curves.softened(rule.code, answer, window), holds=True)
 
     def _answer(self, rule: Rule, window: Window, params: Any) -> Verdict | NotEvaluated | None:
         """Asks a rule; a verdict counts before a "not evaluated" of another part of the same rule."""
@@ -132,6 +133,8 @@ class Asker:
         return next((answer for answer in answers if isinstance(answer, Verdict)), answers[0])
 
     def _cannot(self, rule: Rule, step: int, window: Window) -> NotEvaluated | None:
+        if curves.are_too_little(rule.code, window):
+            return curves.ALONE
         for kind in rule.needs:
             if not self._evidence.has(kind, step):
                 return _missing(kind)

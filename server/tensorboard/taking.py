@@ -224,6 +224,7 @@ def _frames(run_id: str, attempt: str, scalars: Sequence[Scalar], names: Mapping
         for scalar in part:
             series.setdefault(names[scalar.tag], []).append(scalar)
         over = first + len(part) == len(scalars)
+        known = {"kind": "fact", "name": "imported", "step": -1, "time_ms": ended_ms, "value": {"from": TAG}}
         end = {"kind": "status", "name": "finished", "step": max(last, -1), "time_ms": ended_ms, "value": {}}
         yield wire.encode(
             wire.Frame(
@@ -234,7 +235,7 @@ def _frames(run_id: str, attempt: str, scalars: Sequence[Scalar], names: Mapping
                 created_ms=ended_ms,
                 complete=last if over else max(min(scalar.step for scalar in part) - 1, -1),
                 groups=tuple(_group(name, own) for name, own in series.items()),
-                records=(end,) if over else (),
+                records=(*(() if first else (known,)), *((end,) if over else ())),
             )
         )
 

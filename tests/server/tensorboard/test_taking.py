@@ -153,6 +153,10 @@ def test_a_long_training_comes_whole_in_several_frames(
         assert len(series(home, run, "lr/0")) == 333
 
 
+def turning(step: int) -> float:
+    return 2.2 + 0.3 * (-1) ** step + random.Random(step).gauss(0, 0.02)
+
+
 def falling(step: int) -> float:
     return 0.4 + 2.0 * math.exp(-step / 150) + random.Random(step).gauss(0, 0.03)
 
@@ -160,7 +164,7 @@ def falling(step: int) -> float:
 @pytest.mark.parametrize("every", [1, 50])
 def test_a_healthy_training_raises_nothing_and_a_broken_one_is_found(tmp_path: Path, logs: Path, every: int) -> None:
     steps = range(0, 2_000, every)
-    rate: Callable[[int], float] = lambda step: 0.1 * (1 + math.cos(math.pi * step / 2_000)) / 2  # noqa: E731
+    rate: Callable[[int], float] = lambda step: 0.1 * min(1.0, max(step, 1) / 500)  # noqa: E731  tenfold between samples
     log(logs / "healthy", {"train/loss": falling, "train/learning_rate": rate}, steps)
     log(logs / "healthy", {"eval/loss": lambda step: falling(step) + 0.02}, range(99, 2_000, 100), ".eval")
     log(logs / "broken", {"train/loss": lambda step: falling(step) if step < 1_000 else math.nan}, steps)
@@ -173,3 +177,14 @@ def test_a_healthy_training_raises_nothing_and_a_broken_one_is_found(tmp_path: P
         assert {one["severity"] for one in said["healthy"]} <= {"info"}
         (broken,) = [one for one in said["broken"] if one["severity"] == "error"]
         assert (broken["code"], "The loss became NaN at step 1000" in broken["message"]) == ("GW601", True)
+
+
+def test_curves_alone_are_no_ground_for_a_warning_that_an_adversary_would_raise_too(tmp_path: Path, logs: Path) -> None:
+    log(logs / "gan", {"loss": turning, "lr": lambda _: 2e-4}, range(600))
+    with taken(tmp_path, logs) as (home, _):
+        home.diagnose()
+        (run,) = runs(home).values()
+        found = home.client.get(f"/api/v1/runs/{run['id']}/findings").json()["items"]
+        assert {one["severity"] for one in found} <= {"info"}
+        checks = {check.code: check for check in home.store.findings.checks(run["id"])}
+        assert "another logger's curves" in checks["GW207"].reason
