@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI, Security
@@ -49,6 +50,7 @@ from server.web import (
     inspect_pages,
     layers_pages,
     live_api,
+    oidc,
     pages,
     preflight_pages,
     problems,
@@ -67,6 +69,9 @@ from server.web.hangups import Hangups
 from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
 from server.web.services import Services
 from server.web.static_files import Static
+
+if TYPE_CHECKING:
+    from server.accounts.oidc.client import OpenId
 
 GZIP_FROM_BYTES = 1_024
 GZIP_LEVEL = 5
@@ -105,7 +110,16 @@ def create_app(
     replays = Replays(store, registry, rooms, clock)
     ingest, accounts = Ingest(store, live, clock, order), Accounts(store)
     services = Services(settings, store, live, ingest, registry, clock, rooms, replays, accounts)
-    door = auth.Door(settings.token, settings.port, kept=store.sign_ins, accounts=accounts, loopback=settings.loopback)
+    door = auth.Door(
+        settings.token,
+        settings.port,
+        kept=store.sign_ins,
+        accounts=accounts,
+        loopback=settings.loopback,
+        provider=settings.provider.host if settings.provider else "",
+        passwords=settings.passwords,
+    )
+    flow = _flow(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -121,6 +135,8 @@ def create_app(
         yield
         live.close()
         replays.close()
+        if flow:
+            flow.close()
         if dispatcher:
             dispatcher.stop()
         if worker and housekeeper:
@@ -178,9 +194,19 @@ def create_app(
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
     app.include_router(accounts_pages.router_for(door))
+    app.include_router(oidc.router_for(door, accounts, pages.sign_in_page, flow))
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)
     return app
+
+
+def _flow(settings: Settings) -> OpenId | None:
+    if settings.provider is None:
+        return None
+    # Imported here: it needs the packages of the extra `oidc`.
+    from server.accounts.oidc.client import OpenId
+
+    return OpenId(settings.provider, settings.public_address)
 
 
 class Cannot(Exception):

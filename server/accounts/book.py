@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from server.accounts import passwords, powers
 from server.accounts.powers import Caller
-from server.domain.accounts import Person, Role, Scope, Token
+from server.domain.accounts import Arrival, Person, Role, Scope, Token
 from server.errors import GradwatchError, WrongAccount
 from server.store import Store
 
@@ -61,6 +61,8 @@ class Accounts:
 
     def change_password(self, person: Person, old: str, new: str, when_wrong: Callable[[], None]) -> None:
         """Changes one's own password, for which the old one has to be known."""
+        if person.issuer:
+            raise WrongAccount(f"You sign in at {person.issuer}; your password is kept there.")
         found = self._store.people.find(person.name)
         if not passwords.fits(found[1] if found else None, old, person.name):
             when_wrong()
@@ -78,9 +80,12 @@ class Accounts:
         """Gives the person and the hash of the password where both are right; a wrong name takes as long."""
         called = _folded(name)
         found = self._store.people.find(called) if _NAME.fullmatch(called) else None
-        if not passwords.fits(found[1] if found else None, password, called):
-            return None
-        return found
+        kept = found[1] if found and not found[0].issuer else None
+        return found if passwords.fits(kept, password, called) else None
+
+    def arrive(self, arrival: Arrival, *, who: str) -> Person:
+        """Gives the person that somebody of a provider is here; raises WrongAccount where the name is taken."""
+        return self._store.people.arrive(arrival, who=who)
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ TABLE: Sequence[tuple[str, str, Needs]] = (
     ("GET", "/api/v1/health", ANYBODY),
     ("GET", "/sign-in", ANYBODY),
     ("POST", "/sign-in", ANYBODY),
+    ("GET", "/sign-in/oidc", ANYBODY),
+    ("GET", "/sign-in/oidc/callback", ANYBODY),
     ("GET", "/static/{file}", ANYBODY),
     ("POST", "/sign-out", KNOWN),
     #

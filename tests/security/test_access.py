@@ -23,7 +23,10 @@ PASSWORD = "seven green bicycles"
 INSIDE = 299  # what the room behind the gate answers
 ROLES, SCOPES = ("viewer", "editor", "admin"), ("ingest", "read", "write", "admin")
 
-OPEN = {"GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static"}
+OPEN = {
+    "GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static",
+    "GET /sign-in/oidc", "GET /sign-in/oidc/callback",
+}  # fmt: skip
 EVERYBODY_KNOWN = {"POST /sign-out"}
 SENDING = {"POST /api/v1/runs", "POST /api/v1/runs/{run_id}/frames"}
 SENDING_OR_READING = {"GET /api/v1/runs/{run_id}/verdict"}

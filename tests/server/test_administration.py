@@ -61,7 +61,8 @@ def test_a_person_is_added_listed_changed_and_removed(run: Run, url: str) -> Non
     assert run("user", "role", "eve@lab.example", "editor")[0] == 0
     assert run("user", "password", "eve@lab.example", password="eleven blue umbrellas")[0] == 0
     _, out, _ = run("user", "list")
-    assert re.search(r"^NAME +ROLE +SINCE +LAST SIGN-IN\nada +admin +\S+ \S+ +never\neve@lab.example +editor ", out)
+    assert re.search(r"^NAME +ROLE +SIGNS IN WITH +SINCE +LAST SIGN-IN\nada +admin +a password +\S+ \S+ +never\n", out)
+    assert re.search(r"^eve@lab.example +editor ", out, re.MULTILINE)
     store = Store.open(url)
     assert Accounts(store).sign_in("eve@lab.example", "eleven blue umbrellas") is not None
     assert Accounts(store).sign_in("eve@lab.example", PASSWORD) is None
