@@ -36,6 +36,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    accounts_api,
     accounts_pages,
     alerts_api,
     alerts_pages,
@@ -177,6 +178,7 @@ def create_app(
         doctor_api,
         replays_api,
         alerts_api,
+        accounts_api,
         replays_pages,
         runs_pages,
         compare_pages,

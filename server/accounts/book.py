@@ -91,13 +91,16 @@ class Accounts:
 
     def add_token(self, name: str, scope: str, days: float | None, *, who: str) -> str:
         """Makes a token and gives it; nobody can read it again."""
+        return self.make_token(name, scope, days, who=who)[1]
+
+    def make_token(self, name: str, scope: str, days: float | None, *, who: str) -> tuple[Token, str]:
+        """Does so, and gives what is kept of it too."""
         called = checked_token_name(name)
         if days is not None and not (math.isfinite(days) and 0 < days <= MOST_DAYS):
             raise WrongAccount(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}.")
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         expires = None if days is None else self._store.now_ms() + int(days * DAY_MS)
-        self._store.tokens.add(digest(text), called, checked_scope(scope), expires, who=who)
-        return text
+        return self._store.tokens.add(digest(text), called, checked_scope(scope), expires, who=who), text
 
     def revoke_token(self, name: str, *, who: str) -> None:
         """Ends a token at once."""

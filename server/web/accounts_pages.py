@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.accounts.powers import Caller
-from server.domain.accounts import Person
+from server.domain.accounts import Person, Token
 from server.errors import WrongAccount
 from server.web.auth import Door, address_of
 from server.web.caller import Asking, who_is
@@ -54,11 +54,7 @@ def router_for(door: Door) -> APIRouter:
     def add_person(request: Request, parts: Parts, caller: Asking, form: Form) -> Response:
         """Lets somebody sign in."""
         try:
-            if not parts.settings.passwords:
-                raise WrongAccount(NO_PASSWORDS)
-            parts.accounts.add_person(
-                form.get("name", ""), form.get("role", ""), form.get("password", ""), who=who_is(caller)
-            )
+            added(parts, form.get("name", ""), form.get("role", ""), form.get("password", ""), caller)
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), draft=form, status=422)
         return RedirectResponse(PEOPLE, 303)
@@ -83,12 +79,8 @@ def router_for(door: Door) -> APIRouter:
     @router.post(PEOPLE + "/{name}/remove", max_body_size=MAX_FORM_BYTES)
     def remove_person(request: Request, name: str, parts: Parts, caller: Asking) -> Response:
         """Removes somebody; tokens of theirs are named, because trainings may be using them."""
-        settings = parts.settings
-        if len(parts.store.people.list()) == 1 and settings.token is None and settings.provider is None:
-            problem = f"{name[:64]!r} is the only person; add somebody else first, or use `gradwatch user remove`."
-            return _people(request, parts, caller, problem=problem, status=422)
         try:
-            left = parts.accounts.remove_person(name, who=who_is(caller))
+            left = removed(parts, name, caller)
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), status=422)
         if not left or (caller.person and caller.person.name == name):
@@ -157,6 +149,23 @@ def router_for(door: Door) -> APIRouter:
         return answer
 
     return router
+
+
+def added(parts: Services, name: str, role: str, password: str, caller: Caller) -> str:
+    """Adds a person with a password, and gives the name as it is kept; raises WrongAccount."""
+    if not parts.settings.passwords:
+        raise WrongAccount(NO_PASSWORDS)
+    return parts.accounts.add_person(name, role, password, who=who_is(caller))
+
+
+def removed(parts: Services, name: str, caller: Caller) -> list[Token]:
+    """Removes a person, and gives the tokens that this person leaves; raises WrongAccount, for the only person too."""
+    settings = parts.settings
+    if len(parts.store.people.list()) == 1 and settings.token is None and settings.provider is None:
+        raise WrongAccount(
+            f"{name[:64]!r} is the only person; add somebody else first, or use `gradwatch user remove`."
+        )
+    return parts.accounts.remove_person(name, who=who_is(caller))
 
 
 def _changed(request: Request, parts: Services, caller: Caller, change: Callable[[], None]) -> Response:
