@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from server.accounts.book import Accounts
 from server.accounts.oidc.attempts import Attempt
-from server.accounts.oidc.errors import NotAdmitted, ProviderAway
+from server.accounts.oidc.errors import NotAdmitted, NotBegun, ProviderAway
 from server.domain.accounts import Arrival
 from server.domain.providers import Provider
 from server.errors import WrongAccount
@@ -25,6 +25,7 @@ from server.web.auth import Door, ShowForm, address_of, safe_next
 from server.web.throttle import throttled
 
 START, CALLBACK = "/sign-in/oidc", "/sign-in/oidc/callback"
+COOKIE = "gradwatch_oidc"  # of every port: people may come back to another of several servers
 KEPT_S = 600  # how long somebody may take at the provider
 AT_ONCE = 4  # each waits for the provider, in threads of their own
 MOST_TEXT = 4_096
@@ -77,9 +78,7 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
         except ProviderAway as error:
             return _say(request, flow, target, error)
         secure = flow.public_address.startswith("https://")
-        answer.set_cookie(
-            _cookie(door, flow), attempt.packed(), max_age=KEPT_S, httponly=True, samesite="lax", secure=secure
-        )
+        answer.set_cookie(_cookie(flow), attempt.packed(), max_age=KEPT_S, httponly=True, samesite="lax", secure=secure)
         return answer
 
     @router.get(CALLBACK)
@@ -90,11 +89,11 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
         return await apart(lambda: _back(request, flow))
 
     def _back(request: Request, flow: Flow) -> Response:
-        attempt = Attempt.unpacked(request.cookies.get(_cookie(door, flow), ""))
+        attempt = Attempt.unpacked(request.cookies.get(_cookie(flow), ""))
         target = safe_next(attempt.target) if attempt else "/"
         answer = _arrived(request, flow, attempt, target)
         answer.delete_cookie(
-            _cookie(door, flow), httponly=True, samesite="lax", secure=flow.public_address.startswith("https://")
+            _cookie(flow), httponly=True, samesite="lax", secure=flow.public_address.startswith("https://")
         )
         return answer
 
@@ -111,7 +110,8 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
         except ProviderAway as error:
             return _say(request, flow, target, error)
         except (NotAdmitted, WrongAccount) as error:
-            door.arrivals.failed(address, said.get("state", ""))
+            if not isinstance(error, NotBegun):
+                door.arrivals.failed(address, said.get("state", ""))
             log.warning("Nobody was signed in at %s: %s", flow.provider.host, error)
             return show_form(request, target, str(error), 403, "")
         key = door.sessions.open(person)
@@ -129,10 +129,9 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
     return router
 
 
-def _cookie(door: Door, flow: Flow) -> str:
+def _cookie(flow: Flow) -> str:
     """Names the cookie of a sign-in that has begun; `__Host-` lets no neighbouring host put one there."""
-    prefix = "__Host-" if flow.public_address.startswith("https://") else ""
-    return f"{prefix}{door.cookie.replace('session', 'oidc')}"
+    return ("__Host-" if flow.public_address.startswith("https://") else "") + COOKIE
 
 
 def _with_wait(answer: Response, seconds: int) -> Response:

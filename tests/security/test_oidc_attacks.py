@@ -260,10 +260,19 @@ def test_many_answers_that_go_wrong_are_slowed_down_and_nobody_else_is(scene: Sc
     assert scene.sign_in(scene.browser("10.0.0.2")).status_code == 303
 
 
+def test_a_page_of_another_site_that_sends_browsers_here_locks_nobody_out(scene: Scene) -> None:
+    browser = scene.browser()
+    address = scene.back(browser)
+    stranger = scene.browser()
+    for number in range(2 * GUESSES):
+        assert stranger.get(f"/sign-in/oidc/callback?code=x&state={number}").status_code == 403
+    assert browser.get(place(address)).status_code == 303
+
+
 def test_strange_cookies_and_answers_fail_nothing(scene: Scene) -> None:
     for index, cookie in enumerate(("", "x", ".".join(["a" * 43] * 3), ".".join(["a" * 43] * 4), "%", "a" * 4_000)):
         browser = scene.browser(f"10.0.1.{index}")
-        browser.cookies.set("gradwatch_oidc_8777", cookie)
+        browser.cookies.set("gradwatch_oidc", cookie)
         for query in (
             "",
             "code=x&state=" + "a" * 43,

@@ -51,7 +51,12 @@ def _check_mail(provider: Provider, claims: Mapping[str, Any]) -> None:
     address = claims.get(E_MAIL)
     if not isinstance(address, str) or address.count("@") != 1:
         raise NotAdmitted(f"{provider.host} tells no e-mail address of yours; the scope email is needed for that.")
-    if claims.get(VERIFIED) not in (True, "true"):
+    if VERIFIED not in claims:
+        raise NotAdmitted(
+            f"{provider.host} does not say whether your e-mail address is verified. An admin of this server can take "
+            "another claim as the name (GRADWATCH_OIDC_NAME_CLAIM), and groups in the place of domains."
+        )
+    if claims[VERIFIED] not in (True, "true"):
         raise NotAdmitted(
             f"{provider.host} has not verified your e-mail address. Verify it there, then sign in again here."
         )

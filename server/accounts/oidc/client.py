@@ -13,7 +13,7 @@ from urllib.parse import quote_plus, urlencode
 from server.accounts.oidc import claims, id_tokens
 from server.accounts.oidc.attempts import Attempt
 from server.accounts.oidc.discovery import Discovery, Metadata
-from server.accounts.oidc.errors import NotAdmitted, ProviderAway
+from server.accounts.oidc.errors import NotAdmitted, NotBegun, ProviderAway
 from server.accounts.oidc.http import Http
 from server.domain.accounts import Arrival
 from server.domain.providers import E_MAIL, Provider
@@ -67,7 +67,7 @@ class OpenId:
     def arrived(self, attempt: Attempt | None, answer: Mapping[str, str]) -> Arrival:
         """Gives who has come with this answer of the provider; raises NotAdmitted or ProviderAway."""
         if attempt is None or not hmac.compare_digest(attempt.state.encode(), answer.get("state", "").encode()):
-            raise NotAdmitted(ANOTHER_BROWSER)
+            raise NotBegun(ANOTHER_BROWSER)
         metadata = self._discovery.metadata()
         named = answer.get("iss")
         if (named is None and metadata.names_itself) or named not in (None, self.provider.issuer):
