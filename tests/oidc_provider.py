@@ -80,12 +80,17 @@ class Handler(BaseHTTPRequestHandler):
             issuer = self.server.issuer
             told = {"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "jwks_uri": issuer + "/keys",
                     "token_endpoint": issuer + "/token", "userinfo_endpoint": issuer + "/userinfo",
+                    "end_session_endpoint": issuer + "/end",
                     "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256", "none"]}  # fmt: skip
             self._answer(200, told | self.server.metadata)
         elif place == "/keys":
             self._answer(200, {"keys": self.server.keys})
         elif place == "/authorize":
             self._authorize(asked)
+        elif place == "/end":
+            right = asked.get("client_id") == CLIENT
+            page = b'<!doctype html><link rel="icon" href="data:,"><title>Lab</title><h1>Signed out</h1>'
+            self._send(200 if right else 400, "text/html", page)
         elif place == "/userinfo":
             login = self.server.access.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
             self._answer(200 if login else 401, self.server.people.get(login or "", {}))

@@ -21,6 +21,7 @@ TABLE: Sequence[tuple[str, str, Needs]] = (
     ("POST", "/sign-in", ANYBODY),
     ("GET", "/sign-in/oidc", ANYBODY),
     ("GET", "/sign-in/oidc/callback", ANYBODY),
+    ("GET", "/sign-in/oidc/out", ANYBODY),
     ("GET", "/static/{file}", ANYBODY),
     ("POST", "/sign-out", KNOWN),
     #

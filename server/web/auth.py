@@ -230,7 +230,10 @@ def router_for(door: Door, show_form: ShowForm) -> APIRouter:
     def sign_out(request: Request) -> Response:
         answer = RedirectResponse("/sign-in", 303)
         for name, key in door.sessions_of(request.cookies):
-            if name == door.cookie or door.sessions.caller(key):
+            caller = door.sessions.caller(key)
+            if caller and caller.person and caller.person.issuer:
+                answer.headers["Location"] = "/sign-in?out=1"  # where signing out of the provider is offered too
+            if name == door.cookie or caller:
                 door.sessions.close(key)
                 answer.delete_cookie(name, path="/", httponly=True, samesite="lax")
         return answer

@@ -24,7 +24,7 @@ from server.errors import WrongAccount
 from server.web.auth import Door, ShowForm, address_of, safe_next
 from server.web.throttle import throttled
 
-START, CALLBACK = "/sign-in/oidc", "/sign-in/oidc/callback"
+START, CALLBACK, OUT = "/sign-in/oidc", "/sign-in/oidc/callback", "/sign-in/oidc/out"
 COOKIE = "gradwatch_oidc"  # of every port: people may come back to another of several servers
 KEPT_S = 600  # how long somebody may take at the provider
 AT_ONCE = 4  # each waits for the provider, in threads of their own
@@ -42,6 +42,9 @@ class Flow(Protocol):
 
     def address_of(self, attempt: Attempt) -> str:
         """Gives the provider's address for a sign-in that begins; raises ProviderAway."""
+
+    def address_to_sign_out(self) -> str:
+        """Gives the provider's address for ending its own session, "" where it has none; raises ProviderAway."""
 
     def arrived(self, attempt: Attempt | None, answer: dict[str, str]) -> Arrival:
         """Gives who has come with this answer of the provider; raises NotAdmitted or ProviderAway."""
@@ -108,11 +111,12 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
             arrival = flow.arrived(attempt, said)
             person = accounts.arrive(arrival, who=f"the provider {flow.provider.host}")
         except ProviderAway as error:
+            log.warning("Nobody was signed in at %s: %s", flow.provider.host, error)
             return _say(request, flow, target, error)
         except (NotAdmitted, WrongAccount) as error:
             if not isinstance(error, NotBegun):
                 door.arrivals.failed(address, said.get("state", ""))
-            log.warning("Nobody was signed in at %s: %s", flow.provider.host, error)
+                log.warning("Nobody was signed in at %s: %s", flow.provider.host, error)
             return show_form(request, target, str(error), 403, "")
         key = door.sessions.open(person)
         if key is None:
@@ -121,8 +125,22 @@ def router_for(door: Door, accounts: Accounts, show_form: ShowForm, flow: Flow |
         door.keep_signed_in(request, answer, key, secure=flow.public_address.startswith("https://"))
         return answer
 
+    @router.get(OUT)
+    async def sign_out(request: Request) -> Response:
+        """Leads to where somebody signs out of the provider, too."""
+        if flow is None:
+            raise HTTPException(404, NONE)
+        return await apart(lambda: _out(request, flow))
+
+    def _out(request: Request, flow: Flow) -> Response:
+        try:
+            address = flow.address_to_sign_out()
+        except ProviderAway as error:
+            return _say(request, flow, "/", error)
+        said = f"{flow.provider.host} has no address for signing out. Open {flow.provider.host} and do it there."
+        return RedirectResponse(address, 303) if address else show_form(request, "/", said, 404, "")
+
     def _say(request: Request, flow: Flow, target: str, error: ProviderAway) -> Response:
-        log.warning("Nobody can sign in at %s: %s", flow.provider.host, error)
         said = f"{flow.provider.host} cannot sign you in now: {error} Try again later, or ask an admin."
         return _with_wait(show_form(request, target, said, 503, ""), 10)
 

@@ -129,6 +129,7 @@ def sign_in_page(request: Request, target: str, message: str, status: int, name:
         token=settings.token is not None,
         provider=provider.host if provider else "",
         provider_url=f"/sign-in/oidc?next={quote(target, safe='')}" if provider else "",
+        signed_out=provider is not None and not message and "out" in request.query_params,
     )
     return render(request, "pages/sign_in.html", view, section="sign-in", status=status)
 

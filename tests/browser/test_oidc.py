@@ -59,7 +59,10 @@ def test_somebody_signs_in_at_the_provider_and_comes_to_the_page_that_was_asked_
     session = cookies[f"gradwatch_session_{lab.port}"]
     assert (session["httpOnly"], session["sameSite"]) == (True, "Lax")
     page.get_by_role("button", name="Sign out").first.click()
-    page.wait_for_url("**/sign-in")
+    page.wait_for_url("**/sign-in?out=1")
+    page.get_by_role("link", name="sign out there too").click()
+    assert page.inner_text("h1") == "Signed out"
+    page.go_back()
     page.go_back()
     page.reload()
     page.wait_for_url("**/sign-in?next=*")

@@ -25,7 +25,7 @@ ROLES, SCOPES = ("viewer", "editor", "admin"), ("ingest", "read", "write", "admi
 
 OPEN = {
     "GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static",
-    "GET /sign-in/oidc", "GET /sign-in/oidc/callback",
+    "GET /sign-in/oidc", "GET /sign-in/oidc/callback", "GET /sign-in/oidc/out",
 }  # fmt: skip
 EVERYBODY_KNOWN = {"POST /sign-out"}
 SENDING = {"POST /api/v1/runs", "POST /api/v1/runs/{run_id}/frames"}

@@ -45,8 +45,10 @@ def test_a_person_signs_in_at_the_provider_and_out_again(scene: Scene) -> None:
     assert attempt.startswith('gradwatch_oidc="";')
     assert inside(browser)
     assert ">ada@lab.example</a>" in browser.get("/", headers=PAGE).text
-    assert browser.post("/sign-out").status_code == 303
+    answer = browser.post("/sign-out")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?out=1")
     assert not inside(browser)
+    assert "and may still be signed in at 127.0.0.1" in browser.get("/sign-in?out=1").text
     source = f"the provider 127.0.0.1:{scene.provider.server_address[1]}"
     assert scene.log() == [("ada@lab.example", "signed in", ""), (source, "added a person", "ada@lab.example, viewer")]
 
@@ -245,6 +247,23 @@ def test_a_provider_that_goes_away_in_the_middle_is_said(scene: Scene) -> None:
     answer = browser.get(place(address))
     assert (answer.status_code, "where it should have given a token" in answer.text) == (503, True)
     assert not inside(browser)
+
+
+def test_somebody_can_sign_out_of_the_provider_too(scene: Scene) -> None:
+    answer = scene.browser().get("/sign-in/oidc/out")
+    assert (answer.status_code, answer.headers["location"]) == (303, scene.provider.issuer + "/end?client_id=gradwatch")
+    Accounts(scene.store).add_person("root", "admin", PASSWORD, who="the test")
+    root = scene.browser()
+    sign_in(root, "root")
+    assert root.post("/sign-out").headers["location"] == "/sign-in", "who has a password here is out with that"
+
+
+def test_a_provider_without_an_address_for_signing_out_is_named(scene: Scene) -> None:
+    scene.provider.metadata = {"end_session_endpoint": None}
+    answer = scene.browser().get("/sign-in/oidc/out")
+    assert (answer.status_code, "has no address for signing out." in answer.text) == (404, True)
+    scene.provider.down = True
+    assert scene.browser().get("/sign-in/oidc/out").status_code == 404, "that is known by now"
 
 
 def test_passwords_can_be_switched_off(tmp_path: Path) -> None:

@@ -61,8 +61,12 @@ class OpenId:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        address = self._discovery.metadata().authorization
-        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
+        return _with_query(self._discovery.metadata().authorization, asked)
+
+    def address_to_sign_out(self) -> str:
+        """Gives the provider's address for ending its own session, "" where it has none; raises ProviderAway."""
+        address = self._discovery.metadata().sign_out
+        return _with_query(address, {"client_id": self.provider.client_id}) if address else ""
 
     def arrived(self, attempt: Attempt | None, answer: Mapping[str, str]) -> Arrival:
         """Gives who has come with this answer of the provider; raises NotAdmitted or ProviderAway."""
@@ -123,6 +127,10 @@ class OpenId:
         if told.get(E_MAIL, more.get(E_MAIL)) != more.get(E_MAIL):
             more.pop(claims.VERIFIED, None)  # that is said of another address
         return {**more, **told}
+
+
+def _with_query(address: str, asked: Mapping[str, str]) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
 
 
 def _word(said: Any) -> str:

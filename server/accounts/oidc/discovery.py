@@ -6,6 +6,7 @@ Not for: checking what was signed (id_tokens).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ LEAST_RSA_BITS = 2_048
 SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
 
 UNKNOWN_KEY = "The provider's ID token is signed with a key that it does not show. Begin again in a minute."
+log = logging.getLogger(__name__)
+
 PublicKey = RSAKey | ECKey | OKPKey
 
 
@@ -37,6 +40,7 @@ class Metadata:
     token: str
     keys: str
     userinfo: str = ""
+    sign_out: str = ""
     signatures: tuple[str, ...] = SIGNATURES
     secret_in_form: bool = False
     names_itself: bool = False  # an answer without `iss` is none of its own
@@ -114,6 +118,7 @@ class Discovery:
             return self._http.get(address)
         except ProviderAway as error:
             self._failed = str(error), self._now()
+            log.warning("Nobody can sign in with OpenID Connect: %s", error)
             raise
 
 
@@ -131,6 +136,7 @@ def _metadata(found: Json, issuer: str) -> Metadata:
         ("token_endpoint", True),
         ("jwks_uri", True),
         ("userinfo_endpoint", False),
+        ("end_session_endpoint", False),
     ):
         address = found.get(name) or ""
         if not _is_address(address, here) and (needed or address):
@@ -143,6 +149,7 @@ def _metadata(found: Json, issuer: str) -> Metadata:
         token=addresses["token_endpoint"],
         keys=addresses["jwks_uri"],
         userinfo=addresses["userinfo_endpoint"],
+        sign_out=addresses["end_session_endpoint"],
         signatures=tuple(one for one in SIGNATURES if one in signs) if isinstance(signs, list) else SIGNATURES,
         secret_in_form=isinstance(ways, list) and "client_secret_basic" not in ways and "client_secret_post" in ways,
         names_itself=found.get("authorization_response_iss_parameter_supported") is True,

@@ -18,3 +18,4 @@ class SignInView:
     token: bool
     provider: str = ""
     provider_url: str = ""
+    signed_out: bool = False  # here, and perhaps not at the provider
