@@ -67,7 +67,7 @@ from server.web import (
 )
 from server.web.gate import Gate
 from server.web.hangups import Hangups
-from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
+from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders, refuse_lost_way_back
 from server.web.services import Services
 from server.web.static_files import Static
 
@@ -251,6 +251,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
         bound.refuse_open_door(admin=store.people.any_admin())
+        refuse_lost_way_back(bound)
         _say(f"Database {store.describe()}")
         if store.notice():
             _say(store.notice())

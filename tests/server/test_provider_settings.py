@@ -13,6 +13,7 @@ import pytest
 from server.config import Settings, SettingsError, add_arguments
 from server.domain.accounts import Role
 from server.domain.providers import Provider
+from server.web.security import refuse_lost_way_back
 from tests.serving import ROOT
 
 LEAST = {
@@ -166,6 +167,26 @@ def test_passwords_stay_where_nobody_could_sign_in_otherwise() -> None:
 
 def test_a_server_with_a_provider_may_listen_to_others() -> None:
     read(GRADWATCH_HOST="0.0.0.0", GRADWATCH_PUBLIC_URL="https://gradwatch.lab.example").refuse_open_door()
+
+
+def test_a_server_that_does_not_answer_to_its_public_name_says_so_at_the_start(tmp_path: Path) -> None:
+    public = {"GRADWATCH_PUBLIC_URL": "https://gradwatch.lab.example"}
+    done = subprocess.run(
+        [sys.executable, "-m", "client_hook.cli", "serve", "--port", "0", "--home", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, **LEAST, **public},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "gradwatch: login.lab.example would send people back to https://gradwatch.lab.example, a name that this server "
+        "does not answer to. Mend it: GRADWATCH_ALLOWED_HOSTS=gradwatch.lab.example (or --allowed-hosts)"
+    )
+    refuse_lost_way_back(read(GRADWATCH_ALLOWED_HOSTS="gradwatch.lab.example", **public))
+    refuse_lost_way_back(read(GRADWATCH_HOST="0.0.0.0", GRADWATCH_PUBLIC_URL="http://10.0.0.5:8777"))
+    refuse_lost_way_back(read())
+    refuse_lost_way_back(Settings.read({}, public))  # a name in alerts alone needs no answer
 
 
 @pytest.mark.parametrize("package", ["httpx2", "joserfc"])
