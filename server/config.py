@@ -73,7 +73,11 @@ class Settings:
     )
 
     public_url: str | None = _setting(
-        None, "GRADWATCH_PUBLIC_URL", "address of the server in alerts, such as https://gradwatch.lab.example", "URL"
+        None,
+        "GRADWATCH_PUBLIC_URL",
+        "address of the server in alerts, and where a provider sends people back to, such as "
+        "https://gradwatch.lab.example",
+        "URL",
     )
     alert_hosts: tuple[str, ...] = _setting(
         (),

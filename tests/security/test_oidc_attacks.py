@@ -15,6 +15,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 from starlette.testclient import TestClient
 
+from server.accounts.oidc import discovery
 from server.web.throttle import GUESSES
 from tests.oidc_provider import CLIENT, EC, PEOPLE, RSA, SECRET
 from tests.security.oidc_kit import Scene, answer_of, asked_in, oidc_scene, place
@@ -152,6 +153,18 @@ def test_tokens_signed_as_they_should_be_are_taken(scene: Scene) -> None:
     browser = scene.browser()
     assert scene.sign_in(browser).status_code == 303
     assert inside(browser)
+
+
+def test_a_provider_may_change_its_keys(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scene.sign_in(scene.browser()).status_code == 303
+    new = RSAKey.generate_key(2048, {"kid": "new"})
+    scene.provider.key, scene.provider.keys = new, [new.as_dict(private=False)]
+    answer = scene.sign_in(scene.browser())
+    assert (answer.status_code, "Begin again in a minute." in answer.text) == (403, True), "it was asked just now"
+    monkeypatch.setattr(discovery, "AGAIN_S", 0.0)
+    assert scene.sign_in(scene.browser()).status_code == 303
+    scene.provider.key = RSA
+    assert scene.sign_in(scene.browser()).status_code == 403, "a key that was taken back signs nobody in"
 
 
 def test_an_answer_with_another_state_or_none_is_refused_unasked(scene: Scene) -> None:
