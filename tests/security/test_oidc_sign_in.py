@@ -170,6 +170,18 @@ def test_groups_give_roles_at_each_sign_in_where_the_settings_say_so(tmp_path: P
         assert scene.log()[1][1:] == ("changed a role", "ada@lab.example: admin to viewer")
 
 
+@pytest.mark.parametrize("option", ["oidc_groups", "oidc_roles"])
+def test_a_provider_that_tells_no_groups_is_named_and_gives_nobody_more(
+    tmp_path: Path, option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with oidc_scene(tmp_path, **{option: "lab=admin"}) as scene:
+        del scene.provider.people["ada"]["groups"]
+        answer = scene.sign_in(scene.browser())
+        assert answer.status_code == (403 if option == "oidc_groups" else 303)
+        assert "tells no groups (claim 'groups'). An admin of this server can ask for another scope" in caplog.text
+        assert "admin" not in scene.roles().values()
+
+
 @pytest.mark.parametrize(
     ("login", "options", "sentence"),
     [

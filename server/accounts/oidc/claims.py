@@ -5,6 +5,7 @@ Not for: whether the claims are the provider's (id_tokens).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from server.domain.providers import E_MAIL, EVERYBODY, Provider
 from server.errors import WrongAccount
 
 VERIFIED = "email_verified"
+log = logging.getLogger(__name__)
+
 _ORDER = tuple(Role)  # the least first
 
 
@@ -32,6 +35,8 @@ def arrival(provider: Provider, claims: Mapping[str, Any]) -> Arrival:
     """Gives who has come; raises NotAdmitted with what is missing, and who can mend it."""
     if _asks_for_mail(provider):
         _check_mail(provider, claims)
+    if (provider.groups or provider.roles) and provider.groups_claim not in claims:
+        _say_no_groups(provider)
     groups = _groups(claims.get(provider.groups_claim))
     if provider.groups and groups.isdisjoint(provider.groups):
         raise NotAdmitted(
@@ -63,6 +68,17 @@ def _check_mail(provider: Provider, claims: Mapping[str, Any]) -> None:
     domain = address.rpartition("@")[2].lower()
     if EVERYBODY not in provider.domains and provider.domains and domain not in provider.domains:
         raise NotAdmitted("Your e-mail address is of a domain that may not sign in here. Take another account there.")
+
+
+def _say_no_groups(provider: Provider) -> None:
+    """Refuses where a group is needed; where it only gives a role, that is the one of somebody in no group."""
+    said = (
+        f"{provider.host} tells no groups (claim {provider.groups_claim!r}). An admin of this server can ask for another "
+        "scope or claim: GRADWATCH_OIDC_SCOPES, GRADWATCH_OIDC_GROUPS_CLAIM."
+    )
+    if provider.groups:
+        raise NotAdmitted(said)
+    log.warning("%s Whoever signs in has the role %s.", said, provider.role)
 
 
 def _groups(found: Any) -> set[str]:
