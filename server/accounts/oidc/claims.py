@@ -73,8 +73,8 @@ def _check_mail(provider: Provider, claims: Mapping[str, Any]) -> None:
 def _say_no_groups(provider: Provider) -> None:
     """Refuses where a group is needed; where it only gives a role, that is the one of somebody in no group."""
     said = (
-        f"{provider.host} tells no groups (claim {provider.groups_claim!r}). An admin of this server can ask for another "
-        "scope or claim: GRADWATCH_OIDC_SCOPES, GRADWATCH_OIDC_GROUPS_CLAIM."
+        f"{provider.host} tells no groups (claim {provider.groups_claim!r}). An admin of this server can ask for "
+        "another scope or claim: GRADWATCH_OIDC_SCOPES, GRADWATCH_OIDC_GROUPS_CLAIM."
     )
     if provider.groups:
         raise NotAdmitted(said)
