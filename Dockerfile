@@ -8,7 +8,7 @@ COPY server server
 COPY templates templates
 COPY static static
 COPY examples examples
-RUN python -m venv /opt/gradwatch && /opt/gradwatch/bin/pip install --no-cache-dir ".[server,postgres]"
+RUN python -m venv /opt/gradwatch && /opt/gradwatch/bin/pip install --no-cache-dir ".[server,postgres,oidc]"
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gradwatch \

@@ -104,10 +104,11 @@ def _add_user(store: Store, options: argparse.Namespace) -> str:
 
 def _list_users(store: Store, _: argparse.Namespace) -> str:
     people = [
-        (one.name, one.role, _day(one.created_ms), _day(one.signed_in_ms, "never")) for one in store.people.list()
+        (one.name, one.role, one.issuer or "a password", _day(one.created_ms), _day(one.signed_in_ms, "never"))
+        for one in store.people.list()
     ]
     return (
-        _table([("NAME", "ROLE", "SINCE", "LAST SIGN-IN"), *people])
+        _table([("NAME", "ROLE", "SIGNS IN WITH", "SINCE", "LAST SIGN-IN"), *people])
         if people
         else "Nobody has an account; gradwatch user add NAME --role admin\n"
     )
@@ -123,8 +124,11 @@ def _set_role(store: Store, options: argparse.Namespace) -> str:
 def _set_password(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    if options.name.strip().lower() not in [one.name for one in store.people.list()]:
+    found = next((one for one in store.people.list() if one.name == options.name.strip().lower()), None)
+    if found is None:
         raise WrongAccount(f"Nobody is called {options.name!a}; gradwatch user list says who there is.")
+    if found.issuer:
+        raise WrongAccount(f"{found.name!r} signs in at {found.issuer} and has no password here.")
     Accounts(store).set_password(options.name, _password(options.name), who=WHO)
     return f"{options.name} has another password now, and signs in again.\n"
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI, Security
@@ -35,6 +36,7 @@ from server.rules.registry import Registry, load_rules
 from server.store import Store
 from server.store.housekeeping import Housekeeper
 from server.web import (
+    accounts_api,
     accounts_pages,
     alerts_api,
     alerts_pages,
@@ -49,6 +51,7 @@ from server.web import (
     inspect_pages,
     layers_pages,
     live_api,
+    oidc,
     pages,
     preflight_pages,
     problems,
@@ -64,9 +67,12 @@ from server.web import (
 )
 from server.web.gate import Gate
 from server.web.hangups import Hangups
-from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders
+from server.web.security import AddressCheck, HostCheck, OriginCheck, SecurityHeaders, refuse_lost_way_back
 from server.web.services import Services
 from server.web.static_files import Static
+
+if TYPE_CHECKING:
+    from server.accounts.oidc.client import OpenId
 
 GZIP_FROM_BYTES = 1_024
 GZIP_LEVEL = 5
@@ -105,7 +111,16 @@ def create_app(
     replays = Replays(store, registry, rooms, clock)
     ingest, accounts = Ingest(store, live, clock, order), Accounts(store)
     services = Services(settings, store, live, ingest, registry, clock, rooms, replays, accounts)
-    door = auth.Door(settings.token, settings.port, kept=store.sign_ins, accounts=accounts, loopback=settings.loopback)
+    door = auth.Door(
+        settings.token,
+        settings.port,
+        kept=store.sign_ins,
+        accounts=accounts,
+        loopback=settings.loopback,
+        provider=settings.provider.host if settings.provider else "",
+        passwords=settings.passwords,
+    )
+    flow = _flow(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -121,6 +136,8 @@ def create_app(
         yield
         live.close()
         replays.close()
+        if flow:
+            flow.close()
         if dispatcher:
             dispatcher.stop()
         if worker and housekeeper:
@@ -161,6 +178,7 @@ def create_app(
         doctor_api,
         replays_api,
         alerts_api,
+        accounts_api,
         replays_pages,
         runs_pages,
         compare_pages,
@@ -178,9 +196,19 @@ def create_app(
         app.include_router(room.router)
     app.include_router(auth.router_for(door, pages.sign_in_page))
     app.include_router(accounts_pages.router_for(door))
+    app.include_router(oidc.router_for(door, accounts, pages.sign_in_page, flow))
     app.mount("/static", Static(directory=paths.STATIC), name="static")
     problems.install(app, pages.error_page)
     return app
+
+
+def _flow(settings: Settings) -> OpenId | None:
+    if settings.provider is None:
+        return None
+    # Imported here: it needs the packages of the extra `oidc`.
+    from server.accounts.oidc.client import OpenId
+
+    return OpenId(settings.provider, settings.public_address)
 
 
 class Cannot(Exception):
@@ -223,6 +251,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with _opened(settings) as (listener, bound, store):
         bound.refuse_open_door(admin=store.people.any_admin())
+        refuse_lost_way_back(bound)
         _say(f"Database {store.describe()}")
         if store.notice():
             _say(store.notice())

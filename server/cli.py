@@ -22,6 +22,7 @@ from server.config import DEFAULT_PORT, Settings, SettingsError, add_arguments
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 PIP_LINE = 'pip install "gradwatch[server]"'
+OF_OIDC = frozenset({"httpx2", "joserfc"})
 OURS = frozenset({"server", "client_hook"})
 WRONG = 2
 INTERRUPTED = 130
@@ -330,6 +331,11 @@ def _name_missing(missing: ModuleNotFoundError) -> int:
     name = (missing.name or "").partition(".")[0]
     if name in OURS:
         raise missing
+    if name in OF_OIDC:
+        line = 'pip install "gradwatch[oidc]"'
+        return _complain(
+            f"Signing in with OpenID Connect (GRADWATCH_OIDC_ISSUER) needs the package {name!r}. Mend it: {line}"
+        )
     return _complain(f"The server needs the package {name!r}. Mend it: {PIP_LINE}")
 
 

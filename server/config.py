@@ -9,13 +9,15 @@ import argparse
 import ipaddress
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from server import paths
+from server import paths, provider_settings
+from server.domain.providers import Provider
+from server.errors import SettingsError as SettingsError
 
 DEFAULT_PORT = 8777
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named here in order to be recognised
@@ -25,10 +27,6 @@ OWN_RULES = "rules"  # folder in the home with rules that a team wrote itself
 
 
 MAIL_ADDRESS = r"[A-Za-z0-9.!#$&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
-
-
-class SettingsError(ValueError):
-    """Says which setting is wrong, what it holds and what would be right."""
 
 
 def _setting(default: Any, environment: str, help_text: str, metavar: str = "") -> Any:
@@ -75,7 +73,11 @@ class Settings:
     )
 
     public_url: str | None = _setting(
-        None, "GRADWATCH_PUBLIC_URL", "address of the server in alerts, such as https://gradwatch.lab.example", "URL"
+        None,
+        "GRADWATCH_PUBLIC_URL",
+        "address of the server in alerts, and where a provider sends people back to, such as "
+        "https://gradwatch.lab.example",
+        "URL",
     )
     alert_hosts: tuple[str, ...] = _setting(
         (),
@@ -94,11 +96,19 @@ class Settings:
     mail_from: str | None = _setting(
         None, "GRADWATCH_MAIL_FROM", "sender of alerts by e-mail, such as gradwatch@lab.example", "ADDRESS"
     )
+    passwords: bool = _setting(
+        True,
+        "GRADWATCH_PASSWORDS",
+        "whether people may sign in with a password: yes or no, where they have a provider (default yes)",
+        "YES|NO",
+    )
+    provider: Provider | None = None
 
     @classmethod
     def read(cls, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
         """Reads every setting; raises SettingsError with a sentence for the first that is wrong."""
-        raw = {item.name: _raw(item.name, item.metadata["environment"], arguments, environment) for item in fields(cls)}
+        raw = {name: _raw(name, variable, arguments, environment) for name, variable, *_ in _options()}
+        provider = provider_settings.read({item.name: raw[item.name] for item in provider_settings.OPTIONS})
         home = Path(raw["home"][0]).expanduser().absolute() if raw["home"][0] else paths.home({})
         return cls(
             host=_host(*raw["host"]),
@@ -113,6 +123,8 @@ class Settings:
             alert_hosts=_hosts(*raw["alert_hosts"]),
             smtp_url=_smtp_url(*raw["smtp_url"]),
             mail_from=_mail_from(*raw["mail_from"]),
+            passwords=_passwords(*raw["passwords"], provider),
+            provider=_reachable(provider, *raw["public_url"], _host(*raw["host"])),
         )
 
     @property
@@ -120,6 +132,11 @@ class Settings:
         """The address to print and to link to: never taken from a request."""
         host = "127.0.0.1" if self.host in WILDCARDS else self.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def public_address(self) -> str:
+        """The address by which people come, as far as the settings know it."""
+        return self.public_url or self.address
 
     @property
     def loopback(self) -> bool:
@@ -133,7 +150,7 @@ class Settings:
 
     def refuse_open_door(self, *, admin: bool = False) -> None:
         """Raises SettingsError when others could reach the server, and no token and no `admin` keeps them out."""
-        if self.loopback or self.token is not None or admin:
+        if self.loopback or self.token is not None or admin or self.provider is not None:
             return
         raise SettingsError(
             f"--host {self.host} lets other machines read, change and delete every run, no token is set, and "
@@ -144,10 +161,19 @@ class Settings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds one option for each setting, with the help that stands beside it."""
+    for name, variable, text, metavar in _options():
+        if metavar is not None:
+            option = "--" + name.replace("_", "-")
+            parser.add_argument(option, metavar=metavar or name.upper(), help=f"{text} [{variable}]")
+
+
+def _options() -> Iterator[tuple[str, str, str, str | None]]:
+    """Gives name, variable, help and metavar of every setting; one without a metavar is no option."""
     for item in fields(Settings):
-        option = "--" + item.name.replace("_", "-")
-        text = f"{item.metadata['help']} [{item.metadata['environment']}]"
-        parser.add_argument(option, metavar=item.metadata["metavar"] or item.name.upper(), help=text)
+        if item.metadata:
+            yield item.name, item.metadata["environment"], item.metadata["help"], item.metadata["metavar"]
+    for more in provider_settings.OPTIONS:
+        yield more.name, more.environment, more.help, None if more.hidden else more.metavar
 
 
 def _raw(
@@ -240,6 +266,27 @@ def _public_url(text: str | None, source: str) -> str | None:
             f"{source} is {text!r}: an address without a path is needed, such as https://gradwatch.lab.example"
         )
     return address
+
+
+def _passwords(text: str | None, source: str, provider: Provider | None) -> bool:
+    if text is not None and text.strip().lower() not in ("yes", "no"):
+        raise SettingsError(f"{source} is {text!r}: yes or no is needed")
+    allowed = text is None or text.strip().lower() == "yes"
+    if not allowed and provider is None:
+        raise SettingsError(
+            f"{source} is {text!r}, and nobody could sign in another way: set GRADWATCH_OIDC_ISSUER too"
+        )
+    return allowed
+
+
+def _reachable(provider: Provider | None, public_url: str | None, source: str, host: str) -> Provider | None:
+    """Gives the provider; raises SettingsError where it could not send people back."""
+    if provider is not None and public_url is None and not provider_settings.is_here(host):
+        raise SettingsError(
+            f"{source} is missing: {provider.host} sends people back to the address that it holds, such as "
+            "https://gradwatch.lab.example"
+        )
+    return provider
 
 
 def _smtp_url(text: str | None, source: str) -> str | None:

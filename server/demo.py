@@ -13,9 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from server import demo_token
+
 LISTENING = "Gradwatch listening on "
 NEEDED = {"torch": "torch", "sklearn": "scikit-learn"}
 PAUSE_S = 0.02
+SIGN_IN = "People sign in at this server; the trainings have a token of their own."
 
 
 def run(argv: list[str], example: Path) -> int:
@@ -29,16 +32,22 @@ def run(argv: list[str], example: Path) -> int:
     if options.home:
         program += ["--home", options.home]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else what was started goes on without it
+    with demo_token.taken(options.home, os.environ) as token:
+        return _show(program, example, options, token)
+
+
+def _show(program: list[str], example: Path, options: argparse.Namespace, token: str | None) -> int:
     server = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
     trainings: list[subprocess.Popen[bytes]] = []
     try:
         address = _address(server)
         if address is None:
             return server.wait()
-        trainings = [_train(example, address, options.epochs, extra) for extra in ([], ["--sick"])]
+        trainings = [_train(example, address, options, extra, token) for extra in ([], ["--sick"])]
+        locked = f"{SIGN_IN}\n\n" if token else ""
         _say(
             f"Two trainings of handwritten digits have started, one healthy, one with two mistakes in it.\n\n"
-            f"    Open  {address}\n\nCtrl-C ends the demo; what it recorded stays."
+            f"    Open  {address}\n\n{locked}Ctrl-C ends the demo; what it recorded stays."
         )
         codes = [training.wait() for training in trainings]
         if any(codes):
@@ -70,11 +79,17 @@ def _address(server: subprocess.Popen[str]) -> str | None:
     return line.removeprefix(LISTENING) if line.startswith(LISTENING) else None
 
 
-def _train(example: Path, address: str, epochs: int, extra: list[str]) -> subprocess.Popen[bytes]:
+def _train(
+    example: Path, address: str, options: argparse.Namespace, extra: list[str], token: str | None
+) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "GRADWATCH_URL": address}
+    if token:
+        environment["GRADWATCH_TOKEN"] = token
+    if options.home:
+        environment["GRADWATCH_HOME"] = options.home
     root = str(Path(__file__).resolve().parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    program = [sys.executable, str(example), "--epochs", str(epochs), "--pause", str(PAUSE_S), *extra]
+    program = [sys.executable, str(example), "--epochs", str(options.epochs), "--pause", str(PAUSE_S), *extra]
     return subprocess.Popen(program, env=environment)
 
 

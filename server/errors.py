@@ -18,6 +18,10 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
 from __future__ import annotations
 
 
+class SettingsError(ValueError):
+    """Says which setting is wrong, what it holds and what would be right."""
+
+
 class GradwatchError(Exception):
     """Says in one sentence what went wrong, with which value, and what would be right."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from server.accounts import passwords, powers
 from server.accounts.powers import Caller
-from server.domain.accounts import Person, Role, Scope, Token
+from server.domain.accounts import Arrival, Person, Role, Scope, Token
 from server.errors import GradwatchError, WrongAccount
 from server.store import Store
 
@@ -61,6 +61,8 @@ class Accounts:
 
     def change_password(self, person: Person, old: str, new: str, when_wrong: Callable[[], None]) -> None:
         """Changes one's own password, for which the old one has to be known."""
+        if person.issuer:
+            raise WrongAccount(f"You sign in at {person.issuer}; your password is kept there.")
         found = self._store.people.find(person.name)
         if not passwords.fits(found[1] if found else None, old, person.name):
             when_wrong()
@@ -78,21 +80,27 @@ class Accounts:
         """Gives the person and the hash of the password where both are right; a wrong name takes as long."""
         called = _folded(name)
         found = self._store.people.find(called) if _NAME.fullmatch(called) else None
-        if not passwords.fits(found[1] if found else None, password, called):
-            return None
-        return found
+        kept = found[1] if found and not found[0].issuer else None
+        return found if passwords.fits(kept, password, called) else None
+
+    def arrive(self, arrival: Arrival, *, who: str) -> Person:
+        """Gives the person that somebody of a provider is here; raises WrongAccount where the name is taken."""
+        return self._store.people.arrive(arrival, who=who)
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 
     def add_token(self, name: str, scope: str, days: float | None, *, who: str) -> str:
         """Makes a token and gives it; nobody can read it again."""
+        return self.make_token(name, scope, days, who=who)[1]
+
+    def make_token(self, name: str, scope: str, days: float | None, *, who: str) -> tuple[Token, str]:
+        """Does so, and gives what is kept of it too."""
         called = checked_token_name(name)
         if days is not None and not (math.isfinite(days) and 0 < days <= MOST_DAYS):
             raise WrongAccount(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}.")
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         expires = None if days is None else self._store.now_ms() + int(days * DAY_MS)
-        self._store.tokens.add(digest(text), called, checked_scope(scope), expires, who=who)
-        return text
+        return self._store.tokens.add(digest(text), called, checked_scope(scope), expires, who=who), text
 
     def revoke_token(self, name: str, *, who: str) -> None:
         """Ends a token at once."""

@@ -25,13 +25,30 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account; the name has small letters alone."""
+    """Somebody with an account; the name has small letters alone.
+
+    Whoever signs in at an OpenID Connect provider is that `subject` of that `issuer`, whatever the name; both are empty
+    where a password is asked for.
+    """
 
     id: int
     name: str
     role: Role
     created_ms: int
     signed_in_ms: int | None = None
+    issuer: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Who a provider says has come: `role` is for somebody new, and for everybody where it is `settled` there."""
+
+    issuer: str
+    subject: str
+    name: str
+    role: Role
+    settled: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Keeps the people of a shared server: name, role and a hash of the password; every change ends what it has to end.
+"""Keeps the people of a shared server: name, role, and a hash of the password or who they are at a provider; every
+change ends what it has to end.
 
 Not for: what a password must be like, and who may do what (server.accounts).
 """
@@ -8,20 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from server.domain.accounts import Deed, Person, Role
+from server.domain.accounts import Arrival, Deed, Person, Role
 from server.errors import WrongAccount
 from server.store import audit, schema
 from server.store.engine import Database
 from server.store.writer import Writer
 
+Made = TypeVar("Made")
+
 FRESH_S = 1.0  # how long this process may not know that another one made the first person
 
 _u = schema.users.c
-_PERSON = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms)
+PERSON = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms, _u.issuer, _u.subject)
 
 
 class People:
@@ -51,17 +54,36 @@ class People:
 
         self._change(put)
 
+    def arrive(self, arrival: Arrival, *, who: str) -> Person:
+        """Gives the person that somebody of a provider is here, added or given another role where that is due; raises
+        WrongAccount where somebody else has the name.
+        """
+
+        def put(connection: Connection) -> Person:
+            at, now = (_u.issuer == arrival.issuer, _u.subject == arrival.subject), self._clock()
+            found = connection.execute(select(*PERSON).where(*at).with_for_update()).one_or_none()
+            if found is None:
+                _add_arrival(connection, arrival, now, who)
+            elif arrival.settled and arrival.role != found.role:
+                connection.execute(update(schema.users).where(_u.id == found.id).values(role=arrival.role.value))
+                _sign_out(connection, found.id)
+                about = f"{found.name}: {found.role} to {arrival.role}"
+                audit.put(connection, Deed(now, who, "changed a role", about))
+            return person_of(connection.execute(select(*PERSON).where(*at)).one())
+
+        return self._change(put)
+
     def list(self) -> Sequence[Person]:
         """Lists everybody by name."""
         with self._database.read() as connection:
-            rows = connection.execute(select(*_PERSON)).all()
-        return sorted((_person(row) for row in rows), key=lambda person: person.name)
+            rows = connection.execute(select(*PERSON)).all()
+        return sorted((person_of(row) for row in rows), key=lambda person: person.name)
 
     def find(self, name: str) -> tuple[Person, str] | None:
         """Gives a person and the hash of the password; None where nobody is called so."""
         with self._database.read() as connection:
-            row = connection.execute(select(*_PERSON, _u.password).where(_u.name == name)).one_or_none()
-        return None if row is None else (_person(row), row.password)
+            row = connection.execute(select(*PERSON, _u.password).where(_u.name == name)).one_or_none()
+        return None if row is None else (person_of(row), row.password)
 
     def set_role(self, name: str, role: Role, *, who: str) -> None:
         """Gives a person another role and ends all sessions; raises WrongAccount."""
@@ -82,6 +104,8 @@ class People:
 
         def put(connection: Connection) -> None:
             person = _locked(connection, name)
+            if person.issuer:
+                raise WrongAccount(f"{name!r} signs in at {person.issuer} and has no password here.")
             connection.execute(update(schema.users).where(_u.id == person.id).values(password=password))
             _sign_out(connection, person.id)
             audit.put(connection, Deed(self._clock(), who, "changed a password", name))
@@ -126,9 +150,9 @@ class People:
         with self._database.read() as connection:
             return connection.execute(select(_u.id).where(_u.role == Role.ADMIN.value).limit(1)).first() is not None
 
-    def _change(self, put: Callable[[Connection], None]) -> None:
+    def _change(self, put: Callable[[Connection], Made]) -> Made:
         try:
-            self._writer.run(put)
+            return self._writer.run(put)
         finally:
             with self._lock:
                 self._changes += 1
@@ -141,13 +165,27 @@ def still(connection: Connection, person_id: int, password: str) -> bool:
     return connection.execute(this).first() is not None
 
 
-def _person(row: Row[*tuple[Any, ...]]) -> Person:
-    return Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms)
+def person_of(row: Row[*tuple[Any, ...]]) -> Person:
+    """Makes a person of what PERSON reads."""
+    return Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms, row.issuer, row.subject)
+
+
+def _add_arrival(connection: Connection, arrival: Arrival, now: int, who: str) -> None:
+    taken = connection.execute(select(_u.issuer).where(_u.name == arrival.name)).scalar_one_or_none()
+    if taken is not None:
+        other = "another person of the provider" if taken == arrival.issuer else "a person who signs in another way"
+        raise WrongAccount(
+            f"The name {arrival.name!r} belongs to {other} here, so nobody was signed in. An admin can remove that "
+            "person on the page Settings, People; then sign in again."
+        )
+    row = {"name": arrival.name, "role": arrival.role.value, "password": "", "created_ms": now}
+    connection.execute(insert(schema.users), {**row, "issuer": arrival.issuer, "subject": arrival.subject})
+    audit.put(connection, Deed(now, who, "added a person", f"{arrival.name}, {arrival.role}"))
 
 
 def _locked(connection: Connection, name: str) -> Row[*tuple[Any, ...]]:
     """Reads a person whom no other process changes before the commit."""
-    row = connection.execute(select(_u.id, _u.role).where(_u.name == name).with_for_update()).one_or_none()
+    row = connection.execute(select(_u.id, _u.role, _u.issuer).where(_u.name == name).with_for_update()).one_or_none()
     if row is None:
         known = ", ".join(sorted(connection.execute(select(_u.name)).scalars())) or "nobody yet"
         raise WrongAccount(f"Nobody is called {name!r}; there is {known}.")

@@ -377,6 +377,16 @@ users = _table(
     _text("password"),
     _whole("created_ms"),
     _whole("signed_in_ms", nullable=True),
+    _text("issuer", default=""),
+    _text("subject", default=""),
+    Index(
+        "users_by_subject",
+        "issuer",
+        "subject",
+        unique=True,
+        sqlite_where=text("issuer <> ''"),
+        postgresql_where=text("issuer <> ''"),
+    ),
     rowid=True,
 )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from server.domain.accounts import Deed, Person, Role
+from server.domain.accounts import Deed, Person
 from server.errors import GradwatchError
 from server.store import audit, people, schema
 from server.store.engine import Database
@@ -62,10 +62,9 @@ class SignIns:
     def find(self, hashed: str, longest_ms: int, idle_ms: int, *, seen: bool = True) -> SignIn | None:
         """Gives a session that is open; `seen` puts the end of an idle one off."""
         now = self._clock()
-        columns = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms)
         with self._database.read() as connection:
             row = connection.execute(
-                select(_s.started_ms, _s.seen_ms, _s.user_id, *columns)
+                select(_s.started_ms, _s.seen_ms, _s.user_id, *people.PERSON)
                 .select_from(schema.sign_ins.outerjoin(schema.users, _u.id == _s.user_id))
                 .where(_s.hash == hashed)
             ).one_or_none()
@@ -73,7 +72,7 @@ class SignIns:
             return None
         if row.user_id is not None and row.id is None:
             return None  # of somebody who was removed
-        person = None if row.id is None else Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms)
+        person = None if row.id is None else people.person_of(row)
         if seen and now - row.seen_ms >= NOTED_EVERY_MS:
             note = update(schema.sign_ins).where(_s.hash == hashed).values(seen_ms=now)
             try:

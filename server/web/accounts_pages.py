@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.accounts.powers import Caller
-from server.domain.accounts import Person
+from server.domain.accounts import Person, Token
 from server.errors import WrongAccount
 from server.web.auth import Door, address_of
 from server.web.caller import Asking, who_is
@@ -24,6 +24,7 @@ from server.web.throttle import throttled
 
 MAX_FORM_BYTES = 16 * 1024
 MOST_FIELDS = 20
+NO_PASSWORDS = "Passwords are switched off here (GRADWATCH_PASSWORDS): people sign in with their provider."
 
 PEOPLE, TOKENS, ACCOUNT = "/settings/people", "/settings/tokens", "/settings/account"
 
@@ -53,9 +54,7 @@ def router_for(door: Door) -> APIRouter:
     def add_person(request: Request, parts: Parts, caller: Asking, form: Form) -> Response:
         """Lets somebody sign in."""
         try:
-            parts.accounts.add_person(
-                form.get("name", ""), form.get("role", ""), form.get("password", ""), who=who_is(caller)
-            )
+            added(parts, form.get("name", ""), form.get("role", ""), form.get("password", ""), caller)
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), draft=form, status=422)
         return RedirectResponse(PEOPLE, 303)
@@ -80,11 +79,8 @@ def router_for(door: Door) -> APIRouter:
     @router.post(PEOPLE + "/{name}/remove", max_body_size=MAX_FORM_BYTES)
     def remove_person(request: Request, name: str, parts: Parts, caller: Asking) -> Response:
         """Removes somebody; tokens of theirs are named, because trainings may be using them."""
-        if len(parts.store.people.list()) == 1 and parts.settings.token is None:
-            problem = f"{name[:64]!r} is the only person; add somebody else first, or use `gradwatch user remove`."
-            return _people(request, parts, caller, problem=problem, status=422)
         try:
-            left = parts.accounts.remove_person(name, who=who_is(caller))
+            left = removed(parts, name, caller)
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), status=422)
         if not left or (caller.person and caller.person.name == name):
@@ -155,6 +151,23 @@ def router_for(door: Door) -> APIRouter:
     return router
 
 
+def added(parts: Services, name: str, role: str, password: str, caller: Caller) -> str:
+    """Adds a person with a password, and gives the name as it is kept; raises WrongAccount."""
+    if not parts.settings.passwords:
+        raise WrongAccount(NO_PASSWORDS)
+    return parts.accounts.add_person(name, role, password, who=who_is(caller))
+
+
+def removed(parts: Services, name: str, caller: Caller) -> list[Token]:
+    """Removes a person, and gives the tokens that this person leaves; raises WrongAccount, for the only person too."""
+    settings = parts.settings
+    if len(parts.store.people.list()) == 1 and settings.token is None and settings.provider is None:
+        raise WrongAccount(
+            f"{name[:64]!r} is the only person; add somebody else first, or use `gradwatch user remove`."
+        )
+    return parts.accounts.remove_person(name, who=who_is(caller))
+
+
 def _changed(request: Request, parts: Services, caller: Caller, change: Callable[[], None]) -> Response:
     """Makes a change and leads back to the list, or shows there why it was not made."""
     try:
@@ -175,7 +188,16 @@ def _people(
     status: int = 200,
 ) -> Response:
     people, deeds = parts.store.people.list(), parts.store.audit.newest(accounts.DEEDS)
-    view = accounts.people_view(people, deeds, caller, problem=problem, notice=notice, draft=draft)
+    view = accounts.people_view(
+        people,
+        deeds,
+        caller,
+        provider=parts.settings.provider,
+        passwords=parts.settings.passwords,
+        problem=problem,
+        notice=notice,
+        draft=draft,
+    )
     return render(request, "pages/people.html", view, section="settings", status=status)
 
 
@@ -197,7 +219,13 @@ def _tokens(
 def _account(request: Request, caller: Caller, *, problem: str = "", status: int = 200) -> Response:
     person = caller.person
     changed = bool(request.query_params.get("changed")) and request.method == "GET"
-    view = accounts.AccountView(person.name if person else "", person.role if person else "", problem, changed)
+    view = accounts.AccountView(
+        name=person.name if person else "",
+        role=person.role if person else "",
+        problem=problem,
+        changed=changed,
+        provider=accounts.provider_of(person) if person else "",
+    )
     return render(request, "pages/account.html", view, section="settings", status=status)
 
 

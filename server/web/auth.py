@@ -38,6 +38,8 @@ MOST_PLACES = 1_000  # from which people have signed in
 
 WRONG_TOKEN = "the token is not the one that this server was started with"  # noqa: S105 - a sentence
 
+ShowForm = Callable[[Request, str, str, int, str], Response]
+
 _SAME_ORIGIN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")  # one slash, then printable ASCII without a backslash
 _CONTROL = re.compile(r"%(0[0-9a-f]|1[0-9a-f]|7f|5c|2f%2f)", re.IGNORECASE)
 
@@ -54,16 +56,21 @@ class Door:
         accounts: Accounts | None = None,
         *,
         loopback: bool = True,
+        provider: str = "",
+        passwords: bool = True,
     ) -> None:
-        """Sessions are `kept` in the store, or in memory where there is none."""
+        """Sessions are `kept` in the store, or in memory where there is none; people may sign in at a `provider`."""
         self._token = None if token is None else digest(token)
         self._accounts = accounts
-        self._surely_locked = token is not None or not loopback
+        self._surely_locked = token is not None or not loopback or bool(provider)
+        self.provider = provider
+        self.passwords = passwords
         # A browser sends a cookie to every port of a host: two servers on one machine must not sign each other out.
         self.cookie = f"{COOKIE}{port}"
         self.sessions: Sessions = SessionsInMemory(now) if kept is None else StoredSessions(kept, token)
         self.throttle = Throttle(now)
         self.names = Throttle(now, GUESSES_AT_A_NAME)
+        self.arrivals = Throttle(now)  # those that a provider sends
         self._came: OrderedDict[tuple[str, str], None] = OrderedDict()  # the names and addresses of who signed in
         self._hashing: CapacityLimiter | None = None
 
@@ -141,7 +148,7 @@ class Door:
             self.names.failed(called, password)
         return key or ""
 
-    def keep_signed_in(self, request: Request, answer: Response, key: str) -> None:
+    def keep_signed_in(self, request: Request, answer: Response, key: str, *, secure: bool = False) -> None:
         """Puts a session's cookie on an answer."""
         answer.set_cookie(
             self.cookie,
@@ -150,7 +157,7 @@ class Door:
             path="/",
             httponly=True,
             samesite="lax",
-            secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
+            secure=secure or request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
         )
 
 
@@ -177,7 +184,7 @@ def address_of(scope: Scope) -> str:
     return str(address)
 
 
-def router_for(door: Door, show_form: Callable[[Request, str, str, int, str], Response]) -> APIRouter:
+def router_for(door: Door, show_form: ShowForm) -> APIRouter:
     """Makes the sign-in routes; `show_form(request, next, message, status, name)` draws the form."""
     router = APIRouter(include_in_schema=False)
 
@@ -191,6 +198,9 @@ def router_for(door: Door, show_form: Callable[[Request, str, str, int, str], Re
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
         target = safe_next(fields.get("next", ["/"])[0])
         name, address = fields.get("name", [""])[0], address_of(request.scope)
+        if name and not door.passwords:
+            said = f"Passwords are switched off here; sign in with {door.provider}."
+            return await run_in_threadpool(show_form, request, target, said, 403, "")
         if name:
             came = await door.sign_in(name, fields.get("password", [""])[0], address)
             wrong, many = "The name or the password is wrong.", "passwords were tried for this name or"
@@ -220,7 +230,10 @@ def router_for(door: Door, show_form: Callable[[Request, str, str, int, str], Re
     def sign_out(request: Request) -> Response:
         answer = RedirectResponse("/sign-in", 303)
         for name, key in door.sessions_of(request.cookies):
-            if name == door.cookie or door.sessions.caller(key):
+            caller = door.sessions.caller(key)
+            if caller and caller.person and caller.person.issuer:
+                answer.headers["Location"] = "/sign-in?out=1"  # where signing out of the provider is offered too
+            if name == door.cookie or caller:
                 door.sessions.close(key)
                 answer.delete_cookie(name, path="/", httponly=True, samesite="lax")
         return answer

@@ -7,6 +7,7 @@ Not for: the table of runs (runs_pages).
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -119,7 +120,17 @@ def favicon() -> Response:
 def sign_in_page(request: Request, target: str, message: str, status: int, name: str) -> Response:
     """Draws the sign-in form."""
     parts = services_of(request)
-    view = SignInView(target, message, name, parts.accounts.anybody(), parts.settings.token is not None)
+    settings, provider = parts.settings, parts.settings.provider
+    view = SignInView(
+        target,
+        message,
+        name,
+        people=settings.passwords and parts.accounts.anybody(),
+        token=settings.token is not None,
+        provider=provider.host if provider else "",
+        provider_url=f"/sign-in/oidc?next={quote(target, safe='')}" if provider else "",
+        signed_out=provider is not None and not message and "out" in request.query_params,
+    )
     return render(request, "pages/sign_in.html", view, section="sign-in", status=status)
 
 

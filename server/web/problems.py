@@ -51,7 +51,7 @@ _NOT_SAID = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
 }
-SECRET_FIELDS = frozenset({"address", "secret"})  # of a channel: what is wrong with one is said without it
+SECRET_FIELDS = frozenset({"address", "secret", "password"})  # what is wrong with one is said without it
 TOO_LARGE = "body: it is larger than this address takes"
 SERVER_FAULT = "The server failed at this request; its log says why. What was acknowledged before is safe."
 
@@ -190,7 +190,8 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         return f"{where} {name}: it is not known here"
     if error["type"] == "json_invalid":
         return "body: it is not JSON"
-    held = "" if SECRET_FIELDS.intersection(path) else f"got {_shortened(error.get('input'))}; "
+    whole = place == "body" and not path  # a secret may be in it
+    held = "" if whole or SECRET_FIELDS.intersection(path) else f"got {_shortened(error.get('input'))}; "
     if error["type"] == "string_pattern_mismatch":
         takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
         return f"{where} {name}: {held}{takes}"

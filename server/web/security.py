@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.config import WILDCARDS, Settings
+from server.config import WILDCARDS, Settings, SettingsError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -147,6 +147,17 @@ def allowed_names(settings: Settings) -> frozenset[str]:
     """Gives the host names under which the server answers."""
     bound = {socket.gethostname().lower()} if settings.host in WILDCARDS else {settings.host.lower()}
     return LOOPBACK_NAMES | bound | set(settings.allowed_hosts)
+
+
+def refuse_lost_way_back(settings: Settings) -> None:
+    """Raises SettingsError where a provider would send people back to a name that is not answered."""
+    name = host_name(urlsplit(settings.public_address).netloc)
+    known = name in allowed_names(settings) or (settings.host in WILDCARDS and _is_address(name))
+    if settings.provider is not None and not known:
+        raise SettingsError(
+            f"{settings.provider.host} would send people back to {settings.public_address}, a name that this server "
+            f"does not answer to. Mend it: GRADWATCH_ALLOWED_HOSTS={name} (or --allowed-hosts)"
+        )
 
 
 def host_name(host: str) -> str:

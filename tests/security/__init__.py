@@ -16,5 +16,6 @@ X13 secrets                              test_x13_secrets.py, test_x13_copies.py
 X15 the query language                   test_x15_queries.py
 X17 containers                           tests/test_containers.py
 
+Sign-in with OpenID Connect: test_oidc_sign_in.py, test_oidc_attacks.py, tests/server/accounts/test_oidc_discovery.py.
 X14 has no test, since there are no rights per project to tell apart; X16 is for audit tools, outside of this suite.
 """

@@ -19,6 +19,9 @@ THRESHOLDS = {"GW308": {"dead": 0.7}}
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "/api/v1/thresholds": {"project": "default", "code": "GW308", "name": "dead", "value": 0.7},
     "/api/v1/mutes": {"project": "default", "code": "GW308", "run": SICK, "reason": "Known"},
+    "/api/v1/people": {"name": "ada", "role": "admin", "password": "seven green bicycles"},
+    "/api/v1/people/{name}": {"role": "admin", "password": "eleven blue umbrellas"},
+    "/api/v1/tokens": {"name": "nightly", "scope": "read", "days": 7},
     "/api/v1/replays": {"project": "default", "thresholds": THRESHOLDS},
     "/api/v1/runs/{run_id}/replay": {"thresholds": THRESHOLDS},
 }
@@ -32,8 +35,14 @@ schemathesis.openapi.media_type(wire.CONTENT_TYPE, frames)
 
 @schemathesis.hook
 def before_generate_path_parameters(context: Any, strategy: Any) -> Any:
-    """Names a run and a chart that are there; what is deleted is the run without anything in it."""
-    known = {"run_id": (SICK, ODD, DEEP), "chart": tuple(CHARTS), "finding_id": ("1", "2"), "n": (1, 3)}
+    """Names a run, a chart and a person that are there; what is deleted is the run without anything in it."""
+    known = {
+        "run_id": (SICK, ODD, DEEP),
+        "chart": tuple(CHARTS),
+        "finding_id": ("1", "2"),
+        "n": (1, 3),
+        "name": ("ada",),
+    }
     if context.operation.method.upper() == "DELETE":
         known["run_id"] = (EMPTY,)
     if context.operation.path.endswith("/frames"):
@@ -59,7 +68,7 @@ def before_generate_query(context: Any, strategy: Any) -> Any:
 
 @schemathesis.hook
 def before_generate_body(context: Any, strategy: Any) -> Any:
-    """Names a project, a rule, a threshold and a run that are there."""
+    """Names a project, a rule, a threshold, a run and a person that are there."""
     return st.tuples(strategy, st.just(BODIES.get(context.operation.path, {})), mostly).map(placed)
 
 

@@ -23,7 +23,10 @@ PASSWORD = "seven green bicycles"
 INSIDE = 299  # what the room behind the gate answers
 ROLES, SCOPES = ("viewer", "editor", "admin"), ("ingest", "read", "write", "admin")
 
-OPEN = {"GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static"}
+OPEN = {
+    "GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static",
+    "GET /sign-in/oidc", "GET /sign-in/oidc/callback", "GET /sign-in/oidc/out",
+}  # fmt: skip
 EVERYBODY_KNOWN = {"POST /sign-out"}
 SENDING = {"POST /api/v1/runs", "POST /api/v1/runs/{run_id}/frames"}
 SENDING_OR_READING = {"GET /api/v1/runs/{run_id}/verdict"}
@@ -35,6 +38,8 @@ CHANGING = {
 MANAGING = {
     "DELETE /api/v1/mutes/{mute_id}", "POST /api/v1/mutes", "POST /api/v1/thresholds", "POST /settings/mutes",
     "POST /settings/mutes/{mute_id}/end", "POST /settings/thresholds",
+    "GET /api/v1/people", "POST /api/v1/people", "DELETE /api/v1/people/{name}", "PATCH /api/v1/people/{name}",
+    "GET /api/v1/tokens", "POST /api/v1/tokens", "DELETE /api/v1/tokens/{token_id}",
     "GET /settings/people", "POST /settings/people", "POST /settings/people/{name}/password",
     "POST /settings/people/{name}/remove", "POST /settings/people/{name}/role",
     "GET /settings/tokens", "POST /settings/tokens", "POST /settings/tokens/revoke",

@@ -14,7 +14,10 @@ from starlette.testclient import TestClient
 from tests.server.house import ADDRESS, House, house
 
 TOKEN = "a-token-of-enough-characters"
-MAY_BE_OPEN = {("GET", "/api/v1/health"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("GET", "/static")}
+MAY_BE_OPEN = {
+    ("GET", "/api/v1/health"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("GET", "/static"),
+    ("GET", "/sign-in/oidc"), ("GET", "/sign-in/oidc/callback"), ("GET", "/sign-in/oidc/out"),
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from client_hook.cli import main
 from server.accounts.book import Accounts, digest
+from server.domain.accounts import Arrival, Role
 from server.store import Store
 from tests.postgres import Cluster
 from tests.server.accounts.kit import quick_passwords
@@ -61,7 +62,8 @@ def test_a_person_is_added_listed_changed_and_removed(run: Run, url: str) -> Non
     assert run("user", "role", "eve@lab.example", "editor")[0] == 0
     assert run("user", "password", "eve@lab.example", password="eleven blue umbrellas")[0] == 0
     _, out, _ = run("user", "list")
-    assert re.search(r"^NAME +ROLE +SINCE +LAST SIGN-IN\nada +admin +\S+ \S+ +never\neve@lab.example +editor ", out)
+    assert re.search(r"^NAME +ROLE +SIGNS IN WITH +SINCE +LAST SIGN-IN\nada +admin +a password +\S+ \S+ +never\n", out)
+    assert re.search(r"^eve@lab.example +editor ", out, re.MULTILINE)
     store = Store.open(url)
     assert Accounts(store).sign_in("eve@lab.example", "eleven blue umbrellas") is not None
     assert Accounts(store).sign_in("eve@lab.example", PASSWORD) is None
@@ -73,6 +75,17 @@ def test_a_person_is_added_listed_changed_and_removed(run: Run, url: str) -> Non
         "Nobody has an account now: a server on 127.0.0.1 without a token is open to everybody on this machine.\n"
     )
     assert run("user", "list")[1] == "Nobody has an account; gradwatch user add NAME --role admin\n"
+
+
+def test_a_person_of_a_provider_is_listed_and_has_no_password(run: Run, url: str) -> None:
+    store = Store.open(url)
+    store.people.arrive(Arrival("https://login.lab.example", "1001", "ada", Role.VIEWER), who="the test")
+    store.close()
+    assert re.search(r"^ada +viewer +https://login.lab.example +", run("user", "list")[1], re.MULTILINE)
+    code, _, err = run("user", "password", "ada", password=PASSWORD)
+    assert (code, err) == (2, "gradwatch: 'ada' signs in at https://login.lab.example and has no password here.\n")
+    assert run("user", "role", "ada", "admin")[0] == 0
+    assert people(url) == [("ada", "admin")]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from server.accounts.powers import Caller
 from server.domain.accounts import Deed, Person, Role, Scope, Token
+from server.domain.providers import Provider
 from server.web import formats
 from server.web.contexts.look import Choice
 from server.web.contexts.settings import Moment
@@ -37,6 +38,9 @@ class PersonRow:
     signed_in: Moment | None
     url: str
     you: bool
+    way: str  # how this person signs in
+    note: str  # what cannot be changed here
+    settled: bool  # the provider gives the role
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class PeopleView:
     problem: str
     notice: str
     open_until: bool  # nobody has to sign in yet
+    provider: str
+    passwords: bool
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class AccountView:
     role: str
     problem: str
     changed: bool
+    provider: str  # "" where the password is ours
 
 
 def people_view(
@@ -103,6 +110,8 @@ def people_view(
     deeds: Sequence[Deed],
     caller: Caller,
     *,
+    provider: Provider | None = None,
+    passwords: bool = True,
     problem: str = "",
     notice: str = "",
     draft: Mapping[str, str] | None = None,
@@ -111,13 +120,15 @@ def people_view(
     wrote = draft or {}
     chosen = wrote.get("role", Role.VIEWER if people else Role.ADMIN)
     return PeopleView(
-        people=tuple(_person(one, caller) for one in people),
+        people=tuple(_person(one, caller, provider) for one in people),
         roles=_choices(ROLES, chosen),
         deeds=tuple(_deed(one) for one in deeds),
         name=wrote.get("name", ""),
         problem=problem,
         notice=notice,
-        open_until=not people,
+        open_until=not people and provider is None,
+        provider=provider.host if provider else "",
+        passwords=passwords,
     )
 
 
@@ -149,7 +160,13 @@ def _choices(words: Mapping[Role, str] | Mapping[Scope, str], chosen: str) -> tu
     return tuple(Choice(value, label, value == chosen) for value, label in words.items())
 
 
-def _person(one: Person, caller: Caller) -> PersonRow:
+def provider_of(one: Person) -> str:
+    """Names where a person signs in; "" where a password is asked for here."""
+    return urlsplit(one.issuer).netloc
+
+
+def _person(one: Person, caller: Caller, provider: Provider | None) -> PersonRow:
+    settled = bool(provider and provider.roles and provider.issuer == one.issuer)
     return PersonRow(
         name=one.name,
         role=one.role,
@@ -158,7 +175,21 @@ def _person(one: Person, caller: Caller) -> PersonRow:
         signed_in=None if one.signed_in_ms is None else _moment(one.signed_in_ms),
         url=f"/settings/people/{quote(one.name, safe='')}",
         you=caller.person is not None and caller.person.id == one.id,
+        way=provider_of(one) or "a password",
+        note=_kept_there(one, settled=settled),
+        settled=settled,
     )
+
+
+def _kept_there(one: Person, *, settled: bool) -> str:
+    if not one.issuer:
+        return ""
+    what = (
+        "Who this is, the password and the role (by groups, at each sign-in)"
+        if settled
+        else "Who this is and the password"
+    )
+    return f"{what} are kept by {provider_of(one)}."
 
 
 def _deed(one: Deed) -> DeedRow:
