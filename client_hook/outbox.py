@@ -245,7 +245,7 @@ class Outbox:
             quietly(self.look)
             self._journal.write(self._clock.now_ms())
             self._sender.wake()
-            self._sender.wake_stuck_call()
+            self._sender.tend_call()
 
     def _report_ledger(self) -> None:
         """Sends the ledger when it has something to tell: a drop or a note."""

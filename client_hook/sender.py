@@ -82,9 +82,11 @@ class Sender:
         if self._transport is not None:
             self._transport.close()
 
-    def wake_stuck_call(self) -> None:
-        """Breaks off a call that the server has left without an answer."""
-        began = self._call_began
+    def tend_call(self) -> None:
+        """Says where everything is while the first call waits for its answer, and breaks off one that has none."""
+        began, courier = self._call_began, self._courier
+        if began is not None and courier is not None and not courier.answered:
+            self._say_where(courier)
         if began is not None and self._transport is not None and self._clock.monotonic() - began > STUCK_CALL_S:
             self._call_began = None
             self._transport.interrupt()
