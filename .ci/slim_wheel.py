@@ -26,9 +26,18 @@ PACKAGE = "client_hook"
 GENERIC = ("Callable", "Literal", "dict", "list", "tuple")
 SELF = re.compile(r"\bself\b")
 IMPORT = re.compile(rf"^( *)from ({PACKAGE}[\w.]*) import ", re.MULTILINE)
+NOTE = re.compile(r'\A"""[^"]*\n\nNot for:[^"]*"""')  # what a module tells developers of itself
 TYPES_FROM = ("typing", "collections.abc", "types", "torch", "torch.optim", "torch.nn")
 WITH_DOCSTRINGS = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/monitor.py"}  # and the integrations: what users call
-NOT_FOR_USERS = {"abandon", "begin", "ended", "objects_gone", "stepped"}  # what other parts of ours call
+NOT_FOR_USERS = {
+    "abandon",
+    "begin",
+    "ended",
+    "leaves",
+    "objects_gone",
+    "replaced",
+    "stepped",
+}  # but our other parts
 FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
 
 
@@ -104,10 +113,9 @@ def slim(source: str, *, docstrings: bool = False) -> str:
     """Empties comments, and docstrings and types of functions unless they are to stay, takes spaces away that nobody
     needs, and indents by one; every line keeps its number. Of what stays the docstrings of private names go too, and of
     those that a framework calls."""
+    source = NOTE.sub(lambda found: "\n" * found[0].count("\n"), source)
+    source = _without_imports_of_types(_without_types(source, public=docstrings))
     lines = source.splitlines()
-    if not docstrings:
-        source = _without_imports_of_types(_without_types(source))
-        lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             name = getattr(node, "name", "")
@@ -144,7 +152,7 @@ def slim(source: str, *, docstrings: bool = False) -> str:
         if row not in kept:
             lines[row - 1] = line.lstrip(" ") if row in bracketed else _narrow(line)
     text = _without_last_commas("\n".join(lines) + "\n")
-    return text if docstrings else _with_short_self(text)
+    return _with_short_self(text, public=docstrings)
 
 
 def _without_last_commas(text: str) -> str:
@@ -172,13 +180,22 @@ def _without_last_commas(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with_short_self(text: str) -> str:
-    """Writes `s` for `self`, unless something else has that name; a text that has the word keeps it."""
+def _is_public(name: str) -> bool:
+    return (name == "__init__" or name[0] != "_") and name not in NOT_FOR_USERS
+
+
+def _with_short_self(text: str, *, public: bool) -> str:
+    """Writes `s` for `self`, unless something else has that name; a text that has the word keeps it. With `public` what
+    users call keeps it too."""
     lines = text.splitlines(keepends=True)
+    called = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef) and _is_public(node.name)]
+    kept = {row for node in called if public for row in range(node.lineno, (node.end_lineno or 0) + 1)}
     for token in reversed(list(tokenize.generate_tokens(io.StringIO(text).readline))):
         if token.type == tokenize.NAME and token.string == "s":
             return text
         (row, begin), (last, end) = token.start, token.end
+        if row in kept:
+            continue
         formatted = token.type == tokenize.STRING and token.string[0] == "f"
         if row == last and (formatted or token.string == "self"):
             line = lines[row - 1]
@@ -188,14 +205,18 @@ def _with_short_self(text: str) -> str:
     return "".join(lines)
 
 
-def _without_types(source: str) -> str:
+def _without_types(source: str, *, public: bool) -> str:
     """Takes away what says of an argument, a result, or a variable of a function or module which type it has, in one
-    line; the field of a class needs one, so it gets a short one."""
+    line; the field of a class needs one, so it gets a short one. With `public` what users call keeps the types of its
+    arguments and result."""
     lines = [line.encode() for line in source.splitlines()]
     tree = ast.parse(source)
     cuts, fields = _cuts_of_variables(tree), set(_cuts_of_fields(tree))
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        cuts += _cuts_of_variables(node)
+        if public and _is_public(node.name):
             continue
         given = node.args
         for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
@@ -206,7 +227,6 @@ def _without_types(source: str) -> str:
         if result is not None and result.end_lineno == result.lineno:
             arrow = lines[result.lineno - 1].rindex(b"->", 0, result.col_offset)
             cuts.append((result.lineno - 1, arrow, result.end_col_offset or arrow))
-        cuts += _cuts_of_variables(node)
     for row, begin, end in sorted({*cuts, *fields}, reverse=True):
         lines[row] = lines[row][:begin].rstrip() + (b": int" if (row, begin, end) in fields else b"") + lines[row][end:]
     return b"\n".join(lines).decode() + "\n"

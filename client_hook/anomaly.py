@@ -20,12 +20,12 @@ class LossWatch:
         self._mean = 0.0
         self._distance = 0.0
         self._least = 0.0  # a jump below is what float32 rounds off the losses of the beginning
-        self._was_finite = True
+        self.was_finite = True
 
     @property
     def bound(self) -> float:
         """Gives the loss up to which `look` would find nothing odd now."""
-        if self._seen <= WARM_UP or not self._was_finite:
+        if self._seen <= WARM_UP or not self.was_finite:
             return float("-inf")
         return self._mean + max(JUMP * self._distance, 1e-3 * abs(self._mean), self._least)
 
@@ -43,11 +43,11 @@ class LossWatch:
             if loss is None:
                 continue
             if loss - loss != 0.0:  # not finite
-                if self._was_finite:
+                if self.was_finite:
                     odd.append((index, loss, "nonfinite-loss"))
-                self._was_finite = False
+                self.was_finite = False
                 continue
-            self._was_finite = True
+            self.was_finite = True
             off = loss - mean
             rate = RATE
             if self._seen <= WARM_UP:

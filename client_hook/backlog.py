@@ -6,7 +6,7 @@ Not for: the running monitor's own frames (client_hook.journal).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from client_hook import process, wire
@@ -101,12 +101,9 @@ class LeftSpool:
 class Backlog:
     """Delivers the older spools of a home that were meant for the same server, one call at a time."""
 
-    def __init__(
-        self, settings: Settings, transport: HttpTransport, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Settings, transport: HttpTransport) -> None:
         self._settings = settings
         self._transport = transport
-        self._monotonic = monotonic
         self._waiting: Iterator[Path] | None = None
         self._left: LeftSpool | None = None
         self._courier: Courier | None = None
@@ -146,7 +143,7 @@ class Backlog:
                 left.spool.close()
                 continue
             self._left = left
-            self._courier = Courier(left, self._transport, left.opening, monotonic=self._monotonic)
+            self._courier = Courier(left, self._transport, left.opening)
             return True
         return False
 

@@ -132,6 +132,7 @@ def say(line: str) -> None:
     if sys.stderr is None:  # closed before Python began; print would take stdout, which is the training's
         return
     try:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201  the one place where the hook talks
+        # the one place where the hook talks; in one piece, because other processes write there too
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, ValueError, AttributeError):
         return

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic, perf_counter
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,8 @@ from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.settings import Settings
 from client_hook.setup import Parts, Request, prepare
 from client_hook.userlog import UserLog
+
+_How = tuple[str, dict[str, Any] | None]  # a run ends: state and details
 
 _WAIT_S = 10.0
 _ENDINGS = ("finished", "failed", "stopped", "crashed")
@@ -47,6 +50,7 @@ class Monitor:
         self._parts: Parts | None = None
         self._log: UserLog | None = None
         self._result = False
+        self._left: tuple[int | None, _How] = (None, ("", None))  # the step at which the process was about to end, how
         self._gone = False  # what it watched was collected, and nobody called `step` since
         self._late_notes: list[str] = []  # for the ledger, of what came after the end
         self._last_overhead = 0.0
@@ -75,7 +79,7 @@ class Monitor:
         finally:
             if not attached:  # leave nothing behind
                 self.guard.strict = False
-                self._leave()
+                self.replaced()
                 self.guard.strict = strict
 
     def __reduce__(self) -> tuple[Callable[..., Monitor], tuple[Any, ...]]:
@@ -200,25 +204,35 @@ class Monitor:
     ) -> None:
         if error is None or isinstance(error, GeneratorExit):
             self._end("finished", shutdown.DEADLINE_S)
-        elif isinstance(error, SystemExit):
-            self._end(
-                "finished" if error.code in (None, 0) else "failed", shutdown.DEADLINE_S, {"exit_code": error.code}
-            )
         else:
-            state, extra = shutdown.describe(error)
-            self._end(state, shutdown.DEADLINE_S, extra)
+            how = shutdown.describe(error)
+            self.leaves([frame for frame, _ in walk_tb(trace)], how)
+            self._end(how[0], shutdown.DEADLINE_S, how[1])
 
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
         with self._lock:
+            state, extra = self._ending((state, extra))
             parts = self._stop(state)
             if parts is not None:
-                self._deliver(parts, state, timeout, extra)
+                self._deliver(parts, timeout, state, extra)
             elif (words := self._last_words) is not None:
                 words.join(max(timeout, 0.0))
                 if words.is_alive() and self._talks:
                     verdict.tell([], self.url, delivered=False)
             return self._result
+
+    @guarded(None)
+    def leaves(self, frames: list[Any], how: _How) -> None:
+        """Hears that an exception, or a call of `sys.exit`, leaves the code in these frames."""
+        if (parts := self._parts) is not None:
+            self._left = parts.context.step, how
+            parts.recorder.left(frames)
+
+    def _ending(self, how: _How) -> _How:
+        """Gives what was about to end the process, unless a step came since, for a run that ends by itself."""
+        at, left = self._left
+        return left if how[0] == "finished" and self._parts is not None and self._parts.context.step == at else how
 
     def _stop(self, state: str = "finished") -> Parts | None:
         """Leaves the training: no hook stays, and later calls do nothing."""
@@ -241,7 +255,7 @@ class Monitor:
     def _talks(self) -> bool:
         return not self._settings.quiet and self._identity.rank == 0
 
-    def _deliver(self, parts: Parts, state: str, timeout: float, extra: dict[str, Any] | None) -> None:
+    def _deliver(self, parts: Parts, timeout: float, state: str, extra: dict[str, Any] | None) -> None:
         deadline = monotonic() + timeout
         self._result = parts.outbox.finish(state, timeout, extra)
         self._last_ledger = parts.outbox.ledger
@@ -253,34 +267,29 @@ class Monitor:
                 final = verdict.wait_for(self._settings, self.run_id, left)
             if final is not None:
                 self._last_findings = final
-            ended = str((extra or {}).get("exception", ""))
-            found, here = self._last_findings, self.url
-            kept = bool(self._last_ledger.get("spooled"))
-            stepped = parts.context.step >= (parts.context.options.first_step or 0)
             verdict.tell(
-                found,
-                here,
+                self._last_findings,
+                self.url,
                 delivered=self._result,
-                kept=kept,
+                kept=bool(self._last_ledger.get("spooled")),
                 final=final is not None,
-                stepped=stepped,
-                exception=ended,
+                stepped=parts.context.step >= (parts.context.options.first_step or 0),
+                exception=str((extra or {}).get("exception", "")),
             )
 
     @guarded(None)
-    def _leave(self) -> None:
+    def replaced(self) -> None:
         """Stops now, and delivers in a thread of its own, because nobody asked to wait for it."""
         with self._lock:
-            parts = self._stop()
+            how = self._ending(shutdown.outcome())
+            parts = self._stop(how[0])
         if parts is not None:
-            self._last_words = run_thread("gradwatch-last-words", self.guard, lambda: self._speak(parts))
+            self._last_words = run_thread("gradwatch-last-words", self.guard, lambda: self._speak(parts, _WAIT_S, *how))
             shutdown.register(self, self._end)  # a process that ends now waits for them
             self._last_words.start()
 
-    replaced = _leave
-
-    def _speak(self, parts: Parts) -> None:
-        self._deliver(parts, "finished", _WAIT_S, None)
+    def _speak(self, *what: Any) -> None:
+        self._deliver(*what)
         shutdown.unregister(self)
 
     @guarded(None)
@@ -291,7 +300,7 @@ class Monitor:
             if not self._settings.quiet:
                 say(f"Gradwatch: {_GONE}")
         self._gone = parts is not None
-        self._leave()
+        self.replaced()
 
     def _tell_gone(self) -> None:
         """Says, once, that a loop goes on with something else than what was watched."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from client_hook import shutdown
-from client_hook.clock import Clock
+from client_hook.clock import now_ms
 from client_hook.guard import Guard, guarded, quietly, run_thread
 from client_hook.identity import Identity
 from client_hook.journal import AFTER_FINISH, NEVER_WRITTEN, Journal, opening_extras
@@ -38,13 +39,11 @@ class Outbox:
         opening: dict[str, Any],
         *,
         transport: HttpTransport | None = None,
-        clock: Clock | None = None,
         say_line: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self.settings = settings
         self.guard = Guard(strict=settings.strict, quiet=settings.quiet)
-        self._clock = clock or Clock()
         self._ledger = Ledger()
         for note in settings.notes:
             self._ledger.note(note)
@@ -52,7 +51,7 @@ class Outbox:
         opening = {
             "host": owner["host"],
             "project": settings.project,
-            "started_ms": self._clock.now_ms(),
+            "started_ms": now_ms(),
             **opening,
             "id": identity.run_id,
             "attempt": identity.attempt,
@@ -63,9 +62,7 @@ class Outbox:
         self.put_parts: Callable[[Bundle], None] = self._journal.rows.bundles.append
         self.put_stretch: Callable[[Stretch], None] = self._journal.rows.bundles.append
         self.end_stretch: Callable[[Stretch], None] = self._journal.rows.end_stretch
-        self._sender = Sender(
-            identity, settings, opening, self._journal, self._ledger, self._clock, transport, say_line
-        )
+        self._sender = Sender(identity, settings, opening, self._journal, self._ledger, transport, say_line)
         self._seen_findings: dict[str, Any] = {}
         self._closed = False
         self._finishing = False
@@ -113,7 +110,7 @@ class Outbox:
     def record(self, kind: str, name: str, step: int, value: Any) -> None:
         """Hands over a fact, an event or a status."""
         if not self._closed:
-            self._journal.put_record((kind, name, step, self._clock.now_ms(), value))
+            self._journal.put_record((kind, name, step, now_ms(), value))
 
     def note(self, sentence: str) -> None:
         """Keeps a sentence for the ledger, once."""
@@ -160,7 +157,7 @@ class Outbox:
     def finish(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
         """Sends the status and everything before it; True when all of it is acknowledged. Later calls change
         nothing."""
-        deadline = self._clock.monotonic() + max(timeout, 0.0)
+        deadline = monotonic() + max(timeout, 0.0)
         if not self._finish_lock.acquire(timeout=max(timeout, 0.0) + 0.1):
             return False
         try:
@@ -176,17 +173,15 @@ class Outbox:
             self._finishing = True
             self._sender.finish()
             step = self._journal.complete
-            self._journal.write(self._clock.now_ms(), patience_s=0.05)
+            self._journal.write(now_ms(), patience_s=0.05)
             self._journal.drop_beside()
-            self._journal.put_record(("fact", "ledger", step, self._clock.now_ms(), self._ledger_on_arrival()))
+            self._journal.put_record(("fact", "ledger", step, now_ms(), self._ledger_on_arrival()))
             if extra or state != "finished":
-                self._journal.put_record(
-                    ("fact", "ending", step, self._clock.now_ms(), {"state": state, **(extra or {})})
-                )
-            self._journal.put_record(("status", state, step, self._clock.now_ms(), extra or {}))
+                self._journal.put_record(("fact", "ending", step, now_ms(), {"state": state, **(extra or {})}))
+            self._journal.put_record(("status", state, step, now_ms(), extra or {}))
             self._close()
             # in this thread: whatever the others are waiting for, the status is on disk before anything else
-            self._journal.write(self._clock.now_ms(), patience_s=max(deadline - self._clock.monotonic(), 0.05))
+            self._journal.write(now_ms(), patience_s=max(deadline - monotonic(), 0.05))
         self._write_now.set()
         self._sender.wake()
         for thread in reversed(self._threads):
@@ -195,7 +190,7 @@ class Outbox:
         self._write_now.set()
         self._sender.stop()
         for thread in self._threads:
-            self._join(thread, self._clock.monotonic() + 0.5)
+            self._join(thread, monotonic() + 0.5)
         self._journal.close()
         if not any(thread.is_alive() for thread in self._threads):
             self._journal.drop_beside()  # what the other thread measured meanwhile
@@ -217,7 +212,7 @@ class Outbox:
 
     def _join(self, thread: threading.Thread, deadline: float) -> None:
         if thread is not threading.current_thread() and thread.ident is not None:
-            thread.join(max(deadline - self._clock.monotonic(), 0.0))
+            thread.join(max(deadline - monotonic(), 0.0))
 
     def abandon(self) -> None:
         """Turns into nothing in a forked child: the parent's threads, locks and files are not the child's."""
@@ -243,13 +238,13 @@ class Outbox:
             interval = FLUSH_INTERVAL_S
             self._report_ledger()
             quietly(self.look)
-            self._journal.write(self._clock.now_ms())
+            self._journal.write(now_ms())
             self._sender.wake()
-            self._sender.wake_stuck_call()
+            self._sender.tend_call()
 
     def _report_ledger(self) -> None:
         """Sends the ledger when it has something to tell: a drop or a note."""
         sent, at = self._ledger_sent
-        if self._ledger.changes > sent and self._clock.monotonic() - at >= LEDGER_INTERVAL_S:
-            self._ledger_sent = (self._ledger.changes, self._clock.monotonic())
+        if self._ledger.changes > sent and monotonic() - at >= LEDGER_INTERVAL_S:
+            self._ledger_sent = (self._ledger.changes, monotonic())
             self.record("fact", "ledger", self._journal.complete, self.ledger)

@@ -28,8 +28,6 @@ class Stretch:
     """Holds usual plain steps one after another: when each closed (`perf_counter`), and whatever `parts_of` makes rows
     of, which is called with the time that the step took (s) and with that. Until it is over, steps are appended."""
 
-    __slots__ = ("_before", "_origin_ms", "_parts_of", "first", "over", "steps", "taken")
-
     def __init__(self, first: int, began: float, parts_of: Callable[..., Parts]) -> None:
         self.first = first  # number of the first step
         self.steps: list[tuple[Any, ...]] = []  # the training thread appends to it, and nobody else changes it

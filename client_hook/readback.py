@@ -41,8 +41,6 @@ class _Item(NamedTuple):
 class Group:
     """Gathers scalars of one name in pinned memory, one for each step."""
 
-    __slots__ = ("device", "host", "index", "names", "slots", "steps", "then", "times_ms")
-
     def __init__(self) -> None:
         self.host = torch.empty(GROUP, dtype=torch.float32, pin_memory=True, device="cpu")
         self.slots = self.host.unbind()

@@ -5,11 +5,12 @@ Not for: the public calls (client_hook.monitor) or what is measured (client_hook
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from math import isfinite
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.capture.owned import Owned
 from client_hook.governor import Governor
-from client_hook.guard import Guard
+from client_hook.guard import Guard, quietly
 from client_hook.optimizer_hooks import OptimizerHooks
 from client_hook.other_hands import OtherHands
 from client_hook.patches import capture
@@ -206,7 +207,7 @@ class Recorder:
             elif self._spare_calls == FIRST_CALLS - 1:  # the first call alone closes the first step
                 context.note(_OFTEN)
         self._backwards, self._elsewhere = 0, False
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = context.now_ms()
         self.signals.tell(self.signals.on_close[sampled], step, now_ms, sampled)
         context.micro_batches = 0
         waiting = context.readback.flush(step=step)
@@ -315,6 +316,19 @@ class Recorder:
         if self.context.on_break is not None:
             self.signals.tell([self.context.on_break], kind, step)
 
+    def left(self, frames: Iterable[FrameType]) -> None:
+        """Looks in code that is left for a loss that was not told because it is no number."""
+        self.context.readback.flush(True)
+        self._end_plain(midway=True)
+        self.look_at_arrived()
+        root = next(filter(_is_bad_loss, (item for frame in frames for item in list(frame.f_locals.values()))), None)
+        if root is None or not self.anomalies.was_finite or not self._owned.graph(root):
+            return
+        step, value = self.context.open_step, root.item()
+        self.context.outbox.row(step, self.context.now_ms(), ("loss",), (value,))
+        self.signals.tell_all("plain_bad_loss", root)
+        self._look_at(step, value)
+
     def _alarm(self, step: int | None = None) -> bool:
         """Asks for full detail for a while, because of a step (the open one); False when that was a moment ago."""
         if not self.governor.alarm():
@@ -385,3 +399,8 @@ class Recorder:
         self._end_plain(midway=True)
 
     plain_graph_capture = graph_capture
+
+
+def _is_bad_loss(item: Any) -> bool:
+    learned = type(item) is Tensor and not item.ndim and item.grad_fn is not None
+    return learned and not quietly(lambda: isfinite(item.item()), default=True)

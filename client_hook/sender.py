@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from client_hook.clock import Clock
+from client_hook.clock import now_ms
 from client_hook.guard import say
 from client_hook.identity import Identity
 from client_hook.journal import Journal
@@ -37,7 +38,6 @@ class Sender:
         opening: dict[str, Any],
         journal: Journal,
         ledger: Ledger,
-        clock: Clock,
         transport: HttpTransport | None = None,
         say_line: Callable[[str], None] | None = None,
     ) -> None:
@@ -45,14 +45,13 @@ class Sender:
         self._opening = opening
         self._journal = journal
         self._ledger = ledger
-        self._clock = clock
         self._transport = transport
         self._courier: Courier | None = None
         self._say: Callable[[str], object] = len if settings.quiet else (say_line or say)
         self._url = settings.run_url(identity.run_id)
         self._said_address = settings.quiet or identity.rank != 0
         self._said_calm = self._said_address
-        self._started_at = clock.monotonic()
+        self._started_at = monotonic()
         self._call_began: float | None = None
         self._finishing = False
         self._stopped = False
@@ -82,10 +81,12 @@ class Sender:
         if self._transport is not None:
             self._transport.close()
 
-    def wake_stuck_call(self) -> None:
-        """Breaks off a call that the server has left without an answer."""
-        began = self._call_began
-        if began is not None and self._transport is not None and self._clock.monotonic() - began > STUCK_CALL_S:
+    def tend_call(self) -> None:
+        """Says where everything is while the first call waits for its answer, and breaks off one that has none."""
+        began, courier = self._call_began, self._courier
+        if began is not None and courier is not None and not courier.answered:
+            self._say_where(courier)
+        if began is not None and self._transport is not None and monotonic() - began > STUCK_CALL_S:
             self._call_began = None
             self._transport.interrupt()
 
@@ -117,11 +118,10 @@ class Sender:
             self._opening,
             ledger=self._ledger,
             say=lambda sentence: self._say(f"Gradwatch: {sentence}"),
-            monotonic=self._clock.monotonic,
         )
         self._courier = courier
         backlog = Backlog(self._settings, self._transport)
-        system = SystemSampler(self._clock.monotonic) if self._settings.system else None
+        system = SystemSampler(monotonic) if self._settings.system else None
         hurried = False
         while not self._stopped:
             if system is not None and not self._finishing:
@@ -145,10 +145,10 @@ class Sender:
         values = system.poll()
         if values is not None:
             names = self.system_names.setdefault(tuple(values), tuple(values))
-            self._journal.put_beside(self._clock.now_ms(), names, list(values.values()))
+            self._journal.put_beside(now_ms(), names, list(values.values()))
 
     def _call(self, work: Callable[[], bool]) -> bool:
-        self._call_began = self._clock.monotonic()
+        self._call_began = monotonic()
         try:
             return work()
         finally:
@@ -167,7 +167,7 @@ class Sender:
         if courier.answered and not self._said_address:
             self._said_address = self._said_calm = True
             self._say(f"Gradwatch: {self._url}")
-        elif not self._said_calm and self._clock.monotonic() - self._started_at > CALM_LINE_AFTER_S:
+        elif not self._said_calm and monotonic() - self._started_at > CALM_LINE_AFTER_S:
             self._said_calm = True
             self._say(
                 f"Gradwatch: {self._settings.url} has taken nothing yet. The training goes on, everything is kept in "

@@ -1,7 +1,8 @@
 """Ends what is still open when the process ends: at exit, after an exception, on SIGTERM; and mutes forked children.
 
 Handlers are installed with the first open outbox and taken back with the last; a user's handler is called, never
-replaced. Not for: deciding what a monitor does when it finishes.
+replaced. Each installation has handlers of its own: somebody may have wrapped those of an earlier one, and calls them.
+Not for: deciding what a monitor does when it finishes.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterable
+from multiprocessing import util
+from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
+
+from client_hook.patches.attributes import replace
 
 DEADLINE_S = 5.0
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -24,19 +28,8 @@ MAX_TRACEBACK_CHARACTERS = 20_000
 Finish = Callable[[str, float, dict[str, Any] | None], Any]
 
 
-class _Registry:
-    def __init__(self) -> None:
-        self.open: dict[int, tuple[weakref.ref[Any], Callable[[], Finish | None]]] = {}
-        self.lock = threading.RLock()
-        self.outcome: tuple[str, dict[str, Any]] = ("finished", {})
-        self.installed = False
-        self.at_fork = False
-        self.pid = os.getpid
-        self.previous_hook: Callable[..., Any] | None = None
-        self.previous_term: Any = None
-
-
-_registry = _Registry()
+# open: id → what is to be finished, and how; outcome: state and details, as far as anybody told how the process ends
+_registry = SimpleNamespace(open={}, lock=threading.RLock(), installed=False, at_fork=False, killed=False)
 
 
 def register(target: Any, finish: Finish) -> None:
@@ -73,15 +66,16 @@ def finish_all(state: str, extra: dict[str, Any] | None = None, *, deadline_s: f
 
 def outcome() -> tuple[str, dict[str, Any]]:
     """Gives how the process is ending, as far as anybody told: state and details."""
-    return _registry.outcome
+    how: tuple[str, dict[str, Any]] = _registry.outcome
+    return how
 
 
 def _install() -> None:
-    _registry.installed = True
+    _registry.installed, _registry.ending = True, False
     _registry.outcome = ("finished", {})
     atexit.register(_at_exit)
-    _registry.previous_hook = sys.excepthook
-    sys.excepthook = _on_exception
+    _registry.replaced = replace(sys, "excepthook", _excepthook) + replace(sys, "exit", _exit)
+    _registry.finalizer = util.Finalize(None, _at_process_end, exitpriority=100)
     if not _registry.at_fork and hasattr(os, "register_at_fork"):
         _registry.at_fork = True
         os.register_at_fork(after_in_child=_in_child)
@@ -90,54 +84,86 @@ def _install() -> None:
         previous = signal.getsignal(signal.SIGTERM)
         # None: set by C code, which we could not call; ignored: somebody wants it so
         if previous is not None and previous is not signal.SIG_IGN:
-            _registry.previous_term = previous
-            signal.signal(signal.SIGTERM, _on_sigterm)
+            _registry.previous_term, _registry.on_term = previous, _sigterm(previous)
+            signal.signal(signal.SIGTERM, _registry.on_term)
 
 
 def _uninstall() -> None:
     _registry.installed = False
     atexit.unregister(_at_exit)
-    if sys.excepthook is _on_exception and _registry.previous_hook is not None:
-        sys.excepthook = _registry.previous_hook
-    _give_sigterm_back()
-
-
-def _give_sigterm_back() -> None:
+    _registry.finalizer.cancel()
+    for replacement in _registry.replaced:
+        replacement.restore()
     if (
         _registry.previous_term is not None
         and threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is _on_sigterm
+        and signal.getsignal(signal.SIGTERM) is _registry.on_term
     ):
         signal.signal(signal.SIGTERM, _registry.previous_term)
         _registry.previous_term = None
 
 
 def _at_exit() -> None:
+    _registry.ending = True
     state, extra = _registry.outcome
     try:
         finish_all(state, extra or None)
     except KeyboardInterrupt:
         return  # a second Ctrl-C: nobody wants to wait; the status is in the spool
+    if _registry.killed:
+        _die()
 
 
-def _on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    previous = _registry.previous_hook or sys.__excepthook__
-    interactive = hasattr(sys, "ps1") or bool(sys.flags.interactive)
-    try:
-        previous(kind, error, trace)
-    finally:
-        if not interactive and _registry.installed:
-            note_exception(error)
-            _at_exit()
+def _at_process_end() -> None:
+    """Runs in a process of `multiprocessing`, whose end neither `atexit` nor the hook for exceptions hears of."""
+    if (error := sys.exc_info()[1]) is not None:
+        _registry.outcome = leaving(error)
+    _at_exit()
 
 
-def note_exception(error: BaseException) -> None:
-    """Remembers the exception that is ending the process."""
-    _registry.outcome = describe(error)
+def _excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        interactive = hasattr(sys, "ps1") or bool(sys.flags.interactive)
+        try:
+            previous(kind, error, trace)
+        finally:
+            if not interactive and _registry.installed:
+                _registry.outcome = leaving(error)
+                _at_exit()
+
+    return excepthook
+
+
+def _exit(previous: Callable[..., Any]) -> Callable[..., Any]:
+    """Hears what the process is to answer: at its end nobody knows any more."""
+
+    def leave(*status: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            error = SystemExit(*status)
+            error.__context__ = sys.exc_info()[1]
+            leaving(error, traceback.walk_stack(sys._getframe(1)))
+        return previous(*status)
+
+    return leave
+
+
+def leaving(error: BaseException, walk: Iterable[tuple[FrameType, int]] = ()) -> tuple[str, dict[str, Any]]:
+    """Tells what is open of an exception that leaves the code of its traceback, or is about to leave that of `walk`."""
+    how = describe(error)
+    frames = [frame for frame, _ in walk or traceback.walk_tb(error.__traceback__)]
+    for alive, _ in list(_registry.open.values()):
+        hear = getattr(alive(), "leaves", None)
+        if hear is not None:
+            hear(frames, how)
+    return how
 
 
 def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     """Says what an exception that left the loop means for the run: state, and details for the status record."""
+    if isinstance(error, SystemExit):
+        if error.code in (None, 0):
+            return "finished", {"exit_code": error.code}
+        error = error.__context__ or error  # that of `except …: sys.exit(1)`
     if isinstance(error, KeyboardInterrupt):
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
@@ -147,15 +173,24 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    previous = _registry.previous_term
-    _registry.outcome = ("stopped", {"signal": "SIGTERM"})
-    if callable(previous):
-        previous(number, frame)  # the user's handler decides what happens; if it ends the process, we are told at exit
-        return
-    finish_all("stopped", {"signal": "SIGTERM"})
+def _die() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _sigterm(previous: Any) -> Callable[[int, FrameType | None], None]:
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        _registry.outcome = ("stopped", {"signal": "SIGTERM"})
+        if callable(previous):  # it decides what happens; if it ends the process, we are told at exit
+            previous(number, frame)
+            return
+        if _registry.ending:  # a pool tells its workers to end, and then sends this: what is at it goes on
+            _registry.killed = True
+            return
+        finish_all(*_registry.outcome)
+        _die()
+
+    return on_sigterm
 
 
 def _in_child() -> None:

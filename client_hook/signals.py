@@ -68,9 +68,9 @@ class Signals:
         self.replay_after = [method for method in self.on_post_step[True] if _in_replay(method)]
         self.may_rest = all(signal.may_rest for signal in self.all if signal.every_step)
 
-    def tell_all(self, method: str) -> None:
+    def tell_all(self, method: str, *arguments: Any) -> None:
         """Calls one method of every signal that has it."""
-        self.tell([getattr(signal, method) for signal in self.all if overrides(signal, method)])
+        self.tell([getattr(signal, method) for signal in self.all if overrides(signal, method)], *arguments)
 
     def tell(self, hearing: Ears, *arguments: Any) -> None:
         """Calls each; one that raises is counted, keeps nobody else from hearing, and is switched off in the end."""

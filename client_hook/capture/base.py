@@ -5,7 +5,6 @@ Not for: deciding when to measure (governor), counting steps (steps) or sending 
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from client_hook.clock import now_ms
 from client_hook.guard import Guard, quietly
 from client_hook.plain_rows import Parts, rows_of
 from client_hook.steps import StepCounter
@@ -211,10 +211,7 @@ class Context:
         """Returns the sentences that were kept."""
         return list(self._notes)
 
-    @staticmethod
-    def now_ms() -> int:
-        """Returns the time in ms since 1970, UTC."""
-        return time.time_ns() // 1_000_000
+    now_ms = staticmethod(now_ms)
 
 
 class Signal:
@@ -294,7 +291,7 @@ def held_by(*optimizers: Optimizer) -> list[Any]:
 
 def overrides(signal: Signal, method: str) -> bool:
     """Says whether a signal has its own version of a method; the others are not called at all."""
-    return getattr(type(signal), method) is not getattr(Signal, method)
+    return getattr(type(signal), method, None) is not getattr(Signal, method, None)
 
 
 def plain_name(name: str) -> str:

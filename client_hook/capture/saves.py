@@ -94,8 +94,6 @@ class SavesSignal(Signal):
 class _Hook(Unsaved):
     """Is the hook. A copy of the model, or a file that it is saved to, gets one of the standard library's instead."""
 
-    __slots__ = ("_signal",)
-
     def __init__(self, signal: SavesSignal) -> None:
         self._signal = weakref.ref(signal)
 

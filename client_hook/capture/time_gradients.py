@@ -118,8 +118,6 @@ def _ends(profile: Tensor) -> Tensor:
 class _Gradient:
     """Is the hook of one tensor. It lives as long as the graph, and keeps no signal alive."""
 
-    __slots__ = ("_cell", "_name", "_signal", "_time")
-
     def __init__(self, signal: TimeGradientSignal, name: str, time: Any, *, cell: bool = False) -> None:
         self._signal = weakref.ref(signal)
         self._name, self._time, self._cell = name, time, cell

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from client_hook import wire
+from client_hook import sender, wire
 from client_hook.decoding import decode
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
@@ -180,6 +180,30 @@ def test_what_comes_after_the_end_is_counted_and_not_sent(tmp_path: Path, server
     assert box.finish("failed", 20), "the first end counts"
     assert [record["name"] for record in server.records("status")] == ["finished"]
     assert sum(box.ledger["dropped"].values()) == 2
+
+
+def test_a_server_that_leaves_the_first_call_without_an_answer_is_said_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    class Silent(Server):
+        def post(self, path: str, body: bytes, content_type: str) -> Answer:
+            answered.wait(60)
+            return super().post(path, body, content_type)
+
+    monkeypatch.setattr(sender, "CALM_LINE_AFTER_S", 0.1)
+    said: list[str] = []
+    settings = Settings(home=tmp_path)
+    box = Outbox(Identity.make(environ={}), settings, {}, transport=Silent(), say_line=said.append)
+    box.start()
+    try:
+        wait_until(lambda: said, "a line while the call waits", 20)
+        assert "has taken nothing yet" in said[0]
+    finally:
+        answered.set()
+    assert box.finish("finished", 20)
+    assert said[1:] == [f"Gradwatch: {box.url}"]
 
 
 def test_findings_come_back_and_each_is_fresh_once(tmp_path: Path, server: Server) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,89 @@ print(second.run_id, flush=True)
     assert ended.run(server)["state"] == "finished"
     second = ended.out.strip()
     wait_until(lambda: server.get(f"runs/{second}")["state"] == "finished", "the end of the second")
+
+
+def test_an_exit_code_is_a_failure_with_what_led_to_it(server: Server, tmp_path: Path) -> None:
+    ending = """
+def main():
+    try:
+        raise RuntimeError("no more memory")
+    except RuntimeError:
+        sys.exit(3)
+main()
+"""
+    ended = Ended(server, tmp_path, ending)
+    assert (ended.run(server)["state"], ended.code) == ("failed", 3)
+    with urllib.request.urlopen(f"{server.url}/runs/{ended.run_id}/fragments/flight", timeout=20) as page:
+        assert b"It ended with RuntimeError: no more memory" in page.read()
+
+
+def test_an_exit_that_is_caught_ends_nothing(server: Server, tmp_path: Path) -> None:
+    ended = Ended(server, tmp_path, "try:\n    sys.exit(3)\nexcept SystemExit:\n    train(5)")
+    assert (ended.run(server)["state"], ended.code) == ("finished", 0)
+
+
+MAIN = """
+import multiprocessing, os, sys, torch
+from client_hook import watch
+def work(ending):
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = watch(model, optimizer, run_id=f"forked-{ending}")
+    for step in range(20):
+        optimizer.zero_grad(); loss = model(torch.randn(4, 2)).square().mean(); loss.backward(); optimizer.step()
+        monitor.step(loss)
+    if ending == "exception":
+        raise ValueError("the data ran out")
+    if ending == "exit":
+        sys.exit(3)
+for ending in ("return", "exception", "exit"):
+    process = multiprocessing.get_context("fork").Process(target=work, args=(ending,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_training_in_a_forked_process_ends_as_any_other(server: Server, tmp_path: Path) -> None:
+    environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.split() == ["0", "1", "3"], done.stderr
+    runs = [server.get(f"runs/forked-{ending}") for ending in ("return", "exception", "exit")]
+    assert [(run["state"], run["last_step"]) for run in runs] == [("finished", 19), ("failed", 19), ("failed", 19)]
+
+
+WRAPPED = """
+calls = []
+earlier, earlier_term = sys.excepthook, signal.getsignal(signal.SIGTERM)
+sys.excepthook = lambda *what: (calls.append(what), earlier(*what))
+signal.signal(signal.SIGTERM, lambda *what: (calls.append(what), earlier_term(*what)))
+monitor.finish()
+other = torch.nn.Linear(2, 1)
+second = watch(other, torch.optim.SGD(other.parameters(), lr=0.1), name="second")
+import atexit
+atexit.register(lambda: print(second.run_id, len(calls)))
+"""
+
+
+def test_who_wraps_our_handlers_between_two_monitors_is_called_once(server: Server, tmp_path: Path) -> None:
+    ended = Ended(server, tmp_path / "one", WRAPPED + "raise ValueError('the data ran out')")
+    second, calls = ended.out.split()
+    assert (calls, ended.code, ended.errors.count("ValueError")) == ("1", 1, 1), ended.errors
+    assert server.get(f"runs/{second}")["state"] == "failed"
+    ended = Ended(server, tmp_path / "two", WRAPPED + "os.kill(os.getpid(), signal.SIGTERM)")
+    assert (ended.code, ended.errors) == (-signal.SIGTERM, "")
+
+
+def test_sigterm_while_a_process_ends_leaves_it_the_time(server: Server, tmp_path: Path) -> None:
+    ending = """
+stop = monitor._stop
+def late(state):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return stop(state)
+monitor._stop = late
+"""
+    ended = Ended(server, tmp_path, ending)
+    assert (ended.run(server)["state"], ended.code) == ("finished", -signal.SIGTERM)

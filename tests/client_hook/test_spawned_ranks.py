@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.testing._internal.distributed import fake_pg  # noqa: F401  it registers the backend "fake"
 
 from client_hook import ranks, watch
 from client_hook.identity import Identity

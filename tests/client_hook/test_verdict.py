@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -251,3 +252,16 @@ def test_without_a_stderr_nothing_is_said_on_stdout(
     monkeypatch.setattr("sys.stderr", None)
     verdict.tell([], "http://127.0.0.1:8777/runs/1", delivered=True)
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Terminal(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    verdict.tell([], "u", delivered=True, final=True)
+    assert [text for text in written if text] == ["Gradwatch found no problem.\n", "  u\n"]

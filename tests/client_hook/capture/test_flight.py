@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -423,3 +424,34 @@ def test_targets_of_a_gradient_of_each_sample_are_named_and_not_read() -> None:
     assert broken["step"] == BREAKS_AT
     assert broken["batch"]["from"] == "targets"
     assert [item["hash"] for item in broken["batch"]["tensors"]] == [None]
+
+
+@pytest.mark.parametrize("steps", [3, BREAKS_AT])
+@pytest.mark.parametrize("by_exit", [False, True])
+def test_a_loop_that_ends_itself_over_its_loss_has_told_it(steps: int, by_exit: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor, tape = taped(model, optimizer, strict=True)
+
+    def train() -> None:
+        for step in range(steps + 1):
+            x = torch.full((8, 4), math.nan if step == steps else 1.0)
+            loss = F.cross_entropy(model(x), torch.arange(8) % 3) + 0.1 * model.weight.square().sum()
+            if not torch.isfinite(loss):
+                if by_exit:
+                    sys.exit("the loss is NaN")
+                raise FloatingPointError("the loss is NaN")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+
+    with pytest.raises((SystemExit, FloatingPointError)), monitor:
+        train()
+    losses = tape.series("loss")
+    assert list(losses) == list(range(steps + 1))
+    assert math.isnan(losses[steps])
+    first, *others = tape.facts("flight")[-1]["breaks"]
+    assert (first["reason"], first["step"], first["first_bad"]["direction"]) == ("nonfinite-loss", steps, "input")
+    assert [item["reason"] for item in others] == ["exception"]
