@@ -110,8 +110,7 @@ class Monitor:
 
     @guarded(None)
     def log(self, named: Mapping[str, Any] | None = None, /, *, step: int | None = None, **scalars: Any) -> None:
-        """Records numbers under names of your own, in a dict too: `log({"val/f1": f1})`; `epoch=` also tells the
-        epoch."""
+        """Records numbers under names of your own, in a dict too; `epoch=` also tells the epoch."""
         if self._log is not None:
             self._log.scalars({**(named or {}), **scalars}, step)
 

@@ -21,6 +21,20 @@ class StepCounter:
     where the watched one was given up for another that nobody watches.
     """
 
+    __slots__ = (
+        "_closed",
+        "_heard",
+        "abandoned",
+        "calls",
+        "micro_batches",
+        "most_calls",
+        "optimizer_seen",
+        "optimizer_steps",
+        "rate",
+        "stepped",
+        "stretch",
+    )
+
     def __init__(self, closed: int = -1) -> None:
         self.calls = 0
         self._closed = closed
