@@ -12,7 +12,8 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ PIP_LINE = 'pip install "gradwatch[server]"'
 OURS = frozenset({"server", "client_hook"})
 WRONG = 2
 INTERRUPTED = 130
+BEHIND = 15  # of 19: the most polite is not chosen, a busy server would never let it end
 _WHICH = "id of a run, its beginning, or a name (then its newest run)"
 
 
@@ -132,7 +134,9 @@ def migrate(argv: list[str]) -> int:
 
 def backup(argv: list[str]) -> int:
     """Copies the database to a file while the server runs."""
-    return _operate(argv, backup, lambda operations, url, path: operations.back_up(url, path), "FILE", "the new file")
+    return _operate(
+        argv, backup, lambda operations, url, path: operations.back_up(url, path), "FILE", "the new file", behind=True
+    )
 
 
 def restore(argv: list[str]) -> int:
@@ -194,9 +198,17 @@ def _path(options: argparse.Namespace) -> Path:
 
 
 def _operate(
-    argv: list[str], command: Callable[..., int], act: Callable[[Any, str, Path], str], file: str = "", words: str = ""
+    argv: list[str],
+    command: Callable[..., int],
+    act: Callable[[Any, str, Path], str],
+    file: str = "",
+    words: str = "",
+    *,
+    behind: bool = False,
 ) -> int:
-    """Runs a command of `operations` on the database that the settings name."""
+    """Runs a command of `operations` on the database that the settings name, `behind` the server where both want the
+    processor.
+    """
     parser = argparse.ArgumentParser(prog=f"gradwatch {command.__name__}", description=command.__doc__)
     if file:
         parser.add_argument("file", metavar=file, help=words)
@@ -207,7 +219,17 @@ def _operate(
 
         return act(operations, url, _path(options) if file else Path())
 
-    return _on_database(parser, argv, run)
+    def run_behind(options: argparse.Namespace, url: str) -> str:
+        with ThreadPoolExecutor(1, initializer=_stand_behind) as thread:
+            return thread.submit(run, options, url).result()
+
+    return _on_database(parser, argv, run_behind if behind else run)
+
+
+def _stand_behind() -> None:
+    """Lets others have the processor first: on Linux this thread and what it starts, elsewhere all or nothing."""
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, BEHIND)
 
 
 def _on_database(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from server.domain.accounts import BY_COMMAND, Deed
 from server.store import Store, schema
 from server.store.engine import dumps, files, open_database, sqlite_path
 
@@ -15,7 +16,7 @@ def migrate(url: str) -> str:
     """Brings the database to the newest schema and says so in a sentence; raises StoreError."""
     store = Store.open(url)
     try:
-        return f"{store.describe()} has the newest schema, {store.schema}"
+        return _newest(store)
     finally:
         store.close()
 
@@ -28,14 +29,22 @@ def back_up(url: str, target: Path) -> str:
 
 
 def restore(source: Path, url: str) -> str:
-    """Puts a backup in the place of the database, which no server may use meanwhile; raises StoreError."""
+    """Puts a backup in the place of the database, which no server may use meanwhile; raises StoreError.
+
+    Whoever was signed in when it was made signs in again: sessions that were ended since must not come back.
+    """
     path = sqlite_path(url)
     if path is None:
         _restore_dump(source, url)
     else:
         open_database(url).close()  # refuses where a server uses it
         files.restore(source, path)
-    return migrate(url) + f"; it holds what {source} held"
+    store = Store.open(url)
+    try:
+        store.sign_ins.close_all(Deed(store.now_ms(), BY_COMMAND, "put a backup back", source.name))
+        return f"{_newest(store)}; it holds what {source} held, and whoever was signed in signs in again"
+    finally:
+        store.close()
 
 
 def _restore_dump(source: Path, url: str) -> None:
@@ -51,3 +60,7 @@ def _restore_dump(source: Path, url: str) -> None:
                     table.drop(connection, checkfirst=True)
     finally:
         database.close()
+
+
+def _newest(store: Store) -> str:
+    return f"{store.describe()} has the newest schema, {store.schema}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+BY_COMMAND = "the command line"  # who did what no page has done
+
 
 class Role(StrEnum):
     """What a person may do: read; change and send runs too; or everything."""

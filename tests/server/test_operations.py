@@ -66,6 +66,39 @@ def test_a_backup_of_a_busy_database_is_of_one_moment_and_can_be_restored(
     copy.close()
 
 
+def test_a_backup_and_what_it_is_put_to_are_for_their_owner_alone(urls: tuple[str, str], tmp_path: Path) -> None:
+    """They hold the hashes of passwords, as the database does."""
+    Store.open(urls[0]).close()
+    copy = tmp_path / "copy"
+    copy.with_name("copy.part").write_text("what a killed backup has left")
+    copy.with_name("copy.part").chmod(0o666)
+    assert main(["backup", str(copy), "--database", urls[0]]) == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.chmod(0o644)  # as one that came over the network
+    assert main(["restore", str(copy), "--database", urls[1]]) == 0
+    if urls[1].startswith("sqlite"):
+        assert (tmp_path / "new" / "gradwatch.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restore_ends_every_session_and_is_noted(
+    urls: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A browser that was signed out since the backup must not be signed in again."""
+    store = Store.open(urls[0])
+    store.sign_ins.open("hash", 10**9, 10**9)
+    assert main(["backup", str(tmp_path / "copy"), "--database", urls[0]]) == 0
+    store.sign_ins.close("hash")
+    store.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", urls[0]]) == 0
+    assert "whoever was signed in signs in again" in capsys.readouterr().out
+    store = Store.open(urls[0])
+    assert store.sign_ins.find("hash", 10**9, 10**9) is None
+    assert [(deed.who, deed.action, deed.about) for deed in store.audit.newest(1)] == [
+        ("the command line", "put a backup back", "copy")
+    ]
+    store.close()
+
+
 def test_a_restore_keeps_what_was_there_and_wants_the_server_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
