@@ -41,6 +41,7 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.faults $(QUICK)
 	$(BIN)/python -m benchmarks.ingest $(QUICK)
 	$(BIN)/python -m benchmarks.backup $(QUICK)
+	$(BIN)/python -m benchmarks.deletion $(QUICK)
 	$(BIN)/python -m benchmarks.query $(QUICK)
 	$(BIN)/python -m benchmarks.diagnosis $(QUICK)
 	$(BIN)/python -m benchmarks.pages $(QUICK)

@@ -227,7 +227,7 @@ def _operate(
 
 
 def _stand_behind() -> None:
-    """Lets others have the processor first: on Linux this thread and what it starts, elsewhere all or nothing."""
+    """Lets others have the processor first: on Linux this thread and what it starts, elsewhere the process, or none."""
     with suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, 0, BEHIND)
 
