@@ -23,6 +23,7 @@ from client_hook.decoding import MAX_HEADER_BYTES
 from server.web.ingest_api import AT_ONCE_BYTES, MAX_OPENING_BYTES
 from tests.counts import patience
 from tests.server.house import ATTEMPT, RUN
+from tests.server.reliability.kit import memory_mb, peak_begins_again, peak_memory_mb
 from tests.serving import Server, wait_until
 
 MIB = 1024 * 1024
@@ -113,7 +114,6 @@ class Asked:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._status = Path(f"/proc/{server.process.pid}")
 
     def post(self, path: str, body: bytes, kind: str, **headers: str) -> tuple[int, bytes]:
         """Sends a body; gives the status and the answer."""
@@ -127,23 +127,20 @@ class Asked:
 
     def refused(self, what: str, path: str, body: bytes, kind: str = "application/json", **headers: str) -> None:
         """Sends a bomb; it has to be refused soon, with a sentence, and without much memory."""
-        (self._status / "clear_refs").write_text("5")  # the peak begins again
-        before, began = self._mib("VmRSS"), self._busy_s()
+        pid = self.server.process.pid
+        peak_begins_again(pid)
+        before, began = memory_mb(pid), self._busy_s()
         status, answer = self.post(path, body, kind, **headers)
         assert status in (400, 413, 415, 422), (what, answer[:200])
         assert self._busy_s() - began < SOON_S, what
         assert json.loads(answer)["detail"]
         assert len(answer) < 1_000, what
-        assert self._mib("VmHWM") - before < MOST_MIB, what
+        assert peak_memory_mb(pid) - before < MOST_MIB, what
 
     def _busy_s(self) -> float:
         """Gives how long the server has worked: as a user would wait where nothing else runs."""
-        fields = (self._status / "stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.server.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def _mib(self, name: str) -> float:
-        lines = (self._status / "status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
 
 
 @pytest.fixture(scope="module")
