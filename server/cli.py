@@ -34,13 +34,20 @@ def serve(argv: list[str]) -> int:
     """Runs the server until SIGTERM or Ctrl-C; prints one line on stdout when it answers requests."""
     parser = argparse.ArgumentParser(prog="gradwatch serve", description=serve.__doc__)
     add_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="list what --keep-days would delete now, and end")
     arguments = parser.parse_args(argv)
     try:
         # Imported here: these need the packages of the extra `server`.
-        from server import app, errors
+        from server import app, errors, operations
 
         try:
-            return app.run(Settings.read(vars(arguments), os.environ))
+            settings = Settings.read(vars(arguments), os.environ)
+            if not arguments.dry_run:
+                return app.run(settings)
+            if settings.keep_days is None:
+                return _complain("--dry-run lists what --keep-days would delete; name the days, such as --keep-days 90")
+            sys.stdout.write(operations.would_retire(settings.database, settings.keep_days) + "\n")
+            return 0
         except (SettingsError, app.Cannot, errors.GradwatchError) as error:
             return _complain(error)
     except ModuleNotFoundError as missing:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from server.domain.accounts import BY_AGE, Deed
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
@@ -19,11 +19,11 @@ from server.store import audit, openings, schema
 from server.store.catalogue import Catalogue
 from server.store.deletion import Deletion
 from server.store.engine import Database, in_bytes, upsert
+from server.store.retirement import KEEP_TAG, old
 from server.store.run_list import RunQuery, run_of, select_runs
 from server.store.sealing import Sealer
 from server.store.writer import Writer
 
-KEEP_TAG = "keep"
 RETIRED_AT_ONCE = 200
 
 
@@ -204,19 +204,9 @@ class Runs:
         return [run_id for run_id in found if self.delete(run_id)]
 
     def retire(self, heard_before_ms: int, now_ms: int) -> list[str]:
-        """Marks runs as deleted that have not been heard of since then, and notes it in the log; gives their ids.
-
-        What runs, as far as is known, is archived or has the tag `keep` stays.
-        """
+        """Marks old runs as deleted (retirement.py), and notes it in the log; gives their ids."""
         runs = schema.runs.c
-        old = and_(
-            runs.heard_ms < heard_before_ms,
-            runs.deleted_ms.is_(None),
-            runs.archived == 0,
-            runs.state.not_in((RunState.RUNNING.value, RunState.STUCK.value)),
-            runs.tags.not_ilike(f'%"{KEEP_TAG}"%'),
-        )
-        wanted = select(runs.id).where(old).order_by(runs.heard_ms, runs.id).limit(RETIRED_AT_ONCE)
+        wanted = select(runs.id).where(old(heard_before_ms)).order_by(runs.heard_ms, runs.id).limit(RETIRED_AT_ONCE)
         with self._database.read() as connection:
             if connection.execute(wanted).first() is None:
                 return []

@@ -13,7 +13,7 @@ from client_hook.cli import main
 from server.store import Store
 from server.store.engine import dumps, sqlite
 from tests.postgres import Cluster
-from tests.server.store.kit import RUN, frame, group, open_run, samples, to_revision, url_in
+from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, to_revision, url_in
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -212,4 +212,22 @@ def test_a_network_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert store.notice() == ""
     monkeypatch.setattr(sqlite.mounts, "network_kind", lambda path: "nfs4")
     assert "lies on a network file system (nfs4)" in store.notice()
+    store.close()
+
+
+def test_what_would_be_deleted_for_its_age_is_listed_and_stays(
+    urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store.open(urls[0])  # a server uses it
+    open_run(store, name="night", project="vision")
+    open_run(store, run_id="kept", tags=("keep",))
+    store.queue.mark_silent(NOW + 1, NOW + 1)
+    line = ["serve", "--database", urls[0], "--dry-run"]
+    assert main([*line, "--keep-days", "0.001"]) == 0
+    assert capsys.readouterr().out == f"--keep-days 0.001 would delete 1 run\n2026-09-21  {RUN}  vision  night\n"
+    assert main([*line, "--keep-days", "100000"]) == 0
+    assert capsys.readouterr().out == "--keep-days 100000 would delete 0 runs\n"
+    assert main(line) == 2
+    assert "name the days, such as --keep-days 90" in capsys.readouterr().err
+    assert len(store.runs.page().items) == 2
     store.close()
