@@ -35,7 +35,6 @@ from tests.faults.kit import losses, sync, train
 from tests.faults.test_server_faults import ANSWERS, sick_server
 from tests.serving import ROOT, Server
 
-
 LONGEST_STEP_S = 2.0  # what waits for a server waits longer
 
 
