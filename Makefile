@@ -26,7 +26,8 @@ test: $(VENV)/.dev ## the whole test suite: real trainings, real servers, a real
 	@$(BIN)/python -m compileall -q client_hook server tests benchmarks # each server of the suite starts in half the time
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
 reliability: $(VENV)/.dev ## the fault tests with the full counts: 50 kills, 8 ranks, 10 million calls; takes an hour
-	GRADWATCH_COUNTS=full $(BIN)/python -m pytest -q -rP tests/faults tests/server/reliability/test_hooks.py $(PYTEST)
+	GRADWATCH_COUNTS=full $(BIN)/python -m pytest -q -rP tests/faults tests/server/reliability/test_hooks.py \
+	  tests/server/reliability/test_s09_backup.py tests/server/reliability/test_s11_deletion.py tests/server/reliability/test_s12_sizes.py $(PYTEST)
 lint: $(VENV)/.dev ## style, types and the floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +41,8 @@ bench: $(VENV)/.dev ## the figures that the documentation claims (QUICK=--quick 
 	$(BIN)/python -m benchmarks.overhead_profile $(QUICK)
 	$(BIN)/python -m benchmarks.faults $(QUICK)
 	$(BIN)/python -m benchmarks.ingest $(QUICK)
+	$(BIN)/python -m benchmarks.backup $(QUICK)
+	$(BIN)/python -m benchmarks.deletion $(QUICK)
 	$(BIN)/python -m benchmarks.query $(QUICK)
 	$(BIN)/python -m benchmarks.diagnosis $(QUICK)
 	$(BIN)/python -m benchmarks.pages $(QUICK)

@@ -13,6 +13,7 @@ import json
 import statistics
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from benchmarks.databases import add_option, database
+from benchmarks.ingest import served
 from server.app import create_app
 from server.config import Settings
 from server.domain.runs import NewRun
@@ -51,6 +53,7 @@ def main() -> None:
             growing_width(bench, [10, 100 // small, 1_000 // small])
             many_runs(bench, [100 // small, 1_000 // small, 10_000 // small])
         store.close()
+        start(name, url)
 
 
 @dataclass
@@ -116,6 +119,19 @@ def many_runs(bench: Bench, counts: list[int]) -> None:
         target = 150 if count == counts[-1] else None
         for path in ("/?project=p3&search=run+5&sort=loss", "/", "/api/v1/runs?limit=50&project=p3"):
             report(bench, "runs table", f"{count:,} runs, {path}", path, target_ms=target)
+
+
+def start(name: str, url: str) -> None:
+    """Starts a server on all of that, and lets it write out the long series."""
+    began = time.perf_counter()
+    with served(None, url) as address:
+        emit(f"{name}, server with all of this", "starts in", time.perf_counter() - began, "s", 5)
+        began, size = time.perf_counter(), 0
+        with urllib.request.urlopen(f"{address}/api/v1/runs/long/series/export?name=loss") as answer:
+            while part := answer.read(1024 * 1024):
+                size += len(part)
+        rate = size / 1e6 / (time.perf_counter() - began)
+        emit(f"{name}, export of the long series as CSV, {size / 1e6:.0f} MB", "rate", rate, "MB/s", None)
 
 
 def fill(

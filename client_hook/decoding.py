@@ -6,6 +6,7 @@ The bytes are drawn in WIRE.md. Not for: checking what the values mean (server.i
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from typing import Any
 
@@ -25,18 +26,20 @@ from client_hook.wire import (
 )
 
 READABLE_VERSIONS = (1,)
-MAX_HEADER_BYTES = 4 * 1024 * 1024
+MAX_HEADER_BYTES = 3 * 1024 * 1024
 MAX_GROUPS = 4_096
 MAX_COLUMNS = 50_000
 MAX_RECORDS = 20_000
-MAX_MARKS = {b",": 400_000, b":": 300_000, b"{": 100_000, b"[": 100_000}  # of a header: each takes memory
+MAX_HEADER_MEMORY = 2 * MAX_HEADER_BYTES  # as text: one emoji makes each letter take four bytes
+MAX_MARKS = {",": 220_000, ":": 140_000, "{": 50_000, "[": 100_000}  # of a header: each takes memory
+PART_BYTES = 1024 * 1024
 
 
 class FrameTooLarge(FrameError):
     """Says that a frame is larger than a reader accepts, and by which limit."""
 
 
-def decode(data: bytes | memoryview) -> Frame:
+def decode(data: bytes | bytearray | memoryview) -> Frame:
     """Decodes one frame and checks its lengths, CRC and shape.
 
     Raises FrameTooLarge beyond a limit, and FrameError with a sentence for everything else that is wrong. The groups'
@@ -67,17 +70,23 @@ def decode(data: bytes | memoryview) -> Frame:
     actual = crc_of(view[:CRC_OFFSET], header_view, sent)
     if actual != crc:
         raise FrameError(f"crc: got {crc:#010x}, expected {actual:#010x} from the bytes")
-    header = _parse_header(bytes(header_view))
+    header = _parse_header(header_view)
     body = memoryview(_inflate(sent, raw_bytes)) if flags & FLAG_ZLIB else sent
     if len(body) != raw_bytes:
         raise FrameError(f"body: {len(body)} bytes, expected {raw_bytes} from the prefix")
     return _build(header, body, crc)
 
 
-def _inflate(sent: memoryview, raw_bytes: int) -> bytes:
+def _inflate(sent: memoryview, raw_bytes: int) -> bytearray:
     inflater = zlib.decompressobj()
+    body = bytearray()
     try:
-        body = inflater.decompress(sent, raw_bytes + 1)
+        # in parts, because the inflater holds all that it gives at once twice
+        for start in range(0, len(sent), PART_BYTES):
+            part: memoryview | bytes = sent[start : start + PART_BYTES]
+            while part and len(body) <= raw_bytes:
+                body += inflater.decompress(part, min(PART_BYTES, raw_bytes + 1 - len(body)))
+                part = inflater.unconsumed_tail
     except zlib.error as error:
         raise FrameError(f"body: not a zlib stream ({error})") from None
     if len(body) > raw_bytes or not inflater.eof:
@@ -87,12 +96,18 @@ def _inflate(sent: memoryview, raw_bytes: int) -> bytes:
     return body
 
 
-def _parse_header(raw: bytes) -> dict[str, Any]:
-    for mark, most in MAX_MARKS.items():
-        if (count := raw.count(mark)) > most:
-            raise FrameTooLarge(f"header: {count} times {mark.decode()}, at most {most} are accepted")
+def _parse_header(raw: memoryview) -> dict[str, Any]:
     try:
-        header = json.loads(raw, parse_constant=_refuse_constant)
+        text = str(raw, "utf-8")
+    except ValueError as error:
+        raise FrameError(f"header: not valid JSON ({error})") from None
+    if (size := sys.getsizeof(text)) > MAX_HEADER_MEMORY:
+        raise FrameTooLarge(f"header: takes {size} bytes as text, at most {MAX_HEADER_MEMORY} are accepted")
+    for mark, most in MAX_MARKS.items():
+        if (count := text.count(mark)) > most:
+            raise FrameTooLarge(f"header: {count} times {mark}, at most {most} are accepted")
+    try:
+        header = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise FrameError("header: nested too deeply, expected a flat JSON object") from None
     except ValueError as error:

@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from server.config import Settings
-from server.domain.accounts import Role, Scope
+from server.domain.accounts import BY_COMMAND, Role, Scope
 from server.errors import InUse, StoreError, WrongAccount
 
 if TYPE_CHECKING:
     from server.store import Store
 
-WHO = "the command line"
 WRONG = 2
 
 Run = Callable[[argparse.ArgumentParser, list[str], Callable[[argparse.Namespace, Settings], str]], int]
@@ -92,7 +91,7 @@ def _add_user(store: Store, options: argparse.Namespace) -> str:
 
     first = not store.people.any()
     name = checked_name(options.name)
-    Accounts(store).add_person(name, options.role, _password(name), who=WHO)
+    Accounts(store).add_person(name, options.role, _password(name), who=BY_COMMAND)
     said = f"{name} can sign in now, as {options.role}.\n"
     if first:
         said += (
@@ -117,7 +116,7 @@ def _list_users(store: Store, _: argparse.Namespace) -> str:
 def _set_role(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    Accounts(store).set_role(options.name, options.new_role, who=WHO)
+    Accounts(store).set_role(options.name, options.new_role, who=BY_COMMAND)
     return f"{options.name} has the role {options.new_role} now, and signs in again.\n"
 
 
@@ -129,14 +128,14 @@ def _set_password(store: Store, options: argparse.Namespace) -> str:
         raise WrongAccount(f"Nobody is called {options.name!a}; gradwatch user list says who there is.")
     if found.issuer:
         raise WrongAccount(f"{found.name!r} signs in at {found.issuer} and has no password here.")
-    Accounts(store).set_password(options.name, _password(options.name), who=WHO)
+    Accounts(store).set_password(options.name, _password(options.name), who=BY_COMMAND)
     return f"{options.name} has another password now, and signs in again.\n"
 
 
 def _remove_user(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    left = Accounts(store).remove_person(options.name, who=WHO)
+    left = Accounts(store).remove_person(options.name, who=BY_COMMAND)
     said = f"{options.name} is removed and signed out.\n"
     if left:
         names = ", ".join(repr(one.name) for one in left)
@@ -154,7 +153,7 @@ def _remove_user(store: Store, options: argparse.Namespace) -> str:
 def _add_token(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    made = Accounts(store).add_token(options.name, options.scope, options.days, who=WHO)
+    made = Accounts(store).add_token(options.name, options.scope, options.days, who=BY_COMMAND)
     sys.stderr.write(
         "gradwatch: this is the only time that the token is shown; a training takes it as GRADWATCH_TOKEN\n"
     )
@@ -173,7 +172,7 @@ def _list_tokens(store: Store, _: argparse.Namespace) -> str:
 def _revoke_token(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    Accounts(store).revoke_token(options.name, who=WHO)
+    Accounts(store).revoke_token(options.name, who=BY_COMMAND)
     return f"The token {options.name!r} opens nothing any more.\n"
 
 

@@ -12,7 +12,8 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ OF_OIDC = frozenset({"httpx2", "joserfc"})
 OURS = frozenset({"server", "client_hook"})
 WRONG = 2
 INTERRUPTED = 130
+BEHIND = 15  # of 19: the most polite is not chosen, a busy server would never let it end
 _WHICH = "id of a run, its beginning, or a name (then its newest run)"
 
 
@@ -33,13 +35,20 @@ def serve(argv: list[str]) -> int:
     """Runs the server until SIGTERM or Ctrl-C; prints one line on stdout when it answers requests."""
     parser = argparse.ArgumentParser(prog="gradwatch serve", description=serve.__doc__)
     add_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="list what --keep-days would delete now, and end")
     arguments = parser.parse_args(argv)
     try:
         # Imported here: these need the packages of the extra `server`.
-        from server import app, errors
+        from server import app, errors, operations
 
         try:
-            return app.run(Settings.read(vars(arguments), os.environ))
+            settings = Settings.read(vars(arguments), os.environ)
+            if not arguments.dry_run:
+                return app.run(settings)
+            if settings.keep_days is None:
+                return _complain("--dry-run lists what --keep-days would delete; name the days, such as --keep-days 90")
+            sys.stdout.write(operations.would_retire(settings.database, settings.keep_days) + "\n")
+            return 0
         except (SettingsError, app.Cannot, errors.GradwatchError) as error:
             return _complain(error)
     except ModuleNotFoundError as missing:
@@ -133,7 +142,9 @@ def migrate(argv: list[str]) -> int:
 
 def backup(argv: list[str]) -> int:
     """Copies the database to a file while the server runs."""
-    return _operate(argv, backup, lambda operations, url, path: operations.back_up(url, path), "FILE", "the new file")
+    return _operate(
+        argv, backup, lambda operations, url, path: operations.back_up(url, path), "FILE", "the new file", behind=True
+    )
 
 
 def restore(argv: list[str]) -> int:
@@ -198,9 +209,17 @@ def _path(options: argparse.Namespace) -> Path:
 
 
 def _operate(
-    argv: list[str], command: Callable[..., int], act: Callable[[Any, str, Path], str], file: str = "", words: str = ""
+    argv: list[str],
+    command: Callable[..., int],
+    act: Callable[[Any, str, Path], str],
+    file: str = "",
+    words: str = "",
+    *,
+    behind: bool = False,
 ) -> int:
-    """Runs a command of `operations` on the database that the settings name."""
+    """Runs a command of `operations` on the database that the settings name, `behind` the server where both want the
+    processor.
+    """
     parser = argparse.ArgumentParser(prog=f"gradwatch {command.__name__}", description=command.__doc__)
     if file:
         parser.add_argument("file", metavar=file, help=words)
@@ -211,7 +230,17 @@ def _operate(
 
         return act(operations, url, _path(options) if file else Path())
 
-    return _on_database(parser, argv, run)
+    def run_behind(options: argparse.Namespace, url: str) -> str:
+        with ThreadPoolExecutor(1, initializer=_stand_behind) as thread:
+            return thread.submit(run, options, url).result()
+
+    return _on_database(parser, argv, run_behind if behind else run)
+
+
+def _stand_behind() -> None:
+    """Lets others have the processor first: on Linux this thread and what it starts, elsewhere the process, or none."""
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, BEHIND)
 
 
 def _on_database(

@@ -56,7 +56,7 @@ class Settings:
     keep_days: float | None = _setting(
         None,
         "GRADWATCH_KEEP_DAYS",
-        "delete runs that nothing was heard of for so many days, except those tagged `keep` (default: never)",
+        "delete runs that nothing was heard of for so many days, unless archived or tagged `keep` (default: never)",
         "DAYS",
     )
     allowed_hosts: tuple[str, ...] = _setting(

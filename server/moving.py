@@ -15,7 +15,8 @@ from server import readable, tensorboard
 from server.errors import StoreError
 from server.ingest.values import clean
 from server.store import Store, moving
-from server.store.engine import Database, files, open_database, sqlite_path
+from server.store.copies import copied, roomy
+from server.store.engine import Database, files, open_database
 
 SHOWN = 3
 MAX_PROJECT = 200
@@ -30,9 +31,9 @@ def export_runs(target: Path, url: str, wanted: Sequence[str], project: str | No
     if target.exists():
         raise StoreError(f"{target} is there already; name another file, or move it away.")
     with (
-        _copied(url) as copy,
+        copied(url) as copy,
         _opened(copy) as source,
-        tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(target)) as folder,
+        tempfile.TemporaryDirectory(prefix="gradwatch-", dir=roomy(target)) as folder,
     ):
         chosen = _chosen(source, wanted, project)
         made = Path(folder) / "runs.db"
@@ -58,7 +59,7 @@ def import_runs(source: Path, url: str, wanted: Sequence[str], project: str | No
     if tensorboard.has_events(source):
         return tensorboard.take(source, url, wanted, project)
     files.check(source)
-    with _copied(f"sqlite:///{source.absolute()}") as copy:
+    with copied(f"sqlite:///{source.absolute()}") as copy:
         with _opened(copy) as database:
             chosen = _chosen(database, wanted, None)
         with closing(Store.open(copy)) as store:
@@ -94,38 +95,12 @@ def _chosen(database: Database, wanted: Sequence[str], project: str | None) -> l
 
 
 @contextmanager
-def _copied(url: str) -> Iterator[str]:
-    """Gives a database in today's schema; a server may be using the file: a copy of one moment is read."""
-    path = sqlite_path(url)
-    if path is None:
-        yield url
-        return
-    with tempfile.TemporaryDirectory(prefix="gradwatch-", dir=_roomy(path)) as folder:
-        copy = Path(folder) / "copy.db"
-        files.back_up(path, copy)
-        try:
-            Store.open(f"sqlite:///{copy}").close()  # which brings it to the newest schema
-        except StoreError as error:
-            raise StoreError(str(error).replace(str(copy), str(path))) from None
-        yield f"sqlite:///{copy}"
-
-
-@contextmanager
 def _opened(url: str) -> Iterator[Database]:
     database = open_database(url)
     try:
         yield database
     finally:
         database.close()
-
-
-def _roomy(path: Path) -> str | None:
-    """Names the folder for a copy: beside the database, where there was room for it, unless nobody may write there."""
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            return str(path.parent)
-    except OSError:
-        return None
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def instruction(name: str) -> str:
     return str(found[-1])
 
 
-def test_no_secret_has_a_default_and_none_is_in_a_layer() -> None:
+def test_x17_no_secret_has_a_default_and_none_is_in_a_layer() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     for name, marks in (("GRADWATCH_SERVER_TOKEN", ":-"), ("POSTGRES_PASSWORD", ":?set ")):
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
@@ -35,7 +35,7 @@ def test_no_secret_has_a_default_and_none_is_in_a_layer() -> None:
     assert not re.search(r"(TOKEN|PASSWORD)\s*=", DOCKERFILE)
 
 
-def test_the_server_has_no_root_no_writable_root_file_system_and_no_capability() -> None:
+def test_x17_the_server_has_no_root_no_writable_root_file_system_and_no_capability() -> None:
     assert instruction("USER") == SERVER["user"] == "10001"
     assert SERVER["read_only"] is True
     assert SERVER["cap_drop"] == ["ALL"]
@@ -44,7 +44,7 @@ def test_the_server_has_no_root_no_writable_root_file_system_and_no_capability()
     assert "GRADWATCH_HOME=/data" in DOCKERFILE
 
 
-def test_both_have_health_checks_and_the_server_waits_for_the_database() -> None:
+def test_x17_both_have_health_checks_and_the_server_waits_for_the_database() -> None:
     assert SERVER["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert DATABASE["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
     check = str(SERVER["healthcheck"]["test"][1:]).replace("'", '"')

@@ -42,7 +42,9 @@ def test_it_carries_pages_charts_and_examples(wheel: zipfile.ZipFile) -> None:
     assert any(name.startswith("server/store/migrations/versions/") for name in names)
 
 
-def test_what_a_training_loads_stays_under_150_kB_and_what_lies_beside_it_is_small_too(wheel: zipfile.ZipFile) -> None:
+def test_h11_what_a_training_loads_stays_under_150_kB_and_what_lies_beside_it_is_small_too(
+    wheel: zipfile.ZipFile,
+) -> None:
     sizes = {entry.filename: entry.compress_size for entry in wheel.infolist()}
     hook = {name: size for name, size in sizes.items() if name.startswith("client_hook/")}
     preflight = sum(size for name, size in hook.items() if name.startswith("client_hook/preflight/"))
@@ -185,6 +187,6 @@ def test_every_name_in_it_is_defined(wheel: zipfile.ZipFile, tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_the_hook_requires_nothing() -> None:
+def test_h11_the_hook_requires_nothing() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == []

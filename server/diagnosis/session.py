@@ -30,6 +30,8 @@ from server.store.fresh import FRAMES_AHEAD, Place
 from server.store.replay import StoredFrame
 
 FRAMES_A_READ, FIRST_FRAMES, FEWEST_FRAMES = 256, 16, 4
+FRAMES_WAITED_FOR = 16  # behind one that is missing; a hook sends one at a time, in order
+GAPS_WATCHED = 4
 POINTS_A_READ = 500_000
 POINTS_AT_ONCE = 50_000  # are judged before somebody asks whether the turn is over
 ONE_PROCESS = "the training is one process"
@@ -42,7 +44,7 @@ class Part:
     attempt: Attempt
     engine: Engine | None = None
     after_seq: int = -1
-    past_gaps: bool = False  # whether something is missing before `after_seq`
+    gaps: list[int] = field(default_factory=list)  # the frames before `after_seq` that the next one is missing of
     ended: bool = False
     state: str = ""
     tail: dict[str, Any] = field(default_factory=dict)  # how it ended, for the attempt after it
@@ -123,8 +125,8 @@ class Session:
         for number, part in sorted(self._parts.items(), key=lambda item: in_order(item[0])):
             if part.after_seq >= 0 and (part.told, part.follows) != self._preflight_of(part):
                 part.engine, part.after_seq = None, -1  # its preflight arrived late: judged again, as if it had not
-            if part.past_gaps:  # what was missing may have come
-                part.engine, part.after_seq, part.past_gaps, part.ended = None, -1, False, False
+            if part.gaps and (part.ended or self._came_late(part)):
+                part.engine, part.after_seq, part.gaps, part.ended = None, -1, [], False
             if not self._read(part, over, last=number == newest):
                 return False
             if number != newest:
@@ -226,7 +228,7 @@ class Session:
         return part.engine
 
     def _read(self, part: Part, over: Callable[[], bool], *, last: bool) -> bool:
-        limit = FIRST_FRAMES
+        limit, begins = FIRST_FRAMES, part.engine is None
         if last and self._ahead is not None and self._ahead[0] == self.place:
             limit, fresh = FRAMES_AHEAD, self._ahead[1]
         else:
@@ -234,6 +236,7 @@ class Session:
         if fresh and part.engine is None:
             self._engine(part)
             fresh = self._frames(part, limit)
+        waits = last and (begins or not fresh)  # what is read in a usual turn says that nothing is missing before it
         while fresh:
             points = self._absorb(part, fresh, over)
             if points is None:
@@ -244,6 +247,8 @@ class Session:
                 return False
             limit = max(FEWEST_FRAMES, min(FRAMES_A_READ, POINTS_A_READ * len(fresh) // max(points, 1)))
             fresh = self._frames(part, limit) if full else ()
+        if waits and self._is_lost(part):
+            self._read_past_gaps(part)
         self._read_ranks(part)
         return True
 
@@ -270,10 +275,24 @@ class Session:
         return points
 
     def _read_past_gaps(self, part: Part) -> None:
-        """Judges what follows a gap: at the end, because a server that lost frames never gets them again."""
+        """Judges what follows a gap: a server that lost frames, or refused one, never gets them again."""
         while fresh := self._frames(part, FRAMES_A_READ, past_gap=True):
-            part.past_gaps |= fresh[0].seq != part.after_seq + 1
+            if fresh[0].seq != part.after_seq + 1:
+                part.gaps.append(part.after_seq)
             self._absorb(part, fresh, lambda: False)
+
+    def _is_lost(self, part: Part) -> bool:
+        """Says whether the next frame is missing for so long that it will hardly come."""
+        newest = self._store.frames.newest(self.run_id, part.attempt.number, JUDGED_RANK)
+        return newest - part.after_seq > FRAMES_WAITED_FOR
+
+    def _came_late(self, part: Part) -> bool:
+        """Says whether a frame that was given up has come; of many gaps the first are looked at before the end."""
+        number = part.attempt.number
+        return any(
+            self._store.frames.since(self.run_id, number, JUDGED_RANK, before, limit=1)
+            for before in part.gaps[:GAPS_WATCHED]
+        )
 
     def _read_ranks(self, part: Part) -> None:
         """Looks at the other processes of the training, where there are any."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+BY_COMMAND = "the command line"  # who did what no page has done
+BY_AGE = "the server, by --keep-days"
+RUNS_NAMED = 20  # in a line of the log
 
 
 class Role(StrEnum):
@@ -79,3 +84,10 @@ class Deed:
     who: str
     action: str
     about: str
+
+    @classmethod
+    def deletion(cls, at_ms: int, who: str, run_ids: Sequence[str]) -> Deed:
+        """Tells that somebody deleted runs, and names the first of them."""
+        count, more = len(run_ids), len(run_ids) - RUNS_NAMED
+        about = ", ".join(run_ids[:RUNS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        return cls(at_ms, who, f"deleted {count:,} run{'' if count == 1 else 's'}", about)

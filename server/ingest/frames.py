@@ -9,7 +9,7 @@ import numpy as np
 
 from client_hook import wire
 from server.domain.runs import ENDED
-from server.ingest.values import CONTROL, MAX_DEPTH, MAX_STEP, MAX_TIME_MS, sound, too_deep
+from server.ingest.values import CONTROL, MAX_DEPTH, MAX_STEP, MAX_TIME_MS, letters, sound, too_deep
 from server.store.accepted import AcceptedGroup, AcceptedRecord
 
 MAX_SERIES_NAME = 500
@@ -72,6 +72,8 @@ def checked_record(record: dict[str, Any], index: int, now: int, drops: Drops) -
         drops[f"{where}.step is {step!r:.40}, expected an integer from -1", "records"] += 1
     elif too_deep(record.get("value")):
         drops[f"{where}.value is nested more than {MAX_DEPTH} deep", "records"] += 1
+    elif (least := letters(record.get("value"))) > MAX_RECORD_CHARACTERS:  # before it is copied
+        drops[f"{where}: {least} characters, at most {MAX_RECORD_CHARACTERS} are kept", "records"] += 1
     else:
         value = sound(record.get("value"))
         if kind == "status":

@@ -71,14 +71,14 @@ class Ingest:
             with self._lock:
                 self._held -= size
 
-    def accept(self, run_id: str, body: bytes) -> dict[str, Any]:
+    def accept(self, run_id: str, body: bytes | bytearray) -> dict[str, Any]:
         """Stores one frame and gives the answer of WIRE.md; it is committed when this returns.
 
         Raises InvalidFrame (TooLarge beyond a limit), UnknownRun, FrameConflict, Busy or StoreError.
         """
         return self.acknowledge(self.hand_in(run_id, body))
 
-    def hand_in(self, run_id: str, body: bytes) -> HandedIn:
+    def hand_in(self, run_id: str, body: bytes | bytearray) -> HandedIn:
         """Checks one frame and puts it in line for the next commit, without waiting for it.
 
         Raises InvalidFrame (TooLarge beyond a limit) and Busy; the rest that `accept` names is in the receipt.

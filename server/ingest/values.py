@@ -24,6 +24,15 @@ def too_deep(value: Any, depth: int = 0) -> bool:
     return depth > MAX_DEPTH or any(too_deep(item, depth + 1) for item in inner)
 
 
+def letters(value: Any) -> int:
+    """Counts the characters of all texts in a JSON value: it is at least as long."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + letters(item) for key, item in value.items())
+    return sum(map(letters, value)) if isinstance(value, list) else 0
+
+
 def sound(value: Any) -> Any:
     """Copies a JSON value so that every database and browser can hold it: no lone surrogates, no giant numbers."""
     if isinstance(value, str):

@@ -132,6 +132,10 @@ class Frames:
         say what is next are left out."""
         return self._fresh.frames(places)
 
+    def newest(self, run_id: str, attempt: int, rank: int) -> int:
+        """Gives the highest seq of a stream; −1 where there is none."""
+        return self._replay.newest(run_id, attempt, rank)
+
     def ranks(self, run_id: str, attempt: int) -> list[int]:
         """Lists the ranks that sent values in an attempt, in order."""
         return self._replay.ranks(run_id, attempt)

@@ -14,11 +14,11 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from server.domain.runs import Fact
 from server.domain.series import Floats, Steps
-from server.store import blocks, frame_packs, pieces, seals, statements
+from server.store import blocks, frame_packs, pieces, schema, seals, statements
 from server.store.engine import Database
 from server.store.names import GroupNames
 
@@ -60,6 +60,14 @@ class Replay:
         with self._database.read() as connection:
             where = {"b_run": run_id, "b_attempt": attempt}
             return [int(rank) for (rank,) in connection.execute(statements.RANKS, where)]
+
+    def newest(self, run_id: str, attempt: int, rank: int) -> int:
+        """Gives the highest seq of a stream; −1 where there is none."""
+        stream = schema.streams.c
+        this = (stream.run_id == run_id, stream.attempt == attempt, stream["rank"] == rank)
+        with self._database.read() as connection:
+            found: int | None = connection.execute(select(stream.highest).where(*this)).scalar_one_or_none()
+        return -1 if found is None else found
 
     def since(
         self, run_id: str, attempt: int, rank: int, after_seq: int, limit: int, *, past_gap: bool = False

@@ -10,19 +10,20 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from server.domain.accounts import BY_AGE, Deed
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
 from server.errors import Busy, InvalidFrame, StoreError
-from server.store import openings, schema
+from server.store import audit, openings, schema
 from server.store.catalogue import Catalogue
 from server.store.deletion import Deletion
 from server.store.engine import Database, in_bytes, upsert
+from server.store.retirement import KEEP_TAG, old
 from server.store.run_list import RunQuery, run_of, select_runs
 from server.store.sealing import Sealer
 from server.store.writer import Writer
 
-KEEP_TAG = "keep"
 RETIRED_AT_ONCE = 200
 
 
@@ -160,11 +161,13 @@ class Runs:
         deleted: bool | None = None,
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
+        keep_heard_before_ms: int | None = None,
     ) -> list[str]:
         """Changes several runs in one transaction, all or none; gives the ids of those that are known.
 
         Raises InvalidFrame where a run would have too many tags.
-        A deleted run is hidden, and kept until `purge` takes it away.
+        A deleted run is hidden, and kept until `purge` takes it away. One that comes back and was last heard of before
+        `keep_heard_before_ms` is tagged `keep`: `retire` would delete it again at once.
         """
         runs = schema.runs.c
         values: dict[str, Any] = {}
@@ -174,18 +177,21 @@ class Runs:
             values["deleted_ms"] = now_ms if deleted else None
 
         def change(connection: Connection) -> list[str]:
-            rows = connection.execute(select(runs.id, runs.tags).where(runs.id.in_(run_ids))).all()
-            for run_id, tags in rows:
+            wanted = select(runs.id, runs.tags, runs.heard_ms, runs.deleted_ms).where(runs.id.in_(run_ids))
+            rows = connection.execute(wanted).all()
+            for run_id, tags, heard_ms, deleted_ms in rows:
                 own = dict(values)
-                if add_tags or remove_tags:
-                    kept = [tag for tag in dict.fromkeys([*json.loads(tags), *add_tags]) if tag not in remove_tags]
+                back = deleted is False and deleted_ms is not None and heard_ms < (keep_heard_before_ms or 0)
+                if add_tags or remove_tags or back:
+                    added = [*add_tags, KEEP_TAG] if back else add_tags
+                    kept = [tag for tag in dict.fromkeys([*json.loads(tags), *added]) if tag not in remove_tags]
                     if add_tags and len(kept) > openings.MAX_TAGS:
                         said = f"run {run_id} would have {len(kept)} tags, at most {openings.MAX_TAGS} are kept"
                         raise InvalidFrame("add_tags", f"add_tags: {said}")
                     own["tags"] = json.dumps(kept, ensure_ascii=False)
                 if own:
                     connection.execute(update(schema.runs).where(runs.id == run_id).values(**own))
-            return [run_id for run_id, _ in rows]
+            return [row.id for row in rows]
 
         return self._writer.run(change)
 
@@ -198,18 +204,21 @@ class Runs:
         return [run_id for run_id in found if self.delete(run_id)]
 
     def retire(self, heard_before_ms: int, now_ms: int) -> list[str]:
-        """Marks runs as deleted that have not been heard of since then, those with the tag `keep` excepted; gives
-        their ids.
-        """
+        """Marks old runs as deleted (retirement.py), and notes it in the log; gives their ids."""
         runs = schema.runs.c
-        old = and_(
-            runs.heard_ms < heard_before_ms,
-            runs.deleted_ms.is_(None),
-            runs.tags.not_ilike(f'%"{KEEP_TAG}"%'),
-        )
+        wanted = select(runs.id).where(old(heard_before_ms)).order_by(runs.heard_ms, runs.id).limit(RETIRED_AT_ONCE)
         with self._database.read() as connection:
-            found = list(connection.execute(select(runs.id).where(old).limit(RETIRED_AT_ONCE)).scalars())
-        return self.update_many(found, now_ms, deleted=True) if found else []
+            if connection.execute(wanted).first() is None:
+                return []
+
+        def hide(connection: Connection) -> list[str]:
+            found = list(connection.execute(wanted).scalars())  # again: what was tagged meanwhile stays
+            if found:
+                connection.execute(update(schema.runs).where(runs.id.in_(found)).values(deleted_ms=now_ms))
+                audit.put(connection, Deed.deletion(now_ms, BY_AGE, found))
+            return found
+
+        return self._writer.run(hide)
 
     def delete(self, run_id: str) -> bool:
         """Deletes a run and all that belongs to it, for good; False if it is not known."""

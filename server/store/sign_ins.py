@@ -85,3 +85,12 @@ class SignIns:
         """Ends a session."""
         gone = delete(schema.sign_ins).where(_s.hash == hashed)
         self._writer.run(lambda connection: connection.execute(gone).rowcount)
+
+    def close_all(self, deed: Deed) -> None:
+        """Ends every session, and notes why."""
+
+        def end(connection: Connection) -> None:
+            connection.execute(delete(schema.sign_ins))
+            audit.put(connection, deed)
+
+        self._writer.run(end)

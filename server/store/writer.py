@@ -8,6 +8,7 @@ Not for: what the jobs do (the repositories).
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -32,6 +33,8 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 MAX_JOBS_PER_COMMIT = 128
 MAX_BYTES_PER_COMMIT = 32 * 1024 * 1024
 IDLE_BEFORE_SHRINK_S = 5.0
+IDLE_SHRINK_S = 0.1  # between two steps of an idle moment
+BUSY_SHRINK_S = 1.0
 TRIES = 3  # where other processes write too
 
 # What a job may raise, a programming mistake included: its caller hears of it, the thread and the other jobs go on.
@@ -135,20 +138,24 @@ class Writer:
                 one.answer.set_exception(gone)
 
     def _work_until_closed(self) -> None:
-        wrote = False
+        rest: float | None = None  # until space is given back; None where there is none to give
+        shrunk_at = 0.0
         while True:
             with self._wake:
                 if not self._waiting and not self._closed:
-                    self._wake.wait(IDLE_BEFORE_SHRINK_S if wrote else None)
+                    self._wake.wait(rest)
                 batch = self._take()
                 closed = self._closed
             if batch:
                 self._commit(batch)
-                wrote = True
+                rest = IDLE_BEFORE_SHRINK_S
+                if time.monotonic() - shrunk_at > BUSY_SHRINK_S:
+                    shrunk_at = time.monotonic()
+                    self._database.shrink(busy=True)
             elif closed:
                 return
-            elif wrote:
-                wrote = self._database.shrink()
+            elif rest is not None:
+                rest = IDLE_SHRINK_S if self._database.shrink() else None
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

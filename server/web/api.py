@@ -17,7 +17,6 @@ from server.domain.runs import Run
 from server.store.run_list import SORTS
 from server.web import preflighted
 from server.web.caller import Asking, signed
-from server.web.formats import plural
 from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
 from server.web.models.findings import FindingChange, FindingItem, FindingPage
 from server.web.models.rules import ChecklistItem, ChecklistPage, LeftOut, RuleItem, RulePage
@@ -27,7 +26,7 @@ from server.web.problems import Problem
 from server.web.services import Parts
 
 MAX_BODY_BYTES = 64 * 1024
-RUNS_NAMED = 20  # in a line of the log
+DAY_MS = 86_400_000
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
@@ -113,7 +112,11 @@ def delete_run(run: TheRun, parts: Parts, caller: Asking) -> Response:
 @router.post("/runs/changes", tags=["runs"])
 def change_runs(change: RunsChange, parts: Parts, caller: Asking) -> RunsChanged:
     """Archives, deletes, brings back or tags several runs at once."""
-    changed = parts.store.runs.update_many(change.ids, parts.clock(), **change.model_dump(exclude={"ids"}))
+    now, days = parts.clock(), parts.settings.keep_days
+    retired_ms = None if days is None else now - int(days * DAY_MS)
+    changed = parts.store.runs.update_many(
+        change.ids, now, **change.model_dump(exclude={"ids"}), keep_heard_before_ms=retired_ms
+    )
     for run_id in changed:
         parts.live.publish(run_id, "state", -1)
     if change.deleted and changed:
@@ -192,9 +195,7 @@ def list_rules(parts: Parts, cursor: Cursor = None, limit: Limit = 500) -> RuleP
 def _log(parts: Parts, caller: Caller, deleted: Sequence[str]) -> None:
     """Notes who deleted runs, where anybody is known."""
     if caller.name:
-        more = len(deleted) - RUNS_NAMED
-        about = ", ".join(deleted[:RUNS_NAMED]) + (f" and {more} more" if more > 0 else "")
-        parts.store.audit.note(Deed(parts.clock(), caller.name, f"deleted {plural(len(deleted), 'run')}", about))
+        parts.store.audit.note(Deed.deletion(parts.clock(), caller.name, deleted))
 
 
 def _detail(run: Run, parts: Parts) -> RunDetail:

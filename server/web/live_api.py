@@ -1,7 +1,8 @@
 """The live streams: "this run has something new up to step S", as server-sent events.
 
 They carry no values. A page that hears an event asks for what it shows.
-Not for: history; a stream begins with the present state.
+Not for: history. A stream begins with the present state, whatever its listener has heard before, so that nothing has to
+be replayed and `Last-Event-ID` means nothing here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
+from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
@@ -42,11 +44,13 @@ class Pointer(BaseModel):
 async def watch_run(run: Annotated[Run, Depends(existing_run)], parts: Parts) -> AsyncIterator[ServerSentEvent]:
     """Streams the events `state`, `data` and `findings` of one run; the present state comes first, always."""
     with parts.live.subscribe(run.id) as changes:
-        # The run was read before the subscription began: a page asks again at once, so nothing falls in between.
+        # Read again, now that every change is heard: what came in between would be told by nobody.
+        known = await run_in_threadpool(parts.store.runs.get, run.id)
+        now = run if known is None else known
         for first in (
-            Change(run.id, "state", run.last_step),
-            Change(run.id, "data", run.last_step),
-            Change(run.id, "findings", run.diagnosed_step),
+            Change(now.id, "state", now.last_step),
+            Change(now.id, "data", now.last_step),
+            Change(now.id, "findings", now.diagnosed_step),
         ):
             yield _event(first)
         async for change in changes:

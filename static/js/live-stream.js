@@ -29,7 +29,9 @@ export class Stream {
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
         this.found();
-        this.hear({ kind, ...JSON.parse(event.data) });
+        const news = JSON.parse(event.data);
+        // the first word of each stream: of any run anything may have changed while none was open
+        for (const each of news.run === null ? KINDS : [kind]) this.hear({ kind: each, ...news });
       });
     }
   }

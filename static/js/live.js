@@ -92,10 +92,8 @@ function paced(kind, pause) {
 }
 
 function showLink({ link, since }) {
-  const back = lostSince && link === "fine";
   lostSince = link === "lost" ? since : 0;
   document.body.toggleAttribute("data-lost", Boolean(lostSince));
-  if (back) for (const kind of ["state", "data", "findings"]) document.dispatchEvent(new CustomEvent(`gw:${kind}`, { detail: {} }));
   writeLink();
 }
 

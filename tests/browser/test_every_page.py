@@ -58,7 +58,7 @@ def settle(page: Page, url: str, eventually: Callable[..., None]) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("theme", "width"), LOOKS)
-def test_every_page_fits_its_screen_keeps_the_policy_and_has_no_serious_barrier(
+def test_x5_every_page_fits_its_screen_keeps_the_policy_and_has_no_serious_barrier(
     full: Server, browser: Browser, eventually: Callable[..., None], theme: str, width: int
 ) -> None:
     source = AXE.read_text("utf-8")

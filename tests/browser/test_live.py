@@ -15,7 +15,42 @@ from tests.serving import Server as ServerProcess
 pytestmark = pytest.mark.browser
 
 
-def test_eight_tabs_of_one_browser_all_follow_the_training(
+def show(page: Page, *, hidden: bool) -> None:
+    """Tells a page that its tab is looked at, or is not."""
+    page.evaluate(
+        "(hidden) => {"
+        "  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        "  document.dispatchEvent(new Event('visibilitychange'));"
+        "}",
+        hidden,
+    )
+
+
+def last_step(page: Page) -> str:
+    return page.locator("figure#chart-loss [data-chart]").get_attribute("aria-label") or ""
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared worker", "a stream of its own"])
+def test_s13_a_tab_that_was_hidden_shows_what_came_meanwhile(
+    shared: bool, server: Server, page: Page, eventually: Callable[..., None]
+) -> None:
+    """It gave its stream back, and nothing more comes that would tell it."""
+    if not shared:
+        page.add_init_script("window.SharedWorker = undefined")
+    page.clock.install()
+    open_run(server)
+    send(server, 0, {"loss": [2.0] * 3})
+    page.goto(f"{server.url}/runs/{RUN}")
+    eventually(lambda: "Up to step 2" in last_step(page))
+    show(page, hidden=True)
+    page.clock.fast_forward(11_000)
+    send(server, 1, {"loss": [2.0] * 9}, first_step=3)
+    eventually(lambda: server.get(f"runs/{RUN}")["diagnosed_step"] == 11)
+    show(page, hidden=False)
+    eventually(lambda: "Up to step 11" in last_step(page))
+
+
+def test_s13_eight_tabs_of_one_browser_all_follow_the_training(
     server: Server, browser: Browser, eventually: Callable[..., None]
 ) -> None:
     open_run(server)

@@ -127,7 +127,7 @@ def train(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_losses_are_the_same_bits(case: str) -> None:
+def test_h8_losses_are_the_same_bits(case: str) -> None:
     make, batch = CASES[case]
     assert train(make, batch, hooked=True) == train(make, batch, hooked=False)
 

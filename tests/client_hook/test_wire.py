@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import struct
 import zlib
 from dataclasses import replace
@@ -135,13 +136,27 @@ def test_a_small_frame_cannot_unpack_to_a_large_one() -> None:
         decode(raw(HEAD, bomb, flags=1, raw_bytes=1_000))
 
 
+def test_a_large_frame_is_unpacked_part_by_part_and_is_the_same() -> None:
+    """Random bytes and noughts, so that the parts of what was sent and of what it unpacks to do not match."""
+    values = random.Random(0).randbytes(3 * 2**20) + bytes(2**20)
+    count = len(values) // 8
+    group = wire.Group(("loss",), "f8", count, bytes(8 * count), bytes(8 * count), values)
+    frame = wire.Frame("r", "a", 0, 0, 0, -1, (group,))
+    assert plain(decode(wire.encode(frame))) == frame
+    with pytest.raises(wire.FrameError, match="does not end at the 12582911 bytes"):
+        decode(raw(HEAD, zlib.compress(bytes(3 * len(values))), flags=1, raw_bytes=3 * len(values) - 1))
+
+
 def test_limits_are_checked_before_anything_is_parsed() -> None:
     with pytest.raises(FrameTooLarge, match=r"frame: 8388609 bytes, at most 8388608 are accepted"):
         decode(bytes(wire.MAX_FRAME_BYTES + 1))
     with pytest.raises(FrameTooLarge, match=r"raw bytes: 99999999, at most 16777216 are accepted"):
         decode(raw(HEAD, b"x", flags=1, raw_bytes=99_999_999))
-    with pytest.raises(FrameTooLarge, match=r"header: 100002 times {, at most 100000 are accepted"):
+    with pytest.raises(FrameTooLarge, match=r"header: 100002 times {, at most 50000 are accepted"):
         decode(raw({**HEAD, "records": [{}] * 100_001}))
+    wide = json.dumps({**HEAD, "x": "\U0001f600" + "x" * 2_500_000}, ensure_ascii=False).encode()
+    with pytest.raises(FrameTooLarge, match=r"header: takes \d+ bytes as text, at most 6291456 are accepted"):
+        decode(raw(wide))
 
 
 def test_a_group_whose_bytes_do_not_fit_is_not_written() -> None:

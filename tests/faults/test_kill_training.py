@@ -44,7 +44,7 @@ def check(server: Server, training: Training) -> None:
 
 
 @pytest.mark.timeout(patience(240))
-def test_sync_delivers_what_killed_trainings_left(tmp_path: Path) -> None:
+def test_h5_sync_delivers_what_killed_trainings_left(tmp_path: Path) -> None:
     chance = random.Random(9)
     server = Server(tmp_path / "server")
     steps = 0
@@ -63,7 +63,7 @@ def test_sync_delivers_what_killed_trainings_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_the_next_start_delivers_a_training_that_never_met_a_server(tmp_path: Path) -> None:
+def test_h5_the_next_start_delivers_a_training_that_never_met_a_server(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

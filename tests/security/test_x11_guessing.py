@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("name", "password"), [("ada", OTHER), ("nobody", PASSWORD), ("a\0b", PASSWORD), ("ada", ""), ("ada", "x" * 5_000)]
 )
-def test_a_wrong_name_and_a_wrong_password_are_told_alike(home: House, name: str, password: str) -> None:
+def test_x11_a_wrong_name_and_a_wrong_password_are_told_alike(home: House, name: str, password: str) -> None:
     client = browser(home)
     answer = sign_in(client, name, password)
     assert answer.status_code == 401
@@ -26,7 +26,7 @@ def test_a_wrong_name_and_a_wrong_password_are_told_alike(home: House, name: str
     assert password not in answer.text or not password
 
 
-def test_an_unknown_name_costs_the_same_work(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_x11_an_unknown_name_costs_the_same_work(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
 
     class Counted:
@@ -49,11 +49,11 @@ def test_an_unknown_name_costs_the_same_work(home: House, monkeypatch: pytest.Mo
     assert sign_in(browser(home), "ada", OTHER).status_code == 303
 
 
-def test_nobody_has_the_password_of_nobody(home: House) -> None:
+def test_x11_nobody_has_the_password_of_nobody(home: House) -> None:
     assert sign_in(browser(home), "nobody", "nobody's").status_code == 401
 
 
-def test_ones_old_password_cannot_be_guessed_there(home: House) -> None:
+def test_x11_ones_old_password_cannot_be_guessed_there(home: House) -> None:
     eve = browser(home, "eve")
     for number in range(GUESSES_AT_A_NAME):
         assert (
@@ -64,7 +64,7 @@ def test_ones_old_password_cannot_be_guessed_there(home: House) -> None:
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
 
 
-def test_guessing_is_slowed_down_for_an_address(home: House) -> None:
+def test_x11_guessing_is_slowed_down_for_an_address(home: House) -> None:
     client = browser(home)
     for number in range(GUESSES):
         assert sign_in(client, f"person-{number}", OTHER).status_code == 401
@@ -75,7 +75,7 @@ def test_guessing_is_slowed_down_for_an_address(home: House) -> None:
     assert sign_in(browser(home, address="10.0.0.2"), "ada").status_code == 303
 
 
-def test_guessing_is_slowed_down_for_a_name_from_wherever_known_or_not(home: House) -> None:
+def test_x11_guessing_is_slowed_down_for_a_name_from_wherever_known_or_not(home: House) -> None:
     for name in ("eve", "nobody"):
         for number in range(GUESSES_AT_A_NAME):
             assert sign_in(browser(home, address=f"10.1.{number}.1"), name, f"guess-{number}").status_code == 401
@@ -83,7 +83,7 @@ def test_guessing_is_slowed_down_for_a_name_from_wherever_known_or_not(home: Hou
     assert sign_in(browser(home, address="10.2.0.1"), "ada").status_code == 303
 
 
-def test_a_stranger_cannot_lock_out_a_person_where_that_person_has_signed_in(home: House) -> None:
+def test_x11_a_stranger_cannot_lock_out_a_person_where_that_person_has_signed_in(home: House) -> None:
     at_home = browser(home, "eve", address="10.2.0.1")
     at_home.post("/sign-out")
     for number in range(GUESSES_AT_A_NAME):
@@ -95,7 +95,7 @@ def test_a_stranger_cannot_lock_out_a_person_where_that_person_has_signed_in(hom
     assert sign_in(at_home, "eve").status_code == 429, "guesses from there are slowed down as any"
 
 
-def test_a_network_of_one_customer_is_one_address() -> None:
+def test_x11_a_network_of_one_customer_is_one_address() -> None:
     def address(host: str) -> str:
         return address_of({"client": (host, 50_000)})
 
@@ -105,7 +105,7 @@ def test_a_network_of_one_customer_is_one_address() -> None:
     assert address("testclient") == "testclient"
 
 
-def test_the_same_wrong_password_again_is_no_new_guess(home: House) -> None:
+def test_x11_the_same_wrong_password_again_is_no_new_guess(home: House) -> None:
     client = browser(home)
     for _ in range(3 * GUESSES):
         assert sign_in(client, "ada", "mistyped password").status_code == 401

@@ -121,6 +121,14 @@ def test_an_answer_does_not_grow_with_the_reasons(ingest: Ingest) -> None:
     assert dropped[-1] == {"reason": "further reasons, as those of the first 100", "what": "records", "count": 5_000}
 
 
+def test_a_record_that_is_too_long_is_left_out(ingest: Ingest) -> None:
+    texts = {"a": ["x" * 1_000_000, "y" * 1_000_001]}
+    answer = ingest.accept(RUN, patched(frame_bytes(0, {"loss": [1.0]}), records=[record(value=texts)]))
+    assert answer["dropped"] == [
+        {"reason": "records[0]: 2000002 characters, at most 2000000 are kept", "what": "records", "count": 1}
+    ]
+
+
 def test_json_that_no_browser_could_hold_is_made_sound(ingest: Ingest, store: Store) -> None:
     deep: Any = 1
     for _ in range(100):

@@ -13,7 +13,7 @@ from client_hook.cli import main
 from server.store import Store
 from server.store.engine import dumps, sqlite
 from tests.postgres import Cluster
-from tests.server.store.kit import RUN, frame, group, open_run, samples, to_revision, url_in
+from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, to_revision, url_in
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -64,6 +64,39 @@ def test_a_backup_of_a_busy_database_is_of_one_moment_and_can_be_restored(
     assert [step for step, _ in losses] == [step for step, _ in others] == list(range(len(losses)))
     assert not copy.frames.accept(frame(9_999, group({"loss": [3.0]}, [99_999]))).duplicate
     copy.close()
+
+
+def test_a_backup_and_what_it_is_put_to_are_for_their_owner_alone(urls: tuple[str, str], tmp_path: Path) -> None:
+    """They hold the hashes of passwords, as the database does."""
+    Store.open(urls[0]).close()
+    copy = tmp_path / "copy"
+    copy.with_name("copy.part").write_text("what a killed backup has left")
+    copy.with_name("copy.part").chmod(0o666)
+    assert main(["backup", str(copy), "--database", urls[0]]) == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.chmod(0o644)  # as one that came over the network
+    assert main(["restore", str(copy), "--database", urls[1]]) == 0
+    if urls[1].startswith("sqlite"):
+        assert (tmp_path / "new" / "gradwatch.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restore_ends_every_session_and_is_noted(
+    urls: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A browser that was signed out since the backup must not be signed in again."""
+    store = Store.open(urls[0])
+    store.sign_ins.open("hash", 10**9, 10**9)
+    assert main(["backup", str(tmp_path / "copy"), "--database", urls[0]]) == 0
+    store.sign_ins.close("hash")
+    store.close()
+    assert main(["restore", str(tmp_path / "copy"), "--database", urls[0]]) == 0
+    assert "whoever was signed in signs in again" in capsys.readouterr().out
+    store = Store.open(urls[0])
+    assert store.sign_ins.find("hash", 10**9, 10**9) is None
+    assert [(deed.who, deed.action, deed.about) for deed in store.audit.newest(1)] == [
+        ("the command line", "put a backup back", "copy")
+    ]
+    store.close()
 
 
 def test_a_restore_keeps_what_was_there_and_wants_the_server_stopped(
@@ -179,4 +212,22 @@ def test_a_network_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert store.notice() == ""
     monkeypatch.setattr(sqlite.mounts, "network_kind", lambda path: "nfs4")
     assert "lies on a network file system (nfs4)" in store.notice()
+    store.close()
+
+
+def test_what_would_be_deleted_for_its_age_is_listed_and_stays(
+    urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store.open(urls[0])  # a server uses it
+    open_run(store, name="night", project="vision")
+    open_run(store, run_id="kept", tags=("keep",))
+    store.queue.mark_silent(NOW + 1, NOW + 1)
+    line = ["serve", "--database", urls[0], "--dry-run"]
+    assert main([*line, "--keep-days", "0.001"]) == 0
+    assert capsys.readouterr().out == f"--keep-days 0.001 would delete 1 run\n2026-09-21  {RUN}  vision  night\n"
+    assert main([*line, "--keep-days", "100000"]) == 0
+    assert capsys.readouterr().out == "--keep-days 100000 would delete 0 runs\n"
+    assert main(line) == 2
+    assert "name the days, such as --keep-days 90" in capsys.readouterr().err
+    assert len(store.runs.page().items) == 2
     store.close()

@@ -90,8 +90,10 @@ class Database(ABC):
         """By how much the clock that counts is ahead of this machine's: that of the database, where several use it."""
         return 0
 
-    def shrink(self) -> bool:
-        """Gives free space back, in an idle moment; tells whether there is more to give."""
+    def shrink(self, *, busy: bool = False) -> bool:
+        """Gives some free space back, in an idle moment or, where much is free, in a `busy` one; tells whether there is
+        more to give.
+        """
         return False
 
     def notify(self, run_id: str, kind: str, step: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 
 from server.errors import StoreError
+from server.store.engine.private import make_private
 
 MARKED_TABLE = "alembic_version"
 
@@ -23,8 +24,11 @@ def back_up(url: str, target: Path) -> int:
         raise StoreError(f"{target} is there already; name another file, or move it away.")
     part = target.with_name(target.name + ".part")
     try:
+        make_private(part)
         _run("pg_dump", make_url(url), "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
         part.rename(target)
+    except OSError as error:
+        raise StoreError(f"The backup to {target} failed: {error}.") from None
     finally:
         part.unlink(missing_ok=True)
     return target.stat().st_size

@@ -14,6 +14,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from server.errors import StoreError
+from server.store.engine.private import make_private
 from server.store.engine.sqlite import APPLICATION_ID
 
 
@@ -25,6 +26,7 @@ def back_up(database: Path, target: Path) -> int:
         raise StoreError(f"{target} is there already; name another file, or move it away.")
     part = target.with_name(target.name + ".part")
     try:
+        make_private(part)
         with (
             closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(part)) as copy,
@@ -54,6 +56,7 @@ def restore(source: Path, database: Path) -> None:
     kept = _free(database.with_name(database.name + ".before"))
     try:
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(part)
         shutil.copyfile(source, part)
         with part.open("rb+") as written:
             os.fsync(written.fileno())

@@ -27,7 +27,9 @@ CACHE_KIB = 65_536
 READER_CACHE_KIB = 8_192
 READERS = 16
 CHECKPOINT_PAGES = 1_000
-VACUUM_PAGES = 1_024
+VACUUM_PAGES = 512
+BUSY_VACUUM_PAGES = 64
+MANY_FREE = 0.25  # of the file
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 _FULL = {sqlite3.SQLITE_FULL, getattr(sqlite3, "SQLITE_IOERR_WRITE", -1)}
@@ -59,17 +61,24 @@ class SQLite(Database):
                 f"The database {self.path} was deleted or replaced while the server ran. Start the server again."
             )
 
-    def shrink(self) -> bool:
-        """Empties the write-ahead log and gives free pages back; tells whether there are more."""
+    def shrink(self, *, busy: bool = False) -> bool:
+        """Gives free pages back, and empties the write-ahead log in an idle moment; tells whether there are more.
+
+        In a busy moment it is a few pages, and only as long as many of all are free: what comes next would take them.
+        """
         with self.writing.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA busy_timeout = 0")
             try:
-                raw.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                return bool(raw.execute("PRAGMA freelist_count").fetchone()[0])
-            except sqlite3.OperationalError:
-                return False  # a reader holds an old snapshot; the next idle moment tries again
+                if busy and not _many_free(raw):
+                    return False
+                # a script, because it gives back one page a row, and a statement without columns has no rows to fetch
+                raw.executescript(f"PRAGMA incremental_vacuum({BUSY_VACUUM_PAGES if busy else VACUUM_PAGES})")
+                if not busy:
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                return _count(raw, "freelist_count") > 0
+            except sqlite3.DatabaseError:
+                return False  # a reader holds an old snapshot, or the disk is full; the next moment tries again
             finally:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
@@ -138,6 +147,15 @@ class SQLite(Database):
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _many_free(connection: sqlite3.Connection) -> bool:
+    free = _count(connection, "freelist_count")
+    return free > BUSY_VACUUM_PAGES and free > MANY_FREE * _count(connection, "page_count")
+
+
+def _count(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 def path_of(url: str) -> Path:

@@ -147,6 +147,19 @@ def check_all(home: Path, loads: Iterable[Load]) -> None:
 
 def peak_memory_mb(pid: int) -> float:
     """Gives the largest resident size that a process has had."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    (line,) = (line for line in text.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    return _status_mb(pid, "VmHWM")
+
+
+def memory_mb(pid: int) -> float:
+    """Gives the resident size that a process has."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_begins_again(pid: int) -> None:
+    """Lets the largest resident size of a process begin with what it has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status_mb(pid: int, name: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024

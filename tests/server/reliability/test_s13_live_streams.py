@@ -4,6 +4,7 @@ forgotten, and one that comes back hears the present state first, whatever it la
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import selectors
@@ -11,7 +12,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from fastapi.sse import ServerSentEvent
 
+from server.web import live_api
+from tests.server.house import RUN, house
 from tests.server.reliability.kit import Load, Sender, peak_memory_mb
 from tests.serving import Server, wait_until
 
@@ -128,3 +132,21 @@ def test_s13_a_stream_is_not_held_back_and_ends_with_the_server(tmp_path: Path) 
     assert server.stop() == 0, "open streams do not hold up its end"
     for stream in streams:
         stream.socket.close()
+
+
+def test_s13_who_comes_back_misses_nothing_and_needs_no_replay(tmp_path: Path) -> None:
+    """The present state is read after every change is heard: one that comes in between is told too."""
+    with house(tmp_path) as home:
+        home.open_run()
+        home.send(0, {"loss": [2.0] * 3})
+        before = home.store.runs.get(RUN)
+        assert before is not None
+        home.send(1, {"loss": [2.0] * 9}, first_step=3)
+        home.diagnose()
+
+        async def first() -> list[ServerSentEvent]:
+            stream = live_api.watch_run(before, home.app.state.services)
+            return [await anext(stream) for _ in range(3)]
+
+        told = {event.event: event.data.step for event in asyncio.run(first())}
+    assert told == {"state": 11, "data": 11, "findings": 11}

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, event, func, select
 
 from server.errors import Busy, UnknownRun
-from server.store import Store, deletion, schema
+from server.store import Store, deletion, schema, writer
+from server.store.engine import sqlite
 from server.store.housekeeping import DAY_MS, Housekeeper
 from tests.server.store.kit import NOW, RUN, frame, group, open_run, samples, url_in
 from tests.serving import wait_until
@@ -94,20 +95,53 @@ def test_a_deletion_that_a_crash_interrupts_goes_on_at_the_next_start(
     open_run(store)
 
 
-def test_the_space_comes_back(tmp_path: Path) -> None:
+def test_the_space_comes_back_in_an_idle_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "IDLE_BEFORE_SHRINK_S", 0.01)
+    steps: list[bool] = []
+    shrink = sqlite.SQLite.shrink
+
+    def counted(database: sqlite.SQLite, *, busy: bool = False) -> bool:
+        more = shrink(database, busy=busy)
+        if not busy:
+            steps.append(more)
+        return more
+
     store = Store.open(url_in(tmp_path))
     fill(store, RUN, frames=200)
-    store._database.shrink()
     file = tmp_path / "gradwatch.db"
     large = file.stat().st_size
     store.runs.delete(RUN)
-    wait_until(lambda: not store._database.shrink() and file.stat().st_size < large / 2, "a smaller file")
+    monkeypatch.setattr(sqlite.SQLite, "shrink", counted)
+    open_run(store, run_id="other")
+    wait_until(lambda: steps and not steps[-1], "nothing more to give back")
+    assert file.stat().st_size < large / 2
+    assert len(steps) < 5, "many pages a step"
+    store.close()
+
+
+def test_much_free_space_comes_back_while_frames_go_on_coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "BUSY_SHRINK_S", 0.0)
+    monkeypatch.setattr(writer, "IDLE_BEFORE_SHRINK_S", 3600.0)
+    store = Store.open(url_in(tmp_path))
+    fill(store, RUN, frames=200)
+    open_run(store, run_id="other")
+    file = tmp_path / "gradwatch.db"
+    large = file.stat().st_size
+    store.runs.delete(RUN)
+    for seq in range(200):
+        store.frames.accept(frame(seq, group({"loss": [1.0]}, [seq]), run_id="other"))
+        if file.stat().st_size < large / 2:
+            break
+    assert file.stat().st_size < large / 2
     store.close()
 
 
 def test_old_runs_retire_unless_they_are_to_be_kept(store: Store) -> None:
-    for run_id, tags in (("old", ()), ("kept", ("x", "keep")), ("keeper", ("keeper",))):
+    for run_id, tags in (("old", ()), ("kept", ("x", "keep")), ("keeper", ("keeper",)), ("archived", ())):
         open_run(store, run_id=run_id, attempt="a", tags=tags)
+    store.runs.update("archived", archived=True)
+    store.queue.mark_silent(NOW + 1, NOW + 1)
+    open_run(store, run_id="running", attempt="a")  # its server was away for a month, and it may be still there
     now = NOW + 31 * DAY_MS
     open_run(store, run_id="young", attempt="a")
     store.frames.accept(frame(0, group({"loss": [1.0]}, [0]), run_id="young", attempt="a", received_ms=now))
@@ -116,7 +150,10 @@ def test_old_runs_retire_unless_they_are_to_be_kept(store: Store) -> None:
     hidden = {run.id for run in store.runs.page(deleted=True).items}
     assert hidden == {"old", "keeper"}
     assert store.runs.get("old") is not None, "for a day it can be taken back"
+    keeper.tidy_up()
+    told = [(deed.who, deed.action, deed.about) for deed in store.audit.newest(2)]
+    assert told == [("the server, by --keep-days", "deleted 2 runs", "keeper, old")]
     Housekeeper(store.sealer, store.runs, lambda: now + DAY_MS + 1, keep_days=30).tidy_up()
     assert store.runs.get("old") is None
-    assert {run.id for run in store.runs.page().items} == {"kept", "young"}
+    assert {run.id for run in store.runs.page().items} == {"kept", "young", "running"}
     assert samples(store, "loss") == []

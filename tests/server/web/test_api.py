@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server.domain.findings import Evidence, Finding, Severity
 from server.domain.runs import DiagnosisState
+from server.store.housekeeping import DAY_MS, Housekeeper
 from tests.server.house import RUN, House, house
 
 LOSS = [2.3, 1.9, math.nan, 9.5, math.inf, 1.2]
@@ -259,3 +261,17 @@ def test_a_body_that_is_too_large_is_told_in_a_sentence(open_house: House) -> No
     assert page.status_code == 413
     assert page.headers["content-type"].startswith("text/html")
     assert "body: it is larger than this address takes" in page.text
+
+
+def test_an_old_run_that_is_brought_back_is_not_retired_again(open_house: House) -> None:
+    """It was five seconds later, because it was as old as before."""
+    services = open_house.app.state.services
+    open_house.app.state.services = replace(services, settings=replace(services.settings, keep_days=30))
+    open_house.store.queue.mark_silent(2**53, open_house.clock())
+    open_house.clock.now_ms += 31 * DAY_MS
+    keeper = Housekeeper(open_house.store.sealer, open_house.store.runs, open_house.clock, keep_days=30)
+    keeper.tidy_up()
+    assert [run["id"] for run in open_house.client.get("/api/v1/runs?deleted=true").json()["items"]] == [RUN]
+    open_house.client.post("/api/v1/runs/changes", json={"ids": [RUN], "deleted": False})
+    keeper.tidy_up()
+    assert [run["tags"] for run in open_house.client.get("/api/v1/runs").json()["items"]] == [["night", "keep"]]

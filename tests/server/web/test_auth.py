@@ -255,7 +255,7 @@ def test_a_form_that_is_far_too_long_is_refused() -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/runs", "/runs/a?x=1#y", "/runs/a%20b", "/runs?next=//evil.example"])
-def test_paths_on_this_site_are_kept(target: str) -> None:
+def test_x9_paths_on_this_site_are_kept(target: str) -> None:
     assert safe_next(target) == target
 
 
@@ -289,7 +289,7 @@ def test_paths_on_this_site_are_kept(target: str) -> None:
         "/runs/ü",
     ],
 )
-def test_everything_that_could_lead_elsewhere_leads_home(target: str) -> None:
+def test_x9_everything_that_could_lead_elsewhere_leads_home(target: str) -> None:
     assert safe_next(target) == "/"
     scene = Scene()
     assert scene.sign_in(target=target).headers["location"] == "/"

@@ -108,7 +108,7 @@ def answers(built: House) -> dict[str, Any]:
     return found
 
 
-def test_the_answers_are_the_same(tmp_path: Path, postgres_cluster: Cluster) -> None:
+def test_s10_the_answers_are_the_same(tmp_path: Path, postgres_cluster: Cluster) -> None:
     told = []
     for name, url in (("sqlite", None), ("postgres", postgres_cluster.new_database())):
         (tmp_path / name).mkdir()
@@ -121,7 +121,7 @@ def test_the_answers_are_the_same(tmp_path: Path, postgres_cluster: Cluster) -> 
     assert told[0][f"/api/v1/runs/{RUN}/findings"][1]["items"], "the comparison has something to compare"
 
 
-def test_odd_words_in_the_forms_of_accounts_are_answered_alike(
+def test_s10_odd_words_in_the_forms_of_accounts_are_answered_alike(
     tmp_path: Path, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_passwords(monkeypatch)

@@ -12,7 +12,7 @@ from tests.trainings.loops.kit import Loop
     "ignore:`torch.jit:DeprecationWarning", "ignore:Dynamo does not", "ignore:The .grad attribute"
 )
 @pytest.mark.parametrize("loop", table.LOOPS, ids=lambda loop: loop.name)
-def test_the_numbers_are_right_and_nothing_is_changed(loop: Loop) -> None:
+def test_h8_the_numbers_are_right_and_nothing_is_changed(loop: Loop) -> None:
     outcome = loop.measure()
     assert outcome.same_bits, "losses, weights and the random generator are the same with and without the hook"
     assert outcome.worst <= 1e-6, f"a norm is off by {outcome.worst:.1e}"
