@@ -109,10 +109,10 @@ class Monitor:
             self._log.validation(loss, metrics, step)
 
     @guarded(None)
-    def log(self, named: Mapping[str, Any] | None = None, /, *, step: int | None = None, **scalars: Any) -> None:
+    def log(self, named: Any = (), /, *, step: int | None = None, **scalars: Any) -> None:
         """Records numbers under names of your own, in a dict too; `epoch=` also tells the epoch."""
         if self._log is not None:
-            self._log.scalars({**(named or {}), **scalars}, step)
+            self._log.scalars(dict(named, **scalars), step)
 
     @guarded(None)
     def note(self, text: str, *, step: int | None = None) -> None:

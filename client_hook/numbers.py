@@ -5,6 +5,7 @@ Not for: sending them. A tensor on a device is not read here, because that would
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -48,3 +49,8 @@ def _read_tensor(value: Tensor, what: str) -> float | Tensor:
     if value.is_cpu:
         return float(value.item())
     return value.detach().reshape(())
+
+
+def is_bad(number: Tensor) -> bool:
+    """Says whether a number is not finite; inside a functional transform it has no value."""
+    return not quietly(lambda: isfinite(number.item()), default=True)

@@ -214,7 +214,7 @@ class PlainSteps:
     def hook(self, key: str) -> Callable[[Optimizer, Any, Any], None]:
         """Makes what an optimizer calls after it stepped in a plain step. Nobody was called before: what the rates are
         now, they were when it stepped."""
-        counter, recorder = self._counter, self._recorder
+        counter = self._counter
 
         def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
             if self.single and len(groups := optimizer.param_groups) == 1 and type(rate := groups[0]["lr"]) is float:
@@ -225,7 +225,7 @@ class PlainSteps:
                 self._stepped(key, optimizer)
 
         # what Dynamo sees in its place
-        stepped._torchdynamo_inline = partial(recorder.post_step, key)  # type: ignore[attr-defined]
+        stepped._torchdynamo_inline = partial(self._recorder.post_step, key)  # type: ignore[attr-defined]
         return stepped
 
     def _stepped(self, key: str, optimizer: Optimizer) -> None:

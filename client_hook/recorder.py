@@ -8,7 +8,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import isfinite
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -26,7 +25,8 @@ from client_hook.capture.base import Context, Signal
 from client_hook.capture.loss import LossSignal
 from client_hook.capture.owned import Owned
 from client_hook.governor import Governor
-from client_hook.guard import Guard, quietly
+from client_hook.guard import Guard
+from client_hook.numbers import is_bad
 from client_hook.optimizer_hooks import OptimizerHooks
 from client_hook.other_hands import OtherHands
 from client_hook.patches import capture
@@ -37,11 +37,11 @@ from client_hook.signals import Signals
 _OVERHEAD = ("hook/overhead",)
 _GONE = (
     "The watched optimizer steps no more: steps are counted by calls of monitor.step; "
-    "watch the one in its place to see its rates and gradients."
+    "watch the one in its place."
 )
 _OFTEN = (
-    "monitor.step is called more often than backward: what its calls tell between two steps of the optimizer is "
-    "averaged; name the parts of one loss, monitor.step(loss, a=a, b=b)."
+    "monitor.step is called more often than backward: what it is told within a step is averaged; "
+    "name the parts of one loss, monitor.step(loss, a=a, b=b)."
 )
 _EARLY = "monitor.step comes before optimizer.step: each loss is kept for the step before its own; call it last."
 FIRST_CALLS = 4  # steps
@@ -403,4 +403,4 @@ class Recorder:
 
 def _is_bad_loss(item: Any) -> bool:
     learned = type(item) is Tensor and not item.ndim and item.grad_fn is not None
-    return learned and not quietly(lambda: isfinite(item.item()), default=True)
+    return learned and is_bad(item)

@@ -72,7 +72,6 @@ class Spool:
         self.has_final = False
         self.kept = 0
         self.keep_file = False  # somebody beside this process adds to it and deletes it
-        self.damaged = 0
         self._file = file
         self._lock = threading.RLock()
         self._quota = quota_bytes
@@ -127,7 +126,6 @@ class Spool:
         for record, end in file.walk(self._start):
             whole = end
             if record is None:
-                self.damaged += 1
                 continue
             self.next_seq = max(self.next_seq, record.seq + 1)
             self.has_final = self.has_final or bool(record.flags & FINAL)

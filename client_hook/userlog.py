@@ -54,7 +54,7 @@ class UserLog:
 
     def _send(self, values: Mapping[str, Any], step: int | None) -> None:
         if capture.graph is not None:
-            self.context.note("CUDA graph: values told inside the capture are not heard; tell them after the replay.")
+            self.context.note("CUDA graph: values inside the capture are not heard; tell them after the replay.")
             return
         numbers_read: dict[str, float | Tensor] = {}
         for name, value in values.items():

@@ -33,7 +33,7 @@ _SOFTMAX = re.compile(r"^(Softmax|LogSoftmax|SafeSoftmax)")
 _ACTIVATION = re.compile(
     r"^(Relu|LeakyRelu|Prelu|RRelu|Elu|Celu|Gelu|Silu|Sigmoid|LogSigmoid|Tanh|Softplus|Softshrink|Hardtanh|Hardswish|"
     r"Hardsigmoid|Hardshrink|Mish|Threshold|Glu|Exp|Pow|Sin|Cos|Abs|Clamp|Maximum|Minimum|Erf|Log|Sqrt|Rsqrt|Where|"
-    r"ScaledDotProduct|Sinh|Cosh|Atan|Sigmoid)"
+    r"ScaledDotProduct|Sinh|Cosh|Atan)"
 )
 # arithmetic that is linear, or that only the loss has
 _PLAIN = re.compile(

@@ -24,6 +24,7 @@ from torch.overrides import has_torch_function
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from client_hook.numbers import is_bad
 from client_hook.patches.attributes import Depth, Replacement, replace
 from client_hook.patches.tracing import is_traced
 
@@ -69,14 +70,9 @@ def _backward(ears: Ears, original: Wrapper) -> Wrapper:
             return original(tensors, *args, **kwargs)
         for listen in ears.backward:
             listen(root)
-        if ears.bad_loss and type(root) is Tensor and root.is_cpu:
-            try:
-                value = root.item()
-            except RuntimeError:  # inside a functional transform it has no value; or it has several elements
-                value = 0.0
-            if value - value != 0.0:  # not finite
-                for listen in ears.bad_loss:
-                    listen(root)
+        if ears.bad_loss and type(root) is Tensor and root.is_cpu and is_bad(root):
+            for listen in ears.bad_loss:
+                listen(root)
         result = original(tensors, *args, **kwargs)
         for listen in ears.after_backward:
             listen(root)

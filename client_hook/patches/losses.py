@@ -12,6 +12,7 @@ from weakref import ref
 import torch
 from torch import Tensor, compiler
 
+from client_hook.numbers import is_bad
 from client_hook.patches.attributes import Replacement, replace
 from client_hook.patches.tracing import is_traced
 
@@ -86,14 +87,9 @@ def _wrapper_of(ears: Ears, function: str) -> Callable[[Any], Callable[..., Any]
                 if len(args) > 1 and type(args[1]) is Tensor:
                     turned = args[1].requires_grad and not getattr(args[0], "requires_grad", True)
                     ears.targets, ears.result, ears.seen = ref(args[not turned]), ref(result), None
-                if ears.bad_result and result.is_cpu and result.ndim == 0:
-                    try:
-                        value = result.item()
-                    except RuntimeError:  # inside a functional transform it has no value
-                        return result
-                    if value - value != 0.0:  # not finite
-                        for listen in ears.bad_result:
-                            listen(result)
+                if ears.bad_result and result.is_cpu and not result.ndim and is_bad(result):
+                    for listen in ears.bad_result:
+                        listen(result)
             else:
                 for listen in ears.unlearned:
                     listen(function, args, kwargs, result)
