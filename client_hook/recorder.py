@@ -35,10 +35,7 @@ from client_hook.replays import Replays
 from client_hook.signals import Signals
 
 _OVERHEAD = ("hook/overhead",)
-_GONE = (
-    "The watched optimizer steps no more: steps are counted by calls of monitor.step; "
-    "watch the one in its place."
-)
+_GONE = "The watched optimizer steps no more: steps are counted by calls of monitor.step; watch the one in its place."
 _OFTEN = (
     "monitor.step is called more often than backward: what it is told within a step is averaged; "
     "name the parts of one loss, monitor.step(loss, a=a, b=b)."

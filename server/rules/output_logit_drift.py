@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
 from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
 
+RECENT = 25  # losses
 NORMALISING = ("Softmax", "LogSoftmax", "Logsumexp", "NllLoss", "CrossEntropy")
 
 
@@ -22,7 +25,8 @@ class OutputLogitDrift(Rule):
     Follows log Z, the logarithm of the sum of the exponentiated logits: more than 20 away from its value at the end of
     the warm-up, and still moving, is a warning. Outputs that no softmax reads (quantiles, vectors that are compared by
     their direction) are no logits, and may be of any size. What comes
-    nearer to 0 is on its way back.
+    nearer to 0 is on its way back. It is a remark while the loss is next to nothing: where all samples are told apart,
+    the scores of the right classes grow without end.
 
     ## Why it matters
     A softmax does not care about a common shift, so nothing holds it; in half precision the differences drown in it.
@@ -41,13 +45,15 @@ class OutputLogitDrift(Rule):
 
     ## References
     - Chowdhery et al. 2022, *PaLM*: z-loss; Wortsman et al. 2023.
-    - 20 is ours.
+    - Soudry et al. 2018, *The Implicit Bias of Gradient Descent on Separable Data*: why margins grow.
+    - 20 and 0.1 are ours.
     """
 
     code = "GW952"
     name = "output-logit-drift"
     severity = Severity.WARNING
     since = "0.2.0"
+    version = 2
     chart = "loss"
     tier = "facts"
     clears_after = 3
@@ -59,6 +65,7 @@ class OutputLogitDrift(Rule):
         """How far is far."""
 
         drift: float = threshold(20.0, unit="of log Z", low=2.0, high=1000.0, source="ours")
+        certain: float = threshold(0.1, unit="of the loss", low=0.0, high=1.0, source="ours: 90 % for the right class")
         samples: int = threshold(24, unit="samples", low=8, high=64, source="ours: a start and a trend")
 
     def check(self, window: Window, params: Params) -> Iterator[Verdict | NotEvaluated]:
@@ -85,8 +92,9 @@ class OutputLogitDrift(Rule):
             before = sorted(value for _, value in known[-15:-10])[2]
             away = abs(now) > abs(start)
             if away and abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
+                certain = now > start and float(np.median(window.loss.tail(RECENT))) < params.certain
                 yield say(
-                    Severity.WARNING,
+                    Severity.INFO if certain else Severity.WARNING,
                     f"log Z of the outputs drifted from {start:.3g} to {now:.3g} and goes on",
                     "Add a z-loss, 1e-4 * logits.logsumexp(-1)**2, or weight decay on the last layer.",
                     step=known[tenth][0],
