@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from server.domain.evidence import Window
 from server.domain.findings import NotEvaluated, Severity, Verdict
+from server.domain.statistics import med
 from server.rules._loss_call import CROSS_ENTROPIES, LossCall, call_operations, loss_call
 from server.rules._say import say
 from server.rules.base import Rule, Stage, threshold
@@ -92,7 +91,7 @@ class OutputLogitDrift(Rule):
             before = sorted(value for _, value in known[-15:-10])[2]
             away = abs(now) > abs(start)
             if away and abs(now - start) > params.drift and abs(now - before) > 0.05 * abs(now - start):
-                certain = now > start and float(np.median(window.loss.tail(RECENT))) < params.certain
+                certain = now > start and med(window.loss.tail(RECENT)) < params.certain
                 yield say(
                     Severity.INFO if certain else Severity.WARNING,
                     f"log Z of the outputs drifted from {start:.3g} to {now:.3g} and goes on",
