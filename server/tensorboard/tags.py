@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from server.domain.kinds import Kind, parse
+from server.ingest.frames import MAX_SERIES_NAME
+from server.ingest.values import clean
 
 _TRAIN = r"(?:train(?:ing)?|batch)"
 _HELD_OUT = r"(?:val|valid|validation|eval|evaluation)"
@@ -30,6 +32,8 @@ _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _VALIDATION = re.compile(rf"{_HELD_OUT}{_BY}(?P<rest>.+)|(?P<front>.+){_BY}{_HELD_OUT}")
 _SPEED = re.compile(r"runtime|samples_per_second|steps_per_second|time|duration|epoch")
+UNNAMED = "unnamed"
+ROOM = 50  # for what tells names apart that are the same when they are cut
 _OURS = frozenset(Kind) - {Kind.USER, Kind.VALIDATION}
 
 
@@ -43,9 +47,12 @@ def names_of(tags: Iterable[str]) -> Mapping[str, str]:
         fits = sorted((tag for tag in tags if tag not in found and pattern.fullmatch(tag.lower())), key=len)
         if fits:
             found[fits[0]] = name
+    taken = set(found.values())
     for tag in tags:
         if tag not in found:
-            found[tag] = _free(_own(tag), set(found.values()))
+            name = _own(clean(tag) or UNNAMED)[: MAX_SERIES_NAME - ROOM]
+            found[tag] = _free(name, taken)
+            taken.add(found[tag])
     return found
 
 
