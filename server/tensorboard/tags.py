@@ -15,6 +15,7 @@ from server.ingest.values import clean
 _TRAIN = r"(?:train(?:ing)?|batch)"
 _HELD_OUT = r"(?:val|valid|validation|eval|evaluation)"
 _BY = r"[ _/.-]"
+_OF_BATCHES = r"val/evaluation_loss_vs_iterations"  # Keras: its epoch_loss counts epochs
 # in this order: of two tags that are the same series the first one here is it (a loss of every step before its mean)
 _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern))
@@ -22,6 +23,7 @@ _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss{_BY}step"),
         ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss(?:es)?|loss(?:es)?{_BY}{_TRAIN}"),
         ("loss", rf"epoch_loss|(?:{_TRAIN}{_BY})?loss{_BY}epoch"),
+        ("val/loss", _OF_BATCHES),
         ("val/loss", rf"{_HELD_OUT}{_BY}(?:{_HELD_OUT}{_BY})?loss(?:{_BY}epoch)?|loss(?:es)?{_BY}{_HELD_OUT}"),
         ("val/loss", r"val/epoch_loss"),
         ("lr/0", rf"(?:{_TRAIN}{_BY})?(?:lr|learning{_BY}?rate)(?:{_BY}?(?:0|pg0|group0))?"),
@@ -42,7 +44,7 @@ def names_of(tags: Iterable[str]) -> Mapping[str, str]:
     tags = list(dict.fromkeys(tags))
     found: dict[str, str] = {}
     for name, pattern in _KNOWN:
-        if name in found.values():
+        if name in found.values() or (pattern.pattern == _OF_BATCHES and found.get("batch_loss") != "loss"):
             continue
         fits = sorted((tag for tag in tags if tag not in found and pattern.fullmatch(tag.lower())), key=len)
         if fits:

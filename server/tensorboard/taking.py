@@ -3,7 +3,7 @@
 A folder with event files is a run, as in TensorBoard. Beside a folder `train`, one called `validation` (or val, eval)
 belongs to the same run (Keras writes so); a folder inside a run that holds hyper-parameters gives it its config
 (`SummaryWriter.add_hparams` writes so). A file that begins before the end of another was written by a training that
-was resumed: it is an attempt of its own.
+was resumed: it is an attempt of its own. One at the very step goes on: so does an evaluation after the training.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _made(
         scalars = _sound(file.scalars, run)
         if not scalars:
             continue
-        again = any(scalar.step <= newest.get(scalar.tag, scalar.step - 1) for scalar in _firsts(scalars))
+        again = any(scalar.step < newest.get(scalar.tag, scalar.step) for scalar in _firsts(scalars))
         if again or not run.attempts:
             run.attempts.append([])
             newest = {}

@@ -41,3 +41,9 @@ def test_no_two_tags_become_one_series() -> None:
     names = names_of(tags)
     assert set(names) == set(tags)
     assert len(set(names.values())) == len(tags)
+
+
+def test_the_validation_of_keras_counts_as_its_loss_does() -> None:
+    validation = ["val/epoch_loss", "val/evaluation_loss_vs_iterations"]
+    assert names_of(["epoch_loss", *validation])["val/epoch_loss"] == "val/loss"
+    assert names_of(["batch_loss", "epoch_loss", *validation])["val/evaluation_loss_vs_iterations"] == "val/loss"

@@ -94,6 +94,17 @@ def test_a_resumed_training_is_a_second_attempt_and_a_later_file_goes_on(tmp_pat
         assert first == [(step, (1.0 if step < 20 else 2.0) + step) for step in range(30)]
 
 
+def test_an_evaluation_after_the_training_is_no_attempt_of_its_own(tmp_path: Path, logs: Path) -> None:
+    log(logs, {"train/loss": float, "eval/loss": float}, range(1, 9))
+    (trained,) = logs.glob("*tfevents*")
+    trained.rename(logs / "events.out.tfevents.0")
+    log(logs, {"eval/loss": float}, range(8, 9))
+    with taken(tmp_path, logs) as (home, _):
+        run = runs(home)["experiments"]
+        assert run["attempts"] == 1
+        assert len(series(home, run, "loss", attempt="latest")) == 8
+
+
 def test_the_two_folders_of_keras_are_one_run(tmp_path: Path, logs: Path) -> None:
     for part in ("train", "validation"):
         log(logs / "cnn" / part, {"epoch_loss": float, "epoch_accuracy": float}, range(1, 4))
