@@ -154,11 +154,26 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
 
 def _folders(source: Path) -> dict[Path, list[Path]]:
     """Lists the event files of each folder, those that lie deepest first."""
-    found = [source] if source.is_file() else sorted(path for path in source.rglob(f"*{MARK}*") if path.is_file())
+    found = [source] if source.is_file() else sorted(path for path in _walked(source) if path.is_file())
     folders: dict[Path, list[Path]] = {}
     for path in sorted(found, key=lambda path: -len(path.parts)):
         folders.setdefault(path.parent, []).append(path)
     return folders
+
+
+def _walked(source: Path) -> Iterator[Path]:
+    """Finds event files in all folders below, each once; links come last, so that a folder keeps its own name."""
+    seen: set[str] = set()
+    waiting = [source]
+    for top in waiting:
+        for folder, inner, files in os.walk(top):
+            real = os.path.realpath(folder)
+            if real in seen:
+                inner.clear()
+                continue
+            seen.add(real)
+            waiting += [path for name in sorted(inner) if (path := Path(folder, name)).is_symlink()]
+            yield from (Path(folder, name) for name in files if MARK in name)
 
 
 def _name(folder: Path, folders: Container[Path], source: Path) -> str:

@@ -112,6 +112,18 @@ def test_a_folder_of_which_nothing_can_be_read_says_why(
         import_runs(logs, database(tmp_path), ())
 
 
+def test_linked_folders_come_once_and_a_loop_ends(tmp_path: Path, logs: Path) -> None:
+    write(logs / "b", *steady())
+    write(tmp_path / "elsewhere" / "run", *steady(), began=1.6e9)
+    (logs / "a").symlink_to(logs / "b")
+    (logs / "b" / "up").symlink_to(logs)
+    (logs / "linked").symlink_to(tmp_path / "elsewhere")
+    (logs / "gone").symlink_to(tmp_path / "nowhere")
+    with taken(tmp_path, logs) as (home, said):
+        assert said == f"2 runs with 10 values came from {logs}"
+        assert set(runs(home)) == {"b", "linked/run"}
+
+
 def broken_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, logs: Path) -> None:
     """Imports until the second frame, which the disk has no room for."""
     monkeypatch.setattr("server.tensorboard.taking.ROWS_A_FRAME", 10)
