@@ -1,9 +1,10 @@
 """Makes runs of a folder of event files and puts them into a database.
 
 A folder with event files is a run, as in TensorBoard. Beside a folder `train`, one called `validation` (or val, eval)
-belongs to the same run (Keras writes so); a folder inside a run that holds hyper-parameters gives it its config
-(`SummaryWriter.add_hparams` writes so). A file that begins before the end of another was written by a training that
-was resumed: it is an attempt of its own. One at the very step goes on: so does an evaluation after the training.
+belongs to the same run (Keras writes so); the one folder inside a run that holds hyper-parameters gives it its config
+(`SummaryWriter.add_hparams` writes so), several are trials, each a run. A file that begins before the end of another
+was written by a training that was resumed: it is an attempt of its own. One at the very step goes on: so does an
+evaluation after the training.
 """
 
 from __future__ import annotations
@@ -190,10 +191,12 @@ def _text(path: Path | str) -> str:
 
 
 def _runs(folders: Mapping[Path, Sequence[Path]], names: Mapping[Path, str]) -> Iterator[Found]:
-    """Reads one run after the other, so that only one is in memory."""
-    configs: dict[Path, dict[str, Any]] = {}
+    """Reads one run after the other, so that only one is in memory, and the trials in its folder."""
+    trials: dict[Path, list[Found]] = {}
     for folder, paths in folders.items():
+        inside = trials.pop(folder, [])
         if folder.name in HELD_OUT and any(folder.with_name(name) in folders for name in TRAIN):
+            yield from inside
             continue
         others = [folder.with_name(name) for name in HELD_OUT] if folder.name in TRAIN else []
         try:
@@ -201,19 +204,24 @@ def _runs(folders: Mapping[Path, Sequence[Path]], names: Mapping[Path, str]) -> 
             beside = [read(path) for other in others for path in folders.get(other, ())]
         except OSError as error:
             yield Found(names[folder], lost=f"{error.filename or folder} cannot be read ({error.strerror or error})")
+            yield from inside
             continue
         config = {name: value for file in files for name, value in file.config.items()}
         above = next((one for one in folder.parents if one in folders), None)
         if config and above is not None and not any(scalar.step > 0 for file in files for scalar in file.scalars):
-            configs.setdefault(above, {}).update(config)
+            trials.setdefault(above, []).append(_made(names[folder], files))
+            yield from inside
             continue
-        yield _made(names[folder], files, beside, configs.get(folder))
+        run = _made(names[folder], files, beside)
+        if run.attempts and len(inside) == 1:
+            run.config = {**inside[0].config, **run.config}
+        else:
+            yield from inside
+        yield run
 
 
-def _made(
-    name: str, files: Iterable[EventFile], beside: Iterable[EventFile] = (), config: dict[str, Any] | None = None
-) -> Found:
-    run = Found(name, config=dict(config or {}))
+def _made(name: str, files: Iterable[EventFile], beside: Iterable[EventFile] = ()) -> Found:
+    run = Found(name)
     newest: dict[str, int] = {}
     for file in files:
         run.config.update(file.config)

@@ -124,6 +124,22 @@ def test_hyper_parameters_are_the_config_of_the_run_that_they_lie_in(tmp_path: P
         assert (run["name"], run["config"]) == ("a", {"lr": 0.25, "depth": 4})
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_several_hyper_parameters_in_a_folder_are_runs_of_their_own(tmp_path: Path, logs: Path, trained: bool) -> None:
+    with SummaryWriter(str(logs / "search")) as writer:
+        for trial in range(3):
+            writer.add_hparams({"lr": trial / 10}, {"hparam/accuracy": trial / 5}, name=f"t{trial}")
+        if trained:
+            writer.add_scalar("loss", 1.0, 0)
+    with taken(tmp_path, logs) as (home, _):
+        found = {name: run["config"] for name, run in runs(home).items()}
+        assert found == {
+            "search/t0": {"lr": 0}, "search/t1": {"lr": 0.1}, "search/t2": {"lr": 0.2},
+            **({"search": {}} if trained else {}),
+        }  # fmt: skip
+        assert [value for _, value in series(home, runs(home)["search/t2"], "hparam/accuracy")] == pytest.approx([0.4])
+
+
 def test_only_the_named_runs_come_and_a_wrong_name_is_told(tmp_path: Path, logs: Path) -> None:
     for name in ("a", "b"):
         log(logs / name, {"loss": float}, range(3))
