@@ -142,14 +142,15 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
         for run in _runs(folders, names):
             if wanted and run.name not in wanted:
                 continue
-            if run.attempts and not run.lost:
-                outcome.add(run, came=_put(run, store, ingest, project or _project(source)))
-            else:
+            came = bool(run.attempts) and not run.lost and _put(run, store, ingest, project or _project(source))
+            if run.lost or not run.attempts:
                 outcome.note(run)
+            else:
+                outcome.add(run, came=came)
     finally:
         store.close()
     if not outcome.came and not outcome.there:
-        raise StoreError(f"{nothing}{outcome.missing()}.")
+        raise StoreError(f"{f'Nothing came from {source}' if outcome.lost else nothing}{outcome.missing()}.")
     return outcome.said(source)
 
 
@@ -269,13 +270,28 @@ def _project(source: Path) -> str:
 
 
 def _put(run: Found, store: Store, ingest: Ingest, project: str) -> bool:
-    """Stores one run, or the rest of one of which an earlier import brought a part; False where it is there already."""
+    """Stores one run, or the rest of one of which an earlier import brought a part; False where it does not come: it is
+    there already, or `lost` says why.
+    """
     run_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{TAG}:{run.name}:{run.began_s!r}"))
     known = store.runs.get(run_id)
+    if known is not None and known.deleted_ms is not None:
+        run.lost = f"{run.name!r} was deleted here; take it back, or import it after a day"
+        return False
     if known is not None and known.state in ENDED:
         return False
+    try:
+        _send(run, run_id, ingest, project)
+    except FrameConflict:  # the files have grown since that part came
+        store.runs.delete(run_id)
+        _send(run, run_id, ingest, project)
+    return True
+
+
+def _send(run: Found, run_id: str, ingest: Ingest, project: str) -> None:
     config = {name: value for name, value in run.config.items() if not too_deep({name: value})}
     names = names_of(scalar.tag for attempt in run.attempts for scalar in attempt)
+    left: list[tuple[int, str]] = []
     for number, scalars in enumerate(run.attempts):
         attempt = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run_id}:{number}"))
         ingest.open_run(
@@ -291,17 +307,11 @@ def _put(run: Found, store: Store, ingest: Ingest, project: str) -> bool:
             }
         )
         for body in _frames(run_id, attempt, scalars, names):
-            try:
-                answer = ingest.accept(run_id, body)
-            except FrameConflict:
-                raise StoreError(
-                    f"The run {run.name!r} came half, and its files changed since. Delete it for good in the browser, "
-                    "then import again."
-                ) from None
-            for dropped in answer["dropped"]:
-                run.dropped += dropped["count"]
-                run.leave_out(dropped["count"], dropped["reason"])
-    return True
+            answer = ingest.accept(run_id, body)
+            left += [(dropped["count"], dropped["reason"]) for dropped in answer["dropped"]]
+    for amount, reason in left:
+        run.dropped += amount
+        run.leave_out(amount, reason)
 
 
 def _frames(run_id: str, attempt: str, scalars: Sequence[Scalar], names: Mapping[str, str]) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ from server.errors import StorageFull, StoreError
 from server.ingest import Ingest
 from server.moving import import_runs
 from server.tensorboard.events import EventFile, read
-from tests.server.house import house
 from tests.server.tensorboard.test_events import record
 from tests.server.tensorboard.test_taking import database, logs, runs, series, taken
 
@@ -154,13 +153,25 @@ def test_a_run_that_came_half_comes_whole_when_it_is_imported_again(
         assert series(home, run, "loss") == [(step, 1.5) for step in range(35)]
 
 
-def test_a_run_that_came_half_and_changed_since_is_told(
+def test_a_run_that_came_half_and_whose_files_changed_comes_anew(
     tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(logs / "a", *steady(amount=35))
     broken_off(monkeypatch, tmp_path, logs)
     write(logs / "a", *steady(amount=5))
-    with pytest.raises(StoreError, match=r"The run 'a' came half, and its files changed since\. Delete it for good"):
+    with taken(tmp_path, logs) as (home, said):
+        assert said == f"1 run with 5 values came from {logs}"
+        assert series(home, runs(home)["a"], "loss") == [(step, 1.5) for step in range(5)]
+
+
+def test_a_run_that_was_deleted_a_moment_ago_is_not_said_to_be_there(tmp_path: Path, logs: Path) -> None:
+    write(logs / "a", *steady())
+    with taken(tmp_path, logs) as (home, _):
+        run = runs(home)["a"]["id"]
+        home.store.runs.update_many([run], home.clock(), deleted=True)
+    with pytest.raises(StoreError, match=r"^Nothing came from .*because 'a' was deleted here; take it back, or import"):
         import_runs(logs, database(tmp_path), ())
-    with house(tmp_path, database=database(tmp_path)) as home:
-        assert set(runs(home)) == {"a"}
+    write(logs / "b", *steady(), began=1.8e9)
+    with taken(tmp_path, logs) as (home, said):
+        assert said.startswith("1 run with 5 values came from")
+        assert "; 1 run was left out, because 'a' was deleted here; take it back, or import it after a day" in said
