@@ -15,6 +15,7 @@ from server.ingest.values import clean
 _TRAIN = r"(?:train(?:ing)?|batch)"
 _HELD_OUT = r"(?:val|valid|validation|eval|evaluation)"
 _BY = r"[ _/.-]"
+_SUM = rf"(?:total{_BY}?loss|loss{_BY}total)"  # of detectors, and of whoever weighs several
 _OF_BATCHES = r"val/evaluation_loss_vs_iterations"  # Keras: its epoch_loss counts epochs
 # in this order: of two tags that are the same series the first one here is it (a loss of every step before its mean)
 _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -23,9 +24,10 @@ _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss{_BY}step"),
         ("loss", rf"(?:{_TRAIN}{_BY})?(?:{_TRAIN}{_BY})?loss(?:es)?|loss(?:es)?{_BY}{_TRAIN}"),
         ("loss", rf"epoch_loss|(?:{_TRAIN}{_BY})?loss{_BY}epoch"),
+        ("loss", rf"(?:{_TRAIN}{_BY})?{_SUM}"),
         ("val/loss", _OF_BATCHES),
         ("val/loss", rf"{_HELD_OUT}{_BY}(?:{_HELD_OUT}{_BY})?loss(?:{_BY}epoch)?|loss(?:es)?{_BY}{_HELD_OUT}"),
-        ("val/loss", r"val/epoch_loss"),
+        ("val/loss", rf"val/epoch_loss|{_HELD_OUT}{_BY}{_SUM}"),
         ("lr/0", rf"(?:{_TRAIN}{_BY})?(?:lr|learning{_BY}?rate)(?:{_BY}?(?:0|pg0|group0))?"),
         ("lr/0", r"lr-[a-z0-9]+(?:/pg1)?"),  # Lightning counts its groups from 1
         ("grad_norm", rf"(?:{_TRAIN}{_BY})?(?:total{_BY})?grad(?:ient)?s?{_BY}?norm(?:{_BY}total)?"),

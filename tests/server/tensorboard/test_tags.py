@@ -13,7 +13,8 @@ from server.tensorboard.tags import names_of
         ("loss", "loss"), ("Loss/train", "loss"), ("train/loss", "loss"), ("train_loss", "loss"),
         ("Training Loss", "loss"), ("epoch_loss", "loss"), ("train_loss_step", "loss"), ("batch_loss", "loss"),
         ("Loss/val", "val/loss"), ("eval/loss", "val/loss"), ("val_loss", "val/loss"), ("Validation Loss", "val/loss"),
-        ("val/epoch_loss", "val/loss"),
+        ("val/epoch_loss", "val/loss"), ("total_loss", "loss"), ("Train/Total Loss", "loss"), ("Loss/total", "loss"),
+        ("val_total_loss", "val/loss"),
         ("lr", "lr/0"), ("train/learning_rate", "lr/0"), ("learning-rate", "lr/0"), ("lr-Adam", "lr/0"),
         ("lr-AdamW/pg1", "lr/0"), ("lr/0", "lr/0"),
         ("train/grad_norm", "grad_norm"), ("Gradient Norm", "grad_norm"), ("epoch", "epoch"),
@@ -27,6 +28,13 @@ from server.tensorboard.tags import names_of
 )  # fmt: skip
 def test_a_tag_is_the_series_that_is_meant(tag: str, name: str) -> None:
     assert names_of([tag])[tag] == name
+
+
+def test_a_sum_of_losses_is_the_loss_where_none_is_called_just_that() -> None:
+    assert names_of(["total_loss", "loss_cls", "loss_box_reg"]) == {
+        "total_loss": "loss", "loss_cls": "loss_cls", "loss_box_reg": "loss_box_reg",
+    }  # fmt: skip
+    assert names_of(["total_loss", "train/loss"])["train/loss"] == "loss"
 
 
 def test_of_two_losses_the_one_of_every_step_is_the_loss() -> None:
