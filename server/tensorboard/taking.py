@@ -126,16 +126,16 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
     Raises StoreError.
     """
     nothing = f"There are no scalars of TensorBoard (events.out.{MARK}…) under {source}"
-    folders = _folders(source)
+    outcome = _Outcome()
+    folders = _folders(source, outcome.lost)
     if not folders:
-        raise StoreError(f"{nothing}.")
+        raise StoreError(f"{nothing}{outcome.missing()}.")
     names = {folder: _name(folder, folders, source) for folder in folders}
     missing = [name for name in wanted if name not in names.values()]
     if missing:
         raise StoreError(
             f"No run is called {missing[0]!r}; there are {', '.join(sorted(set(names.values()))[:SHOWN])}."
         )
-    outcome = _Outcome()
     store = Store.open(url)
     try:
         ingest = Ingest(store, Live(), store.now_ms)
@@ -154,21 +154,21 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
     return outcome.said(source)
 
 
-def _folders(source: Path) -> dict[Path, list[Path]]:
-    """Lists the event files of each folder, those that lie deepest first."""
-    found = [source] if source.is_file() else sorted(path for path in _walked(source) if path.is_file())
+def _folders(source: Path, lost: list[str]) -> dict[Path, list[Path]]:
+    """Lists the event files of each folder, those that lie deepest first; `lost` gets the folders that are closed."""
+    found = [source] if source.is_file() else sorted(path for path in _walked(source, lost) if path.is_file())
     folders: dict[Path, list[Path]] = {}
     for path in sorted(found, key=lambda path: -len(path.parts)):
         folders.setdefault(path.parent, []).append(path)
     return folders
 
 
-def _walked(source: Path) -> Iterator[Path]:
+def _walked(source: Path, lost: list[str]) -> Iterator[Path]:
     """Finds event files in all folders below, each once; links come last, so that a folder keeps its own name."""
     seen: set[str] = set()
     waiting = [source]
     for top in waiting:
-        for folder, inner, files in os.walk(top):
+        for folder, inner, files in os.walk(top, onerror=lambda error: lost.append(_unread(error, source))):
             real = os.path.realpath(folder)
             if real in seen:
                 inner.clear()
@@ -176,6 +176,10 @@ def _walked(source: Path) -> Iterator[Path]:
             seen.add(real)
             waiting += [path for name in sorted(inner) if (path := Path(folder, name)).is_symlink()]
             yield from (Path(folder, name) for name in files if MARK in name)
+
+
+def _unread(error: OSError, place: Path) -> str:
+    return f"{error.filename or place} cannot be read ({error.strerror or error})"
 
 
 def _name(folder: Path, folders: Container[Path], source: Path) -> str:
@@ -204,7 +208,7 @@ def _runs(folders: Mapping[Path, Sequence[Path]], names: Mapping[Path, str]) -> 
             files = [read(path) for path in paths]
             beside = [read(path) for other in others for path in folders.get(other, ())]
         except OSError as error:
-            yield Found(names[folder], lost=f"{error.filename or folder} cannot be read ({error.strerror or error})")
+            yield Found(names[folder], lost=_unread(error, folder))
             yield from inside
             continue
         config = {name: value for file in files for name, value in file.config.items()}

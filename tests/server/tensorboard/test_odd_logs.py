@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,23 @@ def test_a_folder_of_which_nothing_can_be_read_says_why(
     lock(monkeypatch, write(logs, *steady()))
     with pytest.raises(StoreError, match=r"tfevents\.1 cannot be read \(Permission denied\)\."):
         import_runs(logs, database(tmp_path), ())
+
+
+def test_a_folder_that_nobody_may_enter_is_told(tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(logs / "a", *steady())
+    write(logs / "b", *steady(), began=1.8e9)
+    listed = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if Path(path) == logs / "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert import_runs(logs, database(tmp_path), ()) == (
+        f"1 run with 5 values came from {logs}; 1 run was left out, because {logs / 'b'} cannot be read "
+        "(Permission denied)"
+    )
 
 
 def test_linked_folders_come_once_and_a_loop_ends(tmp_path: Path, logs: Path) -> None:
