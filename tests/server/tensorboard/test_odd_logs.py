@@ -88,7 +88,7 @@ def lock(monkeypatch: pytest.MonkeyPatch, locked: Path) -> None:
             raise PermissionError(13, "Permission denied", str(path))
         return read(path)
 
-    monkeypatch.setattr("server.tensorboard.taking.read", refuse)
+    monkeypatch.setattr("server.tensorboard.folders.read", refuse)
 
 
 def test_a_run_of_which_a_file_cannot_be_read_is_left_out_and_the_others_come(
