@@ -40,7 +40,7 @@ class UserLog:
 
     def scalars(self, scalars: Mapping[str, Any], step: int | None) -> None:
         """Sends numbers under their names; a name that the hook itself writes gets `user/` before it."""
-        self._send({self._free_name(name): value for name, value in scalars.items()}, step)
+        self._send({self._free_name(str(name)): value for name, value in scalars.items()}, step)
         epoch = scalars.get("epoch")
         if isinstance(epoch, (int, float)) and not isinstance(epoch, bool):
             number = float(numbers.read(epoch, "epoch"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,7 @@ def _value(data: bytes, wall_s: float, step: int, found: EventFile) -> None:
     tag, value, metadata = "", None, b""
     for index, kind, content in fields(data):
         if index == 1:
-            tag = text(content)
+            tag = sys.intern(text(content))  # millions of values share a few
         elif index == 2:
             value = number(kind, content)
         elif index == 8 and isinstance(content, bytes):

@@ -39,10 +39,11 @@ def schedule_page(
     """Draws a plan; length and peak that are not named are those of `run`, or usual ones."""
     known = parts.store.runs.get(run) if run else None
     rates = _rates(known, parts) if known else None
-    length = steps or (_length(known) if known else 0) or 10_000
+    measured, lived = _peak(rates) if rates else None, _length(known) if known else 0
+    length = steps or lived or 10_000
     plan = Plan(
         kind=kind,
-        peak=peak or (_peak(rates) if rates else None) or 1e-3,
+        peak=peak or measured or 1e-3,
         steps=length,
         warmup=warmup if warmup is not None else length // 20,
         floor=floor,
@@ -51,7 +52,8 @@ def schedule_page(
         factor=factor,
     )
     past = parts.store.overview.buckets(known.id, [rates.name], points=2 * POINTS) if known and rates else []
-    view = schedule_view(plan, known, past[0] if past else None)
+    its = [*(["its length"] if length == lived else []), *(["its highest rate"] if plan.peak == measured else [])]
+    view = schedule_view(plan, known, past[0] if past else None, " and ".join(its))
     return render(request, "pages/schedule.html", view, section="schedule")
 
 
@@ -60,8 +62,9 @@ def _length(run: Run) -> int:
 
 
 def _rates(run: Run, parts: Services) -> SeriesInfo | None:
-    """Gives the rates of the run's first group."""
-    return next((info for info in parts.store.series.names(run.id) if info.name.startswith(RATE)), None)
+    """Gives the rates of the run's first group, of the first that trains where some do not."""
+    found = [info for info in parts.store.series.names(run.id) if info.name.startswith(RATE)]
+    return next((info for info in found if _peak(info)), found[0] if found else None)
 
 
 def _peak(rates: SeriesInfo) -> float | None:

@@ -79,6 +79,16 @@ def test_values_belong_to_the_last_closed_step_unless_one_is_named() -> None:
     assert tape.events("epoch") == [(1, {"epoch": 0}), (1, {"epoch": 1})]
 
 
+def test_names_that_are_no_texts_are_taken_as_they_are_written() -> None:
+    model, optimizer = small()
+    monitor, tape = taped(model, optimizer)
+    monitor.log({0: 0.25, ("recall", 1): 0.5, "\ud800": 1.0, "f1": 0.75}, step=3)
+    monitor.finish(timeout=0.2)
+    assert tape.series("0") == {3: 0.25}
+    assert tape.series("('recall', 1)") == {3: 0.5}
+    assert tape.series("f1") == {3: 0.75}
+
+
 def test_a_name_that_the_hook_writes_itself_moves_aside_and_the_ledger_says_so() -> None:
     model, optimizer = small()
     monitor, tape = taped(model, optimizer)

@@ -249,6 +249,13 @@ def test_a_provider_that_says_strange_things_of_itself_is_not_followed(
     assert (answer.status_code, sentence in answer.text) == (503, True)
 
 
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 70])
+def test_keys_at_a_host_that_cannot_be_are_no_fault_of_who_signs_in(scene: Scene, host: str) -> None:
+    scene.provider.metadata = {"jwks_uri": f"http://{host}/keys"}
+    answer = scene.sign_in(scene.browser())
+    assert (answer.status_code, "cannot be reached" in answer.text) == (503, True)
+
+
 def test_foreign_text_is_not_repeated(scene: Scene) -> None:
     browser = scene.browser()
     state = asked_in(scene.begin(browser))["state"]

@@ -57,7 +57,7 @@ class Http:
                     body += part
                     if len(body) > MOST_BYTES or time.monotonic() > until:
                         raise ProviderAway(f"{_place(address)} answered too much, or too slowly.")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise ProviderAway(f"{_place(address)} cannot be reached ({type(error).__name__}).") from None
         try:
             found = json.loads(body)

@@ -40,11 +40,12 @@ class ScheduleView:
     code: str
     run_id: str
     run_name: str
+    its: str
     run_url: str
 
 
-def schedule_view(plan: Plan, run: Run | None = None, past: Cut | None = None) -> ScheduleView:
-    """Makes the page; the length and rate of `run` stand in the form, `past` are the rates it had."""
+def schedule_view(plan: Plan, run: Run | None = None, past: Cut | None = None, its: str = "") -> ScheduleView:
+    """Makes the page; `its` names what of the plan is that of `run`, `past` are the rates it had."""
     return ScheduleView(
         kinds=tuple(Choice(kind, word, kind == plan.kind) for kind, word in KINDS.items()),
         fields=_fields(plan),
@@ -55,6 +56,7 @@ def schedule_view(plan: Plan, run: Run | None = None, past: Cut | None = None) -
         code=code(plan),
         run_id=run.id if run else "",
         run_name=(run.name or run.id) if run else "",
+        its=its,
         run_url=f"/runs/{quote(run.id, safe='')}" if run else "",
     )
 

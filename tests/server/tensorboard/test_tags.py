@@ -13,7 +13,8 @@ from server.tensorboard.tags import names_of
         ("loss", "loss"), ("Loss/train", "loss"), ("train/loss", "loss"), ("train_loss", "loss"),
         ("Training Loss", "loss"), ("epoch_loss", "loss"), ("train_loss_step", "loss"), ("batch_loss", "loss"),
         ("Loss/val", "val/loss"), ("eval/loss", "val/loss"), ("val_loss", "val/loss"), ("Validation Loss", "val/loss"),
-        ("val/epoch_loss", "val/loss"),
+        ("val/epoch_loss", "val/loss"), ("total_loss", "loss"), ("Train/Total Loss", "loss"), ("Loss/total", "loss"),
+        ("val_total_loss", "val/loss"),
         ("lr", "lr/0"), ("train/learning_rate", "lr/0"), ("learning-rate", "lr/0"), ("lr-Adam", "lr/0"),
         ("lr-AdamW/pg1", "lr/0"), ("lr/0", "lr/0"),
         ("train/grad_norm", "grad_norm"), ("Gradient Norm", "grad_norm"), ("epoch", "epoch"),
@@ -29,6 +30,13 @@ def test_a_tag_is_the_series_that_is_meant(tag: str, name: str) -> None:
     assert names_of([tag])[tag] == name
 
 
+def test_a_sum_of_losses_is_the_loss_where_none_is_called_just_that() -> None:
+    assert names_of(["total_loss", "loss_cls", "loss_box_reg"]) == {
+        "total_loss": "loss", "loss_cls": "loss_cls", "loss_box_reg": "loss_box_reg",
+    }  # fmt: skip
+    assert names_of(["total_loss", "train/loss"])["train/loss"] == "loss"
+
+
 def test_of_two_losses_the_one_of_every_step_is_the_loss() -> None:
     names = names_of(["train_loss_epoch", "train_loss_step", "val_loss", "lr-SGD", "epoch"])
     assert names["train_loss_step"] == "loss"
@@ -41,3 +49,9 @@ def test_no_two_tags_become_one_series() -> None:
     names = names_of(tags)
     assert set(names) == set(tags)
     assert len(set(names.values())) == len(tags)
+
+
+def test_the_validation_of_keras_counts_as_its_loss_does() -> None:
+    validation = ["val/epoch_loss", "val/evaluation_loss_vs_iterations"]
+    assert names_of(["epoch_loss", *validation])["val/epoch_loss"] == "val/loss"
+    assert names_of(["batch_loss", "epoch_loss", *validation])["val/evaluation_loss_vs_iterations"] == "val/loss"

@@ -94,6 +94,17 @@ def test_a_resumed_training_is_a_second_attempt_and_a_later_file_goes_on(tmp_pat
         assert first == [(step, (1.0 if step < 20 else 2.0) + step) for step in range(30)]
 
 
+def test_an_evaluation_after_the_training_is_no_attempt_of_its_own(tmp_path: Path, logs: Path) -> None:
+    log(logs, {"train/loss": float, "eval/loss": float}, range(1, 9))
+    (trained,) = logs.glob("*tfevents*")
+    trained.rename(logs / "events.out.tfevents.0")
+    log(logs, {"eval/loss": float}, range(8, 9))
+    with taken(tmp_path, logs) as (home, _):
+        run = runs(home)["experiments"]
+        assert run["attempts"] == 1
+        assert len(series(home, run, "loss", attempt="latest")) == 8
+
+
 def test_the_two_folders_of_keras_are_one_run(tmp_path: Path, logs: Path) -> None:
     for part in ("train", "validation"):
         log(logs / "cnn" / part, {"epoch_loss": float, "epoch_accuracy": float}, range(1, 4))
@@ -111,6 +122,22 @@ def test_hyper_parameters_are_the_config_of_the_run_that_they_lie_in(tmp_path: P
     with taken(tmp_path, logs) as (home, _):
         (run,) = runs(home).values()
         assert (run["name"], run["config"]) == ("a", {"lr": 0.25, "depth": 4})
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_several_hyper_parameters_in_a_folder_are_runs_of_their_own(tmp_path: Path, logs: Path, trained: bool) -> None:
+    with SummaryWriter(str(logs / "search")) as writer:
+        for trial in range(3):
+            writer.add_hparams({"lr": trial / 10}, {"hparam/accuracy": trial / 5}, name=f"t{trial}")
+        if trained:
+            writer.add_scalar("loss", 1.0, 0)
+    with taken(tmp_path, logs) as (home, _):
+        found = {name: run["config"] for name, run in runs(home).items()}
+        assert found == {
+            "search/t0": {"lr": 0}, "search/t1": {"lr": 0.1}, "search/t2": {"lr": 0.2},
+            **({"search": {}} if trained else {}),
+        }  # fmt: skip
+        assert [value for _, value in series(home, runs(home)["search/t2"], "hparam/accuracy")] == pytest.approx([0.4])
 
 
 def test_only_the_named_runs_come_and_a_wrong_name_is_told(tmp_path: Path, logs: Path) -> None:

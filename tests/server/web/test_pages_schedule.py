@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +48,28 @@ def test_a_run_gives_length_and_rate(server: House) -> None:
     assert f"/runs/{RUN}" in page.values("href")
     assert "For a training like" not in look(server, "/schedule?run=nobody").text
     assert "alert(1)" not in look(server, "/schedule?run=" + EVIL[:90].replace("#", "").replace("&", "")).text
+
+
+@pytest.mark.parametrize(
+    ("series", "query", "peak", "given"),
+    [
+        ({"lr/0": [0.03] * 400}, "", "0.03", ": its length and its highest rate."),
+        ({"lr/0": [0.0] * 400, "lr/1": [0.2] * 400}, "", "0.2", ": its length and its highest rate."),
+        ({"lr/0": [math.nan] * 400}, "", "0.001", ": its length."),
+        ({"loss": [1.0] * 400}, "", "0.001", ": its length."),
+        ({"lr/0": [0.03] * 400}, "&peak=0.5&steps=400", "0.5", ": its length."),
+        ({"lr/0": [0.03] * 400}, "&steps=7", "0.03", ": its highest rate."),
+        ({"loss": [1.0]}, "", "0.001", "."),
+    ],
+)
+def test_the_page_says_what_of_a_plan_is_the_runs(
+    server: House, series: dict[str, list[float]], query: str, peak: str, given: str
+) -> None:
+    server.open_run()
+    server.send(0, series)
+    page = look(server, f"/schedule?run={RUN}{query}")
+    assert [item["value"] for tag, item in page.tags if tag == "input" and item.get("name") == "peak"] == [peak]
+    assert f"For a training like baseline {given} Half a cosine" in page.text
 
 
 def test_the_rates_that_a_run_had_stand_beside_the_plan(server: House) -> None:
