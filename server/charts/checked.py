@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 480.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 40.0, 36.0
 MOST_POINTS = 4_000
 FEW_POINTS = 40  # then each one is a dot too
+LARGEST = 1e300  # of what can be drawn: twice the difference of two such numbers is still one
 MOST_DECADES = 5
 NEAR = 15.0  # marks whose numbers would touch stand under each other
 ROWS = 3
@@ -202,7 +203,7 @@ def _summary(
 
 
 def _fits(value: float, logarithmic: bool) -> bool:
-    return math.isfinite(value) and (value > 0 or not logarithmic)
+    return abs(value) <= LARGEST and (value > 0 or not logarithmic)
 
 
 def _number(value: Any) -> float:

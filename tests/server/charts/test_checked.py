@@ -37,6 +37,14 @@ def test_a_point_stands_where_its_value_says_on_both_kinds_of_axes() -> None:
     assert len(linear.dots) == 4
 
 
+def test_numbers_that_no_axis_can_hold_are_left_out_and_counted() -> None:
+    made = draw("test", curve([1, 2, 3, 4], [1.0, 1.7e308, -1.7e308, 2.0], past={"x": [1, 2], "y": [1e308, 1.0]}))
+    assert made is not None
+    assert "inf" not in made.path + made.past
+    assert "nan" not in made.path + made.past
+    assert "2 values are no numbers" in made.summary
+
+
 def test_what_is_no_number_breaks_the_line_and_is_counted() -> None:
     made = draw("test", curve([1, 2, 3, 4, 5], [1.0, math.nan, "inf", 2.0, None]))
     assert made is not None
