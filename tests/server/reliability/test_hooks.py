@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from client_hook import outbox, sender
+from client_hook.courier import Courier
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
 from client_hook.settings import Settings
@@ -29,14 +31,9 @@ NOT_OF_THE_TRAINING = "system metrics after the last step"
 NAMES = tuple(f"user/{index}" for index in range(10))
 
 
-class FastClock:
+def fast() -> float:
     """A clock on which a second lasts a sixtieth."""
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        return FASTER * time.monotonic()
+    return FASTER * time.monotonic()
 
 
 def row(number: int, step: int) -> list[float]:
@@ -89,10 +86,13 @@ def test_very_many_hooks_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_ten_minutes_without_a_server_lose_nothing(tmp_path: Path) -> None:
+def test_ten_minutes_without_a_server_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (outbox, sender):
+        monkeypatch.setattr(module, "monotonic", fast)
+    monkeypatch.setitem(Courier.__init__.__kwdefaults__, "monotonic", fast)
     server = Server(tmp_path / "server")
     settings = Settings(url=server.url, home=tmp_path / "hook", quiet=True)
-    box = Outbox(Identity.make(environ={}), settings, {"name": "outage"}, clock=FastClock())
+    box = Outbox(Identity.make(environ={}), settings, {"name": "outage"})
     box.start()
     steps = iter(range(1_000_000))
 
