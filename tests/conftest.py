@@ -54,6 +54,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 _homes = count()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Gives what is made for several tests a home folder too: never that of who runs the suite."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("GRADWATCH_HOME", str(tmp_path_factory.getbasetemp() / "homes" / "shared"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Gives the test its own GRADWATCH_HOME and makes the hook raise its own errors; nothing else is inherited."""
