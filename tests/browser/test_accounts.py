@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from server.accounts.book import Accounts
 from server.store import Store
 from tests.browser.kit import RUN
-from tests.browser.looks import BARRIERS, LOOKS
+from tests.browser.looks import LOOKS, assert_it_fits
 from tests.browser.test_every_page import AXE, SERIOUS, visit
 from tests.server.store.kit import open_run, url_in
 from tests.serving import Server
@@ -58,11 +58,10 @@ def test_the_pages_of_accounts_fit_keep_the_policy_and_have_no_serious_barrier(
     barriers: dict[str, list[str]] = {}
 
     def look(path: str) -> None:
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width, path
+        assert_it_fits(page, width, path)
         assert page.evaluate("() => window.policyReports") == [], path
-        if (theme, width) in BARRIERS:
-            page.evaluate(source)
-            barriers[path] = page.evaluate(SERIOUS)
+        page.evaluate(source)
+        barriers[path] = page.evaluate(SERIOUS)
 
     look("/sign-in")
     sign_in(page, shared, "ada")

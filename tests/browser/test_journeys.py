@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.looks import LOOKS
+from tests.browser.looks import LOOKS, assert_it_fits
 from tests.browser.test_every_page import DRAWN, visit
 from tests.serving import Server, wait_until
 
@@ -41,7 +41,7 @@ def test_from_the_table_to_the_cause_and_back(
 
     def arrived() -> None:
         eventually(lambda: page.evaluate(DRAWN))
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width, page.url
+        assert_it_fits(page, width, page.url)
         assert page.evaluate("() => window.policyReports") == [], page.url
 
     def drawn(chart: str) -> None:

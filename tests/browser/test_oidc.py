@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.looks import BARRIERS
+from tests.browser.looks import LOOKS, assert_it_fits
 from tests.browser.test_every_page import AXE, SERIOUS, visit
 from tests.oidc_provider import CLIENT, SECRET
 from tests.security.oidc_kit import CALLBACK
@@ -80,11 +80,11 @@ def test_somebody_of_another_domain_is_told_why_and_stays_outside(lab: Server, b
     page.close()
 
 
-@pytest.mark.parametrize(("theme", "width"), BARRIERS)
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_form_with_a_provider_has_no_barrier(lab: Server, browser: Browser, theme: str, width: int) -> None:
     page = visit(browser, theme, width)
     page.goto(lab.url + "/sign-in/oidc/callback?code=x&state=y")
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert_it_fits(page, width, page.url)
     assert page.evaluate("() => window.policyReports") == []
     page.evaluate(AXE.read_text("utf-8"))
     assert page.evaluate(SERIOUS) == []
