@@ -59,6 +59,7 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Gives what is made for several tests a home folder too: never that of who runs the suite."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("GRADWATCH_HOME", str(tmp_path_factory.getbasetemp() / "homes" / "shared"))
+        patched.setenv("GRADWATCH_QUIET", "1")
         yield
 
 

@@ -51,6 +51,12 @@ def clean(text: str) -> str:
     return CONTROL.sub(" ", text).strip()
 
 
+def lines(text: str) -> str:
+    """Gives a text of lines without other control characters, and without spaces and empty lines at its end."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(" " if CONTROL.match(one) and one not in "\n\t" else one for one in text).rstrip()
+
+
 def wrong(key: str, value: Any, right: str) -> InvalidFrame:
     """Makes the error that names the field, its value and what would be right."""
     return InvalidFrame(key, f"{key}: got {value!r:.80}, expected {right}")

@@ -21,6 +21,7 @@ from server.store.findings import Findings
 from server.store.frames import Frames
 from server.store.heatmap import Heatmaps
 from server.store.migrations import head, upgrade
+from server.store.notes import NotesOnRuns
 from server.store.overview import Overview
 from server.store.people import People
 from server.store.records import Records
@@ -69,6 +70,7 @@ class Store:
         self.sign_ins = SignIns(database, self._writer, self.now_ms)
         self.people = People(database, self._writer, self.now_ms)
         self.tokens = Tokens(database, self._writer, self.now_ms)
+        self.notes = NotesOnRuns(database, self._writer)
         self.audit = Audit(database, self._writer)
         self.wishes = Wishes(database, self._writer, self.findings.speech)
         self.channels = Channels(database, self._writer, self.now_ms)

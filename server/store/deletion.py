@@ -32,6 +32,7 @@ _SLICES: Sequence[tuple[Table, str, int]] = (
     (schema.findings, "number", 256),
     (schema.checks, "code", 256),
     (schema.remarks, "number", 256),
+    (schema.notes, "version", 16),
 )
 
 

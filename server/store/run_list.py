@@ -19,6 +19,7 @@ from server.store import schema
 from server.store.columns import Column, Condition, column_values, fitting, sorted_ids
 from server.store.engine import in_bytes
 from server.store.findings import MUTED
+from server.store.notes import noting
 from server.store.sparkline import Sparkline
 
 _r = schema.runs.c
@@ -126,6 +127,7 @@ class RunQuery:
                     in_bytes(_r.name).icontains(self.search, autoescape=True),
                     in_bytes(_r.id).istartswith(self.search, autoescape=True),
                     in_bytes(_r.tags).icontains(self.search, autoescape=True),
+                    _r.id.in_(noting(self.search)),
                 )
             )
         return conditions

@@ -359,6 +359,16 @@ remarks = _table(
     rowid=True,
 )
 
+notes = _table(
+    "notes",
+    _key("run_id", Text()),
+    _key("version"),
+    _text("text"),
+    _text("who", default=""),
+    _whole("written_ms"),
+    rowid=True,
+)
+
 sign_ins = _table(
     "sign_ins",
     _key("hash", Text()),

@@ -1,13 +1,23 @@
-"""Turns the Markdown of a rule's docstring into HTML. Raw HTML in it stays text."""
+"""Turns Markdown into HTML: our own docstrings, and what people write. Raw HTML in either stays text."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import nh3
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 _PARSER = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
+# A line end is one on the page too. Pictures would be asked for at other places, so they stay text.
+_OF_PEOPLE = MarkdownIt("commonmark", {"html": False, "breaks": True})
+_OF_PEOPLE.enable(["table", "strikethrough"]).disable("image")
+_BELOW = {f"h{level}": f"h{min(level + 2, 6)}" for level in range(1, 7)}  # under the headings of the page
+TAGS = {
+    "a", "blockquote", "br", "code", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "strong",
+    "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=2_048)
@@ -21,3 +31,18 @@ def to_html(source: str) -> Markup:
 def inline(source: str) -> Markup:
     """Renders one line, such as a summary with `code` in it."""
     return Markup(_PARSER.renderInline(source))  # noqa: S704
+
+
+@lru_cache(maxsize=128)
+def of_people(source: str) -> Markup:
+    """Renders what somebody wrote; only the tags of Markdown and links of the web and of mail come out of it."""
+    tokens = [_lowered(token) for token in _OF_PEOPLE.parse(source)]
+    rendered = _OF_PEOPLE.renderer.render(tokens, _OF_PEOPLE.options, {})
+    attributes = {"a": {"href", "title"}, "ol": {"start"}}
+    cleaned = nh3.clean(rendered, tags=TAGS, attributes=attributes, url_schemes={"http", "https", "mailto"})
+    # nh3 has let nothing through but these tags, which is what makes this Markup.
+    return Markup(cleaned)  # noqa: S704
+
+
+def _lowered(token: Token) -> Token:
+    return token.copy(tag=_BELOW[token.tag]) if token.type in ("heading_open", "heading_close") else token

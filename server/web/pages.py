@@ -22,6 +22,7 @@ from server.web.contexts.errors import error_view
 from server.web.contexts.facts import has_frozen
 from server.web.contexts.gradients import gradient_words
 from server.web.contexts.look import Look
+from server.web.contexts.notes import notes_view
 from server.web.contexts.sign_in import SignInView
 from server.web.endings import ending_of
 from server.web.evidence import pictures
@@ -50,6 +51,7 @@ def run_page(request: Request, run: TheRun, parts: Parts, look: TheLook, stat: S
         _checklist(run, parts),
         _charts(run, parts, look, stat),
         _details(run, parts),
+        notes_view(run, parts.store.notes.get(run.id), parts.clock()),
         parts.clock(),
         ending_of(run, parts),
     )

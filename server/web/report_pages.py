@@ -77,6 +77,7 @@ def _report(run: Run, parts: Services) -> report.ReportView:
         _version(),
         _style(),
         ending_of(run, parts),
+        parts.store.notes.get(run.id).text,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.server.house import ATTEMPT, RUN, frame_bytes
 from tests.serving import Server
@@ -21,6 +22,11 @@ def open_run(server: Server, run_id: str = RUN, **more: Any) -> None:
     opening = {"id": run_id, "attempt": ATTEMPT, "rank": 0, "project": "default", "name": "baseline",
                "started_ms": time.time_ns() // 1_000_000, "first_step": 0, **more}  # fmt: skip
     post(server, "/api/v1/runs", json.dumps(opening).encode(), "application/json")
+
+
+def write_notes(server: Server, run_id: str, text: str) -> None:
+    form = urlencode({"text": text, "after": server.get(f"runs/{run_id}/notes")["version"]})
+    post(server, f"/runs/{run_id}/notes", form.encode(), "application/x-www-form-urlencoded")
 
 
 def send(

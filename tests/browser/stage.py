@@ -9,11 +9,25 @@ from urllib.parse import urlencode
 import numpy as np
 import torch
 
-from tests.browser.kit import open_run, post, send
+from tests.browser.kit import open_run, post, send, write_notes
 from tests.inspected import Words, digits, event, seen, table
 from tests.serving import Server, wait_until
 
 SICK, ODD, DEEP, EMPTY = "sick", "odd", "deep", "empty"
+NOTES = """# Half the rate
+
+The loss of [yesterday's run](https://lab.example/runs/7) **jumped** at step 120, so:
+
+- `lr` 0.1 → 0.05
+- clipping at 1
+
+| rate | val/loss |
+|---|---|
+| 0.1 | nan |
+| a-name-without-any-space-in-it-that-is-wider-than-the-window-of-a-phone-is | 0.5 |
+
+> It may be the data.
+"""
 PAGES = (
     "/",
     "/?shelf=deleted",
@@ -22,6 +36,8 @@ PAGES = (
     f"/runs/{SICK}",
     f"/runs/{ODD}?scale=log&smooth=20",
     f"/runs/{EMPTY}",
+    f"/runs/{SICK}/notes",
+    f"/runs/{EMPTY}/notes",
     f"/runs/{SICK}/checklist",
     f"/runs/{DEEP}/layers?layer=blocks.1.fc",
     f"/runs/{EMPTY}/layers",
@@ -81,6 +97,8 @@ def fill(server: Server) -> None:
     send(server, 0, {"loss": falling.tolist(), **layers}, run_id=DEEP, records=seen_so)
     open_run(server, EMPTY, name="empty run")
     wait_until(lambda: server.get(f"runs/{SICK}/findings")["items"], "a finding of the run with NaN", 60)
+    write_notes(server, SICK, "To be *written*")
+    write_notes(server, SICK, NOTES)
     mute = {"project": "default", "code": "GW954", "reason": "Texts of one line", "days": 30, "who": "Ada"}
     change = {
         "project": "default",

@@ -15,7 +15,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
-from tests.browser.kit import open_run, post, send
+from tests.browser.kit import open_run, post, send, write_notes
 from tests.browser.test_every_page import WATCH_POLICY
 from tests.inspected import digits, seen
 from tests.security.payloads import PAYLOADS
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 SHARE = 28  # payloads a run
 KEPT = ("values", "verdict", "severity", "of", "direction", "from", "metric")  # what a page needs to show the rest
-WITHOUT_CHARTS = ("checklist", "inspect", "preflight")
+WITHOUT_CHARTS = ("checklist", "inspect", "preflight", "notes")
 FACTS = (
     "environment",
     "data",
@@ -128,6 +128,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         values |= {f"act/std/{one}": [1.0, 1.0, 0.0] for one in part}
         send(started, 0, {"loss": [1.0, 1.0, float("nan")], **values}, run_id=run_id,
              records=(*notes, *records(part, inspected)))  # fmt: skip
+        for words in (part, part[::-1]):
+            write_notes(started, run_id, "\n\n".join(words))
     for run in started.get("runs")["items"]:
         tell_of_project(started, run["project"], dict(runs())[run["id"]])
     wait_until(lambda: all(started.get(f"runs/{run_id}/findings")["items"] for run_id, _ in runs()), "findings", 90)
@@ -163,6 +165,7 @@ def test_x4_no_name_runs_anywhere(full: Server, browser: Browser, eventually: Ca
         ]
         paths += [f"/runs/{run_id}?x={quote(part[2], safe='')}&find={quote(part[3], safe='')}"]
         paths += [f"/runs/{run_id}/inspect", f"/runs/{run_id}/preflight", f"/schedule?run={run_id}"]
+        paths += [f"/runs/{run_id}/notes"]
     for project in {run["project"] for run in full.get("runs")["items"]}:
         paths += [f"/settings?project={quote(project, safe='')}&rule=GW308"]
     paths += ["/rules", "/rules/OWN001", "/rules?find=" + quote(PAYLOADS[3], safe="")]

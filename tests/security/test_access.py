@@ -34,6 +34,7 @@ CHANGING = {
     "DELETE /api/v1/replays/{replay_id}", "DELETE /api/v1/runs/{run_id}", "PATCH /api/v1/runs/{run_id}",
     "PATCH /api/v1/runs/{run_id}/findings/{finding_id}", "POST /api/v1/replays", "POST /api/v1/runs/changes",
     "POST /api/v1/runs/{run_id}/replay", "POST /settings/replays/{replay_id}/stop",
+    "PUT /api/v1/runs/{run_id}/notes", "POST /runs/{run_id}/notes",
 }  # fmt: skip
 MANAGING = {
     "DELETE /api/v1/mutes/{mute_id}", "POST /api/v1/mutes", "POST /api/v1/thresholds", "POST /settings/mutes",

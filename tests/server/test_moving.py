@@ -56,6 +56,7 @@ def fill(url: str) -> None:
         text = f"at {at[0]}"
         records = [AcceptedRecord("event", "note", at[0], 5, {"text": text}, json.dumps({"text": text}))]
         store.frames.accept(frame(seq, group({"loss": loss[at[0] : at[-1] + 1]}, at), records=records))
+    store.notes.write(RUN, "what it was for", who="ada", now_ms=5)
     store.sealer.run_once()
     diagnosis = Diagnosis(store, Live(), load_rules(), store.now_ms)
     while diagnosis.run_once():
@@ -95,7 +96,7 @@ def test_a_run_comes_to_another_database_row_by_row(
     first, second = place("first"), place("second")
     fill(first)
     before = rows(first, RUN)
-    assert all(before[name] for name in ("attempts", "streams", "summaries", "seals", "events", "findings", "checks"))
+    assert all(before[name] for name in ("attempts", "streams", "summaries", "seals", "events", "findings", "notes"))
     file = tmp_path / "runs.db"
     assert main(["export", str(file), "--database", first]) == 0
     assert f"{file} holds 2 runs (" in capsys.readouterr().out

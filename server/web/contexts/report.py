@@ -16,6 +16,7 @@ from server.web.contexts.checklist import ChecklistView
 from server.web.contexts.facts import Group, ModelView, groups, model_view
 from server.web.contexts.findings import Card, FindingsView, Strip, strip
 from server.web.contexts.runs import RunRow, run_row
+from server.web.markdown import of_people
 
 MOST_LAYERS = 300
 MOST_PAIRS = 200
@@ -31,6 +32,8 @@ class ReportView:
     figures: tuple[tuple[str, str], ...]
     findings: FindingsView
     checklist: ChecklistView
+    notes: Markup
+    notes_text: str
     stills: tuple[Still, ...]
     model: ModelView | None
     groups: tuple[Group, ...]
@@ -51,6 +54,7 @@ def report_view(
     version: str,
     style: Markup,
     ending: str = "",
+    notes: str = "",
 ) -> ReportView:
     """Makes the report."""
     row = run_row(run, now_ms)
@@ -71,6 +75,8 @@ def report_view(
         figures=tuple((name, value) for name, value in figures if value and value != formats.NOTHING),
         findings=findings,
         checklist=checklist,
+        notes=of_people(notes) if notes.strip() else Markup(),
+        notes_text=notes.strip(),
         stills=tuple(stills),
         model=model_view(facts),
         groups=groups(run, facts, attempts),
@@ -98,6 +104,8 @@ def markdown(view: ReportView) -> str:
         "",
         " · ".join(part for part in (view.strip.findings, *(one.text for one in view.checklist.beside)) if part),
     ]
+    if view.notes_text:
+        lines += ["", "### Notes", "", *(f"> {line}".rstrip() for line in view.notes_text.splitlines())]
     if view.findings.open:
         lines += ["", "### Findings", ""]
         lines += [line for card in view.findings.open for line in _lines(card, "")]

@@ -22,6 +22,7 @@ from server.web.contexts.facts import (
     model_view,
 )
 from server.web.contexts.findings import FindingsView, Strip, strip
+from server.web.contexts.notes import NotesView
 from server.web.contexts.runs import RunRow, nothing_judged, run_row
 from server.web.contexts.tabs import Tab, tabs
 
@@ -57,6 +58,7 @@ class RunView:
     findings: FindingsView
     charts: ChartsView
     details: DetailsView
+    notes: NotesView
     checklist: ChecklistView
     tabs: tuple[Tab, ...]
     api_url: str
@@ -116,6 +118,7 @@ def run_view(
     checklist: ChecklistView,
     charts: ChartsView,
     details: DetailsView,
+    notes: NotesView,
     now_ms: int,
     ending: str = "",
 ) -> RunView:
@@ -127,6 +130,7 @@ def run_view(
         findings=findings,
         charts=charts,
         details=details,
+        notes=notes,
         checklist=checklist,
         tabs=tabs(run.id, "overview"),
         api_url=api_url,
