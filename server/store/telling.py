@@ -1,7 +1,8 @@
 """Decides what is told, in the transaction that changes a run: incidents that open, and how a run ended or fell silent.
 
-A row of `alerts` is one piece of news on one channel; its key lets it be told once in an attempt. The words are settled
-later, when it is first sent (`settle`): what was muted, absorbed or resolved by then is not told.
+A row of `alerts` is one piece of news on one channel; its key lets it be told once in an attempt, and once more when it
+grows to an error. The words are settled later, when it is first sent (`settle`): what was muted, absorbed or resolved
+by then is not told.
 Not for: sending (server.alerts) or the rows' way through it (alerts.py).
 """
 
@@ -106,7 +107,7 @@ class Telling:
                 continue
             channels = [channel for channel in before.channels if severity.rank >= channel.severity.rank]
             what = {"attempt": item.attempt, "finding": top}
-            rows += self._rows(run, channels, "finding", _finding_key(run_id, item), what)
+            rows += self._rows(run, channels, "finding", _finding_key(run_id, item, severity), what)
         _note(connection, rows)
 
     def state(self, connection: Connection, run_id: str, state: str, attempt: int | None = None) -> None:
@@ -200,13 +201,14 @@ def _finding(
     if alert.finding not in found:
         return None  # resolved or muted
     top = _top(alert.finding, found)
-    key = _finding_key(run.id, items[top])
+    key = _finding_key(run.id, items[top], found[top].severity)
+    as_error = _finding_key(run.id, items[top], Severity.ERROR)
     row = connection.execute(select(schema.findings).where(_f.run_id == run.id, _f.number == top)).one()
     if row.acknowledged or items[top].code in SILENCE_CODES or found[top].severity.rank < channel.severity.rank:
         return None
-    told = _a.channel == alert.channel, _a.key == key, _a.id != alert.id
-    if key != alert.key and connection.execute(select(_a.id).where(*told)).first():
-        return None
+    told = _a.channel == alert.channel, _a.key.in_({key, as_error} - {alert.key}), _a.id != alert.id
+    if connection.execute(select(_a.id).where(*told)).first():
+        return None  # on another row, or as an error before it was a warning again
     news = News(
         event="finding",
         severity=found[top].severity,
@@ -238,8 +240,10 @@ def _may_be_news(stored: Row[Any] | None, coming: Finding) -> bool:
     )
 
 
-def _finding_key(run_id: str, item: _Item) -> str:
-    return f"{run_id}/{item.attempt}/{item.code}"
+def _finding_key(run_id: str, item: _Item, severity: Severity) -> str:
+    """Makes the key of an incident; one that was told as a warning is news again as an error."""
+    grown = "/error" if severity is Severity.ERROR else ""
+    return f"{run_id}/{item.attempt}/{item.code}{grown}"
 
 
 def _top(number: int, found: Mapping[int, Place]) -> int:

@@ -58,6 +58,24 @@ def test_a_finding_that_grows_is_told_when_it_reaches_the_channel(desk: Desk) ->
     assert desk.told() == ["GW308"]
 
 
+def test_what_was_told_as_a_warning_is_told_once_more_as_an_error(desk: Desk) -> None:
+    desk.channel(severity=Severity.WARNING)
+    desk.save(finding(severity="warning"))
+    desk.save(finding(severity="error"))
+    (due,) = desk.due()
+    assert due.news.severity is Severity.ERROR, "one that grows before it is told is told once"
+    desk.store.alerts.sent(due, "me")
+    for severity in ("warning", "error", "warning"):
+        desk.save(finding(state="resolved", resolved_step=10))
+        desk.save(finding(severity=severity))
+        assert desk.told() == [], "of one that flaps nobody hears again"
+    desk.save(finding(2, "GW401", "warning"))
+    assert desk.told() == ["GW401"]
+    desk.save(finding(2, "GW401", "error"))
+    (grown,) = desk.due()
+    assert (grown.news.code, grown.news.severity) == ("GW401", Severity.ERROR)
+
+
 def test_projects_and_tags_choose_the_runs(desk: Desk) -> None:
     for wanted in ({"projects": ("vision",)}, {"tags": ("big", "small")}, {"projects": ("vision", "x"), "tags": ()}):
         desk.channel(**wanted)
