@@ -33,6 +33,7 @@ HASHING_AT_ONCE = 2  # each takes 64 MiB
 BEARER = HTTPBearer(auto_error=False, description="a token of the server, or its own")  # describes; `Gate` decides
 MOST_NAME = 100  # of what is typed; a name has no more than 64
 COOKIE = "gradwatch_session_"  # and the port
+HOST = "__Host-"  # of a cookie that no neighbouring host and no connection without TLS can put there
 MOST_COOKIES = 8
 MOST_PLACES = 1_000  # from which people have signed in
 
@@ -86,9 +87,13 @@ class Door:
 
     def sessions_of(self, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
         """Gives the sessions that a browser brings, ours first: other servers on the database may have other ports."""
-        found = [(name, key) for name, key in cookies.items() if name.startswith(COOKIE) and name != self.cookie]
-        ours = [(self.cookie, cookies[self.cookie])] if self.cookie in cookies else []
-        return [*ours, *found][:MOST_COOKIES]
+        found = [(name, key) for name, key in cookies.items() if name.removeprefix(HOST).startswith(COOKIE)]
+        found.sort(key=lambda item: (not self.is_ours(item[0]), not item[0].startswith(HOST)))
+        return found[:MOST_COOKIES]
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a cookie of this name is that of this server, with TLS or without."""
+        return name.removeprefix(HOST) == self.cookie
 
     def signed_in(self, cookies: Mapping[str, str], *, seen: bool = True) -> Caller | None:
         """Gives who signed in with a browser that brings these cookies; `seen`: the browser did something."""
@@ -150,14 +155,15 @@ class Door:
 
     def keep_signed_in(self, request: Request, answer: Response, key: str, *, secure: bool = False) -> None:
         """Puts a session's cookie on an answer."""
+        secure = secure or request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
         answer.set_cookie(
-            self.cookie,
+            (HOST if secure else "") + self.cookie,
             key,
             max_age=LONGEST_S,
             path="/",
             httponly=True,
             samesite="lax",
-            secure=secure or request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
+            secure=secure,
         )
 
 
@@ -233,9 +239,9 @@ def router_for(door: Door, show_form: ShowForm) -> APIRouter:
             caller = door.sessions.caller(key)
             if caller and caller.person and caller.person.issuer:
                 answer.headers["Location"] = "/sign-in?out=1"  # where signing out of the provider is offered too
-            if name == door.cookie or caller:
+            if door.is_ours(name) or caller:
                 door.sessions.close(key)
-                answer.delete_cookie(name, path="/", httponly=True, samesite="lax")
+                answer.delete_cookie(name, path="/", httponly=True, samesite="lax", secure=name.startswith(HOST))
         return answer
 
     return router

@@ -137,6 +137,24 @@ def test_the_cookie_is_random_http_only_and_same_site() -> None:
     assert cookie.split(";")[0] != second.headers["set-cookie"].split(";")[0]
 
 
+def test_over_https_the_cookie_is_one_that_no_neighbour_can_put_there() -> None:
+    scene = Scene()
+    sent = {"data": {"token": TOKEN, "next": "/"}, "headers": {"Origin": "https://lab.example"}}  # behind a proxy
+    cookie = scene.client.post("/sign-in", **sent).headers["set-cookie"]
+    assert cookie.startswith("__Host-gradwatch_session_8777=")
+    assert cookie.endswith("; Path=/; SameSite=lax; Secure")
+    ours = cookie.partition(";")[0]
+    planted = f"gradwatch_session_8777={scene.door.sessions.open()}"
+    scene.client.cookies.clear()
+    asked = {"Cookie": f"{planted}; {ours}"}
+    assert scene.door.sessions_of(dict(pair.split("=", 1) for pair in asked["Cookie"].split("; ")))[0][1] in ours
+    out = scene.client.post("/sign-out", headers=asked).headers.get_list("set-cookie")
+    assert sorted((one.partition("=")[0], "Secure" in one, "Max-Age=0" in one) for one in out) == [
+        ("__Host-gradwatch_session_8777", True, True), ("gradwatch_session_8777", False, True),
+    ]  # fmt: skip
+    assert scene.client.get("/runs", headers=PAGE | asked).status_code == 303, "both are over"
+
+
 def test_the_wrong_token_signs_nobody_in() -> None:
     scene = Scene()
     answer = scene.sign_in("wrong")
