@@ -28,7 +28,8 @@ TAG = "tensorboard"
 class Found:
     """A run: its name, the scalars of each attempt, its config, and what could not be read.
 
-    `left` counts values that no series can hold, with the `reason` of the first; `lost` says why it cannot come.
+    `left` counts values that no series can hold, with the `reason` of the first; `lost` says why it cannot come;
+    `taken` counts what came, `is_known` says that it was there before.
     """
 
     name: str
@@ -38,7 +39,8 @@ class Found:
     unread: int = 0
     left: int = 0
     reason: str = ""
-    dropped: int = 0  # of these, by the store
+    taken: int = 0
+    is_known: bool = False
     lost: str = ""
 
     def leave_out(self, amount: int, reason: str) -> None:
@@ -125,6 +127,7 @@ def runs(folders: Mapping[Path, Sequence[Path]], names: Mapping[Path, str]) -> I
 
 def _made(name: str, files: Iterable[EventFile], beside: Iterable[EventFile] = ()) -> Found:
     run = Found(name)
+    held_out: list[Scalar] = []
     newest: dict[str, int] = {}
     for file in files:
         run.config.update(file.config)
@@ -143,9 +146,11 @@ def _made(name: str, files: Iterable[EventFile], beside: Iterable[EventFile] = (
     for file in beside:
         run.torn += file.torn
         run.unread += file.unread
-        scalars = _sound(file.scalars, run)
-        if scalars and run.attempts:
-            run.attempts[-1] += [Scalar(one.wall_s, one.step, f"val/{one.tag}", one.value) for one in scalars]
+        sound = _sound(file.scalars, run) if run.attempts else ()
+        held_out += [Scalar(one.wall_s, one.step, f"val/{one.tag}", one.value) for one in sound]
+    began = [min(scalar.wall_s for scalar in attempt) for attempt in run.attempts]
+    for one in held_out:  # to the attempt that ran then
+        run.attempts[max((at for at, start in enumerate(began) if start <= one.wall_s), default=0)].append(one)
     return run
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_hook import wire
 from server.domain.runs import ENDED
-from server.errors import FrameConflict, StoreError
+from server.errors import StoreError
 from server.ingest import Ingest
 from server.ingest.values import too_deep
 from server.live import Live
@@ -30,20 +31,26 @@ class _Outcome:
 
     came: int = 0
     there: int = 0
+    grown: int = 0
     values: int = 0
+    more: int = 0  # values, of those that had grown
     torn: int = 0
     unread: int = 0
     left: int = 0
     reason: str = ""
     lost: list[str] = field(default_factory=list)
 
-    def add(self, run: Found, *, came: bool) -> None:
+    def add(self, run: Found) -> None:
         """Counts one run."""
-        if not came:
+        if run.is_known and not run.taken:
             self.there += 1
             return
-        self.came += 1
-        self.values += sum(map(len, run.attempts)) - run.dropped
+        if run.is_known:
+            self.grown += 1
+            self.more += run.taken
+        else:
+            self.came += 1
+            self.values += run.taken
         self.note(run)
 
     def note(self, run: Found) -> None:
@@ -61,6 +68,8 @@ class _Outcome:
     def missing(self) -> str:
         """Says what did not come, and why."""
         said = ""
+        if self.grown:
+            said += f"; {_plural(self.grown, 'run')} had grown by {_plural(self.more, 'value')}"
         if self.there:
             said += f"; {_plural(self.there, 'run')} {_were(self.there)} there already and stayed as before"
         if self.torn:
@@ -82,8 +91,8 @@ def has_events(source: Path) -> bool:
 def take(source: Path, url: str, wanted: Sequence[str], project: str | None = None) -> str:
     """Takes the runs of a folder, or of one event file, into a database, and says so in a sentence.
 
-    `wanted` are names of runs, which are their folders; none means all. Runs that are there already stay as they are.
-    Raises StoreError.
+    `wanted` are names of runs, which are their folders; none means all. Runs that are there already get what their
+    files have grown by. Raises StoreError.
     """
     nothing = f"There are no scalars of TensorBoard (events.out.{MARK}…) under {source}"
     outcome = _Outcome()
@@ -102,14 +111,15 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
         for run in runs(folders, names):
             if wanted and run.name not in wanted:
                 continue
-            came = bool(run.attempts) and not run.lost and _put(run, store, ingest, project or _project(source))
+            if run.attempts and not run.lost:
+                _put(run, store, ingest, project or _project(source))
             if run.lost or not run.attempts:
                 outcome.note(run)
             else:
-                outcome.add(run, came=came)
+                outcome.add(run)
     finally:
         store.close()
-    if not outcome.came and not outcome.there:
+    if not (outcome.came or outcome.grown or outcome.there):
         raise StoreError(f"{f'Nothing came from {source}' if outcome.lost else nothing}{outcome.missing()}.")
     return outcome.said(source)
 
@@ -119,36 +129,33 @@ def _project(source: Path) -> str:
     return text_of(folder.name) or TAG
 
 
-def _put(run: Found, store: Store, ingest: Ingest, project: str) -> bool:
-    """Stores one run, or the rest of one of which an earlier import brought a part; False where it does not come: it is
-    there already, or `lost` says why.
-    """
+def _put(run: Found, store: Store, ingest: Ingest, project: str) -> None:
+    """Stores what is not there yet of one run: all of it, or what its files have grown by; `lost` says why nothing."""
     run_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{TAG}:{run.name}:{run.began_s!r}"))
     known = store.runs.get(run_id)
     if known is not None and known.deleted_ms is not None:
         run.lost = f"{run.name!r} was deleted here; take it back, or import it after a day"
-        return False
-    if known is not None and known.state in ENDED:
-        return False
-    try:
-        _send(run, run_id, ingest, project)
-    except FrameConflict:  # the files have grown since that part came
-        store.runs.delete(run_id)
-        _send(run, run_id, ingest, project)
-    return True
-
-
-def _send(run: Found, run_id: str, ingest: Ingest, project: str) -> None:
+        return
+    run.is_known = known is not None and known.state in ENDED  # else an import of it was broken off
     config = {name: value for name, value in run.config.items() if not too_deep({name: value})}
     names = names_of(scalar.tag for attempt in run.attempts for scalar in attempt)
+    coming = _not_stored(run, names, store, run_id) if known is not None else run.attempts
+    if coming is None:  # the files were written anew since
+        if run.is_known:
+            return
+        store.runs.delete(run_id)
+        coming = run.attempts
     left: list[tuple[int, str]] = []
-    for number, scalars in enumerate(run.attempts):
-        attempt = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run_id}:{number}"))
+    for number, (scalars, new) in enumerate(zip(run.attempts, coming, strict=True), start=1):
+        run.taken += len(new if run.is_known else scalars)
+        if not new:
+            continue
+        attempt = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run_id}:{number - 1}"))
         ingest.open_run(
             {
                 "id": run_id,
                 "attempt": attempt,
-                "project": project,
+                "project": known.project if known is not None else project,
                 "name": run.name,
                 "tags": [TAG],
                 "config": config,
@@ -156,21 +163,43 @@ def _send(run: Found, run_id: str, ingest: Ingest, project: str) -> None:
                 "first_step": max(min(scalar.step for scalar in scalars), 0),
             }
         )
-        for body in _frames(run_id, attempt, scalars, names):
+        for body in _frames(run_id, attempt, new, names, store.frames.newest(run_id, number, 0) + 1):
             answer = ingest.accept(run_id, body)
             left += [(dropped["count"], dropped["reason"]) for dropped in answer["dropped"]]
     for amount, reason in left:
-        run.dropped += amount
+        run.taken -= amount
         run.leave_out(amount, reason)
 
 
-def _frames(run_id: str, attempt: str, scalars: Sequence[Scalar], names: Mapping[str, str]) -> Iterator[bytes]:
+def _not_stored(run: Found, names: Mapping[str, str], store: Store, run_id: str) -> list[list[Scalar]] | None:
+    """Leaves out of each attempt what an earlier import brought: of each series as many values as are stored. None
+    where more are stored than the files hold.
+    """
+    coming = []
+    for number, scalars in enumerate(run.attempts, start=1):
+        stored = Counter({info.name: info.count for info in store.series.names(run_id, number)})
+        new = []
+        for scalar in scalars:
+            name = names[scalar.tag]
+            if stored[name] > 0:
+                stored[name] -= 1
+            else:
+                new.append(scalar)
+        if stored.total():
+            return None
+        coming.append(new)
+    return coming
+
+
+def _frames(
+    run_id: str, attempt: str, scalars: Sequence[Scalar], names: Mapping[str, str], first_seq: int
+) -> Iterator[bytes]:
     """Yields frames in the order in which the values were written; the last one says that the training is over."""
     last = max(scalar.step for scalar in scalars)
     ended_ms = _ms(max(scalar.wall_s for scalar in scalars))
     parts = list(_parts(scalars, names))
-    for seq, series in enumerate(parts):
-        over = seq == len(parts) - 1
+    for seq, series in enumerate(parts, first_seq):
+        over = seq == first_seq + len(parts) - 1
         known = {"kind": "fact", "name": "imported", "step": -1, "time_ms": ended_ms, "value": {"from": TAG}}
         end = {"kind": "status", "name": "finished", "step": last, "time_ms": ended_ms, "value": {}}
         yield wire.encode(

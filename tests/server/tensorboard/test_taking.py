@@ -79,6 +79,46 @@ def test_what_is_there_already_stays_as_before(tmp_path: Path, logs: Path) -> No
         assert len(runs(home)) == 2
 
 
+def test_what_a_log_has_grown_by_comes_to_what_is_there(tmp_path: Path, logs: Path) -> None:
+    def write(part: str, number: int, steps: range, factor: float, *more: str) -> None:
+        folder = logs / "cnn" / part
+        log(folder, {name: lambda step: factor * step for name in ("epoch_loss", *more)}, steps, ".new")
+        (new,) = folder.glob("*.new")
+        new.rename(folder / f"events.out.tfevents.{number}")
+
+    for part in ("train", "validation"):
+        write(part, 0, range(1, 4), 1.0)
+    with taken(tmp_path, logs) as (home, _):
+        before = runs(home)["cnn"]["id"]
+        home.store.notes.write(before, "what it was for", who="", now_ms=1)
+    for part in ("train", "validation"):
+        write(part, 1, range(4, 9), 1.0, "epoch_accuracy")
+    for part in ("train", "validation"):
+        write(part, 2, range(3, 6), 10.0)
+    with taken(tmp_path, logs) as (home, said):
+        assert said == f"0 runs with 0 values came from {logs}; 1 run had grown by 26 values"
+        (run,) = runs(home).values()
+        assert (run["id"], run["attempts"], run["state"]) == (before, 2, "finished")
+        for name in ("loss", "val/loss"):
+            assert series(home, run, name, attempt=1) == [(step, float(step)) for step in range(1, 9)]
+            assert series(home, run, name, attempt=2) == [(step, 10.0 * step) for step in range(3, 6)]
+        assert series(home, run, "epoch_accuracy", attempt=1) == [(step, float(step)) for step in range(4, 9)]
+        assert home.store.notes.get(before).text == "what it was for"
+    with taken(tmp_path, logs) as (_, said):
+        assert said.endswith("; 1 run was there already and stayed as before")
+
+
+def test_a_log_that_was_written_anew_changes_nothing_that_is_there(tmp_path: Path, logs: Path) -> None:
+    log(logs / "a", {"loss": float}, range(9))
+    (file,) = (logs / "a").iterdir()
+    whole = file.read_bytes()
+    import_runs(logs, database(tmp_path), ())
+    file.write_bytes(whole[: len(whole) // 2])
+    with taken(tmp_path, logs) as (home, said):
+        assert "; 1 run was there already and stayed as before" in said
+        assert len(series(home, runs(home)["a"], "loss")) == 9
+
+
 def test_a_resumed_training_is_a_second_attempt_and_a_later_file_goes_on(tmp_path: Path, logs: Path) -> None:
     log(logs, {"loss": lambda step: 1.0 + step}, range(20), ".1")
     log(logs, {"loss": lambda step: 2.0 + step}, range(20, 30), ".2")
