@@ -15,6 +15,7 @@ from server.ingest.values import clean
 _TRAIN = r"(?:train(?:ing)?|batch)"
 _HELD_OUT = r"(?:val|valid|validation|eval|evaluation)"
 _BY = r"[ _/.-]"
+_ABOUT = r"(?:charts|optim(?:izer)?|opt|schedule[rs]?|hyper_?param(?:eter)?s|params)"  # the folders of rates
 _SUM = rf"(?:total{_BY}?loss|loss{_BY}total)"  # of detectors, and of whoever weighs several
 _OF_BATCHES = r"val/evaluation_loss_vs_iterations"  # Keras: its epoch_loss counts epochs
 # in this order: of two tags that are the same series the first one here is it (a loss of every step before its mean)
@@ -28,13 +29,14 @@ _KNOWN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("val/loss", _OF_BATCHES),
         ("val/loss", rf"{_HELD_OUT}{_BY}(?:{_HELD_OUT}{_BY})?loss(?:{_BY}epoch)?|loss(?:es)?{_BY}{_HELD_OUT}"),
         ("val/loss", rf"val/epoch_loss|{_HELD_OUT}{_BY}{_SUM}"),
-        ("lr/0", rf"(?:{_TRAIN}{_BY})?(?:lr|learning{_BY}?rate)(?:{_BY}?(?:0|pg0|group0))?"),
+        ("lr/0", rf"(?:(?:{_TRAIN}|{_ABOUT}){_BY})?(?:lr|learning{_BY}?rate)(?:{_BY}?(?:0|pg0|group0))?"),
         ("lr/0", r"lr-[a-z0-9]+(?:/pg1)?"),  # Lightning counts its groups from 1
         ("grad_norm", rf"(?:{_TRAIN}{_BY})?(?:total{_BY})?grad(?:ient)?s?{_BY}?norm(?:{_BY}total)?"),
         ("epoch", rf"(?:{_TRAIN}{_BY})?epoch"),
     )
 )
 _VALIDATION = re.compile(rf"{_HELD_OUT}{_BY}(?P<rest>.+)|(?P<front>.+){_BY}{_HELD_OUT}")
+_GROUP = re.compile(r"lr-\w+/(?:pg(?P<count>[1-9]\d{0,3})|(?P<name>.+(?<!-momentum)))")  # of Lightning, counted from 1
 _SPEED = re.compile(r"runtime|samples_per_second|steps_per_second|time|duration|epoch")
 UNNAMED = "unnamed"
 ROOM = 50  # for what tells names apart that are the same when they are cut
@@ -61,6 +63,8 @@ def names_of(tags: Iterable[str]) -> Mapping[str, str]:
 
 
 def _own(tag: str) -> str:
+    if group := _GROUP.fullmatch(tag):
+        return f"lr/{int(group['count']) - 1 if group['count'] else group['name']}"
     match = _VALIDATION.fullmatch(tag)
     rest = (match["rest"] or match["front"]) if match else None
     if rest and not _SPEED.fullmatch(rest.lower()) and rest != "loss":

@@ -16,7 +16,8 @@ from server.tensorboard.tags import names_of
         ("val/epoch_loss", "val/loss"), ("total_loss", "loss"), ("Train/Total Loss", "loss"), ("Loss/total", "loss"),
         ("val_total_loss", "val/loss"),
         ("lr", "lr/0"), ("train/learning_rate", "lr/0"), ("learning-rate", "lr/0"), ("lr-Adam", "lr/0"),
-        ("lr-AdamW/pg1", "lr/0"), ("lr/0", "lr/0"),
+        ("lr-AdamW/pg1", "lr/0"), ("lr/0", "lr/0"), ("charts/learning_rate", "lr/0"), ("optimizer/lr", "lr/0"),
+        ("lr-AdamW/encoder", "lr/encoder"), ("lr-AdamW/pg3", "lr/2"), ("lr-SGD/pg3-momentum", "lr-SGD/pg3-momentum"),
         ("train/grad_norm", "grad_norm"), ("Gradient Norm", "grad_norm"), ("epoch", "epoch"),
         ("train/epoch", "epoch"),
         ("Accuracy/val", "val/Accuracy"), ("eval_accuracy", "val/accuracy"), ("val/f1", "val/f1"),
@@ -42,6 +43,12 @@ def test_of_two_losses_the_one_of_every_step_is_the_loss() -> None:
     assert names["train_loss_step"] == "loss"
     assert names["train_loss_epoch"] == "train_loss_epoch"
     assert names["val_loss"] == "val/loss"
+
+
+def test_each_group_of_lightning_has_its_rate() -> None:
+    tags = ["lr-AdamW/encoder", "lr-AdamW/head", "lr-SGD/pg1", "lr-SGD/pg2", "lr-SGD/pg2-momentum"]
+    names = names_of(tags)
+    assert [names[tag] for tag in tags] == ["lr/encoder", "lr/head", "lr/0", "lr/1", "lr-SGD/pg2-momentum"]
 
 
 def test_no_two_tags_become_one_series() -> None:
