@@ -40,9 +40,9 @@ class AttentionMasksSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._models = WatchedCalls(context, [], self._forward)
-        self._layers = WatchedCalls(context, [], self._layer, named=True)
-        self._tables = WatchedCalls(context, [], self._lookup)
+        self._models = WatchedCalls(context, self._forward)
+        self._layers = WatchedCalls(context, self._layer, named=True)
+        self._tables = WatchedCalls(context, self._lookup)
         self._read: list[Tensor] = []  # by the tables of models that are called part by part
         self._unheard: list[Tensor] = []  # texts of a model whose attention was not heard
         self._later = Later()
@@ -63,13 +63,13 @@ class AttentionMasksSignal(Signal):
             self._done = True
             return
         self.context.patches.subscribe(self)
-        self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
+        self._models.watch(self.context.models.items())
         layers = [(name, module) for name, module in modules if isinstance(module, READS)]
-        self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._layer, named=True)
+        self._layers.watch(layers[:MOST_CALLS])
         whole = [model for model in self.context.models.values() if type(model).forward is nn.Module.forward]
         parts = [model for model in whole if not is_compiled([model])]
         tables = [item for model in parts for item in model.named_modules() if isinstance(item[1], nn.Embedding)]
-        self._tables = WatchedCalls(self.context, tables[:MOST_CALLS], self._lookup)
+        self._tables.watch(tables[:MOST_CALLS])
         for calls in (self._models, self._layers, self._tables):
             calls.arm(True)
 

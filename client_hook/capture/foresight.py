@@ -46,8 +46,8 @@ class ForesightSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._models = WatchedCalls(context, [], self._forward)
-        self._layers = WatchedCalls(context, [], self._layer, named=True)
+        self._models = WatchedCalls(context, self._forward)
+        self._layers = WatchedCalls(context, self._layer, named=True)
         self._later = Later()
         self._given: list[Tensor] = []
         self._heard: list[tuple[int, bool | Tensor]] = []  # places, and whether an attention over them is open
@@ -65,8 +65,8 @@ class ForesightSignal(Signal):
             self._done = True
             return
         self.context.patches.subscribe(self)
-        self._models = WatchedCalls(self.context, list(self.context.models.items()), self._forward)
-        self._layers = WatchedCalls(self.context, layers[:MOST_CALLS], self._layer, named=True)
+        self._models.watch(self.context.models.items())
+        self._layers.watch(layers[:MOST_CALLS])
         self._models.arm(True)
         self._layers.arm(True)
 

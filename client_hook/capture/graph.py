@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture import graph_nodes, overlaps, sines
 from client_hook.capture.base import Context, Signal, held_by
-from client_hook.capture.forward_trace import ForwardTrace, trace_of
+from client_hook.capture.forward_trace import trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
 from client_hook.capture.left_over import left_over
@@ -46,7 +46,7 @@ class GraphSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._later = Later()
-        self._trace: ForwardTrace | None = None
+        self._trace = trace_of(context)
         self._steps = self._walks = self._nodes = 0
         self._truncated = False
         self._reached: set[str] = set()
@@ -75,15 +75,13 @@ class GraphSignal(Signal):
 
     def attach(self) -> None:
         """Listens to the first backwards."""
-        self._trace = trace_of(self.context)
+        self._trace.enter(self)
         self.context.patches.subscribe(self)
 
     def detach(self) -> None:
         """Listens no more."""
         self._later.clear()
-        if self._trace is not None:
-            self._trace.leave()
-            self._trace = None
+        self._trace.leave(self)
         self._strangers.clear()
         self._plain.clear()
         self._margins.clear()
@@ -186,7 +184,7 @@ class GraphSignal(Signal):
     def _layers_of_nodes(self) -> dict[Any, tuple[str, float | None]]:
         """Gives each node to the module that made it: those between a call's inputs and its outputs."""
         owners: dict[Any, tuple[str, float | None]] = {}
-        for call in self._trace.calls if self._trace is not None else ():
+        for call in self._trace.calls:
             if not call.with_graph:
                 continue
             inside, given = [item for item in call.made if item not in call.given], set(call.given)
@@ -222,7 +220,7 @@ class GraphSignal(Signal):
             self._plain[id(leaf)] = (weakref.ref(leaf), leaf.detach().clone(), {self._steps})
 
     def _look_for_detached(self, reached: set[Any]) -> None:
-        for call in self._trace.calls if self._trace is not None else ():
+        for call in self._trace.calls:
             if not call.with_graph or not call.shape:
                 continue
             reaches = any(node in reached for node in call.made)
@@ -237,8 +235,7 @@ class GraphSignal(Signal):
         if self._steps >= SEND_AT[-1]:
             return
         self._steps += 1
-        if self._trace is not None:
-            self._trace.close(step)
+        self._trace.close(step)
         if self._steps in SEND_AT and self._walks:
             self._send(step)
         if self._steps == SEND_AT[-1]:
@@ -280,7 +277,7 @@ class GraphSignal(Signal):
             "clipped_ratio": self._clipped_ratio,
             "margin_targets": self._margins.fact(),
             "own_targets": self._targets.fact(),
-            "views": (self._trace.views if self._trace is not None else []) + self._views,
+            "views": self._trace.views + self._views,
             "twice": sorted(self._twice),
             "sines": self._sines,
             **self._paths.fact(),

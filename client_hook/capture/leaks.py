@@ -39,7 +39,7 @@ class LeaksSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = WatchedCalls(context, [], self._see)
+        self._calls = WatchedCalls(context, self._see)
         self._later = Later()
         self._table: Tensor | None = None  # of the open step, until its loss is computed
         self._widths: list[int] = []  # of the tensors that it was put together from
@@ -51,7 +51,7 @@ class LeaksSignal(Signal):
 
     def attach(self) -> None:
         """Hooks the models, and listens to the loss functions."""
-        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
+        self._calls.watch(self.context.models.items())
         self._calls.arm(True)
         self.context.patches.subscribe(self)
 

@@ -40,7 +40,7 @@ class LossCallSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._later = Later()
-        self._trace: ForwardTrace | None = None
+        self._trace = trace_of(context)
         self._train = Batches()
         self._validation = Batches()
         self._functions: Counter[str] = Counter()
@@ -74,16 +74,14 @@ class LossCallSignal(Signal):
 
     def attach(self) -> None:
         """Listens to the loss functions."""
-        self._trace = trace_of(self.context)
+        self._trace.enter(self)
         self.context.patches.subscribe(self)
         self.context.on_bad_loss = self._look_at_targets
 
     def detach(self) -> None:
         """Listens no more."""
         self.context.on_bad_loss = None
-        if self._trace is not None:
-            self._trace.leave()
-            self._trace = None
+        self._trace.leave(self)
         self._later.clear()
         self._open = []
         self._made = set()
@@ -218,7 +216,7 @@ class LossCallSignal(Signal):
             self._axis = over[0] if over is not None and node is first.grad_fn else None
             size = over[1] if over is not None else None
             self._previous = (name, size if size is not None else self._previous[1])
-            if self._trace is not None and self._trace.calls:
+            if self._trace.calls:
                 self._last_layer = _layer_that_made(self._trace, node, first.grad_fn)
 
     def _candidates(self) -> set[str]:
@@ -288,8 +286,7 @@ class LossCallSignal(Signal):
                 self._calls_per_step = self._calls
             self._calls = 0
         self._steps += 1
-        if self._trace is not None:
-            self._trace.close(step)
+        self._trace.close(step)
         self._open = []
         self._made = set()
         seen = self._train.batches
