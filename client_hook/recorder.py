@@ -187,9 +187,7 @@ class Recorder:
             self._elsewhere = bool(self._reaches) and not self._owned.parameters(root)
         hearing = self.signals.on_backward[self.context.sampled]
         if hearing:
-            began = perf_counter()
             self.signals.tell(hearing, root)
-            self.context.spent_s += perf_counter() - began
 
     def _close(self, began: float) -> None:
         context = self.context

@@ -8,7 +8,6 @@ hides what it should show, of attention that is written out too (written_attenti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -156,9 +155,7 @@ class AttentionMasksSignal(Signal):
         if self._tokens is None:
             self._early = True
             return
-        began = perf_counter()
         self._compare(tensors[1], loss_arguments.read(function, args, kwargs).get("ignore_index", IGNORED))
-        self.context.spent_s += perf_counter() - began
 
     @torch.no_grad()
     def _compare(self, targets: Tensor, ignored: int) -> None:
@@ -192,13 +189,11 @@ class AttentionMasksSignal(Signal):
     def on_backward(self, root: Tensor) -> None:
         """Hears that the forward is over: what comes now is computed once more."""
         if (self._read or self._unheard) and self._listens():
-            began = perf_counter()
             self._forwards += bool(self._read)
             self._compare_padding(self._read)
             for text in self._unheard:
                 seen = written_attention.shown(root, (text.shape[0], text.shape[1]))
                 self._compare_shown([text], [] if seen is None else [seen])
-            self.context.spent_s += perf_counter() - began
         self._over = True
         self._heard, self._tokens, self._read, self._unheard = [], None, [], []
 

@@ -20,6 +20,7 @@ from client_hook.guard import Guard, guarded
 from client_hook.patches import capture
 from client_hook.patches.tracing import is_traced
 
+
 class ForwardHooks:
     """Puts a hook on some modules and takes it away again.
 

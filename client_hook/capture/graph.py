@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from time import perf_counter
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -105,10 +105,8 @@ class GraphSignal(Signal):
             or not self._owned.parameters(root)
         ):
             return
-        began = perf_counter()
         self._walks += 1
         self._walk(root)
-        self.context.spent_s += perf_counter() - began
 
     def _walk(self, root: Tensor) -> None:
         self._margins.look(root.grad_fn)
@@ -174,7 +172,7 @@ class GraphSignal(Signal):
             if len(known) >= MAX_NODES:
                 self._truncated = True
                 continue
-            inputs = [other for other, _ in item.next_functions if other is not None]
+            inputs = graph_nodes.inputs_of(item)
             known[item] = Node(item, graph_nodes.name_of(item), inputs)
             stack.append((item, True))
             # later inputs first: the stack turns them round
@@ -354,16 +352,5 @@ _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 
 def _operations(start: Any) -> list[str]:
     """Lists operations from the loss upward, nearest first, leaves left out."""
-    names: list[str] = []
-    seen = {start}
-    waiting = [start]
-    while waiting and len(names) < MAX_OPERATIONS:
-        node = waiting.pop(0)
-        name = graph_nodes.name_of(node)
-        if name != graph_nodes.LEAF:
-            names.append(name)
-        for item, _ in node.next_functions:
-            if item is not None and item not in seen:
-                seen.add(item)
-                waiting.append(item)
-    return names
+    names = map(graph_nodes.name_of, graph_nodes.nearest_first(start, MAX_NODES))
+    return list(islice((name for name in names if name != graph_nodes.LEAF), MAX_OPERATIONS))

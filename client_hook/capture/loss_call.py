@@ -6,7 +6,6 @@ Not for: the loss as `monitor.step` is told it (loss), or judging any of it.
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -92,7 +91,6 @@ class LossCallSignal(Signal):
         """Hears one call of a loss function."""
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
         training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
-        began = perf_counter()
         if training:
             self._trained = True
             self._functions[function] += 1
@@ -112,7 +110,6 @@ class LossCallSignal(Signal):
             if self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16:
                 return
         self._look(function, args, kwargs, result, training)
-        self.context.spent_s += perf_counter() - began
 
     def plain_unlearned(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Notices a validation in plain steps."""
@@ -256,7 +253,6 @@ class LossCallSignal(Signal):
             self._cover(root)
         if self._main is not None or self._steps >= FIRST_STEPS or not self._owned.graph(root):
             return
-        began = perf_counter()
         if self._open:
             reached = loss_root.nodes_above(root)
             main = next((function for function, node in self._open if node in reached and function in MEASURED), None)
@@ -269,7 +265,6 @@ class LossCallSignal(Signal):
         elif root.grad_fn is not None:
             self._own_loss += 1
             self._own_previous = graph_nodes.name_of(graph_nodes.before_views(root.grad_fn))
-        self.context.spent_s += perf_counter() - began
 
     def _cover(self, root: Tensor) -> None:
         if self._owned.graph(root):

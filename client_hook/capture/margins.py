@@ -56,20 +56,15 @@ class Margins:
 
 def targets_of(start: Any) -> Tensor | None:
     """Returns the factor without a gradient inside the first hinge above a node: one number for each row."""
-    waiting, seen = [start], {start}
-    while waiting and len(seen) <= _SEARCHED:
-        node = waiting.pop(0)
-        name = graph_nodes.name_of(node)
-        if name.startswith(_CUT):
-            found = _inside(node)
-            if found is not None:
-                return found
-        elif name.startswith(_AROUND) or graph_nodes.is_passing(name):
-            for item, _ in node.next_functions:
-                if item is not None and item not in seen:
-                    seen.add(item)
-                    waiting.append(item)
+    for node in graph_nodes.nearest_first(start, _SEARCHED, _is_around):
+        if graph_nodes.name_of(node).startswith(_CUT) and (found := _inside(node)) is not None:
+            return found
     return None
+
+
+def _is_around(node: Any) -> bool:
+    name = graph_nodes.name_of(node)
+    return name.startswith(_AROUND) or graph_nodes.is_passing(name)
 
 
 def _inside(cut: Any) -> Tensor | None:

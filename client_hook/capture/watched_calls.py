@@ -27,7 +27,7 @@ WAITED_FOR = 6  # forwards of validations: one that takes a single batch ends be
 
 
 class WatchedCalls(ForwardHooks):
-    """Hooks the modules that it is given for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call.
+    """Hooks modules for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call.
 
     `inputs` are all arguments in a row, or where `named` a pair: those by position, and those by name.
     """

@@ -17,17 +17,11 @@ MOST = 4_000  # nodes that are looked at
 def shown(root: Tensor, shape: tuple[int, int]) -> Tensor | None:
     """Gives, for texts of a shape (rows, places), which places any other sees by the last such softmax; None where
     there is none."""
-    stack, known = [root.grad_fn], set[object]()
-    while stack and len(known) < MOST:
-        node = stack.pop(0)
-        if node is None or node in known:
-            continue
-        known.add(node)
+    for node in graph_nodes.nearest_first(root.grad_fn, MOST):
         over = graph_nodes.softmax_over(node) if "Softmax" in graph_nodes.name_of(node) else None
         if over is not None:
             chances: Tensor = graph_nodes.saved(node, "result")
             size = tuple(chances.shape)
             if over[0] == chances.ndim - 1 and chances.ndim > 2 and (size[0], *size[-2:]) == (*shape, shape[1]):
                 return (chances.detach() > 0).reshape(shape[0], -1, shape[1]).any(1)
-        stack += [item for item, _ in node.next_functions]
     return None
