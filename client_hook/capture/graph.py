@@ -20,8 +20,7 @@ from client_hook.capture.forward_trace import trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
 from client_hook.capture.left_over import left_over
-from client_hook.capture.margins import Margins
-from client_hook.capture.own_targets import OwnTargets
+from client_hook.capture.own_targets import Margins, OwnTargets
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
 
@@ -68,8 +67,8 @@ class GraphSignal(Signal):
         self._sines: dict[str, float] = {}
         self._overlap_of_scores = self._clipped_ratio = False
         self._paths = GraphPaths()
-        self._margins = Margins()
-        self._targets = OwnTargets()
+        self._margins = Margins(self._later)
+        self._targets = OwnTargets(self._later)
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
         self._closed = self._told_held = 0
 
@@ -84,8 +83,6 @@ class GraphSignal(Signal):
         self._trace.leave(self)
         self._strangers.clear()
         self._plain.clear()
-        self._margins.clear()
-        self._targets.clear()
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""

@@ -1,6 +1,6 @@
 """Computes what attention is allowed to see, and whether targets are the next tokens; the fact `sight` sends it.
 
-Nothing here waits for a device. Not for: which calls are looked at (attention_masks).
+Nothing here waits for a device. Not for: which calls are looked at (foresight).
 """
 
 from __future__ import annotations
