@@ -37,6 +37,7 @@ NOT_FOR_USERS = {
     "objects_gone",
     "replaced",
     "stepped",
+    "thread_ended",
 }  # but our other parts
 FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from sys import exc_info
 from time import monotonic, perf_counter
 from traceback import walk_tb
 from types import TracebackType
@@ -58,6 +59,11 @@ class Monitor:
         self._last_findings: list[dict[str, Any]] = []
         self._last_words: threading.Thread | None = None  # delivers, where nobody waited for it
         self._lock = threading.RLock()
+        self._note_where()
+
+    def _note_where(self) -> None:
+        """Keeps which thread trains, and while which exception is handled, as a number that keeps nothing alive."""
+        self.thread, self._handled = threading.get_ident(), id(exc_info()[1])
 
     @guarded(None)
     def begin(self, request: Request) -> None:
@@ -98,6 +104,7 @@ class Monitor:
                 self._tell_gone()
             return
         began = perf_counter()
+        self._note_where()
         if parts.recorder.step(loss, components, began) and self._on_finding is not None:
             for finding in parts.outbox.fresh_findings():
                 self._tell(finding)
@@ -181,18 +188,23 @@ class Monitor:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, status: str = "finished", timeout: float = _WAIT_S) -> bool:
+    def finish(self, status: str = "", timeout: float = _WAIT_S) -> bool:
         """Closes the open step and sends what is left; True when the server has all of it.
 
         `status` is finished, failed, stopped or crashed; any other counts as finished, and the ledger says so (strict
-        raises ValueError). `timeout` is in seconds; what is no number counts as 10.
+        raises ValueError). Without one it is finished, or what an exception says that came after the last step and
+        flies or is handled. `timeout` is in seconds; what is no number counts as 10.
         """
+        if not isinstance(timeout, (int, float)) or timeout != timeout:
+            timeout = _WAIT_S
+        if status == "":
+            error = exc_info()[1]
+            goes_on = id(error) == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
+            return self._leave(None if goes_on else error, timeout)
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]
             self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")
             status = "finished"
-        if not isinstance(timeout, (int, float)) or timeout != timeout:
-            timeout = _WAIT_S
         return self._end(status, timeout)
 
     def __enter__(self) -> Monitor:
@@ -201,12 +213,19 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave(error, shutdown.DEADLINE_S)
+
+    def _leave(self, error: BaseException | None, timeout: float) -> bool:
         if error is None or isinstance(error, GeneratorExit):
-            self._end("finished", shutdown.DEADLINE_S)
-        else:
-            how = shutdown.describe(error)
-            self.leaves([frame for frame, _ in walk_tb(trace)], how)
-            self._end(how[0], shutdown.DEADLINE_S, how[1])
+            return self._end("finished", timeout)
+        state, extra = how = shutdown.describe(error)
+        self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], how)
+        return self._end(state, timeout, extra)
+
+    def thread_ended(self, error: BaseException) -> None:
+        """Hears that an exception ended the thread that trains."""
+        self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
+        self.replaced()
 
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:

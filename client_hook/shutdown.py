@@ -15,11 +15,13 @@ import threading
 import time
 import traceback
 import weakref
+from _sitebuiltins import Quitter
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 
+from client_hook.guard import quietly
 from client_hook.patches.attributes import replace
 
 DEADLINE_S = 5.0
@@ -75,6 +77,7 @@ def _install() -> None:
     _registry.outcome = ("finished", {})
     atexit.register(_at_exit)
     _registry.replaced = replace(sys, "excepthook", _excepthook) + replace(sys, "exit", _exit)
+    _registry.replaced += replace(threading, "excepthook", _thread_excepthook) + replace(Quitter, "__call__", _exit)
     _registry.finalizer = util.Finalize(None, _at_process_end, exitpriority=100)
     if not _registry.at_fork and hasattr(os, "register_at_fork"):
         _registry.at_fork = True
@@ -134,12 +137,25 @@ def _excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
     return excepthook
 
 
+def _thread_excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(args: Any) -> None:
+        try:
+            previous(args)
+        finally:
+            for alive, _ in list(_registry.open.values()):
+                monitor = alive()
+                if getattr(monitor, "thread", None) == threading.get_ident() and args.exc_value is not None:
+                    monitor.thread_ended(args.exc_value)
+
+    return excepthook
+
+
 def _exit(previous: Callable[..., Any]) -> Callable[..., Any]:
-    """Hears what the process is to answer: at its end nobody knows any more."""
+    """Hears what the process is to answer, by `sys.exit` or `exit`: at its end nobody knows any more."""
 
     def leave(*status: Any) -> Any:
         if threading.current_thread() is threading.main_thread():
-            error = SystemExit(*status)
+            error = SystemExit(*(code for code in status if type(code) is not Quitter))
             error.__context__ = sys.exc_info()[1]
             leaving(error, traceback.walk_stack(sys._getframe(1)))
         return previous(*status)
@@ -168,7 +184,7 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
     return "failed", {
-        "exception": f"{type(error).__name__}: {error}"[:2_000],
+        "exception": f"{type(error).__name__}: {quietly(str, error, default='(no text)')}"[:2_000],
         "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
     }
 

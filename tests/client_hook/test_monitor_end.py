@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import math
@@ -258,5 +259,109 @@ def test_strict_raises_over_a_wrong_status_and_goes_on() -> None:
 
 def spied_endings(monitor) -> list[tuple[str, float]]:
     told: list[tuple[str, float]] = []
-    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, timeout)) or True
+    finish = monitor._parts.outbox.finish
+    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, timeout)) or finish(state, 0.0)
     return told
+
+
+def ending_of(train_and_end: Callable[[Any], None]) -> tuple[str, dict[str, Any]]:
+    """Watches a small training, lets `train_and_end` end it, and gives the state and details that were told."""
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    told: list[tuple[str, dict[str, Any]]] = []
+    finish = monitor._parts.outbox.finish
+    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, extra or {})) or finish(state, 0.0)
+    train(monitor, model, optimizer)
+    with contextlib.suppress(BaseException):
+        train_and_end(monitor)
+    monitor.finish("finished", timeout=0.1)
+    return told[0]
+
+
+def raising(monitor: Any, error: BaseException) -> None:
+    try:
+        raise error
+    finally:
+        monitor.finish(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "key", "text"),
+    [
+        (ValueError("the data ran out"), "failed", "exception", "ValueError: the data ran out"),
+        (KeyboardInterrupt(), "stopped", "signal", "SIGINT"),
+        (SystemExit(3), "failed", "exception", "SystemExit: 3"),
+        (SystemExit(0), "finished", "exit_code", 0),
+        (StopIteration(), "finished", "exception", None),
+    ],
+)
+def test_finish_while_an_exception_flies_tells_it(error: BaseException, state: str, key: str, text: Any) -> None:
+    ended, extra = ending_of(lambda monitor: raising(monitor, error))
+    assert (ended, extra.get(key)) == (state, text)
+
+
+def test_finish_of_who_caught_the_exception_tells_it_unless_a_state_is_given() -> None:
+    def caught(*status: str) -> Callable[[Any], None]:
+        def end(monitor: Any) -> None:
+            try:
+                raise ValueError("the data ran out")
+            except ValueError:
+                monitor.finish(*status, timeout=0.1)
+
+        return end
+
+    ended, extra = ending_of(caught())
+    assert (ended, extra["exception"]) == ("failed", "ValueError: the data ran out")
+    assert "raise ValueError" in extra["traceback"]
+    assert ending_of(caught("finished")) == ("finished", {})
+
+
+def test_an_exception_that_cannot_be_written_is_told_by_its_name() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise TypeError("not a word")
+
+    ended, extra = ending_of(lambda monitor: raising(monitor, Odd()))
+    assert (ended, extra["exception"]) == ("failed", "Odd: (no text)")
+
+
+def test_a_training_that_ends_well_while_an_older_exception_is_handled_is_finished() -> None:
+    def goes_on(monitor: Any) -> None:  # a step after the exception says that it ended nothing
+        try:
+            raise ValueError("no validation set")
+        except ValueError:
+            monitor.step(1.0)
+            monitor.finish(timeout=0.1)
+
+    assert ending_of(goes_on)[0] == "finished"
+    try:
+        raise ImportError("no such logger")
+    except ImportError:
+        assert ending_of(lambda monitor: monitor.finish(timeout=0.1))[0] == "finished"
+        assert ending_of(lambda monitor: raising(monitor, OSError("disk full")))[0] == "failed"
+
+
+def test_an_exception_that_ends_the_thread_of_a_training_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
+    other_model, other_optimizer = small()
+    other, _ = taped(other_model, other_optimizer)
+
+    def in_a_thread(monitor: Any) -> None:
+        def work() -> None:
+            monitor.step(1.0)
+            raise ValueError("the data ran out")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert wait_for(lambda: monitor.ended)
+        if monitor._last_words is not None:
+            monitor._last_words.join()
+
+    ended, extra = ending_of(in_a_thread)
+    assert (ended, extra["exception"]) == ("failed", "ValueError: the data ran out")
+    assert [str(error) for error in heard] == ["the data ran out"], "the user's own hook hears it, once"
+    assert not other.ended, "that of another thread goes on"
+    other.finish(timeout=0.1)
+    assert threading.excepthook is not None
