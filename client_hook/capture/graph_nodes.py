@@ -23,7 +23,7 @@ _PASSING = re.compile(
     r"ToCopy|Transpose|T|Unflatten|UnsafeView|Unsqueeze|View|ReshapeAlias|Unbind|Split|Chunk|Cat|Stack)(Backward\d*|Multiple.*)$"
 )
 _WEIGHTED = re.compile(
-    r"^(Addmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
+    r"^(Addmm|SparseAddmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
 )
 _RECURRENT = re.compile(r"(Rnn|Lstm|Gru)", re.IGNORECASE)
 _NORM = re.compile(
