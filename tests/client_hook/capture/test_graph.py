@@ -191,7 +191,7 @@ def test_a_way_around_that_nothing_bends_is_in_a_row_of_layers() -> None:
 def test_a_product_with_a_sparse_matrix_is_no_activation() -> None:
     neighbours = torch.eye(12).to_sparse()
 
-    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
         inputs, labels = batch(step)
         first, second = model.children()
         loss = F.cross_entropy(second(torch.sparse.mm(neighbours, first(inputs))), labels)
