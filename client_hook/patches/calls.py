@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterable
+from copy import copy
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,7 +53,7 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
-    fused = replace(F, _ATTENTION, lambda original: _attention(ears, original))
+    fused = replace(F, _ATTENTION, partial(_Attention, ears))
     for replacement in fused:
         replacement.events, replacement.traced = ("attention",), True
     installed += fused
@@ -255,23 +257,32 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     return _group_tensors_by_device_and_dtype
 
 
-def _attention(ears: Ears, original: Wrapper) -> Wrapper:
-    """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax."""
+class _Attention:
+    """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax.
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    As a builtin function it binds to no object, and what keeps it is copied and saved with the original.
+    """
+
+    def __init__(self, ears: Ears, original: Wrapper) -> None:
+        self._ears = ears
+        self._original = original
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy, (self._original,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        original = self._original
         if is_dynamo_compiling() or compiler._is_compiling_flag or is_traced():
             return original(*args, **kwargs)
         # what handles torch's functions itself is handed the original, and may look for it under its name
-        hidden = getattr(F, _ATTENTION) is wrapper and has_torch_function((*args, *kwargs.values()))
+        hidden = getattr(F, _ATTENTION) is self and has_torch_function((*args, *kwargs.values()))
         if hidden:
             setattr(F, _ATTENTION, original)
         try:
             result = original(*args, **kwargs)
         finally:
             if hidden:
-                setattr(F, _ATTENTION, wrapper)
-        for listen in ears.attention:
+                setattr(F, _ATTENTION, self)
+        for listen in self._ears.attention:
             listen(args, kwargs)
         return result
-
-    return wrapper
