@@ -50,7 +50,7 @@ class Monitor:
         self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
-        self._result = False
+        self._result = self._talked = False
         self._left: tuple[int | None, _How] = (None, ("", None))  # the step at which the process was about to end, how
         self._gone = False  # what it watched was collected, and nobody called `step` since
         self._late_notes: list[str] = []  # for the ledger, of what came after the end
@@ -237,7 +237,8 @@ class Monitor:
             elif (words := self._last_words) is not None:
                 words.join(max(timeout, 0.0))
                 if words.is_alive() and self._talks:
-                    verdict.tell([], self.url, delivered=False)
+                    self._talked = True
+                    verdict.tell([], self.url, delivered=self._result)
             return self._result
 
     @guarded(None)
@@ -271,20 +272,20 @@ class Monitor:
 
     @property
     def _talks(self) -> bool:
-        return not self._settings.quiet and self._identity.rank == 0
+        return not (self._settings.quiet or self._identity.rank or self._talked)
 
     def _deliver(self, parts: Parts, timeout: float, state: str, extra: dict[str, Any] | None) -> None:
         deadline = monotonic() + timeout
         self._result = parts.outbox.finish(state, timeout, extra)
         self._last_ledger = parts.outbox.ledger
         self._last_findings = parts.outbox.findings()
+        final = None
+        if self._talks and self._result and self._own_transport:
+            left = min(deadline - monotonic(), verdict.WAIT_S)
+            final = verdict.wait_for(self._settings, self.run_id, left)
+        if final is not None:
+            self._last_findings = final
         if self._talks:
-            final = None
-            if self._result and self._own_transport:
-                left = min(deadline - monotonic(), verdict.WAIT_S)
-                final = verdict.wait_for(self._settings, self.run_id, left)
-            if final is not None:
-                self._last_findings = final
             verdict.tell(
                 self._last_findings,
                 self.url,

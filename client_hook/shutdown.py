@@ -56,13 +56,16 @@ def unregister(target: Any) -> None:
 
 
 def finish_all(state: str, extra: dict[str, Any] | None = None, *, deadline_s: float = DEADLINE_S) -> None:
-    """Finishes everything that is open, newest first, all within one deadline."""
+    """Finishes everything that is open, newest first, all within one deadline; then waits for what has ended before,
+    and goes on by itself."""
     deadline = time.monotonic() + deadline_s
     targets = [entry for entry in reversed(list(_registry.open.values())) if entry[0]() is not None]
-    for index, (_, reference) in enumerate(targets):
+    targets.sort(key=lambda entry: getattr(entry[0](), "ended", False))
+    for index, (alive, reference) in enumerate(targets):
         finish = reference()
         if finish is not None:
-            share = (deadline - time.monotonic()) / (len(targets) - index)
+            left = deadline - time.monotonic()
+            share = left if getattr(alive(), "ended", False) else left / (len(targets) - index)
             finish(state, max(share, 0.05), extra)
 
 

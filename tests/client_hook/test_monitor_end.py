@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from client_hook import watch
+from client_hook import shutdown, watch
 from client_hook.living import living
 from client_hook.patches import patches
 from tests.client_hook.tape import taped
@@ -365,3 +365,42 @@ def test_an_exception_that_ends_the_thread_of_a_training_is_told(monkeypatch: py
     assert not other.ended, "that of another thread goes on"
     other.finish(timeout=0.1)
     assert threading.excepthook is not None
+
+
+def test_last_words_that_still_wait_for_a_judgement_say_so_and_not_that_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GRADWATCH_QUIET")
+    monkeypatch.setattr("client_hook.verdict.wait_for", lambda *_: judged.wait(20.0) and None)
+    judged = threading.Event()
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    monitor._parts.outbox.finish = lambda state, timeout, extra=None: True
+    train(monitor, model, optimizer)
+    monitor.replaced()
+    assert wait_for(lambda: monitor._result)
+    monitor.finish(timeout=0.01)
+    judged.set()
+    monitor._last_words.join()
+    assert [line for line in capsys.readouterr().err.splitlines() if "Gradwatch: http" not in line] == [
+        f"Gradwatch: not all is judged yet; see {monitor.url}"
+    ]
+
+
+def test_at_the_end_of_a_process_what_is_delivering_already_is_waited_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, float]] = []
+
+    class Target:
+        def __init__(self, name: str, ended: bool) -> None:
+            self.name, self.ended = name, ended
+
+        def end(self, state: str, timeout: float, extra: Any) -> None:
+            told.append((self.name, timeout))
+
+    monkeypatch.setattr(shutdown._registry, "open", {})
+    targets = [Target("open", False), Target("words", True), Target("more words", True)]
+    for target in targets:
+        shutdown.register(target, target.end)
+    shutdown.finish_all("finished", deadline_s=30.0)
+    assert [name for name, _ in told] == ["open", "more words", "words"]
+    assert told[0][1] < 11.0 < 29.0 < told[1][1], "they go on together, so each may take what is left"
