@@ -186,8 +186,9 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
-    return "failed", {
-        "exception": f"{type(error).__name__}: {quietly(str, error, default='(no text)')}"[:2_000],
+    kind = type(error).__name__
+    return "stopped" if kind == "CancelledError" else "failed", {  # asyncio's, also after Ctrl-C
+        "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
         "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import gc
@@ -293,6 +294,7 @@ def raising(monitor: Any, error: BaseException) -> None:
         (SystemExit(3), "failed", "exception", "SystemExit: 3"),
         (SystemExit(0), "finished", "exit_code", 0),
         (StopIteration(), "finished", "exception", None),
+        (asyncio.CancelledError(), "stopped", "exception", "CancelledError"),
     ],
 )
 def test_finish_while_an_exception_flies_tells_it(error: BaseException, state: str, key: str, text: Any) -> None:
