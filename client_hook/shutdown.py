@@ -187,10 +187,13 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
     kind = type(error).__name__
-    return "stopped" if kind == "CancelledError" else "failed", {  # asyncio's, also after Ctrl-C
-        "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
-        "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
-    }
+    return (
+        "stopped" if kind == "CancelledError" else "failed",
+        {  # asyncio's, also after Ctrl-C
+            "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
+            "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
+        },
+    )
 
 
 def _die() -> None:
