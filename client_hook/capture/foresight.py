@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from client_hook.capture import loss_arguments, sight, written_attention
+from client_hook.capture import loss_arguments, sight
 from client_hook.capture.attention import ARGUMENTS
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.forward_hooks import is_compiled
@@ -377,7 +377,7 @@ class AttentionMasksSignal(_FirstForwards):
             self._forwards += bool(self._read)
             self._compare_padding(self._read)
             for text in self._unheard:
-                seen = written_attention.shown(root, (text.shape[0], text.shape[1]))
+                seen = sight.written_out(root, (text.shape[0], text.shape[1]))
                 self._compare_shown([text], [] if seen is None else [seen])
         self._over = True
         self._forget()
