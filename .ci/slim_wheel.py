@@ -33,11 +33,12 @@ NOT_FOR_USERS = {
     "abandon",
     "begin",
     "ended",
+    "followed",
     "leaves",
+    "left_by",
     "objects_gone",
     "replaced",
     "stepped",
-    "thread_ended",
 }  # but our other parts
 FOR_INTEGRATIONS = {f"{PACKAGE}/integrations/{name}.py" for name in ("backward_loss", "keras_optimizers")}
 

@@ -198,14 +198,18 @@ class Monitor:
         if not isinstance(timeout, (int, float)) or timeout != timeout:
             timeout = _WAIT_S
         if status == "":
-            error = exc_info()[1]
-            goes_on = id(error) == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
-            return self._leave(None if goes_on else error, timeout)
+            return self._leave(self._raised(), timeout)
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]
             self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")
             status = "finished"
         return self._end(status, timeout)
+
+    def _raised(self) -> BaseException | None:
+        """Gives the exception that flies or is handled here, if it came after the last step and is no usual end."""
+        error = exc_info()[1]
+        goes_on = id(error) == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
+        return None if goes_on else error
 
     def __enter__(self) -> Monitor:
         return self
@@ -222,10 +226,15 @@ class Monitor:
         self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], how)
         return self._end(state, timeout, extra)
 
-    def thread_ended(self, error: BaseException) -> None:
+    def left_by(self, error: BaseException | None) -> None:
         """Hears that an exception ended the thread that trains."""
-        self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
+        if error is not None:
+            self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
         self.replaced()
+
+    def followed(self) -> None:
+        """Hears that another monitor watches the same from here on."""
+        self.left_by(self._raised())
 
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:

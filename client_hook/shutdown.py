@@ -147,8 +147,8 @@ def _thread_excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             for alive, _ in list(_registry.open.values()):
                 monitor = alive()
-                if getattr(monitor, "thread", None) == threading.get_ident() and args.exc_value is not None:
-                    monitor.thread_ended(args.exc_value)
+                if getattr(monitor, "thread", None) == threading.get_ident():
+                    monitor.left_by(args.exc_value)
 
     return excepthook
 

@@ -318,6 +318,21 @@ def test_finish_of_who_caught_the_exception_tells_it_unless_a_state_is_given() -
     assert ending_of(caught("finished")) == ("finished", {})
 
 
+def test_another_watch_of_the_model_where_an_exception_is_handled_tells_what_ended_the_first() -> None:
+    def again(monitor: Any) -> None:  # as who trains once more, with a smaller batch
+        model, optimizer = monitor._parts.context.models[""], monitor._parts.context.optimizers["0"]
+        try:
+            raise MemoryError("too large")
+        except MemoryError:
+            second, _ = taped(model, optimizer)
+        assert wait_for(lambda: monitor.ended)
+        monitor._last_words.join()
+        second.finish(timeout=0.1)
+
+    ended, extra = ending_of(again)
+    assert (ended, extra["exception"]) == ("failed", "MemoryError: too large")
+
+
 def test_an_exception_that_cannot_be_written_is_told_by_its_name() -> None:
     class Odd(Exception):
         def __str__(self) -> str:
