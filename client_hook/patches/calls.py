@@ -1,5 +1,5 @@
 """Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders,
-fused attention, torch.save.
+fused attention, torch.save, torch.jit.script.
 
 Each asks first whether torch traces it: `is_dynamo_compiling` takes one call where `is_compiling` takes two, and what
 exports without Dynamo sets the flag. Not for: the optimizers' step, for which torch has hooks.
@@ -28,6 +28,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from client_hook.numbers import is_bad
 from client_hook.patches.attributes import Depth, Replacement, replace
+from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.patches.tracing import is_traced
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
+    installed += replace(torch.jit._recursive, "create_script_module", _script)
     fused = replace(F, _ATTENTION, partial(_Attention, ears))
     for replacement in fused:
         replacement.events, replacement.traced = ("attention",), True
@@ -255,6 +257,20 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
         return original(*args, **kwargs)
 
     return _group_tensors_by_device_and_dtype
+
+
+def _script(original: Wrapper) -> Wrapper:
+    """Takes our hooks off a module that is scripted, because a script would hold them, and cannot."""
+
+    def create_script_module(nn_module: Any, *args: Any, **kwargs: Any) -> Any:
+        taken = [(module, take_hooks(module)) for module in nn_module.modules()]
+        try:
+            return original(nn_module, *args, **kwargs)
+        finally:
+            for module, hooks in taken:
+                module._forward_hooks.update(hooks)
+
+    return create_script_module
 
 
 class _Attention:
