@@ -227,7 +227,7 @@ class Monitor:
         return self._end(state, timeout, extra)
 
     def left_by(self, error: BaseException | None) -> None:
-        """Hears that an exception ended the thread that trains."""
+        """Ends, and delivers in the background: an exception, if there is one, left the training."""
         if error is not None:
             self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
         self.replaced()

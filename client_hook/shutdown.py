@@ -26,6 +26,7 @@ from client_hook.patches.attributes import replace
 
 DEADLINE_S = 5.0
 MAX_TRACEBACK_CHARACTERS = 20_000
+_STOPS = ("CancelledError",)  # asyncio's, also after Ctrl-C, by name: who does not use it need not load it
 
 Finish = Callable[[str, float, dict[str, Any] | None], Any]
 
@@ -187,13 +188,10 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
     kind = type(error).__name__
-    return (
-        "stopped" if kind == "CancelledError" else "failed",
-        {  # asyncio's, also after Ctrl-C
-            "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
-            "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
-        },
-    )
+    return "stopped" if kind in _STOPS else "failed", {
+        "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
+        "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
+    }
 
 
 def _die() -> None:
