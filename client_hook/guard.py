@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -75,15 +76,19 @@ def guarded(default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def shielded(method: Callable[..., Any], guard: Guard | None) -> Callable[..., None]:
-    """Makes a method of ours that torch's wrappers call: an error in it stays with the guard."""
+def shielded(method: Callable[..., Any], guard: Guard | None, account: Any = None) -> Callable[..., None]:
+    """Makes a method of ours that torch's wrappers call: an error in it stays with the guard, and its time is added to
+    the `spent_s` of an account."""
     where = getattr(method, "__qualname__", type(method).__name__)
 
     def safe(*arguments: Any) -> None:
+        began = perf_counter() if account else 0.0
         try:
             method(*arguments)
         except Exception as error:
             _or_fallback(guard).absorb(error, where)
+        if account:
+            account.spent_s += perf_counter() - began
 
     return safe
 

@@ -28,7 +28,7 @@ class Living:
         """Closes the monitors that share an object with this one; keeps this one while it has a model."""
         vital, other = list(models), list(optimizers)
         for earlier in self.sharing([*vital, *other]):
-            earlier.replaced()
+            earlier.followed()
         key = id(monitor)
         with self._lock:
             self._monitors[key] = monitor

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from sys import exc_info
 from time import monotonic, perf_counter
 from traceback import walk_tb
 from types import TracebackType
@@ -49,7 +50,7 @@ class Monitor:
         self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
-        self._result = False
+        self._result = self._talked = False
         self._left: tuple[int | None, _How] = (None, ("", None))  # the step at which the process was about to end, how
         self._gone = False  # what it watched was collected, and nobody called `step` since
         self._late_notes: list[str] = []  # for the ledger, of what came after the end
@@ -58,6 +59,11 @@ class Monitor:
         self._last_findings: list[dict[str, Any]] = []
         self._last_words: threading.Thread | None = None  # delivers, where nobody waited for it
         self._lock = threading.RLock()
+        self._note_where()
+
+    def _note_where(self) -> None:
+        """Keeps which thread trains, and while which exception is handled, as a number that keeps nothing alive."""
+        self.thread, self._handled = threading.get_ident(), id(exc_info()[1])
 
     @guarded(None)
     def begin(self, request: Request) -> None:
@@ -98,6 +104,7 @@ class Monitor:
                 self._tell_gone()
             return
         began = perf_counter()
+        self._note_where()
         if parts.recorder.step(loss, components, began) and self._on_finding is not None:
             for finding in parts.outbox.fresh_findings():
                 self._tell(finding)
@@ -181,19 +188,28 @@ class Monitor:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, status: str = "finished", timeout: float = _WAIT_S) -> bool:
+    def finish(self, status: str = "", timeout: float = _WAIT_S) -> bool:
         """Closes the open step and sends what is left; True when the server has all of it.
 
         `status` is finished, failed, stopped or crashed; any other counts as finished, and the ledger says so (strict
-        raises ValueError). `timeout` is in seconds; what is no number counts as 10.
+        raises ValueError). Without one it is finished, or what an exception says that came after the last step and
+        flies or is handled. `timeout` is in seconds; what is no number counts as 10.
         """
+        if not isinstance(timeout, (int, float)) or timeout != timeout:
+            timeout = _WAIT_S
+        if status == "":
+            return self._leave(self._raised(), timeout)
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]
             self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")
             status = "finished"
-        if not isinstance(timeout, (int, float)) or timeout != timeout:
-            timeout = _WAIT_S
         return self._end(status, timeout)
+
+    def _raised(self) -> BaseException | None:
+        """Gives the exception that flies or is handled here, if it came after the last step and is no usual end."""
+        error = exc_info()[1]
+        goes_on = id(error) == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
+        return None if goes_on else error
 
     def __enter__(self) -> Monitor:
         return self
@@ -201,12 +217,24 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave(error, shutdown.DEADLINE_S)
+
+    def _leave(self, error: BaseException | None, timeout: float) -> bool:
         if error is None or isinstance(error, GeneratorExit):
-            self._end("finished", shutdown.DEADLINE_S)
-        else:
-            how = shutdown.describe(error)
-            self.leaves([frame for frame, _ in walk_tb(trace)], how)
-            self._end(how[0], shutdown.DEADLINE_S, how[1])
+            return self._end("finished", timeout)
+        state, extra = how = shutdown.describe(error)
+        self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], how)
+        return self._end(state, timeout, extra)
+
+    def left_by(self, error: BaseException | None) -> None:
+        """Ends, and delivers in the background: an exception, if there is one, left the training."""
+        if error is not None:
+            self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
+        self.replaced()
+
+    def followed(self) -> None:
+        """Hears that another monitor watches the same from here on."""
+        self.left_by(self._raised())
 
     @guarded(False)
     def _end(self, state: str, timeout: float, extra: dict[str, Any] | None = None) -> bool:
@@ -218,7 +246,8 @@ class Monitor:
             elif (words := self._last_words) is not None:
                 words.join(max(timeout, 0.0))
                 if words.is_alive() and self._talks:
-                    verdict.tell([], self.url, delivered=False)
+                    self._talked = True
+                    verdict.tell([], self.url, delivered=self._result)
             return self._result
 
     @guarded(None)
@@ -252,20 +281,20 @@ class Monitor:
 
     @property
     def _talks(self) -> bool:
-        return not self._settings.quiet and self._identity.rank == 0
+        return not (self._settings.quiet or self._identity.rank or self._talked)
 
     def _deliver(self, parts: Parts, timeout: float, state: str, extra: dict[str, Any] | None) -> None:
         deadline = monotonic() + timeout
         self._result = parts.outbox.finish(state, timeout, extra)
         self._last_ledger = parts.outbox.ledger
         self._last_findings = parts.outbox.findings()
+        final = None
+        if self._talks and self._result and self._own_transport:
+            left = min(deadline - monotonic(), verdict.WAIT_S)
+            final = verdict.wait_for(self._settings, self.run_id, left)
+        if final is not None:
+            self._last_findings = final
         if self._talks:
-            final = None
-            if self._result and self._own_transport:
-                left = min(deadline - monotonic(), verdict.WAIT_S)
-                final = verdict.wait_for(self._settings, self.run_id, left)
-            if final is not None:
-                self._last_findings = final
             verdict.tell(
                 self._last_findings,
                 self.url,

@@ -62,7 +62,8 @@ class Recorder:
         self.anomalies = LossWatch()
         self.signals = Signals(context, guard, types if types is not None else signal_types())
         self._replays = Replays(context, self.signals, self.counter)
-        self._loss = next((signal for signal in self.signals.all if isinstance(signal, LossSignal)), None)
+        known = (signal for signal in self.signals.all if isinstance(signal, LossSignal))
+        self._loss = next(known, None) or LossSignal(context)
         self.hooks = OptimizerHooks()
         self._first_calls: list[int] = []  # calls of `step` in the first steps
         self._backwards = self._spare_calls = 0  # in the open step; of the first steps, those with more calls than that
@@ -74,7 +75,7 @@ class Recorder:
         self._compiled_step = False
         self._alarmed_at = -1  # the step that a signal took for broken before it closed
         self.plain: PlainSteps | None = None  # while steps are plain
-        self._plain_steps = PlainSteps(self, self._loss) if self._loss is not None else None
+        self._plain_steps = PlainSteps(self, self._loss)
         self.step: Callable[[Any, dict[str, Any], float], bool] = self.step_in_full
         # takes what `monitor.step` is in plain steps, or None where they end
         self.shorten: Callable[[Callable[..., None] | None], None] | None = None
@@ -90,8 +91,7 @@ class Recorder:
             # the optimizer holds these and so the recorder, which holds no optimizer
             pre, post = partial(self.pre_step, key), partial(self.post_step, key)
             plain = self._plain_steps
-            before, after = (plain.hook_before(key), plain.hook(key)) if plain is not None else (None, None)
-            self.hooks.add(optimizer, (pre, before), (post, after))
+            self.hooks.add(optimizer, (pre, plain.hook_before(key)), (post, plain.hook(key)))
         if self.signals.on_backward[True]:
             self.context.patches.subscribe(self)
             self.context.patches.subscribe(self._accumulation)
@@ -113,10 +113,8 @@ class Recorder:
         self.context.on_scaled = self.context.on_alarm = self.context.on_wake = None
         self.signals.detach(*self.signals.all)
         self.signals.clear()
-        self._loss = None
         self.step = lambda *_: False  # somebody may have kept it, or what plain steps made of it
-        if self._plain_steps is not None:
-            self._plain_steps.usual = False
+        self._plain_steps.usual = False
 
     def finish(self) -> None:
         """Closes the open step and lets every signal hand over its last words."""
@@ -146,10 +144,9 @@ class Recorder:
             )
             return False
         counter = self.counter
-        if self._loss is not None:
-            if not counter.micro_batches:
-                self._loss.forget()  # what came with a step whose closing was interrupted
-            self._loss.take(loss, components)
+        if not counter.micro_batches:
+            self._loss.forget()  # what came with a step whose closing was interrupted
+        self._loss.take(loss, components)
         self.context.closed_at = began
         if self.hooks.away:
             self.hooks.exchange(plain=False)
@@ -170,8 +167,7 @@ class Recorder:
             self._close(began)
             return True
         self.context.micro_batches = counter.micro_batches
-        if self._loss is not None:
-            self._loss.keep()
+        self._loss.keep()
         if self.plain is not None and counter.micro_batches > max(counter.most_calls, 1):
             self._end_plain(midway=True)  # whose backwards these are is to be heard
         self.context.spent_s += perf_counter() - began
@@ -187,9 +183,7 @@ class Recorder:
             self._elsewhere = bool(self._reaches) and not self._owned.parameters(root)
         hearing = self.signals.on_backward[self.context.sampled]
         if hearing:
-            began = perf_counter()
             self.signals.tell(hearing, root)
-            self.context.spent_s += perf_counter() - began
 
     def _close(self, began: float) -> None:
         context = self.context
@@ -209,11 +203,9 @@ class Recorder:
         context.micro_batches = 0
         waiting = context.readback.flush(step=step)
         context.outbox.complete(step if waiting is None else waiting - 1)
-        if self._loss is not None:
-            if self._loss.last is not None:
-                self._look_at(step, self._loss.last)
-            if self._loss.arrived:
-                self.look_at_arrived()
+        if self._loss.last is not None:
+            self._look_at(step, self._loss.last)
+        self.look_at_arrived()
         governor = self.governor
         if self._compiled_step:
             context.note(
@@ -242,7 +234,7 @@ class Recorder:
     def _begin_plain(self) -> None:
         """Hands the next steps over to `PlainSteps`: from here on nearly nobody hears the loop's calls."""
         plain = self._plain_steps
-        if plain is None or self._plain_failed or not (self.signals.may_rest and self.counter.optimizer_seen):
+        if self._plain_failed or not (self.signals.may_rest and self.counter.optimizer_seen):
             return
         self.plain = plain
         plain.begin(self._closed_at)
@@ -250,7 +242,7 @@ class Recorder:
         if self.shorten is not None:
             self.shorten(plain.direct(self.guard))
         self.hooks.exchange(plain=True, keep=plain.moving)
-        patches, told = self.context.patches, self._loss.last if self._loss is not None else None
+        patches, told = self.context.patches, self._loss.last
         # what is told is that result, so the loss functions say all; else the backward is heard
         plain.alone = self.context.loss_alone and patches.is_newest_loss(told)
         patches.set_plain(self.context, True, alone=plain.alone)
@@ -297,10 +289,9 @@ class Recorder:
 
     def look_at_arrived(self) -> None:
         """Looks at the losses that came from a device since the last time."""
-        if self._loss is not None:
-            arrived, self._loss.arrived = self._loss.arrived, []
-            for step, loss in arrived:
-                self._look_at(step, loss)
+        arrived, self._loss.arrived = self._loss.arrived, []
+        for step, loss in arrived:
+            self._look_at(step, loss)
 
     def _look_at(self, step: int, loss: float) -> None:
         if (kind := self.anomalies.look(loss)) is not None:
@@ -375,7 +366,7 @@ class Recorder:
         counter = self.counter
         counter.stepped = counter.optimizer_seen = True
         counter.optimizer_steps += 1
-        if self.hooks.away and self._plain_steps is not None and not self._plain_steps.moving:
+        if self.hooks.away and not self._plain_steps.moving:
             self._plain_steps.read_rates(key, optimizer)
         hearing = self.signals.on_post_step[self.context.sampled]
         if hearing:
@@ -385,8 +376,7 @@ class Recorder:
 
     def _scaled(self, key: str, optimizer: Optimizer) -> None:
         """Runs after a gradient scaler let an optimizer step, or left its step out."""
-        if self._plain_steps is not None:
-            self._plain_steps.left_out(key, optimizer)
+        self._plain_steps.left_out(key, optimizer)
         self.counter.optimizer_stepped()
 
     # -- CUDA graphs -------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ lies in memory that the graph uses again, so activations cannot be seen. Not for
 from __future__ import annotations
 
 import weakref
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -68,10 +67,8 @@ class Replays:
     plain_graph_replay = graph_replay
 
     def _tell(self, hearing: list[Any], keys: list[str]) -> None:
-        began = perf_counter()
         optimizers = self.context.optimizers
         with torch.no_grad():
             for key in keys:
                 if key in optimizers:
                     self._signals.tell(hearing, key, optimizers[key])
-        self.context.spent_s += perf_counter() - began

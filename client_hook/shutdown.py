@@ -15,15 +15,18 @@ import threading
 import time
 import traceback
 import weakref
+from _sitebuiltins import Quitter
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 
+from client_hook.guard import quietly
 from client_hook.patches.attributes import replace
 
 DEADLINE_S = 5.0
 MAX_TRACEBACK_CHARACTERS = 20_000
+_STOPS = ("CancelledError",)  # asyncio's, also after Ctrl-C, by name: who does not use it need not load it
 
 Finish = Callable[[str, float, dict[str, Any] | None], Any]
 
@@ -54,13 +57,16 @@ def unregister(target: Any) -> None:
 
 
 def finish_all(state: str, extra: dict[str, Any] | None = None, *, deadline_s: float = DEADLINE_S) -> None:
-    """Finishes everything that is open, newest first, all within one deadline."""
+    """Finishes everything that is open, newest first, all within one deadline; then waits for what has ended before,
+    and goes on by itself."""
     deadline = time.monotonic() + deadline_s
     targets = [entry for entry in reversed(list(_registry.open.values())) if entry[0]() is not None]
-    for index, (_, reference) in enumerate(targets):
+    targets.sort(key=lambda entry: getattr(entry[0](), "ended", False))
+    for index, (alive, reference) in enumerate(targets):
         finish = reference()
         if finish is not None:
-            share = (deadline - time.monotonic()) / (len(targets) - index)
+            left = deadline - time.monotonic()
+            share = left if getattr(alive(), "ended", False) else left / (len(targets) - index)
             finish(state, max(share, 0.05), extra)
 
 
@@ -75,6 +81,7 @@ def _install() -> None:
     _registry.outcome = ("finished", {})
     atexit.register(_at_exit)
     _registry.replaced = replace(sys, "excepthook", _excepthook) + replace(sys, "exit", _exit)
+    _registry.replaced += replace(threading, "excepthook", _thread_excepthook) + replace(Quitter, "__call__", _exit)
     _registry.finalizer = util.Finalize(None, _at_process_end, exitpriority=100)
     if not _registry.at_fork and hasattr(os, "register_at_fork"):
         _registry.at_fork = True
@@ -134,12 +141,25 @@ def _excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
     return excepthook
 
 
+def _thread_excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(args: Any) -> None:
+        try:
+            previous(args)
+        finally:
+            for alive, _ in list(_registry.open.values()):
+                monitor = alive()
+                if getattr(monitor, "thread", None) == threading.get_ident():
+                    monitor.left_by(args.exc_value)
+
+    return excepthook
+
+
 def _exit(previous: Callable[..., Any]) -> Callable[..., Any]:
-    """Hears what the process is to answer: at its end nobody knows any more."""
+    """Hears what the process is to answer, by `sys.exit` or `exit`: at its end nobody knows any more."""
 
     def leave(*status: Any) -> Any:
         if threading.current_thread() is threading.main_thread():
-            error = SystemExit(*status)
+            error = SystemExit(*(code for code in status if type(code) is not Quitter))
             error.__context__ = sys.exc_info()[1]
             leaving(error, traceback.walk_stack(sys._getframe(1)))
         return previous(*status)
@@ -167,8 +187,9 @@ def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", {"signal": "SIGINT"}
     lines = "".join(traceback.format_exception(error))
-    return "failed", {
-        "exception": f"{type(error).__name__}: {error}"[:2_000],
+    kind = type(error).__name__
+    return "stopped" if kind in _STOPS else "failed", {
+        "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),
         "traceback": lines[-MAX_TRACEBACK_CHARACTERS:],
     }
 

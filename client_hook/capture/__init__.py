@@ -19,7 +19,10 @@ def signal_types() -> list[type[Signal]]:
         module = importlib.import_module(f"{__name__}.{entry.name}")
         found += [
             item
-            for item in vars(module).values()
-            if isinstance(item, type) and issubclass(item, Signal) and item.__module__ == module.__name__
+            for name, item in vars(module).items()
+            if isinstance(item, type)
+            and issubclass(item, Signal)
+            and name[0] != "_"
+            and item.__module__ == module.__name__
         ]
     return [item for item in found if item is not Signal]

@@ -83,6 +83,7 @@ class Context:
         self.options = options
         self.patches = patches  # client_hook.patches.Patches
         self.readback = readback
+        self.shared: dict[type, Any] = {}  # what several signals use together
         self.counter = StepCounter((options.first_step or 0) - 1)
         self.sampled = True  # whether the open step is measured in full
         self.batches = 0  # that any loader gave so far

@@ -68,7 +68,7 @@ class BatchNormSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = WatchedCalls(context, [], self._see)
+        self._calls = WatchedCalls(context, self._see)
         self._later = Later()
         self._layers: dict[str, _Layer] = {}
         self._this_step: dict[str, list[tuple[Tensor, Tensor, int]]] = {}
@@ -78,7 +78,7 @@ class BatchNormSignal(Signal):
     def attach(self) -> None:
         """Hooks the batch norms, if there are any."""
         found = [(name, module) for name, module in self.context.modules() if isinstance(module, _BatchNorm)]
-        self._calls = WatchedCalls(self.context, found[:MAX_LAYERS], self._see)
+        self._calls.watch(found[:MAX_LAYERS])
         if found:
             self._calls.join()
 

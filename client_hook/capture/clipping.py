@@ -73,12 +73,10 @@ class ClippingSignal(Signal):
 
     def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any) -> None:
         """Hears that gradients are about to be clipped."""
-        began = perf_counter()
         several = self.context.several or self.context.patches.owners > 1
         key = self._owned.key_of_tensors(parameters) if several else next(iter(self.context.optimizers), "0")
         if key is not None:
             self._take(kind, parameters, limit, norm, norm_type, key)
-        self.context.spent_s += perf_counter() - began
 
     def _take(
         self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Tensor | None, norm_type: Any, key: str
@@ -126,7 +124,9 @@ class ClippingSignal(Signal):
         # with a scaler each call is looked at: its gradients may still be scaled
         alone = self._owned.scaler is None and self.context.patches.owners <= 1 and not self.context.several
         if not alone or kind != "norm" or type(norm) is not Tensor or not norm.is_cpu or kind != self._kind:
+            began = perf_counter()
             self.clip(kind, parameters, limit, norm, norm_type)
+            self.context.spent_s += perf_counter() - began
             if self._calls == 1:
                 self.context.wake()
             return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from time import perf_counter
 from typing import Any
 
 from torch import Tensor
@@ -44,7 +43,6 @@ class EmptyMeansSignal(Signal):
         """Hears of a loss that is not finite, before its backward."""
         if not self._left or not math.isnan(root.item()) or not self._owned.graph(root):
             return
-        began = perf_counter()
         self._left -= 1
         operation = None if first_bad.in_weights(self.context) else empty_mean(root.grad_fn)
         if operation is not None:
@@ -52,27 +50,21 @@ class EmptyMeansSignal(Signal):
             self._found = self._found or {"operation": operation, "step": step, "losses": 0}
             self._found["losses"] += 1
             self.context.outbox.record("fact", "empty_mean", step, dict(self._found))
-        self.context.spent_s += perf_counter() - began
 
     plain_bad_loss = bad_loss  # where loss functions alone make the loss, the flight recorder wakes us before
 
 
 def empty_mean(root: Any) -> str | None:
     """Names the first node, from the loss upward, that averages over nothing, and whose NaN nothing can leave out."""
-    waiting, seen = [root], {root}
-    for node in waiting:
-        if node is None or len(waiting) > MAX_NODES:
-            continue
+    for node in graph_nodes.nearest_first(root, MAX_NODES, _keeps):
         name = graph_nodes.name_of(node)
-        if _CHOOSES.match(name):
-            continue
         if (name.startswith("Div") and quietly(_nothing_by_nothing, node)) or _averages_none(node, name):
             return name
-        for item, _ in node.next_functions:
-            if item not in seen:
-                seen.add(item)
-                waiting.append(item)
     return None
+
+
+def _keeps(node: Any) -> bool:
+    return not _CHOOSES.match(graph_nodes.name_of(node))
 
 
 def _averages_none(node: Any, name: str) -> bool:

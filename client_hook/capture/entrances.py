@@ -22,7 +22,8 @@ class Entrances:
     def __init__(self, context: Context, models: Mapping[str, nn.Module]) -> None:
         parts = [(key, at, part) for key, model in models.items() for at, part in enumerate(_parts(model)) if at < MOST]
         self._keys = {f"{key}/{at}": key for key, at, _ in parts}
-        self._calls = WatchedCalls(context, [(f"{key}/{at}", part) for key, at, part in parts], self._see)
+        self._calls = WatchedCalls(context, self._see)
+        self._calls.watch((f"{key}/{at}", part) for key, at, part in parts)
         self._largest: dict[str, tuple[int, nn.Module]] = {}
         self._left = STEPS
         self.arm, self.leave = self._calls.arm, self._calls.leave

@@ -9,7 +9,6 @@ in the wrong mode (loop_order).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -103,14 +102,12 @@ class EvalDropoutSignal(Signal):
     def _note(self, function: str, p: Any) -> None:
         """Takes down who dropped, where that is a module of ours in eval mode (one in training mode is another
         fault)."""
-        began = perf_counter()
         owner = calling_module()
         name = None if owner is None else self._name_of(owner)
         if owner is not None and name is not None and not owner.training:
             self._dropped_now = True
             if name not in self._layers and len(self._layers) < MOST_LAYERS:
                 self._layers[name] = {"function": function, "p": float(p)}
-        self.context.spent_s += perf_counter() - began
 
     def _name_of(self, module: nn.Module) -> str | None:
         if not self._names:

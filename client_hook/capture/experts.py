@@ -24,7 +24,7 @@ class ExpertsSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls: WatchedCalls | None = None
+        self._calls = WatchedCalls(context, self._see)
         self._mixtures: dict[str, list[str]] = {}  # the list's name → its experts' names
         self._open: dict[str, int] = {}  # expert → rows in this step
         self._rows: deque[tuple[int, dict[str, int]]] = deque(maxlen=KEPT)
@@ -39,19 +39,16 @@ class ExpertsSignal(Signal):
                 if len(members) + len(found) <= MOST_EXPERTS:
                     members += found
                     self._mixtures[name] = [expert for expert, _ in found]
-        if members:
-            self._calls = WatchedCalls(self.context, members, self._see)
+        self._calls.watch(members)
 
     def detach(self) -> None:
         """Takes every hook off."""
-        if self._calls is not None:
-            self._calls.clear()
+        self._calls.clear()
 
     def arm(self, sampled: bool) -> None:
         """Passes on whether the step is measured."""
-        if self._calls is not None:
-            self._open.clear()
-            self._calls.arm(sampled)
+        self._open.clear()
+        self._calls.arm(sampled)
 
     def _see(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
         given: Tensor | None = first_floats(inputs) if with_graph else None

@@ -6,7 +6,6 @@ Not for: deciding when to look (flight).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -69,7 +68,8 @@ def _of_parameters(bad: list[str], direction: str) -> Found:
 
 def in_graph(context: Context, root: Tensor) -> Found:
     """Walks the graph in the order of the forward pass; minus infinity is looked at last, as in masks."""
-    nodes = _nodes(root.grad_fn)
+    walked = graph_nodes.nearest_first(root.grad_fn, MAX_NODES)
+    nodes = [node for node in walked if graph_nodes.name_of(node) != graph_nodes.LEAF]
     nodes.sort(key=lambda node: node._sequence_nr())
     trunk: set[Any] = set()  # what weights come after; what goes by them all is the loss, or nearly
     for node in reversed(nodes):
@@ -105,20 +105,6 @@ def in_graph(context: Context, root: Tensor) -> Found:
     return found(last, "output", root.detach(), operation=any(_saved(last))) if last is not None else {}
 
 
-def _nodes(start: Any) -> list[Any]:
-    waiting, seen = deque([start] if start is not None else []), {start}
-    found: list[Any] = []
-    while waiting and len(found) < MAX_NODES:
-        node = waiting.popleft()
-        if graph_nodes.name_of(node) != graph_nodes.LEAF:
-            found.append(node)
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return found
-
-
 def _saved(node: Any) -> Iterator[tuple[str, int, Tensor]]:
     """Gives the floating-point tensors that a node saved, unless somebody's hook would have to bring them back."""
     for attribute in dir(node):
@@ -143,18 +129,10 @@ def _before(node: Any, attribute: str, index: int) -> Any:
 
 
 def _nearest_parameter(context: Context, node: Any) -> str | None:
-    waiting, seen = deque([node]), {node}
-    while waiting and len(seen) < MAX_SEARCH:
-        item = waiting.popleft()
+    for item in graph_nodes.nearest_first(node, MAX_SEARCH):
         leaf = getattr(item, "variable", None)
-        if leaf is not None:
-            name = context.parameter_name(leaf)
-            if name is not None:
-                return name
-        for following, _ in item.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
+        if leaf is not None and (name := context.parameter_name(leaf)) is not None:
+            return name
     return None
 
 

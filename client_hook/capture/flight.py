@@ -15,7 +15,6 @@ import weakref
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -101,9 +100,7 @@ class FlightSignal(Signal):
             if math.isnan(value) or self._scaled_at != self.context.open_step:
                 self.broke("nonfinite-loss", self.context.open_step, root=root)
         elif self.context.sampled and self._ring and self._ring[-1]["batch"] is None:
-            began = perf_counter()
             self._ring[-1]["batch"] = self._print()
-            self.context.spent_s += perf_counter() - began
 
     def clip(self, kind: str, parameters: Sequence[Tensor], limit: Any, norm: Any, norm_type: Any) -> None:
         """Reads the norm that clipping has computed anyway."""
@@ -132,12 +129,10 @@ class FlightSignal(Signal):
         )  # what stays broken is told once
         if step < allowed_at:
             return
-        began = perf_counter()
         found = quietly(self._first_bad, reason, step, root, names)
         self._add({"reason": reason, "step": step, "first_bad": found or None, **self._circumstances()})
         if self.context.on_alarm is not None:
             self.context.on_alarm()
-        self.context.spent_s += perf_counter() - began
 
     def _is_ours(self, root: Tensor | None) -> bool:
         if root is None or self.context.patches.owners <= 1:

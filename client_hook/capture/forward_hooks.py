@@ -1,6 +1,6 @@
 """Lets signals see the outputs of modules, only while a sampled step is open.
 
-Not for: what is computed from an output.
+Not for: what is computed from an output, or which calls are handed on elsewhere (watched_calls, forward_trace).
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from client_hook.guard import Guard, guarded
 from client_hook.patches import capture
 from client_hook.patches.tracing import is_traced
 
-See = Callable[[str, nn.Module, Tensor], None]
-
 
 class ForwardHooks:
     """Puts a hook on some modules and takes it away again.
@@ -30,10 +28,10 @@ class ForwardHooks:
     again.
     """
 
-    def __init__(self, context: Context, see: See) -> None:
+    def __init__(self, context: Context, see: Callable[..., None] | None = None) -> None:
         self._context = context
         self.guard: Guard = context.guard
-        self._see = see
+        self._see: Any = see
         self._handles: dict[str, Any] = {}
         self.ran: set[str] = set()
 
@@ -42,7 +40,7 @@ class ForwardHooks:
         for name, reference in modules:
             module = reference()
             if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
-                self._handles[name] = module.register_forward_hook(Hook(self.look, name))
+                self._handles[name] = module.register_forward_hook(Hook(self.look, name), with_kwargs=True)
 
     def take(self) -> None:
         """Takes the hooks off that ran at least once."""
@@ -62,7 +60,7 @@ class ForwardHooks:
         self._handles.clear()
 
     @guarded(None)
-    def look(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+    def look(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Hands a module's output on, and counts the time."""
         began = perf_counter()
         self.ran.add(name)

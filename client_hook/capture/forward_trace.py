@@ -5,6 +5,7 @@ Shared by the signals that need it (model_table, graph, loss_call). Not for: val
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context
-from client_hook.capture.forward_hooks import Hook
-from client_hook.guard import Guard, guarded
+from client_hook.capture.forward_hooks import ForwardHooks
+from client_hook.guard import guarded
 
 STEPS = 3  # traced; after them every hook that has run is taken off
 MAX_CALLS = 20_000
@@ -36,60 +37,47 @@ class Call:
     given: list[Any] = field(default_factory=list)  # graph nodes of its inputs
 
 
-class ForwardTrace:
-    """Hooks the leaf modules while somebody uses it."""
+class ForwardTrace(ForwardHooks):
+    """Hooks the leaf modules while somebody uses it; `ran` has the layers that were ever called."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._handles: dict[str, Any] = {}
-        self._users = self._closed_by = 0
+        super().__init__(context)
+        self._users: set[object] = set()
+        self._closed_by = 0
         self._closing = -1
         self.steps = 0
         self.calls: list[Call] = []  # of the open step
         self.views: list[list[list[int]]] = []  # shapes of plain data before and after a view that a layer was given
-        self.ran: set[str] = set()  # layers that were ever called, as far as their hook was on
-
-    @property
-    def guard(self) -> Guard:
-        """Returns the guard of the monitor."""
-        return self._context.guard
 
     @property
     def active(self) -> bool:
         """Says whether calls are still recorded."""
         return self.steps < STEPS
 
-    def enter(self) -> None:
+    def enter(self, user: object) -> None:
         """Hooks the modules for the first user."""
-        self._users += 1
-        if self._users == 1:
-            for name, module in self._context.leaves():
-                if not isinstance(module, torch.jit.ScriptModule):
-                    self._handles[name] = module.register_forward_hook(Hook(self.look, name), with_kwargs=True)
+        if not self._users:
+            self.put((name, weakref.ref(module)) for name, module in self._context.leaves())
+        self._users.add(user)
 
-    def leave(self) -> None:
+    def leave(self, user: object) -> None:
         """Takes every hook off with the last user."""
-        self._users -= 1
-        if self._users <= 0:
-            for handle in self._handles.values():
-                handle.remove()
-            self._handles.clear()
+        self._users.discard(user)
+        if not self._users:
+            self.clear()
             self.calls = []
-            _traces.pop(id(self._context), None)
 
     def close(self, step: int) -> None:
         """Forgets the calls of the step that closed, when the last user has said so."""
         if step != self._closing:
             self._closing, self._closed_by = step, 0
         self._closed_by += 1
-        if self._closed_by < self._users:
+        if self._closed_by < len(self._users):
             return
         self.steps += 1
         self.calls = []
         if not self.active:
-            # a hook that never ran may be folded into a compiled graph: taking it off would compile that again
-            for name in self.ran.intersection(self._handles):
-                self._handles.pop(name).remove()
+            self.take()
 
     @guarded(None)
     def look(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -97,8 +85,7 @@ class ForwardTrace:
         began = perf_counter()
         self.ran.add(name)
         if not self.active:
-            if name in self._handles:
-                self._handles.pop(name).remove()
+            self.drop(name)
             return
         if len(self.calls) < MAX_CALLS:
             made = list(tensors_in(output))
@@ -141,13 +128,7 @@ def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
             yield from tensors_in(item, depth + 1)
 
 
-_traces: dict[int, ForwardTrace] = {}
-
-
 def trace_of(context: Context) -> ForwardTrace:
-    """Hooks the modules, or joins who did; each user leaves once."""
-    trace = _traces.get(id(context))
-    if trace is None:
-        trace = _traces[id(context)] = ForwardTrace(context)
-    trace.enter()
+    """Gives the one of a monitor, which its signals share."""
+    trace: ForwardTrace = context.shared.setdefault(ForwardTrace, ForwardTrace(context))
     return trace

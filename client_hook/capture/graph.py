@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from time import perf_counter
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,12 +16,11 @@ from torch.optim import Optimizer
 
 from client_hook.capture import graph_nodes, overlaps, sines
 from client_hook.capture.base import Context, Signal, held_by
-from client_hook.capture.forward_trace import ForwardTrace, trace_of
+from client_hook.capture.forward_trace import trace_of
 from client_hook.capture.graph_paths import GraphPaths, Node
 from client_hook.capture.later import Later
 from client_hook.capture.left_over import left_over
-from client_hook.capture.margins import Margins
-from client_hook.capture.own_targets import OwnTargets
+from client_hook.capture.own_targets import Margins, OwnTargets
 from client_hook.capture.owned import Owned
 from client_hook.guard import quietly
 
@@ -46,7 +45,7 @@ class GraphSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._later = Later()
-        self._trace: ForwardTrace | None = None
+        self._trace = trace_of(context)
         self._steps = self._walks = self._nodes = 0
         self._truncated = False
         self._reached: set[str] = set()
@@ -68,26 +67,22 @@ class GraphSignal(Signal):
         self._sines: dict[str, float] = {}
         self._overlap_of_scores = self._clipped_ratio = False
         self._paths = GraphPaths()
-        self._margins = Margins()
-        self._targets = OwnTargets()
+        self._margins = Margins(self._later)
+        self._targets = OwnTargets(self._later)
         self._marks: list[weakref.ref[_Mark]] = []  # each lives as long as the graph that it was put on
         self._closed = self._told_held = 0
 
     def attach(self) -> None:
         """Listens to the first backwards."""
-        self._trace = trace_of(self.context)
+        self._trace.enter(self)
         self.context.patches.subscribe(self)
 
     def detach(self) -> None:
         """Listens no more."""
         self._later.clear()
-        if self._trace is not None:
-            self._trace.leave()
-            self._trace = None
+        self._trace.leave(self)
         self._strangers.clear()
         self._plain.clear()
-        self._margins.clear()
-        self._targets.clear()
 
     def zero_grad(self, optimizer: Optimizer) -> None:
         """Learns of optimizers that are not watched: what they hold is nobody's forgotten layer."""
@@ -107,10 +102,8 @@ class GraphSignal(Signal):
             or not self._owned.parameters(root)
         ):
             return
-        began = perf_counter()
         self._walks += 1
         self._walk(root)
-        self.context.spent_s += perf_counter() - began
 
     def _walk(self, root: Tensor) -> None:
         self._margins.look(root.grad_fn)
@@ -176,7 +169,7 @@ class GraphSignal(Signal):
             if len(known) >= MAX_NODES:
                 self._truncated = True
                 continue
-            inputs = [other for other, _ in item.next_functions if other is not None]
+            inputs = graph_nodes.inputs_of(item)
             known[item] = Node(item, graph_nodes.name_of(item), inputs)
             stack.append((item, True))
             # later inputs first: the stack turns them round
@@ -186,7 +179,7 @@ class GraphSignal(Signal):
     def _layers_of_nodes(self) -> dict[Any, tuple[str, float | None]]:
         """Gives each node to the module that made it: those between a call's inputs and its outputs."""
         owners: dict[Any, tuple[str, float | None]] = {}
-        for call in self._trace.calls if self._trace is not None else ():
+        for call in self._trace.calls:
             if not call.with_graph:
                 continue
             inside, given = [item for item in call.made if item not in call.given], set(call.given)
@@ -222,7 +215,7 @@ class GraphSignal(Signal):
             self._plain[id(leaf)] = (weakref.ref(leaf), leaf.detach().clone(), {self._steps})
 
     def _look_for_detached(self, reached: set[Any]) -> None:
-        for call in self._trace.calls if self._trace is not None else ():
+        for call in self._trace.calls:
             if not call.with_graph or not call.shape:
                 continue
             reaches = any(node in reached for node in call.made)
@@ -237,8 +230,7 @@ class GraphSignal(Signal):
         if self._steps >= SEND_AT[-1]:
             return
         self._steps += 1
-        if self._trace is not None:
-            self._trace.close(step)
+        self._trace.close(step)
         if self._steps in SEND_AT and self._walks:
             self._send(step)
         if self._steps == SEND_AT[-1]:
@@ -280,7 +272,7 @@ class GraphSignal(Signal):
             "clipped_ratio": self._clipped_ratio,
             "margin_targets": self._margins.fact(),
             "own_targets": self._targets.fact(),
-            "views": (self._trace.views if self._trace is not None else []) + self._views,
+            "views": self._trace.views + self._views,
             "twice": sorted(self._twice),
             "sines": self._sines,
             **self._paths.fact(),
@@ -357,16 +349,5 @@ _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 
 def _operations(start: Any) -> list[str]:
     """Lists operations from the loss upward, nearest first, leaves left out."""
-    names: list[str] = []
-    seen = {start}
-    waiting = [start]
-    while waiting and len(names) < MAX_OPERATIONS:
-        node = waiting.pop(0)
-        name = graph_nodes.name_of(node)
-        if name != graph_nodes.LEAF:
-            names.append(name)
-        for item, _ in node.next_functions:
-            if item is not None and item not in seen:
-                seen.add(item)
-                waiting.append(item)
-    return names
+    names = map(graph_nodes.name_of, graph_nodes.nearest_first(start, MAX_NODES))
+    return list(islice((name for name in names if name != graph_nodes.LEAF), MAX_OPERATIONS))

@@ -1,11 +1,13 @@
 """Knows the nodes of autograd's graph by name: which are views, weighted operations, activations, normalisations.
 
-Not for: walking a whole graph (graph).
+Not for: what a whole graph shows (graph).
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ _PASSING = re.compile(
     r"ToCopy|Transpose|T|Unflatten|UnsafeView|Unsqueeze|View|ReshapeAlias|Unbind|Split|Chunk|Cat|Stack)(Backward\d*|Multiple.*)$"
 )
 _WEIGHTED = re.compile(
-    r"^(Addmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
+    r"^(Addmm|SparseAddmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
 )
 _RECURRENT = re.compile(r"(Rnn|Lstm|Gru)", re.IGNORECASE)
 _NORM = re.compile(
@@ -45,6 +47,24 @@ _PLAIN = re.compile(
 def name_of(node: Any) -> str:
     """Returns a node's name, such as `AddmmBackward0`."""
     return str(node.name())
+
+
+def inputs_of(node: Any) -> list[Any]:
+    """Lists the nodes that a node's gradient goes to."""
+    return [item for item, _ in node.next_functions if item is not None]
+
+
+def nearest_first(start: Any, most: int, through: Callable[[Any], object] = name_of) -> Iterator[Any]:
+    """Walks up to so many nodes of a graph from one (or None) towards the leaves, past those of which `through` is
+    true."""
+    waiting, seen = deque([start]), {None}
+    while waiting and len(seen) <= most:
+        node = waiting.popleft()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            if through(node):
+                waiting.extend(inputs_of(node))
 
 
 def is_passing(name: str) -> bool:
@@ -107,23 +127,20 @@ def clips_a_ratio(node: Any, name: str) -> bool:
     number: the surrogate objective of PPO (Schulman et al. 2017)."""
     if not name.startswith(("Minimum", "Maximum")):
         return False
-    sides = [_behind_products(item) for item, _ in node.next_functions if item is not None]
+    sides = list(map(_behind_products, inputs_of(node)))
     ratios = [side for side in sides if name_of(side).startswith("Exp")]
     return any(name_of(side).startswith("Clamp") and side.next_functions[0][0] in ratios for side in sides)
 
 
 def _behind_products(node: Any) -> Any:
-    while name_of(node).startswith(("Mul", "Neg")):
-        inputs = [item for item, _ in node.next_functions if item is not None]
-        if len(inputs) != 1:
-            break
+    while name_of(node).startswith(("Mul", "Neg")) and len(inputs := inputs_of(node)) == 1:
         node = inputs[0]
     return node
 
 
 def joins_two(node: Any) -> bool:
     """Says whether an operation has two inputs that are computed: a product of them is no line of either."""
-    inputs = [item for item, _ in node.next_functions if item is not None]
+    inputs = inputs_of(node)
     return len(inputs) == 2 and not any(_is_leaf(item) for item in inputs)
 
 
@@ -148,7 +165,7 @@ def _leaf_behind(item: Any) -> Tensor | None:
 def before_factors(node: Any) -> Any:
     """Goes on through products with a number that makes nothing larger: what ends at 1 still does."""
     while node is not None and 0 < abs(constant_factor(node) or 0.0) <= 1:
-        node = before_views(next(item for item, _ in node.next_functions if item is not None))
+        node = before_views(inputs_of(node)[0])
     return node
 
 
@@ -179,7 +196,7 @@ def squashed_twice(node: Any, name: str) -> bool:
 
 def only_input(node: Any) -> Any:
     """Returns the one input of a node that has a gradient, views skipped; None where there are several."""
-    inputs = [item for item, _ in node.next_functions if item is not None]
+    inputs = inputs_of(node)
     return before_views(inputs[0]) if len(inputs) == 1 else None
 
 
@@ -225,7 +242,7 @@ def crossed(node: Any, name: str) -> list[int]:
     behind = ends[0] if name.startswith(("Pow", "Abs", "Maximum")) and len(set(ends)) == 1 else None
     pair = behind if behind is not None and name_of(behind).startswith(("Sub", "Rsub")) else None
     if name.startswith("MulBackward"):
-        factors = [before_views(item) for item, _ in node.next_functions if item is not None]
+        factors = map(before_views, inputs_of(node))
         pair = node if [name_of(item).startswith(("LogBackward", "LogSigmoid")) for item in factors] == [True] else None
     if pair is None:
         return []

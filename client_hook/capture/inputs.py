@@ -84,7 +84,7 @@ class InputsSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = self._parts = WatchedCalls(context, [], self._see)
+        self._calls, self._parts = WatchedCalls(context, self._see_model), WatchedCalls(context, self._see)
         self._replaced: set[str] = set()  # models that are not called themselves: a part of them is looked at
         self._entrances: Entrances | None = None  # until it is known where data enter
         self._later = Later()
@@ -95,7 +95,7 @@ class InputsSignal(Signal):
 
     def attach(self) -> None:
         """Hooks the models."""
-        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see_model)
+        self._calls.watch(self.context.models.items())
         self._calls.join()
         self._entrances = Entrances(self.context, self.context.models)
 
@@ -176,7 +176,7 @@ class InputsSignal(Signal):
                 self._entrances = None
                 self._replaced = {key for key, _ in parts}
                 self._sides = {side: what for side, what in self._sides.items() if side[0] not in self._replaced}
-                self._parts = WatchedCalls(self.context, parts, self._see)
+                self._parts.watch(parts)
                 self._parts.join()
         self._later.poll()
         seen = sum(side.batches for side in self._sides.values())

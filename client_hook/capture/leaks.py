@@ -1,8 +1,7 @@
 """Looks, in the first steps, for a column of a table of inputs that tells the target: the fact `leaks`.
 
-A column that is the target, or a linear function of it, explains all of its variance; in a classification it has one
-value for each class. One that orders the targets, or nearly is the target, is told where no other comes near. Not for:
-the scale of the inputs (inputs) or what targets are like (loss_call).
+Not for: what makes a column one (leak_statistics), the scale of the inputs (inputs) or what targets are like
+(loss_call).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from client_hook.capture import leaks_nearly, loss_arguments
+from client_hook.capture import leak_statistics, loss_arguments
 from client_hook.capture.base import Context, Signal
 from client_hook.capture.later import Later
 from client_hook.capture.tensors import readable
@@ -23,12 +22,6 @@ FEWEST_ROWS, MOST_ROWS = 128, 1_024
 ROWS_A_BATCH, MAX_COLUMNS, MAX_FIELDS = 256, 256, 32
 MAX_TARGETS = 64
 SHORTEST = 4  # steps of a window
-MAX_CLASSES = 20
-LISTED = 8
-GAP = 0.2  # of a column's range: no value of it lies between two classes
-WEAK = 0.5  # of a column's variance is left by a line through the target: it does not come near
-FEWEST_OTHERS, FEWEST_CHANGES = 3, 10
-UNEXPLAINED = 1e-6  # of a target's variance: columns that leave more are not listed
 
 
 class LeaksSignal(Signal):
@@ -39,7 +32,7 @@ class LeaksSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = WatchedCalls(context, [], self._see)
+        self._calls = WatchedCalls(context, self._see)
         self._later = Later()
         self._table: Tensor | None = None  # of the open step, until its loss is computed
         self._widths: list[int] = []  # of the tensors that it was put together from
@@ -51,7 +44,7 @@ class LeaksSignal(Signal):
 
     def attach(self) -> None:
         """Hooks the models, and listens to the loss functions."""
-        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
+        self._calls.watch(self.context.models.items())
         self._calls.arm(True)
         self.context.patches.subscribe(self)
 
@@ -145,7 +138,7 @@ class LeaksSignal(Signal):
         table = torch.cat(self._tables).double()[:MOST_ROWS]
         target = torch.cat(self._targets)[:MOST_ROWS]
         self._forget()
-        fact = described(table, target) if target.shape[1] == 1 else leaks_nearly.of_many(table, target)
+        fact = leak_statistics.of_one(table, target) if target.shape[1] == 1 else leak_statistics.of_many(table, target)
         if fact is not None:
             fact |= {"window": self._window, "ids": self._ids}
             self.context.outbox.record("fact", "leaks", step, fact)
@@ -156,67 +149,3 @@ def _is_table(item: Tensor) -> bool:
     if item.requires_grad or item.is_complex() or item.dtype is torch.bool:
         return False
     return item.ndim == 2 or (item.ndim == 3 and item.is_floating_point() and item.shape[1] >= SHORTEST)
-
-
-@torch.no_grad()
-def described(table: Tensor, target: Tensor) -> dict[str, Any] | None:
-    """Makes the fact of rows and their targets; None where there is nothing to compare."""
-    target = target.reshape(-1)
-    good = torch.isfinite(table).all(1) & torch.isfinite(target)
-    table, target = table[good], target[good]
-    values, kinds, counts = torch.unique(target, return_inverse=True, return_counts=True)
-    if len(values) < 2:
-        return None
-    classes = len(values) if not target.is_floating_point() and len(values) <= MAX_CLASSES else None
-    if classes is None and not target.is_floating_point():
-        return None
-    centred = table - table.mean(0)
-    total = centred.square().sum(0)
-    varying = total > 1e-12 * table.square().sum(0).clamp(min=1e-60)
-    left = _within(table, kinds, counts) if classes else _residual(centred, target.double())
-    share = torch.where(varying, left / total.clamp(min=1e-60), torch.inf)
-    found = [int(at) for at in torch.argsort(share)[:LISTED] if share[at] <= UNEXPLAINED]
-    return {
-        "rows": len(table),
-        "distinct": len(torch.unique(table, dim=0)),
-        "columns": table.shape[1],
-        "varying": int(varying.sum()),
-        "classes": classes,
-        # rows that tell the targets apart: those of the rarest class, or all but those of the commonest value
-        "telling": int(counts.min()) if classes else len(target) - int(counts.max()),
-        "answers": [{"index": at, "unexplained": float(share[at])} for at in found],
-        "ordered": _ordered(table, target, centred, kinds, len(values), varying) if classes in (None, 2) else [],
-        "nearly": leaks_nearly.described(table, target, kinds, counts),
-    }
-
-
-def _ordered(table: Tensor, target: Tensor, centred: Tensor, kinds: Tensor, count: int, varying: Tensor) -> list[int]:
-    """Lists the columns that part two classes by a gap, or order all targets; none where others come near."""
-    if count == 2:
-        one, other = table[kinds == 0], table[kinds == 1]
-        gap = torch.maximum(one.amin(0) - other.amax(0), other.amin(0) - one.amax(0))
-        told = gap > GAP * (table.amax(0) - table.amin(0))
-    else:
-        steps = table[target.argsort()].diff(dim=0)
-        told = ((steps >= 0).all(0) | (steps <= 0).all(0)) & ((steps != 0).sum(0) >= FEWEST_CHANGES)
-    others = varying & ~told
-    near = _residual(centred, kinds.double()) < WEAK * centred.square().sum(0)
-    if int(others.sum()) < FEWEST_OTHERS or bool((near & others).any()):
-        return []
-    return [int(at) for at in torch.nonzero(told & varying)[:LISTED]]
-
-
-def _residual(centred: Tensor, target: Tensor) -> Tensor:
-    """Gives the squares of each column that a line through the target leaves."""
-    away = target - target.mean()
-    slope = (away @ centred) / away.square().sum().clamp(min=1e-60)
-    return (centred - away[:, None] * slope).square().sum(0)
-
-
-def _within(table: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:
-    """Gives the squares of each column within the classes; infinite where two classes share a value."""
-    sums = table.new_zeros(len(counts), table.shape[1]).index_add_(0, kinds, table)
-    means = sums / counts[:, None]
-    order = means.sort(0).values
-    apart = (order[1:] - order[:-1]).amin(0) > 1e-3 * (order[-1] - order[0])
-    return torch.where(apart, (table - means[kinds]).square().sum(0), torch.inf)

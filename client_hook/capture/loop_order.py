@@ -135,10 +135,10 @@ class LoopOrderSignal(Signal):
             cleared = turn.probe.look()
             if key == self._in_step and not (turn.probe.lost or turn.before):
                 self._inside = [self._inside[0] + 1, self._inside[1] + cleared]
-            if turn.backwards and cleared and turn.probe.arrived and not (turn.foreign_step or self._in_step):
-                if turn.probe.unmoved() and not (self._for_inputs or self._same_batch(turn)):
+            if turn.backwards and cleared and turn.probe.arrived and not self._in_step:
+                if turn.probe.unmoved() and not (turn.foreign_step or self._for_inputs or self._same_batch(turn)):
                     turn.discarded = True
-                elif turn.steps:  # SAM: the first pass was for a look around, and only what follows is for the step
+                elif turn.steps:  # a look around (SAM), or another's backward (GAN): what follows is for the step
                     turn.backwards = turn.own_backwards = 0
         if self._root is not None and self._root() is root:
             self._offences.add("backward-twice", self.context.open_step)

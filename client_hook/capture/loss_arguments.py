@@ -83,8 +83,9 @@ def tensors_of(args: Sequence[Any], kwargs: Mapping[str, Any], function: str = "
 
 
 def class_dimension(function: str, tensor: Tensor) -> int | None:
-    """Returns the dimension of the input that counts classes (outputs); None where it has none."""
-    if function in BY_CLASS:
+    """Returns the dimension of the input that counts classes (outputs, or the channels of maps); None where it has
+    none."""
+    if function in BY_CLASS or tensor.ndim > 3:
         return 1 if tensor.ndim >= 2 else 0
     return tensor.ndim - 1 if tensor.ndim >= 2 else None
 

@@ -6,7 +6,6 @@ Not for: the loss as `monitor.step` is told it (loss), or judging any of it.
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ class LossCallSignal(Signal):
         super().__init__(context)
         self._owned = Owned(context)
         self._later = Later()
-        self._trace: ForwardTrace | None = None
+        self._trace = trace_of(context)
         self._train = Batches()
         self._validation = Batches()
         self._functions: Counter[str] = Counter()
@@ -74,16 +73,14 @@ class LossCallSignal(Signal):
 
     def attach(self) -> None:
         """Listens to the loss functions."""
-        self._trace = trace_of(self.context)
+        self._trace.enter(self)
         self.context.patches.subscribe(self)
         self.context.on_bad_loss = self._look_at_targets
 
     def detach(self) -> None:
         """Listens no more."""
         self.context.on_bad_loss = None
-        if self._trace is not None:
-            self._trace.leave()
-            self._trace = None
+        self._trace.leave(self)
         self._later.clear()
         self._open = []
         self._made = set()
@@ -94,7 +91,6 @@ class LossCallSignal(Signal):
         """Hears one call of a loss function."""
         # a functional transform (vmap, func.grad) runs inside a call; what it sees is no loss of the loop
         training = isinstance(result, Tensor) and result.requires_grad and not is_wrapped(result)
-        began = perf_counter()
         if training:
             self._trained = True
             self._functions[function] += 1
@@ -114,7 +110,6 @@ class LossCallSignal(Signal):
             if self._validation_calls > VALIDATION_CALLS and self._validation_calls % 16:
                 return
         self._look(function, args, kwargs, result, training)
-        self.context.spent_s += perf_counter() - began
 
     def plain_unlearned(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """Notices a validation in plain steps."""
@@ -218,7 +213,7 @@ class LossCallSignal(Signal):
             self._axis = over[0] if over is not None and node is first.grad_fn else None
             size = over[1] if over is not None else None
             self._previous = (name, size if size is not None else self._previous[1])
-            if self._trace is not None and self._trace.calls:
+            if self._trace.calls:
                 self._last_layer = _layer_that_made(self._trace, node, first.grad_fn)
 
     def _candidates(self) -> set[str]:
@@ -258,7 +253,6 @@ class LossCallSignal(Signal):
             self._cover(root)
         if self._main is not None or self._steps >= FIRST_STEPS or not self._owned.graph(root):
             return
-        began = perf_counter()
         if self._open:
             reached = loss_root.nodes_above(root)
             main = next((function for function, node in self._open if node in reached and function in MEASURED), None)
@@ -271,7 +265,6 @@ class LossCallSignal(Signal):
         elif root.grad_fn is not None:
             self._own_loss += 1
             self._own_previous = graph_nodes.name_of(graph_nodes.before_views(root.grad_fn))
-        self.context.spent_s += perf_counter() - began
 
     def _cover(self, root: Tensor) -> None:
         if self._owned.graph(root):
@@ -288,8 +281,7 @@ class LossCallSignal(Signal):
                 self._calls_per_step = self._calls
             self._calls = 0
         self._steps += 1
-        if self._trace is not None:
-            self._trace.close(step)
+        self._trace.close(step)
         self._open = []
         self._made = set()
         seen = self._train.batches

@@ -21,14 +21,7 @@ _NUMBERS = (torch.float64, torch.int64)  # what Python's numbers become in a gra
 
 def nodes_above(root: Tensor) -> set[Any]:
     """Collects the nodes nearest to the root."""
-    seen: set[Any] = set()
-    waiting = [root.grad_fn]
-    while waiting and len(seen) < _SEARCHED:
-        node = waiting.pop(0)
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [item for item, _ in node.next_functions]
-    return seen
+    return set(graph_nodes.nearest_first(root.grad_fn, _SEARCHED))
 
 
 def is_alone(root: Any, results: set[Any], scaled: bool) -> bool:
@@ -43,13 +36,12 @@ def is_alone(root: Any, results: set[Any], scaled: bool) -> bool:
         if node is None or seen > _SEARCHED:
             return False
         name = graph_nodes.name_of(node)
-        inputs = [item for item, _ in node.next_functions]
         if name.startswith(("Mul", "Div")):
             if not (_by_number(node) or (scaled and node is root)):
                 return False
-            waiting += [item for item in inputs if item is not None]
+            waiting += graph_nodes.inputs_of(node)
         elif name.startswith(("Add", *_KEEPS)) or graph_nodes.is_passing(name):
-            waiting += inputs  # a constant that is added is None
+            waiting += [item for item, _ in node.next_functions]  # a constant that is added is None
         else:
             return False
     return True

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from client_hook.capture.base import Context, Signal, held_by
 from client_hook.capture.forward_hooks import is_compiled
-from client_hook.capture.forward_trace import ForwardTrace, trace_of
+from client_hook.capture.forward_trace import trace_of
 from client_hook.capture.initial_values import InitialValues
 from client_hook.capture.later import Later
 from client_hook.capture.learning_rate import group_names
@@ -44,7 +44,7 @@ class ModelTableSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._trace: ForwardTrace | None = None
+        self._trace = trace_of(context)
         self._initial = InitialValues()
         self._calls: dict[str, dict[str, Any]] = {}
         self._steps = 0
@@ -65,7 +65,7 @@ class ModelTableSignal(Signal):
     def attach(self) -> None:
         """Reads the parameters once; on a device all of them in one reading."""
         self._initial.read(self.context.parameters())
-        self._trace = trace_of(self.context)
+        self._trace.enter(self)
         self._send_model(-1)
         if not self._loose:
             self._moved = set()
@@ -83,14 +83,12 @@ class ModelTableSignal(Signal):
     def detach(self) -> None:
         """Forgets everything."""
         self._later.clear()
-        if self._trace is not None:
-            self._trace.leave()
-            self._trace = None
+        self._trace.leave(self)
 
     def on_close(self, step: int, time_ms: int, sampled: bool) -> None:
         """Sends again what became known."""
         self._steps += 1
-        if self._trace is not None and self._trace.active:
+        if self._trace.active:
             self._take_order()
             self._trace.close(step)
         if not self._rechecked and self.context.optimizer_steps >= CHECK_AGAIN_AFTER:
@@ -159,7 +157,7 @@ class ModelTableSignal(Signal):
             self._send_model(step)
 
     def _take_order(self) -> None:
-        calls = self._trace.calls if self._trace is not None else []
+        calls = self._trace.calls
         if self._sent_order or not calls:
             return
         self._sent_order = True

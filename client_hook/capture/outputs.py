@@ -60,8 +60,8 @@ class OutputsSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls = WatchedCalls(context, [], self._see)
-        self._embeddings = WatchedCalls(context, [], self._read)
+        self._calls = WatchedCalls(context, self._see)
+        self._embeddings = WatchedCalls(context, self._read)
         self._tokens: list[Tensor] = []  # that embeddings read since the last answer of a model
         self._later = Later()
         self._sides: dict[tuple[str, bool], _Side] = {}
@@ -69,10 +69,10 @@ class OutputsSignal(Signal):
 
     def attach(self) -> None:
         """Hooks the models."""
-        self._calls = WatchedCalls(self.context, list(self.context.models.items()), self._see)
+        self._calls.watch(self.context.models.items())
         self._calls.join()
         tables = [(name, item) for name, item in self.context.modules() if isinstance(item, nn.Embedding)]
-        self._embeddings = WatchedCalls(self.context, tables[:TABLES], self._read)
+        self._embeddings.watch(tables[:TABLES])
         self._embeddings.join()
 
     def detach(self) -> None:

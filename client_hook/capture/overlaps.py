@@ -39,7 +39,7 @@ def _sums(start: Any, scores: set[Any]) -> bool:
                 return True
             continue
         name = graph_nodes.name_of(item)
-        inputs = [other for other, _ in item.next_functions if other is not None]
+        inputs = graph_nodes.inputs_of(item)
         plain = name.startswith(PASSING) or graph_nodes.is_passing(name)
         if plain and not (name.startswith("Mul") and len(inputs) > 1):
             waiting += [(other, summed or name.startswith("Sum")) for other in inputs]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from client_hook.capture.base import Context
+from client_hook.capture.graph_nodes import nearest_first
 from client_hook.guard import quietly
 
 MAX_NODES = 4_000  # a graph is searched no further than this for a parameter of ours
@@ -81,14 +82,7 @@ class Owned:
 
 
 def _leaves(root: Tensor) -> Iterator[Tensor]:
-    waiting: list[Any] = [root.grad_fn]
-    seen: set[Any] = set()
-    while waiting and len(seen) < MAX_NODES:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in nearest_first(root.grad_fn, MAX_NODES):
         leaf = getattr(node, "variable", None)
         if leaf is not None:
             yield leaf
-        waiting += [item for item, _ in node.next_functions]

@@ -1,6 +1,6 @@
 """Computes what attention is allowed to see, and whether targets are the next tokens; the fact `sight` sends it.
 
-Nothing here waits for a device. Not for: which calls are looked at (attention_masks).
+Nothing here waits for a device. Not for: which calls are looked at (foresight).
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client_hook.capture import graph_nodes
+
 SHORTEST = 4  # tokens: in less nothing can be told apart
 HIDDEN = -1e4  # what is added to a score that is not to count, at most
+MOST = 4_000  # nodes of a loss's graph that are looked at
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,19 @@ def multihead(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         _alike(_seen(mask, True)) if isinstance(mask, Tensor) else not given.get("is_causal"),
         _seen(padding, True) if isinstance(padding, Tensor) and padding.ndim == 2 else None,
     )
+
+
+def written_out(root: Tensor, shape: tuple[int, int]) -> Tensor | None:
+    """Gives, for texts of a shape (rows, places), which places any other sees by the last softmax from each to every
+    place in a loss's graph, as attention that is written out has it; None where there is none."""
+    for node in graph_nodes.nearest_first(root.grad_fn, MOST):
+        over = graph_nodes.softmax_over(node) if "Softmax" in graph_nodes.name_of(node) else None
+        if over is not None:
+            chances: Tensor = graph_nodes.saved(node, "result")
+            size = tuple(chances.shape)
+            if over[0] == chances.ndim - 1 and chances.ndim > 2 and (size[0], *size[-2:]) == (*shape, shape[1]):
+                return (chances.detach() > 0).reshape(shape[0], -1, shape[1]).any(1)
+    return None
 
 
 def _seen(mask: Tensor, hides: bool = False) -> Tensor:

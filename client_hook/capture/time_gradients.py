@@ -31,27 +31,24 @@ class TimeGradientSignal(Signal):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._calls: WatchedCalls | None = None
+        self._calls = WatchedCalls(context, self._see)
         self._profiles: dict[str, Tensor] = {}  # layer → norms over time, first time step first
         self._cells: dict[str, list[Tensor | None]] = {}
 
     def attach(self) -> None:
         """Looks for recurrent layers; a model without any costs nothing."""
         found = [item for item in self.context.modules() if isinstance(item[1], (nn.RNNBase, nn.RNNCellBase))]
-        if found:
-            self._calls = WatchedCalls(self.context, found, self._see)
+        self._calls.watch(found)
 
     def detach(self) -> None:
         """Takes every hook off."""
-        if self._calls is not None:
-            self._calls.clear()
+        self._calls.clear()
         self._profiles.clear()
         self._cells.clear()
 
     def arm(self, sampled: bool) -> None:
         """Passes on whether the step is measured."""
-        if self._calls is not None:
-            self._calls.arm(sampled)
+        self._calls.arm(sampled)
 
     def _see(self, name: str, module: nn.Module, inputs: Any, output: Any, with_graph: bool) -> None:
         if not with_graph:

@@ -7,7 +7,7 @@ forward. Not for: what is computed from the tensors (inputs, outputs, batchnorm)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from client_hook.capture.base import Context
-from client_hook.capture.forward_hooks import Hook, first_tensor
+from client_hook.capture.forward_hooks import ForwardHooks, first_tensor
 from client_hook.capture.forward_trace import tensors_in
 from client_hook.capture.tensors import is_wrapped, local
-from client_hook.guard import Guard, guarded
+from client_hook.guard import guarded
 
 See = Callable[[str, nn.Module, Any, Any, bool], None]
 MOST_VALIDATIONS = 400  # evaluations that are looked at; then sampled steps alone
@@ -26,28 +26,22 @@ SEND_AT, SEND_EVERY = (3, 10, 20), 25  # samples
 WAITED_FOR = 6  # forwards of validations: one that takes a single batch ends before its loss tells of it
 
 
-class WatchedCalls:
+class WatchedCalls(ForwardHooks):
     """Hooks modules for one signal. `see(name, module, inputs, output, with_graph)` runs inside the call.
 
     `inputs` are all arguments in a row, or where `named` a pair: those by position, and those by name.
     """
 
-    def __init__(
-        self, context: Context, modules: Sequence[tuple[str, nn.Module]], see: See, named: bool = False
-    ) -> None:
-        self._context = context
+    def __init__(self, context: Context, see: See, named: bool = False) -> None:
+        super().__init__(context, see)
         self._named = named
-        self._modules = [(name, weakref.ref(module)) for name, module in modules]
-        self._see = see
-        self._handles: dict[str, Any] = {}
-        self._ran: set[str] = set()
+        self._modules: list[tuple[str, weakref.ref[nn.Module]]] = []
         self._sampled = self._validating = False
         self._validations, self._wanted = 0, WAITED_FOR
 
-    @property
-    def guard(self) -> Guard:
-        """Returns the guard of the monitor."""
-        return self._context.guard
+    def watch(self, modules: Iterable[tuple[str, nn.Module]]) -> None:
+        """Says which modules."""
+        self._modules = [(name, weakref.ref(module)) for name, module in modules]
 
     def arm(self, sampled: bool) -> None:
         """Hears whether the step that begins is measured."""
@@ -56,19 +50,16 @@ class WatchedCalls:
 
     def join(self) -> None:
         """Begins to hear of validations."""
-        ear = _ears.get(id(self._context))
-        if ear is None:
-            ear = _ears[id(self._context)] = _Ear(self._context)
-            self._context.patches.subscribe(ear)
+        ear = self._context.shared.setdefault(_Ear, _Ear(self._context))
+        self._context.patches.subscribe(ear)
         ear.members.append(self)
 
     def leave(self) -> None:
         """Takes every hook off and hears no more."""
-        ear = _ears.get(id(self._context))
+        ear = self._context.shared.get(_Ear)
         if ear is not None and self in ear.members:
             ear.members.remove(self)
             if not ear.members:
-                del _ears[id(self._context)]
                 self._context.patches.unsubscribe(ear)
         self.clear()
 
@@ -82,26 +73,16 @@ class WatchedCalls:
 
     def _update(self) -> None:
         if self._sampled or self._validating:
-            for name, reference in self._modules:
-                module = reference()
-                if module is not None and name not in self._handles and not isinstance(module, torch.jit.ScriptModule):
-                    self._handles[name] = module.register_forward_hook(Hook(self.look, name), with_kwargs=True)
+            self.put(self._modules)
         else:
-            for name in self._ran.intersection(self._handles):  # one that never ran may be compiled in
-                self._handles.pop(name).remove()
-
-    def clear(self) -> None:
-        """Takes every hook off."""
-        for handle in self._handles.values():
-            handle.remove()
-        self._handles.clear()
+            self.take()
 
     @guarded(None)
     def look(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Hands one call on, and counts the time."""
         began = perf_counter()
         inputs = (args, kwargs) if self._named else (*args, *kwargs.values())
-        self._ran.add(name)
+        self.ran.add(name)
         with_graph = torch.is_grad_enabled()
         if not with_graph:
             self._wanted -= 1
@@ -125,9 +106,6 @@ class _Ear:
         if is_validation(self.context, args, result):
             for member in self.members:
                 member.validate()
-
-
-_ears: dict[int, _Ear] = {}
 
 
 def is_validation(context: Context, args: Any, result: Any) -> bool:

@@ -27,7 +27,11 @@ class GradwatchCallback(Callback):  # type: ignore[misc]
         self._loss = BackwardLoss()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begins to watch, at the step that a checkpoint left; the strategy's model knows whether it is distributed."""
+        """Begins to watch, at the step that a checkpoint left, unless another of these callbacks does; the strategy's
+        model knows whether it is distributed."""
+        first = next(item for item in trainer.callbacks if isinstance(item, GradwatchCallback))
+        if first.monitor is not None and not first.monitor.ended:
+            return
         own = as_dict(self._options.get("config"))
         config = {**as_dict(pl_module.hparams), "first_step": trainer.global_step, **own}
         steps = trainer.estimated_stepping_batches

@@ -28,7 +28,10 @@ class GradwatchCallback(TrainerCallback):  # type: ignore[misc]
         self._options = options
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **objects: Any) -> None:
-        """Begins to watch, at the step that a checkpoint left."""
+        """Begins to watch, at the step that a checkpoint left, unless another of these callbacks does."""
+        if hasattr(state, "gradwatch"):  # which is anew in each training
+            return
+        state.gradwatch = True
         own = as_dict(self._options.get("config"))
         config = {**args.to_sanitized_dict(), "first_step": state.global_step, **own}
         known = {"name": args.run_name, "total_steps": state.max_steps, "scheduler": objects.get("lr_scheduler")}

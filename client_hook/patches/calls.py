@@ -1,5 +1,5 @@
 """Wraps what a loop calls besides the loss: backward, clipping, zero_grad, schedulers, gradient scalers, data loaders,
-fused attention, torch.save.
+fused attention, torch.save, torch.jit.script.
 
 Each asks first whether torch traces it: `is_dynamo_compiling` takes one call where `is_compiling` takes two, and what
 exports without Dynamo sets the flag. Not for: the optimizers' step, for which torch has hooks.
@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterable
+from copy import copy
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,6 +28,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from client_hook.numbers import is_bad
 from client_hook.patches.attributes import Depth, Replacement, replace
+from client_hook.patches.cuda_graphs import take_hooks
 from client_hook.patches.tracing import is_traced
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ def install(ears: Ears) -> list[Replacement]:
         installed += replace(kind, "step", lambda original: _scheduler_step(ears, original, inside))
     installed += replace(GradScaler, "scale", lambda original: _scale(ears, original))
     installed += replace(torch, "save", lambda original: _save(ears, original))
-    fused = replace(F, _ATTENTION, lambda original: _attention(ears, original))
+    installed += replace(torch.jit._recursive, "create_script_module", _script)
+    fused = replace(F, _ATTENTION, partial(_Attention, ears))
     for replacement in fused:
         replacement.events, replacement.traced = ("attention",), True
     installed += fused
@@ -255,23 +259,46 @@ def _group_tensors(ears: Ears, original: Wrapper, state: _Clipping) -> Wrapper:
     return _group_tensors_by_device_and_dtype
 
 
-def _attention(ears: Ears, original: Wrapper) -> Wrapper:
-    """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax."""
+def _script(original: Wrapper) -> Wrapper:
+    """Takes our hooks off a module that is scripted, because a script would hold them, and cannot."""
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def create_script_module(nn_module: Any, *args: Any, **kwargs: Any) -> Any:
+        taken = [(module, take_hooks(module)) for module in nn_module.modules()]
+        try:
+            return original(nn_module, *args, **kwargs)
+        finally:
+            for module, hooks in taken:
+                module._forward_hooks.update(hooks)
+
+    return create_script_module
+
+
+class _Attention:
+    """Sees fused attention, `nn.MultiheadAttention`'s too; not what is written out as products and a softmax.
+
+    As a builtin function it binds to no object, and what keeps it is copied and saved with the original.
+    """
+
+    def __init__(self, ears: Ears, original: Wrapper) -> None:
+        self._ears = ears
+        self._original = original
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy, (self._original,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        original = self._original
         if is_dynamo_compiling() or compiler._is_compiling_flag or is_traced():
             return original(*args, **kwargs)
         # what handles torch's functions itself is handed the original, and may look for it under its name
-        hidden = getattr(F, _ATTENTION) is wrapper and has_torch_function((*args, *kwargs.values()))
+        hidden = getattr(F, _ATTENTION) is self and has_torch_function((*args, *kwargs.values()))
         if hidden:
             setattr(F, _ATTENTION, original)
         try:
             result = original(*args, **kwargs)
         finally:
             if hidden:
-                setattr(F, _ATTENTION, wrapper)
-        for listen in ears.attention:
+                setattr(F, _ATTENTION, self)
+        for listen in self._ears.attention:
             listen(args, kwargs)
         return result
-
-    return wrapper

@@ -7,6 +7,7 @@ breaks the capture. Not for: compiled functions, which torch asks about elsewher
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,9 +104,13 @@ def _listed(callables: Any) -> list[Any]:
 
 
 def take_hooks(module: nn.Module) -> dict[int, Any]:
-    """Takes the forward hooks of this package off one module."""
+    """Takes the forward hooks of this package off one module, or what a copy of it has in their place."""
     package = __name__.partition(".")[0]
-    ours = {key: hook for key, hook in module._forward_hooks.items() if type(hook).__module__.startswith(package)}
+    ours = {
+        key: hook
+        for key, hook in module._forward_hooks.items()
+        if type(hook).__module__.startswith(package) or isinstance(getattr(hook, "__self__", None), nullcontext)
+    }
     for key in ours:
         del module._forward_hooks[key]
     return ours

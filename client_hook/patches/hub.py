@@ -248,7 +248,8 @@ class Patches:
 
 
 class _Hearing:
-    """Holds what one listener hears; an error of ours stays with its guard."""
+    """Holds what one listener hears; an error of ours stays with its guard, and its time counts, but for that of plain
+    steps, which are too short to be measured call by call."""
 
     def __init__(self, listener: Any) -> None:
         context = getattr(listener, "context", None)
@@ -256,7 +257,7 @@ class _Hearing:
         self.context = None if context is None else id(context)
         self.full, self.plain = (
             {
-                event: shielded(method, guard)
+                event: shielded(method, guard, None if prefix else context)
                 for event in Ears.EVENTS
                 if (method := getattr(listener, prefix + event, None)) is not None
             }

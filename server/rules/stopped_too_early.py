@@ -59,7 +59,7 @@ class StoppedTooEarly(Rule):
     name = "stopped-too-early"
     severity = Severity.WARNING
     since = "0.2.0"
-    version = 5
+    version = 6
     needs = (Kind.LOSS,)
     chart = "loss"
     clears_after = None
@@ -126,10 +126,12 @@ class StoppedTooEarly(Rule):
         short = moved >= params.path or _hardly_begun(window, parts, params)
         if not falling or not short or not _validation_falls(window) or parts.q3 > parts.start:
             return  # what came down at the end had risen before
+        resumed = bool(window.fact("previous_attempt"))
+        when = f"{window.samples} steps after it was resumed" if resumed else f"after {window.samples} steps"
         share = (parts.q3 - parts.q4) / (parts.start - parts.q4) if parts.start > parts.q4 else 1.0
         yield say(
             Severity.WARNING,
-            f"The loss was still falling when the run ended after {window.samples} steps: from {parts.q3:.4g} to "
+            f"The loss was still falling when the run ended {when}: from {parts.q3:.4g} to "
             f"{parts.q4:.4g} in its last quarter, {percent(max(share, 0.0))} of all that was gained since "
             f"{parts.start:.4g}",
             "Train for more epochs, until the validation loss stops falling; if a schedule ends with the run, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import gc
 import math
@@ -17,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from client_hook import watch
+from client_hook import shutdown, watch
 from client_hook.living import living
 from client_hook.patches import patches
 from tests.client_hook.tape import taped
@@ -258,5 +260,164 @@ def test_strict_raises_over_a_wrong_status_and_goes_on() -> None:
 
 def spied_endings(monitor) -> list[tuple[str, float]]:
     told: list[tuple[str, float]] = []
-    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, timeout)) or True
+    finish = monitor._parts.outbox.finish
+    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, timeout)) or finish(state, 0.0)
     return told
+
+
+def ending_of(train_and_end: Callable[[Any], None]) -> tuple[str, dict[str, Any]]:
+    """Watches a small training, lets `train_and_end` end it, and gives the state and details that were told."""
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    told: list[tuple[str, dict[str, Any]]] = []
+    finish = monitor._parts.outbox.finish
+    monitor._parts.outbox.finish = lambda state, timeout, extra: told.append((state, extra or {})) or finish(state, 0.0)
+    train(monitor, model, optimizer)
+    with contextlib.suppress(BaseException):
+        train_and_end(monitor)
+    monitor.finish("finished", timeout=0.1)
+    return told[0]
+
+
+def raising(monitor: Any, error: BaseException) -> None:
+    try:
+        raise error
+    finally:
+        monitor.finish(timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "key", "text"),
+    [
+        (ValueError("the data ran out"), "failed", "exception", "ValueError: the data ran out"),
+        (KeyboardInterrupt(), "stopped", "signal", "SIGINT"),
+        (SystemExit(3), "failed", "exception", "SystemExit: 3"),
+        (SystemExit(0), "finished", "exit_code", 0),
+        (StopIteration(), "finished", "exception", None),
+        (asyncio.CancelledError(), "stopped", "exception", "CancelledError"),
+    ],
+)
+def test_finish_while_an_exception_flies_tells_it(error: BaseException, state: str, key: str, text: Any) -> None:
+    ended, extra = ending_of(lambda monitor: raising(monitor, error))
+    assert (ended, extra.get(key)) == (state, text)
+
+
+def test_finish_of_who_caught_the_exception_tells_it_unless_a_state_is_given() -> None:
+    def caught(*status: str) -> Callable[[Any], None]:
+        def end(monitor: Any) -> None:
+            try:
+                raise ValueError("the data ran out")
+            except ValueError:
+                monitor.finish(*status, timeout=0.1)
+
+        return end
+
+    ended, extra = ending_of(caught())
+    assert (ended, extra["exception"]) == ("failed", "ValueError: the data ran out")
+    assert "raise ValueError" in extra["traceback"]
+    assert ending_of(caught("finished")) == ("finished", {})
+
+
+def test_another_watch_of_the_model_where_an_exception_is_handled_tells_what_ended_the_first() -> None:
+    def again(monitor: Any) -> None:  # as who trains once more, with a smaller batch
+        model, optimizer = monitor._parts.context.models[""], monitor._parts.context.optimizers["0"]
+        try:
+            raise MemoryError("too large")
+        except MemoryError:
+            second, _ = taped(model, optimizer)
+        assert wait_for(lambda: monitor.ended)
+        monitor._last_words.join()
+        second.finish(timeout=0.1)
+
+    ended, extra = ending_of(again)
+    assert (ended, extra["exception"]) == ("failed", "MemoryError: too large")
+
+
+def test_an_exception_that_cannot_be_written_is_told_by_its_name() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise TypeError("not a word")
+
+    ended, extra = ending_of(lambda monitor: raising(monitor, Odd()))
+    assert (ended, extra["exception"]) == ("failed", "Odd: (no text)")
+
+
+def test_a_training_that_ends_well_while_an_older_exception_is_handled_is_finished() -> None:
+    def goes_on(monitor: Any) -> None:  # a step after the exception says that it ended nothing
+        try:
+            raise ValueError("no validation set")
+        except ValueError:
+            monitor.step(1.0)
+            monitor.finish(timeout=0.1)
+
+    assert ending_of(goes_on)[0] == "finished"
+    try:
+        raise ImportError("no such logger")
+    except ImportError:
+        assert ending_of(lambda monitor: monitor.finish(timeout=0.1))[0] == "finished"
+        assert ending_of(lambda monitor: raising(monitor, OSError("disk full")))[0] == "failed"
+
+
+def test_an_exception_that_ends_the_thread_of_a_training_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_value))
+    other_model, other_optimizer = small()
+    other, _ = taped(other_model, other_optimizer)
+
+    def in_a_thread(monitor: Any) -> None:
+        def work() -> None:
+            monitor.step(1.0)
+            raise ValueError("the data ran out")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert wait_for(lambda: monitor.ended)
+        if monitor._last_words is not None:
+            monitor._last_words.join()
+
+    ended, extra = ending_of(in_a_thread)
+    assert (ended, extra["exception"]) == ("failed", "ValueError: the data ran out")
+    assert [str(error) for error in heard] == ["the data ran out"], "the user's own hook hears it, once"
+    assert not other.ended, "that of another thread goes on"
+    other.finish(timeout=0.1)
+    assert threading.excepthook is not None
+
+
+def test_last_words_that_still_wait_for_a_judgement_say_so_and_not_that_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GRADWATCH_QUIET")
+    monkeypatch.setattr("client_hook.verdict.wait_for", lambda *_: judged.wait(20.0) and None)
+    judged = threading.Event()
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    monitor._parts.outbox.finish = lambda state, timeout, extra=None: True
+    train(monitor, model, optimizer)
+    monitor.replaced()
+    assert wait_for(lambda: monitor._result)
+    monitor.finish(timeout=0.01)
+    judged.set()
+    monitor._last_words.join()
+    assert [line for line in capsys.readouterr().err.splitlines() if "Gradwatch: http" not in line] == [
+        f"Gradwatch: not all is judged yet; see {monitor.url}"
+    ]
+
+
+def test_at_the_end_of_a_process_what_is_delivering_already_is_waited_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, float]] = []
+
+    class Target:
+        def __init__(self, name: str, ended: bool) -> None:
+            self.name, self.ended = name, ended
+
+        def end(self, state: str, timeout: float, extra: Any) -> None:
+            told.append((self.name, timeout))
+
+    monkeypatch.setattr(shutdown._registry, "open", {})
+    targets = [Target("open", False), Target("words", True), Target("more words", True)]
+    for target in targets:
+        shutdown.register(target, target.end)
+    shutdown.finish_all("finished", deadline_s=30.0)
+    assert [name for name, _ in told] == ["open", "more words", "words"]
+    assert told[0][1] < 11.0 < 29.0 < told[1][1], "they go on together, so each may take what is left"

@@ -55,6 +55,7 @@ ENDINGS = {
     "sys.exit(0)": Ending("sys.exit(0)", 0, "finished"),
     "sys.exit(7) in the block": Ending("with monitor:\n    sys.exit(7)", 7, "failed"),
     "sys.exit(7)": Ending("sys.exit(7)", 7, "failed"),
+    "exit(7)": Ending("exit(7)", 7, "failed"),
     "os._exit(4)": Ending("os._exit(4)", 4, None),
     "SIGTERM": Ending(WAIT, -signal.SIGTERM, "stopped", signal.SIGTERM),
     "SIGINT": Ending(WAIT, -signal.SIGINT, "stopped", signal.SIGINT),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from client_hook.capture.attention_masks import BATCHES, AttentionMasksSignal
+from client_hook.capture.foresight import BATCHES, AttentionMasksSignal
 from tests.client_hook.tape import recorder_of
 
 LENGTH, WORDS = 9, 12

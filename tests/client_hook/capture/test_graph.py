@@ -188,6 +188,21 @@ def test_a_way_around_that_nothing_bends_is_in_a_row_of_layers() -> None:
     assert [(run["first"], run["last"], run["weighted"]) for run in runs] == [("1", "3", 3)]
 
 
+def test_a_product_with_a_sparse_matrix_is_no_activation() -> None:
+    neighbours = torch.eye(12).to_sparse()
+
+    def body(step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        inputs, labels = batch(step)
+        first, second = model.children()
+        loss = F.cross_entropy(second(torch.sparse.mm(neighbours, first(inputs))), labels)
+        loss.backward()
+        return loss
+
+    graph = last(train(body, model=nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 5)), steps=3), "graph")
+    assert [(run["first"], run["last"]) for run in graph["linear_runs"]] == [("0", "1")]
+    assert graph["activations"] == 0
+
+
 def test_the_graph_tells_views_that_count_rows_anew_and_what_is_squashed_twice() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from client_hook.capture.leaks import described
+from client_hook.capture.leak_statistics import of_one
 from tests.client_hook.capture.loops import train
 
 COLUMNS = 5
@@ -242,10 +242,10 @@ def test_where_new_tensors_appear_by_default_is_no_matter(kind: str) -> None:
     }[kind]
     if kind != "numbers":
         rows[::2, 4] = target[::2].double()
-    usual = described(rows, target[:, None])
+    usual = of_one(rows, target[:, None])
     assert usual is not None
     with torch.device("meta"):
-        assert described(rows, target[:, None]) == usual
+        assert of_one(rows, target[:, None]) == usual
 
 
 class Fields(nn.Module):

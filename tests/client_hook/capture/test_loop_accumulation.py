@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.client_hook.capture.loops import batch, kinds, kinds_of, last, train
+from tests.client_hook.tape import taped
 
 
 def test_a_forgotten_zero_grad_is_counted_in_every_step() -> None:
@@ -253,3 +254,23 @@ def test_the_factor_of_a_loss_is_read_again_when_the_number_of_micro_batches_cha
     assert tape.facts("loop")[0]["accumulation"]["factor"] == [1, None]
     loop = last(tape, "loop")
     assert (loop["backwards_per_step"], loop["accumulation"]["factor"]) == (4, [4, 0.25])
+
+
+def test_what_the_other_network_s_loss_leaves_and_the_loop_clears_is_no_accumulation() -> None:
+    generator, critic = torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+    for_generator = torch.optim.Adam(generator.parameters())
+    for_critic = torch.optim.Adam(critic.parameters())
+    monitor, tape = taped({"g": generator, "c": critic}, {"g": for_generator, "c": for_critic}, strict=True)
+    for _ in range(6):
+        noise, real, ones = torch.randn(8, 4), torch.randn(8, 4), torch.ones(8, 1)
+        for_critic.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(critic(real), ones) + critic(generator(noise).detach()).mean()
+        loss.backward()
+        for_critic.step()
+        for_generator.zero_grad()
+        F.binary_cross_entropy_with_logits(critic(generator(noise)), ones).backward()
+        for_generator.step()
+        monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    loop = last(tape, "loop")
+    assert (loop["backwards_per_step"], loop["accumulation"]["steps"], loop["offences"]) == (1, 0, [])

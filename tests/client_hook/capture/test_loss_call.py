@@ -257,6 +257,18 @@ def test_a_softmax_over_the_batch_shows_its_size() -> None:
     assert (fact["previous_dim"], fact["classes"], fact["batch_size"]) == (12, 5, 12)
 
 
+@pytest.mark.parametrize("function", [F.binary_cross_entropy_with_logits, F.mse_loss])
+def test_maps_have_their_channels_in_the_second_dimension(function) -> None:
+    model = nn.Conv2d(3, 2, 3, padding=1)
+
+    def body(step, model, optimizer):
+        loss = function(model(torch.ones(4, 3, 8, 16)), torch.ones(4, 2, 8, 16))
+        loss.backward()
+        return loss
+
+    assert last(train(body, model=model, steps=2), "loss_call")["classes"] == 2
+
+
 def test_sequences_have_their_classes_in_the_second_dimension() -> None:
     def compute(model, x, y):
         return F.cross_entropy(model(x).view(4, 3, 5).transpose(1, 2), y.view(4, 3), ignore_index=0)

@@ -159,3 +159,16 @@ def test_an_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tape,) = tapes
     assert list(tape.series("loss")) == [0, 1, 2]
     assert tape.facts("flight")[-1]["breaks"][-1]["reason"] == "exception"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_callback_that_is_attached_twice_makes_one_run(
+    same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    callback = integration.GradwatchCallback()
+    fitting = trainer(tmp_path, callback)
+    fitting.callbacks.append(callback if same else integration.GradwatchCallback())
+    fitting.fit(Module(), DataLoader(Rows(), batch_size=4))
+    (tape,) = tapes
+    assert list(tape.series("loss")) == list(range(16))

@@ -91,3 +91,20 @@ def test_after_an_exception_nothing_listens_longer_than_the_run(tmp_path: Path) 
     callback.monitor.finish(timeout=0.1)
     torch.ones(2, requires_grad=True).sum().backward()
     assert not patches.installed
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_callback_that_is_attached_twice_makes_one_run(
+    same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tapes = tape_behind(monkeypatch, integration)
+    callback = integration.GradwatchCallback()
+    others = [callback if same else integration.GradwatchCallback()]
+    trainer = Trainer(
+        Net(), TrainingArguments(output_dir=str(tmp_path), max_steps=3, report_to=[], use_cpu=True,
+                                 save_strategy="no", disable_tqdm=True),
+        train_dataset=Rows(), callbacks=[callback, *others],
+    )  # fmt: skip
+    for runs in (1, 2):
+        trainer.train()
+        assert [list(tape.series("loss")) for tape in tapes] == [[0, 1, 2]] * runs

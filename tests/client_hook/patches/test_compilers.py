@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -162,3 +163,22 @@ def test_a_step_inside_a_compiled_function_has_the_rates_of_its_schedule() -> No
         monitor.step(loss)
     monitor.finish(timeout=0.1)
     assert tape.series("lr/0") == dict(enumerate(rates))
+
+
+def test_a_watched_model_and_a_copy_of_it_script() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor, tape = taped(model, optimizer, strict=True)
+    heard = [item for module in model.modules() for item in module._forward_hooks.values()]
+    assert heard
+    for one in (model, copy.deepcopy(model)):
+        with pytest.warns(DeprecationWarning, match="script"):
+            scripted = torch.jit.script(one)
+        assert torch.equal(scripted(torch.ones(2, 4)), one(torch.ones(2, 4)))
+    assert [item for module in model.modules() for item in module._forward_hooks.values()] == heard
+    loss = model(torch.ones(2, 4)).sum()
+    loss.backward()
+    optimizer.step()
+    monitor.step(loss)
+    monitor.finish(timeout=0.1)
+    assert "act/std/0" in tape.names()

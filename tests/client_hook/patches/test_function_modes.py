@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -99,3 +102,20 @@ def test_a_mode_knows_the_loss_functions(ear: Ear) -> None:
         for loss in LOSSES:
             loss(torch.full((2, 3), 0.5), torch.full((2, 3), 0.5))
     assert [func for func in seen if func in LOSSES] == list(LOSSES)
+
+
+def test_what_keeps_the_attention_is_copied_and_saved_as_without_us(ear: Ear) -> None:
+    class Kept:
+        of_class = F.scaled_dot_product_attention
+
+    kept = nn.Module()
+    kept.attention = F.scaled_dot_product_attention  # type: ignore[assignment]
+    query = torch.randn(1, 2, 3, 4)
+    torch.testing.assert_close(Kept().of_class(query, query, query), ORIGINAL(query, query, query))
+    assert ear.heard == 1, "it is a builtin function's stand-in, so it binds to no object"
+    assert copy.deepcopy(kept).attention is ORIGINAL
+    assert pickle.loads(pickle.dumps(kept)).attention is ORIGINAL
+    file = io.BytesIO()
+    torch.save(kept, file)
+    file.seek(0)
+    assert torch.load(file, weights_only=False).attention is ORIGINAL

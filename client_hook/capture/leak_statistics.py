@@ -1,7 +1,8 @@
-"""Finds columns that nearly tell the target, alone or two together, where the others tell little; and of several
-targets those that are columns.
+"""Finds columns of a table that tell the target; and of several targets those that are columns.
 
-Not for: columns that are the target (leaks).
+A column that is the target, or a linear function of it, explains all of its variance; in a classification it has one
+value for each class. One that orders the targets, or nearly is the target, alone or with another, is told where the
+others tell little. Not for: where table and target come from (leaks).
 """
 
 from __future__ import annotations
@@ -11,16 +12,84 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MAX_COLUMNS = 64
+MAX_CLASSES = 20
+GAP = 0.2  # of a column's range: no value of it lies between two classes
+WEAK = 0.5  # of a column's variance is left by a line through the target: it does not come near
+UNEXPLAINED = 1e-6  # of a target's variance: columns that leave more are not listed
+MAX_COLUMNS = 64  # where one is looked for that nearly tells it
 LISTED = 8
 CLOSE = 0.9  # of the target's variance, by one column and a line
 KIN = 0.5  # columns that tell as much belong to it: what is left of them is no evidence
-FEWEST_OTHERS = 3
+FEWEST_OTHERS, FEWEST_CHANGES = 3, 10
 FEW_VALUES = 32  # of a column of categories
 SAME = 1e-8  # of a target's variance
 
 
-def described(table: Tensor, target: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, Any] | None:
+@torch.no_grad()
+def of_one(table: Tensor, target: Tensor) -> dict[str, Any] | None:
+    """Makes the fact of rows and their targets; None where there is nothing to compare."""
+    target = target.reshape(-1)
+    good = torch.isfinite(table).all(1) & torch.isfinite(target)
+    table, target = table[good], target[good]
+    values, kinds, counts = torch.unique(target, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return None
+    classes = len(values) if not target.is_floating_point() and len(values) <= MAX_CLASSES else None
+    if classes is None and not target.is_floating_point():
+        return None
+    centred = table - table.mean(0)
+    total = centred.square().sum(0)
+    varying = total > 1e-12 * table.square().sum(0).clamp(min=1e-60)
+    left = _within(table, kinds, counts) if classes else _residual(centred, target.double())
+    share = torch.where(varying, left / total.clamp(min=1e-60), torch.inf)
+    found = [int(at) for at in torch.argsort(share)[:LISTED] if share[at] <= UNEXPLAINED]
+    return {
+        "rows": len(table),
+        "distinct": len(torch.unique(table, dim=0)),
+        "columns": table.shape[1],
+        "varying": int(varying.sum()),
+        "classes": classes,
+        # rows that tell the targets apart: those of the rarest class, or all but those of the commonest value
+        "telling": int(counts.min()) if classes else len(target) - int(counts.max()),
+        "answers": [{"index": at, "unexplained": float(share[at])} for at in found],
+        "ordered": _ordered(table, target, centred, kinds, len(values), varying) if classes in (None, 2) else [],
+        "nearly": _nearly(table, target, kinds, counts),
+    }
+
+
+def _ordered(table: Tensor, target: Tensor, centred: Tensor, kinds: Tensor, count: int, varying: Tensor) -> list[int]:
+    """Lists the columns that part two classes by a gap, or order all targets; none where others come near."""
+    if count == 2:
+        one, other = table[kinds == 0], table[kinds == 1]
+        gap = torch.maximum(one.amin(0) - other.amax(0), other.amin(0) - one.amax(0))
+        told = gap > GAP * (table.amax(0) - table.amin(0))
+    else:
+        steps = table[target.argsort()].diff(dim=0)
+        told = ((steps >= 0).all(0) | (steps <= 0).all(0)) & ((steps != 0).sum(0) >= FEWEST_CHANGES)
+    others = varying & ~told
+    near = _residual(centred, kinds.double()) < WEAK * centred.square().sum(0)
+    if int(others.sum()) < FEWEST_OTHERS or bool((near & others).any()):
+        return []
+    return [int(at) for at in torch.nonzero(told & varying)[:LISTED]]
+
+
+def _residual(centred: Tensor, target: Tensor) -> Tensor:
+    """Gives the squares of each column that a line through the target leaves."""
+    away = target - target.mean()
+    slope = (away @ centred) / away.square().sum().clamp(min=1e-60)
+    return (centred - away[:, None] * slope).square().sum(0)
+
+
+def _within(table: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:
+    """Gives the squares of each column within the classes; infinite where two classes share a value."""
+    sums = table.new_zeros(len(counts), table.shape[1]).index_add_(0, kinds, table)
+    means = sums / counts[:, None]
+    order = means.sort(0).values
+    apart = (order[1:] - order[:-1]).amin(0) > 1e-3 * (order[-1] - order[0])
+    return torch.where(apart, (table - means[kinds]).square().sum(0), torch.inf)
+
+
+def _nearly(table: Tensor, target: Tensor, kinds: Tensor, counts: Tensor) -> dict[str, Any] | None:
     """Says which columns come nearest to one target, what they leave of it, and what the others leave."""
     if table.shape[1] > MAX_COLUMNS:
         return None
