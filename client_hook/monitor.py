@@ -45,7 +45,7 @@ class Monitor:
         self.guard = Guard(strict=request.settings.strict, quiet=request.settings.quiet)
         self._settings = request.settings
         self._identity = request.identity
-        self._on_finding = request.on_finding
+        self._on_finding: Any = request.on_finding
         self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
@@ -63,6 +63,9 @@ class Monitor:
     def begin(self, request: Request) -> None:
         """Installs everything."""
         parts = prepare(request, self.guard)
+        if self._on_finding is not None and not callable(self._on_finding):
+            wrong, self._on_finding = type(self._on_finding).__name__, None
+            self.guard.absorb(TypeError(f"on_finding: got {wrong}, expected a function"), "watch(on_finding)")
         context = parts.context
         living.add(self, [*context.models.values(), *context.listed], list(context.optimizers.values()))
         shutdown.register(self, self._end)
@@ -170,7 +173,8 @@ class Monitor:
     def ledger(self) -> dict[str, Any]:
         """Returns what became of the values: produced, delivered, spooled, dropped and why."""
         if self._parts is None:
-            return {**self._last_ledger, "notes": [*self._last_ledger["notes"], *self._late_notes]}
+            notes = self._last_ledger["notes"] or self.guard.notes  # of the guard: it never began
+            return {**self._last_ledger, "notes": [*notes, *self._late_notes]}
         ledger = self._parts.outbox.ledger
         return {**ledger, "notes": [*ledger["notes"], *self._parts.context.notes]}
 
@@ -328,6 +332,7 @@ class Monitor:
         if step is not None:
             self.__dict__["step"] = step
 
+    @guarded(None)
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:
             self._on_finding(finding)

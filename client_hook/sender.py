@@ -123,6 +123,8 @@ class Sender:
         backlog = Backlog(self._settings, self._transport)
         system = SystemSampler(monotonic) if self._settings.system else None
         hurried = False
+        for note in () if self._said_calm else self._settings.notes:
+            self._say(f"Gradwatch: {note}")
         while not self._stopped:
             if system is not None and not self._finishing:
                 self._measure(system)

@@ -206,6 +206,21 @@ def test_a_server_that_leaves_the_first_call_without_an_answer_is_said_meanwhile
     assert said[1:] == [f"Gradwatch: {box.url}"]
 
 
+def test_what_is_wrong_with_a_setting_is_said(tmp_path: Path, server: Server) -> None:
+    said: list[str] = []
+    for identity, quiet in ((Identity("run", "attempt", 1), False), (Identity("run", "attempt"), True)):
+        settings = Settings(home=tmp_path, notes=("url: no",), quiet=quiet)
+        box = Outbox(identity, settings, {}, transport=server, say_line=said.append)
+        box.start()
+        assert box.finish("finished", 20)
+    assert said == []
+    settings = Settings(home=tmp_path, notes=("url: no",))
+    box = Outbox(Identity.make(environ={}), settings, {}, transport=server, say_line=said.append)
+    box.start()
+    assert box.finish("finished", 20)
+    assert said == ["Gradwatch: url: no", f"Gradwatch: {box.url}"]
+
+
 def test_findings_come_back_and_each_is_fresh_once(tmp_path: Path, server: Server) -> None:
     server.findings = [{"id": "1", "code": "GW601", "state": "open", "severity": "error"}]
     box = outbox(tmp_path, server)
