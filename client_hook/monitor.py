@@ -352,7 +352,7 @@ def watch(
     tags: Sequence[str] = (),
     scheduler: Any = None,
     scaler: Any = None,
-    loss_fn: Any = None,
+    loss_fn: Any = None,  # noqa: ARG001 - not needed: its call is heard
     total_steps: int | None = None,
     url: str | None = None,
     token: str | None = None,
@@ -386,7 +386,6 @@ def watch(
         options={
             "scheduler": scheduler,
             "scaler": scaler,
-            "loss_fn": loss_fn,
             "total_steps": total_steps,
             "budget": budget,
             "moving_target": moving_target,

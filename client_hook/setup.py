@@ -21,7 +21,7 @@ from client_hook.outbox import Outbox
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.records import sanitise
+from client_hook.records import plain, sanitise
 from client_hook.settings import Settings
 from client_hook.waiting import Waiting
 
@@ -153,7 +153,8 @@ def _options(request: Request, guard: Guard) -> Options:
     for name in _DECLARABLE:
         if given.get(name) is None and config.get(name) is not None:
             given[name] = config[name]
-    options = Options(config=config, **given)
+    # a copy in plain types, and without the loss function: either may hold the model
+    options = Options(config=plain(secrets.mask(config)), **given)
     if not isinstance(options.budget, (int, float)) or not 0 < options.budget <= 1:
         sentence = f"budget: got {options.budget!r:.50}, expected a share of the training time such as 0.01"
         options.budget = USUAL_BUDGET
@@ -207,5 +208,5 @@ def _opening(request: Request, options: Options, guard: Guard) -> dict[str, Any]
         "name": None if request.name is None else str(request.name),
         "tags": [str(tag) for tag in tags],
         "first_step": options.first_step or 0,
-        "config": sanitise("fact", "config", -1, 0, secrets.mask(options.config))["value"],
+        "config": sanitise("fact", "config", -1, 0, options.config)["value"],
     }

@@ -204,6 +204,8 @@ def _takes(pattern: str) -> str:
     if words := re.match(r"\^\(([\w./-]+(?:\|[\w./-]+)*)\)\??\$", pattern):
         *others, last = words[1].split("|")
         return f"it can be {', '.join(others)} or {last}" if others else f"it can be {last} alone"
+    if words := re.match(r"\^\(([\w|]+)\|\[1-9\]", pattern):
+        return f"it can be {words[1].replace('|', ', ')} or a number from 1 on"
     if re.fullmatch(r"\^\(?\[0-9\]\{1,\d+\}\)?\??\$", pattern):
         return "it takes a whole number"
     return "that is no value of it"

@@ -157,7 +157,12 @@ def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     (since,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=relative").json()["items"]
     (attempt,) = open_house.store.runs.attempts(RUN)
     assert since["x"] == [(open_house.clock() - attempt.started_ms) / 1_000] * 6
-    assert client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=nothing").status_code == 422
+    for wrong, sentence in (
+        ("x=nothing", "parameter x: got 'nothing'; step, time, relative or a series that the run has is needed"),
+        ("attempt=first", "parameter attempt: got 'first'; it can be latest, all or a number from 1 on"),
+    ):
+        answer = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&{wrong}")
+        assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
 
 
 def test_series_are_listed_with_what_they_mean(open_house: House) -> None:
