@@ -145,6 +145,19 @@ def test_series_data_keeps_every_extreme_and_every_value_that_is_no_number(open_
     assert len(loss["steps"]) <= 2
 
 
+def test_a_wrong_value_is_told_what_would_be_right(open_house: House) -> None:
+    client = open_house.client
+    for address, sentence in (
+        ("findings?cause=all", "parameter cause: got 'all'; it can be none or a number from 0 on"),
+        ("findings?cursor=..", "parameter cursor: got '..'; only `next` of the page before is right"),
+    ):
+        assert client.get(f"/api/v1/runs/{RUN}/{address}").json()["detail"] == sentence
+    for name, sentence in (("", "''; it must not be empty"), ("x" * 201, "it can have 200 characters at most")):
+        detail = client.patch(f"/api/v1/runs/{RUN}", json={"name": name}).json()["detail"]
+        assert detail.startswith("field name: got ")
+        assert detail.endswith(sentence)
+
+
 def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     open_house.send(1, {"epoch": [0.0, 1.0]}, first_step=6)
     client = open_house.client
