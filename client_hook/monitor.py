@@ -114,6 +114,8 @@ class Monitor:
     @guarded(None)
     def log(self, named: Any = (), /, *, step: int | None = None, **scalars: Any) -> None:
         """Records numbers under names of your own, in a dict too; `epoch=` also tells the epoch."""
+        if not isinstance(named, (Mapping, tuple)):
+            raise TypeError(f"got {type(named).__name__}, expected name=value, or a dict")
         if self._log is not None:
             self._log.scalars(dict(named, **scalars), step)
 

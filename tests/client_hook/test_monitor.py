@@ -370,6 +370,13 @@ def test_findings_reach_the_callback_inside_step(monkeypatch: pytest.MonkeyPatch
     assert [item["code"] for item in monitor.findings()] == ["GW601"]
 
 
+def test_a_number_without_a_name_is_told_what_is_missing() -> None:
+    monitor = watch(*small())
+    with pytest.raises(TypeError, match=r"^got int, expected name=value, or a dict$"):
+        monitor.log(5)
+    monitor.finish(timeout=0.1)
+
+
 def test_a_callback_that_raises_hears_of_the_other_findings_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model, optimizer = small()
     told: list[str] = []
