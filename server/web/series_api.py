@@ -122,7 +122,7 @@ def _stretches(parts: Parts, run_id: str, names: list[str], attempt: int | str, 
 def _along(cut: Cut, axis: SeriesData | None) -> Floats:
     if axis is None:
         return np.full(len(cut.buckets.steps), np.nan)
-    return axes.along(cut.buckets.steps, axis.steps, axis.values)
+    return axes.of_series(axis.name, axis.steps, axis.values).place(cut.buckets.steps, cut.buckets.times_ms)
 
 
 def _item(one: Cut, x: Floats) -> SeriesBuckets:

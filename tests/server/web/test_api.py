@@ -159,7 +159,8 @@ def test_a_wrong_value_is_told_what_would_be_right(open_house: House) -> None:
 
 
 def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
-    open_house.send(1, {"epoch": [0.0, 1.0]}, first_step=6)
+    open_house.send(1, {"epoch": [0.0]}, first_step=0)
+    open_house.send(2, {"epoch": [1.0]}, first_step=4)
     client = open_house.client
     (loss,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&from=1&to=3").json()["items"]
     assert loss["steps"] == [1, 2, 3]
@@ -167,6 +168,8 @@ def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     assert smoothed["smooth"] == pytest.approx([0.1] * 6)
     (timed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=time").json()["items"]
     assert timed["x"] == [float(open_house.clock())] * 6
+    (epochs,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=epoch").json()["items"]
+    assert epochs["x"] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25], "as in the charts: between two values that were logged"
     (since,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=relative").json()["items"]
     (attempt,) = open_house.store.runs.attempts(RUN)
     assert since["x"] == [(open_house.clock() - attempt.started_ms) / 1_000] * 6
