@@ -176,5 +176,5 @@ class Sender:
                 what = f"everything is kept in {spool}; deliver it later with: gradwatch sync"
             else:
                 what = f"but {spool} cannot be written: what the server does not take ends with this process"
-            why = f" ({courier.problem})" if courier.problem else ""
+            why = f": {courier.problem}" if courier.problem else ""
             self._say(f"Gradwatch: {self._settings.url} has taken nothing yet{why}. The training goes on, {what}")
