@@ -116,8 +116,8 @@ class Backlog:
         if left is None or courier is None:
             return False
         try:
-            if left.peek() is not None:
-                return courier.work()
+            if left.peek() is not None and not courier.turned_away:
+                return courier.work() or courier.turned_away
         except OSError:
             pass  # this spool cannot be read or written now; the next start tries again
         self._finish_one()

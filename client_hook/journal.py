@@ -88,6 +88,11 @@ class Journal:
         """Gives the last step of which every value was handed over."""
         return max(self.watermark, self._bundled, self.rows.complete)
 
+    @property
+    def on_disk(self) -> bool:
+        """Says whether the spool takes what is measured, as far as it was tried."""
+        return not self._spool_retry_at or (self._spool is not None and time.monotonic() >= self._spool_retry_at)
+
     # -- the journal thread ------------------------------------------------------------------------------------------
 
     def open(self) -> None:

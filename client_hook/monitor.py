@@ -46,7 +46,7 @@ class Monitor:
         self.guard = Guard(strict=request.settings.strict, quiet=request.settings.quiet)
         self._settings = request.settings
         self._identity = request.identity
-        self._on_finding = request.on_finding
+        self._on_finding: Any = request.on_finding
         self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
@@ -69,6 +69,9 @@ class Monitor:
     def begin(self, request: Request) -> None:
         """Installs everything."""
         parts = prepare(request, self.guard)
+        if self._on_finding is not None and not callable(self._on_finding):
+            wrong, self._on_finding = type(self._on_finding).__name__, None
+            self.guard.absorb(TypeError(f"on_finding: got {wrong}, expected a function"), "watch(on_finding)")
         context = parts.context
         living.add(self, [*context.models.values(), *context.listed], list(context.optimizers.values()))
         shutdown.register(self, self._end)
@@ -118,6 +121,8 @@ class Monitor:
     @guarded(None)
     def log(self, named: Any = (), /, *, step: int | None = None, **scalars: Any) -> None:
         """Records numbers under names of your own, in a dict too; `epoch=` also tells the epoch."""
+        if not isinstance(named, (Mapping, tuple)):
+            raise TypeError(f"got {type(named).__name__}, expected name=value, or a dict")
         if self._log is not None:
             self._log.scalars(dict(named, **scalars), step)
 
@@ -177,7 +182,8 @@ class Monitor:
     def ledger(self) -> dict[str, Any]:
         """Returns what became of the values: produced, delivered, spooled, dropped and why."""
         if self._parts is None:
-            return {**self._last_ledger, "notes": [*self._last_ledger["notes"], *self._late_notes]}
+            notes = self._last_ledger["notes"] or self.guard.notes  # of the guard: it never began
+            return {**self._last_ledger, "notes": [*notes, *self._late_notes]}
         ledger = self._parts.outbox.ledger
         return {**ledger, "notes": [*ledger["notes"], *self._parts.context.notes]}
 
@@ -357,6 +363,7 @@ class Monitor:
         if step is not None:
             self.__dict__["step"] = step
 
+    @guarded(None)
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:
             self._on_finding(finding)
@@ -376,7 +383,7 @@ def watch(
     tags: Sequence[str] = (),
     scheduler: Any = None,
     scaler: Any = None,
-    loss_fn: Any = None,
+    loss_fn: Any = None,  # noqa: ARG001 - not needed: its call is heard
     total_steps: int | None = None,
     url: str | None = None,
     token: str | None = None,
@@ -410,7 +417,6 @@ def watch(
         options={
             "scheduler": scheduler,
             "scaler": scaler,
-            "loss_fn": loss_fn,
             "total_steps": total_steps,
             "budget": budget,
             "moving_target": moving_target,

@@ -123,6 +123,8 @@ class Sender:
         backlog = Backlog(self._settings, self._transport)
         system = SystemSampler(monotonic) if self._settings.system else None
         hurried = False
+        for note in () if self._said_calm else self._settings.notes:
+            self._say(f"Gradwatch: {note}")
         while not self._stopped:
             if system is not None and not self._finishing:
                 self._measure(system)
@@ -169,7 +171,10 @@ class Sender:
             self._say(f"Gradwatch: {self._url}")
         elif not self._said_calm and monotonic() - self._started_at > CALM_LINE_AFTER_S:
             self._said_calm = True
-            self._say(
-                f"Gradwatch: {self._settings.url} has taken nothing yet. The training goes on, everything is kept in "
-                f"{self._settings.spool_dir}; deliver it later with: gradwatch sync"
-            )
+            spool = self._settings.spool_dir
+            if self._journal.on_disk:
+                what = f"everything is kept in {spool}; deliver it later with: gradwatch sync"
+            else:
+                what = f"but {spool} cannot be written: what the server does not take ends with this process"
+            why = f": {courier.problem}" if courier.problem else ""
+            self._say(f"Gradwatch: {self._settings.url} has taken nothing yet{why}. The training goes on, {what}")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from client_hook.guard import quietly
+
 DEFAULT_URL = "http://127.0.0.1:8777"
 DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 DEFAULT_SPOOL_BYTES = 2 * 1024 * 1024 * 1024
@@ -38,9 +40,9 @@ class Settings:
     def read(
         cls,
         *,
-        url: str | None = None,
-        token: str | None = None,
-        project: str | None = None,
+        url: object = None,
+        token: object = None,
+        project: object = None,
         home: str | os.PathLike[str] | None = None,
         quiet: bool | None = None,
         strict: bool | None = None,
@@ -51,9 +53,9 @@ class Settings:
         env = os.environ if environ is None else environ
         notes: list[str] = []
         return cls(
-            url=_url(url or env.get("GRADWATCH_URL"), notes),
-            token=_token(token or env.get("GRADWATCH_TOKEN"), notes),
-            project=project or env.get("GRADWATCH_PROJECT") or "default",
+            url=_url(_text(url) or env.get("GRADWATCH_URL"), notes),
+            token=_token(env.get("GRADWATCH_TOKEN") if token in (None, "") else token, notes),
+            project=_text(project) or env.get("GRADWATCH_PROJECT") or "default",
             home=_home(home or env.get("GRADWATCH_HOME"), notes),
             quiet=_flag(quiet, env, "GRADWATCH_QUIET"),
             strict=_flag(strict, env, "GRADWATCH_STRICT"),
@@ -76,6 +78,10 @@ def _flag(given: bool | None, env: Mapping[str, str], name: str) -> bool:
     return bool(given) if given is not None else env.get(name, "").strip().lower() in _TRUE
 
 
+def _text(given: object) -> str:
+    return "" if given is None else str(quietly(str, given, default=""))
+
+
 def _url(given: str | None, notes: list[str]) -> str:
     if given is None or not given.strip():
         return DEFAULT_URL
@@ -85,6 +91,7 @@ def _url(given: str | None, notes: list[str]) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = usable and " " not in parts.netloc
     except ValueError:
         usable = False
     if not usable:
@@ -96,7 +103,10 @@ def _url(given: str | None, notes: list[str]) -> str:
     return url.rstrip("/")
 
 
-def _token(given: str | None, notes: list[str]) -> str | None:
+def _token(given: object, notes: list[str]) -> str | None:
+    if not isinstance(given, (str, type(None))):
+        notes.append(f"token: got {type(given).__name__}, expected a text; it is not used")
+        return None
     token = given.strip() if given else ""
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         notes.append("token: it holds characters that a token cannot have (only visible ASCII); it is not used")

@@ -15,18 +15,19 @@ from torch.optim import Optimizer
 from client_hook import preflighted
 from client_hook.capture import secrets
 from client_hook.capture.base import Context, Options
-from client_hook.guard import Guard
+from client_hook.guard import Guard, quietly
 from client_hook.identity import Identity
 from client_hook.outbox import Outbox
 from client_hook.patches import patches
 from client_hook.readback import Readback
 from client_hook.recorder import Recorder
-from client_hook.records import sanitise
+from client_hook.records import plain, sanitise
 from client_hook.settings import Settings
 from client_hook.waiting import Waiting
 
 # a config key with one of these names declares it, unless the argument of `watch` does
 USUAL_BUDGET = 0.01
+_NO = ("", "0", "false", "no", "off", "none")
 _DECLARABLE = ("total_steps", "moving_target", "finetune", "first_step")
 
 
@@ -152,23 +153,31 @@ def _options(request: Request, guard: Guard) -> Options:
     for name in _DECLARABLE:
         if given.get(name) is None and config.get(name) is not None:
             given[name] = config[name]
-    options = Options(config=config, **given)
+    # a copy in plain types, and without the loss function: either may hold the model
+    options = Options(config=plain(secrets.mask(config)), **given)
     if not isinstance(options.budget, (int, float)) or not 0 < options.budget <= 1:
         sentence = f"budget: got {options.budget!r:.50}, expected a share of the training time such as 0.01"
         options.budget = USUAL_BUDGET
-        guard.absorb(ValueError(sentence), "watch")
+        guard.absorb(ValueError(sentence), "watch(budget)")
     total = options.total_steps
-    if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 1):
-        options.total_steps = None
-        if request.options and request.options.get("total_steps") is not None:
-            guard.absorb(ValueError(f"total_steps: got {total!r:.50}, expected a whole number above 0"), "watch")
-    first = options.first_step
-    if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 0):
-        options.first_step = None
+    options.total_steps = _whole(total, 1)
+    if options.total_steps is None and request.options and request.options.get("total_steps") is not None:
+        sentence = f"total_steps: got {total!r:.50}, expected a whole number above 0"
+        guard.absorb(ValueError(sentence), "watch(total_steps)")
+    options.first_step = _whole(options.first_step, 0)
     for name in ("moving_target", "finetune"):
-        if getattr(options, name) is not None:
-            setattr(options, name, bool(getattr(options, name)))
+        if (value := getattr(options, name)) is not None:
+            # a config read from a file or a command line may hold texts
+            setattr(options, name, value.strip().lower() not in _NO if isinstance(value, str) else bool(value))
     return options
+
+
+def _whole(value: Any, least: int) -> int | None:
+    """Reads a whole number of any type (int, NumPy's, a float without a fraction); None where it is none."""
+    if isinstance(value, (bool, str)):
+        return None
+    whole = quietly(int, value)
+    return whole if whole is not None and whole == value and whole >= least else None
 
 
 def _config(config: Any, guard: Guard) -> dict[str, Any]:
@@ -179,7 +188,7 @@ def _config(config: Any, guard: Guard) -> dict[str, Any]:
         return {str(key): value for key, value in config.items()}
     values = getattr(config, "__dict__", None)
     if not isinstance(values, dict):
-        guard.absorb(TypeError(f"config: got {type(config).__name__}, expected a dict"), "watch")
+        guard.absorb(TypeError(f"config: got {type(config).__name__}, expected a dict"), "watch(config)")
         return {}
     return dict(values)
 
@@ -189,7 +198,7 @@ def _tags(tags: Any, guard: Guard) -> tuple[Any, ...]:
         return (tags,)
     if tags is None or isinstance(tags, (list, tuple, set, frozenset)):
         return tuple(tags or ())
-    guard.absorb(TypeError(f"tags: got {type(tags).__name__}, expected a list of words"), "watch")
+    guard.absorb(TypeError(f"tags: got {type(tags).__name__}, expected a list of words"), "watch(tags)")
     return ()
 
 
@@ -199,5 +208,5 @@ def _opening(request: Request, options: Options, guard: Guard) -> dict[str, Any]
         "name": None if request.name is None else str(request.name),
         "tags": [str(tag) for tag in tags],
         "first_step": options.first_step or 0,
-        "config": sanitise("fact", "config", -1, 0, secrets.mask(options.config))["value"],
+        "config": sanitise("fact", "config", -1, 0, options.config)["value"],
     }

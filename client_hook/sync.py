@@ -98,7 +98,8 @@ def _deliver(path: Path, settings: Settings, url: str | None, unreachable: dict[
             return False
         courier = _bring(LeftSpool(spool), target, settings.token)
         if courier.problem:
-            unreachable[target] = courier.problem
+            if not courier.turned_away:
+                unreachable[target] = courier.problem
             _print(
                 f"{run_id}: {_frames(courier.delivered_frames)} delivered, the rest waits ({target}: {courier.problem})"
             )
@@ -118,7 +119,7 @@ def _bring(left: LeftSpool, url: str, token: str | None) -> Courier:
     transport = HttpTransport(url, token)
     courier = Courier(left, transport, left.opening, say=lambda line: sys.stderr.write(f"gradwatch: {line}\n"))
     try:
-        while left.peek() is not None and courier.failures < TRIES:
+        while left.peek() is not None and courier.failures < TRIES and not courier.turned_away:
             courier.work()
             if courier.failures < TRIES:
                 time.sleep(min(courier.wait_s(), 5.0))

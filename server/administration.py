@@ -212,9 +212,8 @@ _ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], object]] = {
     "role": lambda parser: parser.add_argument("new_role", metavar="ROLE", choices=_ROLES),
     "--scope": lambda parser: parser.add_argument(
         "--scope",
-        choices=list(Scope),
-        default=Scope.INGEST,
-        type=str,
+        choices=_SCOPES,
+        default=Scope.INGEST.value,
         help="what it opens (default ingest: sending runs)",
     ),
     "--days": lambda parser: parser.add_argument("--days", type=float, help="days until it expires (default: never)"),

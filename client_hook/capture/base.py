@@ -38,7 +38,6 @@ class Options:
     budget: float = 0.01
     scheduler: Any = None
     scaler: Any = None
-    loss_fn: Any = None
 
 
 class Context:

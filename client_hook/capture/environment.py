@@ -37,7 +37,7 @@ class EnvironmentSignal(Signal):
         """Sends the first part and starts the thread for the second."""
         outbox = self.context.outbox
         if self.context.options.config:
-            outbox.record("fact", "config", -1, secrets.mask(self.context.options.config))
+            outbox.record("fact", "config", -1, self.context.options.config)
         known = read(self._device())
         outbox.record("fact", "environment", -1, {**known, "git": None, "packages": None})
         self._thread = run_thread("gradwatch-environment", self.context.guard, lambda: self._read_the_rest(known))

@@ -19,7 +19,8 @@ EVERY = 50  # sampled steps
 
 
 class OptimizerStateSignal(Signal):
-    """Takes the norm of every tensor that the optimizers keep; after the first steps once in 50 sampled ones."""
+    """Takes the norm of every tensor that the optimizers keep; after the first steps once in 50 sampled ones,
+    and at the end."""
 
     in_replay = "weights"
 
@@ -38,8 +39,10 @@ class OptimizerStateSignal(Signal):
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Looks, on some sampled steps."""
-        if self._seen % EVERY != 1:
-            return
+        if self._seen % EVERY == 1:
+            self._look(key, optimizer)
+
+    def _look(self, key: str, optimizer: Optimizer) -> None:
         names, states = [], []
         for parameter, state in optimizer.state.items():
             name = self.context.parameter_name(parameter)
@@ -63,6 +66,16 @@ class OptimizerStateSignal(Signal):
         """Sends the fact when it changed."""
         self._seen += 1
         self._later.poll()
+        self._send(step)
+
+    def on_finish(self) -> None:
+        """Looks once more: what came between two looks stays."""
+        for key, optimizer in self.context.optimizers.items():
+            self._look(key, optimizer)
+        self._later.poll(wait=True)
+        self._send(self.context.step)
+
+    def _send(self, step: int) -> None:
         bad = [name for names in self._bad.values() for name in names][:200]
         empty = [key for key, nothing in self._empty.items() if nothing]
         fact = {"looked": self._seen > 1, "nonfinite": bad, "empty": empty}

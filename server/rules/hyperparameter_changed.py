@@ -48,7 +48,7 @@ class HyperparameterChanged(Rule):
     name = "hyperparameter-changed"
     severity = Severity.INFO
     since = "0.2.0"
-    version = 2
+    version = 3
     chart = "learning-rate"
     every = 50
     clears_after = 1
@@ -76,12 +76,16 @@ class HyperparameterChanged(Rule):
         for name, item in series.items():
             values = item.values
             at = np.flatnonzero((np.diff(values) != 0) & np.isfinite(np.diff(values))) + 1
-            if 0 < len(at) <= params.changes and (window.firing or _stands(at, len(values), params, window.final)):
+            # such a value is sent when it is another one: how long it stands, the losses tell
+            ticks = window.loss.steps if window.loss else item.steps
+            since = np.searchsorted(ticks, item.steps[at])
+            if 0 < len(at) <= params.changes and (window.firing or _stands(since, len(ticks), params, window.final)):
                 first = int(at[0])
                 step = int(item.steps[first])
+                when = "at" if len(item) >= len(ticks) else "by"  # it is read on measured steps
                 yield say(
                     Severity.INFO,
-                    f"{name} changed from {values[first - 1]:g} to {values[first]:g} at step {step}",
+                    f"{name} changed from {values[first - 1]:g} to {values[first]:g} {when} step {step}",
                     "Compare the curves before and after this step only with that in mind.",
                     step=step,
                     numbers={"before": float(values[first - 1]), "after": float(values[first])},

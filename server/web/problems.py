@@ -195,6 +195,9 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     if error["type"] == "string_pattern_mismatch":
         takes = _takes(str(error.get("ctx", {}).get("pattern", "")))
         return f"{where} {name}: {held}{takes}"
+    if error["type"] in ("too_short", "too_long") and isinstance(error.get("input"), str):
+        most = error["ctx"].get("max_length")
+        return f"{where} {name}: {held}{f'it can have {most} characters at most' if most else 'it must not be empty'}"
     message = str(error["msg"]).removeprefix("Value error, ").replace(" after validation", "")
     return f"{where} {name}: {held}{message[:1].lower()}{message[1:]}"
 
@@ -204,6 +207,10 @@ def _takes(pattern: str) -> str:
     if words := re.match(r"\^\(([\w./-]+(?:\|[\w./-]+)*)\)\??\$", pattern):
         *others, last = words[1].split("|")
         return f"it can be {', '.join(others)} or {last}" if others else f"it can be {last} alone"
+    if words := re.match(r"\^\(([\w|]+)\|\[([01])-9\]", pattern):
+        return f"it can be {words[1].replace('|', ', ')} or a number from {words[2]} on"
+    if pattern.startswith("^[A-Za-z0-9_-]"):
+        return "only `next` of the page before is right"
     if re.fullmatch(r"\^\(?\[0-9\]\{1,\d+\}\)?\??\$", pattern):
         return "it takes a whole number"
     return "that is no value of it"

@@ -23,6 +23,7 @@ from server.web.services import Parts
 MAX_NAMES = 100
 DEFAULT_POINTS = 2_000
 MAX_POINTS = 20_000
+_X_NEEDED = "step, time, relative or a series that the run has is needed"
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
@@ -86,7 +87,7 @@ def get_series_data(
         return SeriesDataPage(items=items, next=None)
     axis = {data.attempt: data for data in parts.store.series.read(run.id, [x], attempt=chosen, rank=rank, stop=stop)}
     if not axis:
-        raise HTTPException(422, f"parameter x: got {x[:80]!r}; step, time or a series that the run has is needed")
+        raise HTTPException(422, f"parameter x: got {x[:80]!r}; {_X_NEEDED}")
     return SeriesDataPage(items=[_item(cut, _along(cut, axis.get(cut.attempt))) for cut in cuts], next=None)
 
 
@@ -121,7 +122,7 @@ def _stretches(parts: Parts, run_id: str, names: list[str], attempt: int | str, 
 def _along(cut: Cut, axis: SeriesData | None) -> Floats:
     if axis is None:
         return np.full(len(cut.buckets.steps), np.nan)
-    return axes.along(cut.buckets.steps, axis.steps, axis.values)
+    return axes.of_series(axis.name, axis.steps, axis.values).place(cut.buckets.steps, cut.buckets.times_ms)
 
 
 def _item(one: Cut, x: Floats) -> SeriesBuckets:

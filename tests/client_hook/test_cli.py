@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client_hook import cli
+from client_hook import cli, wire
 from client_hook.spool import Parcel, Spool
 from tests import warm
 from tests.serving import ROOT, Server
@@ -107,6 +107,18 @@ def test_sync_delivers_to_the_server_that_is_named_now(server: Server, tmp_path:
     assert server.get(f"runs/{run_id}")["last_step"] == 29
     done = gradwatch("sync", home=tmp_path / "copy", GRADWATCH_URL=server.url)
     assert (done.returncode, done.stdout.rstrip().endswith(f"{server.url}/runs/{run_id}")) == (0, True), done.stdout
+
+
+def test_a_run_that_the_server_refuses_does_not_keep_the_others_waiting(server: Server, tmp_path: Path) -> None:
+    for age, run_id in enumerate(("no id!", "taken")):
+        spool = Spool.create(tmp_path / "spool", {"id": run_id, "attempt": "a", "rank": 0, "url": server.url})
+        spool.append(Parcel(wire.encode(wire.Frame(run_id, "a", 0, 0, 1, -1)), 0, 1), complete=0)
+        spool.close()
+        os.utime(spool.path, (age, age))
+    done = gradwatch("sync", home=tmp_path)
+    assert done.returncode == 1
+    assert f"taken: 1 frame delivered  {server.url}/runs/taken" in done.stdout, done.stdout
+    assert "no id!: 0 frames delivered, the rest waits" in done.stdout
 
 
 def test_a_bad_address_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -179,6 +179,36 @@ def test_waits_double_up_to_a_minute() -> None:
     assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_a_description_of_which_nothing_is_taken_is_sent_as_the_bare_identity() -> None:
+    source = Source(1)
+    made, transport, clock, said = courier(source, *[Answer(422, {"detail": "project: got 5"})] * 2)
+    run_dry(made, clock, source)
+    assert json.loads(transport.asked[2][1]) == {"id": "run", "attempt": "a", "rank": 0}
+    assert source.acknowledged == [0]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ([Answer(422, {"detail": "id: no"})] * 3, True),
+        ([OPENED, Answer(404, {"detail": "no run"}), OPENED, Answer(404, {"detail": "no run"})], True),
+        ([Answer(404, {"detail": "not here"})] * 3, False),
+        ([Answer(401, {"detail": "token"})] * 3, False),
+        ([Answer(503, {"detail": "busy"})] * 3, False),
+        ([Answer(0, problem="nobody")] * 3, False),
+    ],
+)
+def test_a_refusal_of_this_run_alone_is_told_from_a_server_that_takes_nothing(
+    answers: list[Answer], refused: bool
+) -> None:
+    made, transport, _, _ = courier(Source(1), *answers)
+    while transport.answers:
+        made.hurry()
+        made.work()
+    assert made.turned_away is refused
+
+
 def test_a_description_that_the_server_refuses_is_sent_without_the_extras() -> None:
     source = Source(1)
     made, transport, clock, said = courier(source, Answer(422, {"detail": "config: too large"}))

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -161,6 +162,9 @@ def test_a_budget_that_is_no_share_is_refused() -> None:
         ({"total_steps": -1}, "total_steps: got -1, expected a whole number above 0"),
         ({"tags": 5}, "tags: got int, expected a list of words"),
         ({"config": object()}, "config: got object, expected a dict"),
+        ({"scheduler": 5}, "scheduler: got int, expected what has a method step, or a list or dict of them"),
+        ({"scaler": 5}, "scaler: got int, expected a torch.amp.GradScaler"),
+        ({"on_finding": 5}, "on_finding: got int, expected a function"),
     ],
 )
 def test_a_wrong_argument_is_said_and_the_rest_is_recorded(wrong: dict[str, Any], sentence: str) -> None:
@@ -176,6 +180,37 @@ def test_a_wrong_argument_is_said_and_the_rest_is_recorded(wrong: dict[str, Any]
     assert any(sentence in note for note in monitor.ledger["notes"])
     monitor.finish(timeout=0.2)
     assert set(tape.series("loss")) == {0}
+
+
+def test_every_wrong_argument_is_said() -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, strict=False, budget=0, total_steps=0, tags=5)
+    refused = [note.split(": ")[2] for note in monitor.ledger["notes"] if note.startswith("watch(")]
+    assert refused == ["budget", "total_steps", "tags"]
+    monitor.finish(timeout=0.2)
+
+
+def test_a_watch_that_was_refused_says_why_in_its_ledger() -> None:
+    monitor = watch(None, None, strict=False)  # type: ignore[arg-type]
+    assert "model: got NoneType, expected an nn.Module or a dict of named modules" in monitor.ledger["notes"][0]
+
+
+@pytest.mark.parametrize("total", [1000.0, np.int64(1000), np.float32(1000)])
+def test_a_whole_number_of_any_kind_is_a_number_of_steps(total: Any) -> None:
+    for given in ({"total_steps": total}, {"config": {"total_steps": total}}):
+        model, optimizer = small()
+        monitor, _ = taped(model, optimizer, **given)
+        assert monitor._parts.context.options.total_steps == 1000
+        monitor.finish(timeout=0.2)
+
+
+@pytest.mark.parametrize("text", ["False", "no", "0", "off", "None", ""])
+def test_a_declaration_that_is_a_text_means_what_it_says(text: str) -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, config={"finetune": text, "moving_target": "yes"})
+    options = monitor._parts.context.options
+    assert (options.finetune, options.moving_target) == (False, True)
+    monitor.finish(timeout=0.2)
 
 
 def test_config_declares_what_arguments_leave_open() -> None:
@@ -333,6 +368,29 @@ def test_findings_reach_the_callback_inside_step(monkeypatch: pytest.MonkeyPatch
     assert told == ["GW601"]
     monitor.finish(timeout=0.2)
     assert [item["code"] for item in monitor.findings()] == ["GW601"]
+
+
+def test_a_number_without_a_name_is_told_what_is_missing() -> None:
+    monitor = watch(*small())
+    with pytest.raises(TypeError, match=r"^got int, expected name=value, or a dict$"):
+        monitor.log(5)
+    monitor.finish(timeout=0.1)
+
+
+def test_a_callback_that_raises_hears_of_the_other_findings_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, optimizer = small()
+    told: list[str] = []
+
+    def hear(finding: dict[str, Any]) -> None:
+        told.append(finding["code"])
+        raise RuntimeError
+
+    monitor, _ = taped(model, optimizer, on_finding=hear, strict=False)
+    fresh = [[{"code": "GW601"}, {"code": "GW603"}]]
+    monkeypatch.setattr(monitor._parts.outbox, "fresh_findings", lambda: fresh.pop(0) if fresh else [])
+    train(monitor, model, optimizer, 2)
+    assert told == ["GW601", "GW603"]
+    monitor.finish(timeout=0.2)
 
 
 def test_a_lazy_layer_may_get_its_weights_after_watch() -> None:

@@ -115,6 +115,19 @@ def test_it_ends_when_its_models_are_collected() -> None:
     assert list(tape.series("loss")) == [0, 1, 2]
 
 
+def test_nothing_that_watch_was_given_keeps_the_models() -> None:
+    model, optimizer = small()
+    given = {"config": {"model": model, "optimizer": [optimizer], "lr": 0.1}, "loss_fn": model.forward}
+    monitor, tape = taped(model, optimizer, **given)
+    train(monitor, model, optimizer)
+    gone = weakref.ref(model)
+    del model, optimizer, given
+    gc.collect()
+    assert gone() is None
+    assert wait_for(lambda: monitor._parts is None)
+    assert tape.facts("config")[0]["lr"] == 0.1
+
+
 @pytest.mark.parametrize("listed", [nn.ModuleList, lambda items: nn.ModuleDict({"0": items[0], "1": items[1]})])
 def test_a_list_of_modules_that_was_made_for_watch_alone_may_go(listed: Any) -> None:
     first, second = nn.Linear(4, 3), nn.Linear(3, 1)

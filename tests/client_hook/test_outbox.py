@@ -206,6 +206,44 @@ def test_a_server_that_leaves_the_first_call_without_an_answer_is_said_meanwhile
     assert said[1:] == [f"Gradwatch: {box.url}"]
 
 
+@pytest.mark.parametrize("disk", [True, False])
+def test_the_calm_line_says_what_is_wrong_and_promises_no_disk_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: bool
+) -> None:
+    monkeypatch.setattr(sender, "CALM_LINE_AFTER_S", 1e9)
+    (tmp_path / "file").write_text("no folder")
+    said: list[str] = []
+    settings = Settings(home=tmp_path / ("home" if disk else "file"))
+    box = Outbox(Identity.make(environ={}), settings, {}, transport=Server(away=True), say_line=said.append)
+    box.start()
+    box.row(0, 0, NAMES, (1.0, 0.1))
+    courier = lambda: box._sender._courier  # noqa: E731
+    wait_until(lambda: courier() and courier().problem and (disk or box.ledger["notes"]), "both faults", 20)
+    monkeypatch.setattr(sender, "CALM_LINE_AFTER_S", 0.0)
+    wait_until(lambda: said, "the calm line", 20)
+    box.finish("finished", 0.0)
+    spool = settings.spool_dir
+    goes_on = f"Gradwatch: {settings.url} has taken nothing yet: nobody there. The training goes on, "
+    kept = f"everything is kept in {spool}; deliver it later with: gradwatch sync"
+    lost = f"but {spool} cannot be written: what the server does not take ends with this process"
+    assert said == [goes_on + (kept if disk else lost)]
+
+
+def test_what_is_wrong_with_a_setting_is_said(tmp_path: Path, server: Server) -> None:
+    said: list[str] = []
+    for identity, quiet in ((Identity("run", "attempt", 1), False), (Identity("run", "attempt"), True)):
+        settings = Settings(home=tmp_path, notes=("url: no",), quiet=quiet)
+        box = Outbox(identity, settings, {}, transport=server, say_line=said.append)
+        box.start()
+        assert box.finish("finished", 20)
+    assert said == []
+    settings = Settings(home=tmp_path, notes=("url: no",))
+    box = Outbox(Identity.make(environ={}), settings, {}, transport=server, say_line=said.append)
+    box.start()
+    assert box.finish("finished", 20)
+    assert said == ["Gradwatch: url: no", f"Gradwatch: {box.url}"]
+
+
 def test_findings_come_back_and_each_is_fresh_once(tmp_path: Path, server: Server) -> None:
     server.findings = [{"id": "1", "code": "GW601", "state": "open", "severity": "error"}]
     box = outbox(tmp_path, server)

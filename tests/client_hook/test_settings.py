@@ -21,7 +21,7 @@ def test_flags_are_read(text: str, flag: bool) -> None:
     assert (settings.strict, settings.quiet, settings.disabled) == (flag, flag, flag)
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999", "http://[::1"])
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999", "http://[::1", "my server:8777"])
 def test_an_address_that_is_none_is_noted(url: str) -> None:
     settings = Settings.read(environ={"GRADWATCH_URL": url})
     assert settings.notes[0].startswith(f"url: got {url!r}, expected something like http://127.0.0.1:8777")
@@ -44,3 +44,25 @@ def test_a_token_that_cannot_be_one_is_not_used_and_none_is_ever_shown() -> None
 
 def test_the_address_of_a_run_is_known_before_the_server_answers() -> None:
     assert Settings.read(environ={}).run_url("a/b") == "http://127.0.0.1:8777/runs/a%2Fb"
+
+
+class Address:
+    """An address as other libraries keep one."""
+
+    def __str__(self) -> str:
+        return "http://there:1"
+
+
+class Broken:
+    """Something that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_what_is_no_text_costs_no_training() -> None:
+    settings = Settings.read(url=Address(), project=5, token=7, environ={})  # type: ignore[arg-type]
+    assert (settings.url, settings.project, settings.token) == ("http://there:1", "5", None)
+    assert settings.notes == ("token: got int, expected a text; it is not used",)
+    broken = Settings.read(url=Broken(), project=Broken(), token=Broken(), environ={})  # type: ignore[arg-type]
+    assert (broken.url, broken.project, broken.token) == ("http://127.0.0.1:8777", "default", None)

@@ -150,6 +150,12 @@ def test_a_token_is_printed_once_alone_on_stdout_and_kept_as_a_hash(run: Run, ur
     assert re.search(r"write +valid .*\n.*ingest +revoked ", listed)
 
 
+def test_a_scope_that_is_none_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["token", "add", "trainings", "--scope", "all"])
+    assert "invalid choice: 'all' (choose from 'ingest', 'read', 'write', 'admin')" in capsys.readouterr().err
+
+
 def test_tokens_of_somebody_who_is_removed_are_named(run: Run, url: str) -> None:
     for name in ("ada", "eve"):
         run("user", "add", name, "--role", "admin", password=PASSWORD)

@@ -17,6 +17,16 @@ def test_a_nan_in_the_memory_is_named() -> None:
     assert "0.weight: momentum_buffer" in last(train(body), "optimizer_state")["nonfinite"]
 
 
+def test_what_comes_between_two_looks_is_seen_at_the_end() -> None:
+    def body(step, model, optimizer):
+        loss = usual(step, model, optimizer)
+        if step == 8:
+            optimizer.state[model[0].weight]["momentum_buffer"][0, 0] = float("inf")
+        return loss
+
+    assert "0.weight: momentum_buffer" in last(train(body), "optimizer_state")["nonfinite"]
+
+
 def test_a_healthy_memory_is_empty_of_them() -> None:
     assert last(train(), "optimizer_state") == {"looked": True, "nonfinite": [], "empty": ["0"]}
 

@@ -145,8 +145,22 @@ def test_series_data_keeps_every_extreme_and_every_value_that_is_no_number(open_
     assert len(loss["steps"]) <= 2
 
 
+def test_a_wrong_value_is_told_what_would_be_right(open_house: House) -> None:
+    client = open_house.client
+    for address, sentence in (
+        ("findings?cause=all", "parameter cause: got 'all'; it can be none or a number from 0 on"),
+        ("findings?cursor=..", "parameter cursor: got '..'; only `next` of the page before is right"),
+    ):
+        assert client.get(f"/api/v1/runs/{RUN}/{address}").json()["detail"] == sentence
+    for name, sentence in (("", "''; it must not be empty"), ("x" * 201, "it can have 200 characters at most")):
+        detail = client.patch(f"/api/v1/runs/{RUN}", json={"name": name}).json()["detail"]
+        assert detail.startswith("field name: got ")
+        assert detail.endswith(sentence)
+
+
 def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
-    open_house.send(1, {"epoch": [0.0, 1.0]}, first_step=6)
+    open_house.send(1, {"epoch": [0.0]}, first_step=0)
+    open_house.send(2, {"epoch": [1.0]}, first_step=4)
     client = open_house.client
     (loss,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&from=1&to=3").json()["items"]
     assert loss["steps"] == [1, 2, 3]
@@ -154,10 +168,17 @@ def test_series_data_takes_a_range_and_another_axis(open_house: House) -> None:
     assert smoothed["smooth"] == pytest.approx([0.1] * 6)
     (timed,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=time").json()["items"]
     assert timed["x"] == [float(open_house.clock())] * 6
+    (epochs,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=epoch").json()["items"]
+    assert epochs["x"] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25], "as in the charts: between two values that were logged"
     (since,) = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=relative").json()["items"]
     (attempt,) = open_house.store.runs.attempts(RUN)
     assert since["x"] == [(open_house.clock() - attempt.started_ms) / 1_000] * 6
-    assert client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&x=nothing").status_code == 422
+    for wrong, sentence in (
+        ("x=nothing", "parameter x: got 'nothing'; step, time, relative or a series that the run has is needed"),
+        ("attempt=first", "parameter attempt: got 'first'; it can be latest, all or a number from 1 on"),
+    ):
+        answer = client.get(f"/api/v1/runs/{RUN}/series/data?name=loss&{wrong}")
+        assert (answer.status_code, answer.json()["detail"]) == (422, sentence)
 
 
 def test_series_are_listed_with_what_they_mean(open_house: House) -> None:
