@@ -15,11 +15,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
+from server.accounts.powers import Caller
 from server.domain.runs import Run
 from server.live import Change
+from server.web.caller import Asking
 from server.web.lookup import existing_run
 from server.web.problems import AS_JSON
-from server.web.services import Parts
+from server.web.services import Parts, Services
 
 RETRY_MS = 2_000
 
@@ -41,11 +43,13 @@ class Pointer(BaseModel):
         422: {"content": AS_JSON, "description": "a parameter is wrong"},
     },
 )
-async def watch_run(run: Annotated[Run, Depends(existing_run)], parts: Parts) -> AsyncIterator[ServerSentEvent]:
+async def watch_run(
+    run: Annotated[Run, Depends(existing_run)], parts: Parts, caller: Asking
+) -> AsyncIterator[ServerSentEvent]:
     """Streams the events `state`, `data` and `findings` of one run; the present state comes first, always."""
     with parts.live.subscribe(run.id) as changes:
         # Read again, now that every change is heard: what came in between would be told by nobody.
-        known = await run_in_threadpool(parts.store.runs.get, run.id)
+        known = await run_in_threadpool(parts.store.runs.get, run.id, sight=caller.sight())
         now = run if known is None else known
         for first in (
             Change(now.id, "state", now.last_step),
@@ -54,16 +58,29 @@ async def watch_run(run: Annotated[Run, Depends(existing_run)], parts: Parts) ->
         ):
             yield _event(first)
         async for change in changes:
+            if not await _is_seen(change.run_id, parts, caller):
+                return  # it has moved to another project
             yield _event(change)
 
 
 @router.get("/live", response_class=EventSourceResponse)
-async def watch_all(parts: Parts) -> AsyncIterator[ServerSentEvent]:
-    """Streams the events of every run; the first says that any may have changed since the page was drawn."""
+async def watch_all(parts: Parts, caller: Asking) -> AsyncIterator[ServerSentEvent]:
+    """Streams the events of every run that may be seen; the first says that any may have changed since the page was
+    drawn.
+    """
     with parts.live.subscribe(None) as changes:
         yield ServerSentEvent(event="state", data=Pointer(run=None, step=-1), retry=RETRY_MS)
         async for change in changes:
-            yield _event(change)
+            if await _is_seen(change.run_id, parts, caller):
+                yield _event(change)
+
+
+async def _is_seen(run_id: str, parts: Services, caller: Caller) -> bool:
+    """Whether a run may be told of; whoever may see every run is not made to wait for the answer."""
+    sight = caller.sight()
+    if sight.projects is None:
+        return True
+    return bool(await run_in_threadpool(parts.store.runs.projects_of, [run_id], sight=sight))
 
 
 def _event(change: Change) -> ServerSentEvent:

@@ -22,6 +22,7 @@ TOKEN = "a-token-of-enough-characters"
 PASSWORD = "seven green bicycles"
 INSIDE = 299  # what the room behind the gate answers
 ROLES, SCOPES = ("viewer", "editor", "admin"), ("ingest", "read", "write", "admin")
+OF_A_PROJECT = ("viewer", "editor"), ("ingest", "read", "write")  # as which somebody may be of some projects alone
 
 OPEN = {
     "GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static",
@@ -49,8 +50,10 @@ MANAGING = {
 }  # fmt: skip
 OF_ONESELF = {"POST /settings/account"}  # changes nobody else
 READERS = {"viewer", "editor", "admin", "token read", "token write", "token admin", "server"}
+READERS |= {"project viewer", "project editor", "project token read", "project token write"}
 SENDERS = {"editor", "admin", "token ingest", "token write", "token admin", "server"}
-CHANGERS = READERS - {"viewer", "token read"}
+SENDERS |= {"project editor", "project token ingest", "project token write"}
+CHANGERS = READERS - {"viewer", "token read", "project viewer", "project token read"}
 MANAGERS = {"admin", "token admin", "server"}
 
 
@@ -91,6 +94,16 @@ class Scene:
             self.clients[role].cookies.set(door.cookie, str(door.sessions.open(*found)))
         for scope in SCOPES:
             self.clients[f"token {scope}"] = self._client(accounts.add_token(scope, scope, None, who="the test"))
+        for role in OF_A_PROJECT[0]:
+            name = f"project-{role}"
+            accounts.add_person(name, role, PASSWORD, {"theirs": role}, who="the test")
+            found = accounts.sign_in(name, PASSWORD)
+            assert found is not None
+            self.clients[f"project {role}"] = self._client()
+            self.clients[f"project {role}"].cookies.set(door.cookie, str(door.sessions.open(*found)))
+        for scope in OF_A_PROJECT[1]:
+            text = accounts.add_token(f"project {scope}", scope, None, ["theirs"], who="the test")
+            self.clients[f"project token {scope}"] = self._client(text)
 
     def _client(self, token: str = "") -> TestClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -108,7 +121,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def test_x01_every_route_has_a_line_and_every_line_a_route(scene: Scene) -> None:
-    told = {f"{method} {path}".replace("/static/{file}", "/static") for method, path, _ in access.TABLE}
+    told = {f"{method} {path}".replace("/static/{file}", "/static") for method, path, *_ in access.TABLE}
     assert told - set(scene.routes) == set()
     assert set(scene.routes) - told == set()
 
