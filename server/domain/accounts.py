@@ -69,12 +69,15 @@ class Person:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Who a provider says has come: `role` is for somebody new, and for everybody where it is `settled` there."""
+    """Who a provider says has come: `role` is for somebody new, and for everybody where it is `settled` there.
+
+    None is no role: this person sees no project until an admin names one.
+    """
 
     issuer: str
     subject: str
     name: str
-    role: Role
+    role: Role | None
     settled: bool = False
 
 

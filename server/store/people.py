@@ -68,9 +68,10 @@ class People:
             if found is None:
                 _add_arrival(connection, arrival, now, who)
             elif arrival.settled and found.projects is None and arrival.role != found.role:
-                connection.execute(update(schema.users).where(_u.id == found.id).values(role=arrival.role.value))
+                role, projects = _of_arrival(arrival)
+                connection.execute(update(schema.users).where(_u.id == found.id).values(**_kept(role, projects)))
                 _sign_out(connection, found.id)
-                about = f"{found.name}: {found.role} to {arrival.role}"
+                about = f"{found.name}: {found.role} to {role_text(role, projects)}"
                 audit.put(connection, Deed(now, who, "changed a role", about))
             return person_of(connection.execute(select(*PERSON).where(*at)).one())
 
@@ -221,9 +222,14 @@ def _add_arrival(connection: Connection, arrival: Arrival, now: int, who: str) -
             f"The name {arrival.name!r} belongs to {other} here, so nobody was signed in. An admin can remove that "
             "person on the page Settings, People; then sign in again."
         )
-    row = {"name": arrival.name, "role": arrival.role.value, "password": "", "created_ms": now}
+    role, projects = _of_arrival(arrival)
+    row = {"name": arrival.name, "password": "", "created_ms": now, **_kept(role, projects)}
     connection.execute(insert(schema.users), {**row, "issuer": arrival.issuer, "subject": arrival.subject})
-    audit.put(connection, Deed(now, who, "added a person", f"{arrival.name}, {arrival.role}"))
+    audit.put(connection, Deed(now, who, "added a person", f"{arrival.name}, {role_text(role, projects)}"))
+
+
+def _of_arrival(arrival: Arrival) -> tuple[Role, Projects]:
+    return (Role.VIEWER, {}) if arrival.role is None else (arrival.role, None)
 
 
 def _locked(connection: Connection, name: str) -> Row[*tuple[Any, ...]]:
