@@ -74,7 +74,7 @@ class Caller:
         return f"{self.name}{scope} this needs the scope {_or(scopes)}"
 
 
-NOBODY = Caller()
+NOBODY = Caller(rights={})
 EVERYBODY = Caller(powers=EVERYTHING)  # at a server on loopback that has neither a token nor people
 WITH_SERVER_TOKEN = Caller("who knows the server's token", EVERYTHING, signed_in=True)
 

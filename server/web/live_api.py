@@ -7,6 +7,7 @@ be replayed and `Last-Event-ID` means nothing here.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from server.web.problems import AS_JSON
 from server.web.services import Parts, Services
 
 RETRY_MS = 2_000
+MOST_KNOWN = 10_000  # runs that a stream remembers
 
 router = APIRouter(prefix="/api/v1", tags=["live"])
 
@@ -57,8 +59,9 @@ async def watch_run(
             Change(now.id, "findings", now.diagnosed_step),
         ):
             yield _event(first)
+        seen = _Seen(parts, caller)
         async for change in changes:
-            if not await _is_seen(change.run_id, parts, caller):
+            if not await seen.tells(change):
                 return  # it has moved to another project
             yield _event(change)
 
@@ -70,17 +73,30 @@ async def watch_all(parts: Parts, caller: Asking) -> AsyncIterator[ServerSentEve
     """
     with parts.live.subscribe(None) as changes:
         yield ServerSentEvent(event="state", data=Pointer(run=None, step=-1), retry=RETRY_MS)
+        seen = _Seen(parts, caller)
         async for change in changes:
-            if await _is_seen(change.run_id, parts, caller):
+            if await seen.tells(change):
                 yield _event(change)
 
 
-async def _is_seen(run_id: str, parts: Services, caller: Caller) -> bool:
-    """Whether a run may be told of; whoever may see every run is not made to wait for the answer."""
-    sight = caller.sight()
-    if sight.projects is None:
-        return True
-    return bool(await run_in_threadpool(parts.store.runs.projects_of, [run_id], sight=sight))
+class _Seen:
+    """Knows which runs a stream may tell of. A run is looked up again when its state changes: it may have moved."""
+
+    def __init__(self, parts: Services, caller: Caller) -> None:
+        self._runs, self._sight = parts.store.runs, caller.sight()
+        self._known: OrderedDict[str, bool] = OrderedDict()
+
+    async def tells(self, change: Change) -> bool:
+        """Whether a change may be told."""
+        if self._sight.projects is None:
+            return True
+        run_id = change.run_id
+        if change.kind == "state" or run_id not in self._known:
+            found = await run_in_threadpool(self._runs.projects_of, [run_id], sight=self._sight)
+            self._known[run_id] = bool(found)
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return self._known[run_id]
 
 
 def _event(change: Change) -> ServerSentEvent:

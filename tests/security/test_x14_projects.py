@@ -10,9 +10,8 @@ import ast
 import asyncio
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from starlette.types import Message
 
 import server.web
 from server.accounts.book import Accounts
+from server.domain.runs import NewRun
 from server.store import Store
 from server.web import access
 from server.web.access import Reach
@@ -301,40 +301,72 @@ def test_x14_a_viewer_of_a_project_may_not_change_there_what_an_editor_of_anothe
         assert [f'data-run="{run}"' in table for run in (OUR_RUN, THEIR_RUN)] == [False, True]
 
 
+def told(home: House, client: TestClient, path: str, then: Callable[[list[bytes]], None]) -> list[bytes]:
+    """Listens to a stream until it ends, and gives its parts; after each of them something happens."""
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    scope = {
+        "type": "http", "method": "GET", "path": path, "query_string": b"", "http_version": "1.1",
+        "headers": [(b"host", b"127.0.0.1:8777"), (b"cookie", cookie.encode())], "client": ("127.0.0.1", 5),
+    }  # fmt: skip
+    bodies: list[bytes] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            bodies.append(message.get("body", b""))
+            await asyncio.to_thread(then, bodies)
+
+    asyncio.run(asyncio.wait_for(home.app(scope, receive, send), 20))
+    return bodies
+
+
 @pytest.mark.parametrize("path", ["/api/v1/live", f"/api/v1/runs/{OUR_RUN}/live"])
 def test_x14_a_stream_ends_with_the_right_to_hear_it(tmp_path: Path, quick: None, path: str) -> None:
     """At the very next thing that happens, and without telling of it."""
     with house(tmp_path) as home:
-        both = World(home, theirs=True)
+        both, accounts = World(home, theirs=True), Accounts(home.store)
         live = home.app.state.services.live
-        cookie = "; ".join(f"{name}={value}" for name, value in both.clients["viewer"].cookies.items())
-        scope = {
-            "type": "http", "method": "GET", "path": path, "query_string": b"", "http_version": "1.1",
-            "headers": [(b"host", b"127.0.0.1:8777"), (b"cookie", cookie.encode())], "client": ("127.0.0.1", 5),
-        }  # fmt: skip
-        bodies: list[bytes] = []
 
-        async def receive() -> Message:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: Message) -> None:
-            if message["type"] != "http.response.body":
-                return
-            bodies.append(message.get("body", b""))
+        def then(bodies: list[bytes]) -> None:
             if len(bodies) == 1:
                 live.publish(THEIR_RUN, "state", 4_242)
                 live.publish(OUR_RUN, "state", 1_111)
             elif b"1111" in bodies[-1]:
-                change = partial(Accounts(home.store).set_projects, "viewer", {"later": "viewer"}, who="the test")
-                await asyncio.to_thread(change)
+                accounts.set_projects("viewer", {"later": "viewer"}, who="the test")
                 live.publish(OUR_RUN, "state", 9_999)
 
-        asyncio.run(asyncio.wait_for(home.app(scope, receive, send), 20))
+        bodies = told(home, both.clients["viewer"], path, then)
         assert b"1111" in bodies[-2]
         assert bodies[-1] == b""
         assert not TOLD.search(str(bodies))
         assert live.listeners == 0
+
+
+@pytest.mark.parametrize("path", ["/api/v1/live", f"/api/v1/runs/{NO_RUN}/live"])
+def test_x14_a_stream_tells_no_more_of_a_run_that_moves_away(tmp_path: Path, quick: None, path: str) -> None:
+    with house(tmp_path) as home:
+        both = World(home, theirs=False)
+        live, runs = home.app.state.services.live, home.store.runs
+        runs.open(NewRun(NO_RUN, "before", project=OURS, preflight=True), 1)
+
+        def then(bodies: list[bytes]) -> None:
+            if len(bodies) == 1:
+                live.publish(NO_RUN, "data", 1_111)
+            elif b"1111" in bodies[-1]:
+                runs.open(NewRun(NO_RUN, "training", project=THEIRS), 1)
+                live.publish(NO_RUN, "data", 2_222)  # which the next one takes the place of
+                live.publish(NO_RUN, "state", 9_999)
+                live.publish(NO_RUN, "data", 9_999)
+                live.publish(OUR_RUN, "data", 8_888)
+            elif b"8888" in bodies[-1]:
+                live.renew()
+
+        bodies = told(home, both.clients["viewer"], path, then)
+        assert any(b"1111" in body for body in bodies)
+        assert not any(b"9999" in body for body in bodies)
 
 
 def test_x01_every_route_of_a_run_asks_the_one_place_that_knows_who_may_see_it(worlds: tuple[World, World]) -> None:
@@ -409,4 +441,4 @@ def test_x14_no_page_asks_the_store_without_the_sight_of_its_caller(worlds: tupl
 
 def _of_the_store(asked: ast.Attribute) -> bool:
     place = ast.unparse(asked.value)
-    return place.endswith((".runs", "wishes", ".replays"))
+    return place.endswith((".runs", "._runs", "wishes", ".replays"))
