@@ -29,11 +29,12 @@ from server.web.models.accounts import (
 from server.web.problems import Problem
 from server.web.services import Parts, Services
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 512 * 1024  # as many projects as fit, each letter escaped
 MOST_NUMBER = 2**31
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
+    413: {"model": Problem, "description": "the body is larger than what is accepted"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 

@@ -369,6 +369,33 @@ def test_x14_a_stream_tells_no_more_of_a_run_that_moves_away(tmp_path: Path, qui
         assert not any(b"9999" in body for body in bodies)
 
 
+def test_x14_a_replay_over_another_project_is_one_that_is_not_there(tmp_path: Path, quick: None) -> None:
+    with house(tmp_path) as home, pytest.MonkeyPatch.context() as patch:
+        both, replays = World(home, theirs=True), home.app.state.services.replays
+        replays.close()
+        patch.setattr(replays, "_run", lambda work, most: None)  # it is under way, and stays so
+        begun = replays.start(THEIRS, {}).id
+        for method, path in (
+            ("GET", "/api/v1/replays/"), ("DELETE", "/api/v1/replays/"),
+            ("GET", "/settings/replays/"), ("POST", "/settings/replays/"),
+        ):  # fmt: skip
+            end = "/stop" if method == "POST" else ""
+            asked = [both.ask("editor", method, f"{path}{one}{end}", run=OUR_RUN) for one in (begun, "nowhere")]
+            assert asked[0][0] == asked[1][0] == 404, path
+            assert asked[0][2].replace(begun, "nowhere") == asked[1][2]
+        refused = both.ask("editor", "POST", "/api/v1/replays", {"project": OURS, "thresholds": {}}, run=OUR_RUN)
+        assert (refused[0], refused[2]) == (409, '{"detail":"Another replay is under way: wait for its end"}')
+        assert replays.get(begun).state == "running"
+
+
+def test_x14_every_route_that_lists_is_asked_about_what_may_not_be_seen() -> None:
+    """By the first test of this file: a new route has to be given its questions there."""
+    seen = {line[:2] for line in access.TABLE if line[3] is Reach.SEEN}
+    by_id = {path for _, path in seen if "{replay_id}" in path}  # the test before this one
+    assert {path for method, path in seen if method == "GET"} - set(QUERIES) - by_id - STREAMS == set()
+    assert {place for place in seen if place[0] != "GET" and place[1] not in by_id} - set(BODIES) == set()
+
+
 def test_x01_every_route_of_a_run_asks_the_one_place_that_knows_who_may_see_it(worlds: tuple[World, World]) -> None:
     """Frames go another way, past the router: the intake asks for them (tests above)."""
     _, both = worlds
