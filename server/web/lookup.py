@@ -37,7 +37,8 @@ def existing_run(run_id: RunId, request: Request, parts: Parts, caller: Asking) 
         raise HTTPException(404, no_run(run_id))
     if run.deleted_ms is not None:
         raise HTTPException(404, f"Run {run_id[:100]!r} {DELETED}")
-    allow(caller, run.project, *(access.needs(request.method, request.scope["path"]) or ()))
+    if caller.rights is not None:  # who has the same everywhere was asked by the gate
+        allow(caller, run.project, *(access.needs(request.method, request.scope["path"]) or ()))
     request.scope[PROJECT] = run.project
     return run
 

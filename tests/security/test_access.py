@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as HttpScope
 
+from server.accounts import powers
 from server.accounts.book import Accounts
+from server.domain.accounts import EVERY_PROJECT, Person, Role, Scope, Sight, Token
 from server.web import access
 from server.web.auth import Door
 from server.web.gate import Gate
@@ -71,7 +74,7 @@ def allowed(route: str) -> set[str]:
     return READERS
 
 
-async def room(scope: Scope, receive: Receive, send: Send) -> None:
+async def room(scope: HttpScope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": INSIDE, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
@@ -197,3 +200,18 @@ def test_x01_tokens_and_cookies_of_nobody_open_nothing(scene: Scene) -> None:
         answer = scene.ask("nobody", "GET /api/v1/runs", headers={"Cookie": f"gradwatch_session_8777={cookie}"})
         assert answer.status_code == 401
     assert scene.ask("nobody", "GET /api/v1/runs?token=" + TOKEN).status_code == 401
+
+
+def test_x01_a_request_of_which_the_gate_knows_nothing_sees_no_project() -> None:
+    assert powers.NOBODY.sight() == Sight(frozenset())
+    assert powers.EVERYBODY.sight() == powers.WITH_SERVER_TOKEN.sight() == EVERY_PROJECT
+
+
+def test_x01_an_admin_of_a_project_would_manage_nothing() -> None:
+    """No way leads there; a row that somebody wrote by hand opens no more than its projects."""
+    person = Person(1, "bob", Role.ADMIN, 0, projects={"vision": Role.ADMIN})
+    token = Token(1, "t", Scope.ADMIN, "ada", 0, projects=frozenset({"vision"}))
+    for caller in (powers.of_person(person), powers.of_token(token)):
+        assert not caller.may(powers.Power.MANAGE)
+        assert not caller.may_in("speech", powers.Power.READ)
+        assert caller.may_in("vision", powers.Power.CHANGE)
