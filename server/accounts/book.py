@@ -43,6 +43,11 @@ class Accounts:
         """Whether anybody has an account."""
         return self._store.people.any()
 
+    @property
+    def changes(self) -> int:
+        """Gives a number that grows whenever this process gives or takes rights."""
+        return self._store.people.changes + self._store.tokens.changes
+
     # -- people --------------------------------------------------------------------------------------------------------
 
     def add_person(

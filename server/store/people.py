@@ -39,7 +39,7 @@ class People:
         self._clock = clock
         self._lock = threading.Lock()
         self._any: tuple[bool, float] | None = None  # whether there is anybody, and when that was read
-        self._changes = 0
+        self.changes = 0  # that this process made
 
     def add(self, name: str, role: Role, password: str, projects: Projects = None, *, who: str) -> None:
         """Adds a person with the hash of a password; the first one must be an admin. Raises WrongAccount."""
@@ -170,11 +170,11 @@ class People:
         """Whether there is anybody."""
         known = self.any_known()
         if known is None:
-            changes, read_at = self._changes, time.monotonic()
+            changes, read_at = self.changes, time.monotonic()
             with self._database.read() as connection:
                 known = connection.execute(select(_u.id).limit(1)).first() is not None
             with self._lock:
-                if changes == self._changes:  # else it may be otherwise by now
+                if changes == self.changes:  # else it may be otherwise by now
                     self._any = known, read_at
         return known
 
@@ -188,7 +188,7 @@ class People:
             return self._writer.run(put)
         finally:
             with self._lock:
-                self._changes += 1
+                self.changes += 1
                 self._any = None
 
 

@@ -39,7 +39,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[Token, float]] = OrderedDict()  # hash → token, when it was read
         self._noted: dict[int, int] = {}  # id → when its use was noted
-        self._changes = 0
+        self.changes = 0  # that this process made
 
     def add(
         self,
@@ -87,7 +87,7 @@ class Tokens:
             self._writer.run(put)
         finally:
             with self._lock:
-                self._changes += 1
+                self.changes += 1
                 self._known.clear()
 
     def known(self, hashed: str) -> Token | None:
@@ -99,14 +99,14 @@ class Tokens:
 
     def find(self, hashed: str) -> Token | None:
         """Reads a token, whether or not it opens anything any more."""
-        changes, read_at = self._changes, time.monotonic()
+        changes, read_at = self.changes, time.monotonic()
         with self._database.read() as connection:
             row = connection.execute(select(*_TOKEN).where(_t.hash == hashed)).one_or_none()
         if row is None:
             return None
         token = _token(row)
         with self._lock:
-            if changes == self._changes:  # else it may have been revoked meanwhile
+            if changes == self.changes:  # else it may have been revoked meanwhile
                 self._known[hashed] = token, read_at
                 while len(self._known) > MOST_REMEMBERED:
                     self._known.popitem(last=False)

@@ -99,14 +99,15 @@ class Gate:
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, headers: Headers, caller: Caller) -> None:
         """Passes on a stream that never ends by itself, and ends it soon after its listener is not known any more; at
-        once where that listener may see some projects alone.
+        once where this process has taken rights, or the listener may see some projects alone.
         """
         asked_at, every_s = time.monotonic(), ASKED_AGAIN_S if caller.rights is None else 0.0
+        changes = self.door.changes
 
         async def send_while_known(message: Message) -> None:
-            nonlocal asked_at
-            if time.monotonic() - asked_at >= every_s:
-                asked_at = time.monotonic()
+            nonlocal asked_at, changes
+            if time.monotonic() - asked_at >= every_s or self.door.changes != changes:
+                asked_at, changes = time.monotonic(), self.door.changes
                 if await self._is_gone(scope, headers, caller):
                     raise _Ended
             await send(message)

@@ -324,15 +324,20 @@ def told(home: House, client: TestClient, path: str, then: Callable[[list[bytes]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/live", f"/api/v1/runs/{OUR_RUN}/live"])
-def test_x14_a_stream_ends_with_the_right_to_hear_it(tmp_path: Path, quick: None, path: str) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_x14_a_stream_ends_with_the_right_to_hear_it(tmp_path: Path, quick: None, path: str, whole: bool) -> None:
     """At the very next thing that happens, and without telling of it."""
     with house(tmp_path) as home:
-        both, accounts = World(home, theirs=True), Accounts(home.store)
+        both, accounts = World(home, theirs=not whole), Accounts(home.store)
+        if whole:
+            accounts.set_role("viewer", "viewer", who="the test")
+            both.clients["viewer"] = browser(home, "viewer")
         live = home.app.state.services.live
 
         def then(bodies: list[bytes]) -> None:
             if len(bodies) == 1:
-                live.publish(THEIR_RUN, "state", 4_242)
+                if not whole:
+                    live.publish(THEIR_RUN, "state", 4_242)
                 live.publish(OUR_RUN, "state", 1_111)
             elif b"1111" in bodies[-1]:
                 accounts.set_projects("viewer", {"later": "viewer"}, who="the test")
