@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from server.config import Settings
-from server.domain.accounts import BY_COMMAND, Role, Scope
+from server.domain.accounts import BY_COMMAND, Role, Scope, role_text
 from server.errors import InUse, StoreError, WrongAccount
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def _add_user(store: Store, options: argparse.Namespace) -> str:
 
     first = not store.people.any()
     name = checked_name(options.name)
-    Accounts(store).add_person(name, options.role, _password(name), who=BY_COMMAND)
-    said = f"{name} can sign in now, as {options.role}.\n"
+    projects = dict.fromkeys(options.project, options.role) or None
+    Accounts(store).add_person(name, options.role, _password(name), projects, who=BY_COMMAND)
+    said = f"{name} can sign in now, as {_rights(store, name)}.\n"
     if first:
         said += (
             "From now on everybody signs in, on this machine too, and a training needs a token:\n"
@@ -103,7 +104,13 @@ def _add_user(store: Store, options: argparse.Namespace) -> str:
 
 def _list_users(store: Store, _: argparse.Namespace) -> str:
     people = [
-        (one.name, one.role, one.issuer or "a password", _day(one.created_ms), _day(one.signed_in_ms, "never"))
+        (
+            one.name,
+            role_text(one.role, one.projects),
+            one.issuer or "a password",
+            _day(one.created_ms),
+            _day(one.signed_in_ms, "never"),
+        )
         for one in store.people.list()
     ]
     return (
@@ -116,8 +123,14 @@ def _list_users(store: Store, _: argparse.Namespace) -> str:
 def _set_role(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    Accounts(store).set_role(options.name, options.new_role, who=BY_COMMAND)
-    return f"{options.name} has the role {options.new_role} now, and signs in again.\n"
+    role = options.new_role
+    if role == NONE and not options.project:
+        raise WrongAccount("The role none takes a project away; name it with --project.")
+    if not options.project:
+        Accounts(store).set_role(options.name, role, who=BY_COMMAND)
+    for project in options.project:
+        Accounts(store).set_project(options.name, project, None if role == NONE else role, who=BY_COMMAND)
+    return f"{options.name} is {_rights(store, options.name)} now, and signs in again.\n"
 
 
 def _set_password(store: Store, options: argparse.Namespace) -> str:
@@ -153,7 +166,7 @@ def _remove_user(store: Store, options: argparse.Namespace) -> str:
 def _add_token(store: Store, options: argparse.Namespace) -> str:
     from server.accounts.book import Accounts
 
-    made = Accounts(store).add_token(options.name, options.scope, options.days, who=BY_COMMAND)
+    made = Accounts(store).add_token(options.name, options.scope, options.days, options.project or None, who=BY_COMMAND)
     sys.stderr.write(
         "gradwatch: this is the only time that the token is shown; a training takes it as GRADWATCH_TOKEN\n"
     )
@@ -162,10 +175,11 @@ def _add_token(store: Store, options: argparse.Namespace) -> str:
 
 def _list_tokens(store: Store, _: argparse.Namespace) -> str:
     now = store.now_ms()
-    rows = [("NAME", "SCOPE", "STATE", "MADE BY", "SINCE", "UNTIL", "LAST USED")]
+    rows = [("NAME", "SCOPE", "PROJECTS", "STATE", "MADE BY", "SINCE", "UNTIL", "LAST USED")]
     for one in store.tokens.list():
         until, used = _day(one.expires_ms, "no end"), _day(one.used_ms, "never")
-        rows.append((one.name, one.scope, one.state(now), one.made_by, _day(one.created_ms), until, used))
+        projects = "all" if one.projects is None else ", ".join(map(repr, sorted(one.projects)))
+        rows.append((one.name, one.scope, projects, one.state(now), one.made_by, _day(one.created_ms), until, used))
     return _table(rows) if len(rows) > 1 else "There is no token; gradwatch token add NAME --scope ingest\n"
 
 
@@ -193,6 +207,11 @@ def _password(name: str) -> str:
     return password
 
 
+def _rights(store: Store, name: str) -> str:
+    found = store.people.find(name.strip().lower())
+    return role_text(found[0].role, found[0].projects) if found else ""
+
+
 def _day(at_ms: int | None, otherwise: str = "") -> str:
     return otherwise if at_ms is None else datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -203,13 +222,18 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+NONE = "none"
 _ROLES, _SCOPES = [role.value for role in Role], [scope.value for scope in Scope]
+_PROJECT = "of this project alone, whether or not it has a run yet; may be repeated"
 _ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], object]] = {
     "name": lambda parser: parser.add_argument("name", metavar="NAME"),
     "--role": lambda parser: parser.add_argument(
         "--role", choices=_ROLES, default=Role.VIEWER.value, help="what this person may do (default viewer)"
     ),
-    "role": lambda parser: parser.add_argument("new_role", metavar="ROLE", choices=_ROLES),
+    "role": lambda parser: parser.add_argument("new_role", metavar="ROLE", choices=[*_ROLES, NONE]),
+    "--project": lambda parser: parser.add_argument(
+        "--project", action="append", default=[], metavar="NAME", help=_PROJECT
+    ),
     "--scope": lambda parser: parser.add_argument(
         "--scope",
         choices=_SCOPES,
@@ -220,15 +244,21 @@ _ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], object]] = {
 }
 _USER = {
     "add": _Action(
-        "let somebody sign in; the password is asked for, or read from standard input", ("name", "--role"), _add_user
+        "let somebody sign in; the password is asked for, or read from standard input",
+        ("name", "--role", "--project"),
+        _add_user,
     ),
     "list": _Action("list everybody", (), _list_users),
-    "role": _Action("give somebody another role: viewer, editor or admin", ("name", "role"), _set_role),
+    "role": _Action(
+        "give somebody another role: viewer, editor or admin; or, with --project, viewer, editor or none there",
+        ("name", "role", "--project"),
+        _set_role,
+    ),
     "password": _Action("give somebody another password", ("name",), _set_password),
     "remove": _Action("remove somebody", ("name",), _remove_user),
 }
 _TOKEN = {
-    "add": _Action("make a token and print it, once", ("name", "--scope", "--days"), _add_token),
+    "add": _Action("make a token and print it, once", ("name", "--scope", "--days", "--project"), _add_token),
     "list": _Action("list the tokens, without what they are", (), _list_tokens),
     "revoke": _Action("end a token at once", ("name",), _revoke_token),
 }

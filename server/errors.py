@@ -6,7 +6,8 @@ Not for: HTTP statuses (server.web chooses them) or programming mistakes (those 
     ├── StoreError        the database cannot be opened, read or written
     │   ├── StorageFull   … because there is no space left
     │   └── InUse         … because another process has it
-    ├── UnknownRun        no run (or no such attempt of it) is known
+    ├── UnknownRun        no run (or no such attempt of it) is known, or it may not be seen
+    ├── ForeignProject    a run comes for a project that its sender may not send to
     ├── FrameConflict     another frame has this identity already
     ├── InvalidFrame      what came is not a frame, or a field of it is not valid
     │   └── TooLarge      … because it is beyond a limit
@@ -39,7 +40,15 @@ class InUse(StoreError):
 
 
 class UnknownRun(GradwatchError):
-    """No run of this id, or no such attempt of it, is known."""
+    """No run of this id, or no such attempt of it, is known; nor is one that may not be seen, in the same words."""
+
+
+class ForeignProject(GradwatchError):
+    """A run comes for a project that its sender may not send to."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"Runs of the project {project[:100]!r} may not be sent")
+        self.project = project
 
 
 class FrameConflict(GradwatchError):
@@ -72,3 +81,8 @@ class Busy(GradwatchError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+def no_run(run_id: str) -> str:
+    """Says that a run is not known: everywhere in the same words, which are those of one that may not be seen too."""
+    return f"No run has the id {run_id[:100]!r} here"

@@ -108,6 +108,7 @@ class Subscription:
         """Takes a change from any thread; the newest of a run and kind replaces the one that waits."""
         with self._lock:
             was_empty = not self._waiting
+            self._waiting.pop((change.run_id, change.kind), None)  # it comes after what was told before it
             self._waiting[change.run_id, change.kind] = change
             full = len(self._waiting) > MAX_WAITING
         if full:

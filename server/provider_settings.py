@@ -55,7 +55,12 @@ OPTIONS = (
         "NAMES",
     ),
     Option("oidc_groups", "GRADWATCH_OIDC_GROUPS", "groups, one of which is needed to sign in, comma between", "NAMES"),
-    Option("oidc_role", "GRADWATCH_OIDC_ROLE", "role of who signs in for the first time (default viewer)", "ROLE"),
+    Option(
+        "oidc_role",
+        "GRADWATCH_OIDC_ROLE",
+        "role of who signs in for the first time, or none: sees no project yet (default viewer)",
+        "ROLE",
+    ),
     Option(
         "oidc_roles",
         "GRADWATCH_OIDC_ROLES",
@@ -92,7 +97,7 @@ def read(raw: Mapping[str, Raw]) -> Provider | None:
         scopes=_or(raw["oidc_scopes"], _scopes, Provider.scopes),
         domains=_or(raw["oidc_domains"], _domains, ()),
         groups=_or(raw["oidc_groups"], _names, ()),
-        role=_or(raw["oidc_role"], _role, Provider.role),
+        role=_or(raw["oidc_role"], _first_role, Provider.role),
         roles=_or(raw["oidc_roles"], _roles, ()),
     )
     if not provider.domains and not provider.groups:
@@ -174,6 +179,15 @@ def _role(text: str, source: str) -> Role:
     if text.strip() not in list(Role):
         raise SettingsError(f"{source} is {text[:80]!r}: {', '.join(Role)} are the roles")
     return Role(text.strip())
+
+
+def _first_role(text: str, source: str) -> Role | None:
+    if text.strip() == "none":
+        return None
+    try:
+        return _role(text, source)
+    except SettingsError as error:
+        raise SettingsError(f"{error}, and none") from None
 
 
 def _roles(text: str, source: str) -> tuple[tuple[str, Role], ...]:

@@ -9,13 +9,14 @@ import hashlib
 import math
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from server.accounts import passwords, powers
 from server.accounts.powers import Caller
-from server.domain.accounts import Arrival, Person, Role, Scope, Token
+from server.domain.accounts import LONGEST_PROJECT, MOST_PROJECTS, Arrival, Person, Role, Scope, Token
 from server.errors import GradwatchError, WrongAccount
 from server.store import Store
+from server.store.people import strongest
 
 PREFIX = "gw_"  # lets a scanner of secrets, and a person, recognise a token
 TOKEN_BYTES = 32
@@ -24,6 +25,7 @@ UNKNOWN = "the token is not one that this server knows"
 DAY_MS = 86_400_000
 MOST_DAYS = 3650.0
 
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
 
@@ -41,18 +43,40 @@ class Accounts:
         """Whether anybody has an account."""
         return self._store.people.any()
 
+    @property
+    def changes(self) -> int:
+        """Gives a number that grows whenever this process gives or takes rights."""
+        return self._store.people.changes + self._store.tokens.changes
+
     # -- people --------------------------------------------------------------------------------------------------------
 
-    def add_person(self, name: str, role: str, password: str, *, who: str) -> str:
-        """Adds a person and gives the name as it is kept."""
+    def add_person(
+        self, name: str, role: str, password: str, projects: Mapping[str, str] | None = None, *, who: str
+    ) -> str:
+        """Adds a person and gives the name as it is kept; one of `projects` has those roles instead of `role`."""
         called = checked_name(name)
+        own = None if projects is None else checked_projects(projects)
+        kept_role = checked_role(role) if own is None else strongest(own)
         kept = passwords.hashed(passwords.checked(password, called))
-        self._store.people.add(called, checked_role(role), kept, who=who)
+        self._store.people.add(called, kept_role, kept, own, who=who)
         return called
 
     def set_role(self, name: str, role: str, *, who: str) -> None:
-        """Gives a person another role, and ends all sessions."""
+        """Gives a person another role, of the whole server, and ends all sessions."""
         self._store.people.set_role(_possible(name), checked_role(role), who=who)
+
+    def set_projects(self, name: str, projects: Mapping[str, str], *, who: str) -> None:
+        """Lets a person see these projects alone, with a role in each, and ends all sessions."""
+        self._store.people.set_projects(_possible(name), checked_projects(projects), who=who)
+
+    def set_project(self, name: str, project: str, role: str | None, *, who: str) -> None:
+        """Gives a person a role in one project, beside those that there are, or takes it away; ends all sessions."""
+        called = _possible(name)
+        if role is None:
+            self._store.people.set_project(called, project, None, who=who)
+        else:
+            for checked, own in checked_projects({project: role}).items():
+                self._store.people.set_project(called, checked, own, who=who)
 
     def set_password(self, name: str, password: str, *, who: str) -> None:
         """Gives a person another password, and ends all sessions."""
@@ -89,18 +113,27 @@ class Accounts:
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 
-    def add_token(self, name: str, scope: str, days: float | None, *, who: str) -> str:
-        """Makes a token and gives it; nobody can read it again."""
-        return self.make_token(name, scope, days, who=who)[1]
+    def add_token(
+        self, name: str, scope: str, days: float | None, projects: Iterable[str] | None = None, *, who: str
+    ) -> str:
+        """Makes a token, for these projects alone where any are named, and gives it; nobody can read it again."""
+        return self.make_token(name, scope, days, projects, who=who)[1]
 
-    def make_token(self, name: str, scope: str, days: float | None, *, who: str) -> tuple[Token, str]:
+    def make_token(
+        self, name: str, scope: str, days: float | None, projects: Iterable[str] | None = None, *, who: str
+    ) -> tuple[Token, str]:
         """Does so, and gives what is kept of it too."""
-        called = checked_token_name(name)
+        called, opens = checked_token_name(name), checked_scope(scope)
+        own = None if projects is None else frozenset(checked_project(project) for project in projects)
+        if own is not None:
+            _check_limits(own, admin=opens is Scope.ADMIN)
+            if not own:
+                raise WrongAccount("A token of no project opens nothing; name one, or leave the projects out.")
         if days is not None and not (math.isfinite(days) and 0 < days <= MOST_DAYS):
             raise WrongAccount(f"Days: got {days:g}, expected more than 0 and at most {MOST_DAYS:g}.")
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         expires = None if days is None else self._store.now_ms() + int(days * DAY_MS)
-        return self._store.tokens.add(digest(text), called, checked_scope(scope), expires, who=who), text
+        return self._store.tokens.add(digest(text), called, opens, expires, own, who=who), text
 
     def revoke_token(self, name: str, *, who: str) -> None:
         """Ends a token at once."""
@@ -151,6 +184,31 @@ def checked_role(role: str) -> Role:
     if role not in list(Role):
         raise WrongAccount(f"The role is {role[:80]!r}, expected {', '.join(Role)}.")
     return Role(role)
+
+
+def checked_project(project: str) -> str:
+    """Gives the name of a project, whether or not it has a run yet, as a hook's is kept: one line, no spaces around."""
+    called = project.strip()
+    if not called or len(called) > LONGEST_PROJECT or _NOT_IN_A_LINE.search(called):
+        raise WrongAccount(
+            f"The project is {project[:80]!a}, expected a name of 1 to {LONGEST_PROJECT} characters in one line."
+        )
+    return called
+
+
+def checked_projects(projects: Mapping[str, str]) -> dict[str, Role]:
+    """Gives the role in each project; an admin is one of the whole server alone."""
+    found = {checked_project(project): checked_role(role) for project, role in projects.items()}
+    _check_limits(found, admin=Role.ADMIN in found.values())
+    return found
+
+
+def _check_limits(projects: Iterable[str], *, admin: bool) -> None:
+    if admin:
+        raise WrongAccount("An admin, a person or a token, is one of the whole server, never of some projects alone.")
+    count = len(list(projects))
+    if count > MOST_PROJECTS:
+        raise WrongAccount(f"There are {count} projects; at most {MOST_PROJECTS} fit.")
 
 
 def checked_scope(scope: str) -> Scope:

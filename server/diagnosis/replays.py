@@ -18,6 +18,7 @@ from server.diagnosis.differences import ProjectReplay, ReplayState, RunDifferen
 from server.diagnosis.pace import Pace
 from server.diagnosis.replay import Replay, ReplayStopped, check_thresholds, replay
 from server.diagnosis.rooms import Rooms
+from server.domain.accounts import EVERY_PROJECT, Sight
 from server.domain.runs import DiagnosisState, Run
 from server.errors import Busy, GradwatchError
 from server.rules.registry import Registry
@@ -72,7 +73,9 @@ class Replays:
         except ReplayStopped:
             raise Busy("The server ends; replay the run again when it is back") from None
 
-    def start(self, project: str, thresholds: Thresholds, runs: int = DEFAULT_RUNS) -> ProjectReplay:
+    def start(
+        self, project: str, thresholds: Thresholds, runs: int = DEFAULT_RUNS, sight: Sight = EVERY_PROJECT
+    ) -> ProjectReplay:
         """Begins to judge the newest `runs` runs of a project with its thresholds and these on top.
 
         Raises WrongThreshold for one that no rule has, and CannotReplay for a project without runs, a number out of
@@ -81,10 +84,12 @@ class Replays:
         check_thresholds(self._registry, thresholds)
         if not 1 <= runs <= MOST_RUNS:
             raise CannotReplay(f"Runs: got {runs}, expected 1 to {MOST_RUNS}")
-        if project not in self._store.runs.projects():
+        if project not in self._store.runs.projects(sight):
             raise CannotReplay(f"No project is called {project[:100]!r}: it has no run to replay")
         with self._lock:
             under_way = next((work.shown for work in self._works.values() if not _ended(work)), None)
+            if under_way is not None and not sight.sees(under_way.project):
+                raise CannotReplay("Another replay is under way: wait for its end")
             if under_way is not None:
                 raise CannotReplay(
                     f"A replay over the project {under_way.project[:100]!r} is under way ({under_way.done} of "
@@ -98,13 +103,15 @@ class Replays:
             work.thread.start()
         return work.shown
 
-    def get(self, replay_id: str) -> ProjectReplay | None:
-        """Gives a replay as it stands; None where this process does not know it (any more)."""
+    def get(self, replay_id: str, sight: Sight = EVERY_PROJECT) -> ProjectReplay | None:
+        """Gives a replay as it stands; None where this process does not know it (any more), or it may not be seen."""
         work = self._works.get(replay_id)
-        return work.shown if work else None
+        return work.shown if work and sight.sees(work.shown.project) else None
 
-    def known(self, project: str) -> Sequence[ProjectReplay]:
+    def known(self, project: str, sight: Sight = EVERY_PROJECT) -> Sequence[ProjectReplay]:
         """Lists the replays of a project, the newest first."""
+        if not sight.sees(project):
+            return []
         with self._lock:
             found = [work.shown for work in self._works.values() if work.shown.project == project]
         return found[::-1]

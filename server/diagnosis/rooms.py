@@ -75,7 +75,9 @@ class Rooms:
             self._faults[rule.code] += 1
             faults = self._faults[rule.code]
         if faults >= FAULTS_BEFORE_OFF:
-            self._switch_off(rule, f"it failed {FAULTS_BEFORE_OFF} times, the last with {job.caught.words}")
+            # every run is told why, and what it failed with may be of a run that not everybody may see
+            last = f", the last with {job.caught.words}"
+            self._switch_off(rule, f"it failed {FAULTS_BEFORE_OFF} times; the server's log says with what", last)
         return NotEvaluated(f"the rule itself failed ({job.caught.words})", "mend the rule")
 
     def _clock(self, rule: Rule, seconds: float) -> None:
@@ -86,9 +88,9 @@ class Rooms:
         if self._calls[code] >= CALLS_BEFORE_SLOW and mean > self._slow_s:
             self._switch_off(rule, f"it takes {mean * 1e3:.0f} ms an evaluation (limit {self._slow_s * 1e3:.0f} ms)")
 
-    def _switch_off(self, rule: Rule, why: str) -> None:
+    def _switch_off(self, rule: Rule, why: str, more: str = "") -> None:
         if self.off.setdefault(rule.code, why) == why:
-            log.warning("The rule %s %s was switched off: %s", rule.code, rule.name, why)
+            log.warning("The rule %s %s was switched off: %s%s", rule.code, rule.name, why, more)
 
 
 def rooms_for(guests: Iterable[RuleInfo]) -> Rooms:

@@ -23,7 +23,7 @@ class Provider:
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     domains: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    role: Role = Role.VIEWER
+    role: Role | None = Role.VIEWER  # None: whoever comes sees no project until an admin names one
     roles: tuple[tuple[str, Role], ...] = ()  # group and role; where there are any, they hold at each sign-in
 
     @property

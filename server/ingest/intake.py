@@ -16,15 +16,16 @@ from typing import Any
 
 from client_hook import wire
 from client_hook.decoding import FrameTooLarge, decode
+from server.domain.accounts import EVERY_PROJECT, Sight
 from server.domain.findings import Finding
-from server.errors import Busy, InvalidFrame, TooLarge
+from server.errors import Busy, ForeignProject, InvalidFrame, TooLarge
 from server.ingest.frames import Drops, checked_group, checked_record, summed
 from server.ingest.openings import read_opening
 from server.ingest.values import ID, ID_WORDS, wrong
 from server.live import Live
 from server.store import Store
 from server.store.accepted import AcceptedFrame
-from server.store.frames import FrameReceipt
+from server.store.frames import FrameReceipt, not_open
 
 RUNS_REMEMBERED = 512
 MAX_COLUMNS_OF_A_FRAME = 200_000
@@ -78,8 +79,9 @@ class Ingest:
         """
         return self.acknowledge(self.hand_in(run_id, body))
 
-    def hand_in(self, run_id: str, body: bytes | bytearray) -> HandedIn:
-        """Checks one frame and puts it in line for the next commit, without waiting for it.
+    def hand_in(self, run_id: str, body: bytes | bytearray, sight: Sight = EVERY_PROJECT) -> HandedIn:
+        """Checks one frame and puts it in line for the next commit, without waiting for it; a run that may not be seen
+        is not open here.
 
         Raises InvalidFrame (TooLarge beyond a limit) and Busy; the rest that `accept` names is in the receipt.
         """
@@ -102,6 +104,8 @@ class Ingest:
         drops: Drops = defaultdict(int)
         groups = [checked_group(group, now, drops) for group in frame.groups]
         records = [checked_record(record, index, now, drops) for index, record in enumerate(frame.records)]
+        if sight.projects is not None and run_id not in self._store.runs.projects_of([run_id], sight):
+            raise not_open(f"Run {run_id}")
         receipt = self._store.frames.submit(
             AcceptedFrame(
                 run_id=frame.run,
@@ -137,10 +141,16 @@ class Ingest:
             "findings": self._short_findings(run_id, receipt.findings_version),
         }
 
-    def open_run(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Opens a run or an attempt of it, or hears of one that is open; raises InvalidFrame naming the wrong field."""
+    def open_run(self, payload: Mapping[str, Any], sight: Sight = EVERY_PROJECT) -> dict[str, Any]:
+        """Opens a run or an attempt of it, or hears of one that is open; raises InvalidFrame naming the wrong field.
+
+        Whoever may send runs of the projects in `sight` alone gets ForeignProject for another one, whatever is there,
+        and UnknownRun for a run that is in another one.
+        """
         new = read_opening(payload)
-        run, attempt, created = self._store.runs.open(new, self._clock())
+        if not sight.sees(new.project):
+            raise ForeignProject(new.project)
+        run, attempt, created = self._store.runs.open(new, self._clock(), sight)
         self._live.publish(run.id, "state", run.last_step)
         return {"id": run.id, "attempt": attempt, "url": f"/runs/{run.id}", "created": created}
 

@@ -194,8 +194,7 @@ class Frames:
         ).one_or_none()
         if row is None:
             known = connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == batch.run_id)).first()
-            what = f"Attempt {batch.attempt} of run {batch.run_id}" if known else f"Run {batch.run_id}"
-            raise UnknownRun(f"{what} is not known here; open it with POST /api/v1/runs, then send the frame again.")
+            raise not_open(f"Attempt {batch.attempt} of run {batch.run_id}" if known else f"Run {batch.run_id}")
         found: Row[Any] = row
         return found
 
@@ -281,3 +280,8 @@ class Frames:
         told = {**stream, "contiguous": contiguous, "highest": highest}
         self._writer.later.add(batch.run_id, statements.PUT_STREAM, told)
         return contiguous
+
+
+def not_open(what: str) -> UnknownRun:
+    """Says that a frame comes for a run, or an attempt of one, that is not open here."""
+    return UnknownRun(f"{what} is not known here; open it with POST /api/v1/runs, then send the frame again.")

@@ -6,14 +6,15 @@ Not for: what a password must be like, and who may do what (server.accounts).
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from server.domain.accounts import Arrival, Deed, Person, Role
+from server.domain.accounts import MOST_PROJECTS, Arrival, Deed, Person, Role, role_text
 from server.errors import WrongAccount
 from server.store import audit, schema
 from server.store.engine import Database
@@ -24,7 +25,9 @@ Made = TypeVar("Made")
 FRESH_S = 1.0  # how long this process may not know that another one made the first person
 
 _u = schema.users.c
-PERSON = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms, _u.issuer, _u.subject)
+PERSON = (_u.id, _u.name, _u.role, _u.created_ms, _u.signed_in_ms, _u.issuer, _u.subject, _u.projects)
+
+Projects = Mapping[str, Role] | None
 
 
 class People:
@@ -36,9 +39,9 @@ class People:
         self._clock = clock
         self._lock = threading.Lock()
         self._any: tuple[bool, float] | None = None  # whether there is anybody, and when that was read
-        self._changes = 0
+        self.changes = 0  # that this process made
 
-    def add(self, name: str, role: Role, password: str, *, who: str) -> None:
+    def add(self, name: str, role: Role, password: str, projects: Projects = None, *, who: str) -> None:
         """Adds a person with the hash of a password; the first one must be an admin. Raises WrongAccount."""
 
         def put(connection: Connection) -> None:
@@ -48,9 +51,9 @@ class People:
             if not names and role is not Role.ADMIN:
                 raise WrongAccount("The first person must be an admin: nobody else could add the others.")
             now = self._clock()
-            row = {"name": name, "role": role.value, "password": password, "created_ms": now}
+            row = {"name": name, "password": password, "created_ms": now, **_kept(role, projects)}
             connection.execute(insert(schema.users), row)
-            audit.put(connection, Deed(now, who, "added a person", f"{name}, {role}"))
+            audit.put(connection, Deed(now, who, "added a person", f"{name}, {role_text(role, projects)}"))
 
         self._change(put)
 
@@ -64,10 +67,11 @@ class People:
             found = connection.execute(select(*PERSON).where(*at).with_for_update()).one_or_none()
             if found is None:
                 _add_arrival(connection, arrival, now, who)
-            elif arrival.settled and arrival.role != found.role:
-                connection.execute(update(schema.users).where(_u.id == found.id).values(role=arrival.role.value))
+            elif arrival.settled and found.projects is None and arrival.role != found.role:
+                role, projects = _of_arrival(arrival)
+                connection.execute(update(schema.users).where(_u.id == found.id).values(**_kept(role, projects)))
                 _sign_out(connection, found.id)
-                about = f"{found.name}: {found.role} to {arrival.role}"
+                about = f"{found.name}: {found.role} to {role_text(role, projects)}"
                 audit.put(connection, Deed(now, who, "changed a role", about))
             return person_of(connection.execute(select(*PERSON).where(*at)).one())
 
@@ -86,16 +90,43 @@ class People:
         return None if row is None else (person_of(row), row.password)
 
     def set_role(self, name: str, role: Role, *, who: str) -> None:
-        """Gives a person another role and ends all sessions; raises WrongAccount."""
+        """Gives a person another role, of the whole server, and ends all sessions; raises WrongAccount."""
+        self._set_rights(name, lambda _: (role, None), who=who)
 
+    def set_projects(self, name: str, projects: Mapping[str, Role], *, who: str) -> None:
+        """Lets a person see these projects alone, with a role in each, and ends all sessions; raises WrongAccount."""
+        self._set_rights(name, lambda _: (strongest(projects), projects), who=who)
+
+    def set_project(self, name: str, project: str, role: Role | None, *, who: str) -> None:
+        """Gives a person a role in a project, beside the others that this person has, or takes the project away.
+
+        Whoever was of the whole server sees this project alone then. Ends all sessions; raises WrongAccount.
+        """
+
+        def changed(person: Person) -> tuple[Role, Projects]:
+            own = dict(person.projects or {})
+            if role is not None:
+                own[project] = role
+                if len(own) > MOST_PROJECTS:
+                    raise WrongAccount(f"{name!r} would have {len(own)} projects; at most {MOST_PROJECTS} fit.")
+            elif project in own:
+                del own[project]
+            else:
+                raise WrongAccount(f"{name!r} has no role of its own in the project {project[:80]!r}.")
+            return strongest(own), own
+
+        self._set_rights(name, changed, who=who)
+
+    def _set_rights(self, name: str, change: Callable[[Person], tuple[Role, Projects]], *, who: str) -> None:
         def put(connection: Connection) -> None:
-            person = _locked(connection, name)
-            if role is Role.ADMIN or not _last_admin(connection, person):
-                connection.execute(update(schema.users).where(_u.id == person.id).values(role=role.value))
-                _sign_out(connection, person.id)
-                audit.put(connection, Deed(self._clock(), who, "changed a role", f"{name}: {person.role} to {role}"))
-                return
-            raise WrongAccount(f"{name!r} is the only admin; make somebody else one first.")
+            person = person_of(_locked(connection, name))
+            role, projects = change(person)
+            if role is not Role.ADMIN and _last_admin(connection, person.id):
+                raise WrongAccount(f"{name!r} is the only admin; make somebody else one first.")
+            connection.execute(update(schema.users).where(_u.id == person.id).values(**_kept(role, projects)))
+            _sign_out(connection, person.id)
+            about = f"{name}: {role_text(person.role, person.projects)} to {role_text(role, projects)}"
+            audit.put(connection, Deed(self._clock(), who, "changed a role", about))
 
         self._change(put)
 
@@ -118,11 +149,13 @@ class People:
         def put(connection: Connection) -> None:
             person = _locked(connection, name)
             others = connection.execute(select(_u.id).where(_u.id != person.id).limit(1)).first()
-            if others and _last_admin(connection, person):
+            if others and _last_admin(connection, person.id):
                 raise WrongAccount(f"{name!r} is the only admin; make somebody else one first.")
             _sign_out(connection, person.id)
             connection.execute(delete(schema.users).where(_u.id == person.id))
-            audit.put(connection, Deed(self._clock(), who, "removed a person", f"{name}, {person.role}"))
+            gone = person_of(person)
+            about = f"{name}, {role_text(gone.role, gone.projects)}"
+            audit.put(connection, Deed(self._clock(), who, "removed a person", about))
 
         self._change(put)
 
@@ -137,11 +170,11 @@ class People:
         """Whether there is anybody."""
         known = self.any_known()
         if known is None:
-            changes, read_at = self._changes, time.monotonic()
+            changes, read_at = self.changes, time.monotonic()
             with self._database.read() as connection:
                 known = connection.execute(select(_u.id).limit(1)).first() is not None
             with self._lock:
-                if changes == self._changes:  # else it may be otherwise by now
+                if changes == self.changes:  # else it may be otherwise by now
                     self._any = known, read_at
         return known
 
@@ -155,7 +188,7 @@ class People:
             return self._writer.run(put)
         finally:
             with self._lock:
-                self._changes += 1
+                self.changes += 1
                 self._any = None
 
 
@@ -167,7 +200,18 @@ def still(connection: Connection, person_id: int, password: str) -> bool:
 
 def person_of(row: Row[*tuple[Any, ...]]) -> Person:
     """Makes a person of what PERSON reads."""
-    return Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms, row.issuer, row.subject)
+    told = None if row.projects is None else json.loads(row.projects)
+    projects = None if told is None else {project: Role(role) for project, role in told.items()}
+    return Person(row.id, row.name, Role(row.role), row.created_ms, row.signed_in_ms, row.issuer, row.subject, projects)
+
+
+def strongest(projects: Mapping[str, Role]) -> Role:
+    """Gives the strongest role in several projects."""
+    return max(projects.values(), key=list(Role).index, default=Role.VIEWER)
+
+
+def _kept(role: Role, projects: Projects) -> dict[str, str | None]:
+    return {"role": role.value, "projects": None if projects is None else json.dumps(projects, ensure_ascii=False)}
 
 
 def _add_arrival(connection: Connection, arrival: Arrival, now: int, who: str) -> None:
@@ -178,24 +222,29 @@ def _add_arrival(connection: Connection, arrival: Arrival, now: int, who: str) -
             f"The name {arrival.name!r} belongs to {other} here, so nobody was signed in. An admin can remove that "
             "person on the page Settings, People; then sign in again."
         )
-    row = {"name": arrival.name, "role": arrival.role.value, "password": "", "created_ms": now}
+    role, projects = _of_arrival(arrival)
+    row = {"name": arrival.name, "password": "", "created_ms": now, **_kept(role, projects)}
     connection.execute(insert(schema.users), {**row, "issuer": arrival.issuer, "subject": arrival.subject})
-    audit.put(connection, Deed(now, who, "added a person", f"{arrival.name}, {arrival.role}"))
+    audit.put(connection, Deed(now, who, "added a person", f"{arrival.name}, {role_text(role, projects)}"))
+
+
+def _of_arrival(arrival: Arrival) -> tuple[Role, Projects]:
+    return (Role.VIEWER, {}) if arrival.role is None else (arrival.role, None)
 
 
 def _locked(connection: Connection, name: str) -> Row[*tuple[Any, ...]]:
     """Reads a person whom no other process changes before the commit."""
-    row = connection.execute(select(_u.id, _u.role, _u.issuer).where(_u.name == name).with_for_update()).one_or_none()
+    row = connection.execute(select(*PERSON).where(_u.name == name).with_for_update()).one_or_none()
     if row is None:
         known = ", ".join(sorted(connection.execute(select(_u.name)).scalars())) or "nobody yet"
         raise WrongAccount(f"Nobody is called {name!r}; there is {known}.")
     return row
 
 
-def _last_admin(connection: Connection, person: Row[*tuple[Any, ...]]) -> bool:
+def _last_admin(connection: Connection, person_id: int) -> bool:
     # locked, so that two admins cannot take the role from each other at once
     admins = connection.execute(select(_u.id).where(_u.role == Role.ADMIN.value).order_by(_u.id).with_for_update())
-    return list(admins.scalars()) == [person.id]
+    return list(admins.scalars()) == [person_id]
 
 
 def _sign_out(connection: Connection, person_id: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Text, and_, case, cast, func, or_, select
 
+from server.domain.accounts import EVERY_PROJECT, Sight
 from server.domain.runs import DiagnosisState, Page, Run, RunState
 from server.errors import InvalidFrame
 from server.store import schema
@@ -59,6 +60,7 @@ class RunQuery:
     sort: str = "started"
     reverse: bool = False
     where: tuple[str, ...] = ()
+    sight: Sight = EVERY_PROJECT
 
     def page(self, connection: Connection, cursor: str | None, limit: int) -> Page[Run]:
         """Reads one page; raises InvalidFrame for a sort or a condition that is none, and for a foreign cursor."""
@@ -112,6 +114,7 @@ class RunQuery:
             if self.deleted
             else [_r.deleted_ms.is_(None), _r.archived == int(self.archived)]
         )
+        conditions += seen_by(self.sight)
         if self.project is not None:
             conditions.append(schema.projects.c.name == self.project)
         if self.state is not None:
@@ -131,6 +134,14 @@ class RunQuery:
                 )
             )
         return conditions
+
+
+def seen_by(sight: Sight) -> list[ColumnElement[bool]]:
+    """Gives the condition on a run that it is of a project that may be seen; none where every one may."""
+    if sight.projects is None:
+        return []
+    projects = schema.projects.c
+    return [_r.project_id.in_(select(projects.id).where(projects.name.in_(sorted(sight.projects))))]
 
 
 def select_runs() -> Select[Any]:

@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from server.domain.accounts import BY_AGE, Deed
+from server.domain.accounts import BY_AGE, EVERY_PROJECT, Deed, Sight
 from server.domain.runs import Attempt, DiagnosisState, NewRun, Page, Run, RunState, Standing, in_order
-from server.errors import Busy, InvalidFrame, StoreError
+from server.errors import Busy, InvalidFrame, StoreError, UnknownRun, no_run
 from server.store import audit, openings, schema
 from server.store.catalogue import Catalogue
 from server.store.deletion import Deletion
 from server.store.engine import Database, in_bytes, upsert
 from server.store.retirement import KEEP_TAG, old
-from server.store.run_list import RunQuery, run_of, select_runs
+from server.store.run_list import RunQuery, run_of, seen_by, select_runs
 from server.store.sealing import Sealer
 from server.store.writer import Writer
 
@@ -49,6 +49,11 @@ _STANDING = (
     .join_from(schema.runs, schema.projects, schema.projects.c.id == schema.runs.c.project_id)
     .where(schema.runs.c.id.in_(bindparam("b_runs", expanding=True)))
 )
+_PROJECTS = (
+    select(schema.runs.c.id, schema.projects.c.name)
+    .join_from(schema.runs, schema.projects, schema.projects.c.id == schema.runs.c.project_id)
+    .where(schema.runs.c.id.in_(bindparam("b_runs", expanding=True)))
+)
 _VERSION = select(schema.runs.c.version).where(schema.runs.c.id == bindparam("b_run"))
 _ATTEMPTS = select(schema.attempts).where(schema.attempts.c.run_id == bindparam("b_run"))
 
@@ -63,22 +68,28 @@ class Runs:
         self._deletion = Deletion(database, writer, catalogue)
         self.opened = 0  # requests so far, roughly
 
-    def open(self, new: NewRun, now_ms: int) -> tuple[Run, int, bool]:
+    def open(self, new: NewRun, now_ms: int, sight: Sight = EVERY_PROJECT) -> tuple[Run, int, bool]:
         """Opens a run, or an attempt of it, or hears of one that is open; gives the run, the attempt's number and
-        whether anything is new.
+        whether anything is new. Raises UnknownRun where the run is there, in a project that may not be seen.
         """
         self.opened += 1
-        number, created = self._writer.run(lambda connection: self._open(connection, new, now_ms))
+        number, created = self._writer.run(lambda connection: self._open(connection, new, now_ms, sight))
         run = self.get(new.id)
         if run is None:
             raise StoreError(f"Run {new.id} was deleted while it was opened.")
         return run, number, created
 
-    def get(self, run_id: str) -> Run | None:
-        """Gives one run; None if it is not known."""
+    def get(self, run_id: str, sight: Sight = EVERY_PROJECT) -> Run | None:
+        """Gives one run; None if it is not known, or of a project that may not be seen."""
         with self._database.read() as connection:
             row = connection.execute(_RUN, {"b_run": run_id}).one_or_none()
-        return None if row is None else run_of(row)
+        return None if row is None or not sight.sees(row.project) else run_of(row)
+
+    def projects_of(self, run_ids: Sequence[str], sight: Sight = EVERY_PROJECT) -> dict[str, str]:
+        """Gives the project of each of these runs; those that are not known, or may not be seen, are left out."""
+        with self._database.read() as connection:
+            found = connection.execute(_PROJECTS, {"b_runs": list(run_ids)}).all()
+        return {run_id: project for run_id, project in found if sight.sees(project)}
 
     def standing(self, run_id: str) -> Standing | None:
         """Gives what the diagnosis has to know of a run, all of one moment; None if it is not known."""
@@ -116,25 +127,25 @@ class Runs:
         where: Sequence[str] = (),
         cursor: str | None = None,
         limit: int = 50,
+        sight: Sight = EVERY_PROJECT,
     ) -> Page[Run]:
-        """Gives one page of the runs that fit; `sort` is one of SORTS or a column, `where` holds conditions on columns
-        (see columns.py).
+        """Gives one page of the runs that fit and may be seen; `sort` is one of SORTS or a column, `where` holds
+        conditions on columns (see columns.py).
 
         Raises InvalidFrame for a sort or a condition that is none, and for a cursor that is not of this list.
         """
-        query = RunQuery(project, state, severity, search, tag, archived, deleted, sort, reverse, tuple(where))
+        query = RunQuery(project, state, severity, search, tag, archived, deleted, sort, reverse, tuple(where), sight)
         with self._database.read() as connection:
             return query.page(connection, cursor, limit)
 
-    def projects(self) -> list[str]:
-        """Lists the projects that have runs, by name."""
+    def projects(self, sight: Sight = EVERY_PROJECT) -> list[str]:
+        """Lists the projects that have runs and may be seen, by name."""
         projects = schema.projects.c
         runs = schema.runs.c
         has_runs = select(runs.id).where(runs.project_id == projects.id, runs.deleted_ms.is_(None)).exists()
         with self._database.read() as connection:
-            return list(
-                connection.execute(select(projects.name).where(has_runs).order_by(in_bytes(projects.name))).scalars()
-            )
+            names = connection.execute(select(projects.name).where(has_runs).order_by(in_bytes(projects.name)))
+            return [name for name in names.scalars() if sight.sees(name)]
 
     def update(
         self, run_id: str, *, name: str | None = None, tags: list[str] | None = None, archived: bool | None = None
@@ -162,8 +173,9 @@ class Runs:
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
         keep_heard_before_ms: int | None = None,
+        sight: Sight = EVERY_PROJECT,
     ) -> list[str]:
-        """Changes several runs in one transaction, all or none; gives the ids of those that are known.
+        """Changes several runs in one transaction, all or none; gives the ids of those that are known and may be seen.
 
         Raises InvalidFrame where a run would have too many tags.
         A deleted run is hidden, and kept until `purge` takes it away. One that comes back and was last heard of before
@@ -178,7 +190,7 @@ class Runs:
 
         def change(connection: Connection) -> list[str]:
             wanted = select(runs.id, runs.tags, runs.heard_ms, runs.deleted_ms).where(runs.id.in_(run_ids))
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(wanted.where(*seen_by(sight))).all()
             for run_id, tags, heard_ms, deleted_ms in rows:
                 own = dict(values)
                 back = deleted is False and deleted_ms is not None and heard_ms < (keep_heard_before_ms or 0)
@@ -236,7 +248,7 @@ class Runs:
             version = connection.execute(_VERSION, {"b_run": run_id}).scalar_one_or_none()
         return -1 if version is None else version
 
-    def _open(self, connection: Connection, new: NewRun, now_ms: int) -> tuple[int, bool]:
+    def _open(self, connection: Connection, new: NewRun, now_ms: int, sight: Sight) -> tuple[int, bool]:
         runs, attempts = schema.runs.c, schema.attempts.c
         if connection.execute(select(schema.graves.c.run_id).where(schema.graves.c.run_id == new.id)).first():
             raise Busy(f"Run {new.id} is being deleted; try again in a second.")
@@ -247,6 +259,8 @@ class Runs:
             connection.execute(insert(schema.runs), made)
             connection.execute(insert(schema.attempts), openings.new_attempt(new, number))
             return number, True
+        if not sight.sees(_name_of(connection, row.project_id)):
+            raise UnknownRun(no_run(new.id))
         known = connection.execute(
             select(attempts.number).where(attempts.run_id == new.id, attempts.key == new.attempt)
         ).scalar_one_or_none()
@@ -263,6 +277,11 @@ class Runs:
         values = openings.resumed(row, new, number, project_id, now_ms)
         connection.execute(update(schema.runs).where(runs.id == new.id).values(**values))
         return number, True
+
+
+def _name_of(connection: Connection, project_id: int) -> str:
+    named = select(schema.projects.c.name).where(schema.projects.c.id == project_id)
+    return str(connection.execute(named).scalar_one())
 
 
 def _project(connection: Connection, new: NewRun, now_ms: int) -> int:

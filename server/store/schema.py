@@ -389,6 +389,7 @@ users = _table(
     _whole("signed_in_ms", nullable=True),
     _text("issuer", default=""),
     _text("subject", default=""),
+    _text("projects", nullable=True),
     Index(
         "users_by_subject",
         "issuer",
@@ -411,6 +412,7 @@ tokens = _table(
     _whole("expires_ms", nullable=True),
     _whole("used_ms", nullable=True),
     _whole("revoked_ms", nullable=True),
+    _text("projects", nullable=True),
     rowid=True,
 )
 

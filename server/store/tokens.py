@@ -5,15 +5,17 @@ Not for: making them, and what a scope may do (server.accounts).
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from server.domain.accounts import Deed, Scope, Token
+from server.domain.accounts import Deed, Scope, Token, scope_text
 from server.errors import WrongAccount
 from server.store import audit, schema
 from server.store.engine import Database
@@ -24,7 +26,7 @@ FRESH_S = 1.0  # how long another process may have revoked a token before this o
 MOST_REMEMBERED = 1_000
 
 _t = schema.tokens.c
-_TOKEN = (_t.id, _t.name, _t.scope, _t.made_by, _t.created_ms, _t.expires_ms, _t.used_ms, _t.revoked_ms)
+_TOKEN = (_t.id, _t.name, _t.scope, _t.made_by, _t.created_ms, _t.expires_ms, _t.used_ms, _t.revoked_ms, _t.projects)
 
 
 class Tokens:
@@ -37,21 +39,30 @@ class Tokens:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[Token, float]] = OrderedDict()  # hash → token, when it was read
         self._noted: dict[int, int] = {}  # id → when its use was noted
-        self._changes = 0
+        self.changes = 0  # that this process made
 
-    def add(self, hashed: str, name: str, scope: Scope, expires_ms: int | None, *, who: str) -> Token:
+    def add(
+        self,
+        hashed: str,
+        name: str,
+        scope: Scope,
+        expires_ms: int | None,
+        projects: frozenset[str] | None = None,
+        *,
+        who: str,
+    ) -> Token:
         """Keeps the hash of a new token; raises WrongAccount where one of this name is not revoked yet."""
 
         def put(connection: Connection) -> Token:
             if connection.execute(_named(name)).first():
                 raise WrongAccount(f"There is a token called {name!r} already; revoke it, or choose another name.")
             now = self._clock()
+            kept = None if projects is None else json.dumps(sorted(projects), ensure_ascii=False)
             values = {"hash": hashed, "name": name, "scope": scope.value, "made_by": who, "created_ms": now}
-            made = connection.execute(
-                insert(schema.tokens).values(**values, expires_ms=expires_ms).returning(_t.id)
-            ).scalar_one()
-            audit.put(connection, Deed(now, who, "made a token", f"{name}, {scope}"))
-            return Token(made, name, scope, who, now, expires_ms)
+            new = insert(schema.tokens).values(**values, expires_ms=expires_ms, projects=kept).returning(_t.id)
+            made = connection.execute(new).scalar_one()
+            audit.put(connection, Deed(now, who, "made a token", f"{name}, {scope_text(scope, projects)}"))
+            return Token(made, name, scope, who, now, expires_ms, projects=projects)
 
         return self._writer.run(put)
 
@@ -76,7 +87,7 @@ class Tokens:
             self._writer.run(put)
         finally:
             with self._lock:
-                self._changes += 1
+                self.changes += 1
                 self._known.clear()
 
     def known(self, hashed: str) -> Token | None:
@@ -88,14 +99,14 @@ class Tokens:
 
     def find(self, hashed: str) -> Token | None:
         """Reads a token, whether or not it opens anything any more."""
-        changes, read_at = self._changes, time.monotonic()
+        changes, read_at = self.changes, time.monotonic()
         with self._database.read() as connection:
             row = connection.execute(select(*_TOKEN).where(_t.hash == hashed)).one_or_none()
         if row is None:
             return None
         token = _token(row)
         with self._lock:
-            if changes == self._changes:  # else it may have been revoked meanwhile
+            if changes == self.changes:  # else it may have been revoked meanwhile
                 self._known[hashed] = token, read_at
                 while len(self._known) > MOST_REMEMBERED:
                     self._known.popitem(last=False)
@@ -117,4 +128,5 @@ def _named(name: str) -> Select[tuple[int, str]]:
 
 
 def _token(row: Row[*tuple[Any, ...]]) -> Token:
-    return Token(row.id, row.name, Scope(row.scope), *row[3:])
+    token = Token(row.id, row.name, Scope(row.scope), *row[3:8])
+    return replace(token, projects=None if row.projects is None else frozenset(json.loads(row.projects)))

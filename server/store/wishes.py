@@ -11,6 +11,7 @@ from functools import partial
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from server.domain.accounts import EVERY_PROJECT, Sight
 from server.domain.wishes import EVERY_CODE, Mute, MutedFinding, Remark, Threshold
 from server.store import schema
 from server.store.engine import Database
@@ -46,8 +47,10 @@ class Wishes:
 
         return Threshold(self._writer.run(put), project, code, name, value, who, reason, now_ms)
 
-    def threshold_history(self, project: str) -> Sequence[Threshold]:
-        """Lists every change of a project's thresholds, oldest first."""
+    def threshold_history(self, project: str, sight: Sight = EVERY_PROJECT) -> Sequence[Threshold]:
+        """Lists every change of a project's thresholds, oldest first; nothing of one that may not be seen."""
+        if not sight.sees(project):
+            return []
         table = schema.thresholds
         with self._database.read() as connection:
             rows = connection.execute(select(table).where(table.c.project == project).order_by(table.c.id)).all()
@@ -56,10 +59,10 @@ class Wishes:
             for row in rows
         ]
 
-    def thresholds(self, project: str) -> dict[str, dict[str, float]]:
+    def thresholds(self, project: str, sight: Sight = EVERY_PROJECT) -> dict[str, dict[str, float]]:
         """Gives the thresholds that a project has now, by code and name; rules that keep their own are left out."""
         found: dict[str, dict[str, float]] = {}
-        for item in self.threshold_history(project):
+        for item in self.threshold_history(project, sight):
             own = found.setdefault(item.code, {})
             if item.value is None:
                 own.pop(item.name, None)
@@ -117,8 +120,10 @@ class Wishes:
 
         return self._writer.run(end)
 
-    def mutes(self, project: str, *, at_ms: int | None = None) -> Sequence[Mute]:
+    def mutes(self, project: str, *, at_ms: int | None = None, sight: Sight = EVERY_PROJECT) -> Sequence[Mute]:
         """Lists a project's mutes, oldest first; with a time only those that hold then."""
+        if not sight.sees(project):
+            return []
         table = schema.mutes
         with self._database.read() as connection:
             rows = connection.execute(select(table).where(table.c.project == project).order_by(table.c.id)).all()
@@ -127,8 +132,10 @@ class Wishes:
             found if at_ms is None else [item for item in found if item.expires_ms is None or item.expires_ms > at_ms]
         )
 
-    def muted_by_hand(self, project: str, limit: int) -> Sequence[MutedFinding]:
+    def muted_by_hand(self, project: str, limit: int, sight: Sight = EVERY_PROJECT) -> Sequence[MutedFinding]:
         """Lists the open findings of a project that somebody muted by themselves, those of its newest runs first."""
+        if not sight.sees(project):
+            return []
         findings, runs, projects = schema.findings.c, schema.runs.c, schema.projects.c
         query = (
             select(runs.id, runs.name, findings.number, findings.code, findings.name)

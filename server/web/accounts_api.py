@@ -29,11 +29,12 @@ from server.web.models.accounts import (
 from server.web.problems import Problem
 from server.web.services import Parts, Services
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 512 * 1024  # as many projects as fit, each letter escaped
 MOST_NUMBER = 2**31
 
 _SENTENCES: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "not known"},
+    413: {"model": Problem, "description": "the body is larger than what is accepted"},
     422: {"model": Problem, "description": "a parameter or field is wrong"},
 }
 
@@ -61,17 +62,19 @@ def list_people(parts: Parts) -> PersonList:
 def add_person(wanted: NewPerson, parts: Parts, caller: Asking) -> PersonItem:
     """Lets somebody sign in with a password."""
     with _said():
-        called = added(parts, wanted.name, wanted.role, wanted.password, caller)
+        called = added(parts, wanted.name, wanted.role, wanted.password, caller, wanted.projects)
     return PersonItem.of(_person(parts, called))
 
 
 @router.patch("/people/{name}")
 def change_person(name: Name, wanted: PersonChange, parts: Parts, caller: Asking) -> PersonItem:
-    """Gives somebody another role or another password, which ends all sessions of that person."""
+    """Gives somebody another role, other projects or another password, which ends all sessions of that person."""
     called = _person(parts, name).name
     with _said():
         if wanted.role is not None:
             parts.accounts.set_role(called, wanted.role, who=who_is(caller))
+        if wanted.projects is not None:
+            parts.accounts.set_projects(called, wanted.projects, who=who_is(caller))
         if wanted.password is not None:
             parts.accounts.set_password(called, wanted.password, who=who_is(caller))
     return PersonItem.of(_person(parts, called))
@@ -96,7 +99,9 @@ def list_tokens(parts: Parts) -> TokenList:
 def add_token(wanted: NewToken, parts: Parts, caller: Asking, response: Response) -> MadeToken:
     """Makes a token; this answer alone holds it."""
     with _said():
-        made, text = parts.accounts.make_token(wanted.name, wanted.scope, wanted.days, who=who_is(caller))
+        made, text = parts.accounts.make_token(
+            wanted.name, wanted.scope, wanted.days, wanted.projects, who=who_is(caller)
+        )
     response.headers["Cache-Control"] = "no-store"
     return MadeToken(token=text, **TokenItem.of(made, parts.store.now_ms()).model_dump())
 

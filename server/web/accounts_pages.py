@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.accounts.powers import Caller
-from server.domain.accounts import Person, Token
+from server.domain.accounts import Person, Token, role_text
 from server.errors import WrongAccount
 from server.web.auth import Door, address_of
 from server.web.caller import Asking, who_is
@@ -54,17 +54,24 @@ def router_for(door: Door) -> APIRouter:
     def add_person(request: Request, parts: Parts, caller: Asking, form: Form) -> Response:
         """Lets somebody sign in."""
         try:
-            added(parts, form.get("name", ""), form.get("role", ""), form.get("password", ""), caller)
+            name, role, project = (form.get(field, "") for field in ("name", "role", "project"))
+            added(parts, name, role, form.get("password", ""), caller, {project: role} if project.strip() else None)
         except WrongAccount as error:
             return _people(request, parts, caller, problem=str(error), draft=form, status=422)
         return RedirectResponse(PEOPLE, 303)
 
     @router.post(PEOPLE + "/{name}/role", max_body_size=MAX_FORM_BYTES)
     def change_role(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
-        """Gives somebody another role."""
-        return _changed(
-            request, parts, caller, lambda: parts.accounts.set_role(name, form.get("role", ""), who=who_is(caller))
-        )
+        """Gives somebody another role: of the whole server, or of one project, which is taken away by none."""
+        role, project, who = form.get("role", ""), form.get("project"), who_is(caller)
+
+        def change() -> None:
+            if project is None:
+                parts.accounts.set_role(name, role, who=who)
+            else:
+                parts.accounts.set_project(name, project, None if role == accounts.NONE else role, who=who)
+
+        return _changed(request, parts, caller, change)
 
     @router.post(PEOPLE + "/{name}/password", max_body_size=MAX_FORM_BYTES)
     def change_password(request: Request, name: str, parts: Parts, caller: Asking, form: Form) -> Response:
@@ -99,7 +106,9 @@ def router_for(door: Door) -> APIRouter:
         """Makes a token and shows it, this once."""
         try:
             days = _days(form.get("days", "").strip())
-            made = parts.accounts.add_token(form.get("name", ""), form.get("scope", ""), days, who=who_is(caller))
+            projects = [line for line in form.get("projects", "").splitlines() if line.strip()] or None
+            name, scope = form.get("name", ""), form.get("scope", "")
+            made = parts.accounts.add_token(name, scope, days, projects, who=who_is(caller))
         except WrongAccount as error:
             return _tokens(request, parts, problem=str(error), draft=form, status=422)
         return _tokens(request, parts, made=made)
@@ -151,11 +160,18 @@ def router_for(door: Door) -> APIRouter:
     return router
 
 
-def added(parts: Services, name: str, role: str, password: str, caller: Caller) -> str:
+def added(
+    parts: Services,
+    name: str,
+    role: str,
+    password: str,
+    caller: Caller,
+    projects: Mapping[str, str] | None = None,
+) -> str:
     """Adds a person with a password, and gives the name as it is kept; raises WrongAccount."""
     if not parts.settings.passwords:
         raise WrongAccount(NO_PASSWORDS)
-    return parts.accounts.add_person(name, role, password, who=who_is(caller))
+    return parts.accounts.add_person(name, role, password, projects, who=who_is(caller))
 
 
 def removed(parts: Services, name: str, caller: Caller) -> list[Token]:
@@ -192,6 +208,7 @@ def _people(
         people,
         deeds,
         caller,
+        parts.store.runs.projects(sight=caller.sight()),
         provider=parts.settings.provider,
         passwords=parts.settings.passwords,
         problem=problem,
@@ -221,7 +238,7 @@ def _account(request: Request, caller: Caller, *, problem: str = "", status: int
     changed = bool(request.query_params.get("changed")) and request.method == "GET"
     view = accounts.AccountView(
         name=person.name if person else "",
-        role=person.role if person else "",
+        role=role_text(person.role, person.projects) if person else "",
         problem=problem,
         changed=changed,
         provider=accounts.provider_of(person) if person else "",

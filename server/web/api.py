@@ -10,14 +10,15 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
-from server.accounts.powers import Caller
+from server.accounts.powers import Caller, Power
 from server.diagnosis.urgency import most_urgent_first
 from server.domain.accounts import Deed
 from server.domain.runs import Run
+from server.errors import no_run
 from server.store.run_list import SORTS
 from server.web import preflighted
 from server.web.caller import Asking, signed
-from server.web.lookup import Cursor, Limit, existing_run, no_run, page_of
+from server.web.lookup import Cursor, Limit, allow, existing_run, page_of
 from server.web.models.findings import FindingChange, FindingItem, FindingPage
 from server.web.models.rules import ChecklistItem, ChecklistPage, LeftOut, RuleItem, RulePage
 from server.web.models.runs import AttemptItem, Health, RunChange, RunDetail, RunItem, RunPage, RunsChange, RunsChanged
@@ -51,6 +52,7 @@ async def health() -> Health:
 @router.get("/runs", tags=["runs"])
 def list_runs(
     parts: Parts,
+    caller: Asking,
     project: Annotated[str | None, Query(max_length=200)] = None,
     state: RunStateName | None = None,
     severity: SeverityName | None = None,
@@ -80,6 +82,7 @@ def list_runs(
         where=where or (),
         cursor=cursor,
         limit=limit,
+        sight=caller.sight(),
     )
     return RunPage(items=[RunItem.of(run) for run in page.items], next=page.next)
 
@@ -103,7 +106,7 @@ def change_run(run: TheRun, change: RunChange, parts: Parts) -> RunDetail:
 @router.delete("/runs/{run_id}", tags=["runs"], status_code=204)
 def delete_run(run: TheRun, parts: Parts, caller: Asking) -> Response:
     """Deletes a run; for a day `POST runs/changes` with `deleted: false` brings it back."""
-    parts.store.runs.update_many([run.id], parts.clock(), deleted=True)
+    parts.store.runs.update_many([run.id], parts.clock(), deleted=True, sight=caller.sight(Power.CHANGE))
     _log(parts, caller, [run.id])
     parts.live.publish(run.id, "state", run.last_step)
     return Response(status_code=204)
@@ -112,10 +115,17 @@ def delete_run(run: TheRun, parts: Parts, caller: Asking) -> Response:
 @router.post("/runs/changes", tags=["runs"])
 def change_runs(change: RunsChange, parts: Parts, caller: Asking) -> RunsChanged:
     """Archives, deletes, brings back or tags several runs at once."""
+    sight = caller.sight()
+    for project in sorted(set(parts.store.runs.projects_of(change.ids, sight=sight).values())):
+        allow(caller, project, Power.CHANGE)
     now, days = parts.clock(), parts.settings.keep_days
     retired_ms = None if days is None else now - int(days * DAY_MS)
     changed = parts.store.runs.update_many(
-        change.ids, now, **change.model_dump(exclude={"ids"}), keep_heard_before_ms=retired_ms
+        change.ids,
+        now,
+        **change.model_dump(exclude={"ids"}),
+        keep_heard_before_ms=retired_ms,
+        sight=caller.sight(Power.CHANGE),
     )
     for run_id in changed:
         parts.live.publish(run_id, "state", -1)

@@ -85,6 +85,11 @@ class Door:
         """Whether nobody gets in unknown; None where the database has to be asked."""
         return self._surely_locked or (False if self._accounts is None else self._accounts.anybody_known())
 
+    @property
+    def changes(self) -> int:
+        """Gives a number that grows whenever this process gives or takes rights."""
+        return 0 if self._accounts is None else self._accounts.changes
+
     def sessions_of(self, cookies: Mapping[str, str]) -> list[tuple[str, str]]:
         """Gives the sessions that a browser brings, ours first: other servers on the database may have other ports."""
         found = [(name, key) for name, key in cookies.items() if name.removeprefix(HOST).startswith(COOKIE)]

@@ -10,6 +10,7 @@ from server.accounts import powers
 from server.accounts.powers import Caller
 
 CALLER = "gradwatch.caller"  # the place in the scope of a request
+PROJECT = "gradwatch.project"  # there too: the project of the run that the request is about
 SOMEBODY = "somebody on this machine"  # at a server that nobody has to sign in to
 
 

@@ -18,11 +18,13 @@ from server.domain.runs import Run
 from server.domain.series import SeriesData
 from server.store.columns import flat
 from server.web import chart_data
+from server.web.caller import Asking
 from server.web.charts_api import FIGURE
 from server.web.contexts.compare import MOST_RUNS, slots
 from server.web.contexts.runs import lasted_ms
 from server.web.contexts.sweep import group_label
 from server.web.looking import GROUP
+from server.web.lookup import seen_run
 from server.web.problems import Problem
 from server.web.services import Parts, Services
 
@@ -41,6 +43,7 @@ RunIds = Annotated[
 @router.get("/compare/chart", response_class=Response, responses={200: {"content": FIGURE}})
 def compare_chart(
     parts: Parts,
+    caller: Asking,
     run: RunIds,
     name: Annotated[str, Query(min_length=1, max_length=500, description="the series")],
     x: Annotated[str, Query(min_length=1, max_length=500, description="step, time or a series")] = "step",
@@ -56,7 +59,7 @@ def compare_chart(
     points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="points to draw a line with")] = DEFAULT_POINTS,
 ) -> Response:
     """Gives the figure; runs that are not known or have no such series are left out."""
-    known = [found for run_id in dict.fromkeys(run) if (found := parts.store.runs.get(run_id))]
+    known = [found for run_id in dict.fromkeys(run) if (found := seen_run(run_id, parts, caller))]
     of = slots([one.id for one in known])
     span = chart_data.Span(start, stop, overlay.points_for(len(known), points))
     longest = max(known, key=lambda one: one.last_step, default=None)
@@ -95,11 +98,12 @@ def _groups(runs: Sequence[Run], lines: Sequence[overlay.RunLine], by: str) -> l
 @router.get("/compare/export", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
 def export_compared(
     parts: Parts,
+    caller: Asking,
     run: RunIds,
     name: Annotated[str, Query(min_length=1, max_length=500, description="the series")],
 ) -> StreamingResponse:
     """Streams every point of one series of several runs as CSV; of each run the newest attempt."""
-    found = [parts.store.runs.get(run_id) for run_id in dict.fromkeys(run)]
+    found = [seen_run(run_id, parts, caller) for run_id in dict.fromkeys(run)]
     known = [one for one in found if one and one.deleted_ms is None]
     text = export.runs_as_csv((one.id, one.name, _stretches(parts, one.id, name)) for one in known)
     return StreamingResponse(text, media_type="text/csv", headers={"Content-Disposition": FILE})

@@ -9,9 +9,11 @@ from fastapi.responses import Response
 
 from server.domain.runs import Run
 from server.domain.told import as_told
+from server.web.caller import Asking
 from server.web.contexts import compare
 from server.web.contexts.look import Look
 from server.web.looking import look_of
+from server.web.lookup import seen_run
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -25,17 +27,18 @@ RunIds = Annotated[list[Annotated[str, Query(max_length=100)]] | None, Query(max
 def compare_page(
     request: Request,
     parts: Parts,
+    caller: Asking,
     look: Annotated[Look, Depends(look_of)],
     run: RunIds = None,
     everything: Annotated[bool, Query(alias="all")] = False,
 ) -> Response:
     """Shows runs beside each other."""
     asked = list(dict.fromkeys(run or ()))
-    known = {one.id: one for run_id in asked if (one := parts.store.runs.get(run_id)) and one.deleted_ms is None}
+    known = {one.id: one for run_id in asked if (one := seen_run(run_id, parts, caller)) and one.deleted_ms is None}
     view = compare.compare_view(
         [_material(parts, known[run_id]) for run_id in asked if run_id in known],
         [run_id for run_id in asked if run_id not in known],
-        parts.store.runs.page(limit=CANDIDATES).items,
+        parts.store.runs.page(limit=CANDIDATES, sight=caller.sight()).items,
         parts.registry,
         look,
         everything,

@@ -69,11 +69,11 @@ def list_remarks(run: TheRun, parts: Parts) -> RemarkList:
 
 
 @router.get("/thresholds")
-def list_thresholds(project: Project, parts: Parts) -> ThresholdList:
+def list_thresholds(project: Project, parts: Parts, caller: Asking) -> ThresholdList:
     """Lists a project's own thresholds and their history."""
-    wishes = parts.store.wishes
-    history = [ThresholdItem.of(item) for item in wishes.threshold_history(project)]
-    return ThresholdList(now=wishes.thresholds(project), history=history)
+    wishes, sight = parts.store.wishes, caller.sight()
+    history = [ThresholdItem.of(item) for item in wishes.threshold_history(project, sight=sight)]
+    return ThresholdList(now=wishes.thresholds(project, sight=sight), history=history)
 
 
 @router.post("/thresholds", status_code=201)
@@ -93,9 +93,10 @@ def set_threshold(wanted: NewThreshold, parts: Parts, caller: Asking) -> Thresho
 
 
 @router.get("/mutes")
-def list_mutes(project: Project, parts: Parts) -> MuteList:
+def list_mutes(project: Project, parts: Parts, caller: Asking) -> MuteList:
     """Lists a project's mutes."""
-    return MuteList(items=[MuteItem.of(item) for item in parts.store.wishes.mutes(project)])
+    found = parts.store.wishes.mutes(project, sight=caller.sight())
+    return MuteList(items=[MuteItem.of(item) for item in found])
 
 
 @router.post("/mutes", status_code=201)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from server.domain.accounts import Sight
 from server.domain.runs import Page, Run
 from server.web.contexts import runs
 from server.web.contexts.filters import LONGEST_CONDITION, Filters
@@ -42,8 +43,8 @@ def filters_of(
 TheFilters = Annotated[Filters, Depends(filters_of)]
 
 
-def page_of_runs(parts: Services, filters: Filters, limit: int) -> Page[Run]:
-    """Reads one page of the runs that fit."""
+def page_of_runs(parts: Services, filters: Filters, limit: int, sight: Sight) -> Page[Run]:
+    """Reads one page of the runs that fit and may be seen."""
     return parts.store.runs.page(
         project=filters.project or None,
         state=filters.state or None,
@@ -57,4 +58,5 @@ def page_of_runs(parts: Services, filters: Filters, limit: int) -> Page[Run]:
         where=filters.conditions,
         cursor=filters.cursor or None,
         limit=limit,
+        sight=sight,
     )

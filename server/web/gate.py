@@ -90,20 +90,25 @@ class Gate:
             await self._say(self._error_page, scope, receive, send, 404, not_here(404))
         elif not caller.may(*needed):
             await self._say(self._error_page, scope, receive, send, 403, f"Not allowed: {caller.lacks(*needed)}")
+        elif caller.rights is not None and not access.is_scoped(scope["method"], scope["path"]):
+            await self._say(self._error_page, scope, receive, send, 404, not_here(404))
         elif scope["path"].endswith(STREAMS):
-            await self._stream(scope, receive, send, headers)
+            await self._stream(scope, receive, send, headers, caller)
         else:
             await self.app(scope, receive, send)
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
-        """Passes on a stream that never ends by itself, and ends it soon after its listener is not known any more."""
-        asked_at = time.monotonic()
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, headers: Headers, caller: Caller) -> None:
+        """Passes on a stream that never ends by itself, and ends it soon after its listener is not known any more; at
+        once where this process has taken rights, or the listener may see some projects alone.
+        """
+        asked_at, every_s = time.monotonic(), ASKED_AGAIN_S if caller.rights is None else 0.0
+        changes = self.door.changes
 
         async def send_while_known(message: Message) -> None:
-            nonlocal asked_at
-            if time.monotonic() - asked_at >= ASKED_AGAIN_S:
-                asked_at = time.monotonic()
-                if await self._is_gone(scope, headers):
+            nonlocal asked_at, changes
+            if time.monotonic() - asked_at >= every_s or self.door.changes != changes:
+                asked_at, changes = time.monotonic(), self.door.changes
+                if await self._is_gone(scope, headers, caller):
                     raise _Ended
             await send(message)
 
@@ -112,12 +117,14 @@ class Gate:
         except* _Ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _is_gone(self, scope: Scope, headers: Headers) -> bool:
+    async def _is_gone(self, scope: Scope, headers: Headers, before: Caller) -> bool:
         try:
-            caller = await self._caller(scope, headers, seen=False)
+            now = await self._caller(scope, headers, seen=False)
         except GradwatchError:
             return False  # a database that is away signs nobody out
-        return isinstance(caller, _Unknown) and caller.status == 401
+        if isinstance(now, _Unknown):
+            return now.status == 401
+        return now.rights != before.rights
 
     async def _caller(self, scope: Scope, headers: Headers, *, seen: bool = True) -> Caller | _Unknown:
         locked = self.door.locked_known

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -19,12 +19,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from client_hook import wire
+from server.accounts.powers import Caller, Power
 from server.domain.runs import Run
-from server.errors import GradwatchError, InvalidFrame, TooLarge, TooSlow
+from server.errors import ForeignProject, GradwatchError, InvalidFrame, TooLarge, TooSlow, UnknownRun
 from server.ingest import Ingest, openings
-from server.web.lookup import RunId, existing_run
+from server.web.caller import Asking, caller_of
+from server.web.lookup import RunId, allow, existing_run, seen_run
 from server.web.problems import Problem, known
-from server.web.services import Parts
+from server.web.services import Parts, Services
 
 MAX_OPENING_BYTES = 1024 * 1024
 AT_ONCE_BYTES = 32 * 1024  # a frame up to this is checked sooner than a thread for it would have begun
@@ -105,12 +107,30 @@ class Receipt(BaseModel):
     responses={201: {"model": Opened, "description": "the run is new here"}},
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": openings.SCHEMA}}}},
 )
-async def open_run(request: Request, parts: Parts, response: Response) -> Opened:
+async def open_run(request: Request, parts: Parts, caller: Asking, response: Response) -> Opened:
     """Opens a run or an attempt of it; asked again it is the heartbeat of a silent stretch."""
     body = await _body(request, MAX_OPENING_BYTES)
-    opened = await run_in_threadpool(parts.ingest.open_run, _object(body))
+    opened = await run_in_threadpool(_open, parts, caller, _object(body))
     response.status_code = 201 if opened["created"] else 200
     return Opened(**opened)
+
+
+def _open(parts: Services, caller: Caller, payload: dict[str, Any]) -> dict[str, Any]:
+    """Opens it where the caller may send: to its project, and to that of a run which is there."""
+    sight = caller.sight(Power.SEND)
+    if sight.projects is None:
+        return parts.ingest.open_run(payload)
+    try:
+        return parts.ingest.open_run(payload, sight=sight)
+    except ForeignProject as error:
+        known = ", ".join(map(repr, sorted(sight.projects))) or "none"
+        said = f"{caller.name} may send runs of these projects: {known}; got {error.project[:100]!r}"
+        raise HTTPException(403, f"Not allowed: {said}") from None
+    except UnknownRun:
+        run = seen_run(str(payload.get("id")), parts, caller)
+        if run is not None:
+            allow(caller, run.project, Power.SEND)
+        raise
 
 
 @router.post(
@@ -160,10 +180,12 @@ class Express:
 async def _take(run_id: str, request: Request, ingest: Ingest) -> Response:
     with ingest.hold(min(_announced(request) or wire.MAX_FRAME_BYTES, wire.MAX_FRAME_BYTES)):
         body = await _body(request, wire.MAX_FRAME_BYTES)
-        if len(body) <= AT_ONCE_BYTES and _unpacked(body) <= AT_ONCE_RAW_BYTES:
+        sight = caller_of(request).sight(Power.SEND)
+        # whoever may see some projects alone waits for the database in a thread
+        if sight.projects is None and len(body) <= AT_ONCE_BYTES and _unpacked(body) <= AT_ONCE_RAW_BYTES:
             handed = ingest.hand_in(run_id, body)
         else:
-            handed = await run_in_threadpool(ingest.hand_in, run_id, body)
+            handed = await run_in_threadpool(ingest.hand_in, run_id, body, sight)
         # shielded: what was handed in is stored, whether or not somebody still waits for the answer
         await asyncio.shield(asyncio.wrap_future(handed.receipt))
         if ingest.needs_findings(handed):

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, HTTPException
 
 from server.domain.notes import Notes
 from server.domain.runs import Run
+from server.errors import no_run
 from server.web.caller import Asking, signed
 from server.web.formats import utc
-from server.web.lookup import existing_run, no_run
+from server.web.lookup import existing_run
 from server.web.models.notes import NotesChange, NotesItem, NotesWithEarlier
 from server.web.problems import Problem
 from server.web.services import Parts, Services

@@ -8,11 +8,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from server.accounts.powers import Caller
 from server.domain.preflight import LeftOut, Preflight, Result
 from server.domain.runs import Run
 from server.web import preflighted
+from server.web.caller import Asking
 from server.web.contexts import preflight
-from server.web.lookup import existing_run
+from server.web.lookup import existing_run, seen_run
 from server.web.models.values import Number, Plain, SeverityName
 from server.web.problems import Problem
 from server.web.services import Parts
@@ -109,20 +111,20 @@ def get_preflight(run: TheRun, parts: Parts) -> PreflightReport:
 
 
 @router.get("/runs/{run_id}/preflight", include_in_schema=False)
-def preflight_page(request: Request, run: TheRun, parts: Parts, outcome: Outcome = "") -> Response:
+def preflight_page(request: Request, run: TheRun, parts: Parts, caller: Asking, outcome: Outcome = "") -> Response:
     """Shows what preflight found."""
-    return render(request, "pages/preflight.html", _view(run, parts, outcome), section="runs")
+    return render(request, "pages/preflight.html", _view(run, parts, caller, outcome), section="runs")
 
 
 @router.get("/runs/{run_id}/fragments/preflight", include_in_schema=False)
-def preflight_fragment(request: Request, run: TheRun, parts: Parts, outcome: Outcome = "") -> Response:
+def preflight_fragment(request: Request, run: TheRun, parts: Parts, caller: Asking, outcome: Outcome = "") -> Response:
     """Gives the checks of the page."""
-    return render(request, "partials/_preflight.html", _view(run, parts, outcome))
+    return render(request, "partials/_preflight.html", _view(run, parts, caller, outcome))
 
 
-def _view(run: Run, parts: Parts, outcome: str) -> preflight.PreflightView:
+def _view(run: Run, parts: Parts, caller: Caller, outcome: str) -> preflight.PreflightView:
     found = preflighted.of_run(run.id, parts)
-    own = parts.store.runs.get(found.run) if found and found.run not in ("", run.id) else None
+    own = seen_run(found.run, parts, caller) if found and found.run not in ("", run.id) else None
     own_run = own.id if own is not None and own.deleted_ms is None else ""
     findings = parts.store.findings.list(run.id)
     return preflight.preflight_view(run, found, parts.registry, parts.clock(), outcome, own_run, findings)

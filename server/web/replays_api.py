@@ -9,9 +9,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
 
+from server.accounts.powers import Caller, Power
 from server.diagnosis.differences import ProjectReplay
 from server.diagnosis.replays import CannotReplay
 from server.diagnosis.thresholds import WrongThreshold
+from server.web.caller import Asking
+from server.web.lookup import allow
 from server.web.models.replays import ProjectReplayItem, ProjectReplayList, ProjectReplayRequest
 from server.web.problems import Problem
 from server.web.services import Parts, Services
@@ -30,10 +33,13 @@ ReplayId = Annotated[str, Path(min_length=1, max_length=100, description="the id
 
 
 @router.post("/replays", status_code=202)
-def start_replay(request: ProjectReplayRequest, parts: Parts) -> ProjectReplayItem:
+def start_replay(request: ProjectReplayRequest, parts: Parts, caller: Asking) -> ProjectReplayItem:
     """Begins to judge the newest runs of a project again, in the background; nothing is saved."""
+    sight = caller.sight()
+    if sight.sees(request.project):
+        allow(caller, request.project, Power.CHANGE)
     try:
-        return ProjectReplayItem.of(parts.replays.start(request.project, request.thresholds, request.runs))
+        return ProjectReplayItem.of(parts.replays.start(request.project, request.thresholds, request.runs, sight=sight))
     except WrongThreshold as error:
         raise HTTPException(422, str(error)) from None
     except CannotReplay as error:
@@ -41,28 +47,31 @@ def start_replay(request: ProjectReplayRequest, parts: Parts) -> ProjectReplayIt
 
 
 @router.get("/replays")
-def list_replays(project: Annotated[str, Query(min_length=1, max_length=200)], parts: Parts) -> ProjectReplayList:
+def list_replays(
+    project: Annotated[str, Query(min_length=1, max_length=200)], parts: Parts, caller: Asking
+) -> ProjectReplayList:
     """Lists the replays of a project that this server process still knows."""
-    return ProjectReplayList(items=[ProjectReplayItem.of(item) for item in parts.replays.known(project)])
+    found = parts.replays.known(project, sight=caller.sight())
+    return ProjectReplayList(items=[ProjectReplayItem.of(item) for item in found])
 
 
 @router.get("/replays/{replay_id}")
-def get_replay(replay_id: ReplayId, parts: Parts) -> ProjectReplayItem:
+def get_replay(replay_id: ReplayId, parts: Parts, caller: Asking) -> ProjectReplayItem:
     """Says how far a replay is and what it found so far."""
-    return ProjectReplayItem.of(known_replay(parts, replay_id))
+    return ProjectReplayItem.of(known_replay(parts, replay_id, caller))
 
 
 @router.delete("/replays/{replay_id}")
-def stop_replay(replay_id: ReplayId, parts: Parts) -> ProjectReplayItem:
+def stop_replay(replay_id: ReplayId, parts: Parts, caller: Asking) -> ProjectReplayItem:
     """Stops a replay where it is; what it found so far stays."""
-    known_replay(parts, replay_id)
+    allow(caller, known_replay(parts, replay_id, caller).project, Power.CHANGE)
     parts.replays.stop(replay_id)
-    return ProjectReplayItem.of(known_replay(parts, replay_id))
+    return ProjectReplayItem.of(known_replay(parts, replay_id, caller))
 
 
-def known_replay(parts: Services, replay_id: str) -> ProjectReplay:
-    """Gives a replay, or answers 404."""
-    found = parts.replays.get(replay_id)
+def known_replay(parts: Services, replay_id: str, caller: Caller) -> ProjectReplay:
+    """Gives a replay, or answers 404 where it is not known or its project may not be seen."""
+    found = parts.replays.get(replay_id, sight=caller.sight())
     if found is None:
         raise HTTPException(
             404,

@@ -10,7 +10,9 @@ from fastapi.responses import Response
 from server.domain.runs import Run
 from server.domain.schedules import KINDS, Plan
 from server.domain.series import SeriesInfo
+from server.web.caller import Asking
 from server.web.contexts.schedule import POINTS, schedule_view
+from server.web.lookup import seen_run
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -26,6 +28,7 @@ Share = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 def schedule_page(
     request: Request,
     parts: Parts,
+    caller: Asking,
     kind: Annotated[str, Query(pattern="^(" + "|".join(KINDS) + ")$")] = "cosine",
     peak: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False)] = None,
     steps: Annotated[int | None, Query(ge=2, le=MOST_STEPS)] = None,
@@ -37,7 +40,7 @@ def schedule_page(
     run: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Draws a plan; length and peak that are not named are those of `run`, or usual ones."""
-    known = parts.store.runs.get(run) if run else None
+    known = seen_run(run, parts, caller) if run else None
     rates = _rates(known, parts) if known else None
     measured, lived = _peak(rates) if rates else None, _length(known) if known else 0
     length = steps or lived or 10_000

@@ -13,14 +13,16 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from server.accounts.powers import Caller
 from server.diagnosis.mutes import Silence, WrongMute, checked_mute
 from server.diagnosis.replays import DEFAULT_RUNS, MOST_RUNS, CannotReplay
 from server.diagnosis.thresholds import WrongThreshold, checked
+from server.domain.accounts import Sight
 from server.ingest.values import clean
 from server.rules.registry import RuleInfo
 from server.web.caller import Asking, signed
 from server.web.contexts import replays, settings
-from server.web.lookup import MuteId
+from server.web.lookup import MuteId, seen_run
 from server.web.services import Parts, Services
 from server.web.templating import render
 
@@ -51,9 +53,11 @@ Name = Annotated[str, Query(max_length=LONGEST_NAME)]
 
 
 @router.get("/settings")
-def settings_page(request: Request, parts: Parts, project: Name = "", rule: Name = "", run: Name = "") -> Response:
+def settings_page(
+    request: Request, parts: Parts, caller: Asking, project: Name = "", rule: Name = "", run: Name = ""
+) -> Response:
     """Shows the settings of a project."""
-    return _page(request, parts, _project(parts, project), rule, run=run)
+    return _page(request, parts, caller, _project(parts, caller.sight(), project), rule, run=run)
 
 
 @router.post("/settings/thresholds", max_body_size=MAX_FORM_BYTES)
@@ -66,14 +70,14 @@ def change_thresholds(request: Request, parts: Parts, form: Form, caller: Asking
         _check_words(form, project)
         wanted = _wanted(parts, project, rule, form)
         if form.get("do") == "replay":
-            return _replayed(request, parts, project, rule, form, wanted)
+            return _replayed(request, parts, caller, project, rule, form, wanted)
         if form.get("do") == "replay-project":
-            changed = _changed(parts, project, rule, wanted)
-            begun = parts.replays.start(project, {rule.code: changed}, _runs(form))
+            changed = _changed(parts, caller.sight(), project, rule, wanted)
+            begun = parts.replays.start(project, {rule.code: changed}, _runs(form), sight=caller.sight())
             return RedirectResponse(replays.address(begun.id), 303)
-        _save(parts, project, rule, {**form, "who": signed(caller, form.get("who", ""))}, wanted)
+        _save(parts, caller.sight(), project, rule, {**form, "who": signed(caller, form.get("who", ""))}, wanted)
     except (WrongThreshold, CannotReplay) as error:
-        return _page(request, parts, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
+        return _page(request, parts, caller, project, form.get("rule", ""), problem=str(error), draft=form, status=422)
     return RedirectResponse(settings.address(project, rule.code), 303)
 
 
@@ -87,7 +91,7 @@ def add_mute(request: Request, parts: Parts, form: Form, caller: Asking) -> Resp
         asked = {name: form.get(name, "") for name in ("project", "run", "code", "layers", "reason")}
         silence = checked_mute(parts.store, parts.registry, Silence(**asked))
     except (WrongThreshold, WrongMute) as error:
-        return _page(request, parts, project, "", problem=str(error), draft=form, status=422)
+        return _page(request, parts, caller, project, "", problem=str(error), draft=form, status=422)
     now = parts.clock()
     expires = None if days is None else now + int(days * DAY_MS)
     who = signed(caller, form.get("who", ""))
@@ -108,6 +112,7 @@ def end_mute(parts: Parts, mute_id: MuteId, form: Form) -> Response:
 def _page(
     request: Request,
     parts: Services,
+    caller: Caller,
     project: str,
     rule: str,
     *,
@@ -117,16 +122,17 @@ def _page(
     draft: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response:
-    wishes, known = parts.store.wishes, list(parts.store.runs.projects())
+    wishes, sight = parts.store.wishes, caller.sight()
+    known = parts.store.runs.projects(sight=sight)
     material = settings.Material(
         project=project,
         projects=list(dict.fromkeys([*known, project])),
-        thresholds=wishes.thresholds(project),
-        history=wishes.threshold_history(project),
-        mutes=wishes.mutes(project),
-        runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED).items,
-        muted=wishes.muted_by_hand(project, settings.MOST_MUTED + 1),
-        replays=parts.replays.known(project),
+        thresholds=wishes.thresholds(project, sight=sight),
+        history=wishes.threshold_history(project, sight=sight),
+        mutes=wishes.mutes(project, sight=sight),
+        runs=parts.store.runs.page(project=project, limit=RUNS_OFFERED, sight=sight).items,
+        muted=wishes.muted_by_hand(project, settings.MOST_MUTED + 1, sight=sight),
+        replays=parts.replays.known(project, sight=sight),
     )
     view = settings.settings_view(
         material, parts.registry, parts.registry.get(rule), parts.clock(), run=run, replayed=replayed, problem=problem,
@@ -136,21 +142,34 @@ def _page(
 
 
 def _replayed(
-    request: Request, parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: dict[str, float]
+    request: Request,
+    parts: Services,
+    caller: Caller,
+    project: str,
+    rule: RuleInfo,
+    form: Mapping[str, str],
+    wanted: dict[str, float],
 ) -> Response:
-    run = parts.store.runs.get(form.get("run", ""))
+    run = seen_run(form.get("run", ""), parts, caller)
     if run is None:
         raise WrongThreshold("Choose a run to replay: its id is not known here")
     shown = replays.replay_view(
-        run, rule, _changed(parts, project, rule, wanted), parts.replays.one(run, {rule.code: wanted})
+        run, rule, _changed(parts, caller.sight(), project, rule, wanted), parts.replays.one(run, {rule.code: wanted})
     )
-    return _page(request, parts, project, rule.code, run=run.id, replayed=shown, draft=form)
+    return _page(request, parts, caller, project, rule.code, run=run.id, replayed=shown, draft=form)
 
 
-def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str], wanted: Mapping[str, float]) -> None:
-    changes: dict[str, float | None] = {**_changed(parts, project, rule, wanted)}
+def _save(
+    parts: Services,
+    sight: Sight,
+    project: str,
+    rule: RuleInfo,
+    form: Mapping[str, str],
+    wanted: Mapping[str, float],
+) -> None:
+    changes: dict[str, float | None] = {**_changed(parts, sight, project, rule, wanted)}
     if form.get("do") == "reset":
-        changes = dict.fromkeys(parts.store.wishes.thresholds(project).get(rule.code, {}))
+        changes = dict.fromkeys(parts.store.wishes.thresholds(project, sight=sight).get(rule.code, {}))
     for name, value in changes.items():
         parts.store.wishes.set_threshold(
             project,
@@ -163,9 +182,11 @@ def _save(parts: Services, project: str, rule: RuleInfo, form: Mapping[str, str]
         )
 
 
-def _changed(parts: Services, project: str, rule: RuleInfo, wanted: Mapping[str, float]) -> dict[str, float]:
+def _changed(
+    parts: Services, sight: Sight, project: str, rule: RuleInfo, wanted: Mapping[str, float]
+) -> dict[str, float]:
     """Gives the thresholds that are others than those which hold in the project."""
-    own = parts.store.wishes.thresholds(project).get(rule.code, {})
+    own = parts.store.wishes.thresholds(project, sight=sight).get(rule.code, {})
     now = {item.name: own.get(item.name, item.default) for item in rule.params}
     return {name: value for name, value in wanted.items() if value != now[name]}
 
@@ -219,8 +240,8 @@ def _check_words(form: Mapping[str, str], project: str) -> None:
             raise WrongThreshold(f"The field {name} has {len(form[name])} characters; at most {LONGEST_WORDS} fit")
 
 
-def _project(parts: Services, asked: str) -> str:
-    known = list(parts.store.runs.projects())
+def _project(parts: Services, sight: Sight, asked: str) -> str:
+    known = parts.store.runs.projects(sight=sight)
     return asked or (known[0] if known else DEFAULT_PROJECT)
 
 

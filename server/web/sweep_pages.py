@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from server.web.caller import Asking
 from server.web.contexts import sweep
 from server.web.filtering import TheFilters, page_of_runs
 from server.web.services import Parts
@@ -23,10 +24,12 @@ def sweep_page(
     request: Request,
     parts: Parts,
     filters: TheFilters,
+    caller: Asking,
     result: Annotated[str, Query(pattern=r"^((last|min|max)\..+)?$", max_length=300)] = "",
 ) -> Response:
     """Shows which settings go along with good results."""
-    page = page_of_runs(parts, replace(filters, sort="started", reverse=False, cursor=""), MOST_RUNS)
+    chosen_runs = replace(filters, sort="started", reverse=False, cursor="")
+    page = page_of_runs(parts, chosen_runs, MOST_RUNS, caller.sight())
     ids = [run.id for run in page.items]
     offered = sweep.results_of(parts.store.columns.known(ids))
     chosen = sweep.chosen_result(result, filters.sort, offered)

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from server import export
 from server.domain.runs import Run
 from server.store.columns import Value, flat
+from server.web.caller import Asking
 from server.web.contexts.runs import lasted_ms
 from server.web.filtering import TheFilters, page_of_runs
 from server.web.formats import iso
@@ -26,9 +27,9 @@ router = APIRouter(prefix="/api/v1", tags=["runs"], responses={422: {"model": Pr
 
 
 @router.get("/runs.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
-def export_runs(parts: Parts, filters: TheFilters) -> StreamingResponse:
+def export_runs(parts: Parts, filters: TheFilters, caller: Asking) -> StreamingResponse:
     """Streams the runs that fit, at most 10,000, in their order; `col` adds figures of series."""
-    runs = page_of_runs(parts, replace(filters, cursor=""), MOST_RUNS).items
+    runs = page_of_runs(parts, replace(filters, cursor=""), MOST_RUNS, caller.sight()).items
     figures = [name for name in filters.columns if not name.startswith("config.")]
     values = parts.store.columns.values([run.id for run in runs], figures)
     return StreamingResponse(

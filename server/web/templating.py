@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 
 from server import paths
 from server.accounts.powers import Power
-from server.web.caller import caller_of
+from server.domain.accounts import Sight
+from server.web.caller import PROJECT, caller_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Site:
     section: str
     signed_in: bool
     person: str  # "" where nobody has signed in by name
-    may_change: bool
+    may_change: bool  # in this page's project, or in some where it has none
+    changeable: Sight  # the projects whose runs this person may change
     may_manage: bool
 
 
@@ -56,12 +58,13 @@ def code_spans(sentence: str) -> Markup:
 
 def render(request: Request, template: str, view: Any, *, section: str = "", status: int = 200) -> HTMLResponse:
     """Answers with a page or a fragment; the template sees `view` and `site`."""
-    caller = caller_of(request)
+    caller, project = caller_of(request), request.scope.get(PROJECT)
     site = Site(
         section,
         caller.signed_in,
         caller.person.name if caller.person else "",
-        caller.may(Power.CHANGE),
+        caller.may(Power.CHANGE) if project is None else caller.may_in(project, Power.CHANGE),
+        caller.sight(Power.CHANGE),
         caller.may(Power.MANAGE),
     )
     body = environment().get_template(template).render(view=view, site=site)

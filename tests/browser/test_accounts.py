@@ -20,6 +20,7 @@ pytestmark = pytest.mark.browser
 
 PASSWORD = "seven green bicycles"
 LONG = "somebody.with.a.long.name@department.of.the.lab.example"
+PROJECT = "speech recognition of the whole department, second attempt"
 PAGES = ("/settings/people", "/settings/tokens", "/settings/account", "/settings", "/")
 
 
@@ -34,6 +35,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name, role in (("ada", "admin"), (LONG, "editor"), ("vic", "viewer")):
         accounts.add_person(name, role, PASSWORD, who="the test")
     accounts.add_token("nightly trainings of the whole department", "ingest", None, who="ada")
+    accounts.add_person("guest", "viewer", PASSWORD, {"default": "viewer", PROJECT: "editor"}, who="ada")
+    accounts.add_token("of two projects", "write", None, ["default", PROJECT], who="ada")
     store.close()
     started = Server(home, "--token", "k" * 32)
     yield started

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as HttpScope
 
+from server.accounts import powers
 from server.accounts.book import Accounts
+from server.domain.accounts import EVERY_PROJECT, Person, Role, Scope, Sight, Token
 from server.web import access
 from server.web.auth import Door
 from server.web.gate import Gate
@@ -22,6 +25,7 @@ TOKEN = "a-token-of-enough-characters"
 PASSWORD = "seven green bicycles"
 INSIDE = 299  # what the room behind the gate answers
 ROLES, SCOPES = ("viewer", "editor", "admin"), ("ingest", "read", "write", "admin")
+OF_A_PROJECT = ("viewer", "editor"), ("ingest", "read", "write")  # as which somebody may be of some projects alone
 
 OPEN = {
     "GET /api/v1/health", "GET /sign-in", "POST /sign-in", "GET /static",
@@ -50,8 +54,10 @@ MANAGING = {
 }  # fmt: skip
 OF_ONESELF = {"POST /settings/account"}  # changes nobody else
 READERS = {"viewer", "editor", "admin", "token read", "token write", "token admin", "server"}
+READERS |= {"project viewer", "project editor", "project token read", "project token write"}
 SENDERS = {"editor", "admin", "token ingest", "token write", "token admin", "server"}
-CHANGERS = READERS - {"viewer", "token read"}
+SENDERS |= {"project editor", "project token ingest", "project token write"}
+CHANGERS = READERS - {"viewer", "token read", "project viewer", "project token read"}
 MANAGERS = {"admin", "token admin", "server"}
 
 
@@ -69,7 +75,7 @@ def allowed(route: str) -> set[str]:
     return READERS
 
 
-async def room(scope: Scope, receive: Receive, send: Send) -> None:
+async def room(scope: HttpScope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": INSIDE, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
@@ -92,6 +98,16 @@ class Scene:
             self.clients[role].cookies.set(door.cookie, str(door.sessions.open(*found)))
         for scope in SCOPES:
             self.clients[f"token {scope}"] = self._client(accounts.add_token(scope, scope, None, who="the test"))
+        for role in OF_A_PROJECT[0]:
+            name = f"project-{role}"
+            accounts.add_person(name, role, PASSWORD, {"theirs": role}, who="the test")
+            found = accounts.sign_in(name, PASSWORD)
+            assert found is not None
+            self.clients[f"project {role}"] = self._client()
+            self.clients[f"project {role}"].cookies.set(door.cookie, str(door.sessions.open(*found)))
+        for scope in OF_A_PROJECT[1]:
+            text = accounts.add_token(f"project {scope}", scope, None, ["theirs"], who="the test")
+            self.clients[f"project token {scope}"] = self._client(text)
 
     def _client(self, token: str = "") -> TestClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -109,7 +125,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def test_x01_every_route_has_a_line_and_every_line_a_route(scene: Scene) -> None:
-    told = {f"{method} {path}".replace("/static/{file}", "/static") for method, path, _ in access.TABLE}
+    told = {f"{method} {path}".replace("/static/{file}", "/static") for method, path, *_ in access.TABLE}
     assert told - set(scene.routes) == set()
     assert set(scene.routes) - told == set()
 
@@ -185,3 +201,18 @@ def test_x01_tokens_and_cookies_of_nobody_open_nothing(scene: Scene) -> None:
         answer = scene.ask("nobody", "GET /api/v1/runs", headers={"Cookie": f"gradwatch_session_8777={cookie}"})
         assert answer.status_code == 401
     assert scene.ask("nobody", "GET /api/v1/runs?token=" + TOKEN).status_code == 401
+
+
+def test_x01_a_request_of_which_the_gate_knows_nothing_sees_no_project() -> None:
+    assert powers.NOBODY.sight() == Sight(frozenset())
+    assert powers.EVERYBODY.sight() == powers.WITH_SERVER_TOKEN.sight() == EVERY_PROJECT
+
+
+def test_x01_an_admin_of_a_project_would_manage_nothing() -> None:
+    """No way leads there; a row that somebody wrote by hand opens no more than its projects."""
+    person = Person(1, "bob", Role.ADMIN, 0, projects={"vision": Role.ADMIN})
+    token = Token(1, "t", Scope.ADMIN, "ada", 0, projects=frozenset({"vision"}))
+    for caller in (powers.of_person(person), powers.of_token(token)):
+        assert not caller.may(powers.Power.MANAGE)
+        assert not caller.may_in("speech", powers.Power.READ)
+        assert caller.may_in("vision", powers.Power.CHANGE)

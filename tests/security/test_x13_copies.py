@@ -12,6 +12,7 @@ import pytest
 
 from client_hook.cli import main
 from server.accounts.book import Accounts, digest
+from server.domain.accounts import Role
 from server.store import Store
 from server.web.sessions import StoredSessions
 from tests.postgres import Cluster, binaries
@@ -102,4 +103,26 @@ def test_x13_an_import_takes_runs_and_overwrites_no_account(url: str, tmp_path: 
     store = Store.open(url)
     assert samples(store, "loss") == [(0, 1.0), (1, 2.0)]
     assert store.runs.get(RUN) is not None
+    store.close()
+
+
+def test_x14_whoever_sees_some_projects_alone_does_so_after_a_restore(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(binaries()), prepend=":")
+    fill(url)
+    store = Store.open(url)
+    Accounts(store).add_person("bob", "viewer", PASSWORD, {"vision": "editor"}, who="the test")
+    Accounts(store).add_token("of vision", "write", None, ["vision"], who="the test")
+    store.close()
+    file = tmp_path / "backup"
+    assert main(["backup", str(file), "--database", url]) == 0
+    store = Store.open(url)
+    Accounts(store).set_role("bob", "admin", who="the test")
+    Accounts(store).revoke_token("of vision", who="the test")
+    store.close()
+    assert main(["restore", str(file), "--database", url]) == 0
+    store = Store.open(url)
+    assert {one.name: one.projects for one in store.people.list()} == {"ada": None, "bob": {"vision": Role.EDITOR}}
+    assert {one.name: one.projects for one in store.tokens.list()} == {"nightly": None, "of vision": {"vision"}}
     store.close()

@@ -77,6 +77,48 @@ def test_a_person_is_added_listed_changed_and_removed(run: Run, url: str) -> Non
     assert run("user", "list")[1] == "Nobody has an account; gradwatch user add NAME --role admin\n"
 
 
+def test_a_person_gets_and_loses_projects(run: Run, url: str) -> None:
+    run("user", "add", "ada", "--role", "admin", password=PASSWORD)
+    code, out, err = run(
+        "user", "add", "bob", "--role", "editor", "--project", "vision", "--project", "speech", password=PASSWORD
+    )
+    assert (code, out, err) == (0, "bob can sign in now, as editor of 'speech', editor of 'vision'.\n", "")
+    assert run("user", "role", "bob", "viewer", "--project", "vision")[0] == 0
+    assert "bob   editor of 'speech', viewer of 'vision'  a password" in run("user", "list")[1]
+    said = "bob is viewer of 'vision' now, and signs in again.\n"
+    assert run("user", "role", "bob", "none", "--project", "speech")[1] == said
+    assert (
+        run("user", "role", "bob", "none", "--project", "vision")[1]
+        == "bob is of no project now, and signs in again.\n"
+    )
+    assert run("user", "role", "bob", "viewer")[1] == "bob is viewer now, and signs in again.\n"
+    for words, sentence in (
+        (("user", "role", "bob", "none"), "The role none takes a project away; name it with --project."),
+        (("user", "role", "bob", "admin", "--project", "vision"), "An admin, a person or a token, is one of the whole"),
+        (
+            ("user", "role", "bob", "viewer", "--project", " "),
+            "The project is ' ', expected a name of 1 to 200 characters",
+        ),
+        (("user", "role", "bob", "none", "--project", "x"), "'bob' has no role of its own in the project 'x'."),
+        (("user", "role", "ada", "viewer", "--project", "x"), "'ada' is the only admin; make somebody else one first."),
+        (("token", "add", "t", "--scope", "admin", "--project", "x"), "An admin, a person or a token, is one of the"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert sentence in err
+    store = Store.open(url)
+    done = [f"{deed.action}: {deed.about}" for deed in store.audit.newest(9)]
+    store.close()
+    assert "added a person: bob, editor of 'speech', editor of 'vision'" in done
+    assert "changed a role: bob: viewer of 'vision' to of no project" in done
+
+
+def test_a_token_of_projects_is_listed_with_them(run: Run) -> None:
+    code, out, _ = run("token", "add", "nightly", "--project", "vision", "--project", "speech")
+    assert (code, out[:3]) == (0, "gw_")
+    assert re.search(r"^nightly +ingest +'speech', 'vision' +valid", run("token", "list")[1], re.MULTILINE)
+
+
 def test_a_person_of_a_provider_is_listed_and_has_no_password(run: Run, url: str) -> None:
     store = Store.open(url)
     store.people.arrive(Arrival("https://login.lab.example", "1001", "ada", Role.VIEWER), who="the test")
@@ -139,7 +181,7 @@ def test_a_token_is_printed_once_alone_on_stdout_and_kept_as_a_hash(run: Run, ur
     store.close()
     _, listed, _ = run("token", "list")
     assert out.strip() not in listed
-    assert re.search(r"\nnightly trainings +ingest +valid +the command line +\S+ \S+ +no end +never\n", listed)
+    assert re.search(r"\nnightly trainings +ingest +all +valid +the command line +\S+ \S+ +no end +never\n", listed)
     code, _, err = run("token", "add", "nightly trainings")
     assert code == 2
     assert "There is a token called 'nightly trainings' already; revoke it, or choose another name." in err
@@ -147,7 +189,7 @@ def test_a_token_is_printed_once_alone_on_stdout_and_kept_as_a_hash(run: Run, ur
     assert (code, said) == (0, "The token 'nightly trainings' opens nothing any more.\n")
     assert run("token", "add", "nightly trainings", "--scope", "write", "--days", "30")[0] == 0
     _, listed, _ = run("token", "list")
-    assert re.search(r"write +valid .*\n.*ingest +revoked ", listed)
+    assert re.search(r"write +all +valid .*\n.*ingest +all +revoked ", listed)
 
 
 def test_a_scope_that_is_none_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,7 +116,10 @@ def test_the_secret_is_no_option_and_in_no_text(tmp_path: Path, capsys: pytest.C
             {"GRADWATCH_OIDC_DOMAINS": "lab"},
             "GRADWATCH_OIDC_DOMAINS holds 'lab': domains are needed, such as lab.example, or *",
         ),
-        ({"GRADWATCH_OIDC_ROLE": "root"}, "GRADWATCH_OIDC_ROLE is 'root': viewer, editor, admin are the roles"),
+        (
+            {"GRADWATCH_OIDC_ROLE": "root"},
+            "GRADWATCH_OIDC_ROLE is 'root': viewer, editor, admin are the roles, and none",
+        ),
         ({"GRADWATCH_OIDC_ROLES": "ml=root"}, "GRADWATCH_OIDC_ROLES is 'root': viewer, editor, admin are the roles"),
         (
             {"GRADWATCH_OIDC_ROLES": "ml"},

@@ -78,7 +78,7 @@ def _say_no_groups(provider: Provider) -> None:
     )
     if provider.groups:
         raise NotAdmitted(said)
-    log.warning("%s Whoever signs in has the role %s.", said, provider.role)
+    log.warning("%s Whoever signs in has the role %s.", said, provider.role or "none")
 
 
 def _groups(found: Any) -> set[str]:
@@ -97,6 +97,6 @@ def _name(provider: Provider, claims: Mapping[str, Any]) -> str:
         ) from None
 
 
-def _role(provider: Provider, groups: set[str]) -> Role:
+def _role(provider: Provider, groups: set[str]) -> Role | None:
     found = [role for group, role in provider.roles if group in groups]
     return max(found, key=_ORDER.index, default=provider.role)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from server.accounts.powers import Caller
-from server.domain.accounts import Deed, Person, Role, Scope, Token
+from server.domain.accounts import Deed, Person, Role, Scope, Token, role_text
 from server.domain.providers import Provider
 from server.web import formats
 from server.web.contexts.look import Choice
@@ -19,6 +19,11 @@ ROLES = {
     Role.EDITOR: "editor: reads, changes and deletes runs, sends data",
     Role.ADMIN: "admin: everything, with people, tokens and settings",
 }
+NONE = "none"  # takes a project away
+OF_A_PROJECT = {
+    Role.VIEWER: "viewer: reads",
+    Role.EDITOR: "editor: changes too",
+}
 SCOPES = {
     Scope.INGEST: "ingest: a training sends its run",
     Scope.READ: "read: a script reads",
@@ -28,12 +33,23 @@ SCOPES = {
 
 
 @dataclass(frozen=True)
-class PersonRow:
-    """One person, with the addresses of the forms."""
+class ProjectRow:
+    """A project that a person sees, with the role there."""
 
     name: str
     role: str
     roles: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """One person, with the addresses of the forms."""
+
+    name: str
+    role: str  # in words, with the project of each where it is not of the whole server
+    roles: tuple[Choice, ...]
+    limited: bool  # to the projects
+    projects: tuple[ProjectRow, ...]
     since: Moment
     signed_in: Moment | None
     url: str
@@ -58,8 +74,11 @@ class PeopleView:
 
     people: tuple[PersonRow, ...]
     roles: tuple[Choice, ...]
+    of_project: tuple[Choice, ...]
+    known: tuple[str, ...]  # projects that have runs
     deeds: tuple[DeedRow, ...]
     name: str
+    project: str
     problem: str
     notice: str
     open_until: bool  # nobody has to sign in yet
@@ -73,6 +92,7 @@ class TokenRow:
 
     name: str
     scope: str
+    projects: str  # "" where it is for all
     made_by: str
     since: Moment
     until: Moment | None
@@ -89,6 +109,7 @@ class TokensView:
     over_text: str
     scopes: tuple[Choice, ...]
     name: str
+    projects: str
     days: str
     problem: str
     made: str
@@ -109,6 +130,7 @@ def people_view(
     people: Sequence[Person],
     deeds: Sequence[Deed],
     caller: Caller,
+    known: Sequence[str] = (),
     *,
     provider: Provider | None = None,
     passwords: bool = True,
@@ -122,8 +144,11 @@ def people_view(
     return PeopleView(
         people=tuple(_person(one, caller, provider) for one in people),
         roles=_choices(ROLES, chosen),
+        of_project=_choices(OF_A_PROJECT, Role.VIEWER),
+        known=tuple(known),
         deeds=tuple(_deed(one) for one in deeds),
         name=wrote.get("name", ""),
+        project=wrote.get("project", ""),
         problem=problem,
         notice=notice,
         open_until=not people and provider is None,
@@ -150,6 +175,7 @@ def tokens_view(
         over_text=f"Those that were revoked ({formats.count(len(over))})",
         scopes=_choices(SCOPES, wrote.get("scope", Scope.INGEST)),
         name=wrote.get("name", ""),
+        projects=wrote.get("projects", ""),
         days=wrote.get("days", ""),
         problem=problem,
         made=made,
@@ -169,8 +195,13 @@ def _person(one: Person, caller: Caller, provider: Provider | None) -> PersonRow
     settled = bool(provider and provider.roles and provider.issuer == one.issuer)
     return PersonRow(
         name=one.name,
-        role=one.role,
-        roles=_choices(ROLES, one.role),
+        role=role_text(one.role, one.projects),
+        roles=_choices(ROLES, one.role if one.projects is None else ""),
+        limited=one.projects is not None,
+        projects=tuple(
+            ProjectRow(name, role, (*_choices(OF_A_PROJECT, role), Choice(NONE, "none: take it away", False)))
+            for name, role in sorted((one.projects or {}).items())
+        ),
         since=_moment(one.created_ms),
         signed_in=None if one.signed_in_ms is None else _moment(one.signed_in_ms),
         url=f"/settings/people/{quote(one.name, safe='')}",
@@ -200,6 +231,7 @@ def _token(one: Token, now_ms: int) -> TokenRow:
     return TokenRow(
         name=one.name,
         scope=one.scope,
+        projects=", ".join(sorted(one.projects or ())),
         made_by=one.made_by,
         since=_moment(one.created_ms),
         until=None if one.expires_ms is None else _moment(one.expires_ms),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from fastapi.sse import ServerSentEvent
 
+from server.accounts.powers import EVERYBODY
 from server.web import live_api
 from tests.server.house import RUN, house
 from tests.server.reliability.kit import Load, Sender, peak_memory_mb
@@ -145,7 +146,7 @@ def test_s13_who_comes_back_misses_nothing_and_needs_no_replay(tmp_path: Path) -
         home.diagnose()
 
         async def first() -> list[ServerSentEvent]:
-            stream = live_api.watch_run(before, home.app.state.services)
+            stream = live_api.watch_run(before, home.app.state.services, EVERYBODY)
             return [await anext(stream) for _ in range(3)]
 
         told = {event.event: event.data.step for event in asyncio.run(first())}

@@ -58,3 +58,17 @@ def test_two_servers_that_somebody_comes_to_at_once_make_one_person(store: Store
     assert len(store.people.list()) == 10
     if shared:
         stores[1].close()
+
+
+def test_who_arrives_without_a_role_sees_no_project_and_keeps_those_that_an_admin_gives(store: Store) -> None:
+    nobody = Arrival(ISSUER, "1001", ADA.name, None, settled=True)
+    assert store.people.arrive(nobody, who="the test").projects == {}
+    store.people.set_project(ADA.name, "vision", Role.EDITOR, who="the test")
+    in_a_group = Arrival(ISSUER, "1001", ADA.name, Role.ADMIN, settled=True)
+    for arrival in (nobody, in_a_group):
+        person = store.people.arrive(arrival, who="the test")
+        assert (person.role, person.projects) == (Role.EDITOR, {"vision": Role.EDITOR}), "groups widen no limit"
+    store.people.set_role(ADA.name, Role.VIEWER, who="the test")
+    assert store.people.arrive(in_a_group, who="the test").role is Role.ADMIN
+    person = store.people.arrive(nobody, who="the test")
+    assert (person.role, person.projects) == (Role.VIEWER, {}), "without a group nothing is left"

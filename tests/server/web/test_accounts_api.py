@@ -47,6 +47,7 @@ def test_a_person_is_added_listed_changed_and_removed(home: House, admin: TestCl
     assert item == {
         "name": "bob",
         "role": "editor",
+        "projects": None,
         "issuer": None,
         "created_ms": item["created_ms"],
         "signed_in_ms": None,
@@ -67,6 +68,59 @@ def test_a_person_is_added_listed_changed_and_removed(home: House, admin: TestCl
     assert sentence(admin.delete(f"{PEOPLE}/bob"), 404) == "Nobody is called 'bob'"
     done = [(deed.who, deed.action, deed.about) for deed in home.store.audit.newest(3)]
     assert done[0] == ("the token 'robot'", "removed a person", "bob, viewer")
+
+
+def test_a_person_of_some_projects_is_added_and_changed(home: House, admin: TestClient) -> None:
+    roles = {"vision": "editor", "speech": "viewer"}
+    item = admin.post(PEOPLE, json={"name": "bob", "password": PASSWORD, "projects": roles}).json()
+    assert (item["role"], item["projects"]) == ("editor", roles)
+    bob = browser(home, "bob")
+    assert bob.get("/api/v1/runs").json()["items"] == [], "the run is of the project default"
+    assert admin.patch(f"{PEOPLE}/bob", json={"projects": {"default": "viewer"}}).json()["role"] == "viewer"
+    assert not inside(bob), "other projects end the sessions"
+    sign_in(bob, "bob")
+    assert [one["project"] for one in bob.get("/api/v1/runs").json()["items"]] == ["default"]
+    assert admin.patch(f"{PEOPLE}/bob", json={"projects": {}}).json()["projects"] == {}
+    assert admin.patch(f"{PEOPLE}/bob", json={"role": "viewer"}).json()["projects"] is None
+    both = admin.patch(f"{PEOPLE}/bob", json={"role": "viewer", "projects": {}})
+    assert "it holds a role, projects or a password, one of them" in sentence(both)
+    assert sentence(admin.patch(f"{PEOPLE}/bob", json={"projects": {"x": "admin"}})).startswith("field projects")
+    assert sentence(admin.patch(f"{PEOPLE}/ada", json={"projects": {}})).startswith("'ada' is the only admin")
+
+
+def test_a_token_of_some_projects_opens_those(home: House, admin: TestClient) -> None:
+    made = admin.post(TOKENS, json={"name": "mine", "scope": "read", "projects": ["vision", "default"]}).json()
+    assert made["projects"] == ["default", "vision"]
+    with_it = {"Authorization": f"Bearer {made['token']}"}
+    assert len(browser(home).get("/api/v1/runs", headers=with_it).json()["items"]) == 1
+    other = admin.post(TOKENS, json={"name": "other", "scope": "read", "projects": ["vision"]}).json()
+    with_it = {"Authorization": f"Bearer {other['token']}"}
+    assert browser(home).get("/api/v1/runs", headers=with_it).json()["items"] == []
+    said = "An admin, a person or a token, is one of the whole server, never of some projects alone."
+    assert sentence(admin.post(TOKENS, json={"name": "x", "scope": "admin", "projects": ["vision"]})) == said
+    assert sentence(admin.post(TOKENS, json={"name": "x", "projects": []})).startswith("field projects")
+
+
+def test_the_pages_give_and_take_projects_without_scripts(home: House) -> None:
+    ada = browser(home, "ada")
+    added = ada.post(
+        "/settings/people", data={"name": "bob", "role": "editor", "project": "later", "password": PASSWORD}
+    )
+    assert added.status_code == 303
+    role = "/settings/people/bob/role"
+    assert ada.post(role, data={"project": "default", "role": "viewer"}).status_code == 303
+    page = ada.get("/settings/people").text
+    assert "viewer of &#39;default&#39;, editor of &#39;later&#39;" in page
+    assert '<option value="default"></option>' in page, "known projects are offered"
+    assert ada.post(role, data={"project": "later", "role": "none"}).status_code == 303
+    assert home.store.people.find("bob")[0].projects == {"default": "viewer"}  # type: ignore[index]
+    assert ada.post(role, data={"project": "default", "role": "admin"}).status_code == 422
+    assert ada.post(role, data={"role": "viewer"}).status_code == 303
+    assert home.store.people.find("bob")[0].projects is None  # type: ignore[index]
+    made = ada.post("/settings/tokens", data={"name": "t", "scope": "ingest", "projects": "later\r\n default \r\n\r\n"})
+    assert made.status_code == 200
+    assert home.store.tokens.list()[0].projects == {"later", "default"}
+    assert "for default, later alone · made by ada" in made.text
 
 
 def test_a_token_is_shown_once_and_opens_until_it_is_revoked(home: House, admin: TestClient) -> None:
@@ -104,12 +158,12 @@ def test_a_token_is_shown_once_and_opens_until_it_is_revoked(home: House, admin:
         ("POST", PEOPLE, {"name": "bob", "password": PASSWORD, "role": "root"}, "field role: got 'root'"),
         ("POST", PEOPLE, {"name": "bob", "password": PASSWORD, "id": 1}, "field id: it is not known here"),
         ("PATCH", PEOPLE + "/ada", {"role": "viewer"}, "'ada' is the only admin; make somebody else one first."),
-        ("PATCH", PEOPLE + "/eve", {}, "it holds a role or a password, one of the two"),
+        ("PATCH", PEOPLE + "/eve", {}, "it holds a role, projects or a password, one of them"),
         (
             "PATCH",
             PEOPLE + "/eve",
             {"role": "viewer", "password": "s3cret" * 9},
-            "it holds a role or a password",
+            "it holds a role, projects or a password",
         ),
         ("POST", PEOPLE, [{"name": "bob", "password": "s3cret"}], "field body: input should be a valid dictionary"),
         ("DELETE", PEOPLE + "/ada", None, "'ada' is the only admin; make somebody else one first."),

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from client_hook import wire
+from server.accounts.powers import EVERYBODY
 from server.errors import Busy, StorageFull
 from server.ingest import MAX_BODIES_BYTES, Ingest
 from server.live import Live
 from server.store import Store
 from server.web import ingest_api, problems
+from server.web.caller import CALLER
 from server.web.ingest_api import MAX_OPENING_BYTES
 from server.web.services import Services
 from tests.server.empty import put_database
@@ -39,6 +41,16 @@ class Home:
         return self.client.post(FRAMES, content=sent_frame(seq, series), headers=TYPE)
 
 
+class Gate:
+    """Lets everybody in, as the gate of an open server does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, CALLER: EVERYBODY}, receive, send)
+
+
 @pytest.fixture(params=["by the router", "express"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     put_database(tmp_path / "gradwatch.db")
@@ -50,6 +62,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     app.state.services = Services(nothing, store, live, ingest, nothing, lambda: NOW, nothing, nothing, nothing)
     if request.param == "express":
         app.add_middleware(ingest_api.Express, ingest=app.state.services.ingest)
+    app.add_middleware(Gate)
     problems.install(app, problems.plain_page)
     with TestClient(app) as client:
         yield Home(tmp_path, client, store)
