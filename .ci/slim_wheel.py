@@ -80,7 +80,7 @@ def pack(wheel: Path) -> None:
             if not entry.filename.startswith(f"{PACKAGE}/") or not data:
                 new.writestr(entry, data)
                 continue
-            deflated = compress(data, numiterations=600)[2:-4]  # without the frame of zlib
+            deflated = compress(data, numiterations=15)[2:-4]  # without the frame of zlib
             entry.compress_type, entry.CRC = zipfile.ZIP_DEFLATED, zlib.crc32(data)
             entry.file_size, entry.compress_size = len(data), len(deflated)
             _append(new, entry, deflated)
