@@ -1,7 +1,4 @@
-"""The training side of Gradwatch: `preflight` and then `watch` a model, `step` in the loop.
-
-Names load when they are first used, so importing this package costs nothing and does not import torch.
-"""
+"""The training side of Gradwatch: `preflight` and then `watch` a model, `step` in the loop."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lr_range_test", "preflight", "watch"]
 
+# names load when they are first used, so importing this package costs nothing and does not import torch
 _HOME_OF = {
     "lr_range_test": "client_hook.preflight.lr_range",
     "preflight": "client_hook.preflight",

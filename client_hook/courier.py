@@ -29,8 +29,6 @@ _OPENING_KEYS = (
     "preflight",
 )  # fmt: skip
 _LEAST_KEYS = ("id", "attempt", "rank", "project", "started_ms", "preflight")
-_BARE_KEYS = ("id", "attempt", "rank")
-_OF_ALL_RUNS = (401, 403, 408, 425, 429)  # answers that say nothing of this one
 
 
 class Courier:
@@ -107,12 +105,14 @@ class Courier:
             if isinstance(answer.body.get("url"), str):
                 self.url = answer.body["url"]
             return True
-        for keys in (_LEAST_KEYS, _BARE_KEYS) if answer.status in _SET_ASIDE else ():
-            if not set(self._opening) <= set(keys):
-                # better a run without its config than no run
-                self._note("opening", f"The server refused the run's description ({answer.detail}); sent without it.")
-                self._opening = {key: self._opening[key] for key in keys if key in self._opening}
-                return True
+        if answer.status in _SET_ASIDE and "project" in self._opening:
+            # better a run without its config than no run
+            self._note("opening", f"The server refused the run's description ({answer.detail}); sent without it.")
+            least = {key: self._opening[key] for key in _LEAST_KEYS if key in self._opening}
+            if least == self._opening:
+                del least["project"]
+            self._opening = least
+            return True
         self._failure(answer)
         return False
 
@@ -186,8 +186,7 @@ class Courier:
 
     def _failure(self, answer: Answer) -> None:
         self.problem = answer.detail or f"HTTP {answer.status}"
-        elsewhere = answer.status == 404 and not self.answered  # no server of ours
-        self.turned_away = 400 <= answer.status < 500 and answer.status not in _OF_ALL_RUNS and not elsewhere
+        self.turned_away = answer.status in _SET_ASIDE or (answer.status == 404 and self.answered)
         told: float | None = None
         if answer.status in (401, 403):
             told = REFUSED_WAIT_S

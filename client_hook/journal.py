@@ -90,8 +90,8 @@ class Journal:
 
     @property
     def on_disk(self) -> bool:
-        """Says whether the spool takes what is measured, as far as it was tried."""
-        return not self._spool_retry_at or (self._spool is not None and time.monotonic() >= self._spool_retry_at)
+        """Says whether the spool took everything so far."""
+        return not self._spool_retry_at
 
     # -- the journal thread ------------------------------------------------------------------------------------------
 

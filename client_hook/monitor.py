@@ -45,7 +45,7 @@ class Monitor:
         self.guard = Guard(strict=request.settings.strict, quiet=request.settings.quiet)
         self._settings = request.settings
         self._identity = request.identity
-        self._on_finding: Any = request.on_finding
+        self._on_finding = request.on_finding
         self._own_transport = request.transport is None
         self._parts: Parts | None = None
         self._log: UserLog | None = None
@@ -63,9 +63,6 @@ class Monitor:
     def begin(self, request: Request) -> None:
         """Installs everything."""
         parts = prepare(request, self.guard)
-        if self._on_finding is not None and not callable(self._on_finding):
-            wrong, self._on_finding = type(self._on_finding).__name__, None
-            self.guard.absorb(TypeError(f"on_finding: got {wrong}, expected a function"), "watch(on_finding)")
         context = parts.context
         living.add(self, [*context.models.values(), *context.listed], list(context.optimizers.values()))
         shutdown.register(self, self._end)
@@ -114,8 +111,6 @@ class Monitor:
     @guarded(None)
     def log(self, named: Any = (), /, *, step: int | None = None, **scalars: Any) -> None:
         """Records numbers under names of your own, in a dict too; `epoch=` also tells the epoch."""
-        if not isinstance(named, (Mapping, tuple)):
-            raise TypeError(f"got {type(named).__name__}, expected name=value, or a dict")
         if self._log is not None:
             self._log.scalars(dict(named, **scalars), step)
 
@@ -133,8 +128,7 @@ class Monitor:
 
     @guarded(None)
     def inspect(self, batch: Any, *, step: int | None = None, model: str | None = None) -> None:
-        """Shows what a copy of the model makes of a batch (inputs, (inputs, targets) or a dict) in evaluation mode:
-        filters, feature maps, saliency. `model` is the name of one of several."""
+        """Shows what a copy of the model makes of a batch in evaluation mode; `model` names one of several."""
         if self._log is not None and not self._identity.rank:
             from client_hook.inspecting import inspection
 
@@ -188,11 +182,8 @@ class Monitor:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self, status: str = "finished", timeout: float = _WAIT_S) -> bool:
-        """Closes the open step and sends what is left; True when the server has all of it.
-
-        `status` is finished, failed, stopped or crashed; any other counts as finished, and the ledger says so (strict
-        raises ValueError). `timeout` is in seconds; what is no number counts as 10.
-        """
+        """Closes the open step and sends what is left within `timeout` seconds; True when the server has all of it.
+        `status` is finished, failed, stopped or crashed."""
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]
             self.guard.absorb(ValueError(f"status: got {got}, expected finished, failed, stopped or crashed"), "finish")

@@ -171,10 +171,8 @@ class Sender:
             self._say(f"Gradwatch: {self._url}")
         elif not self._said_calm and monotonic() - self._started_at > CALM_LINE_AFTER_S:
             self._said_calm = True
-            spool = self._settings.spool_dir
-            if self._journal.on_disk:
-                what = f"everything is kept in {spool}; deliver it later with: gradwatch sync"
-            else:
-                what = f"but {spool} cannot be written: what the server does not take ends with this process"
-            why = f": {courier.problem}" if courier.problem else ""
-            self._say(f"Gradwatch: {self._settings.url} has taken nothing yet{why}. The training goes on, {what}")
+            self._say(
+                f"Gradwatch: {self._settings.url} has taken nothing yet{courier.problem and ': '}{courier.problem}. "
+                f"The training goes on, {'everything is' if self._journal.on_disk else 'but nothing can be'} kept in "
+                f"{self._settings.spool_dir}; deliver it later with: gradwatch sync"
+            )

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from client_hook.guard import quietly
-
 DEFAULT_URL = "http://127.0.0.1:8777"
 DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024
 DEFAULT_SPOOL_BYTES = 2 * 1024 * 1024 * 1024
@@ -53,9 +51,9 @@ class Settings:
         env = os.environ if environ is None else environ
         notes: list[str] = []
         return cls(
-            url=_url(_text(url) or env.get("GRADWATCH_URL"), notes),
-            token=_token(env.get("GRADWATCH_TOKEN") if token in (None, "") else token, notes),
-            project=_text(project) or env.get("GRADWATCH_PROJECT") or "default",
+            url=_url(str(url or env.get("GRADWATCH_URL") or ""), notes),
+            token=_token(token or env.get("GRADWATCH_TOKEN"), notes),
+            project=str(project or env.get("GRADWATCH_PROJECT") or "default"),
             home=_home(home or env.get("GRADWATCH_HOME"), notes),
             quiet=_flag(quiet, env, "GRADWATCH_QUIET"),
             strict=_flag(strict, env, "GRADWATCH_STRICT"),
@@ -78,14 +76,8 @@ def _flag(given: bool | None, env: Mapping[str, str], name: str) -> bool:
     return bool(given) if given is not None else env.get(name, "").strip().lower() in _TRUE
 
 
-def _text(given: object) -> str:
-    return "" if given is None else str(quietly(str, given, default=""))
-
-
-def _url(given: str | None, notes: list[str]) -> str:
-    if given is None or not given.strip():
-        return DEFAULT_URL
-    url = given.strip()
+def _url(given: str, notes: list[str]) -> str:
+    url = given.strip() or DEFAULT_URL
     if "://" not in url:
         url = f"http://{url}"
     try:
@@ -104,10 +96,7 @@ def _url(given: str | None, notes: list[str]) -> str:
 
 
 def _token(given: object, notes: list[str]) -> str | None:
-    if not isinstance(given, (str, type(None))):
-        notes.append(f"token: got {type(given).__name__}, expected a text; it is not used")
-        return None
-    token = given.strip() if given else ""
+    token = given.strip() if isinstance(given, str) else "\n" if given else ""
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         notes.append("token: it holds characters that a token cannot have (only visible ASCII); it is not used")
         return None

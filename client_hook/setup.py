@@ -168,7 +168,7 @@ def _options(request: Request, guard: Guard) -> Options:
     for name in ("moving_target", "finetune"):
         if (value := getattr(options, name)) is not None:
             # a config read from a file or a command line may hold texts
-            setattr(options, name, value.strip().lower() not in _NO if isinstance(value, str) else bool(value))
+            setattr(options, name, str(value).strip().lower() not in _NO)
     return options
 
 

@@ -24,21 +24,14 @@ _WEIGHTED = re.compile(
     r"^(Addmm|Mm|Mv|Addmv|Bmm|Baddbmm|Linear|Dot|Convolution|MkldnnLinear|MkldnnConvolution|CudnnConvolution|ThnnConv|SlowConv|Trilinear)"
 )
 _RECURRENT = re.compile(r"(Rnn|Lstm|Gru)", re.IGNORECASE)
-_NORM = re.compile(
-    r"(NativeBatchNorm|CudnnBatchNorm|MiopenBatchNorm|NativeLayerNorm|NativeGroupNorm|LayerNorm|BatchNorm|RmsNorm)"
-)
+_NORM = re.compile(r"(BatchNorm|LayerNorm|NativeGroupNorm|RmsNorm)")
 _DROPOUT = re.compile(r"Dropout")
 _POOL = re.compile(r"Pool")
 _SOFTMAX = re.compile(r"^(Softmax|LogSoftmax|SafeSoftmax)")
-_ACTIVATION = re.compile(
-    r"^(Relu|LeakyRelu|Prelu|RRelu|Elu|Celu|Gelu|Silu|Sigmoid|LogSigmoid|Tanh|Softplus|Softshrink|Hardtanh|Hardswish|"
-    r"Hardsigmoid|Hardshrink|Mish|Threshold|Glu|Exp|Pow|Sin|Cos|Abs|Clamp|Maximum|Minimum|Erf|Log|Sqrt|Rsqrt|Where|"
-    r"ScaledDotProduct|Sinh|Cosh|Atan)"
-)
 # arithmetic that is linear, or that only the loss has
 _PLAIN = re.compile(
     r"^(Add|Sub|Neg|Mean|Sum|Mul|Div|Index|Gather|Scatter|Embedding|ConstantPad|Reflection|Upsample|Copy|Accumulate|"
-    r"Cat|Stack|Split|Unbind|Repeat|Flip|Roll|Tril|Triu|MaskedFill|Max|Min|Amax|Norm|WeightNorm|LinalgVectorNorm|PixelShuffle)"
+    r"Cat|Stack|Split|Unbind|Repeat|Flip|Roll|Tril|Triu|MaskedFill|M(ax|in)(?!imum)|Amax|Norm|WeightNorm|LinalgVectorNorm|PixelShuffle)"
 )
 
 
@@ -64,7 +57,7 @@ def kind_of(node: Any, name: str) -> str | None:
         return "norm"
     if _DROPOUT.search(name):
         return "dropout"
-    if _RECURRENT.search(name) or _ACTIVATION.match(name):
+    if _RECURRENT.search(name):
         return "activation"
     if _POOL.search(name):
         return "pool"
@@ -72,7 +65,7 @@ def kind_of(node: Any, name: str) -> str | None:
         return "activation"  # a gate: the product of two things that are computed
     if _PLAIN.match(name) or "Loss" in name:
         return None
-    return "activation"  # an operation that is not known here may be anything, so nothing is called linear over it
+    return "activation"  # also what is not known here: it may be anything, so nothing is called linear over it
 
 
 def is_recurrent(name: str) -> bool:

@@ -39,10 +39,8 @@ class OptimizerStateSignal(Signal):
 
     def on_post_step(self, key: str, optimizer: Optimizer) -> None:
         """Looks, on some sampled steps."""
-        if self._seen % EVERY == 1:
-            self._look(key, optimizer)
-
-    def _look(self, key: str, optimizer: Optimizer) -> None:
+        if self._seen % EVERY != 1:
+            return
         names, states = [], []
         for parameter, state in optimizer.state.items():
             name = self.context.parameter_name(parameter)
@@ -66,22 +64,20 @@ class OptimizerStateSignal(Signal):
         """Sends the fact when it changed."""
         self._seen += 1
         self._later.poll()
-        self._send(step)
-
-    def on_finish(self) -> None:
-        """Looks once more: what came between two looks stays."""
-        for key, optimizer in self.context.optimizers.items():
-            self._look(key, optimizer)
-        self._later.poll(wait=True)
-        self._send(self.context.step)
-
-    def _send(self, step: int) -> None:
         bad = [name for names in self._bad.values() for name in names][:200]
         empty = [key for key, nothing in self._empty.items() if nothing]
         fact = {"looked": self._seen > 1, "nonfinite": bad, "empty": empty}
         if self._seen > 2 and fact != self._sent:
             self._sent = fact
             self.context.outbox.record("fact", "optimizer_state", step, fact)
+
+    def on_finish(self) -> None:
+        """Looks once more: what came between two looks stays."""
+        self._seen = EVERY + 1
+        for key, optimizer in self.context.optimizers.items():
+            self.on_post_step(key, optimizer)
+        self._later.poll(wait=True)
+        self.on_close(self.context.step, 0, True)
 
     def detach(self) -> None:
         """Forgets what is on its way."""

@@ -40,9 +40,6 @@ class ScalerSignal(Signal):
         given = self.context.options.scaler
         if isinstance(given, GradScaler):
             self._take(given)
-        elif given is not None:
-            wrong = f"scaler: got {type(given).__name__}, expected a torch.amp.GradScaler"
-            self.context.guard.absorb(TypeError(wrong), "watch(scaler)")
         self.context.options.scaler = None  # held weakly from here on
 
     def detach(self) -> None:

@@ -99,11 +99,8 @@ class SchedulersSignal(Signal):
         self.context.options.scheduler = None  # held weakly from here on
         items = given.values() if isinstance(given, dict) else given if isinstance(given, (list, tuple)) else [given]
         for scheduler in items:
-            if hasattr(scheduler, "step"):
+            if scheduler is not None:
                 self._add(scheduler, passed=True)
-            elif scheduler is not None:
-                wrong = f"scheduler: got {type(scheduler).__name__}, expected what has a method step, or a list or dict"
-                self.context.guard.absorb(TypeError(f"{wrong} of them"), "watch(scheduler)")
         if self._seen:
             self._send(-1)
         self.context.patches.subscribe(self)

@@ -12,8 +12,8 @@ from typing import Any
 MASK = "***"
 # texts: re compiles them when the first config is looked at, not at import
 _NAME = (
-    r"(?i)(^|[_\-.])(token|password|passwd|pwd|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|credentials?|auth)($|[_\-.])|"
-    r"(apikey|authtoken|accesstoken|accesskey)"
+    r"(?i)(^|[_\-.])(token|passw(or)?d|pwd|secret|(api|access|private)[_\-]?key|credentials?|auth)($|[_\-.])|"
+    r"(api|access)key|(auth|access)token"
 )  # fmt: skip
 _VALUE = (
     r"\b(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|"

@@ -179,11 +179,11 @@ def test_waits_double_up_to_a_minute() -> None:
     assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_a_description_of_which_nothing_is_taken_is_sent_as_the_bare_identity() -> None:
+def test_a_description_of_which_nothing_is_taken_is_sent_without_its_project() -> None:
     source = Source(1)
     made, transport, clock, said = courier(source, *[Answer(422, {"detail": "project: got 5"})] * 2)
     run_dry(made, clock, source)
-    assert json.loads(transport.asked[2][1]) == {"id": "run", "attempt": "a", "rank": 0}
+    assert json.loads(transport.asked[2][1]) == {"id": "run", "attempt": "a", "rank": 0, "started_ms": 1}
     assert source.acknowledged == [0]
     assert len(said) == 1
 

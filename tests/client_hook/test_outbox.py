@@ -224,9 +224,8 @@ def test_the_calm_line_says_what_is_wrong_and_promises_no_disk_that_is_not_there
     box.finish("finished", 0.0)
     spool = settings.spool_dir
     goes_on = f"Gradwatch: {settings.url} has taken nothing yet: nobody there. The training goes on, "
-    kept = f"everything is kept in {spool}; deliver it later with: gradwatch sync"
-    lost = f"but {spool} cannot be written: what the server does not take ends with this process"
-    assert said == [goes_on + (kept if disk else lost)]
+    kept = f"{'everything is' if disk else 'but nothing can be'} kept in {spool}; "
+    assert said == [f"{goes_on}{kept}deliver it later with: gradwatch sync"]
 
 
 def test_what_is_wrong_with_a_setting_is_said(tmp_path: Path, server: Server) -> None:
