@@ -31,6 +31,7 @@ from client_hook.userlog import UserLog
 _How = tuple[str, dict[str, Any] | None]  # a run ends: state and details
 
 _WAIT_S = 10.0
+_UNTOLD = str(b"finished", "ascii")  # by identity another than the word that somebody writes
 _ENDINGS = ("finished", "failed", "stopped", "crashed")
 _GONE = (
     "The watched model was gone before the first step, so nothing is recorded: "
@@ -194,7 +195,7 @@ class Monitor:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, status: str = "", timeout: float = _WAIT_S) -> bool:
+    def finish(self, status: str = _UNTOLD, timeout: float = _WAIT_S) -> bool:
         """Closes the open step and sends what is left; True when the server has all of it.
 
         `status` is finished, failed, stopped or crashed; any other counts as finished, and the ledger says so (strict
@@ -203,7 +204,7 @@ class Monitor:
         """
         if not isinstance(timeout, (int, float)) or timeout != timeout:
             timeout = _WAIT_S
-        if status == "":
+        if status is _UNTOLD:
             return self._leave(self._raised(), timeout)
         if not isinstance(status, str) or status not in _ENDINGS:
             got = str(quietly(repr, status))[:50]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import gc
+import inspect
 import math
 import threading
 import time
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from client_hook import shutdown, watch
 from client_hook.living import living
+from client_hook.monitor import Monitor
 from client_hook.patches import patches
 from tests.client_hook.tape import taped
 
@@ -329,6 +331,7 @@ def test_finish_of_who_caught_the_exception_tells_it_unless_a_state_is_given() -
     assert (ended, extra["exception"]) == ("failed", "ValueError: the data ran out")
     assert "raise ValueError" in extra["traceback"]
     assert ending_of(caught("finished")) == ("finished", {})
+    assert inspect.signature(Monitor.finish).parameters["status"].default == "finished"
 
 
 def test_another_watch_of_the_model_where_an_exception_is_handled_tells_what_ended_the_first() -> None:
