@@ -206,7 +206,7 @@ def _opening(request: Request, options: Options, guard: Guard) -> dict[str, Any]
     tags = _tags(request.tags, guard)
     return {
         "name": None if request.name is None else str(request.name),
-        "tags": [str(tag) for tag in tags],
+        "tags": [str(tag) for tag in tags[:100]],  # as many as a run may have
         "first_step": options.first_step or 0,
         "config": sanitise("fact", "config", -1, 0, options.config)["value"],
     }

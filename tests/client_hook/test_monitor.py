@@ -190,6 +190,13 @@ def test_every_wrong_argument_is_said() -> None:
     monitor.finish(timeout=0.2)
 
 
+def test_more_tags_than_a_run_may_have_do_not_cost_its_name() -> None:
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer, name="n", tags=[str(number) for number in range(101)])
+    assert len(monitor._parts.outbox._sender._opening["tags"]) == 100
+    monitor.finish(timeout=0.2)
+
+
 def test_a_watch_that_was_refused_says_why_in_its_ledger() -> None:
     monitor = watch(None, None, strict=False)  # type: ignore[arg-type]
     assert "model: got NoneType, expected an nn.Module or a dict of named modules" in monitor.ledger["notes"][0]
