@@ -86,7 +86,7 @@ def tumours(
     loss_fn = nn.BCEWithLogitsLoss() if last in ("none", "relu") else nn.BCELoss()
     cut = 0.0 if last in ("none", "relu") else 0.5
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
-    probe = Probe(model, optimizer, loss_fn=loss_fn)
+    probe = Probe(model, optimizer)
     for step in range(steps):
         predicted = model(x)
         loss = loss_fn(predicted, y)
