@@ -42,8 +42,9 @@ TOLD = re.compile(r"zebra|0123456789ab", re.IGNORECASE)  # of what may not be se
 STREAMS = {"/api/v1/live", "/api/v1/runs/{run_id}/live"}
 # what names runs and projects elsewhere than in the path
 QUERIES: Mapping[str, tuple[str, ...]] = {
-    "/": ("", "?project={project}", "?search={run}", "?search=zebra", "?search=told-in-notes", "?tag=zebra-tag", "?shelf=deleted",
-          "?shelf=archived", "?where=config.zebra_key=1", "?sort=config.zebra_key", "?col=config.zebra_key"),
+    "/": ("", "?project={project}", "?search={run}", "?search=zebra", "?search=told-in-notes", "?tag=zebra-tag",
+          "?shelf=deleted", "?shelf=archived", "?where=config.zebra_key=1", "?sort=config.zebra_key",
+          "?col=config.zebra_key"),
     "/api/v1/runs": ("", "?project={project}", "?search={run}", "?search=zebra", "?tag=zebra-tag", "?deleted=true",
                      "?archived=true", "?where=config.zebra_key=1", "?sort=last.zebra/loss", "?limit=1",
                      "?sort=name", "?sort=loss", "?severity=error"),
