@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from client_hook import preflighted, ranks, shutdown, verdict
-from client_hook.guard import Guard, guarded, quietly, run_thread, say
+from client_hook.guard import Guard, guarded, quietly, run_thread, say, shielded
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
@@ -281,8 +281,8 @@ class Monitor:
         if parts is None:
             return None
         parts.context.ending = state
-        parts.recorder.finish()
-        parts.recorder.detach()
+        shielded(parts.recorder.finish, self.guard)()
+        shielded(parts.recorder.detach, self.guard)()
         living.remove(self)
         shutdown.register(parts.outbox, parts.outbox.finish)
         shutdown.unregister(self)

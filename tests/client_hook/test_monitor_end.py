@@ -416,6 +416,25 @@ def by_exit(monitor: Any, error: BaseException) -> None:
         sys.exit(4)
 
 
+@pytest.mark.parametrize("part", ["finish", "detach"])
+def test_last_words_that_fail_cost_neither_the_end_of_the_run_nor_what_was_sent_before(part: str) -> None:
+    def end(monitor: Any) -> None:
+        def fails() -> None:
+            raise MemoryError("too large")
+
+        recorder = monitor._parts.recorder
+        setattr(recorder, part, fails)
+        monitor.guard.strict = False
+        monitor.finish(timeout=0.1)
+        if part == "detach":
+            delattr(recorder, part)
+            recorder.detach()
+
+    ended, extra = ending_of(end)
+    assert (ended, extra) == ("finished", {})
+    assert our_threads() == []
+
+
 def test_exit_takes_its_code_by_name_too() -> None:
     def end(monitor: Any) -> None:
         with pytest.raises(SystemExit) as raised:
