@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from sys import exc_info
 from time import monotonic, perf_counter
-from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from client_hook import preflighted, ranks, shutdown, verdict
-from client_hook.guard import Guard, guarded, quietly, run_thread, say
+from client_hook.guard import Guard, guarded, quietly, run_thread, say, shielded
 from client_hook.identity import Identity
 from client_hook.ledger import Ledger
 from client_hook.living import living
@@ -60,11 +59,18 @@ class Monitor:
         self._last_findings: list[dict[str, Any]] = []
         self._last_words: threading.Thread | None = None  # delivers, where nobody waited for it
         self._lock = threading.RLock()
+        self._place = threading.local()
         self._note_where()
 
     def _note_where(self) -> None:
-        """Keeps which thread trains, and while which exception is handled, as a number that keeps nothing alive."""
-        self.thread, self._handled = threading.get_ident(), id(exc_info()[1])
+        """Keeps which thread trains, and while which exception is handled, as numbers that keep nothing alive."""
+        self._thread, self._handled = threading.get_ident(), _handled()
+        self._place.trained = True
+
+    @property
+    def is_here(self) -> bool:
+        """Says whether this thread trains; the number alone may be that of one that has ended."""
+        return self._thread == threading.get_ident() and hasattr(self._place, "trained")
 
     @guarded(None)
     def begin(self, request: Request) -> None:
@@ -215,7 +221,7 @@ class Monitor:
     def _raised(self) -> BaseException | None:
         """Gives the exception that flies or is handled here, if it came after the last step and is no usual end."""
         error = exc_info()[1]
-        goes_on = id(error) == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
+        goes_on = _handled() == self._handled or isinstance(error, (StopIteration, StopAsyncIteration))
         return None if goes_on else error
 
     def __enter__(self) -> Monitor:
@@ -230,13 +236,13 @@ class Monitor:
         if error is None or isinstance(error, GeneratorExit):
             return self._end("finished", timeout)
         state, extra = how = shutdown.describe(error)
-        self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], how)
+        self.leaves(shutdown.frames_of(error), how)
         return self._end(state, timeout, extra)
 
     def left_by(self, error: BaseException | None) -> None:
         """Ends, and delivers in the background: an exception, if there is one, left the training."""
         if error is not None:
-            self.leaves([frame for frame, _ in walk_tb(error.__traceback__)], shutdown.describe(error))
+            self.leaves(shutdown.frames_of(error), shutdown.describe(error))
         self.replaced()
 
     def followed(self) -> None:
@@ -275,8 +281,8 @@ class Monitor:
         if parts is None:
             return None
         parts.context.ending = state
-        parts.recorder.finish()
-        parts.recorder.detach()
+        shielded(parts.recorder.finish, self.guard)()
+        shielded(parts.recorder.detach, self.guard)()
         living.remove(self)
         shutdown.register(parts.outbox, parts.outbox.finish)
         shutdown.unregister(self)
@@ -368,6 +374,12 @@ class Monitor:
     def _tell(self, finding: dict[str, Any]) -> None:
         if self._on_finding is not None:
             self._on_finding(finding)
+
+
+def _handled() -> tuple[int, ...]:
+    """Tells apart what is handled: by where it was raised too, because a later one may lie where an older one lay."""
+    _, error, trace = exc_info()
+    return (id(error), id(trace), trace.tb_lasti) if trace else (id(error),)
 
 
 def _silent(settings: Settings, identity: Identity) -> Monitor:

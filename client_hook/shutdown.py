@@ -148,7 +148,7 @@ def _thread_excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             for alive, _ in list(_registry.open.values()):
                 monitor = alive()
-                if getattr(monitor, "thread", None) == threading.get_ident():
+                if getattr(monitor, "is_here", False):
                     monitor.left_by(args.exc_value)
 
     return excepthook
@@ -157,12 +157,12 @@ def _thread_excepthook(previous: Callable[..., Any]) -> Callable[..., Any]:
 def _exit(previous: Callable[..., Any]) -> Callable[..., Any]:
     """Hears what the process is to answer, by `sys.exit` or `exit`: at its end nobody knows any more."""
 
-    def leave(*status: Any) -> Any:
+    def leave(*status: Any, **named: Any) -> Any:
         if threading.current_thread() is threading.main_thread():
-            error = SystemExit(*(code for code in status if type(code) is not Quitter))
+            error = SystemExit(*(code for code in (*status, *named.values()) if type(code) is not Quitter))
             error.__context__ = sys.exc_info()[1]
             leaving(error, traceback.walk_stack(sys._getframe(1)))
-        return previous(*status)
+        return previous(*status, **named)
 
     return leave
 
@@ -170,7 +170,7 @@ def _exit(previous: Callable[..., Any]) -> Callable[..., Any]:
 def leaving(error: BaseException, walk: Iterable[tuple[FrameType, int]] = ()) -> tuple[str, dict[str, Any]]:
     """Tells what is open of an exception that leaves the code of its traceback, or is about to leave that of `walk`."""
     how = describe(error)
-    frames = [frame for frame, _ in walk or traceback.walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in walk] or frames_of(error)
     for alive, _ in list(_registry.open.values()):
         hear = getattr(alive(), "leaves", None)
         if hear is not None:
@@ -178,15 +178,25 @@ def leaving(error: BaseException, walk: Iterable[tuple[FrameType, int]] = ()) ->
     return how
 
 
+def frames_of(error: BaseException) -> list[FrameType]:
+    """Gives the frames of the code that an exception has left."""
+    frames: list[FrameType] = quietly(lambda: [frame for frame, _ in traceback.walk_tb(error.__traceback__)])
+    return frames or []
+
+
 def describe(error: BaseException) -> tuple[str, dict[str, Any]]:
     """Says what an exception that left the loop means for the run: state, and details for the status record."""
+    return quietly(_described, error) or ("failed", {"exception": object.__repr__(error)})
+
+
+def _described(error: BaseException) -> tuple[str, dict[str, Any]]:
     if isinstance(error, SystemExit):
-        if error.code in (None, 0):
+        if error.code is None or (isinstance(error.code, int) and not error.code):
             return "finished", {"exit_code": error.code}
         error = error.__context__ or error  # that of `except …: sys.exit(1)`
     if isinstance(error, KeyboardInterrupt):
         return "stopped", {"signal": "SIGINT"}
-    lines = "".join(traceback.format_exception(error))
+    lines = "".join(quietly(traceback.format_exception, error, default=()))
     kind = type(error).__name__
     return "stopped" if kind in _STOPS else "failed", {
         "exception": f"{kind}: {quietly(str, error, default='(no text)')}"[:2_000].rstrip(": "),

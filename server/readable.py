@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import get_args
 
 from server.errors import StoreError
-from server.ingest.values import CONTROL, ID, MAX_TIME_MS
+from server.ingest.values import CONTROL, ID, MAX_TIME_MS, lines
 from server.store import Store
 from server.web.models.findings import FindingItem
+from server.web.models.notes import LONGEST
 from server.web.models.runs import AttemptItem, RunItem
 from server.web.models.series import SeriesItem
 from server.web.models.values import OutcomeName
 
 MAX_NAME = 200
+MAX_VERSION = 1_000_000_000  # the form takes nine digits
 MOST_EVENTS = 1_000_000
 NAMES_AT_ONCE = 200
 
@@ -73,8 +75,17 @@ def _series(store: Store, run_id: str) -> None:
                     store.series.read(run_id, some, attempt=attempt.number, rank=rank, start=first, stop=last)
 
 
+def _notes(store: Store, run_id: str) -> None:
+    for notes in store.notes.versions(run_id):
+        _need(isinstance(notes.text, str) and len(notes.text) <= LONGEST and lines(notes.text) == notes.text, "text")
+        _need(len(notes.who) <= MAX_NAME and not CONTROL.search(notes.who), "who")
+        _need(0 < notes.version < MAX_VERSION, "version")
+        _need(0 <= notes.written_ms < MAX_TIME_MS, "time")
+
+
 _PARTS: Mapping[str, Callable[[Store, str], None]] = {
-    "row": _run, "attempts": _attempts, "events": _events, "findings": _findings, "series": _series
+    "row": _run, "attempts": _attempts, "events": _events, "findings": _findings, "notes": _notes,
+    "series": _series,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from server.store.ahead import Ahead
 from server.store.alerts import Alerts
@@ -94,6 +95,10 @@ class Store:
     def now_ms(self) -> int:
         """Gives the time that counts for all server processes on the database."""
         return self._clock() + self._database.ahead_ms()
+
+    def importing(self) -> AbstractContextManager[None]:
+        """Waits until no other process imports, and lets none while it is entered."""
+        return self._database.importing()
 
     def notify(self, run_id: str, kind: str, step: int) -> None:
         """Tells the other server processes on this database that a run changed; never waits."""

@@ -107,16 +107,17 @@ def take(source: Path, url: str, wanted: Sequence[str], project: str | None = No
         )
     store = Store.open(url)
     try:
-        ingest = Ingest(store, Live(), store.now_ms)
-        for run in runs(folders, names):
-            if wanted and run.name not in wanted:
-                continue
-            if run.attempts and not run.lost:
-                _put(run, store, ingest, project or _project(source))
-            if run.lost or not run.attempts:
-                outcome.note(run)
-            else:
-                outcome.add(run)
+        with store.importing():  # of two who put the same run there each would bring what the other is about to
+            ingest = Ingest(store, Live(), store.now_ms)
+            for run in runs(folders, names):
+                if wanted and run.name not in wanted:
+                    continue
+                if run.attempts and not run.lost:
+                    _put(run, store, ingest, project or _project(source))
+                if run.lost or not run.attempts:
+                    outcome.note(run)
+                else:
+                    outcome.add(run)
     finally:
         store.close()
     if not (outcome.came or outcome.grown or outcome.there):

@@ -32,6 +32,10 @@ from server.web.throttle import throttled
 
 STREAMS = "/live"  # how the addresses of those end that go on and on
 ASKED_AGAIN_S = 5.0
+SIGNED_OUT = (
+    "You are signed out, so nothing is saved yet. Sign in at another tab, then reload this page: "
+    "your browser sends what you typed once more."
+)
 
 ErrorPage = Callable[[Request, int, str], Response]
 
@@ -80,6 +84,8 @@ class Gate:
                     "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
                 )
                 await RedirectResponse("/sign-in?next=" + quote(target, safe=""), 303)(scope, receive, send)
+            elif not caller.sent_token and _is_for_people(scope, headers):
+                await self._say(self._error_page, scope, receive, send, caller.status, SIGNED_OUT, caller.headers)
             else:
                 await refuse(send, caller.status, caller.sentence, caller.headers)
             return

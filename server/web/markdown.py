@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import nh3
@@ -13,6 +15,8 @@ _PARSER = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("ta
 # A line end is one on the page too. Pictures would be asked for at other places, so they stay text.
 _OF_PEOPLE = MarkdownIt("commonmark", {"html": False, "breaks": True})
 _OF_PEOPLE.enable(["table", "strikethrough"]).disable("image")
+_ELSEWHERE = MarkdownIt("commonmark", {"html": True})  # as most pages read it that are not ours
+_NOT_OURS = frozenset({"html_block", "html_inline", "image"})
 _BELOW = {f"h{level}": f"h{min(level + 2, 6)}" for level in range(1, 7)}  # under the headings of the page
 TAGS = {
     "a", "blockquote", "br", "code", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "strong",
@@ -42,6 +46,24 @@ def of_people(source: str) -> Markup:
     cleaned = nh3.clean(rendered, tags=TAGS, attributes=attributes, url_schemes={"http", "https", "mailto"})
     # nh3 has let nothing through but these tags, which is what makes this Markup.
     return Markup(cleaned)  # noqa: S704
+
+
+def quoted(source: str) -> list[str]:
+    """Quotes what somebody wrote, to be read elsewhere; as plain text where it holds HTML or pictures, which would not
+    stay text there.
+    """
+    lines = source.split("\n")
+    quote = [f"> {line}".rstrip() for line in lines]
+    if _NOT_OURS.isdisjoint(_kinds(_ELSEWHERE.parse("\n".join(quote)))):
+        return quote
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", source))]))
+    return [f"> {line}".rstrip() for line in (fence, *lines, fence)]
+
+
+def _kinds(tokens: Iterable[Token]) -> Iterator[str]:
+    for token in tokens:
+        yield token.type
+        yield from _kinds(token.children or ())
 
 
 def _lowered(token: Token) -> Token:

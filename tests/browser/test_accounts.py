@@ -146,3 +146,22 @@ def test_a_viewer_is_offered_nothing_to_change(shared: Server, browser: Browser)
     page.goto(shared.url + "/settings/people")
     assert "Not allowed: vic is a viewer; this needs the role admin" in page.inner_text("main")
     page.close()
+
+
+def test_notes_that_were_typed_before_the_session_ended_are_saved_after_the_next_sign_in(
+    shared: Server, browser: Browser
+) -> None:
+    page = visit(browser, "light", 1280)
+    sign_in(page, shared, "ada", f"/runs/{RUN}/notes")
+    page.get_by_label("Markdown").fill("typed for an hour")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("You are signed out, so nothing is saved yet.").wait_for()
+    other = visit(browser, "light", 1280)  # a tab of the same browser shares its cookies
+    sign_in(other, shared, "ada")
+    page.context.add_cookies(other.context.cookies())
+    page.reload()
+    page.wait_for_url(f"{shared.url}/runs/{RUN}#notes")
+    page.get_by_text("typed for an hour").wait_for()
+    other.context.close()
+    page.context.close()

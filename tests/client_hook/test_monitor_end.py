@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import copy
 import gc
 import inspect
 import math
+import sys
 import threading
 import time
 import weakref
@@ -356,6 +358,119 @@ def test_an_exception_that_cannot_be_written_is_told_by_its_name() -> None:
 
     ended, extra = ending_of(lambda monitor: raising(monitor, Odd()))
     assert (ended, extra["exception"]) == ("failed", "Odd: (no text)")
+
+
+class WithoutTraceback(Exception):
+    @property
+    def __traceback__(self) -> Any:
+        raise TypeError("not here")
+
+
+class WithoutCause(Exception):
+    @property
+    def __cause__(self) -> Any:
+        raise TypeError("not here")
+
+
+class WithoutName(type):
+    @property
+    def __name__(cls) -> str:
+        raise TypeError("not here")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        WithoutTraceback,
+        WithoutCause,
+        lambda: WithoutName("Nameless", (Exception,), {})(),
+        lambda: SyntaxError("wrong", ("config", 1, 1, b"a = ")),
+        lambda: SystemExit(torch.zeros(2)),
+    ],
+    ids=["traceback", "cause", "name", "syntax", "code"],
+)
+def test_an_exception_that_cannot_be_described_goes_on_as_it_was(make: Callable[[], BaseException]) -> None:
+    for leave in (raising, in_a_block, by_exit):
+        error = make()
+        seen: list[BaseException] = []
+
+        def end(monitor: Any, leave: Any = leave, error: Any = error, seen: Any = seen) -> None:
+            try:
+                leave(monitor, error)
+            except BaseException as came:  # noqa: BLE001 - it may be of any kind
+                seen.append(came)
+
+        assert ending_of(end)[0] == "failed"
+        assert seen == [error] or (leave is by_exit and getattr(seen[0], "code", None) == 4)
+
+
+def in_a_block(monitor: Any, error: BaseException) -> None:
+    with monitor:
+        raise error
+
+
+def by_exit(monitor: Any, error: BaseException) -> None:
+    try:
+        raise error
+    except BaseException:  # noqa: BLE001 - it may be of any kind
+        sys.exit(4)
+
+
+@pytest.mark.parametrize("part", ["finish", "detach"])
+def test_last_words_that_fail_cost_neither_the_end_of_the_run_nor_what_was_sent_before(part: str) -> None:
+    def end(monitor: Any) -> None:
+        def fails() -> None:
+            raise MemoryError("too large")
+
+        recorder = monitor._parts.recorder
+        setattr(recorder, part, fails)
+        monitor.guard.strict = False
+        monitor.finish(timeout=0.1)
+        if part == "detach":
+            delattr(recorder, part)
+            recorder.detach()
+
+    ended, extra = ending_of(end)
+    assert (ended, extra) == ("finished", {})
+    assert our_threads() == []
+
+
+def test_exit_takes_its_code_by_name_too() -> None:
+    def end(monitor: Any) -> None:
+        with pytest.raises(SystemExit) as raised:
+            builtins.exit(code=3)
+        assert raised.value.code == 3
+        monitor.finish(timeout=0.1)
+
+    ended, extra = ending_of(end)
+    assert (ended, extra["exception"]) == ("failed", "SystemExit: 3")
+
+
+def test_an_exception_after_one_that_a_step_handled_is_another() -> None:
+    def end(monitor: Any) -> None:
+        try:
+            raise ValueError("too large")
+        except ValueError:
+            monitor.step(1.0)
+        raising(monitor, ValueError("too large again"))
+
+    ended, extra = ending_of(end)
+    assert (ended, extra.get("exception")) == ("failed", "ValueError: too large again")
+
+
+def test_a_thread_that_dies_with_the_number_of_one_that_trained_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    model, optimizer = small()
+    monitor, _ = taped(model, optimizer)
+    first = threading.Thread(target=train, args=(monitor, model, optimizer))
+    first.start()
+    first.join()
+    for _ in range(20):  # one of them gets the number that is free
+        other = threading.Thread(target=lambda: [][0])
+        other.start()
+        other.join()
+    assert not monitor.ended
+    monitor.finish("finished", timeout=0.1)
 
 
 def test_a_training_that_ends_well_while_an_older_exception_is_handled_is_finished() -> None:

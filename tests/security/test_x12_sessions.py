@@ -15,7 +15,7 @@ from server.app import create_app
 from server.config import Settings
 from server.live import Live
 from server.web import gate
-from tests.security.people_kit import OTHER, PASSWORD, browser, inside, sign_in
+from tests.security.people_kit import OTHER, PAGE, PASSWORD, browser, inside, sign_in
 from tests.server.empty import rules
 from tests.server.house import RUN, Clock, House, house
 
@@ -55,6 +55,17 @@ def test_x12_so_it_is_by_the_pages(home: House) -> None:
         if password:
             eve = browser(home, "eve", password)
     assert sign_in(browser(home), "eve", OTHER).status_code == 401
+
+
+def test_x12_a_form_of_who_is_signed_out_meanwhile_changes_nothing_and_says_how_to_go_on(home: House) -> None:
+    typed = {"text": "typed for an hour", "after": "0"}
+    answer = browser(home).post(f"/runs/{RUN}/notes", data=typed, headers=PAGE)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert "You are signed out, so nothing is saved yet." in answer.text
+    assert home.store.notes.get(RUN).version == 0
+    for other in ({}, PAGE | {"HX-Request": "true"}, PAGE | {"Authorization": "Bearer wrong"}):
+        answer = browser(home).post(f"/runs/{RUN}/notes", data=typed, headers=other)
+        assert (answer.status_code, answer.headers["content-type"]) == (401, "application/json")
 
 
 def test_x12_a_new_person_of_the_same_name_gets_no_session_of_the_old_one(home: House) -> None:

@@ -42,8 +42,9 @@ TOLD = re.compile(r"zebra|0123456789ab", re.IGNORECASE)  # of what may not be se
 STREAMS = {"/api/v1/live", "/api/v1/runs/{run_id}/live"}
 # what names runs and projects elsewhere than in the path
 QUERIES: Mapping[str, tuple[str, ...]] = {
-    "/": ("", "?project={project}", "?search={run}", "?search=zebra", "?tag=zebra-tag", "?shelf=deleted",
-          "?shelf=archived", "?where=config.zebra_key=1", "?sort=config.zebra_key", "?col=config.zebra_key"),
+    "/": ("", "?project={project}", "?search={run}", "?search=zebra", "?search=told-in-notes", "?tag=zebra-tag",
+          "?shelf=deleted", "?shelf=archived", "?where=config.zebra_key=1", "?sort=config.zebra_key",
+          "?col=config.zebra_key"),
     "/api/v1/runs": ("", "?project={project}", "?search={run}", "?search=zebra", "?tag=zebra-tag", "?deleted=true",
                      "?archived=true", "?where=config.zebra_key=1", "?sort=last.zebra/loss", "?limit=1",
                      "?sort=name", "?sort=loss", "?severity=error"),
@@ -75,6 +76,7 @@ BODIES: Mapping[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("POST", "/api/v1/replays"): ({"project": "{project}", "thresholds": {}}, {"project": "nowhere", "thresholds": {}}),
     ("PATCH", "/api/v1/runs/{run_id}"): ({"name": "x"}, {"archived": True}, {"tags": ["x"]}),
     ("PATCH", "/api/v1/runs/{run_id}/findings/{finding_id}"): ({"muted": True},),
+    ("PUT", "/api/v1/runs/{run_id}/notes"): ({"text": "x"}, {"text": "x", "after": 1}),
     ("POST", "/api/v1/runs/{run_id}/replay"): ({"thresholds": {}},),
     ("POST", "/api/v1/runs"): (
         {"id": "{none}", "attempt": ATTEMPT, "project": "{project}"},
@@ -106,6 +108,8 @@ def fill(home: House, *, theirs: bool) -> None:
     store.runs.update_many(["zebra-old"], home.clock(), archived=True)
     words = {"who": "zebra", "reason": "zebra", "now_ms": home.clock()}
     store.wishes.add_mute(THEIRS, "*", **words)
+    for text in ("zebra before", "zebra now, told-in-notes"):
+        store.notes.write(THEIR_RUN, text, who="zebra", now_ms=home.clock())
     store.wishes.set_threshold(THEIRS, "GW201", "zebra", 1.0, **words)
     replays = home.app.state.services.replays
     replays.start(THEIRS, {})

@@ -61,7 +61,7 @@ def rows(built: House) -> dict[str, list[str]]:
 
 def test_x6_every_change_that_a_page_of_another_site_asks_for_is_refused(full: House) -> None:
     changing = [(method, path) for method, path in routes(full) if method not in ("GET", "HEAD", "OPTIONS")]
-    assert {method for method, _ in changing} == {"POST", "PATCH", "DELETE"}
+    assert {method for method, _ in changing} == {"POST", "PUT", "PATCH", "DELETE"}
     assert len(changing) >= 15
     for method, path in changing:
         for headers in STRANGERS:

@@ -272,6 +272,11 @@ def test_mutes_of_a_run_come_along_and_those_of_its_project_stay(tmp_path: Path)
         ("findings", "evidence", "nonsense", "its findings cannot be read"),
         ("summaries", "data", b"x", "its series cannot be read"),
         ("checks", "outcome", "perhaps", "its findings cannot be read (perhaps is not as"),
+        ("notes", "text", "a\0b", "its notes cannot be read (text is not as"),
+        pytest.param("notes", "text", "x" * 20_001, "its notes cannot be read (text is not as", id="long notes"),
+        ("notes", "who", "a\nb", "its notes cannot be read (who is not as"),
+        ("notes", "version", 2**31, "its notes cannot be read (version is not as"),
+        ("notes", "written_ms", 2**62, "its notes cannot be read (time is not as"),
         pytest.param("seals", "directory", b"\xff" * 100, "its series cannot be read", id="seals"),
     ],
 )

@@ -86,6 +86,11 @@ class Database(ABC):
         """Raises StoreError when another process of Gradwatch uses the database."""
         return
 
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Waits until no other process imports, and lets none while it is entered."""
+        yield  # where no other process may write
+
     def ahead_ms(self) -> int:
         """By how much the clock that counts is ahead of this machine's: that of the database, where several use it."""
         return 0

@@ -12,7 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -31,6 +32,7 @@ READERS = 8
 OURS = "gradwatch"  # how our connections are called
 CHANNEL = "gradwatch_changes"
 MIGRATION_LOCK = 0x47574154  # "GWAT", as in the header of the SQLite file
+IMPORT_LOCK = MIGRATION_LOCK + 1
 CONNECT_TIMEOUT_S = 10
 LISTEN_WAIT_S = 0.5
 CLOCK_EVERY_S = 60.0
@@ -135,6 +137,17 @@ class PostgreSQL(Database):
     def migration_lock(self, connection: Connection) -> None:
         """Waits until no other process migrates; held until the transaction ends."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Waits until no other process imports, and lets none while it is entered."""
+        try:
+            # each statement sees a commit of its own, so that no row that is old has to be kept for this transaction
+            with self.reading.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({IMPORT_LOCK})")
+                yield
+        except DBAPIError as error:
+            raise self.translate(error) from error
 
     def mark_as_ours(self, connection: Connection) -> None:
         """Writes our mark into the comment of the version table."""

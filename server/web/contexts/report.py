@@ -16,7 +16,7 @@ from server.web.contexts.checklist import ChecklistView
 from server.web.contexts.facts import Group, ModelView, groups, model_view
 from server.web.contexts.findings import Card, FindingsView, Strip, strip
 from server.web.contexts.runs import RunRow, run_row
-from server.web.markdown import of_people
+from server.web.markdown import of_people, quoted
 
 MOST_LAYERS = 300
 MOST_PAIRS = 200
@@ -105,7 +105,7 @@ def markdown(view: ReportView) -> str:
         " · ".join(part for part in (view.strip.findings, *(one.text for one in view.checklist.beside)) if part),
     ]
     if view.notes_text:
-        lines += ["", "### Notes", "", *(f"> {line}".rstrip() for line in view.notes_text.splitlines())]
+        lines += ["", "### Notes", "", *quoted(view.notes_text)]
     if view.findings.open:
         lines += ["", "### Findings", ""]
         lines += [line for card in view.findings.open for line in _lines(card, "")]

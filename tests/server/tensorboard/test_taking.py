@@ -6,6 +6,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tensorboardX import SummaryWriter
 from server.cli import import_
 from server.errors import StoreError
 from server.moving import import_runs
+from server.tensorboard import taking
+from tests.postgres import Cluster
 from tests.server.house import House, house
 
 
@@ -106,6 +109,25 @@ def test_what_a_log_has_grown_by_comes_to_what_is_there(tmp_path: Path, logs: Pa
         assert home.store.notes.get(before).text == "what it was for"
     with taken(tmp_path, logs) as (_, said):
         assert said.endswith("; 1 run was there already and stayed as before")
+
+
+def test_of_several_imports_at_once_each_value_comes_once(
+    tmp_path: Path, logs: Path, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "ROWS_A_FRAME", 10)
+    log(logs / "a", {"loss": lambda step: 1 / (1 + step), "accuracy": lambda step: step / 200}, range(200))
+    url = postgres_cluster.new_database()
+    with ThreadPoolExecutor(3) as pool:
+        said = sorted(pool.map(lambda _: import_runs(logs, url, ()), range(3)))
+    assert [sentence.partition(" came from ")[0] for sentence in said] == ["0 runs with 0 values"] * 2 + [
+        "1 run with 400 values"
+    ]
+    with house(tmp_path, database=url) as home:
+        (run,) = runs(home).values()
+        assert {info.name: info.count for info in home.store.series.names(run["id"], 1)} == {
+            "loss": 200,
+            "accuracy": 200,
+        }
 
 
 def test_a_log_that_was_written_anew_changes_nothing_that_is_there(tmp_path: Path, logs: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from server.store.notes import MOST_VERSIONS
-from server.web.markdown import TAGS, of_people
+from server.web.markdown import TAGS, of_people, quoted
 from server.web.models.notes import LONGEST
 from tests.server.house import RUN, House, house
 from tests.server.web.pages_kit import EVIL, PAGE, Reader, look
@@ -130,3 +131,28 @@ def test_only_the_tags_of_markdown_come_out_of_what_people_write(text: str, html
     for tag, attributes in Reader(shown).tags:
         assert tag in TAGS
         assert set(attributes) <= allowed.get(tag, set()), attributes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\n</blockquote>\n\n# Findings",
+        "a `<b>` and <b>",
+        "\t<details>",
+        "![a](https://lab.example/seen)",
+        "<!-- ```\n````` x",
+        "\\\\<b>",
+    ],
+)
+def test_html_and_pictures_stay_text_in_a_summary_that_is_pasted_elsewhere(text: str) -> None:
+    html = MarkdownIt("commonmark", {"html": True}).render("\n".join(quoted(text)))
+    assert html.startswith("<blockquote>\n<pre><code")
+    assert html.count("<pre>") == 1
+    assert html.endswith("</code></pre>\n</blockquote>\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["a `Dict<int>` of <https://lab.example>", "```\n<b>\n```", "1 < 2\n\n    <b>", "\\<b>", "[a](b)"]
+)
+def test_what_is_no_html_is_quoted_as_it_was_written(text: str) -> None:
+    assert quoted(text) == [f"> {line}".rstrip() for line in text.split("\n")]
