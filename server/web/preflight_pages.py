@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -105,9 +106,14 @@ class PreflightReport(BaseModel):
         422: {"model": Problem, "description": "a parameter is wrong"},
     },
 )
-def get_preflight(run: TheRun, parts: Parts) -> PreflightReport:
-    """Gives what preflight found before the training, with curves, thresholds and what was left out."""
-    return PreflightReport.of(preflighted.of_run(run.id, parts))
+def get_preflight(run: TheRun, parts: Parts, caller: Asking) -> PreflightReport:
+    """Gives what preflight found before the training, with curves, thresholds and what was left out; `run` is its own
+    run, where that may be seen.
+    """
+    found = preflighted.of_run(run.id, parts)
+    if found and found.run not in ("", run.id) and seen_run(found.run, parts, caller) is None:
+        found = replace(found, run="")
+    return PreflightReport.of(found)
 
 
 @router.get("/runs/{run_id}/preflight", include_in_schema=False)

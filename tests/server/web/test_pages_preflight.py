@@ -230,8 +230,11 @@ def test_a_training_leads_to_the_run_of_its_preflight_where_that_is_known(server
     told = {"results": [RESULTS[0]], "left_out": [], "seconds": 1.0, "run": other}
     server.send(0, {"loss": [1.0]}, records=[record("fact", told)])
     assert f"/runs/{other}/preflight" not in look(server, PAGE).values("href")
+    asked = f"/api/v1/runs/{RUN}/preflight"
+    assert server.client.get(asked).json()["run"] == ""
     server.open_run(other, attempt="0190a3d2-7b11-7c3e-9a55-2f6d1c0b9e79")
     assert f"/runs/{other}/preflight" in look(server, PAGE).values("href")
+    assert server.client.get(asked).json()["run"] == other
 
 
 def test_the_newest_preflight_is_shown_whichever_attempt_it_came_with(server: House) -> None:
