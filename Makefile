@@ -24,7 +24,7 @@ serve: $(VENV)/.demo ## the server alone, on http://127.0.0.1:8777
 test: $(VENV)/.dev ## the whole test suite: real trainings, real servers, a real browser
 	@$(BIN)/python -m tests.needs
 	@$(BIN)/python -m compileall -q client_hook server tests benchmarks # each server of the suite starts in half the time
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
 reliability: $(VENV)/.dev ## the fault tests with the full counts: 50 kills, 8 ranks, 10 million calls; takes an hour
 	GRADWATCH_COUNTS=full $(BIN)/python -m pytest -q -rP tests/faults tests/server/reliability/test_hooks.py \
 	  tests/server/reliability/test_s09_backup.py tests/server/reliability/test_s11_deletion.py tests/server/reliability/test_s12_sizes.py $(PYTEST)

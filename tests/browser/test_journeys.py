@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.looks import LOOKS, assert_it_fits
 from tests.browser.test_every_page import DRAWN, visit
+from tests.counts import FULL
 from tests.serving import Server, wait_until
 
 pytestmark = pytest.mark.browser
@@ -30,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
+@pytest.mark.parametrize(("theme", "width"), LOOKS if FULL else LOOKS[:1])
 def test_from_the_table_to_the_cause_and_back(
     trained: Server, browser: Browser, eventually: Callable[..., None], theme: str, width: int
 ) -> None:

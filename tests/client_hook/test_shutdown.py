@@ -172,9 +172,7 @@ for ending in ("return", "exception", "exit"):
 
 def test_a_training_in_a_forked_process_ends_as_any_other(server: Server, tmp_path: Path) -> None:
     environment = {**os.environ, "GRADWATCH_URL": server.url, "GRADWATCH_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
-    )
+    done = warm.run([sys.executable, "-c", MAIN], cwd=ROOT, env=environment, text=True, timeout=100)
     assert done.stdout.split() == ["0", "1", "3"], done.stderr
     runs = [server.get(f"runs/forked-{ending}") for ending in ("return", "exception", "exit")]
     assert [(run["state"], run["last_step"]) for run in runs] == [("finished", 19), ("failed", 19), ("failed", 19)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import socket
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import torch
 
 from client_hook import verdict, watch
 from client_hook.settings import Settings
+from tests import warm
 from tests.serving import ROOT, Server
 from tests.trainings.cast import CAST
 
@@ -180,9 +180,7 @@ def test_what_ended_the_run_is_said_where_no_problem_was_found(
     server: Server, tmp_path: Path, how: str, last: str, said: str
 ) -> None:
     code = ENDED_BY.format(last=last, how=how)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=talking(server.url, tmp_path), cwd=ROOT, capture_output=True, text=True
-    )
+    done = warm.run([sys.executable, "-c", code], env=talking(server.url, tmp_path), cwd=ROOT, text=True)
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if "Gradwatch found" in line]
     assert len(told) == 1, done.stderr
@@ -208,13 +206,7 @@ main()
 
 
 def test_a_training_in_a_function_that_ends_the_process_is_told_too(server: Server, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_FUNCTION],
-        env=talking(server.url, tmp_path),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run([sys.executable, "-c", IN_A_FUNCTION], env=talking(server.url, tmp_path), cwd=ROOT, text=True)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("Gradwatch found ")], done.stderr
 
@@ -223,9 +215,7 @@ def test_a_training_in_a_function_says_that_a_silent_server_has_not_got_it_all(t
     code = IN_A_FUNCTION.replace("60.0, 30.0", "2.0, 1.0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=talking(url, tmp_path), cwd=ROOT, capture_output=True, text=True
-        )
+        done = warm.run([sys.executable, "-c", code], env=talking(url, tmp_path), cwd=ROOT, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == (
         "Gradwatch: not everything could be delivered; deliver it later with: gradwatch sync"

@@ -25,7 +25,7 @@ from tests.counts import count, patience
 from tests.serving import ROOT, Server
 
 TOKEN = "k" * 32
-EXAMPLES = count(8, 200)
+EXAMPLES = count(5, 200)
 FORM: dict[str, Any] = {
     "type": "object",
     "required": ["project", "code", "rule", "reason"],
@@ -104,5 +104,5 @@ def test_x2_no_address_of_a_page_makes_the_server_fail(
         "--max-redirects",
         "0",
     )
-    count_of = ("--max-examples", str(count(4, 200)), "--phases", "coverage,fuzzing")
+    count_of = ("--max-examples", str(count(3, 200)), "--phases", "coverage,fuzzing")
     asked(tmp_path, "pages.json", "--url", full.url, *checks, *count_of)

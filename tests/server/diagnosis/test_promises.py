@@ -274,7 +274,9 @@ SAYS = """        if window.loss and window.loss.last > params.limit:
 """
 
 
-def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "rules"
     before = {thread.ident for thread in threading.enumerate()}
     for code, name, body in (
@@ -290,10 +292,12 @@ def test_d8_a_rule_that_throws_hangs_sleeps_or_lies_is_told_and_the_others_go_on
     engine.advance()
     reasons = {check.code: check.reason for check in engine.checks}
     assert [item.code for item in engine.findings] == ["OWN005"]
-    assert "KeyError" in reasons["OWN001"]
+    assert "it failed 20 times; the server's log says with what" in reasons["OWN001"]
+    assert "OWN001 throws was switched off: it failed 20 times" in caplog.text
+    assert "the last with KeyError: 'a mistake'" in caplog.text
     assert "did not answer within 0.3 s" in rooms.off["OWN002"]
     assert "did not answer within 0.3 s" in rooms.off["OWN003"]
-    assert "a Verdict or a NotEvaluated is needed" in reasons["OWN004"]
+    assert "a Verdict or a NotEvaluated is needed" in caplog.text
     wait_until(
         lambda: sum(item.name == THREAD and item.ident not in before for item in threading.enumerate()) <= 2,
         "the thread that looped to end (the one that sleeps cannot)",
