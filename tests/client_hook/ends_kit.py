@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-
 OF_A_RULE = "gradwatch-own-rules"  # the server's: a test of a rule that sleeps for ever leaves one behind
 
 
