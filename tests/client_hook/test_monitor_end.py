@@ -258,7 +258,8 @@ def test_last_words_that_still_wait_for_a_judgement_say_so_and_not_that_somethin
     judged = threading.Event()
     model, optimizer = small()
     monitor, _ = taped(model, optimizer)
-    monitor._parts.outbox.finish = lambda state, timeout, extra=None: True
+    outbox = monitor._parts.outbox
+    finish, outbox.finish = outbox.finish, lambda state, timeout, extra=None: True
     train(monitor, model, optimizer)
     monitor.replaced()
     assert wait_for(lambda: monitor._result)
@@ -268,6 +269,7 @@ def test_last_words_that_still_wait_for_a_judgement_say_so_and_not_that_somethin
     assert [line for line in capsys.readouterr().err.splitlines() if "Gradwatch: http" not in line] == [
         f"Gradwatch: not all is judged yet; see {monitor.url}"
     ]
+    finish("finished", 0.0)  # its threads end too
 
 
 def test_at_the_end_of_a_process_what_is_delivering_already_is_waited_for_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_last_words_that_fail_cost_neither_the_end_of_the_run_nor_what_was_sent_
 
     ended, extra = ending_of(end)
     assert (ended, extra) == ("finished", {})
-    assert our_threads() == []
+    assert wait_for(lambda: not our_threads())
 
 
 def test_exit_takes_its_code_by_name_too() -> None:
