@@ -17,6 +17,7 @@ from torch import nn
 
 from client_hook import watch
 from client_hook.capture.base import Signal
+from tests.client_hook.ends_kit import train
 from tests.client_hook.tape import taped
 
 
@@ -24,15 +25,6 @@ def small() -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
     return model, torch.optim.SGD(model.parameters(), lr=0.1)
-
-
-def train(monitor: Any, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 3) -> None:
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = model(torch.randn(8, 4)).square().mean()
-        loss.backward()
-        optimizer.step()
-        monitor.step(loss)
 
 
 def test_two_lines_record_the_loss_the_gradients_the_weights_and_the_outputs() -> None:
